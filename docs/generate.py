@@ -1,0 +1,80 @@
+"""Prints the pages of docs/ that follow from tables: the errors from nlc/codes and tests/bad, the modules from their docstrings.
+
+`python docs/generate.py` (part of `make update`) writes them; tests/architecture/test_docs.py says when they are stale.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from importlib import import_module
+from itertools import groupby
+from pathlib import Path
+
+from nlc.codes.code import Code
+
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
+NOTICE = "<!-- Printed by docs/generate.py: edit the tables it reads, not this page. -->\n\n"
+
+
+def pages() -> dict[str, str]:
+    """Every generated page: its path below docs/ and its text."""
+    tables = dict(_code_tables())
+    return {
+        "errors/index.md": NOTICE + "".join(_errors_index(tables)),
+        **{f"errors/{stage}.md": NOTICE + "".join(_errors_page(stage, rows)) for stage, rows in tables.items()},
+        "reference/modules.md": NOTICE + "".join(_modules_page()),
+    }
+
+
+def _code_tables() -> Iterator[tuple[str, tuple[Code, ...]]]:
+    files = [path.stem for path in (ROOT / "nlc" / "codes").glob("*.py") if path.stem not in ("__init__", "code")]
+    tables = {stage: tuple(import_module(f"nlc.codes.{stage}").CODES) for stage in files}
+    yield from sorted(tables.items(), key=lambda item: item[1][0].number)
+
+
+def _errors_index(tables: dict[str, tuple[Code, ...]]) -> Iterator[str]:
+    yield "# Errors\n\n"
+    yield "What nlc says when a spec, a claim or a command is wrong. The hundreds tell the stage that noticed.\n\n"
+    yield "```{toctree}\n:hidden:\n\n" + "".join(f"{stage}\n" for stage in tables) + "```\n"
+    for stage, rows in tables.items():
+        yield f"\n## {stage}\n\n| code | what is wrong |\n|---|---|\n"
+        yield from (f"| [{row.number}]({stage}.md#{row.number.lower()}) | {_cell(row.title)} |\n" for row in rows)
+
+
+def _errors_page(stage: str, rows: tuple[Code, ...]) -> Iterator[str]:
+    yield f"# Errors of {stage}\n"
+    for row in rows:
+        yield f"\n({row.number.lower()})=\n\n## {row.number}: {row.title}\n\n{row.explanation}\n"
+        for message in sorted((ROOT / "tests" / "bad").glob(f"{row.number}-*.txt"))[:1]:
+            yield f"\n````text\n{message.read_text().rstrip()}\n````\n"
+
+
+def _modules_page() -> Iterator[str]:
+    yield "# Modules\n\nEach file of nlc in one sentence, its own.\n"
+    files = sorted((ROOT / "nlc").rglob("*.py"), key=lambda path: (path.parent.as_posix(), path.name))
+    for folder, members in groupby(files, key=lambda path: path.parent.relative_to(ROOT).as_posix()):
+        yield f"\n## {folder}\n\n| file | what it does |\n|---|---|\n"
+        yield from (f"| `{path.name}` | {_cell(_first_paragraph(path))} |\n" for path in members)
+
+
+def _first_paragraph(path: Path) -> str:
+    paragraph, _, _ = (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n\n")
+    return " ".join(paragraph.split())
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def main() -> None:
+    """Write every generated page."""
+    for name, text in pages().items():
+        path = DOCS / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""nlc, the Nested Learning Compiler: nested levels in YAML become readable, verified PyTorch."""

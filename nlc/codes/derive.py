@@ -1,0 +1,135 @@
+"""NLC4xx: specs that are well-formed and ordered, but whose laws this version of nlc does not derive."""
+
+from __future__ import annotations
+
+from nlc.codes.code import Code
+from nlc.diagnostics import Diagnostic, Label
+from nlc.source import Span
+
+
+def _refused(code: str, message: str, span: Span, label: str, help: str) -> Diagnostic:
+    return Diagnostic(code, message, (Label(span, label),), help)
+
+
+def proximal_step(span: Span, level: str) -> Diagnostic:
+    return _refused(
+        "NLC401", f"`{level}` takes a proximal step, which nlc does not derive yet", span, "this level's optimizer is `proximal`",
+        "use `gradient_descent(...)`; for an l2 objective, the implicit step is an explicit one with rate / (1 + rate * norm2(key))",
+    )  # fmt: skip
+
+
+def closed_form(span: Span, level: str) -> Diagnostic:
+    return _refused(
+        "NLC402", f"`{level}` is solved in closed form, which nlc does not derive yet", span, "this level's optimizer is `closed_form`",
+        "use `gradient_descent(...)`, one step per update",
+    )  # fmt: skip
+
+
+def level_clock(span: Span, level: str, clock: str, wanted: str) -> Diagnostic:
+    return _refused(
+        "NLC403", f"`{level}` updates every {clock}, which nlc does not compile yet", span, f"every {clock}",
+        f"in this kind of spec every level updates every {wanted}: write `every: {wanted}`",
+    )  # fmt: skip
+
+
+def input_clock(span: Span, stream: str, clock: str, wanted: str) -> Diagnostic:
+    return _refused(
+        "NLC404", f"`{stream}` has a value every {clock}, which nlc does not compile yet", span, f"every {clock}",
+        f"in this kind of spec every input has one value every {wanted}",
+    )  # fmt: skip
+
+
+def held_read(span: Span, level: str) -> Diagnostic:
+    return _refused(
+        "NLC405", f"a held read of `{level}` is not compiled yet", span, "this reads an older, held state",
+        f"read the state before this update, `prev({level})`, or the state itself",
+    )  # fmt: skip
+
+
+def held_gradient(span: Span, level: str) -> Diagnostic:
+    return _refused(
+        "NLC406", f"`{level}` takes its gradient at a held state, which is not compiled yet", span, "`gradient_at: hold(...)` is set here",
+        "drop `gradient_at`: the gradient is then taken at the state before this update (another function: see the tutorial on chunks)",
+    )  # fmt: skip
+
+
+def delayed_input(span: Span, stream: str) -> Diagnostic:
+    return _refused(
+        "NLC407", f"the previous value of the stream `{stream}` is not compiled yet", span, "`prev` of an input",
+        f"pass the shifted stream as an input of its own, say `previous_{stream}`",
+    )  # fmt: skip
+
+
+def window(span: Span, level: str) -> Diagnostic:
+    return _refused(
+        "NLC408", f"`{level}` has a window, which is not compiled yet", span, "this level's objective ranges over several tokens",
+        "drop `window`: the objective is then about this tick's data alone",
+    )  # fmt: skip
+
+
+def reset_clock(span: Span, level: str, clock: str) -> Diagnostic:
+    return _refused(
+        "NLC409", f"`{level}` is reset every {clock}, which is not compiled yet", span, f"reset every {clock}",
+        "drop `reset`; a retention of exactly 0 resets a level at a token of your choice",
+    )  # fmt: skip
+
+
+def initial_value(span: Span, level: str) -> Diagnostic:
+    return _refused(
+        "NLC410", f"`{level}` has an initial value, which is not compiled yet", span, "this level does not start from zeros",
+        "drop `init`, and pass the initial state to the compiled module: `module(..., state=...)`",
+    )  # fmt: skip
+
+
+def number_of_tensors(span: Span, level: str, count: int) -> Diagnostic:
+    return _refused(
+        "NLC411", f"the memory of `{level}` has {count} tensors; only memories of one tensor are compiled yet", span, "this level's memory",
+        "use `matrix(rows, columns)`, `vector(size)` or `like(weights)`",
+    )  # fmt: skip
+
+
+def mean_reduction(span: Span, level: str) -> Diagnostic:
+    return _refused(
+        "NLC412", f"`{level}` averages over the data of an update, which is not compiled yet", span, "`reduce: mean` is set here",
+        "drop `reduce`: with one datum per update the mean and the sum are the same",
+    )  # fmt: skip
+
+
+def tick_count(span: Span, level: str) -> Diagnostic:
+    return _refused(
+        "NLC413", f"the count of updates of `{level}` is not compiled yet", span, "this reads `tick`",
+        "pass the number as an input or a hyperparameter",
+    )  # fmt: skip
+
+
+def not_compiled(span: Span, level: str, what: str) -> Diagnostic:
+    return _refused(
+        "NLC414", f"`{level}` uses {what}, which is valid but not compiled by this version of nlc", span, f"{what}",
+        "`nlc check` and the levels of `nlc explain` still work on this spec",
+    )  # fmt: skip
+
+
+def gradient_in_output(span: Span, output: str, level: str) -> Diagnostic:
+    return _refused(
+        "NLC415", f"the output `{output}` reads the gradient of `{level}`, which is not compiled yet", span, "this is an update's gradient",
+        f"make it the state of a level of its own: a memory with the objective `-inner(NAME, gradient)` inside `{level}`'s optimizer",
+    )  # fmt: skip
+
+
+CODES: tuple[Code, ...] = (
+    Code("NLC401", "proximal step", "An implicit step needs the objective's minimiser near the old state. This version derives explicit gradient steps only."),
+    Code("NLC402", "closed form", "The optimizer `closed_form` asks for the objective's own minimiser. This version derives explicit gradient steps only."),
+    Code("NLC403", "level on another clock", "This version compiles architectures whose levels update at every token and optimizers whose levels update at every step. Other clocks are checked and ordered, and refused here."),
+    Code("NLC404", "input on another clock", "This version compiles inputs with one value per token (architectures) or per step (optimizers)."),
+    Code("NLC405", "held read", "`hold(x, n tokens)` reads the state after the last whole period. It is checked and ordered, and not compiled by this version."),
+    Code("NLC406", "held gradient", "`gradient_at: hold(...)` takes the gradient at the state of the chunk's start. This is another function than the gradient at the previous state, so nlc never replaces one by the other."),
+    Code("NLC407", "delayed input", "`prev(x)` of an input is its value at the previous token, which would be state of the compiled module. This version does not carry it."),
+    Code("NLC408", "window", "A window makes the objective range over several tokens, whose data would be state. This version compiles objectives of one tick."),
+    Code("NLC409", "reset", "`reset` starts a level anew on a clock. This version compiles levels that are reset with the sequence."),
+    Code("NLC410", "initial value", "This version starts every state from zeros, or from the state passed to the compiled module."),
+    Code("NLC411", "several tensors", "A memory of several tensors (an MLP) is checked and ordered. This version derives the laws of memories of one matrix or vector."),
+    Code("NLC412", "mean over data", "`reduce: mean` divides the gradient by the number of data of an update. This version compiles clocks with one datum per update."),
+    Code("NLC413", "tick", "`tick` counts the updates of a level since its last reset. This version carries no counts."),
+    Code("NLC414", "not compiled yet", "The spec is well-formed, and uses a part of the language that this version checks but does not compile."),
+    Code("NLC415", "gradient in an output", "A gradient exists inside an update. An output is read after all updates and sees states only."),
+)

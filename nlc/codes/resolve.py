@@ -1,0 +1,309 @@
+"""NLC2xx: a spec whose words do not add up to a model: unknown names, shapes that do not match, wrong uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+from nlc.codes.code import Code
+from nlc.diagnostics import Diagnostic, Label
+from nlc.source import Span
+
+
+def _one(code: str, message: str, span: Span, label: str = "", help: str = "") -> Diagnostic:
+    return Diagnostic(code, message, (Label(span, label),), help)
+
+
+def _suggestion(word: str, known: Iterable[str], what: str) -> str:
+    names = sorted(set(known))
+    near = get_close_matches(word, names, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean `{near[0]}`?"
+    return f"{what}: {', '.join(names)}" if names else f"there are no {what}"
+
+
+def unknown_name(name: str, span: Span, known: Iterable[str]) -> Diagnostic:
+    return _one(
+        "NLC201",
+        f"`{name}` is not defined",
+        span,
+        "not a stream, number, level or function of this spec",
+        _suggestion(name, known, "names"),
+    )
+
+
+def shapes_differ(operator: str, left: tuple[Span, str], right: tuple[Span, str]) -> Diagnostic:
+    """`operator` between two operands whose shapes do not match; each operand comes with its shape in words."""
+    labels = (Label(left[0], left[1]), Label(right[0], right[1]))
+    return Diagnostic(
+        "NLC202",
+        f"the shapes of the two sides of `{operator}` do not match",
+        labels,
+        "dims are compared by name, never by size; a vector goes with a matrix along the dim that it names",
+    )
+
+
+def product_shapes(left: tuple[Span, str], right: tuple[Span, str]) -> Diagnostic:
+    labels = (Label(left[0], left[1]), Label(right[0], right[1]))
+    return Diagnostic(
+        "NLC203",
+        "the inner dims of this product do not match",
+        labels,
+        "`a @ b` needs a matrix on the left whose columns have the name of b's rows; dims are compared by name",
+    )
+
+
+def not_a_function(span: Span, what: str) -> Diagnostic:
+    return _one(
+        "NLC204",
+        f"{what} cannot be applied to anything",
+        span,
+        "used like a function here",
+        "multiply with `*`, or apply a level: memory(k)",
+    )
+
+
+def wrong_arguments(span: Span, name: str, expected: str) -> Diagnostic:
+    return _one("NLC205", f"wrong arguments for `{name}`", span, "", f"write {expected}")
+
+
+def objective_not_scalar(span: Span, level: str, shape: str) -> Diagnostic:
+    return _one(
+        "NLC206",
+        f"the objective of `{level}` is not a scalar",
+        span,
+        f"this is a {shape}",
+        "sum its entries: sum(...), or use norm2(...) or dot(...)",
+    )
+
+
+def unknown_memory(span: Span, name: str, known: Iterable[str]) -> Diagnostic:
+    return _one("NLC207", f"there is no memory `{name}`", span, "", _suggestion(name, known, "memories"))
+
+
+def not_a_size(span: Span, text: str) -> Diagnostic:
+    return _one("NLC208", "a size is wanted here", span, text, "sizes are made of dims and whole numbers with + - * and / : 4 * d_k")
+
+
+def unused_part(span: Span, level: str, part: str) -> Diagnostic:
+    uses = "prediction or key" if part == "keys" else "value"
+    return _one(
+        "NLC209",
+        f"nothing in `{level}` uses its {part}",
+        span,
+        "declared here",
+        f"the objective of `{level}` mentions neither {uses}; use it there or take this line out",
+    )
+
+
+def wrong_shape(span: Span, what: str, shape: str, wanted: str) -> Diagnostic:
+    return _one("NLC210", f"{what} has the wrong shape", span, f"this is a {shape}", f"it must be {wanted}")
+
+
+def not_a_clock(span: Span) -> Diagnostic:
+    return _one(
+        "NLC211", "this is not a clock", span, "",
+        "clocks are: always, token / n, token, n tokens, sequence, step / n, step, n steps, never",
+    )  # fmt: skip
+
+
+def bad_count(span: Span, value: str) -> Diagnostic:
+    return _one("NLC212", "a period must be a whole number of 1 or more", span, f"this is {value}")
+
+
+def unknown_binding(span: Span, optimizer: str, name: str, known: Iterable[str]) -> Diagnostic:
+    return _one("NLC213", f"`{optimizer}` has no hyperparameter `{name}`", span, "", _suggestion(name, known, "hyperparameters"))
+
+
+def unknown_level(span: Span, name: str, known: Iterable[str]) -> Diagnostic:
+    return _one("NLC214", f"there is no level `{name}`", span, "", _suggestion(name, known, "levels"))
+
+
+def not_in_time(span: Span, word: str, help: str) -> Diagnostic:
+    return _one("NLC215", f"`{word}` cannot be used like this", span, "", help)
+
+
+def dims_in_circle(span: Span, names: Sequence[str]) -> Diagnostic:
+    return _one("NLC216", "these dims define one another in a circle", span, " -> ".join(names), "give one of them a number")
+
+
+def dim_not_whole(span: Span, name: str, value: str) -> Diagnostic:
+    return _one("NLC217", f"dim `{name}` is not a whole number from 1 to 1048576", span, f"with the default sizes this is {value}")
+
+
+def own_name_outside_objective(span: Span, level: str, where: str) -> Diagnostic:
+    return _one(
+        "NLC218", f"`{level}` reads its own new state in its {where}", span, "not known before the update",
+        f"read the state before the update: prev({level})",
+    )  # fmt: skip
+
+
+def abbreviation_circle(span: Span, names: Sequence[str]) -> Diagnostic:
+    return _one(
+        "NLC219",
+        "these abbreviations mean one another in a circle",
+        span,
+        " -> ".join(names),
+        "an entry of `let` stands for its text; break the circle with a level or prev(...)",
+    )
+
+
+def misplaced_comparison(span: Span) -> Diagnostic:
+    return _one("NLC220", "a comparison has no value of its own here", span, "", "use it as the condition of where(a < b, x, y)")
+
+
+def no_such_axis(span: Span, name: str, shape: str) -> Diagnostic:
+    return _one("NLC221", f"there is no dim `{name}` to go over", span, f"the argument is a {shape}")
+
+
+def cannot_read(span: Span, level: str, given: str, wanted: str) -> Diagnostic:
+    return _one("NLC222", f"`{level}` cannot be read with this", span, f"this is a {given}", f"{level}(x) takes a {wanted}")
+
+
+def like_outside_optimizer(span: Span) -> Diagnostic:
+    return _one(
+        "NLC223",
+        "`like(weights)` belongs to optimizers",
+        span,
+        "this spec is not `kind: optimizer`",
+        "name the size: vector(d) or matrix(d_v, d_k)",
+    )
+
+
+def ambiguous_alignment(span: Span, dim: str) -> Diagnostic:
+    return _one(
+        "NLC224",
+        f"the vector could go along either dim `{dim}` of this matrix",
+        span,
+        "",
+        "say which: outer(vector, ones) or a product with @, or name the two dims differently",
+    )
+
+
+def nothing_to_fit(span: Span, level: str) -> Diagnostic:
+    return _one(
+        "NLC225", f"the objective of `{level}` does not depend on `{level}`", span, "its gradient is zero",
+        f"mention prediction, {level}(key) or {level} itself",
+    )  # fmt: skip
+
+
+def not_a_duration(span: Span) -> Diagnostic:
+    return _one("NLC226", "a number of tokens is wanted here", span, "", "write it like `16 tokens`")
+
+
+def given_not_equation(span: Span) -> Diagnostic:
+    return _one(
+        "NLC227",
+        "`given` takes equations that fix a stream, number or old state",
+        span,
+        "",
+        "write it like `prev(momentum) == 0`, several joined by `and`",
+    )
+
+
+def prove_not_equation(span: Span) -> Diagnostic:
+    return _one("NLC228", "`prove` takes one equation", span, "", "write it like `memory == prev(memory) + outer(v, k)`")
+
+
+def too_large(span: Span, limit: int) -> Diagnostic:
+    return _one(
+        "NLC229",
+        "this expression is too large",
+        span,
+        f"more than {limit} parts once abbreviations are written out",
+        "make it a level of its own, or shorten the `let` entries that it uses",
+    )
+
+
+def has_no_value(span: Span, level: str, parts: Sequence[str]) -> Diagnostic:
+    return _one(
+        "NLC230",
+        f"`{level}` has {len(parts)} states and no single value",
+        span,
+        "",
+        f"apply it to something, or name a state: {', '.join(f'{level}.{part}' for part in parts)}",
+    )
+
+
+def has_no_read(span: Span, level: str, memory: str) -> Diagnostic:
+    return _one("NLC231", f"`{level}` cannot be applied: `{memory}` has no read", span, "", f"use its value: {level}")
+
+
+def bad_range(span: Span) -> Diagnostic:
+    return _one("NLC232", "a range goes from a number to a larger one", span, "", "write it like `range: [0, 1]`")
+
+
+def order_not_chain(span: Span) -> Diagnostic:
+    return _one("NLC233", "`order` compares levels", span, "", "write it like `momentum > weights` (faster than), `a ~ b` (a tie)")
+
+
+def missing_field(span: Span, level: str, field: str, help: str) -> Diagnostic:
+    return _one("NLC234", f"level `{level}` has no `{field}`", span, "", help)
+
+
+def unknown_option(span: Span, field: str, choices: str) -> Diagnostic:
+    return _one("NLC235", f"`{field}` does not know this word", span, "", f"choose one of: {choices}")
+
+
+def not_scalar_condition(span: Span) -> Diagnostic:
+    return _one("NLC236", "`where` needs a comparison first", span, "", "write it like where(a < b, x, y)")
+
+
+def missing_state(span: Span, level: str, name: str, known: Iterable[str]) -> Diagnostic:
+    return _one("NLC237", f"`{level}` has no state `{name}`", span, "", _suggestion(name, known, "states"))
+
+
+def no_such_stream(span: Span, name: str, what: str, known: Iterable[str]) -> Diagnostic:
+    return _one("NLC238", f"`{name}` is not {what}", span, "", _suggestion(name, known, "names"))
+
+
+def repeated_binding(span: Span, name: str) -> Diagnostic:
+    return _one("NLC239", f"`{name}` is given twice", span, "")
+
+
+def not_constant(span: Span, what: str) -> Diagnostic:
+    return _one("NLC240", f"{what} must be a number", span, "", "write a number like 0.01, or an expression of numbers")
+
+
+CODES = (
+    Code("NLC201", "name not defined", "Expressions may use the spec's dims, inputs, hyperparameters, levels and `let` entries, and nlc's functions."),
+    Code("NLC202", "shapes differ", "Two operands of +, -, * or / must have one shape, be scalars, or be a vector and a matrix that has the vector's dim."),
+    Code("NLC203", "inner dims of a product differ", "A product `a @ b` sums over a's last dim and b's first; both must have one name."),
+    Code("NLC204", "not a function", "Only levels with a read, functions of the language and entries of `define` can be applied."),
+    Code("NLC205", "wrong arguments", "A function was called with too many, too few or unknown arguments."),
+    Code("NLC206", "objective is not a scalar", "An inner objective is one number per tick: nlc takes its gradient."),
+    Code("NLC207", "unknown memory", "A memory is `matrix(rows, columns)`, `vector(size)`, `like(weights)`, or an entry of `define` with `states` and `read`."),
+    Code("NLC208", "not a size", "Shapes are written with dims and whole numbers."),
+    Code("NLC209", "keys or values are not used", "Keys and values that the objective never mentions would silently change nothing."),
+    Code("NLC210", "wrong shape", "Retentions and rates are scalars, or go along a dim of the state."),
+    Code("NLC211", "not a clock", "`every:` and `reset:` take a clock."),
+    Code("NLC212", "bad period", "Periods count ticks and are whole numbers."),
+    Code("NLC213", "unknown hyperparameter", "An optimizer's hyperparameters are bound by name, or by position in the order of its spec."),
+    Code("NLC214", "unknown level", "Claims about order name levels; an optimizer's own levels are called `memory.momentum`."),
+    Code("NLC215", "prev or hold used wrongly", "`prev` takes a level or stream; `hold` takes one and a number of tokens."),
+    Code("NLC216", "circular dims", "A dim may be defined by others, in no circle."),
+    Code("NLC217", "dim out of range", "A derived dim must come out whole, between 1 and 2**20, at the default sizes."),
+    Code("NLC218", "own state read outside the objective", "In rates, retentions and the like a level's own name is not known yet: read `prev(level)`."),
+    Code("NLC219", "circular abbreviations", "Entries of `let` mean their text where they are used, so they cannot use one another in a circle."),
+    Code("NLC220", "misplaced comparison", "Comparisons are conditions of `where`, and the claims of a spec."),
+    Code("NLC221", "no such dim", "`over =` names a dim of the argument."),
+    Code("NLC222", "memory read with the wrong shape", "A memory's read takes a vector of its column dim."),
+    Code("NLC223", "like(weights) outside an optimizer", "`like(weights)` is the shape of whatever an optimizer serves."),
+    Code("NLC224", "ambiguous alignment", "A vector cannot be aligned with a matrix that has its dim twice."),
+    Code("NLC225", "objective does not depend on the level", "A level whose objective does not mention it would never move."),
+    Code("NLC226", "not a duration", "`hold` takes a number of tokens."),
+    Code("NLC227", "given is not an equation", "Side conditions fix streams, hyperparameters or old states."),
+    Code("NLC228", "prove is not an equation", "A claim to prove is one equation between two expressions."),
+    Code("NLC229", "expression too large", "Abbreviations are written out where they are used; the result has a limit."),
+    Code("NLC230", "memory without a single value", "A memory with several states is applied, or its states are named."),
+    Code("NLC231", "memory without a read", "A vector memory has a value and cannot be applied."),
+    Code("NLC232", "bad range", "`range: [low, high]` says which values a stream takes."),
+    Code("NLC233", "order is not a chain of levels", "An order claim compares levels with >, < and ~."),
+    Code("NLC234", "level lacks a field", "A level says its objective, optimizer and clock; in an architecture also its memory."),
+    Code("NLC235", "unknown word", "The field takes one of a few words."),
+    Code("NLC236", "where without a comparison", "The first argument of `where` is a comparison."),
+    Code("NLC237", "unknown state", "`level.state` names a state of the level's memory."),
+    Code("NLC238", "not a stream or number of the spec", "Bindings name inputs and hyperparameters."),
+    Code("NLC239", "given twice", "An argument was bound by position and by name."),
+    Code("NLC240", "not a number", "Hyperparameters have numbers as defaults."),
+)  # fmt: skip

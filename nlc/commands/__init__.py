@@ -1,0 +1,1 @@
+"""The commands of `nlc`, a file each: arguments in, printed text and an exit status out."""

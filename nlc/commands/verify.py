@@ -1,0 +1,60 @@
+"""`nlc verify [PATH...]`: squares and claims of specs, against the generated files where they stand."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from nlc import pipeline
+from nlc.places import Place, UsageError, find_specs
+from nlc.terminal import marked
+
+HELP = "show that generated modules do what their specs say, and decide the specs' claims"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """What the command line may say after the command."""
+    parser.add_argument("path", nargs="*", help="spec files, folders, or names of shipped specs (default: the folder specs)")
+    parser.add_argument("-o", "--output", metavar="DIR", help="where nlc build wrote (default: as nlc build)")
+    parser.add_argument("--json", metavar="FILE", help="also write the verdicts as a list of objects ('-': print only them)")
+
+
+def run(arguments: Namespace) -> int:
+    """0 only when every square closes and every verdict is as expected."""
+    good = True
+    objects: list[dict[str, object]] = []
+    for place in find_specs(arguments.path, arguments.output):
+        report = _report(place)
+        objects.extend(report.as_json())
+        good = good and report.as_expected
+        if arguments.json != "-":
+            for fine, line in report.lines():
+                print(marked(fine, line), flush=True)
+    if arguments.json == "-":
+        print(json.dumps(objects, indent=2))
+    elif arguments.json:
+        _write(Path(arguments.json), json.dumps(objects, indent=2) + "\n")
+    return 0 if good else 1
+
+
+def _report(place: Place) -> pipeline.Report:
+    program = pipeline.compile_program(place.spec)
+    emitted = pipeline.emit(program)
+    if not place.generated.is_file():
+        return pipeline.verify(program, emitted, "not built yet: the text that nlc build would write")
+    try:
+        present = place.generated.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {place.generated}: {error}") from error
+    note = str(place.generated) if present == emitted else f"{place.generated}, which differs from what nlc build would write"
+    return pipeline.verify(program, present, note)
+
+
+def _write(path: Path, text: str) -> None:
+    from nlc.emit.writing import write_text
+
+    try:
+        write_text(path, text)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error}") from error

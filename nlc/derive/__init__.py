@@ -1,0 +1,25 @@
+"""LevelOrder -> Laws: from each level's objective, retention and optimizer to its update rule as named equations.
+
+The gradients are nlc's own: a table of adjoint rules (`adjoints`) and one engine (`gradient`). What this version does not derive
+is refused with a diagnostic for each place (`refusals`).
+"""
+
+from __future__ import annotations
+
+from nlc.derive.describe import laws_text
+from nlc.derive.laws import derive_law, output_equation
+from nlc.derive.refusals import refusals
+from nlc.diagnostics import CompileError
+from nlc.ir.law import Laws
+from nlc.ir.order import LevelOrder
+
+__all__ = ["derive_laws", "laws_text"]
+
+
+def derive_laws(order: LevelOrder) -> Laws:
+    """The laws of all levels, as they run at a tick, and the outputs; raises NLC4xx for what is not derived yet, all at once."""
+    model = order.model
+    if found := refusals(model):
+        raise CompileError(*found)
+    laws = tuple(derive_law(order, model.component(name)) for name in order.run_order)
+    return Laws(order, laws, tuple(output_equation(order, output) for output in model.outputs))

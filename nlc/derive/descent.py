@@ -1,0 +1,146 @@
+"""From an inner objective to its gradient, in the paper's words: retained, prediction, error, surprise, gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nlc.derive.adjoints import ADJOINT_OF
+from nlc.derive.draft import Draft
+from nlc.derive.gradient import gradient
+from nlc.derive.settle import settle
+from nlc.derive.simplify import simplify
+from nlc.ir.algebra import (
+    LEAVES,
+    ONE,
+    Expr,
+    Gradient,
+    Named,
+    Scale,
+    State,
+    When,
+    add,
+    contains,
+    negate,
+    replace,
+    subtract,
+    times,
+)
+from nlc.ir.model import Component, GradientPoint
+from nlc.ir.order import LevelOrder
+from nlc.ir.show import expression_text
+
+CALCULUS = ("calculus",)
+
+Body = tuple[Expr, Expr]
+"""An expression and its cotangent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abbreviation:
+    """`name` stands for `definition` in the objective; the definition still has FITTED reads."""
+
+    name: Named
+    definition: Expr
+    is_prediction: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Descent:
+    """How `component` comes down an objective, written into `draft`. Every expression it gives back is settled."""
+
+    order: LevelOrder
+    component: Component
+    draft: Draft
+
+    def state(self, when: When) -> State:
+        (state,) = self.component.states
+        return State(self.component.name, state.part, state.shape, when)
+
+    def seen(self, node: Expr, point: Expr | None = None) -> Expr:
+        """The expression as this component sees it: gradients written out by name, FITTED reads taken at the point, reads settled."""
+        written = replace(node, lambda part: self._context(part) if isinstance(part, Gradient) else None)
+        return settle(self.order, self.component.name, written, point)
+
+    def retained(self) -> Expr:
+        """The old state times the retention."""
+        kept: Expr = self.state(When.PREVIOUS)
+        for retention in self.component.retention:
+            kept = times(self.seen(retention), kept)
+        return kept
+
+    def point(self, where: GradientPoint) -> Expr:
+        """The state at which a gradient is taken."""
+        if where is not GradientPoint.RETAINED or not self.component.retention:
+            return self.state(When.PREVIOUS)
+        return self.draft.let("retained", self.retained(), f"retention {expression_text(self.component.retention[0])}")
+
+    def gradient(self, objective: Expr, where: GradientPoint, *, named: bool = False) -> Expr:
+        """The gradient of the objective by the state, under a name when `named` or when a reader needs one to follow."""
+        point, text = self.point(where), expression_text(objective)
+        body, abbreviations = self._abbreviated(objective, point)
+        bodies: list[Body] = [(body, ONE)]
+        has_surprise = False
+        for item in reversed(abbreviations):
+            arriving = self.seen(_pulled_back(bodies, item.name), point)
+            if item.is_prediction and not _is_plain(arriving):
+                arriving = self.draft.let("surprise", arriving, f"objective {text}, by the prediction", CALCULUS)
+                has_surprise = True
+            bodies.append((item.definition, arriving))
+        value = self.seen(_pulled_back(bodies, self.state(When.FITTED)), point)
+        if not named and not _needs_a_name(value):
+            return value
+        explained = has_surprise or any(not item.is_prediction for item in abbreviations)
+        return self.draft.let("gradient", value, _chain_rule(abbreviations) if explained else f"objective {text}", CALCULUS)
+
+    def _abbreviated(self, objective: Expr, point: Expr) -> tuple[Expr, list[Abbreviation]]:
+        """The objective over names for the prediction and the error, and what they stand for."""
+        read, value, text = self.component.prediction, self.component.value, expression_text(objective)
+        found: list[Abbreviation] = []
+        if read is None:
+            return objective, found
+        if not isinstance(read, LEAVES) and _occurs(read, objective):
+            name = self.draft.let("prediction", self.seen(read, point), "read at the key")
+            objective, value = _put(name, read, objective), value and _put(name, read, value)
+            found.append(Abbreviation(name, read, is_prediction=True))
+            read = name
+        if value is not None and _occurs(error := subtract(read, value), flipped := _put(negate(error), subtract(value, read), objective)):
+            name = self.draft.let("error", self.seen(error, point), f"objective {text}")
+            objective = _put(name, error, flipped)
+            found.append(Abbreviation(name, error, is_prediction=False))
+        return objective, found
+
+    def _context(self, node: Gradient) -> Expr:
+        """The gradient that an inlined optimizer is fed with: derived here, where it is needed first."""
+        host = self.order.model.component(node.component)
+        return Descent(self.order, host, self.draft).gradient(host.objective, host.gradient_at, named=True)
+
+
+def _pulled_back(bodies: Sequence[Body], leaf: Expr) -> Expr:
+    return simplify(add(*(gradient(body, leaf, cotangent) for body, cotangent in bodies)))
+
+
+def _chain_rule(abbreviations: Sequence[Abbreviation]) -> str:
+    reads = [ADJOINT_OF[type(item.definition)].name for item in abbreviations if item.is_prediction]
+    return f"adjoint of {reads[0]}" if reads else "adjoint of the error"
+
+
+def _needs_a_name(value: Expr) -> bool:
+    """A gradient that reads the state or an abbreviation is a step of the story; one of streams alone is said in place."""
+    return not _is_plain(value) and contains(value, lambda part: isinstance(part, Named | State))
+
+
+def _is_plain(node: Expr) -> bool:
+    """A leaf, or simple scalars times one."""
+    match node:
+        case Scale(by, x):
+            return _is_plain(by) and _is_plain(x)
+    return isinstance(node, LEAVES)
+
+
+def _occurs(wanted: Expr, node: Expr) -> bool:
+    return contains(node, lambda part: part == wanted)
+
+
+def _put(new: Expr, old: Expr, node: Expr) -> Expr:
+    return replace(node, lambda part: new if part == old else None)

@@ -1,0 +1,29 @@
+"""Laws as text, for `nlc show` and `nlc explain`: one line an equation, in columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from nlc.ir.law import Equation, Laws
+from nlc.ir.show import expression_text
+
+WIDEST_EQUATION = 60
+"""A longer equation pushes its own rule to the right, and nobody else's."""
+
+
+def laws_text(laws: Laws) -> str:
+    """All laws in the order in which they run, then the outputs, each equation with its rule and citations. Ends without a newline."""
+    blocks = [(f"{law.component}, every {law.clock}", law.equations) for law in laws.laws]
+    if laws.outputs:
+        blocks.append(("outputs, after the updates", laws.outputs))
+    equations = [equation for _, group in blocks for equation in group]
+    names = max(len(equation.name) for equation in equations)
+    values = max((width for equation in equations if (width := len(expression_text(equation.value))) <= WIDEST_EQUATION), default=0)
+    return "\n".join(line for title, group in blocks for line in _block(title, group, names, values))
+
+
+def _block(title: str, equations: Sequence[Equation], names: int, values: int) -> Iterator[str]:
+    yield title
+    for equation in equations:
+        source = " ".join((f"[{equation.rule}]", *equation.cites))
+        yield f"    {equation.name:<{names}}  = {expression_text(equation.value):<{values}}    {source}"

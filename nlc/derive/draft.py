@@ -1,0 +1,45 @@
+"""A law in the making: equations collected in order, each under a word that nothing else has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from nlc.derive.names import fresh_name
+from nlc.ir.algebra import Expr, Named, walk
+from nlc.ir.law import Equation
+
+
+@dataclass(slots=True)
+class Draft:
+    """The equations of the law of `level` so far; `reserved` are words that the spec uses itself."""
+
+    level: str
+    reserved: frozenset[str]
+    equations: list[Equation] = field(default_factory=list)
+
+    def let(self, word: str, value: Expr, rule: str, cites: tuple[str, ...] = ()) -> Named:
+        """The name of the value: that of an equal earlier equation, or of a new one, called by the word if it is free."""
+        for equation in self.equations:
+            if equation.value == value:
+                return Named(equation.name, value.shape)
+        taken = self.reserved | {equation.name for equation in self.equations}
+        name = fresh_name(word, self.level, taken)
+        self.equations.append(Equation(name, value, rule, cites))
+        return Named(name, value.shape)
+
+    def defines(self, value: Expr) -> bool:
+        return isinstance(value, Named) and any(equation.name == value.name for equation in self.equations)
+
+    def finished(self, new_state: Equation) -> tuple[Equation, ...]:
+        """The new state, after those equations that it needs."""
+        kept, needed = [new_state], names_in(new_state.value)
+        for equation in reversed(self.equations):
+            if equation.name in needed:
+                kept.insert(0, equation)
+                needed |= names_in(equation.value)
+        return tuple(kept)
+
+
+def names_in(node: Expr) -> set[str]:
+    """The equations that an expression refers to."""
+    return {part.name for part in walk(node) if isinstance(part, Named)}

@@ -1,0 +1,45 @@
+"""The law of one component: its equations in the paper's words, and the explicit gradient step that ends them."""
+
+from __future__ import annotations
+
+from nlc.derive.descent import Descent
+from nlc.derive.draft import Draft
+from nlc.derive.names import last_segment, words_of
+from nlc.derive.settle import settle
+from nlc.ir.algebra import Expr, State, When, contains, subtract, times
+from nlc.ir.law import Equation, Law
+from nlc.ir.model import Component, GradientDescent, GradientPoint, Output
+from nlc.ir.order import LevelOrder
+from nlc.ir.show import expression_text
+
+
+def derive_law(order: LevelOrder, component: Component) -> Law:
+    """new state = retained - rate * gradient (Nested Learning, Eq. 3), with everything that leads to it named."""
+    assert isinstance(component.optimizer, GradientDescent), component.optimizer
+    draft = Draft(component.name, words_of(order.model))
+    descent = Descent(order, component, draft)
+    point = _step_point(component)
+    gradient = descent.gradient(component.follows, point)
+    retained = descent.point(point) if point is GradientPoint.RETAINED else descent.retained()
+    value = subtract(retained, times(descent.seen(component.optimizer.rate), gradient))
+    cites = component.cites or order.model.cites
+    rule = "explicit gradient step" if draft.defines(gradient) else f"explicit gradient step on {expression_text(component.follows)}"
+    new_state = Equation(last_segment(component.name), value, rule, cites, component.states[0].part)
+    return Law(component.name, component.every, draft.finished(new_state))
+
+
+def output_equation(order: LevelOrder, output: Output) -> Equation:
+    """What the system emits after the tick's updates, reads settled."""
+    value = settle(order, None, output.value)
+    return Equation(output.name, value, _reading(value), order.model.cites)
+
+
+def _step_point(component: Component) -> GradientPoint:
+    return component.step_at if component.has_inlined_optimizer else component.gradient_at
+
+
+def _reading(value: Expr) -> str:
+    for when, words in ((When.PREVIOUS, "read before the write"), (When.CURRENT, "read after the write")):
+        if contains(value, lambda part, when=when: isinstance(part, State) and part.when is when):  # type: ignore[misc]
+            return words
+    return "no state is read"

@@ -1,0 +1,119 @@
+"""What this version does not derive: a table of checks, each from a model to the diagnostics of the places where it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from nlc.codes import derive as codes
+from nlc.diagnostics import Diagnostic
+from nlc.ir.algebra import Expr, Gradient, Input, State, Tick, When, is_number, walk
+from nlc.ir.model import STEP, TOKEN, Clock, ClosedForm, Component, Family, GradientDescent, GradientPoint, Model, Proximal
+
+Check = Callable[[Model], Iterator[Diagnostic]]
+
+
+def refusals(model: Model) -> tuple[Diagnostic, ...]:
+    """A diagnostic for everything in the model that is valid but not derived by this version, each once."""
+    return tuple(dict.fromkeys(item for check in CHECKS for item in check(model)))
+
+
+def update_expressions(component: Component) -> tuple[Expr, ...]:
+    """All expressions that decide how a component moves."""
+    rate = () if isinstance(component.optimizer, ClosedForm) else (component.optimizer.rate,)
+    return (component.objective, component.follows, *component.retention, *rate)
+
+
+def base_clock(model: Model) -> Clock:
+    """The one clock of this version: tokens for architectures, steps for optimizers."""
+    return STEP if model.kind == "optimizer" else TOKEN
+
+
+def _marked(model: Model) -> Iterator[Diagnostic]:
+    for component in model.components:
+        for what, span in component.unsupported:
+            yield codes.not_compiled(span, component.name, what)
+
+
+def _optimizers(model: Model) -> Iterator[Diagnostic]:
+    for component in model.components:
+        match component.optimizer:
+            case Proximal():
+                yield codes.proximal_step(component.span, component.name)
+            case ClosedForm():
+                yield codes.closed_form(component.span, component.name)
+            case GradientDescent():
+                pass
+
+
+def _clocks(model: Model) -> Iterator[Diagnostic]:
+    clock = base_clock(model)
+    for component in model.components:
+        if component.every != clock:
+            yield codes.level_clock(component.every_span, component.name, str(component.every), str(clock))
+    for stream in model.inputs:
+        if stream.every != clock:
+            yield codes.input_clock(stream.span, stream.name, str(stream.every), str(clock))
+
+
+def _lifetimes(model: Model) -> Iterator[Diagnostic]:
+    for component in model.components:
+        if component.window is not None:
+            yield codes.window(component.span, component.name)
+        if component.reset is not None and component.reset.family is not Family.SEQUENCE:
+            yield codes.reset_clock(component.span, component.name, str(component.reset))
+        if not all(is_number(value, 0) for value in component.init):
+            yield codes.initial_value(component.span, component.name)
+        if component.reduce == "mean":
+            yield codes.mean_reduction(component.span, component.name)
+
+
+def _memories(model: Model) -> Iterator[Diagnostic]:
+    for component in model.components:
+        if len(component.states) != 1:
+            yield codes.number_of_tensors(component.span, component.name, len(component.states))
+
+
+def _gradient_points(model: Model) -> Iterator[Diagnostic]:
+    for component in model.components:
+        if GradientPoint.HELD in (component.gradient_at, component.step_at):
+            yield codes.held_gradient(component.span, component.name)
+
+
+def _reads(model: Model) -> Iterator[Diagnostic]:
+    for component in model.components:
+        for expression in update_expressions(component):
+            for node in walk(expression):
+                if isinstance(node, Tick):
+                    yield codes.tick_count(component.span, node.component)
+                yield from _older_values(node)
+    for output in model.outputs:
+        for node in walk(output.value):
+            if isinstance(node, Tick):
+                yield codes.tick_count(output.span, node.component)
+            if isinstance(node, Gradient):
+                yield codes.gradient_in_output(node.span, output.name, node.component)
+            yield from _older_values(node)
+
+
+def _gradients_of_gradients(model: Model) -> Iterator[Diagnostic]:
+    fed_on = {node.component for component in model.components for node in _gradients(*update_expressions(component))}
+    for component in model.components:
+        is_retained_first = component.gradient_at is GradientPoint.RETAINED
+        needed = (component.objective, *(component.retention if is_retained_first else ()))
+        if component.name in fed_on and any(_gradients(*needed)):
+            yield codes.not_compiled(component.objective_span, component.name, "a gradient inside what its own gradient is taken of")
+
+
+def _gradients(*expressions: Expr) -> list[Gradient]:
+    return [node for expression in expressions for node in walk(expression) if isinstance(node, Gradient)]
+
+
+def _older_values(node: Expr) -> Iterator[Diagnostic]:
+    match node:
+        case State(component, when=When.HELD):
+            yield codes.held_read(node.span, component)
+        case Input(name, delayed=True):
+            yield codes.delayed_input(node.span, name)
+
+
+CHECKS: tuple[Check, ...] = (_marked, _optimizers, _clocks, _memories, _gradient_points, _lifetimes, _reads, _gradients_of_gradients)

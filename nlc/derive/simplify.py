@@ -1,0 +1,124 @@
+"""Derivatives as a person would write them: a small table of rewrites, each of which makes its expression smaller.
+
+Nothing here is needed for correctness. A rewrite is an identity wherever both sides are defined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from types import MappingProxyType
+
+from nlc.ir.algebra import (
+    Add,
+    Constant,
+    Divide,
+    Expr,
+    Full,
+    Map,
+    MatMul,
+    Outer,
+    Scale,
+    Times,
+    Where,
+    add,
+    apply_map,
+    children,
+    constant,
+    divide,
+    dot,
+    full,
+    is_number,
+    rebuild,
+    scale,
+)
+from nlc.ir.maps import SIMPLER
+
+QUOTIENTS: Mapping[tuple[str, str], str] = MappingProxyType({(above, below): result for above, below, result in SIMPLER})
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """A name, the identity in the spec language, and the function that gives the smaller form or None."""
+
+    name: str
+    says: str
+    apply: Callable[[Expr], Expr | None]
+
+
+def _with_number(term: Expr) -> tuple[Fraction, Expr]:
+    match term:
+        case Scale(Constant(value), rest):
+            return value, rest
+    return Fraction(1), term
+
+
+def _like_terms(node: Expr) -> Expr | None:
+    if not isinstance(node, Add):
+        return None
+    totals: dict[Expr, Fraction] = {}
+    for term in node.terms:
+        number, rest = _with_number(term)
+        totals[rest] = totals.get(rest, Fraction(0)) + number
+    if len(totals) == len(node.terms):
+        return None
+    return add(*(scale(constant(number), rest) for rest, number in totals.items()))
+
+
+def _reciprocal_factor(node: Expr) -> Expr | None:
+    match node:
+        case Times(left, Divide(one, by)) | Times(Divide(one, by), left) if is_number(one, 1):
+            return divide(left, by)
+    return None
+
+
+def _quotient_of_maps(node: Expr) -> Expr | None:
+    match node:
+        case Divide(Map(above, x), Map(below, y)) if x == y and (above, below) in QUOTIENTS:
+            return apply_map(QUOTIENTS[above, below], x)
+    return None
+
+
+def _outer_applied(node: Expr) -> Expr | None:
+    match node:
+        case MatMul(Outer(left, right), x) if len(x.shape) == 1:
+            return scale(dot(right, x), left)
+    return None
+
+
+def _switched_factor(node: Expr) -> Expr | None:
+    match node:
+        case Times(Where(condition, one, zero), x) | Times(x, Where(condition, one, zero)) if is_number(one, 1) and is_number(zero, 0):
+            return Where(condition, x, full(0, x.shape), x.shape)
+    return None
+
+
+def _switch_between_equals(node: Expr) -> Expr | None:
+    match node:
+        case Where(_, Constant() | Full() as then, otherwise) if then == otherwise:
+            return then
+    return None
+
+
+REWRITES: tuple[Rewrite, ...] = (
+    Rewrite("like terms", "x + x = 2 * x", _like_terms),
+    Rewrite("reciprocal factor", "x * (1 / y) = x / y", _reciprocal_factor),
+    Rewrite("quotient of maps", "sinh(x) / cosh(x) = tanh(x)", _quotient_of_maps),
+    Rewrite("outer applied", "outer(x, y) @ z = dot(y, z) * x", _outer_applied),
+    Rewrite("switched factor", "where(c, 1, 0) * x = where(c, x, 0)", _switched_factor),
+    Rewrite("switch between equals", "where(c, 0, 0) = 0", _switch_between_equals),
+)
+
+
+def simplify(node: Expr) -> Expr:
+    """The expression with every rewrite of the table applied, operands first, until none fits."""
+    parts = children(node)
+    new = tuple(simplify(part) for part in parts)
+    if new != parts:
+        node = rebuild(node, new)
+    for rewrite in REWRITES:
+        smaller = rewrite.apply(node)
+        if smaller is not None:
+            return simplify(smaller)
+    return node

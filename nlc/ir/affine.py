@@ -1,0 +1,86 @@
+"""The affine normal form of a law: how a memory moves when its new state is affine in the old one.
+
+Per token, with S the old state, (rows, columns) or (rows,):
+
+    S' = decay * S + sum over writes of  (given + sum over reads of coefficient * (S @ vector)) along^T
+
+A vector state has `along` None, and its reads have `vector` None: (given + coefficient * S). Triangular chunks and prefix sums
+consume this form; nothing in it mentions the state itself (design section 5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from nlc.ir.algebra import Expr, When
+from nlc.ir.dims import Shape
+
+
+@dataclass(frozen=True, slots=True)
+class StateRead:
+    """coefficient * (S @ vector): a scalar times a read of the old state."""
+
+    coefficient: Expr
+    vector: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """(given + reads) along^T, added to the decayed state; `given` is None when the write is only reads."""
+
+    along: Expr | None
+    given: Expr | None
+    reads: tuple[StateRead, ...] = ()
+
+
+class Transition(Enum):
+    """How the old state enters the new one, simplest first (design section 5)."""
+
+    IDENTITY = "Identity"
+    SCALAR = "Scalar"
+    DIAGONAL = "Diagonal"
+    SCALAR_MINUS_LOW_RANK = "ScalarMinusLowRank"
+    DIAGONAL_MINUS_LOW_RANK = "DiagonalMinusLowRank"
+    COMPANION = "Companion"
+    DENSE = "Dense"
+    NONLINEAR = "Nonlinear"
+
+
+@dataclass(frozen=True, slots=True)
+class AffineLaw:
+    """The normal form of one tensor of one component's state.
+
+    `decay` is a scalar (Constant 1 for Identity), or has the state's shape and multiplies it elementwise (the Diagonal transitions).
+    """
+
+    component: str
+    part: str
+    shape: Shape
+    decay: Expr
+    writes: tuple[Write, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """A component's transition, its normal form where there is one, and a sentence that says why it is this class."""
+
+    component: str
+    transition: Transition
+    affine: AffineLaw | None
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutputRead:
+    """A read of a memory by an output or by another component's law: `name` = S @ vector (S itself when `vector` is None).
+
+    `when` is CURRENT (S after this token's write) or PREVIOUS (before it).
+    """
+
+    name: str
+    component: str
+    part: str
+    vector: Expr | None
+    when: When
+    shape: Shape

@@ -1,0 +1,317 @@
+"""The paper's words as frozen dataclasses: a nested system of associative memories, each with its own objective and clock.
+
+A `Component` is one optimisation problem with its own context flow (Nested Learning, Definition 1); sorting components by
+update frequency into levels (Definition 2) is the next stage's work. Names are bound and shapes known; nothing is derived.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from fractions import Fraction
+from typing import Literal as OneOf
+
+from nlc.diagnostics import Diagnostic
+from nlc.ir.algebra import (  # the expressions a model is made of, offered to those who may import nothing else
+    Add,
+    Compare,
+    Constant,
+    Divide,
+    Dot,
+    Expr,
+    Extremum,
+    Eye,
+    Full,
+    Gradient,
+    Hyperparameter,
+    Input,
+    Map,
+    MatMul,
+    Named,
+    Norm,
+    Outer,
+    Power,
+    Scale,
+    Size,
+    Softmax,
+    Spread,
+    State,
+    StopGradient,
+    Sum,
+    Tick,
+    Times,
+    Transpose,
+    When,
+    Where,
+)  # fmt: skip
+from nlc.ir.dims import Dim, Shape
+from nlc.source import NOWHERE, Span
+
+__all__ = [
+    "Add", "Clock", "ClosedForm", "Compare", "Component", "Constant", "Dim", "DimDeclaration", "Divide", "Dot",
+    "EqualityClaim", "Expr", "Extremum", "Eye", "Family", "Full", "Gradient", "GradientDescent", "GradientPoint",
+    "Hyperparameter", "HyperparameterDeclaration", "IllTyped", "Input", "InputStream", "Map", "MatMul", "Model", "Named",
+    "Norm", "OrderClaim", "Outer", "Output", "Power", "Proximal", "SameAsClaim", "Scale", "Shape", "Size", "Softmax", "Spread",
+    "State", "StateDeclaration", "StopGradient", "Sum", "Tick", "Times", "Transpose", "When", "Where",
+]  # fmt: skip
+
+
+class Family(Enum):
+    """The families of clocks, fastest first; between families the order is lexicographic."""
+
+    ALWAYS = 0
+    TOKEN = 1
+    SEQUENCE = 2
+    STEP = 3
+    NEVER = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """An update period, in ticks of its family: `token / 2` is 1/2 token, `16 tokens` 16. ALWAYS and NEVER have none."""
+
+    family: Family
+    period: Fraction = Fraction(1)
+    text: str = field(default="", compare=False)
+
+    @property
+    def frequency(self) -> Fraction:
+        """Updates per tick of the family."""
+        return 1 / self.period
+
+    @property
+    def speed(self) -> tuple[int, Fraction]:
+        """Sorts clocks, fastest first."""
+        return (self.family.value, self.period)
+
+    @property
+    def is_fast(self) -> bool:
+        """Fast state is one per sequence and axis; slow state is a shared parameter."""
+        return self.family in (Family.ALWAYS, Family.TOKEN, Family.SEQUENCE)
+
+    def __str__(self) -> str:
+        if self.family in (Family.ALWAYS, Family.NEVER):
+            return self.family.name.lower()
+        unit = self.family.name.lower()
+        if self.period == 1:
+            return unit
+        if self.period.numerator == 1:
+            return f"{unit} / {self.period.denominator}"
+        if self.period.denominator == 1:
+            return f"{self.period} {unit}s"
+        return f"({self.period.numerator} {unit}s) / {self.period.denominator}"
+
+
+TOKEN = Clock(Family.TOKEN)
+STEP = Clock(Family.STEP)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DimDeclaration:
+    """A named size: `default` when it is free, `definition` when it follows from others."""
+
+    name: str
+    default: int
+    definition: Dim | None = None
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputStream:
+    """One stream of the context flow: a value per tick of its clock."""
+
+    name: str
+    shape: Shape
+    every: Clock = TOKEN
+    axes: tuple[str, ...] = ()
+    low: Fraction | None = None
+    high: Fraction | None = None
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HyperparameterDeclaration:
+    """A named number with its default, settable from outside."""
+
+    name: str
+    default: Fraction
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateDeclaration:
+    """One tensor of a memory. `init` (an expression over inputs and other states) is None for zeros."""
+
+    part: str
+    shape: Shape
+
+
+class GradientPoint(Enum):
+    """Where a level's gradient is taken."""
+
+    PREVIOUS = "previous"
+    RETAINED = "retained"
+    HELD = "held"
+
+
+@dataclass(frozen=True, slots=True)
+class GradientDescent:
+    """One explicit step: state = retained - rate * gradient."""
+
+    rate: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Proximal:
+    """One implicit step, centred on the retained state."""
+
+    rate: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedForm:
+    """The minimiser of the objective itself."""
+
+
+Optimizer = GradientDescent | Proximal | ClosedForm
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component:
+    """One optimisation problem with its own context flow (Definition 1), at its own update frequency.
+
+    `objective` is the inner objective (a scalar; own states inside it are FITTED reads); its gradient is what `Gradient` nodes
+    mean. `follows` is the objective that the step descends: the same one, or, when an optimizer spec was inlined, that spec's
+    objective for `weights` (with FITTED reads too). `retention` multiplies the old state (a scalar, or spread to a
+    state's shape). `key`, `value` and `prediction` name parts of `objective` for the reader of the laws.
+    """
+
+    name: str
+    states: tuple[StateDeclaration, ...]
+    objective: Expr
+    follows: Expr
+    optimizer: Optimizer
+    every: Clock
+    retention: tuple[Expr, ...] = ()
+    gradient_at: GradientPoint = GradientPoint.PREVIOUS
+    gradient_period: int = 0
+    step_at: GradientPoint = GradientPoint.PREVIOUS
+    init: tuple[Expr, ...] = ()
+    reset: Clock | None = None
+    reduce: OneOf["sum", "mean"] = "sum"
+    window: int | OneOf["all"] | None = None
+    memory: str = ""
+    key: Expr | None = None
+    value: Expr | None = None
+    prediction: Expr | None = None
+    host: str | None = None
+    optimizer_name: str = ""
+    block: str = ""
+    says: str = ""
+    cites: tuple[str, ...] = ()
+    unsupported: tuple[tuple[str, Span], ...] = ()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
+    objective_span: Span = field(default=NOWHERE, compare=False, repr=False)
+    every_span: Span = field(default=NOWHERE, compare=False, repr=False)
+
+    @property
+    def has_inlined_optimizer(self) -> bool:
+        return self.follows != self.objective
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """What the system emits at every token (after the tick's updates)."""
+
+    name: str
+    value: Expr
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class IllTyped:
+    """A claim whose shapes do not match; `identified` is the claim with the clashing dims taken to be one."""
+
+    diagnostic: Diagnostic
+    identified: tuple[Expr, Expr] | None = None
+    dims: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EqualityClaim:
+    """`prove: left == right`, about one tick from any state; `given` are equations `state == value` assumed."""
+
+    says: str
+    expect: str
+    sides: tuple[Expr, Expr] | IllTyped
+    given: tuple[tuple[Expr, Expr], ...] = ()
+    text: str = ""
+    cites: tuple[str, ...] = ()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderClaim:
+    """`order: a > b ~ c`: a is faster than b, b and c tie."""
+
+    says: str
+    expect: str
+    names: tuple[str, ...]
+    relations: tuple[OneOf[">", "<", "~"], ...]
+    text: str = ""
+    cites: tuple[str, ...] = ()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SameAsClaim:
+    """`same_as: OTHER`: this whole spec computes what another one does.
+
+    `bindings` give the other's inputs and hyperparameters as expressions of this model (by default, the same names);
+    `varying` names this model's hyperparameters that take another value at every tick (a schedule).
+    """
+
+    says: str
+    expect: str
+    other: Model
+    other_name: str
+    bindings: tuple[tuple[str, Expr], ...] = ()
+    given: tuple[tuple[Expr, Expr], ...] = ()
+    options: tuple[tuple[str, Fraction], ...] = ()
+    varying: tuple[str, ...] = ()
+    text: str = ""
+    cites: tuple[str, ...] = ()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
+
+
+Claim = EqualityClaim | OrderClaim | SameAsClaim
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A whole nested system, resolved.
+
+    `strict` counts reads through another block's outputs when levels are ordered; `uneven_chunks` allows a chunk that does not
+    divide a slower one.
+    """
+
+    name: str
+    kind: OneOf["architecture", "optimizer", "model"]
+    says: str = ""
+    cites: tuple[str, ...] = ()
+    strict: bool = False
+    uneven_chunks: bool = False
+    dims: tuple[DimDeclaration, ...] = ()
+    axes: tuple[str, ...] = ()
+    inputs: tuple[InputStream, ...] = ()
+    hyperparameters: tuple[HyperparameterDeclaration, ...] = ()
+    components: tuple[Component, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    unsupported: tuple[tuple[str, Span], ...] = ()
+    path: str = ""
+    digest: str = ""
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
+
+    def component(self, name: str) -> Component:
+        return next(component for component in self.components if component.name == name)

@@ -1,0 +1,151 @@
+"""One text form for expressions: what `nlc show`, `nlc explain`, generated headers and golden tests print."""
+
+from __future__ import annotations
+
+from nlc.ir.algebra import (
+    Add,
+    Compare,
+    Constant,
+    Divide,
+    Dot,
+    Expr,
+    Extremum,
+    Eye,
+    Full,
+    Gradient,
+    Hyperparameter,
+    Input,
+    Map,
+    MatMul,
+    Named,
+    Norm,
+    Outer,
+    Power,
+    Scale,
+    Size,
+    Softmax,
+    Spread,
+    State,
+    StopGradient,
+    Sum,
+    Tick,
+    Times,
+    Transpose,
+    When,
+)  # fmt: skip
+
+COMPARISON, SUM, PRODUCT, UNARY, POWER, ATOM = range(6)
+
+
+def expression_text(node: Expr) -> str:
+    """The expression in the spec language, as a user could have typed it."""
+    return _text(node)[0]
+
+
+def _wrapped(node: Expr, lowest: int) -> str:
+    text, binding = _text(node)
+    return text if binding >= lowest else f"({text})"
+
+
+def _text(node: Expr) -> tuple[str, int]:
+    """The text of a node and how tightly it binds."""
+    match node:
+        case Constant(value) | Full(value):
+            return _number(value.numerator, value.denominator)
+        case Size(dim):
+            return str(dim), ATOM if dim.name else SUM
+        case Input(name, _, delayed):
+            return (f"prev({name})" if delayed else name), ATOM
+        case Hyperparameter(name) | Named(name):
+            return name, ATOM
+        case State():
+            return _state(node), ATOM
+        case Gradient(component, part):
+            return f"gradient({component}{'.' + part if part else ''})", ATOM
+        case Tick(component):
+            return f"tick({component})", ATOM
+        case Eye():
+            return "eye", ATOM
+        case Add(terms):
+            return _sum(terms), SUM
+        case Scale(Constant(value), x) if value == -1:
+            return f"-{_wrapped(x, PRODUCT)}", UNARY
+        case Scale(left, right) | Times(left, right):
+            return f"{_wrapped(left, PRODUCT)} * {_wrapped(right, UNARY)}", PRODUCT
+        case Divide(x, by):
+            return f"{_wrapped(x, PRODUCT)} / {_wrapped(by, POWER)}", PRODUCT
+        case Power(x, exponent):
+            return f"{_wrapped(x, ATOM)} ** {_wrapped(exponent, ATOM)}", POWER
+        case MatMul(left, right):
+            return f"{_wrapped(left, PRODUCT)} @ {_wrapped(right, POWER)}", PRODUCT
+        case Compare(operator, left, right):
+            return f"{_wrapped(left, SUM)} {operator} {_wrapped(right, SUM)}", COMPARISON
+        case Spread(x):
+            return _text(x)
+    return _call(node), ATOM
+
+
+def _call(node: Expr) -> str:
+    from nlc.ir.algebra import children
+
+    names = {
+        Transpose: "transpose",
+        Outer: "outer",
+        Dot: "dot",
+        Sum: "sum",
+        Norm: "norm",
+        Softmax: "softmax",
+        StopGradient: "stop_gradient",
+    }
+    match node:
+        case Map(function) | Extremum(function):
+            name = function
+        case _:
+            name = names.get(type(node), "where")
+    if isinstance(node, Dot) and node.left == node.right:
+        return f"norm2({expression_text(node.left)})"
+    arguments = [expression_text(child) for child in children(node)]
+    if isinstance(node, Sum | Softmax) and node.axis is not None:
+        arguments.append(f"over = {node.x.shape[node.axis]}")
+    return f"{name}({', '.join(arguments)})"
+
+
+def _state(node: State) -> str:
+    name = f"{node.component}.{node.part}" if node.part else node.component
+    match node.when:
+        case When.PREVIOUS:
+            return f"prev({name})"
+        case When.HELD:
+            return f"hold({name}, {node.period} tokens)"
+    return name
+
+
+def _number(numerator: int, denominator: int) -> tuple[str, int]:
+    if denominator == 1:
+        return str(numerator), ATOM if numerator >= 0 else UNARY
+    rest, digits = denominator, 0
+    for prime in (2, 5):
+        count = 0
+        while rest % prime == 0:
+            rest, count = rest // prime, count + 1
+        digits = max(digits, count)
+    if rest == 1 and digits <= 12:
+        scaled = abs(numerator) * 10**digits // denominator
+        sign = "-" if numerator < 0 else ""
+        whole, part = divmod(scaled, 10**digits)
+        return f"{sign}{whole}.{part:0{digits}d}", ATOM if numerator > 0 else UNARY
+    return f"{numerator} / {denominator}", PRODUCT
+
+
+def _sum(terms: tuple[Expr, ...]) -> str:
+    text = _wrapped(terms[0], SUM)
+    for term in terms[1:]:
+        match term:
+            case Scale(Constant(value), x) if value < 0:
+                positive = x if value == -1 else Scale(Constant(-value), x, x.shape)
+                text += f" - {_wrapped(positive, PRODUCT)}"
+            case Constant(value) | Full(value) if value < 0:
+                text += f" - {_number(-value.numerator, value.denominator)[0]}"
+            case _:
+                text += f" + {_wrapped(term, PRODUCT)}"
+    return text

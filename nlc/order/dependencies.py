@@ -1,0 +1,115 @@
+"""Which updates read which states, and whether they need the new one: a model's components to edges between them.
+
+What an update evaluates decides: the objective that its step follows, its retention, rate and initial state. `key`, `value` and
+`prediction` only name parts. A read of another level's gradient reads what that level's objective reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal as OneOf
+
+from nlc.ir.algebra import Expr, Gradient, State, When, walk
+from nlc.ir.model import Clock, Component, Family, GradientDescent, GradientPoint, Model, Proximal
+from nlc.ir.order import Edge
+from nlc.order.clocks import speed
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A read of a state inside an update; `is_new` says whether it sees what the state becomes at this tick."""
+
+    state: State
+    is_new: bool
+
+
+def dependencies(model: Model) -> tuple[Edge, ...]:
+    """Every read that an update makes of a component's state: one edge per reader, source and kind, sorted by them.
+
+    A component is its own source only when it needs its own new state, which no order can serve.
+    """
+    components = {component.name: component for component in model.components}
+    edges = [edge for component in model.components for edge in _edges(component, components, model.strict)]
+    return tuple(sorted(dict.fromkeys(edges), key=lambda edge: (edge.reader, edge.source, edge.kind)))
+
+
+def step_expressions(component: Component) -> Sequence[Expr]:
+    """What a component's step evaluates at each update."""
+    match component.optimizer:
+        case GradientDescent(rate) | Proximal(rate):
+            return (component.follows, *component.retention, rate)
+    return (component.follows, *component.retention)
+
+
+def _gradient_expressions(host: Component) -> Sequence[Expr]:
+    """What the gradient of a component's objective is made of: also its retention, when it is taken at the retained state."""
+    return (host.objective, *host.retention) if host.gradient_at is GradientPoint.RETAINED else (host.objective,)
+
+
+def _edges(reader: Component, components: Mapping[str, Component], strict: bool) -> Iterator[Edge]:
+    for read in _reads(reader, components):
+        if read.state.component == reader.name and not read.is_new:
+            continue
+        other_block = components[read.state.component].block != reader.block
+        yield Edge(reader.name, read.state.component, _kind(read.is_new, other_block and not strict), read.state.span)
+
+
+def _kind(is_new: bool, through_outputs: bool) -> OneOf["same tick", "older state", "forward"]:
+    if not is_new:
+        return "older state"
+    return "forward" if through_outputs else "same tick"
+
+
+def _reads(reader: Component, components: Mapping[str, Component]) -> Iterator[Read]:
+    if reader.every.family is not Family.NEVER:
+        yield from _reads_in(step_expressions(reader), _sees_new_at(reader.every), components)
+    yield from _reads_in(reader.init, lambda source: _is_new_at_reset(reader, source), components)
+
+
+def _reads_in(
+    expressions: Sequence[Expr], sees_new: Callable[[Clock], bool], components: Mapping[str, Component], hosts: frozenset[str] = frozenset()
+) -> Iterator[Read]:
+    """The reads in some expressions; those inside a gradient are made when the level moves that it is the gradient of."""
+    for state in state_reads(expressions):
+        yield Read(state, state.when is When.CURRENT and sees_new(components[state.component].every))
+    for name in gradient_reads(expressions):
+        if name not in hosts:
+            host = components[name]
+            yield from _reads_in(_gradient_expressions(host), _sees_new_at(host.every), components, hosts | {name})
+
+
+def state_reads(expressions: Iterable[Expr]) -> tuple[State, ...]:
+    """Every read of a state in the expressions, in the order in which they are written."""
+    return tuple(node for expression in expressions for node in walk(expression) if isinstance(node, State))
+
+
+def gradient_reads(expressions: Iterable[Expr]) -> dict[str, Gradient]:
+    """The components whose gradient the expressions read, each with its first read."""
+    first: dict[str, Gradient] = {}
+    for expression in expressions:
+        for node in walk(expression):
+            if isinstance(node, Gradient):
+                first.setdefault(node.component, node)
+    return first
+
+
+def _sees_new_at(clock: Clock) -> Callable[[Clock], bool]:
+    return lambda source: speed(source) <= speed(clock)
+
+
+def _is_new_at_reset(reader: Component, source: Clock) -> bool:
+    """Whether an initial state, made just before the first update of a new period, sees the source's new state.
+
+    A source slower than the reader has then not moved yet, unless it moves at every tick and the reader's updates are parts of
+    one: Muon's orthogonalised momentum (step / 5, reset every step) starts from this step's momentum.
+    """
+    reset = reset_clock(reader)
+    if speed(source) <= speed(reader.every):
+        return reset.family is not Family.NEVER
+    return source.family is reader.every.family and source.period <= 1 and speed(source) <= speed(reset)
+
+
+def reset_clock(component: Component) -> Clock:
+    """When a component starts again from its initial state; by default fast state at every sequence, slow state never."""
+    return component.reset or Clock(Family.SEQUENCE if component.every.is_fast else Family.NEVER)

@@ -1,0 +1,223 @@
+"""Spec -> Model: every name bound, every shape known, every default filled in.
+
+`resolve_model` reads like a spec: sizes, streams, levels, outputs, claims. Expressions are typed in typing.py under the
+bindings of scope.py; levels become components in components.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from nlc.codes import resolve as codes
+from nlc.diagnostics import Collector, CompileError
+from nlc.ir.algebra import Expr, Hyperparameter, Input
+from nlc.ir.dims import LIKE_WEIGHTS, Dim, Shape
+from nlc.ir.model import (
+    STEP,
+    TOKEN,
+    Component,
+    DimDeclaration,
+    HyperparameterDeclaration,
+    InputStream,
+    Model,
+    Output,
+)  # fmt: skip
+from nlc.ir.spec import Call, DefinitionField, InputField, Name, Spec, SpecFile
+from nlc.resolve.claims import ClaimSurroundings, resolve_claim
+from nlc.resolve.clocks import clock_of
+from nlc.resolve.components import Surroundings, resolve_level
+from nlc.resolve.memories import is_like_weights, memory_type
+from nlc.resolve.scope import LevelType, MemoryType, Scope
+from nlc.resolve.sizes import declare_dims, dim_of, number_of
+from nlc.resolve.typing import Typing
+
+__all__ = ["resolve_model"]
+
+_LIKE_WEIGHTS = Call(Name("like"), (Name("weights"),))
+"""What an optimizer's `weights` level is when it does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declarations:
+    """What a spec declares before its levels: everything that their expressions can name."""
+
+    dims: tuple[DimDeclaration, ...]
+    inputs: tuple[InputStream, ...]
+    hyperparameters: tuple[HyperparameterDeclaration, ...]
+    macros: Mapping[str, DefinitionField]
+
+    @property
+    def counts(self) -> dict[str, Fraction]:
+        """The numbers that named periods may use."""
+        return {
+            **{item.name: Fraction(item.default) for item in self.dims},
+            **{item.name: item.default for item in self.hyperparameters},
+        }
+
+    def meanings(self) -> dict[str, Dim]:
+        return {item.name: item.definition or Dim.named(item.name) for item in self.dims}
+
+
+def resolve_model(file: SpecFile) -> Model:
+    """The model of a parsed spec; raises CompileError with every mistake found."""
+    model = _resolve(file)
+    peers = {name: _resolve(peer) for name, peer in file.peers}
+    return _with_claims(model, file, peers)
+
+
+def _resolve(file: SpecFile) -> Model:
+    """The model without its claims."""
+    spec, collector = file.spec, Collector()
+    declared = _declare(file)
+    scope = _scope(spec, declared, {}, collector)
+    collector.raise_if_any()
+    optimizers = dict(file.optimizers)
+    around = Surroundings(scope, declared.counts, optimizers, declared.macros)
+    components: list[Component] = []
+    outputs: list[Output] = []
+    for field in spec.levels:
+        with collector.collecting():
+            components.extend(resolve_level(field, around))
+    for item in spec.outputs:
+        with collector.collecting():
+            value = Typing(replace(_with_inlined(scope, components), where="output"), declared.counts).expression(item.value)
+            outputs.append(Output(name=item.name.text, value=value, span=item.value.span))
+    collector.raise_if_any()
+    return Model(
+        name=spec.name.text,
+        kind=spec.kind,
+        says=" ".join(spec.says.text.split()) if spec.says else "",
+        cites=tuple(item.text for item in spec.cites),
+        strict=spec.strict,
+        dims=declared.dims,
+        axes=tuple(item.text for item in spec.axes),
+        inputs=declared.inputs,
+        hyperparameters=declared.hyperparameters,
+        components=tuple(components),
+        outputs=tuple(outputs),
+        unsupported=(("`outer`", spec.outer.span),) if spec.outer else (),
+        path=file.path,
+        digest=digest(file),
+        span=spec.name.span,
+    )
+
+
+def digest(file: SpecFile) -> str:
+    """sha256 of every file that the spec is made of, in order, whatever the machine's line ends."""
+    total = hashlib.sha256()
+    for _, text in file.files:
+        total.update(text.replace("\r\n", "\n").encode())
+        total.update(b"\0")
+    return total.hexdigest()
+
+
+def _declare(file: SpecFile) -> Declarations:
+    spec, collector = file.spec, Collector()
+    dims: tuple[DimDeclaration, ...] = ()
+    inputs: list[InputStream] = []
+    hyperparameters: list[HyperparameterDeclaration] = []
+    with collector.collecting():
+        dims = declare_dims(spec.dims)
+    collector.raise_if_any()
+    counts = {item.name: Fraction(item.default) for item in dims}
+    for item in spec.hyperparameters:
+        with collector.collecting():
+            default = number_of(item.value, counts, f"the hyperparameter `{item.name.text}`")
+            hyperparameters.append(HyperparameterDeclaration(name=item.name.text, default=default, span=item.name.span))
+    counts |= {item.name: item.default for item in hyperparameters}
+    meanings = {item.name: item.definition or Dim.named(item.name) for item in dims}
+    for field in spec.inputs:
+        with collector.collecting():
+            inputs.append(_input(field, spec, meanings, counts))
+    collector.raise_if_any()
+    macros = {item.name.text: item for item in (*file.library, *spec.define)}
+    return Declarations(dims, tuple(inputs), tuple(hyperparameters), macros)
+
+
+def _input(field: InputField, spec: Spec, dims: Mapping[str, Dim], counts: Mapping[str, Fraction]) -> InputStream:
+    optimizer = spec.kind == "optimizer"
+    low = high = None
+    if field.range is not None:
+        low, high = (number_of(bound, counts, "a bound") for bound in field.range)
+        if low >= high:
+            raise CompileError(codes.bad_range(field.range[0].span.to(field.range[1].span)))
+    axes = spec.axes if field.axes is None else field.axes
+    for axis in axes:
+        if axis not in spec.axes:
+            raise CompileError(codes.no_such_stream(axis.span, axis.text, "an axis of this spec", (item.text for item in spec.axes)))
+    return InputStream(
+        name=field.name.text,
+        shape=_input_shape(field, dims, optimizer),
+        every=clock_of(field.every, counts) if field.every else (STEP if optimizer else TOKEN),
+        axes=tuple(axis.text for axis in axes),
+        low=low,
+        high=high,
+        span=field.name.span,
+    )
+
+
+def _input_shape(field: InputField, dims: Mapping[str, Dim], optimizer: bool) -> Shape:
+    if isinstance(field.shape, tuple):
+        return tuple(dim_of(item, dims) for item in field.shape)
+    if not is_like_weights(field.shape):
+        raise CompileError(codes.not_a_size(field.shape.span, "a stream's shape is a list of sizes: [d_k], or [] for a scalar"))
+    if not optimizer:
+        raise CompileError(codes.like_outside_optimizer(field.shape.span))
+    return (LIKE_WEIGHTS,)
+
+
+def _scope(spec: Spec, declared: Declarations, identified: Mapping[str, Dim], collector: Collector) -> Scope:
+    """The names of a spec; with `identified`, some dims are taken to be others (for ill-typed claims)."""
+    dims = {name: dim.substitute(identified) for name, dim in declared.meanings().items()}
+    like: Shape | None = (LIKE_WEIGHTS,) if spec.kind == "optimizer" else None
+    values: dict[str, Expr] = {item.name: Hyperparameter(item.name) for item in declared.hyperparameters}
+    for stream in declared.inputs:
+        values[stream.name] = Input(stream.name, tuple(dim.substitute(identified) for dim in stream.shape))
+    levels: dict[str, LevelType] = {}
+    for field in spec.levels:
+        name = field.name.text
+        with collector.collecting():
+            memory = field.memory
+            if memory is None and (spec.kind != "optimizer" or name != "weights"):
+                raise CompileError(
+                    codes.missing_field(field.name.span, name, "memory", "write `memory: matrix(rows, columns)` or `vector(size)`")
+                )
+            syntax = memory if memory is not None else _LIKE_WEIGHTS
+            levels[name] = LevelType(name, memory_type(syntax, dims, declared.macros, like))
+    lets = {item.name.text: item.value for item in spec.let}
+    return Scope(dims=dims, values=values, levels=levels, lets=lets, macros=declared.macros, like=like)
+
+
+def _with_inlined(scope: Scope, components: list[Component]) -> Scope:
+    """The scope with the inlined optimizers' levels under their full names."""
+    inlined = {
+        item.name: LevelType(item.name, MemoryType(item.memory, item.states, tuple(state.part or "weights" for state in item.states)))
+        for item in components
+        if item.host is not None
+    }
+    return replace(scope, levels={**scope.levels, **inlined})
+
+
+def _with_claims(model: Model, file: SpecFile, peers: Mapping[str, Model]) -> Model:
+    declared = Declarations(
+        model.dims, model.inputs, model.hyperparameters, {item.name.text: item for item in (*file.library, *file.spec.define)}
+    )
+
+    def scope_with(identified: Mapping[str, Dim]) -> Scope:
+        components = [_identified(item, identified) for item in model.components]
+        return _with_inlined(_scope(file.spec, declared, identified, Collector()), components)
+
+    around, collector, claims = ClaimSurroundings(scope_with, peers), Collector(), []
+    for field in file.spec.claims:
+        with collector.collecting():
+            claims.append(resolve_claim(field, around))
+    collector.raise_if_any()
+    return replace(model, claims=tuple(claims))
+
+
+def _identified(component: Component, identified: Mapping[str, Dim]) -> Component:
+    states = tuple(replace(state, shape=tuple(dim.substitute(identified) for dim in state.shape)) for state in component.states)
+    return replace(component, states=states)

@@ -1,0 +1,93 @@
+"""Calls -> typed algebra: nlc's functions, the spec's own definitions and abbreviations with parameters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nlc.codes import resolve as codes
+from nlc.diagnostics import CompileError
+from nlc.ir.algebra import Expr, Where
+from nlc.ir.dims import shape_text
+from nlc.ir.spec import Call, DefinitionField, Name, Syntax
+from nlc.resolve.alignment import ShapeClash, align, conform
+from nlc.resolve.functions import FUNCTIONS, FunctionRule
+
+if TYPE_CHECKING:
+    from nlc.resolve.typing import Typing
+
+
+def type_function(typing: Typing, name: str, call: Call) -> Expr:
+    """A call of one of nlc's own functions."""
+    rule = FUNCTIONS[name]
+    keywords = {keyword.text: value for keyword, value in call.keywords}
+    if len(call.arguments) not in rule.arguments or not set(keywords) <= set(rule.keywords) or len(keywords) != len(call.keywords):
+        raise CompileError(codes.wrong_arguments(call.span, name, rule.usage))
+    arguments = tuple(typing.expression(argument) for argument in call.arguments)
+    if rule.conforming:
+        arguments = conform(name, (call.arguments[0], arguments[0]), (call.arguments[1], arguments[1]))
+    axis = _axis(typing, keywords["over"], arguments[0]) if "over" in keywords else None
+    _check_shapes(name, rule, call, arguments, axis)
+    return rule.build(arguments, axis)
+
+
+def _check_shapes(name: str, rule: FunctionRule, call: Call, arguments: tuple[Expr, ...], axis: int | None) -> None:
+    shapes = tuple(argument.shape for argument in arguments)
+    if rule.accepts(shapes, axis):
+        return
+    same_rank = len({len(shape) for shape in shapes}) == 1 and len(shapes) == 2
+    pairs = tuple(pair for pair in zip(*shapes, strict=True) if pair[0] != pair[1]) if same_rank else ()
+    text = ", ".join(shape_text(shape) for shape in shapes)
+    raise ShapeClash(codes.wrong_shape(call.arguments[0].span, f"what `{name}` is given", text, rule.wants), pairs)
+
+
+def type_where(typing: Typing, call: Call) -> Expr:
+    """`where(a < b, x, y)`."""
+    if len(call.arguments) != 3 or call.keywords:
+        raise CompileError(codes.wrong_arguments(call.span, "where", "where(a < b, x, y)"))
+    test, yes, no = call.arguments
+    condition = typing.condition(test)
+    then, otherwise = conform("where", (yes, typing.expression(yes)), (no, typing.expression(no)))
+    if condition.shape and condition.shape != then.shape:
+        wide_then, wide_otherwise = align(then, condition.shape, yes.span), align(otherwise, condition.shape, no.span)
+        if wide_then is None or wide_otherwise is None:
+            raise ShapeClash(
+                codes.wrong_shape(test.span, "the condition", shape_text(condition.shape), f"a scalar or a {shape_text(then.shape)}")
+            )
+        then, otherwise = wide_then, wide_otherwise
+    return Where(condition, then, otherwise, then.shape)
+
+
+def _axis(typing: Typing, syntax: Syntax, argument: Expr) -> int:
+    name = syntax.text if isinstance(syntax, Name) else ""
+    wanted = typing.scope.dims.get(name)
+    if wanted is None or wanted not in argument.shape:
+        raise CompileError(codes.no_such_axis(syntax.span, name or "this", shape_text(argument.shape)))
+    return argument.shape.index(wanted)
+
+
+def type_definition(typing: Typing, definition: DefinitionField, call: Call) -> Expr:
+    """An entry of `define` or of the library used in an expression: its text, with its parameters bound."""
+    body, name = definition.objective or definition.retention, definition.name.text
+    if body is None:
+        raise CompileError(codes.not_a_function(call.span, f"the memory `{name}`"))
+    parameters = [parameter.text for parameter in definition.parameters]
+    bound = bind(name, parameters, call)
+    if len(bound) != len(parameters):
+        raise CompileError(codes.wrong_arguments(call.span, name, f"{name}({', '.join(parameters)})"))
+    values = {parameter: typing.expression(value) for parameter, value in bound.items()}
+    with typing.inside(name, definition.name.span):
+        return typing.under(typing.scope.with_values(values)).expression(body)
+
+
+def bind(name: str, parameters: list[str], call: Call) -> dict[str, Syntax]:
+    """A call's arguments by parameter name; raises CompileError for too many, unknown or repeated ones."""
+    if len(call.arguments) > len(parameters):
+        raise CompileError(codes.wrong_arguments(call.span, name, f"{name}({', '.join(parameters)})"))
+    bound = dict(zip(parameters, call.arguments, strict=False))
+    for keyword, value in call.keywords:
+        if keyword.text not in parameters:
+            raise CompileError(codes.unknown_binding(keyword.span, name, keyword.text, parameters))
+        if keyword.text in bound:
+            raise CompileError(codes.repeated_binding(keyword.span, keyword.text))
+        bound[keyword.text] = value
+    return bound

@@ -1,0 +1,176 @@
+"""Claims as written -> claims with typed sides; a claim whose shapes clash is kept as ill-typed, which is a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+from nlc.codes import resolve as codes
+from nlc.diagnostics import CompileError
+from nlc.ir.algebra import Expr, Hyperparameter, Input, State, When
+from nlc.ir.dims import Dim
+from nlc.ir.model import Claim, EqualityClaim, IllTyped, Model, OrderClaim, SameAsClaim
+from nlc.ir.spec import Binary, ClaimField, Comparison, Name, NamedSyntax, Syntax
+from nlc.resolve.alignment import EyeOfAnySize, ShapeClash, conform
+from nlc.resolve.scope import LevelType, Scope
+from nlc.resolve.sizes import number_of
+from nlc.resolve.typing import Typing
+
+MOST_IDENTIFICATIONS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimSurroundings:
+    """What claims may name. `scope_with(identified)` gives the spec's scope with some dims taken to be others."""
+
+    scope_with: Callable[[Mapping[str, Dim]], Scope]
+    peers: Mapping[str, Model]
+
+
+def resolve_claim(field: ClaimField, around: ClaimSurroundings) -> Claim:
+    """The claim, typed; raises CompileError for what is wrong beyond shapes."""
+    if field.order is not None:
+        return _order(field, around)
+    if field.same_as is not None:
+        return _same_as(field, around)
+    return _equality(field, around)
+
+
+def _equality(field: ClaimField, around: ClaimSurroundings) -> EqualityClaim:
+    assert field.prove is not None
+    match field.prove:
+        case Comparison((left, right), ("==",)):
+            sides = _typed_sides(left, right, around)
+        case _:
+            raise CompileError(codes.prove_not_equation(field.prove.span))
+    return EqualityClaim(
+        says=field.says.text,
+        expect=field.expect.text if field.expect else "proved",
+        sides=sides,
+        given=_given(field.given, around),
+        text=" ".join(field.prove.span.text.split()),
+        cites=tuple(item.text for item in field.cites),
+        span=field.prove.span,
+    )
+
+
+def _typed_sides(left: Syntax, right: Syntax, around: ClaimSurroundings) -> tuple[Expr, Expr] | IllTyped:
+    """The two sides, or, when their shapes clash, why, and what they are with as few dims identified as needed."""
+    identified: dict[str, Dim] = {}
+    first: ShapeClash | None = None
+    for _ in range(MOST_IDENTIFICATIONS):
+        try:
+            sides = _sides(left, right, around.scope_with(identified))
+            return IllTyped(first.diagnostics[0], sides, _names(identified)) if first else sides
+        except ShapeClash as clash:
+            first = first or clash
+            if not clash.pairs or not _identify(clash.pairs, identified):
+                break
+    assert first is not None
+    return IllTyped(first.diagnostics[0])
+
+
+def _identify(pairs: tuple[tuple[Dim, Dim], ...], identified: dict[str, Dim]) -> bool:
+    """Record that the dims of the pairs are one; False when some pair is not two names."""
+    for one, other in pairs:
+        if one.name is None or other.name is None or one == other:
+            return False
+        kept, gone = sorted((one.name, other.name))
+        identified[gone] = Dim.named(kept)
+        for name, meaning in identified.items():
+            identified[name] = meaning.substitute({gone: Dim.named(kept)})
+    return True
+
+
+def _names(identified: Mapping[str, Dim]) -> tuple[str, ...]:
+    return tuple(sorted({*identified, *(str(dim) for dim in identified.values())}))
+
+
+def _sides(left: Syntax, right: Syntax, scope: Scope) -> tuple[Expr, Expr]:
+    typing = Typing(scope)
+    first, second = typing.open_expression(left), typing.open_expression(right)
+    if isinstance(first, EyeOfAnySize) and not isinstance(second, EyeOfAnySize):
+        first = first.sized(second.shape, left.span)
+    if isinstance(second, EyeOfAnySize) and not isinstance(first, EyeOfAnySize):
+        second = second.sized(first.shape, right.span)
+    if isinstance(first, EyeOfAnySize) or isinstance(second, EyeOfAnySize):
+        raise CompileError(codes.prove_not_equation(left.span.to(right.span)))
+    return conform("==", (left, first), (right, second))
+
+
+def _given(syntax: Syntax | None, around: ClaimSurroundings) -> tuple[tuple[Expr, Expr], ...]:
+    match syntax:
+        case None:
+            return ()
+        case Binary("and", left, right):
+            return (*_given(left, around), *_given(right, around))
+        case Comparison((left, right), ("==",)):
+            first, second = _sides(left, right, around.scope_with({}))
+            if isinstance(first, Input | Hyperparameter) or (isinstance(first, State) and first.when is When.PREVIOUS):
+                return ((first, second),)
+    raise CompileError(codes.given_not_equation(syntax.span))
+
+
+def _order(field: ClaimField, around: ClaimSurroundings) -> OrderClaim:
+    assert field.order is not None
+    levels = around.scope_with({}).levels
+    match field.order:
+        case Comparison(operands, operators) if set(operators) <= {">", "<", "~"}:
+            names = tuple(_level(operand, levels) for operand in operands)
+        case _:
+            raise CompileError(codes.order_not_chain(field.order.span))
+    return OrderClaim(
+        says=field.says.text,
+        expect=field.expect.text if field.expect else "proved",
+        names=names,
+        relations=operators,  # type: ignore[arg-type]
+        text=field.order.span.text,
+        cites=tuple(item.text for item in field.cites),
+        span=field.order.span,
+    )
+
+
+def _level(syntax: Syntax, levels: Mapping[str, LevelType]) -> str:
+    if not isinstance(syntax, Name):
+        raise CompileError(codes.order_not_chain(syntax.span))
+    if syntax.text not in levels:
+        raise CompileError(codes.unknown_level(syntax.span, syntax.text, levels))
+    return levels[syntax.text].name
+
+
+def _same_as(field: ClaimField, around: ClaimSurroundings) -> SameAsClaim:
+    assert field.same_as is not None
+    other = around.peers[field.same_as.text]
+    scope = around.scope_with({})
+    streams = {stream.name for stream in other.inputs}
+    numbers = {item.name for item in other.hyperparameters}
+    for item in field.where:
+        if item.name.text not in streams | numbers:
+            raise CompileError(
+                codes.no_such_stream(item.name.span, item.name.text, f"an input or hyperparameter of {other.name}", streams | numbers)
+            )
+    for name in field.varying:
+        if not isinstance(scope.values.get(name.text), Hyperparameter):
+            known = {key for key, value in scope.values.items() if isinstance(value, Hyperparameter)}
+            raise CompileError(codes.no_such_stream(name.span, name.text, "a hyperparameter of this spec", known))
+    return SameAsClaim(
+        says=field.says.text,
+        expect=field.expect.text if field.expect else "proved",
+        other=other,
+        other_name=field.same_as.text,
+        bindings=tuple((item.name.text, Typing(scope).expression(item.value)) for item in field.where),
+        given=_given(field.given, around),
+        options=_options(field.options, numbers, other),
+        varying=tuple(name.text for name in field.varying),
+        text=f"same_as {field.same_as.text}",
+        cites=tuple(item.text for item in field.cites),
+        span=field.same_as.span,
+    )
+
+
+def _options(fields: tuple[NamedSyntax, ...], numbers: set[str], other: Model) -> tuple[tuple[str, Fraction], ...]:
+    for item in fields:
+        if item.name.text not in numbers:
+            raise CompileError(codes.no_such_stream(item.name.span, item.name.text, f"a hyperparameter of {other.name}", numbers))
+    return tuple((item.name.text, number_of(item.value, {}, "an option")) for item in fields)

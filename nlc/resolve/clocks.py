@@ -1,0 +1,50 @@
+"""Clocks: what `every:`, `reset:` and `hold(x, n tokens)` say, as exact periods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+
+from nlc.codes import resolve as codes
+from nlc.diagnostics import CompileError
+from nlc.ir.model import Clock, Family
+from nlc.ir.spec import Binary, Duration, Name, Syntax
+from nlc.resolve.sizes import number_of
+
+FAMILIES = {"always": Family.ALWAYS, "token": Family.TOKEN, "sequence": Family.SEQUENCE, "step": Family.STEP, "never": Family.NEVER}
+
+
+def clock_of(syntax: Syntax, counts: Mapping[str, Fraction]) -> Clock:
+    """The clock that an expression means; `counts` are the numbers that named periods may use."""
+    match syntax:
+        case Name(text) if text in FAMILIES:
+            return Clock(FAMILIES[text])
+        case Duration(count, unit):
+            return Clock(FAMILIES[unit], _count(count, counts))
+        case Binary("/", left, right):
+            whole = clock_of(left, counts)
+            if whole.family in (Family.TOKEN, Family.STEP):
+                return Clock(whole.family, whole.period / _count(right, counts))
+    raise CompileError(codes.not_a_clock(syntax.span))
+
+
+def tokens_of(syntax: Syntax, counts: Mapping[str, Fraction]) -> int:
+    """The number of tokens that a duration like `16 tokens` means."""
+    match syntax:
+        case Duration(count, "token"):
+            return int(_count(count, counts))
+    raise CompileError(codes.not_a_duration(syntax.span))
+
+
+def _count(syntax: Syntax, counts: Mapping[str, Fraction]) -> Fraction:
+    value = number_of(syntax, counts, "a period")
+    if value.denominator != 1 or value < 1:
+        raise CompileError(codes.bad_count(syntax.span, str(value)))
+    return value
+
+
+def within_host(clock: Clock, host: Clock) -> Clock:
+    """An optimizer's clock seen from the level that it serves: its `step` is one update of that level."""
+    if clock.family is not Family.STEP:
+        return clock
+    return Clock(host.family, host.period * clock.period)

@@ -1,0 +1,166 @@
+"""The functions of the language, as a table: arguments, the shapes they take, and the algebra they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from types import MappingProxyType
+
+from nlc.ir.algebra import (
+    Constant,
+    Expr,
+    Extremum,
+    Norm,
+    Size,
+    Softmax,
+    StopGradient,
+    apply_map,
+    divide,
+    dot,
+    outer,
+    spread,
+    total,
+    transpose,
+)  # fmt: skip
+from nlc.ir.dims import Dim, Shape
+from nlc.ir.maps import MAPS
+
+Builder = Callable[[tuple[Expr, ...], int | None], Expr]
+Acceptor = Callable[[tuple[Shape, ...], int | None], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionRule:
+    """One function: how it is written, what it wants, and what it builds from typed arguments (and the place of `over`)."""
+
+    says: str
+    usage: str
+    build: Builder
+    arguments: tuple[int, ...] = (1,)
+    keywords: tuple[str, ...] = ()
+    accepts: Acceptor = lambda shapes, axis: True
+    wants: str = ""
+    conforming: bool = False
+
+
+def _same(shapes: tuple[Shape, ...], axis: int | None) -> bool:
+    return shapes[0] == shapes[1]
+
+
+def _vectors(shapes: tuple[Shape, ...], axis: int | None) -> bool:
+    return all(len(shape) == 1 for shape in shapes)
+
+
+def _matrix(shapes: tuple[Shape, ...], axis: int | None) -> bool:
+    return len(shapes[0]) == 2
+
+
+def _not_scalar(shapes: tuple[Shape, ...], axis: int | None) -> bool:
+    return len(shapes[0]) > 0
+
+
+def _vector_or_axis(shapes: tuple[Shape, ...], axis: int | None) -> bool:
+    return len(shapes[0]) == 1 or axis is not None
+
+
+def _mean(arguments: tuple[Expr, ...], axis: int | None) -> Expr:
+    x = arguments[0]
+    sizes = x.shape if axis is None else (x.shape[axis],)
+    count = Dim.number(1)
+    for dim in sizes:
+        count = count * dim
+    return divide(total(x, axis), Size(count))
+
+
+def _elementwise(name: str) -> Builder:
+    return lambda arguments, axis: apply_map(name, arguments[0])
+
+
+SMALLEST_NORM = Constant(Fraction(1, 10**12))
+
+
+def _l2_normalise(arguments: tuple[Expr, ...], axis: int | None) -> Expr:
+    return divide(arguments[0], Extremum("maximum", Norm(arguments[0]), SMALLEST_NORM, ()))
+
+
+def _clip(arguments: tuple[Expr, ...], axis: int | None) -> Expr:
+    x, low, high = arguments
+    above = Extremum("maximum", x, spread(low, None, x.shape), x.shape)
+    return Extremum("minimum", above, spread(high, None, x.shape), x.shape)
+
+
+def _scalar_bounds(shapes: tuple[Shape, ...], axis: int | None) -> bool:
+    return shapes[1] == shapes[2] == ()
+
+
+def _norm2(arguments: tuple[Expr, ...], axis: int | None) -> Expr:
+    return dot(arguments[0], arguments[0])
+
+
+_TABLE: dict[str, FunctionRule] = {
+    "dot": FunctionRule(
+        "the sum of the products of the entries", "dot(a, b)", lambda x, _: dot(x[0], x[1]), (2,), (), _same, "two of one shape"
+    ),
+    "inner": FunctionRule(
+        "the same as dot; the word for matrices", "inner(a, b)", lambda x, _: dot(x[0], x[1]), (2,), (), _same, "two of one shape"
+    ),
+    "outer": FunctionRule("a b^T of two vectors", "outer(a, b)", lambda x, _: outer(x[0], x[1]), (2,), (), _vectors, "two vectors"),
+    "norm": FunctionRule("the Euclidean (Frobenius) norm", "norm(x)", lambda x, _: Norm(x[0]), (1,), (), _not_scalar, "a vector or matrix"),
+    "norm2": FunctionRule("the squared norm", "norm2(x)", _norm2),
+    "sum": FunctionRule(
+        "the sum of all entries, or over one dim", "sum(x) or sum(x, over = d_k)", lambda x, axis: total(x[0], axis), (1,), ("over",)
+    ),
+    "mean": FunctionRule("the mean of all entries, or over one dim", "mean(x) or mean(x, over = d_k)", _mean, (1,), ("over",)),
+    "softmax": FunctionRule(
+        "exp(x) over its sum along a dim",
+        "softmax(x) of a vector, or softmax(x, over = d_k)",
+        lambda x, axis: Softmax(x[0], axis or 0, x[0].shape),
+        (1,),
+        ("over",),
+        _vector_or_axis,
+        "a vector, or a matrix with `over`",
+    ),
+    "transpose": FunctionRule("the transpose of a matrix", "transpose(x)", lambda x, _: transpose(x[0]), (1,), (), _matrix, "a matrix"),
+    "l2_normalise": FunctionRule(
+        "x over its norm, which is taken as at least 1e-12",
+        "l2_normalise(x)",
+        _l2_normalise,
+        (1,),
+        (),
+        _not_scalar,
+        "a vector or matrix",
+    ),
+    "stop_gradient": FunctionRule(
+        "x, a constant for the gradient of the level's own objective",
+        "stop_gradient(x)",
+        lambda x, _: StopGradient(x[0], x[0].shape),
+    ),
+    "maximum": FunctionRule(
+        "the larger one, entry by entry", "maximum(a, b)", lambda x, _: Extremum("maximum", x[0], x[1], x[0].shape), (2,), conforming=True
+    ),
+    "minimum": FunctionRule(
+        "the smaller one, entry by entry", "minimum(a, b)", lambda x, _: Extremum("minimum", x[0], x[1], x[0].shape), (2,), conforming=True
+    ),
+    "clip": FunctionRule(
+        "x kept between two scalars, entry by entry",
+        "clip(x, low, high)",
+        _clip,
+        (3,),
+        (),
+        _scalar_bounds,
+        "scalar bounds",
+    ),
+    **{name: FunctionRule(rule.says, f"{name}(x)", _elementwise(name)) for name, rule in MAPS.items()},
+}
+
+FUNCTIONS: Mapping[str, FunctionRule] = MappingProxyType(_TABLE)
+
+FORMS: Mapping[str, str] = MappingProxyType(
+    {
+        "prev": "prev(memory): the state when the tick began; prev(x): a stream's previous value, zero before the first",
+        "hold": "hold(memory, n tokens): the state after the last whole period of n tokens",
+        "where": "where(a < b, x, y): x where the condition holds, else y, entry by entry",
+    }
+)
+"""Words that look like functions and are typed in their own way."""

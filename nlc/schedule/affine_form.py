@@ -1,0 +1,105 @@
+"""From the terms of a law that is affine in its state to the normal form: a decay, and writes along vectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nlc.ir.affine import AffineLaw, StateRead, Write
+from nlc.ir.algebra import ONE, ZERO, Expr, MatMul, Outer, Scale, State, Times, add, matmul, outer, scale, spread, times
+from nlc.schedule.expand import degree, terms
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """decay * S; the decay is a scalar or has the state's shape."""
+
+    decay: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """value along^T, free of the state."""
+
+    value: Expr
+    along: Expr | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadAlong:
+    """coefficient * (S @ vector) along^T."""
+
+    read: StateRead
+    along: Expr
+
+
+Term = Kept | Given | ReadAlong
+
+
+def affine_form(new_state: Expr, state: State) -> AffineLaw | Expr:
+    """The normal form, or the first term that does not fit into one. The new state must be affine in the state."""
+    fitted: list[Term] = []
+    for term in terms(new_state, state):
+        part = _fit(term, state)
+        if part is None:
+            return term
+        fitted.append(part)
+    return AffineLaw(state.component, state.part, state.shape, _decay(fitted, state), _writes(fitted))
+
+
+def affine_expression(law: AffineLaw, state: Expr) -> Expr:
+    """The normal form as an expression of the state: the new state again."""
+    return add(times(law.decay, state), *(_written(write, state) for write in law.writes))
+
+
+def _written(write: Write, state: Expr) -> Expr:
+    given = () if write.given is None else (write.given,)
+    value = add(*given, *(scale(read.coefficient, matmul(state, read.vector)) for read in write.reads))
+    return value if write.along is None else outer(value, write.along)
+
+
+def _fit(term: Expr, state: State) -> Term | None:
+    coefficient, core = _peeled(term)
+    if degree(coefficient, state):
+        return None
+    match core:
+        case State() if core == state:
+            return Kept(coefficient)
+        case Times(left, right) if state in (left, right):
+            return Kept(scale(coefficient, right if left == state else left))
+        case Outer(MatMul(read, vector), along) if read == state and not degree(vector, state) and not degree(along, state):
+            return ReadAlong(StateRead(coefficient, vector), along)
+        case Outer(value, along) if not degree(core, state):
+            return Given(scale(coefficient, value), along)
+    return Given(term, None) if len(state.shape) == 1 and not degree(core, state) else None
+
+
+def _peeled(term: Expr) -> tuple[Expr, Expr]:
+    """All scalar factors of a term, multiplied, and what is left."""
+    match term:
+        case Scale(by, x):
+            coefficient, core = _peeled(x)
+            return scale(by, coefficient), core
+    return ONE, term
+
+
+def _decay(fitted: list[Term], state: State) -> Expr:
+    decays = [term.decay for term in fitted if isinstance(term, Kept)]
+    if any(decay.shape for decay in decays):
+        decays = [spread(decay, None, state.shape) for decay in decays]
+    return add(*decays) if decays else ZERO
+
+
+def _writes(fitted: list[Term]) -> tuple[Write, ...]:
+    """One write for each vector that is written along, in the order of their first terms."""
+    directions = dict.fromkeys(term.along for term in fitted if not isinstance(term, Kept))
+    return tuple(_write(along, fitted) for along in directions)
+
+
+def _write(along: Expr | None, fitted: list[Term]) -> Write:
+    given = [term.value for term in fitted if isinstance(term, Given) and term.along == along]
+    coefficients: dict[Expr, list[Expr]] = {}
+    for term in fitted:
+        if isinstance(term, ReadAlong) and term.along == along:
+            coefficients.setdefault(term.read.vector, []).append(term.read.coefficient)
+    reads = tuple(StateRead(add(*parts), vector) for vector, parts in coefficients.items())
+    return Write(along, add(*given) if given else None, reads)

@@ -1,0 +1,68 @@
+"""Programs as text, for `nlc show` and `nlc explain`: state, timetable, and for every memory its form and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nlc.ir.affine import OutputRead
+from nlc.ir.algebra import State, When, matmul
+from nlc.ir.dims import shape_text
+from nlc.ir.program import Form, MemoryProgram, Program
+from nlc.ir.show import expression_text
+from nlc.schedule.affine_form import affine_expression
+
+
+def program_text(program: Program) -> str:
+    """The choices of the schedule with every decision and its reason. Ends without a newline."""
+    return "\n".join((*_state(program), *_timetable(program), *_forms(program), *_outputs(program)))
+
+
+def _state(program: Program) -> Iterator[str]:
+    yield "state"
+    width = max((len(slot.name) for slot in program.slots), default=0)
+    for slot in program.slots:
+        yield f"    {slot.name:<{width}}  {shape_text(slot.shape)}"
+
+
+def _timetable(program: Program) -> Iterator[str]:
+    yield "timetable"
+    width = max(len(clock) for clock, _ in program.timetable)
+    for clock, names in program.timetable:
+        yield f"    {clock:<{width}}  {', '.join(names)}"
+
+
+def _forms(program: Program) -> Iterator[str]:
+    if not program.memories:
+        return
+    yield f"forms, in chunks of {program.chunk} tokens" if program.is_parallel else "forms: the whole system runs token by token"
+    for memory in program.memories:
+        yield f"    {memory.component}: {memory.form.value}"
+        yield from (f"        {line}" for line in _memory(program, memory))
+
+
+def _memory(program: Program, memory: MemoryProgram) -> Iterator[str]:
+    classified = memory.classified
+    yield f"{classified.transition.value}: {classified.because}"
+    if classified.affine is not None:
+        state = State(classified.affine.component, classified.affine.part, classified.affine.shape, When.PREVIOUS)
+        yield f"{memory.component} = {expression_text(affine_expression(classified.affine, state))}"
+    if memory.form is not Form.RECURRENCE:
+        yield from (f"{read.name} = {_read(program, read)}" for read in memory.reads)
+    for decision in program.decisions:
+        if decision.component == memory.component:
+            sources = f" ({', '.join(decision.cites)})" if decision.cites else ""
+            yield f"{decision.rule} {'taken' if decision.taken else 'not taken'}: {decision.because}{sources}"
+
+
+def _outputs(program: Program) -> Iterator[str]:
+    if not program.outputs:
+        return
+    yield "outputs"
+    for name, value in program.outputs:
+        yield f"    {name} = {expression_text(value)}"
+
+
+def _read(program: Program, read: OutputRead) -> str:
+    shape = next(slot.shape for slot in program.slots if (slot.component, slot.part) == (read.component, read.part))
+    state = State(read.component, read.part, shape, read.when)
+    return expression_text(state if read.vector is None else matmul(state, read.vector))

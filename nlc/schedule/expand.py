@@ -1,0 +1,121 @@
+"""An expression as a polynomial in one state: its degree, and the terms of a sum that is affine in the state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nlc.ir.algebra import (
+    ONE,
+    Add,
+    Divide,
+    Dot,
+    Expr,
+    MatMul,
+    Outer,
+    Scale,
+    Spread,
+    State,
+    Sum,
+    Times,
+    Transpose,
+    Where,
+    children,
+    divide,
+    dot,
+    full,
+    matmul,
+    outer,
+    scale,
+    spread,
+    times,
+    total,
+    transpose,
+    walk,
+)
+
+NONLINEAR = 2
+"""The degree of everything that is not affine in the state."""
+
+
+def degree(node: Expr, state: State) -> int:
+    """0 when the node is free of the state, 1 when it is affine in it, else NONLINEAR."""
+    if node == state:
+        return 1
+    below = [degree(child, state) for child in children(node)]
+    if not any(below):
+        return 0
+    match node:
+        case Add() | Transpose() | Sum() | Spread():
+            return max(below)
+        case Scale() | Times() | MatMul() | Outer() | Dot():
+            return min(NONLINEAR, sum(below))
+        case Divide() if below[1] == 0:
+            return below[0]
+        case Where() if below[0] == 0:
+            return max(below[1:])
+    return NONLINEAR
+
+
+def first_nonlinear(node: Expr, state: State) -> Expr:
+    """The innermost, leftmost part of a nonlinear expression that is itself nonlinear."""
+    return next(
+        part
+        for part in walk(node)
+        if degree(part, state) == NONLINEAR and all(degree(child, state) < NONLINEAR for child in children(part))
+    )
+
+
+def terms(node: Expr, state: State) -> tuple[Expr, ...]:
+    """The terms of a sum equal to the node, products multiplied out over the state; numbers and scalars stand in front of each term.
+
+    Vectors and scalars that are free of the state stay whole, as the user wrote them. Matrices do not: a free matrix, too, is a
+    sum of outer products if it can be one.
+    """
+    if node == state or (degree(node, state) == 0 and len(node.shape) < 2):
+        return (node,)
+    match node:
+        case Add(parts):
+            return tuple(term for part in parts for term in terms(part, state))
+        case Scale(left, right):
+            return _products(scale, left, right, state)
+        case Times(left, right):
+            return _products(times, left, right, state)
+        case MatMul(left, right):
+            return _products(_product, left, right, state)
+        case Outer(left, right):
+            return _products(outer, left, right, state)
+        case Dot(left, right):
+            return _products(dot, left, right, state)
+        case Divide(x, by) if by.shape == ():
+            return tuple(scale(divide(ONE, by), term) for term in terms(x, state))
+        case Divide(x, by):
+            return tuple(times(divide(full(1, by.shape), by), term) for term in terms(x, state))
+        case Transpose(x):
+            return tuple(transpose(term) for term in terms(x, state))
+        case Sum(x, axis):
+            return tuple(total(term, axis) for term in terms(x, state))
+        case Spread(x, axis):
+            return tuple(spread(term, axis, node.shape) for term in terms(x, state))
+    return (node,)
+
+
+def _products(product: Callable[[Expr, Expr], Expr], left: Expr, right: Expr, state: State) -> tuple[Expr, ...]:
+    return tuple(product(one, other) for one in terms(left, state) for other in terms(right, state))
+
+
+def _product(left: Expr, right: Expr) -> Expr:
+    """left @ right of two terms, with outer products taken apart: what reads the state is then of the form S @ vector."""
+    match left, right:
+        case (Scale(by, x), _):
+            return scale(by, _product(x, right))
+        case (_, Scale(by, x)):
+            return scale(by, _product(left, x))
+        case (Outer(column, row), _) if len(right.shape) == 1:
+            return scale(dot(row, right), column)
+        case (Outer(column, row), _):
+            return outer(column, _product(transpose(right), row))
+        case (_, Outer(column, row)):
+            return outer(_product(left, column), row)
+        case (MatMul(first, second), _):
+            return _product(first, _product(second, right))
+    return matmul(left, right)

@@ -1,0 +1,67 @@
+"""Reads of one memory by others, as streams: each distinct `state @ vector` gets a name that stands for its value at every token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from nlc.ir.affine import OutputRead
+from nlc.ir.algebra import Expr, MatMul, Named, State, children, contains, rebuild, walk
+
+
+@dataclass(slots=True)
+class ReadBook:
+    """The reads found so far, and the words that their names must avoid."""
+
+    taken: frozenset[str]
+    reads: list[OutputRead] = field(default_factory=list)
+
+    def take(self, node: Expr, reader: str | None) -> Expr:
+        """The expression with the reads of all memories but the reader's own replaced by their names."""
+        parts = children(node)
+        new = tuple(self.take(part, reader) for part in parts)
+        if new != parts:
+            node = rebuild(node, new)
+        match node:
+            case MatMul(State(component) as state, vector) if component != reader and len(vector.shape) == 1 and not _has_state(vector):
+                return self._named(state, vector)
+            case State(component, shape=(_,)) if component != reader:
+                return self._named(node, None)
+        return node
+
+    def _named(self, state: State, vector: Expr | None) -> Named:
+        for read in self.reads:
+            if (read.component, read.part, read.when, read.vector) == (state.component, state.part, state.when, vector):
+                return Named(read.name, read.shape)
+        shape = state.shape[:1]
+        read = OutputRead(self._fresh_name(state.component), state.component, state.part, vector, state.when, shape)
+        self.reads.append(read)
+        return Named(read.name, shape)
+
+    def _fresh_name(self, component: str) -> str:
+        stem = f"{component.replace('.', '_')}_read"
+        taken = self.taken | {read.name for read in self.reads}
+        name, number = stem, 1
+        while name in taken:
+            number += 1
+            name = f"{stem}_{number}"
+        return name
+
+
+def whole_reads(readers: Sequence[tuple[str, Expr]], component: str) -> tuple[str, ...]:
+    """Who, of the named expressions (reads taken out), still reads this component's state: other than as state @ vector, that is."""
+    return tuple(name for name, value in readers if name != component and component in states_read(value))
+
+
+def read_names(node: Expr) -> frozenset[str]:
+    """The names of the reads in an expression."""
+    return frozenset(part.name for part in walk(node) if isinstance(part, Named))
+
+
+def states_read(node: Expr) -> frozenset[str]:
+    """The components whose state an expression reads."""
+    return frozenset(part.component for part in walk(node) if isinstance(part, State))
+
+
+def _has_state(node: Expr) -> bool:
+    return contains(node, lambda part: isinstance(part, State))

@@ -1,0 +1,12 @@
+"""The table of exact forms of a memory over a sequence, the cheapest first; the last one fits everything."""
+
+from __future__ import annotations
+
+from nlc.schedule.rules.prefix_sum import PREFIX_SUM
+from nlc.schedule.rules.recurrence import RECURRENCE
+from nlc.schedule.rules.rule import Candidate, Condition, FormRule
+from nlc.schedule.rules.triangular import TRIANGULAR
+
+__all__ = ["FORM_RULES", "Candidate", "Condition", "FormRule"]
+
+FORM_RULES: tuple[FormRule, ...] = (PREFIX_SUM, TRIANGULAR, RECURRENCE)

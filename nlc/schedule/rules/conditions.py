@@ -1,0 +1,64 @@
+"""Conditions that several forms share."""
+
+from __future__ import annotations
+
+from nlc.ir.affine import AffineLaw, Transition
+from nlc.ir.model import TOKEN
+from nlc.ir.show import expression_text
+from nlc.schedule.rules.rule import Candidate, Condition
+
+
+def transition_is(text: str, *allowed: Transition) -> Condition:
+    """The condition that the old state enters in one of these ways."""
+    return Condition(
+        text,
+        lambda candidate: candidate.classified.transition in allowed,
+        lambda candidate: f"its transition is {candidate.classified.transition.value}",
+    )
+
+
+def affine(candidate: Candidate) -> AffineLaw:
+    """The normal form, for conditions that come after one on the transition."""
+    assert candidate.classified.affine is not None
+    return candidate.classified.affine
+
+
+def _names(names: tuple[str, ...]) -> str:
+    return " and ".join(names)
+
+
+WRITES_SOMETHING = Condition(
+    "something to be written",
+    lambda candidate: bool(affine(candidate).writes),
+    lambda candidate: f"{candidate.classified.component} only decays",
+)
+
+EVERY_TOKEN = Condition(
+    "an update at every token",
+    lambda candidate: candidate.clock == TOKEN,
+    lambda candidate: f"{candidate.classified.component} updates every {candidate.clock}",
+)
+
+UNCOUPLED = Condition(
+    "no cycle of reads with other memories",
+    lambda candidate: not candidate.coupled_with,
+    lambda candidate: f"{candidate.classified.component} and {_names(candidate.coupled_with)} read each other",
+)
+
+READ_WITH_VECTORS = Condition(
+    "reads by others as a product with a vector",
+    lambda candidate: not candidate.whole_reads,
+    lambda candidate: f"{_names(candidate.whole_reads)} needs the whole of {candidate.classified.component}",
+)
+
+VECTORS_COME_EARLIER = Condition(
+    "reads with vectors that come before it: streams, or reads of earlier memories",
+    lambda candidate: not candidate.later_reads,
+    lambda candidate: " and ".join(
+        f"{candidate.classified.component} is read with {expression_text(read.vector)}, which needs its own or a later state"
+        for read in candidate.later_reads
+        if read.vector is not None
+    ),
+)
+
+SHARED: tuple[Condition, ...] = (EVERY_TOKEN, UNCOUPLED, READ_WITH_VECTORS, VECTORS_COME_EARLIER)

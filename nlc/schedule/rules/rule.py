@@ -1,0 +1,46 @@
+"""What a form rule is: a form, when it may be used, and where its identity is proved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nlc.ir.affine import Classified, OutputRead
+from nlc.ir.model import Clock
+from nlc.ir.program import Form
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """The facts about one memory that conditions look at.
+
+    `whole_reads`: who uses its state other than as state @ vector. `coupled_with`: memories in a cycle of reads with it.
+    `later_reads`: reads of it whose vector needs a memory that does not come earlier (itself, say).
+    """
+
+    classified: Classified
+    clock: Clock
+    reads: tuple[OutputRead, ...] = ()
+    whole_reads: tuple[str, ...] = ()
+    coupled_with: tuple[str, ...] = ()
+    later_reads: tuple[OutputRead, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A condition in words, its test, and the sentence that says why it fails."""
+
+    text: str
+    holds: Callable[[Candidate], bool]
+    otherwise: Callable[[Candidate], str]
+
+
+@dataclass(frozen=True, slots=True)
+class FormRule:
+    """One row of the table of forms. `says` is the reason that `explain` gives when the rule is taken."""
+
+    name: str
+    form: Form
+    says: str
+    cites: tuple[str, ...]
+    requires: tuple[Condition, ...]

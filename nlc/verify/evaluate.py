@@ -1,0 +1,131 @@
+"""An expression of the algebra -> its value in torch: the evaluator of laws and programs, written apart from the oracle's.
+
+Leading dims (batch, axes, and time where all tokens are computed at once) are einsum's `...`; a value that is the same everywhere has
+none. `like(weights)` is no dim of a value but its rows, as in the emitted optimizers: one row per entry of the parameter group.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from nlc.ir.algebra import (
+    Add, Compare, Constant, Divide, Dot, Expr, Extremum, Eye, Full, Map, MatMul, Norm, Outer, Power, Scale, Size, Softmax, Spread,
+    StopGradient, Sum, Times, Transpose, Where,
+)  # fmt: skip
+from nlc.ir.dims import LIKE_WEIGHTS, Shape
+
+ROOT_TWO_PI = math.sqrt(2 * math.pi)
+
+FUNCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
+    {
+        **{name: getattr(torch, name) for name in "exp log sqrt abs sign sin cos sinh cosh tanh sigmoid relu".split()},
+        "softplus": lambda x: torch.nn.functional.softplus(x, threshold=math.inf),
+        "silu": torch.nn.functional.silu,
+        "gelu": torch.nn.functional.gelu,
+        "normal_cdf": lambda x: torch.erfc(-x / math.sqrt(2)) / 2,
+        "normal_density": lambda x: torch.exp(-x.square() / 2) / ROOT_TWO_PI,
+    }
+)
+
+PAIRS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
+    {"maximum": torch.maximum, "minimum": torch.minimum, "<": torch.lt, "<=": torch.le, ">": torch.gt, ">=": torch.ge}
+)
+
+Leaf = Callable[[Expr], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluator:
+    """Evaluates expressions; `leaf` gives inputs, hyperparameters, states and named values, `group` the entries per parameter."""
+
+    sizes: Mapping[str, int]
+    like: Tensor
+    leaf: Leaf
+    group: tuple[int, ...] = ()
+
+    def __call__(self, node: Expr) -> Tensor:
+        """The value: (leading dims or none, *shape)."""
+        match node:
+            case Constant(number):
+                return self.like.new_tensor(float(number))
+            case Full(number, shape):
+                return self.like.new_full(self.shape(shape), float(number))
+            case Eye((dim, _)):
+                return torch.eye(dim.size(self.sizes), dtype=self.like.dtype, device=self.like.device)
+            case Size(dim):
+                return self.like.new_tensor(float(dim.value(self.sizes)))
+            case StopGradient(x):
+                return self(x)
+            case Add(terms):
+                return torch.stack(torch.broadcast_tensors(*(self(term) for term in terms))).sum(0)
+            case Scale(by, x):
+                return self._over(by, node.shape) * self(x)
+            case Times(left, right):
+                return self(left) * self(right)
+            case Divide(x, by):
+                return self(x) / self._over(by, node.shape)
+            case Power(x, Constant(number)):
+                return self(x).pow(float(number))
+            case Power(x, exponent):
+                return self(x).pow(self._over(exponent, node.shape))
+            case Map(function, x):
+                return FUNCTIONS[function](self(x))
+            case Extremum(name, left, right) | Compare(name, left, right):
+                return PAIRS[name](self(left), self(right))
+            case Where(condition, then, otherwise):
+                return torch.where(self._over(condition, node.shape), self(then), self(otherwise))
+            case Spread(x, axis, shape):
+                return self._spread(x, axis, shape)
+        return self._contraction(node)
+
+    def _contraction(self, node: Expr) -> Tensor:
+        match node:
+            case MatMul(left, right):
+                return torch.einsum("...ij,...jk->...ik" if len(right.shape) == 2 else "...ij,...j->...i", self(left), self(right))
+            case Outer(left, right):
+                return torch.einsum("...i,...j->...ij", self(left), self(right))
+            case Transpose(x):
+                return self(x).mT
+            case Dot(left, right):
+                return self._total(self(left) * self(right), left.shape)
+            case Sum(x, None):
+                return self._total(self(x), x.shape)
+            case Sum(x, int() as axis):
+                return self(x).sum(axis - len(x.shape))
+            case Softmax(x, axis):
+                return self(x).softmax(axis - len(x.shape))
+            case Norm(x):
+                return self._norm(x)
+        return self.leaf(node)
+
+    def shape(self, shape: Shape) -> tuple[int, ...]:
+        """The sizes of a value's own dims."""
+        return tuple(dim.size(self.sizes) for dim in shape if dim != LIKE_WEIGHTS)
+
+    def _over(self, x: Expr, shape: Shape) -> Tensor:
+        """A scalar made to broadcast over a shape (anything else already has it)."""
+        return self(x)[(..., *(None for dim in shape if dim != LIKE_WEIGHTS))] if x.shape == () else self(x)
+
+    def _spread(self, x: Expr, axis: int | None, shape: Shape) -> Tensor:
+        ones = self.like.new_ones(self.shape(shape))
+        if axis is None or shape == (LIKE_WEIGHTS,):
+            return self._over(x, shape) * ones
+        inner = (1,) * axis + (-1,) + (1,) * (len(shape) - axis - 1)
+        return self(x).unflatten(-1, inner) * ones
+
+    def _total(self, x: Tensor, shape: Shape) -> Tensor:
+        if shape == (LIKE_WEIGHTS,):
+            return x.expand(sum(self.group)).sum()
+        return x.flatten(-len(shape)).sum(-1) if shape else x
+
+    def _norm(self, x: Expr) -> Tensor:
+        if x.shape != (LIKE_WEIGHTS,):
+            return torch.linalg.vector_norm(self(x), dim=tuple(range(-len(x.shape), 0)))
+        pieces = torch.split(self(x).expand(sum(self.group)), list(self.group))
+        return torch.cat([torch.linalg.vector_norm(piece).expand(piece.shape) for piece in pieces])

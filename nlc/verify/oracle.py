@@ -1,0 +1,293 @@
+"""The judge: runs a Model tick by tick in torch, with autograd on the user's own objective, and nothing derived.
+
+It imports torch and `nlc.ir.model` only (and `oracle_values`, which does the same), so it shares no code with what it judges. Nothing
+is ordered beforehand: a component is updated when somebody first asks for its new state, which is the order of the same-tick reads
+(design section 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+
+import torch
+from torch import Tensor
+
+from nlc.ir.model import (
+    Component, Expr, Family, Gradient, GradientDescent, GradientPoint, Hyperparameter, Input, InputStream, Model, Shape, State,
+    StopGradient, When,
+)  # fmt: skip
+from nlc.verify.oracle_values import Arithmetic, OracleError, lift, rank_of, sizes_of
+
+__all__ = ["OracleError", "run_oracle", "run_oracle_steps"]
+
+Tensors = dict[str, Tensor]
+
+
+def run_oracle(
+    model: Model,
+    inputs: Mapping[str, Tensor],
+    sizes: Mapping[str, int],
+    hyperparameters: Mapping[str, float],
+    state: Mapping[str, Tensor] | None = None,
+) -> tuple[Tensors, Tensors]:
+    """An architecture over a sequence: outputs (batch, time, *axes, *shape) and the state after the last token, by slot name.
+
+    Inputs are (batch, time, *own axes, *shape), states (batch, *axes, *shape); `state` None is zeros. Differentiable in both.
+    """
+    _refuse(model)
+    sample = next(iter(inputs.values()))
+    leading = (sample.shape[0], *(sizes[axis] for axis in model.axes))
+    given = state or {}
+    start = {
+        name: given.get(name, sample.new_zeros((*(leading if component.every.is_fast else ()), *sizes_of(shape, sizes))))
+        for component in model.components
+        for name, shape in _slots(component)
+    }
+    streams = {stream.name: _aligned(inputs[stream.name], stream, model) for stream in model.inputs}
+    before = {name: given.get(f"previous.{name}", torch.zeros_like(x.sum(1))) for name, x in streams.items()}
+    numbers = {name: sample.new_tensor(value) for name, value in hyperparameters.items()}
+    tick = Tick(model, Family.TOKEN, sizes, numbers, before, before, start, _wants_graph((*inputs.values(), *start.values())))
+    outputs = {output.name: [sample.new_zeros(0, *leading, *sizes_of(output.value.shape, sizes))] for output in model.outputs}
+    for t in range(sample.shape[1]):
+        tick = tick.next({name: x[:, t] for name, x in streams.items()})
+        for output in model.outputs:
+            value = tick.value(output.value)
+            outputs[output.name].append(value.broadcast_to((1, *leading, *sizes_of(output.value.shape, sizes))))
+    final = {name: tick.slot(name) for name in start} | {f"previous.{name}": tick.inputs[name] for name in _delayed(model)}
+    return {name: torch.cat(values).transpose(0, 1) for name, values in outputs.items()}, final
+
+
+def run_oracle_steps(
+    model: Model,
+    weights: Sequence[Tensor],
+    gradients: Sequence[Sequence[Tensor]],
+    hyperparameters: Sequence[Mapping[str, float]],
+    state: Mapping[str, Sequence[Tensor]] | None = None,
+) -> tuple[list[Tensor], dict[str, list[Tensor]]]:
+    """An optimizer over steps of one parameter group: the final weights, and every other state by slot name, as lists of tensors.
+
+    `gradients` and `hyperparameters` hold one entry per step; a state that is not given starts from zeros.
+    """
+    _refuse(model)
+    lengths = tuple(weight.numel() for weight in weights)
+    flat = _flatten(weights)
+    given = {name: _flatten(tensors) for name, tensors in (state or {}).items()} | {"weights": flat}
+    start = {name: given.get(name, torch.zeros_like(flat)) for component in model.components for name, _ in _slots(component)}
+    (stream,) = model.inputs
+    nothing = {stream.name: torch.zeros_like(flat)}
+    tick = Tick(model, Family.STEP, {}, {}, nothing, nothing, start, _wants_graph((flat, *start.values())), lengths)
+    for step, numbers in zip(gradients, hyperparameters, strict=True):
+        now = replace(tick, hyperparameters={name: flat.new_tensor(value) for name, value in numbers.items()})
+        tick = now.next({stream.name: _flatten(step)})
+    final = {name: _unflatten(tick.slot(name), weights) for name in start}
+    return final.pop("weights"), final
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What FITTED reads give: aliases, which the inner gradient is taken of, and the very values, for `stop_gradient`."""
+
+    component: str
+    aliases: Tensors
+    values: Tensors
+
+    def stopped(self) -> Fitted:
+        return replace(self, aliases=self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """One tick: what flows in, the states when it began, and the new states that were asked for so far."""
+
+    model: Model
+    family: Family
+    sizes: Mapping[str, int]
+    hyperparameters: Mapping[str, Tensor]
+    inputs: Mapping[str, Tensor]
+    delayed: Mapping[str, Tensor]
+    previous: Mapping[str, Tensor]
+    differentiable: bool
+    lengths: tuple[int, ...] = ()
+    updated: dict[str, Tensors] = field(default_factory=dict)
+    running: list[str] = field(default_factory=list)
+
+    def next(self, inputs: Mapping[str, Tensor]) -> Tick:
+        """The tick after this one, with every due component updated."""
+        states = {name: self.slot(name) for name in self.previous}
+        tick = replace(self, inputs=inputs, delayed=self.inputs, previous=states, updated={}, running=[])
+        for component in self.model.components:
+            tick.new_states(component)
+        return tick
+
+    def slot(self, name: str) -> Tensor:
+        """The newest value of a state."""
+        return next((states[name] for states in self.updated.values() if name in states), self.previous[name])
+
+    def new_states(self, component: Component) -> Tensors:
+        """The states of a component after its update, or as they are when it is not due."""
+        names = [name for name, _ in _slots(component)]
+        if component.every.family is not self.family:
+            return {name: self.previous[name] for name in names}
+        if component.name not in self.updated:
+            if component.name in self.running:
+                raise OracleError(f"a cycle of same-tick reads: {' -> '.join((*self.running, component.name))}")
+            self.running.append(component.name)
+            self.updated[component.name] = self._update(component)
+            self.running.pop()
+        return self.updated[component.name]
+
+    def _update(self, component: Component) -> Tensors:
+        """The explicit step: retention * state - rate * gradient, in the retained state's place."""
+        assert isinstance(component.optimizer, GradientDescent)
+        point = component.step_at if component.follows != component.objective else component.gradient_at
+        gradients = self.gradient(component, component.follows, point)
+        rate = self.value(component.optimizer.rate)
+        new: Tensors = {}
+        retained = self._retained(component)
+        for name, shape in _slots(component):
+            step = lift(rate, rank_of(shape) - rank_of(component.optimizer.rate.shape)) * gradients[name]
+            new[name] = (retained[name] - step).broadcast_to(self.previous[name].shape)
+        return new
+
+    def _retained(self, component: Component) -> Tensors:
+        """The states when the tick began, times the retention."""
+        states: Tensors = {}
+        for index, (name, shape) in enumerate(_slots(component)):
+            states[name] = self.previous[name]
+            if component.retention:
+                keep = component.retention[index]
+                states[name] = lift(self.value(keep), rank_of(shape) - rank_of(keep.shape)) * states[name]
+        return states
+
+    def gradient(self, component: Component, objective: Expr, point: GradientPoint) -> Tensors:
+        """The gradient of an objective with respect to its FITTED reads; a differentiable function of everything else."""
+        with torch.enable_grad():
+            retained = point is GradientPoint.RETAINED
+            values = self._retained(component) if retained else {name: self.previous[name] for name, _ in _slots(component)}
+            aliases = {name: x.clone() if x.requires_grad else x.detach().clone().requires_grad_() for name, x in values.items()}
+            loss = self.value(objective, Fitted(component.name, aliases, values))
+            if self.lengths and loss.dim():
+                return {name: self._gradient_by_tensor(loss, alias) for name, alias in aliases.items()}
+            found = self._autograd(loss.sum(), tuple(aliases.values()))
+        return dict(zip(aliases, found, strict=True))
+
+    def _gradient_by_tensor(self, loss: Tensor, alias: Tensor) -> Tensor:
+        """Where norms make the objective differ from tensor to tensor, each tensor descends its own."""
+        firsts = [sum(self.lengths[:index]) for index in range(len(self.lengths))]
+        pieces = [
+            self._autograd(loss[first], (alias,))[0][first : first + length] if length else alias[:0]
+            for first, length in zip(firsts, self.lengths, strict=True)
+        ]
+        return torch.cat(pieces)
+
+    def _autograd(self, loss: Tensor, leaves: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        if not loss.requires_grad:
+            return tuple(torch.zeros_like(leaf) for leaf in leaves)
+        return torch.autograd.grad(
+            loss, leaves, create_graph=self.differentiable, retain_graph=True, allow_unused=True, materialize_grads=True
+        )
+
+    # --- the value of an expression ------------------------------------------------------------------------------
+
+    def value(self, node: Expr, fitted: Fitted | None = None) -> Tensor:
+        """The value of an expression: leading dims (or none), then its shape."""
+        match node:
+            case Input(name, _, delayed):
+                return (self.delayed if delayed else self.inputs)[name]
+            case Hyperparameter(name):
+                return self.hyperparameters[name]
+            case Gradient(name, part):
+                host = self.model.component(name)
+                return self.gradient(host, host.objective, host.gradient_at)[_slot_name(host, part)]
+            case State():
+                return self._state(node, fitted)
+            case StopGradient(x):
+                return self.value(x, fitted.stopped() if fitted else None)
+        arithmetic = Arithmetic(self.sizes, self.lengths, next(iter(self.previous.values())))
+        return arithmetic.value(node, lambda child: self.value(child, fitted))
+
+    def _state(self, node: State, fitted: Fitted | None) -> Tensor:
+        component = self.model.component(node.component)
+        name = _slot_name(component, node.part)
+        match node.when:
+            case When.FITTED if fitted is not None and fitted.component == component.name:
+                return fitted.aliases[name]
+            case When.CURRENT:
+                return self.new_states(component)[name]
+            case When.PREVIOUS:
+                return self.previous[name]
+        raise OracleError(f"the oracle does not run a read of {name} that is {node.when.value} here")
+
+
+# --- names and arrangement ---------------------------------------------------------------------------------------
+
+
+def _slot_name(component: Component, part: str) -> str:
+    return component.name if len(component.states) == 1 else f"{component.name}.{part}"
+
+
+def _slots(component: Component) -> tuple[tuple[str, Shape], ...]:
+    return tuple((_slot_name(component, state.part), state.shape) for state in component.states)
+
+
+def _aligned(x: Tensor, stream: InputStream, model: Model) -> Tensor:
+    """(batch, time, *own axes, *shape) with a dim of size 1 for every axis of the system that the stream lacks."""
+    for place, axis in enumerate(model.axes):
+        if axis not in stream.axes:
+            x = x.unsqueeze(2 + place)
+    return x
+
+
+def _flatten(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.cat([tensor.reshape(-1) for tensor in tensors])
+
+
+def _unflatten(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    parts = torch.split(flat, [tensor.numel() for tensor in like])
+    return [part.view_as(tensor) for part, tensor in zip(parts, like, strict=True)]
+
+
+def _wants_graph(tensors: Sequence[Tensor]) -> bool:
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+
+
+# --- what the oracle runs ----------------------------------------------------------------------------------------
+
+
+def _expressions(model: Model) -> Iterator[Expr]:
+    """Every node of every expression that the oracle may evaluate."""
+    waiting: list[object] = [output.value for output in model.outputs]
+    for component in model.components:
+        waiting += [component.objective, component.follows, component.retention]
+        waiting += [component.optimizer.rate] if isinstance(component.optimizer, GradientDescent) else []
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, tuple):
+            waiting.extend(item)
+        elif isinstance(item, Expr):
+            yield item
+            waiting.extend(getattr(item, part.name) for part in fields(item))
+
+
+def _delayed(model: Model) -> list[str]:
+    return sorted({node.name for node in _expressions(model) if isinstance(node, Input) and node.delayed})
+
+
+def _refuse(model: Model) -> None:
+    """Raise OracleError for what the oracle would otherwise run wrongly: it never guesses."""
+    family = Family.STEP if model.kind == "optimizer" else Family.TOKEN
+    for component in model.components:
+        clock = component.every
+        runs = clock.family in (Family.STEP, Family.NEVER) if clock.family is not family else clock.period == 1
+        reasons = {
+            "an optimizer that is not an explicit step": not isinstance(component.optimizer, GradientDescent),
+            f"the clock {clock}": not runs,
+            "a window": component.window is not None,
+            "a start other than zeros": bool(component.init),
+            "a reset": component.reset is not None and component.reset.family is not Family.SEQUENCE,
+            "a held gradient": GradientPoint.HELD in (component.gradient_at, component.step_at),
+        }
+        for what, present in reasons.items():
+            if present:
+                raise OracleError(f"the oracle does not run {what} ({component.name})")

@@ -1,0 +1,169 @@
+"""What every operation of the algebra computes, for the oracle alone: torch on values with leading dims.
+
+Like the oracle it imports torch and `nlc.ir.model` only. A value has leading dims before its shape: (batch, *axes), or none when it is the
+same everywhere. For an optimizer every entry of the parameters is a row of its own: `like(weights)` is a leading dim, and only
+sums and norms see more than one entry (a sum runs over the whole parameter group, a norm over one tensor).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from nlc.ir.model import (
+    Add, Compare, Constant, Divide, Dot, Expr, Extremum, Eye, Full, Map, MatMul, Norm, Outer, Power, Scale, Shape, Size, Softmax,
+    Spread, Sum, Times, Transpose, Where,
+)  # fmt: skip
+
+MAPS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
+    {
+        "exp": torch.exp,
+        "log": torch.log,
+        "sqrt": torch.sqrt,
+        "abs": torch.abs,
+        "sign": torch.sign,
+        "sin": torch.sin,
+        "cos": torch.cos,
+        "sinh": torch.sinh,
+        "cosh": torch.cosh,
+        "tanh": torch.tanh,
+        "sigmoid": torch.sigmoid,
+        "softplus": lambda x: torch.logaddexp(x, torch.zeros_like(x)),
+        "relu": torch.relu,
+        "silu": lambda x: x * torch.sigmoid(x),
+        "gelu": lambda x: x * torch.special.ndtr(x),
+        "normal_cdf": torch.special.ndtr,
+        "normal_density": lambda x: torch.exp(-x * x / 2) / (2 * torch.pi) ** 0.5,
+    }
+)
+
+COMPARISONS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
+    {"<": torch.lt, "<=": torch.le, ">": torch.gt, ">=": torch.ge}
+)
+
+LIKE_WEIGHTS = "like(weights)"
+
+Operand = Callable[[Expr], Tensor]
+
+
+class OracleError(ValueError):
+    """The model uses something that the oracle does not run, or its reads have a cycle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """The operations at given sizes; `lengths` are the entries of each tensor of an optimizer's parameter group."""
+
+    sizes: Mapping[str, int]
+    lengths: tuple[int, ...]
+    like: Tensor
+
+    def value(self, node: Expr, operand: Operand) -> Tensor:
+        """The value of a node, given the values of its operands."""
+        match node:
+            case Constant(number):
+                return self.like.new_tensor(float(number))
+            case Full(number, shape):
+                return self.like.new_tensor(float(number)).expand(sizes_of(shape, self.sizes))
+            case Eye(shape):
+                return torch.eye(*sizes_of(shape, self.sizes)).to(self.like)
+            case Size(dim):
+                return self.like.new_tensor(float(dim.value(self.sizes)))
+            case MatMul() | Transpose() | Outer() | Dot() | Sum() | Softmax() | Norm():
+                return self._product(node, operand)
+        return self._elementwise(node, operand)
+
+    def _elementwise(self, node: Expr, operand: Operand) -> Tensor:
+        rank = rank_of(node.shape)
+        match node:
+            case Add(terms):
+                return sum((operand(term) for term in terms[1:]), operand(terms[0]))
+            case Scale(by, x):
+                return lift(operand(by), rank) * operand(x)
+            case Times(left, right):
+                return operand(left) * operand(right)
+            case Divide(x, by):
+                return operand(x) / lift(operand(by), rank - rank_of(by.shape))
+            case Power(x, exponent):
+                return operand(x) ** lift(operand(exponent), rank)
+            case Map(function, x):
+                return MAPS[function](operand(x))
+            case Extremum(function, left, right):
+                return (torch.maximum if function == "maximum" else torch.minimum)(operand(left), operand(right))
+            case Compare(operator, left, right):
+                return COMPARISONS[operator](operand(left), operand(right))
+            case Where(condition, then, otherwise):
+                return torch.where(lift(operand(condition), rank - rank_of(condition.shape)), operand(then), operand(otherwise))
+            case Spread(x, axis, shape):
+                return _spread(operand(x), rank_of(x.shape), axis, sizes_of(shape, self.sizes))
+        raise OracleError(f"the oracle does not run {type(node).__name__}")
+
+    def _product(self, node: Expr, operand: Operand) -> Tensor:
+        match node:
+            case MatMul(left, right) if len(right.shape) == 1:
+                return (operand(left) @ operand(right).unsqueeze(-1)).squeeze(-1)
+            case MatMul(left, right):
+                return operand(left) @ operand(right)
+            case Transpose(x):
+                return operand(x).transpose(-1, -2)
+            case Outer(left, right):
+                return operand(left).unsqueeze(-1) * operand(right).unsqueeze(-2)
+            case Dot(left, right):
+                return self._sum(operand(left) * operand(right), left.shape)
+            case Sum(x, None):
+                return self._sum(operand(x), x.shape)
+            case Sum(x, int() as axis):
+                return operand(x).sum(axis - rank_of(x.shape))
+            case Softmax(x, axis):
+                return torch.softmax(operand(x), axis - rank_of(x.shape))
+            case Norm(x):
+                return self._norm(operand(x), x.shape)
+        raise OracleError(f"the oracle does not run {type(node).__name__}")
+
+    def _sum(self, x: Tensor, shape: Shape) -> Tensor:
+        if _is_like_weights(shape):
+            return x.broadcast_to((sum(self.lengths),)).sum()
+        return x.sum(tuple(range(-len(shape), 0))) if shape else x
+
+    def _norm(self, x: Tensor, shape: Shape) -> Tensor:
+        if not _is_like_weights(shape):
+            return _root(self._sum(x * x, shape))
+        parts = torch.split(x.broadcast_to((sum(self.lengths),)), list(self.lengths))
+        return torch.cat([_root((part * part).sum()).expand(len(part)) for part in parts])
+
+
+def rank_of(shape: Shape) -> int:
+    """How many dims a value of this shape has after its leading ones."""
+    return 0 if _is_like_weights(shape) else len(shape)
+
+
+def sizes_of(shape: Shape, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    """The sizes of those dims."""
+    return () if _is_like_weights(shape) else tuple(dim.size(sizes) for dim in shape)
+
+
+def lift(x: Tensor, rank: int) -> Tensor:
+    """A value with dims of size 1 behind, to broadcast over `rank` more dims."""
+    return x.reshape(x.shape + (1,) * rank)
+
+
+def _is_like_weights(shape: Shape) -> bool:
+    return len(shape) == 1 and shape[0].name == LIKE_WEIGHTS
+
+
+def _spread(x: Tensor, rank: int, axis: int | None, sizes: tuple[int, ...]) -> Tensor:
+    leading = x.shape[: x.dim() - rank]
+    inner = [1] * len(sizes)
+    if axis is not None and inner:
+        inner[axis] = x.shape[-1]
+    return x.reshape(*leading, *inner).expand(*leading, *sizes)
+
+
+def _root(squares: Tensor) -> Tensor:
+    """The square root, with slope 0 at 0."""
+    positive = squares > 0
+    return torch.where(positive, torch.where(positive, squares, 1).sqrt(), 0)

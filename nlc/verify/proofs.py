@@ -1,0 +1,215 @@
+"""Decides equalities about one tick of a system: laws and two expressions in, normal forms, conditions and a trace out.
+
+In a claim a state's CURRENT value is the one after this tick, its PREVIOUS value the one before. The laws are run once, in the order
+of the tick, over whatever the caller computes with: normal forms here, fractions or floats in `counterexample`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from nlc.ir.algebra import LEAVES, Constant, Divide, Expr, Eye, Full, Map, Named, Power, Size, State, When, walk
+from nlc.ir.algebra import replace as replace_parts
+from nlc.ir.law import Equation, Law, Laws
+from nlc.ir.show import expression_text
+from nlc.verify.normal_form import Values, normal_form
+from nlc.verify.polynomial import Polynomial, clear_denominators, letter_polynomial, reciprocal, subtract, top_entries
+from nlc.verify.spelling import spelled_text
+from nlc.verify.words import Atom, Function, Inverse, Letter
+
+Value = TypeVar("Value")
+Evaluate = Callable[[Expr, Mapping[Expr, Value]], Value]
+
+RULE = "normal form: products distribute over sums, inner products are symmetric and commute with everything"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a proof: what became what, by which rule."""
+
+    before: str
+    after: str
+    rule: str
+    cites: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        cited = f" ({', '.join(self.cites)})" if self.cites else ""
+        return f"{self.before} = {self.after}    [{self.rule}{cited}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Equality:
+    """Two sides in normal form; `residual` is left - right, and `conditions` what one side alone needs in order to be defined."""
+
+    left: Polynomial
+    right: Polynomial
+    residual: Polynomial
+    holds: bool
+    conditions: tuple[str, ...] = ()
+    trace: tuple[Step, ...] = ()
+
+    @property
+    def same_form(self) -> bool:
+        """Whether both sides are sums of the same words, be it with other coefficients."""
+        return {word for _, word in self.left.terms} == {word for _, word in self.right.terms}
+
+
+# --- one tick ----------------------------------------------------------------------------------------------------
+
+
+def one_tick(laws: Laws, before: Mapping[Expr, Value], evaluate: Evaluate[Value]) -> dict[Expr, Value]:
+    """The values of leaves after a tick at which every level is due: those before it, and every state's CURRENT value."""
+    values = dict(before)
+    for law in laws.laws:
+        values.update(_moved(law, values, evaluate))
+    return values
+
+
+def outputs(laws: Laws, after: Mapping[Expr, Value], evaluate: Evaluate[Value]) -> dict[str, Value]:
+    """The outputs at the end of a tick, by name."""
+    values = dict(after)
+    found: dict[str, Value] = {}
+    for equation in laws.outputs:
+        found[equation.name] = evaluate(equation.value, values)
+        values[Named(equation.name, equation.value.shape)] = found[equation.name]
+    return found
+
+
+def _moved(law: Law, before: Mapping[Expr, Value], evaluate: Evaluate[Value]) -> dict[Expr, Value]:
+    values = dict(before)
+    new: dict[Expr, Value] = {}
+    for equation in law.equations:
+        value = evaluate(equation.value, values)
+        values[Named(equation.name, equation.value.shape)] = value
+        if equation.part is not None:
+            new[State(law.component, equation.part, equation.value.shape)] = value
+    return new
+
+
+def settled(node: Expr, laws: Laws) -> Expr:
+    """The claim's expression with the states that no law moves read before the tick: nothing changes them."""
+    moved = {law.component for law in laws.laws}
+
+    def change(node: Expr) -> Expr | None:
+        match node:
+            case State(component, when=When.CURRENT) if component not in moved:
+                return replace(node, when=When.PREVIOUS)
+        return None
+
+    return replace_parts(node, change)
+
+
+# --- only what matters -------------------------------------------------------------------------------------------
+
+
+def needed(laws: Laws, *goals: Expr) -> Laws:
+    """The laws, cut down to the equations on which the goals depend."""
+    wanted = {leaf for goal in goals for leaf in walk(goal)}
+    kept: list[Law] = []
+    for law in reversed(laws.laws):
+        equations: list[Equation] = []
+        for equation in reversed(law.equations):
+            shape = equation.value.shape
+            is_state = equation.part is not None and State(law.component, equation.part, shape) in wanted
+            if is_state or Named(equation.name, shape) in wanted:
+                equations.append(equation)
+                wanted.update(walk(equation.value))
+        wanted = {leaf for leaf in wanted if not isinstance(leaf, Named)}
+        if equations:
+            kept.append(replace(law, equations=tuple(reversed(equations))))
+    return replace(laws, laws=tuple(reversed(kept)), outputs=())
+
+
+def free_leaves(laws: Laws, *goals: Expr) -> tuple[Expr, ...]:
+    """The leaves whose values decide the goals, in order of appearance: states before the tick, inputs, hyperparameters."""
+    expressions = (*(equation.value for law in laws.laws for equation in law.equations), *goals)
+    found = dict.fromkeys(part for expression in expressions for part in walk(expression) if isinstance(part, LEAVES))
+    moved = {law.component for law in laws.laws}
+    return tuple(leaf for leaf in found if _is_free(leaf, moved))
+
+
+def _is_free(leaf: Expr, moved: set[str]) -> bool:
+    match leaf:
+        case State(component, when=When.CURRENT):
+            return component not in moved
+        case Constant() | Size() | Named() | Full() | Eye():
+            return False
+    return True
+
+
+# --- deciding ----------------------------------------------------------------------------------------------------
+
+
+def decide(left: Expr, right: Expr, laws: Laws, known: Values) -> Equality:
+    """Whether two expressions are equal after one tick; `known` are leaves with given values.
+
+    Raises LimitReached when a normal form grows too large and ZeroDivisionError when a side divides by the number 0.
+    """
+    first, first_needs = _normal_side(left, laws, known)
+    second, second_needs = _normal_side(right, laws, known)
+    residual = subtract(first, second)
+    one_sided = {**first_needs, **second_needs}.items()
+    conditions = tuple(text for key, text in one_sided if (key in first_needs) != (key in second_needs))
+    trace = (*_law_steps(needed(laws, left, right)), *_side_steps((left, first), (right, second)))
+    return Equality(first, second, residual, clear_denominators(residual).is_zero, conditions, trace)
+
+
+def _law_steps(laws: Laws) -> Iterator[Step]:
+    for law in laws.laws:
+        for equation in law.equations:
+            after = law.component if equation.part == "" else f"{law.component}.{equation.part}"
+            name = equation.name if equation.part is None else after
+            yield Step(name, expression_text(equation.value), f"law of {law.component}: {equation.rule}", equation.cites)
+
+
+def _side_steps(*sides: tuple[Expr, Polynomial]) -> Iterator[Step]:
+    for side, form in sides:
+        yield Step(expression_text(side), spelled_text(form), RULE, ("calculus",))
+
+
+# --- where the sides are defined ---------------------------------------------------------------------------------
+
+
+def _normal_side(side: Expr, laws: Laws, known: Values) -> tuple[Polynomial, dict[str, str]]:
+    """One side in normal form, and what must hold for it to be defined: a canonical key and a text for each condition."""
+    needs: dict[str, str] = {}
+
+    def evaluate(node: Expr, values: Values) -> Polynomial:
+        for part in walk(node):
+            needs.update(_conditions(part, values))
+        return normal_form(node, values)
+
+    return evaluate(side, one_tick(needed(laws, side), known, evaluate)), needs
+
+
+def _conditions(node: Expr, values: Values) -> Iterator[tuple[str, str]]:
+    match node:
+        case Divide(_, by):
+            yield from _not_zero(normal_form(by, values))
+        case Power(x, Constant(exponent)) if exponent < 0:
+            yield from _not_zero(normal_form(x, values))
+        case Map("sqrt" | "log" as function, x):
+            form = normal_form(x, values)
+            if form.number is None:
+                yield f"{function}[{form.key}]", f"{spelled_text(form)} {'>=' if function == 'sqrt' else '>'} 0"
+
+
+def _not_zero(divisor: Polynomial) -> Iterator[tuple[str, str]]:
+    """The factors of a divisor that may be zero."""
+    inverse = reciprocal(divisor)
+    for factors, word in inverse.ordered:
+        below = [letter for letter, exponent in factors if exponent < 0 or isinstance(letter.meaning, Inverse)]
+        below += [entry[0] for entry, exponent in top_entries(word, inverse.columns) if len(entry) == 1 and exponent < 0]
+        for letter in below:
+            of = letter.meaning.of if isinstance(letter.meaning, Inverse) else letter_polynomial(letter)
+            if not _is_positive(letter):
+                yield f"zero[{of.key}]", f"{spelled_text(of)} != 0"
+
+
+def _is_positive(letter: Letter) -> bool:
+    match letter.meaning:
+        case Atom(Size()) | Function(Map("exp" | "sigmoid" | "cosh" | "softplus")):
+            return True
+    return False

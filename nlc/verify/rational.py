@@ -1,0 +1,281 @@
+"""Evaluates expressions of nlc's algebra on small tensors, in exact fractions or in floats: an opinion apart from the normal form.
+
+A tensor is its shape and its entries in row-major order. Functions that leave the rational numbers raise `NotRational` in exact
+arithmetic.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import reduce
+from itertools import product
+from types import MappingProxyType
+
+from nlc.ir.algebra import (
+    Add,
+    Compare,
+    Constant,
+    Divide,
+    Dot,
+    Expr,
+    Extremum,
+    Eye,
+    Full,
+    Map,
+    MatMul,
+    Norm,
+    Outer,
+    Power,
+    Scale,
+    Size,
+    Softmax,
+    Spread,
+    StopGradient,
+    Sum,
+    Times,
+    Transpose,
+    Where,
+    children,
+)  # fmt: skip
+from nlc.ir.dims import Shape
+
+Number = Fraction | float
+Sizes = Mapping[str, int]
+
+
+class NotRational(Exception):
+    """A function's value is not a rational number, or cannot be told to be one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """Entries in row-major order."""
+
+    shape: tuple[int, ...]
+    entries: tuple[Number, ...]
+
+    @property
+    def nested(self) -> object:
+        """The entries as texts in nested lists, exact fractions as `1/2`."""
+        return _nested(self.shape, tuple(str(entry) for entry in self.entries))
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """A kind of numbers: how exact constants enter it, its elementwise functions, and x ** y."""
+
+    number: Callable[[Fraction], Number]
+    functions: Mapping[str, Callable[[Number], Number]]
+    power: Callable[[Number, Number], Number]
+
+
+def _nested(shape: tuple[int, ...], entries: tuple[str, ...]) -> object:
+    if not shape:
+        return entries[0]
+    step = len(entries) // shape[0] if shape[0] else 0
+    return [_nested(shape[1:], entries[index * step : (index + 1) * step]) for index in range(shape[0])]
+
+
+# --- kinds of numbers --------------------------------------------------------------------------------------------
+
+
+def _exact_root(x: Number) -> Number:
+    value = Fraction(x)
+    if value < 0:
+        raise ValueError("the square root of a negative number")
+    top, bottom = math.isqrt(value.numerator), math.isqrt(value.denominator)
+    if top * top != value.numerator or bottom * bottom != value.denominator:
+        raise NotRational("sqrt")
+    return Fraction(top, bottom)
+
+
+def _exact_power(base: Number, exponent: Number) -> Number:
+    power = Fraction(exponent)
+    if power.denominator == 1:
+        return base ** int(power)
+    if power.denominator == 2:
+        return Fraction(_exact_root(base)) ** power.numerator
+    raise NotRational("power")
+
+
+def _float_power(base: Number, exponent: Number) -> Number:
+    return math.pow(base, exponent)
+
+
+def _sign(x: Number) -> Number:
+    return x * 0 + (x > 0) - (x < 0)
+
+
+def _relu(x: Number) -> Number:
+    return x if x > 0 else x * 0
+
+
+def _sigmoid(x: Number) -> float:
+    value = float(x)
+    return 1 / (1 + math.exp(-value)) if value >= 0 else math.exp(value) / (1 + math.exp(value))
+
+
+def _softplus(x: Number) -> float:
+    return max(float(x), 0.0) + math.log1p(math.exp(-abs(float(x))))
+
+
+def _normal_cdf(x: Number) -> float:
+    return math.erfc(-float(x) / math.sqrt(2)) / 2
+
+
+def _magnitude(x: Number) -> Number:
+    return x if x > 0 else x * -1
+
+
+EXACT_FUNCTIONS: Mapping[str, Callable[[Number], Number]] = MappingProxyType(
+    {"abs": _magnitude, "sign": _sign, "relu": _relu, "sqrt": _exact_root}
+)
+
+FLOAT_FUNCTIONS: Mapping[str, Callable[[Number], Number]] = MappingProxyType(
+    {
+        **EXACT_FUNCTIONS,
+        **{name: getattr(math, name) for name in ("exp", "log", "sqrt", "sin", "cos", "sinh", "cosh", "tanh")},
+        "sigmoid": _sigmoid,
+        "softplus": _softplus,
+        "silu": lambda x: x * _sigmoid(x),
+        "gelu": lambda x: x * _normal_cdf(x),
+        "normal_cdf": _normal_cdf,
+        "normal_density": lambda x: math.exp(float(x * x) / -2) / math.sqrt(2 * math.pi),
+    }
+)
+
+EXACT = Arithmetic(number=lambda value: value, functions=EXACT_FUNCTIONS, power=_exact_power)
+FLOATING = Arithmetic(number=float, functions=FLOAT_FUNCTIONS, power=_float_power)
+
+
+def converted(tensor: Tensor, arithmetic: Arithmetic) -> Tensor:
+    """A tensor of exact numbers in another arithmetic."""
+    return Tensor(tensor.shape, tuple(arithmetic.number(Fraction(entry)) for entry in tensor.entries))
+
+
+# --- evaluation --------------------------------------------------------------------------------------------------
+
+
+def shape_of(shape: Shape, sizes: Sizes) -> tuple[int, ...]:
+    return tuple(dim.size(sizes) for dim in shape)
+
+
+def evaluate(node: Expr, values: Mapping[Expr, Tensor], sizes: Sizes, arithmetic: Arithmetic = EXACT) -> Tensor:
+    """The value of an expression; raises KeyError for a leaf without a value and ArithmeticError or ValueError where it has none."""
+    if node in values:
+        return values[node]
+    shape = shape_of(node.shape, sizes)
+    match node:
+        case Constant(value) | Full(value):
+            return Tensor(shape, (arithmetic.number(value),) * math.prod(shape))
+        case Size(dim):
+            return Tensor((), (arithmetic.number(dim.value(sizes)),))
+        case Eye():
+            return Tensor(shape, tuple(arithmetic.number(Fraction(int(row == column))) for row, column in _places(shape)))
+    parts = [evaluate(child, values, sizes, arithmetic) for child in children(node)]
+    if not parts:
+        raise KeyError(node)
+    return _apply(node, parts, shape, arithmetic)
+
+
+def _apply(node: Expr, parts: list[Tensor], shape: tuple[int, ...], arithmetic: Arithmetic) -> Tensor:
+    first, last = parts[0], parts[-1]
+    match node:
+        case MatMul():
+            return _matmul(first, last, shape)
+        case Transpose():
+            rows, columns = first.shape
+            return Tensor(shape, tuple(first.entries[row * columns + column] for column in range(columns) for row in range(rows)))
+        case Outer():
+            return Tensor(shape, tuple(left * right for left in first.entries for right in last.entries))
+        case Dot():
+            return Tensor((), (_sum(left * right for left, right in zip(first.entries, last.entries, strict=True)),))
+        case Norm():
+            return Tensor((), (_function("sqrt", arithmetic)(_sum(entry * entry for entry in first.entries)),))
+        case Sum(_, axis):
+            return _total(first, axis, shape)
+        case Spread(_, axis):
+            return Tensor(shape, tuple(first.entries[place[axis] if axis is not None else 0] for place in _places(shape)))
+        case Softmax(_, axis):
+            return _softmax(first, axis, arithmetic)
+        case StopGradient():
+            return first
+    return Tensor(shape, tuple(_entry(node, entries, arithmetic) for entries in _aligned(parts, math.prod(shape))))
+
+
+def _aligned(parts: list[Tensor], count: int) -> Iterator[tuple[Number, ...]]:
+    """The operands of every entry; scalars are repeated."""
+    return zip(*(part.entries * count if part.shape == () else part.entries for part in parts), strict=True)
+
+
+def _entry(node: Expr, entries: tuple[Number, ...], arithmetic: Arithmetic) -> Number:
+    match node:
+        case Add():
+            return _sum(iter(entries))
+        case Scale() | Times():
+            return entries[0] * entries[1]
+        case Divide():
+            return entries[0] / entries[1]
+        case Power():
+            return arithmetic.power(*entries)
+        case Map(function):
+            return _function(function, arithmetic)(entries[0])
+        case Extremum(function):
+            return max(entries) if function == "maximum" else min(entries)
+        case Compare(operator):
+            return arithmetic.number(Fraction(int(_holds(operator, *entries))))
+        case Where():
+            return entries[1] if entries[0] else entries[2]
+    raise KeyError(node)
+
+
+def _holds(operator: str, left: Number, right: Number) -> bool:
+    table = {"<": left < right, "<=": left <= right, ">": left > right, ">=": left >= right}
+    return table[operator]
+
+
+def _function(name: str, arithmetic: Arithmetic) -> Callable[[Number], Number]:
+    if name not in arithmetic.functions:
+        raise NotRational(name)
+    return arithmetic.functions[name]
+
+
+def _sum(entries: Iterator[Number]) -> Number:
+    return reduce(lambda left, right: left + right, entries)
+
+
+def _places(shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    return product(*(range(size) for size in shape))
+
+
+def _matmul(left: Tensor, right: Tensor, shape: tuple[int, ...]) -> Tensor:
+    inner = right.shape[0]
+    columns = math.prod(right.shape[1:])
+    rows = len(left.entries) // inner
+    entries = (
+        _sum(left.entries[row * inner + index] * right.entries[index * columns + column] for index in range(inner))
+        for row in range(rows)
+        for column in range(columns)
+    )
+    return Tensor(shape, tuple(entries))
+
+
+def _total(x: Tensor, axis: int | None, shape: tuple[int, ...]) -> Tensor:
+    if axis is None or len(x.shape) == 1:
+        return Tensor((), (_sum(iter(x.entries)),))
+    columns: dict[tuple[int, ...], list[Number]] = {}
+    for place, entry in zip(_places(x.shape), x.entries, strict=True):
+        columns.setdefault(place[:axis] + place[axis + 1 :], []).append(entry)
+    return Tensor(shape, tuple(_sum(iter(columns[place])) for place in _places(shape)))
+
+
+def _softmax(x: Tensor, axis: int, arithmetic: Arithmetic) -> Tensor:
+    exponentials = tuple(_function("exp", arithmetic)(entry - max(x.entries)) for entry in x.entries)
+    sums: dict[tuple[int, ...], Number] = {}
+    places = [place[:axis] + place[axis + 1 :] for place in _places(x.shape)]
+    for place, entry in zip(places, exponentials, strict=True):
+        sums[place] = sums.get(place, 0.0) + entry
+    return Tensor(x.shape, tuple(entry / sums[place] for place, entry in zip(places, exponentials, strict=True)))

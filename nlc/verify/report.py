@@ -1,0 +1,70 @@
+"""The evidence about one spec: squares that close or not, claims with their verdicts, as text and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from nlc.verify.claims import Verdict
+from nlc.verify.squares import Square, faulty_stage
+
+METHOD = "commuting squares in float64: oracle, laws, program and module, outputs, final states and gradients"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was shown about one spec and one module text; `module` says which text was judged."""
+
+    spec: str
+    name: str
+    module: str
+    squares: tuple[Square, ...]
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether every square closes and every claim got the verdict that its spec expects."""
+        return all(square.closed for square in self.squares) and all(verdict.as_expected for verdict in self.verdicts)
+
+    def as_json(self) -> list[dict[str, object]]:
+        """One object for the module itself, then one per claim."""
+        closed = sum(square.closed for square in self.squares)
+        module = {
+            "spec": self.spec,
+            "claim": "the module computes what the spec says",
+            "verdict": "tested" if closed == len(self.squares) else "refuted",
+            "expected": "tested",
+            "method": METHOD,
+            "module": self.module,
+            "squares": {"closed": closed, "all": len(self.squares)},
+            "faulty_stage": faulty_stage(self.squares),
+            "open": [square.as_json() for square in self.squares if not square.closed],
+            "worst": [square.as_json() for square in _worst(self.squares)],
+        }
+        return [module, *({"spec": self.spec, **verdict.as_json()} for verdict in self.verdicts)]
+
+    def lines(self) -> Iterator[tuple[bool, str]]:
+        """The report for people: whether each line is good, and its text."""
+        closed = sum(square.closed for square in self.squares)
+        good = closed == len(self.squares)
+        summary = f"{closed} of {len(self.squares)} squares close"
+        yield good, f"{'ok ' if good else 'BAD'} {self.name}: {summary} ({self.module})"
+        if not good:
+            yield False, f"    the first that does not names the stage: {faulty_stage(self.squares)}"
+            for square in [square for square in self.squares if not square.closed][:3]:
+                yield False, f"    {square.text}"
+        for verdict in self.verdicts:
+            expected = "" if verdict.as_expected else f" (expected {verdict.expected})"
+            yield verdict.as_expected, f"{'ok ' if verdict.as_expected else 'BAD'}   {verdict.verdict:<9} {verdict.claim}{expected}"
+            if not verdict.as_expected or verdict.verdict in ("refuted", "ill-typed"):
+                yield verdict.as_expected, f"              {verdict.detail}"
+
+
+def _worst(squares: tuple[Square, ...]) -> list[Square]:
+    """The square nearest to its bound, per pair of what is compared."""
+    nearest: dict[tuple[str, str], Square] = {}
+    for square in squares:
+        pair = (square.left, square.right)
+        if square.bound and (pair not in nearest or square.error / square.bound > nearest[pair].error / nearest[pair].bound):
+            nearest[pair] = square
+    return list(nearest.values())

@@ -1,0 +1,154 @@
+"""Laws -> numbers: the derived equations, run in order at every tick, exactly as they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nlc.ir.algebra import Expr, Hyperparameter, Input, Named, State, When
+from nlc.ir.law import Laws
+from nlc.ir.model import InputStream, Model
+from nlc.verify.evaluate import Evaluator
+
+Tensors = dict[str, Tensor]
+Slot = tuple[str, str]
+"""A component and the part of its state."""
+
+
+def run_laws(
+    laws: Laws,
+    inputs: Mapping[str, Tensor],
+    sizes: Mapping[str, int],
+    hyperparameters: Mapping[str, float],
+    state: Mapping[str, Tensor] | None = None,
+) -> tuple[Tensors, Tensors]:
+    """An architecture's laws over a sequence: outputs (batch, time, *axes, *shape) and the final state by slot name.
+
+    Inputs are (batch, time, *own axes, *shape), states (batch, *axes, *shape); `state` None is zeros.
+    """
+    model = laws.order.model
+    streams = {stream.name: with_axes(inputs[stream.name], stream, model) for stream in model.inputs}
+    sample = next(iter(inputs.values()))
+    leading = (sample.shape[0], *(sizes[axis] for axis in model.axes))
+    states = initial_states(model, leading, sizes, sample) if state is None else named_slots(model, state)
+    numbers = {name: sample.new_tensor(value) for name, value in hyperparameters.items()}
+    columns: dict[str, list[Tensor]] = {equation.name: [] for equation in laws.outputs}
+    for t in range(sample.shape[1]):
+        tick = Tick({name: stream[:, t] for name, stream in streams.items()}, numbers, states, {}, sizes)
+        states = tick.run(laws)
+        emitted = tick.outputs(laws)
+        for equation in laws.outputs:
+            size = (*leading, *(dim.size(sizes) for dim in equation.value.shape))
+            columns[equation.name].append(emitted[equation.name].expand(size))
+    empty = {
+        equation.name: sample.new_empty((leading[0], 0, *leading[1:], *(dim.size(sizes) for dim in equation.value.shape)))
+        for equation in laws.outputs
+    }
+    outputs = {name: torch.stack(column, dim=1) if column else empty[name] for name, column in columns.items()}
+    return outputs, {slot_name(model, *slot): value for slot, value in states.items()}
+
+
+def run_law_steps(
+    laws: Laws,
+    weights: Sequence[Tensor],
+    gradients: Sequence[Sequence[Tensor]],
+    hyperparameters: Sequence[Mapping[str, float]],
+) -> tuple[list[Tensor], dict[str, list[Tensor]]]:
+    """An optimizer's laws over steps of one parameter group, from zero states: the weights, and the other states by slot name."""
+    model = laws.order.model
+    group = tuple(weight.numel() for weight in weights)
+    flat = torch.cat([weight.flatten() for weight in weights])
+    states = initial_states(model, (sum(group),), {}, flat)
+    states = {slot: flat if slot[0] == "weights" else value for slot, value in states.items()}
+    (stream,) = model.inputs
+    for step, numbers in zip(gradients, hyperparameters, strict=True):
+        data = {stream.name: torch.cat([gradient.flatten() for gradient in step])}
+        tick = Tick(data, {name: flat.new_tensor(value) for name, value in numbers.items()}, states, {}, {}, group)
+        states = {slot: value.expand_as(flat) for slot, value in tick.run(laws).items()}
+    by_name = {slot_name(model, *slot): _split(value, weights) for slot, value in states.items()}
+    return by_name.pop("weights"), by_name
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What one tick sees; `new` fills up as the laws run."""
+
+    inputs: Mapping[str, Tensor]
+    hyperparameters: Mapping[str, Tensor]
+    previous: Mapping[Slot, Tensor]
+    new: dict[Slot, Tensor]
+    sizes: Mapping[str, int]
+    group: tuple[int, ...] = ()
+
+    def run(self, laws: Laws) -> dict[Slot, Tensor]:
+        """Every law's equations in order; gives all states after the tick."""
+        for law in laws.laws:
+            named: Tensors = {}
+            for equation in law.equations:
+                named[equation.name] = self._evaluator(named)(equation.value)
+                if equation.part is not None:
+                    slot = (law.component, equation.part)
+                    self.new[slot] = named[equation.name].expand_as(self.previous[slot])
+        return {slot: self.new.get(slot, value) for slot, value in self.previous.items()}
+
+    def outputs(self, laws: Laws) -> Tensors:
+        """What the system emits after the updates."""
+        named: Tensors = {}
+        for equation in laws.outputs:
+            named[equation.name] = self._evaluator(named)(equation.value)
+        return named
+
+    def _evaluator(self, named: Mapping[str, Tensor]) -> Evaluator:
+        like = next(iter(self.previous.values()))
+        return Evaluator(self.sizes, like, lambda node: self._leaf(node, named), self.group)
+
+    def _leaf(self, node: Expr, named: Mapping[str, Tensor]) -> Tensor:
+        match node:
+            case Named(name):
+                return named[name]
+            case Input(name, _, False):
+                return self.inputs[name]
+            case Hyperparameter(name):
+                return self.hyperparameters[name]
+            case State(component, part, when=When.CURRENT):
+                return self.new[component, part]
+            case State(component, part, when=When.PREVIOUS):
+                return self.previous[component, part]
+        raise ValueError(f"a law cannot hold {node}")
+
+
+# --- states and streams, as programs need them too ---------------------------------------------------------------
+
+
+def initial_states(model: Model, leading: tuple[int, ...], sizes: Mapping[str, int], like: Tensor) -> dict[Slot, Tensor]:
+    """Zeros for every state, (*leading, *shape); of `like(weights)` the leading dim is all there is."""
+    return {
+        (component.name, state.part): like.new_zeros((*leading, *(dim.size(sizes) for dim in state.shape if model.kind != "optimizer")))
+        for component in model.components
+        for state in component.states
+    }
+
+
+def named_slots(model: Model, state: Mapping[str, Tensor]) -> dict[Slot, Tensor]:
+    """The states of a state dict by component and part."""
+    slots = [(component.name, declared.part) for component in model.components for declared in component.states]
+    return {slot: state[slot_name(model, *slot)] for slot in slots}
+
+
+def slot_name(model: Model, component: str, part: str) -> str:
+    """The key of a state in the state dict."""
+    return component if len(model.component(component).states) == 1 else f"{component}.{part}"
+
+
+def with_axes(x: Tensor, stream: InputStream, model: Model) -> Tensor:
+    """(batch, time, *own axes, *shape) -> (batch, time, *axes or 1, *shape)."""
+    index = (slice(None) if axis in stream.axes else None for axis in model.axes)
+    return x[(slice(None), slice(None), *index)]
+
+
+def _split(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    pieces = torch.split(flat, [tensor.numel() for tensor in like])
+    return [piece.reshape(tensor.shape) for piece, tensor in zip(pieces, like, strict=True)]

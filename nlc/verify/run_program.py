@@ -1,0 +1,160 @@
+"""Program -> numbers: every memory in its chunked form, by the formulas of design section 5, written plainly.
+
+Inside a chunk of n tokens, with S_0 the carried state and P[t,s] = a_{s+1} ... a_t built as products (so that a decay of 0 is exact):
+
+    w_t = c_t + sum_j e_t^j S_{t-1} p_t^j,        S_t = P[t,0] S_0 + sum_{s<=t} P[t,s] w_s b_s^T
+
+The writes solve (I - L) w = c + P[t-1,0] sum_j e^j S_0 p^j with L[t,s] = P[t-1,s] sum_j e_t^j (b_s . p_t^j); without reads L = 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nlc.ir.affine import AffineLaw, OutputRead, Write
+from nlc.ir.algebra import Expr, Hyperparameter, Input, Named, When
+from nlc.ir.program import MemoryProgram, Program
+from nlc.verify.evaluate import Evaluator
+from nlc.verify.run_law import Tensors, initial_states, named_slots, run_laws, slot_name, with_axes
+
+
+def run_program(
+    program: Program,
+    inputs: Mapping[str, Tensor],
+    sizes: Mapping[str, int],
+    hyperparameters: Mapping[str, float],
+    state: Mapping[str, Tensor] | None = None,
+    *,
+    chunk: int,
+) -> tuple[Tensors, Tensors]:
+    """A program over a sequence, in chunks: as `run_laws`, which it is when some memory has no parallel form."""
+    if not program.is_parallel:
+        return run_laws(program.laws, inputs, sizes, hyperparameters, state)
+    model = program.model
+    sample = next(iter(inputs.values()))
+    leading = (sample.shape[0], *(sizes[axis] for axis in model.axes))
+    states = initial_states(model, leading, sizes, sample) if state is None else named_slots(model, state)
+    streams = {stream.name: with_axes(inputs[stream.name], stream, model).movedim(1, 1 + len(model.axes)) for stream in model.inputs}
+    numbers = {name: sample.new_tensor(value) for name, value in hyperparameters.items()}
+    sequence = Sequence(streams, numbers, {}, sizes, (*leading, sample.shape[1]), sample)
+    final: Tensors = {}
+    for memory in program.memories:
+        assert memory.classified.affine is not None, memory
+        slot = (memory.component, memory.classified.affine.part)
+        final[slot_name(model, *slot)] = sequence.run(memory, memory.classified.affine, states[slot], chunk)
+    outputs = {name: sequence.stream(value).movedim(len(leading), 1) for name, value in program.outputs}
+    return outputs, final
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """All tokens of a sequence at once: every value is (batch, *axes, time, *shape); `reads` fills up memory by memory."""
+
+    inputs: Mapping[str, Tensor]
+    hyperparameters: Mapping[str, Tensor]
+    reads: dict[str, Tensor]
+    sizes: Mapping[str, int]
+    leading: tuple[int, ...]
+    like: Tensor
+
+    def stream(self, node: Expr) -> Tensor:
+        """The value of an expression at every token."""
+        value = Evaluator(self.sizes, self.like, self._leaf)(node)
+        return value.expand(*self.leading, *(dim.size(self.sizes) for dim in node.shape))
+
+    def _leaf(self, node: Expr) -> Tensor:
+        match node:
+            case Named(name):
+                return self.reads[name]
+            case Input(name, _, False):
+                return self.inputs[name]
+            case Hyperparameter(name):
+                return self.hyperparameters[name]
+        raise ValueError(f"the affine form of a law cannot hold {node}")
+
+    def run(self, memory: MemoryProgram, law: AffineLaw, state: Tensor, chunk: int) -> Tensor:
+        """One memory over the sequence, chunk by chunk: keeps what is read of it, and gives its final state."""
+        is_vector = len(law.shape) == 1
+        matrix = state.unsqueeze(-1) if is_vector else state
+        decay = self.stream(law.decay)
+        writes = [self._write(write, law, matrix) for write in law.writes]
+        queries = [self._vector(read.vector) for read in memory.reads]
+        answers: list[list[Tensor]] = [[query.new_zeros(*self.leading[:-1], 0, matrix.shape[-2])] for query in queries]
+        for start in range(0, self.leading[-1], chunk):
+            inside = slice(start, min(start + chunk, self.leading[-1]))
+            piece = Chunk(decay[..., inside], [write.at(inside) for write in writes], matrix)
+            for read, query, answer in zip(memory.reads, queries, answers, strict=True):
+                answer.append(piece.read(query[..., inside, :], read))
+            matrix = piece.final()
+        for read, answer in zip(memory.reads, answers, strict=True):
+            self.reads[read.name] = torch.cat(answer, dim=-2)
+        return matrix.squeeze(-1) if is_vector else matrix
+
+    def _vector(self, node: Expr | None) -> Tensor:
+        """A vector at every token; for a vector memory, which is a matrix of one column, it is the number one."""
+        return self.like.new_ones(*self.leading, 1) if node is None else self.stream(node)
+
+    def _write(self, write: Write, law: AffineLaw, matrix: Tensor) -> Written:
+        given = matrix.new_zeros(*self.leading, matrix.shape[-2]) if write.given is None else self.stream(write.given)
+        asked = matrix.new_zeros(*self.leading, matrix.shape[-1])
+        for read in write.reads:
+            asked = asked + self.stream(read.coefficient).unsqueeze(-1) * self._vector(read.vector if write.along is not None else None)
+        return Written(self._vector(write.along), given, asked)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One write at every token: (given + S asked) along^T; `asked` is the sum of coefficient * vector over its reads."""
+
+    along: Tensor
+    given: Tensor
+    asked: Tensor
+
+    def at(self, tokens: slice) -> Written:
+        return Written(self.along[..., tokens, :], self.given[..., tokens, :], self.asked[..., tokens, :])
+
+
+class Chunk:
+    """The tokens of one chunk of a memory: decay (..., n), writes, and the state (..., rows, columns) before them.
+
+    The writes of a token are simultaneous; with r of them, entry t * r + i of `written` is write i of token t.
+    """
+
+    def __init__(self, decay: Tensor, writes: list[Written], state: Tensor) -> None:
+        self.state = state
+        self.products = _products(decay)
+        count, tokens = len(writes), decay.shape[-1]
+        along, given, asked = (torch.stack(parts, -2).flatten(-3, -2) for parts in zip(*((w.along, w.given, w.asked) for w in writes), strict=True))
+        self.along = along
+        before = self.products[..., :-1, :].repeat_interleave(count, -2)
+        self.after_write = self.products[..., 1:].repeat_interleave(count, -1)
+        target = given + before[..., :1] * torch.einsum("...rc,...tc->...tr", state, asked)
+        system = before[..., 1:].repeat_interleave(count, -1) * torch.einsum("...tc,...sc->...ts", asked, along)
+        identity = torch.eye(count * tokens, dtype=state.dtype)
+        self.written = torch.linalg.solve_triangular(identity - system, target, upper=False, unitriangular=True)
+
+    def read(self, query: Tensor, read: OutputRead) -> Tensor:
+        """The state at every token, times the query: (..., n, rows)."""
+        rows = slice(1, None) if read.when is When.CURRENT else slice(None, -1)
+        weights = self.after_write[..., rows, :] * torch.einsum("...tc,...sc->...ts", query, self.along)
+        return self.products[..., rows, :1] * torch.einsum("...rc,...tc->...tr", self.state, query) + weights @ self.written
+
+    def final(self) -> Tensor:
+        """The state after the chunk's last token."""
+        weights = self.after_write[..., -1, :, None]
+        return self.products[..., -1, :1, None] * self.state + torch.einsum("...sr,...sc->...rc", weights * self.written, self.along)
+
+
+def _products(decay: Tensor) -> Tensor:
+    """P[t,s] = a_{s+1} ... a_t for 0 <= s <= t <= n, and 0 above: (..., n) -> (..., n + 1, n + 1)."""
+    size = decay.shape[-1] + 1
+    row = decay.new_ones(*decay.shape[:-1], 1)
+    rows = [torch.nn.functional.pad(row, (0, size - 1))]
+    for factor in decay.unbind(-1):
+        row = torch.cat((row * factor.unsqueeze(-1), torch.ones_like(row[..., :1])), dim=-1)
+        rows.append(torch.nn.functional.pad(row, (0, size - row.shape[-1])))
+    return torch.stack(rows, dim=-2)

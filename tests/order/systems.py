@@ -1,0 +1,107 @@
+"""Small systems in a few words, with the text and spans that a user's spec would have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from nlc.ir.algebra import ONE, Expr, Gradient, Norm, State, When, add, dot
+from nlc.ir.dims import LIKE_WEIGHTS, Shape
+from nlc.ir.model import STEP, Clock, ClosedForm, Component, Family, GradientDescent, Model, Optimizer
+from nlc.source import NOWHERE, Source, Span
+from tests.models import GRADIENT
+
+SHAPE: Shape = (LIKE_WEIGHTS,)
+
+ALWAYS, NEVER, SEQUENCE = Clock(Family.ALWAYS), Clock(Family.NEVER), Clock(Family.SEQUENCE)
+
+WORD = re.compile(r"(?:(?P<how>prev|hold|gradient)\()?(?P<name>[\w.]+)")
+WHEN = {None: When.CURRENT, "prev": When.PREVIOUS, "hold": When.HELD}
+
+
+def tokens(count: int, updates: int = 1) -> Clock:
+    return Clock(Family.TOKEN, Fraction(count, updates))
+
+
+def steps(count: int, updates: int = 1) -> Clock:
+    return Clock(Family.STEP, Fraction(count, updates))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A level: its clock, and words that it reads: `x`, `x(k)`, `prev(x)`, `hold(x)`, `gradient(x)`."""
+
+    name: str
+    every: Clock = STEP
+    objective: str = ""
+    follows: str | None = None
+    retention: str = ""
+    rate: str = ""
+    init: str = ""
+    fields: dict[str, Any] = field(default_factory=dict)
+
+    def text(self) -> str:
+        words = {"objective": self.objective, "follows": self.follows, "retention": self.retention, "rate": self.rate, "init": self.init}
+        lines = [f"  {self.name}:", *(f"    {key}: {value}" for key, value in words.items() if value), f"    every: {self.every}"]
+        return "\n".join(lines)
+
+
+def entry(name: str, every: Clock = STEP, objective: str = "", **words: Any) -> Entry:
+    """An entry; what is not a text of reads becomes a field of the component."""
+    texts = {key: words.pop(key) for key in ("follows", "retention", "rate", "init") if key in words}
+    return Entry(name, every, objective, **texts, fields=words)
+
+
+def system(*entries: Entry, file: str = "specs/system.yaml", **options: Any) -> Model:
+    source = Source(file, "\n".join(["levels:", *(item.text() for item in entries), ""]))
+    components = tuple(_component(item, source) for item in entries)
+    return Model(name="System", kind="architecture", components=components, **options)
+
+
+def _component(item: Entry, source: Source) -> Component:
+    start = source.text.find(f"  {item.name}:\n")
+    objective = _objective(item.name, item.objective, source, start)
+    optimizer: Optimizer = ClosedForm() if item.every.family is Family.ALWAYS else GradientDescent(_scalar(item.rate, source, start))
+    fields: dict[str, Any] = {
+        "name": item.name,
+        "states": (),
+        "objective": objective,
+        "follows": objective if item.follows is None else _objective(item.name, item.follows, source, start),
+        "optimizer": optimizer,
+        "every": item.every,
+        "retention": (_scalar(item.retention, source, start),) if item.retention else (),
+        "init": tuple(_reads(item.init, source, start)),
+        "span": Span(source, start + 2, start + 2 + len(item.name)),
+        "every_span": _find(f"every: {item.every}", source, start),
+    }
+    return Component(**{**fields, **item.fields})
+
+
+def _objective(name: str, words: str, source: Source, start: int) -> Expr:
+    fitted = State(name, "", SHAPE, When.FITTED)
+    return dot(fitted, add(GRADIENT, *_reads(words, source, start)))
+
+
+def _scalar(words: str, source: Source, start: int) -> Expr:
+    return add(ONE, *(Norm(read) for read in _reads(words, source, start)))
+
+
+def _reads(words: str, source: Source, start: int) -> Iterator[Expr]:
+    line = _find(f": {words}\n", source, start).start + 2 if words else 0
+    for match in WORD.finditer(re.sub(r"(?<=\w)\(k\)", "   ", words)):
+        name = match["name"]
+        offset = line + (match.start() if match["how"] else match.start("name"))
+        end = line + match.end() + (1 if match["how"] else 0)
+        span = Span(source, offset, end)
+        if match["how"] == "gradient":
+            yield Gradient(name, "", SHAPE, span)
+        else:
+            yield State(name, "", SHAPE, WHEN[match["how"]], 16 if match["how"] == "hold" else 0, span)
+
+
+def _find(text: str, source: Source, start: int) -> Span:
+    found = source.text.find(text, start)
+    return NOWHERE if found < 0 else Span(source, found, found + len(text))
