@@ -1,4 +1,4 @@
-"""Prints the pages of docs/ that follow from tables: the errors from nlc/codes and tests/bad, the modules from their docstrings.
+"""Prints the pages of docs/ that follow from tables: the language, the errors with what tests/bad shows, the modules.
 
 `python docs/generate.py` (part of `make update`) writes them; tests/architecture/test_docs.py says when they are stale.
 """
@@ -12,6 +12,10 @@ from itertools import groupby
 from pathlib import Path
 
 from nlc.codes.code import Code
+from nlc.ir.spec import DefinitionField
+from nlc.parse import parse_library
+from nlc.parse.fields import TABLES
+from nlc.resolve.functions import FORMS, FUNCTIONS
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -24,6 +28,8 @@ def pages() -> dict[str, str]:
     return {
         "errors/index.md": NOTICE + "".join(_errors_index(tables)),
         **{f"errors/{stage}.md": NOTICE + "".join(_errors_page(stage, rows)) for stage, rows in tables.items()},
+        "reference/language.md": NOTICE + "".join(_language_page()),
+        "reference/library.md": NOTICE + "".join(_library_page()),
         "reference/modules.md": NOTICE + "".join(_modules_page()),
     }
 
@@ -49,6 +55,33 @@ def _errors_page(stage: str, rows: tuple[Code, ...]) -> Iterator[str]:
         yield f"\n({row.number.lower()})=\n\n## {row.number}: {row.title}\n\n{row.explanation}\n"
         for message in sorted((ROOT / "tests" / "bad").glob(f"{row.number}-*.txt"))[:1]:
             yield f"\n````text\n{message.read_text().rstrip()}\n````\n"
+
+
+def _language_page() -> Iterator[str]:
+    yield "# The language\n\nThe keys of a spec, mapping by mapping, then the functions of its expressions.\n"
+    for owner, fields in TABLES.items():
+        yield f"\n## The keys of {owner}\n\n| key | its value | meaning |\n|---|---|---|\n"
+        for field in fields:
+            yield f"| `{field.key}`{' (required)' if field.required else ''} | {_cell(field.value.value)} | {_cell(field.says)} |\n"
+    yield "\n## Functions\n\n| written | gives | takes |\n|---|---|---|\n"
+    for rule in FUNCTIONS.values():
+        yield f"| `{rule.usage}` | {_cell(rule.says)} | {_cell(rule.wants)} |\n"
+    yield "\n## Words that are read in their own way\n\n"
+    yield from (f"- `{text.partition(': ')[0]}`: {text.partition(': ')[2]}\n" for text in FORMS.values())
+
+
+def _library_page() -> Iterator[str]:
+    yield "# The library\n\nMemories, objectives and retentions that every spec may name, written as a spec's own `define:` would be.\n"
+    yield "\n| written | means | says | from |\n|---|---|---|---|\n"
+    for entry in sorted(parse_library(), key=lambda entry: entry.name.text):
+        written = entry.name.text + (f"({', '.join(name.text for name in entry.parameters)})" if entry.parameters else "")
+        says = _cell(entry.says.text if entry.says else "")
+        yield f"| `{written}` | `{_meaning(entry)}` | {says} | {', '.join(key.text for key in entry.cites)} |\n"
+
+
+def _meaning(entry: DefinitionField) -> str:
+    syntax = entry.objective or entry.retention or entry.read
+    return _cell(" ".join(syntax.span.text.split())) if syntax else ", ".join(state.value.span.text for state in entry.states)
 
 
 def _modules_page() -> Iterator[str]:

@@ -15,7 +15,7 @@ from nlc.places import UsageError
 from nlc.terminal import print_diagnostics
 from nlc.version import VERSION
 
-COMMANDS = ("check", "show", "explain", "build", "verify", "train", "doctor")
+COMMANDS = ("new", "check", "show", "explain", "build", "verify", "train", "doctor")
 INTERRUPTED = 130
 
 

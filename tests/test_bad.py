@@ -23,6 +23,7 @@ NAME = re.compile(r"(NLC\d{3})-[a-z0-9]+(-[a-z0-9]+)*")
 
 ELSEWHERE: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
+        "NLC102": ("tests/parse", "about a text of more than 1 MiB"),
         "NLC6": ("tests/emit", "about the files to be written, not about a spec"),
         "NLC7": ("tests/train", "about data, settings and runs, not about a spec"),
     }

@@ -13,107 +13,162 @@ def _refused(code: str, message: str, span: Span, label: str, help: str) -> Diag
 
 def proximal_step(span: Span, level: str) -> Diagnostic:
     return _refused(
-        "NLC401", f"`{level}` takes a proximal step, which nlc does not derive yet", span, "this level's optimizer is `proximal`",
+        "NLC401",
+        f"`{level}` takes a proximal step, which nlc does not derive yet",
+        span,
+        "this level's optimizer is `proximal`",
         "use `gradient_descent(...)`; for an l2 objective, the implicit step is an explicit one with rate / (1 + rate * norm2(key))",
-    )  # fmt: skip
+    )
 
 
 def closed_form(span: Span, level: str) -> Diagnostic:
     return _refused(
-        "NLC402", f"`{level}` is solved in closed form, which nlc does not derive yet", span, "this level's optimizer is `closed_form`",
+        "NLC402",
+        f"`{level}` is solved in closed form, which nlc does not derive yet",
+        span,
+        "this level's optimizer is `closed_form`",
         "use `gradient_descent(...)`, one step per update",
-    )  # fmt: skip
+    )
 
 
 def level_clock(span: Span, level: str, clock: str, wanted: str) -> Diagnostic:
     return _refused(
-        "NLC403", f"`{level}` updates every {clock}, which nlc does not compile yet", span, f"every {clock}",
+        "NLC403",
+        f"`{level}` updates every {clock}, which nlc does not compile yet",
+        span,
+        f"every {clock}",
         f"in this kind of spec every level updates every {wanted}: write `every: {wanted}`",
-    )  # fmt: skip
+    )
 
 
 def input_clock(span: Span, stream: str, clock: str, wanted: str) -> Diagnostic:
     return _refused(
-        "NLC404", f"`{stream}` has a value every {clock}, which nlc does not compile yet", span, f"every {clock}",
+        "NLC404",
+        f"`{stream}` has a value every {clock}, which nlc does not compile yet",
+        span,
+        f"every {clock}",
         f"in this kind of spec every input has one value every {wanted}",
-    )  # fmt: skip
+    )
 
 
 def held_read(span: Span, level: str) -> Diagnostic:
     return _refused(
-        "NLC405", f"a held read of `{level}` is not compiled yet", span, "this reads an older, held state",
+        "NLC405",
+        f"a held read of `{level}` is not compiled yet",
+        span,
+        "this reads an older, held state",
         f"read the state before this update, `prev({level})`, or the state itself",
-    )  # fmt: skip
+    )
 
 
 def held_gradient(span: Span, level: str) -> Diagnostic:
     return _refused(
-        "NLC406", f"`{level}` takes its gradient at a held state, which is not compiled yet", span, "`gradient_at: hold(...)` is set here",
+        "NLC406",
+        f"`{level}` takes its gradient at a held state, which is not compiled yet",
+        span,
+        "`gradient_at: hold(...)` is set here",
         "drop `gradient_at`: the gradient is then taken at the state before this update (another function: see the tutorial on chunks)",
-    )  # fmt: skip
+    )
 
 
 def delayed_input(span: Span, stream: str) -> Diagnostic:
     return _refused(
-        "NLC407", f"the previous value of the stream `{stream}` is not compiled yet", span, "`prev` of an input",
+        "NLC407",
+        f"the previous value of the stream `{stream}` is not compiled yet",
+        span,
+        "`prev` of an input",
         f"pass the shifted stream as an input of its own, say `previous_{stream}`",
-    )  # fmt: skip
+    )
 
 
 def window(span: Span, level: str) -> Diagnostic:
     return _refused(
-        "NLC408", f"`{level}` has a window, which is not compiled yet", span, "this level's objective ranges over several tokens",
+        "NLC408",
+        f"`{level}` has a window, which is not compiled yet",
+        span,
+        "this level's objective ranges over several tokens",
         "drop `window`: the objective is then about this tick's data alone",
-    )  # fmt: skip
+    )
 
 
 def reset_clock(span: Span, level: str, clock: str) -> Diagnostic:
     return _refused(
-        "NLC409", f"`{level}` is reset every {clock}, which is not compiled yet", span, f"reset every {clock}",
+        "NLC409",
+        f"`{level}` is reset every {clock}, which is not compiled yet",
+        span,
+        f"reset every {clock}",
         "drop `reset`; a retention of exactly 0 resets a level at a token of your choice",
-    )  # fmt: skip
+    )
 
 
 def initial_value(span: Span, level: str) -> Diagnostic:
     return _refused(
-        "NLC410", f"`{level}` has an initial value, which is not compiled yet", span, "this level does not start from zeros",
+        "NLC410",
+        f"`{level}` has an initial value, which is not compiled yet",
+        span,
+        "this level does not start from zeros",
         "drop `init`, and pass the initial state to the compiled module: `module(..., state=...)`",
-    )  # fmt: skip
+    )
 
 
 def number_of_tensors(span: Span, level: str, count: int) -> Diagnostic:
     return _refused(
-        "NLC411", f"the memory of `{level}` has {count} tensors; only memories of one tensor are compiled yet", span, "this level's memory",
+        "NLC411",
+        f"the memory of `{level}` has {count} tensors; only memories of one tensor are compiled yet",
+        span,
+        "this level's memory",
         "use `matrix(rows, columns)`, `vector(size)` or `like(weights)`",
-    )  # fmt: skip
+    )
 
 
 def mean_reduction(span: Span, level: str) -> Diagnostic:
     return _refused(
-        "NLC412", f"`{level}` averages over the data of an update, which is not compiled yet", span, "`reduce: mean` is set here",
+        "NLC412",
+        f"`{level}` averages over the data of an update, which is not compiled yet",
+        span,
+        "`reduce: mean` is set here",
         "drop `reduce`: with one datum per update the mean and the sum are the same",
-    )  # fmt: skip
+    )
 
 
 def tick_count(span: Span, level: str) -> Diagnostic:
     return _refused(
-        "NLC413", f"the count of updates of `{level}` is not compiled yet", span, "this reads `tick`",
+        "NLC413",
+        f"the count of updates of `{level}` is not compiled yet",
+        span,
+        "this reads `tick`",
         "pass the number as an input or a hyperparameter",
-    )  # fmt: skip
+    )
 
 
 def not_compiled(span: Span, level: str, what: str) -> Diagnostic:
     return _refused(
-        "NLC414", f"`{level}` uses {what}, which is valid but not compiled by this version of nlc", span, f"{what}",
+        "NLC414",
+        f"`{level}` uses {what}, which is valid but not compiled by this version of nlc",
+        span,
+        f"{what}",
         "`nlc check` and the levels of `nlc explain` still work on this spec",
-    )  # fmt: skip
+    )
 
 
 def gradient_in_output(span: Span, output: str, level: str) -> Diagnostic:
     return _refused(
-        "NLC415", f"the output `{output}` reads the gradient of `{level}`, which is not compiled yet", span, "this is an update's gradient",
+        "NLC415",
+        f"the output `{output}` reads the gradient of `{level}`, which is not compiled yet",
+        span,
+        "this is an update's gradient",
         f"make it the state of a level of its own: a memory with the objective `-inner(NAME, gradient)` inside `{level}`'s optimizer",
-    )  # fmt: skip
+    )
+
+
+def derivative_too_large(span: Span, level: str, limit: int) -> Diagnostic:
+    return _refused(
+        "NLC416",
+        f"the gradient of the objective of `{level}` is too large",
+        span,
+        f"its derivative has more than {limit} operations",
+        "nest fewer functions in the objective; softmax and quotients inside one another double the derivative each time",
+    )
 
 
 CODES: tuple[Code, ...] = (
@@ -132,4 +187,5 @@ CODES: tuple[Code, ...] = (
     Code("NLC413", "tick", "`tick` counts the updates of a level since its last reset. This version carries no counts."),
     Code("NLC414", "not compiled yet", "The spec is well-formed, and uses a part of the language that this version checks but does not compile."),
     Code("NLC415", "gradient in an output", "A gradient exists inside an update. An output is read after all updates and sees states only."),
-)
+    Code("NLC416", "derivative too large", "Derivatives are written out in full, and some objectives of moderate size have derivatives that nobody could read. nlc stops at a fixed number of operations."),
+)  # fmt: skip

@@ -54,7 +54,9 @@ def off_schedule(reader: str, read: Span, host: str, reader_clock: tuple[Span, s
 
 def same_tick_cycle(reads: Sequence[tuple[str, str, Span]], tick: str, delayed: str) -> Diagnostic:
     """Levels that need one another's new state; each read is (reader, source, span), and `delayed` is the last with `prev`."""
-    labels = tuple(Label(span, f"{'and ' if index else ''}{reader} needs the new {source} here") for index, (reader, source, span) in enumerate(reads))
+    labels = tuple(
+        Label(span, f"{'and ' if index else ''}{reader} needs the new {source} here") for index, (reader, source, span) in enumerate(reads)
+    )
     return Diagnostic(
         "NLC305",
         f"{_needs([reader for reader, _, _ in reads])} new state at the same {tick}",

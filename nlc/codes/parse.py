@@ -12,7 +12,7 @@ from nlc.codes.code import Code
 from nlc.diagnostics import Diagnostic, Label
 from nlc.source import Span
 
-LONGEST_QUOTE = 60
+LONGEST_QUOTE, MOST_NAMES = 60, 200
 
 
 def _one(code: str, message: str, span: Span, label: str = "", help: str = "") -> Diagnostic:
@@ -24,7 +24,9 @@ def _two(code: str, message: str, main: tuple[Span, str], other: tuple[Span, str
 
 
 def _explanation(code: str) -> str:
-    return next(row.explanation for row in CODES if row.number == code).removesuffix(".")
+    """A row's explanation in the form of a help: no capital, no full stop."""
+    text = next(row.explanation for row in CODES if row.number == code).removesuffix(".")
+    return text if text[:2].isupper() else text[0].lower() + text[1:]
 
 
 def _quoted(text: str) -> str:
@@ -34,7 +36,7 @@ def _quoted(text: str) -> str:
 
 
 def _suggestion(word: str, known: Iterable[str], what: str) -> str:
-    names = sorted(set(known))
+    names = sorted(set(known))[:MOST_NAMES]
     near = get_close_matches(word, names, n=1, cutoff=0.6) if len(word) <= LONGEST_QUOTE else []
     if near:
         return f"did you mean `{near[0]}`?"
@@ -56,60 +58,52 @@ def too_large(span: Span, limit: int) -> Diagnostic:
     return _one("NLC102", f"the text is larger than {limit:,} bytes", span)
 
 
-def not_utf8(span: Span, offset: int) -> Diagnostic:
-    return _one("NLC103", f"the file is not UTF-8 text (byte {offset})", span)
-
-
 def forbidden_character(span: Span, code_point: str, name: str) -> Diagnostic:
-    return _one("NLC104", f"the invisible or control character {code_point} is not allowed", span, name.lower())
+    return _one("NLC103", f"the invisible or control character {code_point} is not allowed", span, name.lower())
 
 
 def empty_text(span: Span) -> Diagnostic:
-    return _one("NLC105", "the file is empty", span)
+    return _one("NLC104", "the file is empty", span)
 
 
 def not_yaml(span: Span, problem: str, way_out: str) -> Diagnostic:
-    return _one("NLC106", f"this is not YAML: {problem}", span, "", way_out)
+    return _one("NLC105", f"this is not YAML: {problem}", span, "", way_out)
 
 
 def anchor(span: Span) -> Diagnostic:
-    return _one("NLC107", "anchors and aliases (`&`, `*`) are not part of the language", span)
+    return _one("NLC106", "anchors and aliases (`&`, `*`) are not part of the language", span)
 
 
 def tag(span: Span) -> Diagnostic:
-    return _one("NLC108", "tags (`!`) are not part of the language", span)
+    return _one("NLC107", "tags (`!`) are not part of the language", span)
 
 
 def merge_key(span: Span) -> Diagnostic:
-    return _one("NLC109", "merge keys (`<<`) are not part of the language", span)
+    return _one("NLC108", "merge keys (`<<`) are not part of the language", span)
 
 
 def several_documents(span: Span) -> Diagnostic:
-    return _one("NLC110", "the file holds more than one YAML document", span, "the second begins here")
+    return _one("NLC109", "the file holds more than one YAML document", span, "the second begins here")
 
 
 def duplicate_key(first: Span, second: Span) -> Diagnostic:
-    return _two("NLC111", f"the key {_quoted(second.text)} is given twice", (second, "again"), (first, "first given here"))
+    return _two("NLC110", f"the key {_quoted(second.text)} is given twice", (second, "again"), (first, "first given here"))
 
 
 def key_not_scalar(span: Span) -> Diagnostic:
-    return _one("NLC112", "a key is a single word", span, "a list or mapping as a key")
+    return _one("NLC111", "a key is a single word", span, "a list or mapping as a key")
 
 
 def too_deep(span: Span, limit: int) -> Diagnostic:
-    return _one("NLC113", f"lists and mappings are nested more than {limit} deep", span)
+    return _one("NLC112", f"lists and mappings are nested more than {limit} deep", span)
 
 
 def too_many_nodes(span: Span, limit: int) -> Diagnostic:
-    return _one("NLC114", f"the file holds more than {limit:,} values", span)
+    return _one("NLC113", f"the file holds more than {limit:,} values", span)
 
 
 def cut_at_comma(span: Span) -> Diagnostic:
-    return _one("NLC115", "YAML cuts this expression at its comma", span, "inside { } or [ ] a comma ends the value")
-
-
-def directive(span: Span) -> Diagnostic:
-    return _one("NLC116", "YAML directives (`%`) are not part of the language", span)
+    return _one("NLC114", "YAML cuts this expression at its comma", span, "inside { } or [ ] a comma ends the value")
 
 
 # --- expressions -------------------------------------------------------------------------------------------------
@@ -141,7 +135,7 @@ def missing_operator(left: Span, right: Span) -> Diagnostic:
 
 
 def glued_number(span: Span, number: str, name: str) -> Diagnostic:
-    return _one("NLC127", f"`{number}` and {_quoted(name)} are written together", span, "", f"write {number} * {name}, or {number} {name} for a unit")
+    return _one("NLC127", f"`{number}` and {_quoted(name)} are written together", span)
 
 
 def unclosed(opener: Span, end: Span, closer: str) -> Diagnostic:
@@ -200,8 +194,7 @@ def wrong_version(span: Span) -> Diagnostic:
 
 
 def unknown_word(span: Span, key: str, words: Sequence[str]) -> Diagnostic:
-    word = span.text.strip()
-    return _one("NLC145", f"{_quoted(word)} is not a value of `{key}`", span, "", _suggestion(word, words, "values"))
+    return _one("NLC145", f"{_quoted(span.text)} is not a value of `{key}`", span, "", _suggestion(span.text, words, "values"))
 
 
 def bad_spec_name(span: Span) -> Diagnostic:
@@ -221,8 +214,8 @@ def name_clash(first: tuple[Span, str], second: tuple[Span, str]) -> Diagnostic:
     return _two("NLC149", message, (second[0], f"{second[1]} here"), (first[0], f"{first[1]} here"))
 
 
-def too_many_levels(span: Span, limit: int) -> Diagnostic:
-    return _one("NLC150", f"a spec has at most {limit} levels", span)
+def level_count(span: Span, limit: int) -> Diagnostic:
+    return _one("NLC150", f"a spec has from 1 to {limit} levels", span)
 
 
 def dim_out_of_range(span: Span, limit: int) -> Diagnostic:
@@ -230,7 +223,7 @@ def dim_out_of_range(span: Span, limit: int) -> Diagnostic:
 
 
 def unknown_paper(span: Span, papers: Iterable[str]) -> Diagnostic:
-    return _one("NLC152", f"{_quoted(span.text)} cites no known paper", span, "", _suggestion(span.text.partition(":")[0], papers, "papers"))
+    return _one("NLC152", f"{_quoted(span.text)} cites no known paper", span, "", _suggestion(span.text, papers, "papers"))
 
 
 def not_available(span: Span) -> Diagnostic:
@@ -247,18 +240,6 @@ def claim_content(span: Span) -> Diagnostic:
 
 def optimizer_without(span: Span, part: str) -> Diagnostic:
     return _one("NLC156", f"an optimizer needs {part}", span)
-
-
-def no_levels(span: Span) -> Diagnostic:
-    return _one("NLC157", "a spec has at least one level", span)
-
-
-def read_not_function(span: Span) -> Diagnostic:
-    return _one("NLC158", "the read of a memory is a function", span)
-
-
-def not_an_optimizer_call(span: Span) -> Diagnostic:
-    return _one("NLC159", "an optimizer is a name or a call", span)
 
 
 # --- files -------------------------------------------------------------------------------------------------------
@@ -309,29 +290,27 @@ def too_many_files(span: Span, limit: int) -> Diagnostic:
 
 
 CODES = (
-    Code("NLC101", "unreadable file", "A spec is a regular file that you may read; check its path and its permissions."),
+    Code("NLC101", "unreadable file", "A spec is a regular file in UTF-8 that you may read; check its path, permissions and encoding."),
     Code("NLC102", "text too large", "A spec file holds at most 1 MiB; split it with `extends:` or `use:`."),
-    Code("NLC103", "not UTF-8", "Save the file as UTF-8."),
-    Code("NLC104", "forbidden character", "Control characters and those that hide or turn text around are refused everywhere; delete it."),
-    Code("NLC105", "empty file", "A spec begins with `nlc: 1` and `name:`; `nlc new NAME` writes one to start from."),
-    Code("NLC106", "not YAML", "The indentation, quotes or brackets of the file do not make YAML."),
-    Code("NLC107", "anchor or alias", "Copy a level with `use: LEVEL`; name an expression under `let:`."),
-    Code("NLC108", "tag", "Write the plain value: keys decide how their values are read."),
-    Code("NLC109", "merge key", "Build on another spec with `extends:`, copy a level with `use:`."),
-    Code("NLC110", "several documents", "Write one spec a file, without `---` between."),
-    Code("NLC111", "duplicate key", "Keep one of the two: each key of a mapping is given once."),
-    Code("NLC112", "key is not a word", "Write `key: value`; an expression that begins with `[`, `{` or `?` belongs in quotes."),
-    Code("NLC113", "nested too deeply", "A spec needs about five levels of nesting, 40 are allowed."),
-    Code("NLC114", "too many values", "50,000 keys and values are allowed in a file."),
-    Code("NLC115", "expression cut at a comma", "Write it in block style, `key: value` on a line of its own, or in quotes."),
-    Code("NLC116", "directive", "Remove the line: specs are plain YAML."),
+    Code("NLC103", "forbidden character", "Control characters and those that hide or turn text around are refused everywhere; delete it."),
+    Code("NLC104", "empty file", "A spec begins with `nlc: 1` and `name:`; `nlc new NAME` writes one to start from."),
+    Code("NLC105", "not YAML", "The indentation, quotes or brackets of the file do not make YAML."),
+    Code("NLC106", "anchor or alias", "Copy a level with `use: LEVEL`; name an expression under `let:`."),
+    Code("NLC107", "tag", "Write the plain value: keys decide how their values are read."),
+    Code("NLC108", "merge key", "Build on another spec with `extends:`, copy a level with `use:`."),
+    Code("NLC109", "several documents", "Write one spec a file, without `---` between."),
+    Code("NLC110", "duplicate key", "Keep one of the two: each key of a mapping is given once."),
+    Code("NLC111", "key is not a word", "Write `key: value`; an expression that begins with `[`, `{` or `?` belongs in quotes."),
+    Code("NLC112", "nested too deeply", "A spec needs about five levels of nesting, 40 are allowed."),
+    Code("NLC113", "too many values", "50,000 keys and values are allowed in a file."),
+    Code("NLC114", "expression cut at a comma", "Write it in block style, `key: value` on a line of its own, or in quotes."),
     Code("NLC121", "empty expression", "Write an expression, or remove the key."),
     Code("NLC122", "expression too long", "An expression has at most 4,096 characters; name its parts under `let:`."),
     Code("NLC123", "expression too deep", "Name parts of it under `let:`; 64 brackets inside one another, 2,000 parts and 200 operations in a row are allowed."),
     Code("NLC124", "unexpected character", "Expressions are written in plain ASCII with words for symbols."),
     Code("NLC125", "unexpected word", "An expression alternates operands (names, numbers, calls) and operators."),
     Code("NLC126", "missing operator", "Write `*` for entry by entry, `@` for the matrix product, f(x) to apply."),
-    Code("NLC127", "number and name together", "A number is separated from the name that follows it, by an operator or, before a unit, by a blank."),
+    Code("NLC127", "number and name together", "Write an operator between them, as in 2 * x, or a blank before a unit: 16 tokens."),
     Code("NLC128", "unclosed bracket", "Close it, or remove it."),
     Code("NLC129", "bracket that closes nothing", "Remove it, or open it before."),
     Code("NLC130", "trailing comma", "Remove the comma, or write what follows it."),
@@ -350,16 +329,13 @@ CODES = (
     Code("NLC147", "bad name", "Names begin with a small letter and go on with at most 40 small letters, digits and underscores."),
     Code("NLC148", "reserved name", "Choose another name, or add a word to it: `input_range`."),
     Code("NLC149", "name clash", "Dims, axes, inputs, hyperparameters, levels, `let` and `define` share one set of names; rename one (an axis may be a dim)."),
-    Code("NLC150", "too many levels", "64 components are allowed in one spec."),
+    Code("NLC150", "number of levels", "Write at least one entry under `levels:`, and at most 64."),
     Code("NLC151", "dim out of range", "Give the size as a whole number; sizes that follow from others are expressions: d_model / heads."),
     Code("NLC152", "unknown paper", "A citation is PAPER or PAPER:PLACE, as in nl:eq-65; the papers are listed in nlc/citations.py."),
     Code("NLC153", "not available", "Remove the key; this version compiles architectures and optimizers, and decides equations, orders and `same_as`."),
     Code("NLC154", "content of a definition", "Give `states` (and `read`), or `objective`, or `retention`."),
     Code("NLC155", "content of a claim", "Give exactly one of `prove`, `order` and `same_as`."),
     Code("NLC156", "incomplete optimizer", "An optimizer has the input `gradient: like(weights)` and the level `weights`."),
-    Code("NLC157", "no levels", "Write at least one entry under `levels:`."),
-    Code("NLC158", "read is not a function", "Write `read: (x) -> weights @ x`."),
-    Code("NLC159", "not an optimizer", "Write gradient_descent(rate), proximal(rate), closed_form, or the name of an optimizer spec: momentum(decay = 0.9)."),
     Code("NLC171", "path refused", "Name a shipped spec (architectures/delta_rule) or a file inside this spec's own folder of specs, with /, by a relative path."),
     Code("NLC172", "no such spec", "Paths are taken from the file's folder, then from its root of specs, then from the specs shipped with nlc."),
     Code("NLC173", "specs in a ring", "Remove one `extends:` or `use:` of the ring."),

@@ -12,4 +12,4 @@ def chunk_length(chunk: int) -> Diagnostic:
 
 CODES: tuple[Code, ...] = (
     Code("NLC501", "chunk length", "`chunk` is the number of tokens that a parallel form handles at once: 1 or more. It never changes what is computed, only how fast."),
-)
+)  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 from nlc.derive.describe import laws_text
 from nlc.derive.laws import derive_law, output_equation
 from nlc.derive.refusals import refusals
-from nlc.diagnostics import CompileError
+from nlc.diagnostics import Collector, CompileError
 from nlc.ir.law import Laws
 from nlc.ir.order import LevelOrder
 
@@ -21,5 +21,10 @@ def derive_laws(order: LevelOrder) -> Laws:
     model = order.model
     if found := refusals(model):
         raise CompileError(*found)
-    laws = tuple(derive_law(order, model.component(name)) for name in order.run_order)
-    return Laws(order, laws, tuple(output_equation(order, output) for output in model.outputs))
+    problems = Collector()
+    laws = []
+    for name in order.run_order:
+        with problems.collecting():
+            laws.append(derive_law(order, model.component(name)))
+    problems.raise_if_any()
+    return Laws(order, tuple(laws), tuple(output_equation(order, output) for output in model.outputs))

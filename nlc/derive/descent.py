@@ -88,7 +88,7 @@ class Descent:
                 has_surprise = True
             bodies.append((item.definition, arriving))
         value = self.seen(_pulled_back(bodies, self.state(When.FITTED)), point)
-        if not named and not _needs_a_name(value):
+        if isinstance(value, Named) or not (named or _needs_a_name(value)):
             return value
         explained = has_surprise or any(not item.is_prediction for item in abbreviations)
         return self.draft.let("gradient", value, _chain_rule(abbreviations) if explained else f"objective {text}", CALCULUS)
@@ -97,17 +97,18 @@ class Descent:
         """The objective over names for the prediction and the error, and what they stand for."""
         read, value, text = self.component.prediction, self.component.value, expression_text(objective)
         found: list[Abbreviation] = []
-        if read is None:
+        if read is not None and not isinstance(read, LEAVES) and _occurs(read, objective):
+            prediction = self.draft.let("prediction", self.seen(read, point), "read at the key")
+            objective, value = _put(prediction, read, objective), value and _put(prediction, read, value)
+            found.append(Abbreviation(prediction, read, is_prediction=True))
+            read = prediction
+        if read is None or value is None:
             return objective, found
-        if not isinstance(read, LEAVES) and _occurs(read, objective):
-            name = self.draft.let("prediction", self.seen(read, point), "read at the key")
-            objective, value = _put(name, read, objective), value and _put(name, read, value)
-            found.append(Abbreviation(name, read, is_prediction=True))
-            read = name
-        if value is not None and _occurs(error := subtract(read, value), flipped := _put(negate(error), subtract(value, read), objective)):
-            name = self.draft.let("error", self.seen(error, point), f"objective {text}")
-            objective = _put(name, error, flipped)
-            found.append(Abbreviation(name, error, is_prediction=False))
+        difference, flipped = subtract(read, value), subtract(value, read)
+        if _occurs(difference, objective) or _occurs(flipped, objective):
+            error = self.draft.let("error", self.seen(difference, point), f"objective {text}")
+            objective = _put(error, difference, _put(negate(error), flipped, objective))
+            found.append(Abbreviation(error, difference, is_prediction=False))
         return objective, found
 
     def _context(self, node: Gradient) -> Expr:

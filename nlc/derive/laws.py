@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from nlc.codes import derive as codes
 from nlc.derive.descent import Descent
 from nlc.derive.draft import Draft
+from nlc.derive.gradient import LARGEST, DerivativeTooLarge
 from nlc.derive.names import last_segment, words_of
 from nlc.derive.settle import settle
+from nlc.diagnostics import CompileError
 from nlc.ir.algebra import Expr, State, When, contains, subtract, times
 from nlc.ir.law import Equation, Law
 from nlc.ir.model import Component, GradientDescent, GradientPoint, Output
@@ -19,7 +22,10 @@ def derive_law(order: LevelOrder, component: Component) -> Law:
     draft = Draft(component.name, words_of(order.model))
     descent = Descent(order, component, draft)
     point = _step_point(component)
-    gradient = descent.gradient(component.follows, point)
+    try:
+        gradient = descent.gradient(component.follows, point)
+    except DerivativeTooLarge as error:
+        raise CompileError(codes.derivative_too_large(component.objective_span, component.name, LARGEST)) from error
     retained = descent.point(point) if point is GradientPoint.RETAINED else descent.retained()
     value = subtract(retained, times(descent.seen(component.optimizer.rate), gradient))
     cites = component.cites or order.model.cites
@@ -31,7 +37,7 @@ def derive_law(order: LevelOrder, component: Component) -> Law:
 def output_equation(order: LevelOrder, output: Output) -> Equation:
     """What the system emits after the tick's updates, reads settled."""
     value = settle(order, None, output.value)
-    return Equation(output.name, value, _reading(value), order.model.cites)
+    return Equation(output.name, value, _reading(value))
 
 
 def _step_point(component: Component) -> GradientPoint:

@@ -1,6 +1,7 @@
 """Derivatives as a person would write them: a small table of rewrites, each of which makes its expression smaller.
 
-Nothing here is needed for correctness. A rewrite is an identity wherever both sides are defined.
+Smaller means fewer leaves that are not numbers; or as many, and fewer products of switches; or as many over smaller tensors. So
+rewriting ends. Nothing here is needed for correctness. A rewrite is an identity wherever both sides are defined.
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ from nlc.ir.algebra import (
     constant,
     divide,
     dot,
-    full,
     is_number,
     rebuild,
     scale,
+    spread,
+    times,
 )
 from nlc.ir.maps import SIMPLER
 
@@ -89,8 +91,32 @@ def _outer_applied(node: Expr) -> Expr | None:
 
 def _switched_factor(node: Expr) -> Expr | None:
     match node:
-        case Times(Where(condition, one, zero), x) | Times(x, Where(condition, one, zero)) if is_number(one, 1) and is_number(zero, 0):
-            return Where(condition, x, full(0, x.shape), x.shape)
+        case Scale(Where() as switch, x) | Times(Where() as switch, x) | Times(x, Where() as switch):
+            return _pushed_in(switch, x)
+        case Scale(by, Where() as switch) if not isinstance(by, Constant):
+            return _pushed_in(switch, by)
+    return None
+
+
+def _pushed_in(switch: Where, factor: Expr) -> Expr | None:
+    """The switch between products, when one of them is zero: then the factor stays one."""
+    if not (is_number(switch.then, 0) or is_number(switch.otherwise, 0)):
+        return None
+    then, otherwise = _times_branch(factor, switch.then), _times_branch(factor, switch.otherwise)
+    return Where(switch.condition, then, otherwise, then.shape)
+
+
+def _times_branch(factor: Expr, branch: Expr) -> Expr:
+    if branch.shape and is_number(branch, 1):
+        return spread(factor, None, branch.shape)
+    return times(factor, branch)
+
+
+def _joined_switches(node: Expr) -> Expr | None:
+    match node:
+        case Add((Where(condition, then, zero), Where(same, also_zero, otherwise))):
+            if condition == same and is_number(zero, 0) and is_number(also_zero, 0):
+                return Where(condition, then, otherwise, node.shape)
     return None
 
 
@@ -106,7 +132,8 @@ REWRITES: tuple[Rewrite, ...] = (
     Rewrite("reciprocal factor", "x * (1 / y) = x / y", _reciprocal_factor),
     Rewrite("quotient of maps", "sinh(x) / cosh(x) = tanh(x)", _quotient_of_maps),
     Rewrite("outer applied", "outer(x, y) @ z = dot(y, z) * x", _outer_applied),
-    Rewrite("switched factor", "where(c, 1, 0) * x = where(c, x, 0)", _switched_factor),
+    Rewrite("switched factor", "where(c, y, 0) * x = where(c, x * y, 0)", _switched_factor),
+    Rewrite("joined switches", "where(c, x, 0) + where(c, 0, y) = where(c, x, y)", _joined_switches),
     Rewrite("switch between equals", "where(c, 0, 0) = 0", _switch_between_equals),
 )
 

@@ -10,10 +10,11 @@ from itertools import combinations
 
 from nlc.codes import order as codes
 from nlc.diagnostics import Diagnostic
+from nlc.ir.algebra import Gradient, State
 from nlc.ir.model import Clock, ClosedForm, Component, Family, Model
 from nlc.order.clocks import chunk, schedule_text, speed
 from nlc.order.cycles import with_argument
-from nlc.order.dependencies import gradient_reads, reset_clock, state_reads, step_expressions
+from nlc.order.dependencies import first_by_component, reads_of, reset_clock, step_expressions
 from nlc.source import NOWHERE, Span
 
 
@@ -56,7 +57,7 @@ def check_always(model: Model) -> Iterator[Diagnostic]:
 def check_gradients(model: Model) -> Iterator[Diagnostic]:
     """A gradient is read only when there is one: at its level's updates."""
     for reader in _active(model):
-        for name, gradient in gradient_reads(step_expressions(reader)).items():
+        for name, gradient in sorted(first_by_component(reads_of(Gradient, step_expressions(reader))).items()):
             host = model.component(name)
             if speed(reader.every) < speed(host.every):
                 span = _or_else(gradient.span, reader.span)
@@ -66,8 +67,7 @@ def check_gradients(model: Model) -> Iterator[Diagnostic]:
 def check_slow_reads(model: Model) -> Iterator[Diagnostic]:
     """The update of a slow level reads no fast state, which exists once per sequence."""
     for reader in _active(model):
-        reads = {read.component: read for read in reversed(state_reads((*step_expressions(reader), *reader.init)))}
-        for name, read in sorted(reads.items()):
+        for name, read in sorted(first_by_component(reads_of(State, (*step_expressions(reader), *reader.init))).items()):
             source = model.component(name)
             if source.every.is_fast and not reader.every.is_fast:
                 span = with_argument(_or_else(read.span, reader.span))

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal as OneOf
+from typing import TypeVar
 
 from nlc.ir.algebra import Expr, Gradient, State, When, walk
 from nlc.ir.model import Clock, Component, Family, GradientDescent, GradientPoint, Model, Proximal
 from nlc.ir.order import Edge
 from nlc.order.clocks import speed
+
+Node = TypeVar("Node", State, Gradient)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +54,13 @@ def _edges(reader: Component, components: Mapping[str, Component], strict: bool)
     for read in _reads(reader, components):
         if read.state.component == reader.name and not read.is_new:
             continue
-        other_block = components[read.state.component].block != reader.block
-        yield Edge(reader.name, read.state.component, _kind(read.is_new, other_block and not strict), read.state.span)
+        through_outputs = not strict and _block(components[read.state.component], components) != _block(reader, components)
+        yield Edge(reader.name, read.state.component, _kind(read.is_new, through_outputs), read.state.span)
+
+
+def _block(component: Component, components: Mapping[str, Component]) -> str:
+    """The block of a component; an optimizer's levels belong to the block of the level that they serve."""
+    return _block(components[component.host], components) if component.host else component.block
 
 
 def _kind(is_new: bool, through_outputs: bool) -> OneOf["same tick", "older state", "forward"]:
@@ -71,27 +79,22 @@ def _reads_in(
     expressions: Sequence[Expr], sees_new: Callable[[Clock], bool], components: Mapping[str, Component], hosts: frozenset[str] = frozenset()
 ) -> Iterator[Read]:
     """The reads in some expressions; those inside a gradient are made when the level moves that it is the gradient of."""
-    for state in state_reads(expressions):
+    for state in reads_of(State, expressions):
         yield Read(state, state.when is When.CURRENT and sees_new(components[state.component].every))
-    for name in gradient_reads(expressions):
+    for name in dict.fromkeys(gradient.component for gradient in reads_of(Gradient, expressions)):
         if name not in hosts:
             host = components[name]
             yield from _reads_in(_gradient_expressions(host), _sees_new_at(host.every), components, hosts | {name})
 
 
-def state_reads(expressions: Iterable[Expr]) -> tuple[State, ...]:
-    """Every read of a state in the expressions, in the order in which they are written."""
-    return tuple(node for expression in expressions for node in walk(expression) if isinstance(node, State))
+def reads_of(kind: type[Node], expressions: Iterable[Expr]) -> tuple[Node, ...]:
+    """Every read of a state, or of a gradient, in the order in which they are written."""
+    return tuple(node for expression in expressions for node in walk(expression) if isinstance(node, kind))
 
 
-def gradient_reads(expressions: Iterable[Expr]) -> dict[str, Gradient]:
-    """The components whose gradient the expressions read, each with its first read."""
-    first: dict[str, Gradient] = {}
-    for expression in expressions:
-        for node in walk(expression):
-            if isinstance(node, Gradient):
-                first.setdefault(node.component, node)
-    return first
+def first_by_component(reads: Sequence[Node]) -> dict[str, Node]:
+    """The first read of each component."""
+    return {read.component: read for read in reversed(reads)}
 
 
 def _sees_new_at(clock: Clock) -> Callable[[Clock], bool]:

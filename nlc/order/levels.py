@@ -86,4 +86,3 @@ def _in_order(sorter: TopologicalSorter[str], ranks: Mapping[str, int]) -> Itera
 def _ranks(levels: Iterable[Level]) -> dict[str, int]:
     """The speed rank of every component, in the order of the levels."""
     return {name: level.speed_rank for level in levels for name in level.components}
-

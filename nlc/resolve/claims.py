@@ -9,7 +9,7 @@ from fractions import Fraction
 from nlc.codes import resolve as codes
 from nlc.diagnostics import CompileError
 from nlc.ir.algebra import Expr, Hyperparameter, Input, State, When
-from nlc.ir.dims import Dim
+from nlc.ir.dims import Dim, shape_text
 from nlc.ir.model import Claim, EqualityClaim, IllTyped, Model, OrderClaim, SameAsClaim
 from nlc.ir.spec import Binary, ClaimField, Comparison, Name, NamedSyntax, Syntax
 from nlc.resolve.alignment import EyeOfAnySize, ShapeClash, conform
@@ -96,6 +96,8 @@ def _sides(left: Syntax, right: Syntax, scope: Scope) -> tuple[Expr, Expr]:
         second = second.sized(first.shape, right.span)
     if isinstance(first, EyeOfAnySize) or isinstance(second, EyeOfAnySize):
         raise CompileError(codes.prove_not_equation(left.span.to(right.span)))
+    if {len(first.shape), len(second.shape)} == {1, 2}:  # what elsewhere would go along a dim is no equation
+        raise ShapeClash(codes.shapes_differ("==", (left.span, shape_text(first.shape)), (right.span, shape_text(second.shape))))
     return conform("==", (left, first), (right, second))
 
 

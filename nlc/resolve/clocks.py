@@ -11,7 +11,7 @@ from nlc.ir.model import Clock, Family
 from nlc.ir.spec import Binary, Duration, Name, Syntax
 from nlc.resolve.sizes import number_of
 
-FAMILIES = {"always": Family.ALWAYS, "token": Family.TOKEN, "sequence": Family.SEQUENCE, "step": Family.STEP, "never": Family.NEVER}
+FAMILIES: Mapping[str, Family] = {"always": Family.ALWAYS, "token": Family.TOKEN, "sequence": Family.SEQUENCE, "step": Family.STEP, "never": Family.NEVER}
 
 
 def clock_of(syntax: Syntax, counts: Mapping[str, Fraction]) -> Clock:

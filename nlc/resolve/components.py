@@ -22,7 +22,7 @@ from nlc.resolve.sizes import number_of
 from nlc.resolve.typing import Typing
 from nlc.source import Span
 
-PRIMITIVES = {"gradient_descent": "learning_rate", "proximal": "learning_rate"}
+PRIMITIVES: Mapping[str, str] = {"gradient_descent": "learning_rate", "proximal": "learning_rate"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +241,7 @@ def inline_optimizer(component: Component, level: LevelType, name: str, call: Ca
             components.extend((*nested, _hosting(component, weights, name)))
         else:
             (*nested, own) = resolve_level(field, inner)
-            components.extend((*nested, replace(own, host=component.name)))
+            components.extend((*nested, replace(own, host=component.name, block=component.block)))
     return tuple(sorted(components, key=lambda item: item.name == component.name))
 
 

@@ -98,7 +98,7 @@ def _norm2(arguments: tuple[Expr, ...], axis: int | None) -> Expr:
     return dot(arguments[0], arguments[0])
 
 
-_TABLE: dict[str, FunctionRule] = {
+_TABLE: Mapping[str, FunctionRule] = {
     "dot": FunctionRule(
         "the sum of the products of the entries", "dot(a, b)", lambda x, _: dot(x[0], x[1]), (2,), (), _same, "two of one shape"
     ),

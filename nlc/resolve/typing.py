@@ -127,10 +127,10 @@ class Typing:
         self.used.add(name)
         if name in SPECIAL:
             return SPECIAL[name](self, call)
+        if name in FUNCTIONS:  # before the library: `dot` is also an objective, which takes no arguments
+            return type_function(self, name, call)
         if name in scope.macros:
             return type_definition(self, scope.macros[name], call)
-        if name in FUNCTIONS:
-            return type_function(self, name, call)
         if name in scope.names or name in ("eye", "tick"):
             raise CompileError(codes.not_a_function(call.function.span, f"`{name}`"))
         raise CompileError(codes.unknown_name(name, call.function.span, {*scope.names, *FUNCTIONS}))

@@ -11,7 +11,7 @@ from nlc.ir.law import Laws
 from nlc.ir.model import Component, StateDeclaration
 from nlc.ir.program import Program, StateSlot
 from nlc.schedule.describe import program_text
-from nlc.schedule.memories import Memories, schedule_memories
+from nlc.schedule.memories import schedule_memories
 
 __all__ = ["DEFAULT_CHUNK", "program_text", "schedule_program"]
 
@@ -25,14 +25,14 @@ def schedule_program(laws: Laws, chunk: int | None = None) -> Program:
     if chunk is not None and chunk < 1:
         raise CompileError(codes.chunk_length(chunk))
     is_optimizer = laws.order.model.kind == "optimizer"
-    memories = Memories((), (), ()) if is_optimizer else schedule_memories(laws)
+    memories, outputs, decisions = ((), (), ()) if is_optimizer else schedule_memories(laws)
     return Program(
         laws=laws,
         slots=_slots(laws),
         timetable=_timetable(laws),
-        memories=memories.programs,
-        outputs=memories.outputs,
-        decisions=memories.decisions,
+        memories=memories,
+        outputs=outputs,
+        decisions=decisions,
         chunk=chunk or DEFAULT_CHUNK,
     )
 

@@ -18,7 +18,7 @@ def choose_form(candidate: Candidate) -> tuple[Form, tuple[Decision, ...]]:
 
 
 def _decide(rule: FormRule, candidate: Candidate) -> Decision:
-    component = candidate.classified.component
+    component = candidate.component
     for condition in rule.requires:
         if not condition.holds(candidate):
             because = f"needs {condition.text}; {condition.otherwise(candidate)}"

@@ -18,7 +18,7 @@ def program_text(program: Program) -> str:
 
 
 def _state(program: Program) -> Iterator[str]:
-    yield "state"
+    yield "state" if program.slots else "state: none but the parameters"
     width = max((len(slot.name) for slot in program.slots), default=0)
     for slot in program.slots:
         yield f"    {slot.name:<{width}}  {shape_text(slot.shape)}"

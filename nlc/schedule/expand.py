@@ -30,7 +30,6 @@ from nlc.ir.algebra import (
     times,
     total,
     transpose,
-    walk,
 )
 
 NONLINEAR = 2
@@ -58,11 +57,8 @@ def degree(node: Expr, state: State) -> int:
 
 def first_nonlinear(node: Expr, state: State) -> Expr:
     """The innermost, leftmost part of a nonlinear expression that is itself nonlinear."""
-    return next(
-        part
-        for part in walk(node)
-        if degree(part, state) == NONLINEAR and all(degree(child, state) < NONLINEAR for child in children(part))
-    )
+    inner = next((child for child in children(node) if degree(child, state) == NONLINEAR), None)
+    return node if inner is None else first_nonlinear(inner, state)
 
 
 def terms(node: Expr, state: State) -> tuple[Expr, ...]:

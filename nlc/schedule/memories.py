@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nlc.ir.affine import Classified
+from nlc.ir.affine import Classified, OutputRead
 from nlc.ir.algebra import Expr, State, When
 from nlc.ir.law import Laws
 from nlc.ir.model import Model
@@ -21,15 +21,22 @@ Dependencies = Mapping[str, frozenset[str]]
 
 @dataclass(frozen=True, slots=True)
 class Memories:
-    """The memories in an order in which each needs only reads of earlier ones, the outputs over those reads, and the decisions."""
+    """The memories in an order in which each needs only reads of earlier ones, and the outputs over those reads."""
 
-    programs: tuple[MemoryProgram, ...]
+    candidates: tuple[Candidate, ...]
     outputs: tuple[tuple[str, Expr], ...]
-    decisions: tuple[Decision, ...]
 
 
-def schedule_memories(laws: Laws) -> Memories:
-    """A form for every memory, chosen by the table of rules."""
+def schedule_memories(laws: Laws) -> tuple[tuple[MemoryProgram, ...], tuple[tuple[str, Expr], ...], tuple[Decision, ...]]:
+    """A form for every memory, chosen by the table of rules; the outputs over the memories' reads; every decision."""
+    memories = find_memories(laws)
+    chosen = [(candidate, *choose_form(candidate)) for candidate in memories.candidates]
+    programs = tuple(MemoryProgram(item.component, form, item.classified, item.reads) for item, form, _ in chosen)
+    return programs, memories.outputs, tuple(decision for _, _, tried in chosen for decision in tried)
+
+
+def find_memories(laws: Laws) -> Memories:
+    """The facts about every memory that decide its form."""
     model = laws.order.model
     values = {law.component: inlined(law, model.component(law.component).states[0].part) for law in laws.laws}
     reached = _reached({name: states_read(value) - {name} for name, value in values.items()})
@@ -38,26 +45,23 @@ def schedule_memories(laws: Laws) -> Memories:
     streams = {name: book.take(values[name], name) for name in order}
     outputs = tuple((output.name, book.take(output.value, None)) for output in laws.outputs)
     readers = (*streams.items(), *((f"the output {name}", value) for name, value in outputs))
-
-    programs: list[MemoryProgram] = []
-    decisions: list[Decision] = []
-    known: set[str] = set()
-    for name in order:
-        reads = tuple(read for read in book.reads if read.component == name)
-        classified = _classified(model, name, streams[name], states_read(values[name]))
-        candidate = Candidate(
-            classified=classified,
+    reads = {name: tuple(read for read in book.reads if read.component == name) for name in order}
+    candidates = (
+        Candidate(
+            classified=_classified(model, name, streams[name], states_read(values[name])),
             clock=laws.law(name).clock,
-            reads=reads,
+            reads=reads[name],
             whole_reads=whole_reads(readers, name),
             coupled_with=_cycle(reached, name),
-            later_reads=tuple(read for read in reads if read.vector is not None and not read_names(read.vector) <= known),
+            later_reads=_later(reads[name], {read.name for earlier in order[:place] for read in reads[earlier]}),
         )
-        form, tried = choose_form(candidate)
-        programs.append(MemoryProgram(name, form, classified, reads))
-        decisions.extend(tried)
-        known |= {read.name for read in reads}
-    return Memories(tuple(programs), outputs, tuple(decisions))
+        for place, name in enumerate(order)
+    )
+    return Memories(tuple(candidates), outputs)
+
+
+def _later(reads: Sequence[OutputRead], known: set[str]) -> tuple[OutputRead, ...]:
+    return tuple(read for read in reads if read.vector is not None and not read_names(read.vector) <= known)
 
 
 def _classified(model: Model, name: str, value: Expr, sources: frozenset[str]) -> Classified:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import prod
 
 from nlc.ir.algebra import Expr, Input, MatMul, State, walk
 from nlc.ir.dims import Shape
 from nlc.ir.model import ClosedForm, Family, InputStream, Model
+from nlc.train.settings import TrainSettings
 
 RETENTION_START = 0.97
 """What a bounded retention starts at, as a part of its range: a memory that forgets at once learns nothing."""
@@ -49,12 +51,14 @@ class MemoryInterface:
     arguments: Mapping[str, float] = field(default_factory=dict)
 
 
-def memory_interface(model: Model, dims: Mapping[str, int], axes: Mapping[str, int], hyperparameters: Mapping[str, float]) -> MemoryInterface:
-    """The interface of an architecture's emitted class at the given sizes; what `dims` leaves out has the spec's default.
+def memory_interface(model: Model, settings: TrainSettings, chosen: Mapping[str, float]) -> MemoryInterface:
+    """The interface of an architecture's emitted class, at the sizes of a run; `chosen` are the user's dims, axes and hyperparameters.
 
-    Raises KeyError for an axis without a size and ValueError for a derived dim that is not whole.
+    The first axis has `settings.heads` copies, any other one; a dim of an input that was not chosen is the width of a head.
+    Raises ValueError for a derived dim that does not come out whole.
     """
-    free = {item.name: dims.get(item.name, item.default) for item in model.dims if item.definition is None}
+    axes = _axis_sizes(model, settings, chosen)
+    free = _free_sizes(model, max(1, settings.d_model // prod(axes.values())), chosen)
     sizes = {**free, **axes}
     for item in model.dims:
         if item.definition is not None:
@@ -67,8 +71,22 @@ def memory_interface(model: Model, dims: Mapping[str, int], axes: Mapping[str, i
             MemoryOutput(name=item.name, axes=tuple(axes[axis] for axis in model.axes), shape=_shape(item.value.shape, sizes))
             for item in model.outputs
         ),
-        arguments={**free, **hyperparameters},
+        arguments={**{name: value for name, value in chosen.items() if name not in axes}, **free},
     )
+
+
+def _axis_sizes(model: Model, settings: TrainSettings, chosen: Mapping[str, float]) -> dict[str, int]:
+    names = dict.fromkeys((*model.axes, *(axis for item in model.inputs for axis in item.axes)))
+    return {name: int(chosen.get(name, 1 if number else settings.heads)) for number, name in enumerate(names)}
+
+
+def _free_sizes(model: Model, width: int, chosen: Mapping[str, float]) -> dict[str, int]:
+    streamed = {name for item in model.inputs for dim in item.shape for name in dim.names}
+    return {
+        item.name: int(chosen.get(item.name, width if item.name in streamed else item.default))
+        for item in model.dims
+        if item.definition is None
+    }
 
 
 def _input(item: InputStream, sizes: Mapping[str, int], addresses: Collection[str], retentions: Collection[str]) -> MemoryInput:
@@ -124,5 +142,3 @@ def _expressions(model: Model) -> Iterator[Expr]:
             yield component.optimizer.rate
     for output in model.outputs:
         yield output.value
-
-

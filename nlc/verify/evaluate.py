@@ -9,16 +9,41 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
 from nlc.ir.algebra import (
-    Add, Compare, Constant, Divide, Dot, Expr, Extremum, Eye, Full, Map, MatMul, Norm, Outer, Power, Scale, Size, Softmax, Spread,
-    StopGradient, Sum, Times, Transpose, Where,
-)  # fmt: skip
+    Add,
+    Compare,
+    Constant,
+    Divide,
+    Dot,
+    Expr,
+    Extremum,
+    Eye,
+    Full,
+    Map,
+    MatMul,
+    Norm,
+    Outer,
+    Power,
+    Scale,
+    Size,
+    Softmax,
+    Spread,
+    StopGradient,
+    Sum,
+    Times,
+    Transpose,
+    Where,
+)
 from nlc.ir.dims import LIKE_WEIGHTS, Shape
+
+vector_norm: Callable[..., Tensor] = torch.linalg.vector_norm
+"""Its gradient at zero is zero, as the algebra has it."""
 
 ROOT_TWO_PI = math.sqrt(2 * math.pi)
 
@@ -63,7 +88,7 @@ class Evaluator:
             case StopGradient(x):
                 return self(x)
             case Add(terms):
-                return torch.stack(torch.broadcast_tensors(*(self(term) for term in terms))).sum(0)
+                return reduce(torch.add, (self(term) for term in terms))
             case Scale(by, x):
                 return self._over(by, node.shape) * self(x)
             case Times(left, right):
@@ -116,8 +141,10 @@ class Evaluator:
         ones = self.like.new_ones(self.shape(shape))
         if axis is None or shape == (LIKE_WEIGHTS,):
             return self._over(x, shape) * ones
-        inner = (1,) * axis + (-1,) + (1,) * (len(shape) - axis - 1)
-        return self(x).unflatten(-1, inner) * ones
+        value = self(x)
+        inner = [1] * len(shape)
+        inner[axis] = value.shape[-1]
+        return value.reshape(*value.shape[:-1], *inner) * ones
 
     def _total(self, x: Tensor, shape: Shape) -> Tensor:
         if shape == (LIKE_WEIGHTS,):
@@ -126,6 +153,6 @@ class Evaluator:
 
     def _norm(self, x: Expr) -> Tensor:
         if x.shape != (LIKE_WEIGHTS,):
-            return torch.linalg.vector_norm(self(x), dim=tuple(range(-len(x.shape), 0)))
+            return vector_norm(self(x), dim=tuple(range(-len(x.shape), 0)))
         pieces = torch.split(self(x).expand(sum(self.group)), list(self.group))
-        return torch.cat([torch.linalg.vector_norm(piece).expand(piece.shape) for piece in pieces])
+        return torch.cat([vector_norm(piece).expand(piece.shape) for piece in pieces])

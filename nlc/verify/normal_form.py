@@ -7,6 +7,7 @@ is a letter that stands for equal values when its arguments have equal normal fo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from nlc.ir.algebra import (
@@ -39,27 +40,22 @@ from nlc.ir.algebra import (
     children,
 )  # fmt: skip
 from nlc.ir.dims import Dim, Shape
+from nlc.verify.letters import UNIT, Atom, Function, Letter
 from nlc.verify.polynomial import (
     LimitReached,
     Polynomial,
     add,
     all_ones,
-    dot,
     identity,
     letter_polynomial,
-    multiply,
     number,
-    power,
-    reciprocal,
-    root,
-    scale,
     size,
     subtract,
-    times,
     times_number,
     transpose,
 )  # fmt: skip
-from nlc.verify.words import UNIT, Atom, Function, Letter
+from nlc.verify.products import dot, multiply, power, scale, times
+from nlc.verify.quotients import reciprocal, root
 
 __all__ = ["LimitReached", "normal_form"]
 
@@ -154,9 +150,10 @@ def leaf_text(node: Expr) -> str:
 def _power(node: Power, parts: list[Polynomial]) -> Polynomial:
     base, exponent = parts[0], parts[1].number
     if exponent is not None and exponent.denominator == 1 and abs(exponent) <= LARGEST_POWER:
-        return power(base, int(exponent))
+        return power(base if exponent >= 0 else reciprocal(base), abs(int(exponent)))
     if exponent is not None and exponent.denominator == 2 and abs(exponent) <= LARGEST_POWER:
-        return power(root(base), exponent.numerator)
+        half = root(base)
+        return power(half if exponent > 0 else reciprocal(half), abs(exponent.numerator))
     return _function(node, parts)
 
 
@@ -209,7 +206,8 @@ def _letter(node: Expr, parts: list[Polynomial]) -> Polynomial:
         flipped = [transpose(part) for part in parts]
         flipped_text = f"{name}[{'; '.join(part.key for part in flipped)}]"
         if flipped_text < text:
-            return transpose(letter_polynomial(Letter(flipped_text, False, columns, rows, Function(node, tuple(flipped)))))
+            turned = replace(node, shape=(columns, rows))
+            return transpose(letter_polynomial(Letter(flipped_text, False, columns, rows, Function(turned, tuple(flipped)))))
     return letter_polynomial(Letter(text, False, rows, columns, Function(node, tuple(parts))))
 
 

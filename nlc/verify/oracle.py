@@ -14,9 +14,23 @@ import torch
 from torch import Tensor
 
 from nlc.ir.model import (
-    Component, Expr, Family, Gradient, GradientDescent, GradientPoint, Hyperparameter, Input, InputStream, Model, Shape, State,
-    StopGradient, When,
-)  # fmt: skip
+    Component,
+    Constant,
+    Expr,
+    Family,
+    Full,
+    Gradient,
+    GradientDescent,
+    GradientPoint,
+    Hyperparameter,
+    Input,
+    InputStream,
+    Model,
+    Shape,
+    State,
+    StopGradient,
+    When,
+)
 from nlc.verify.oracle_values import Arithmetic, OracleError, lift, rank_of, sizes_of
 
 __all__ = ["OracleError", "run_oracle", "run_oracle_steps"]
@@ -274,6 +288,10 @@ def _delayed(model: Model) -> list[str]:
     return sorted({node.name for node in _expressions(model) if isinstance(node, Input) and node.delayed})
 
 
+def _is_zero(value: Expr) -> bool:
+    return isinstance(value, Constant | Full) and value.value == 0
+
+
 def _refuse(model: Model) -> None:
     """Raise OracleError for what the oracle would otherwise run wrongly: it never guesses."""
     family = Family.STEP if model.kind == "optimizer" else Family.TOKEN
@@ -284,7 +302,7 @@ def _refuse(model: Model) -> None:
             "an optimizer that is not an explicit step": not isinstance(component.optimizer, GradientDescent),
             f"the clock {clock}": not runs,
             "a window": component.window is not None,
-            "a start other than zeros": bool(component.init),
+            "a start other than zeros": not all(_is_zero(value) for value in component.init),
             "a reset": component.reset is not None and component.reset.family is not Family.SEQUENCE,
             "a held gradient": GradientPoint.HELD in (component.gradient_at, component.step_at),
         }

@@ -15,9 +15,30 @@ import torch
 from torch import Tensor
 
 from nlc.ir.model import (
-    Add, Compare, Constant, Divide, Dot, Expr, Extremum, Eye, Full, Map, MatMul, Norm, Outer, Power, Scale, Shape, Size, Softmax,
-    Spread, Sum, Times, Transpose, Where,
-)  # fmt: skip
+    Add,
+    Compare,
+    Constant,
+    Divide,
+    Dot,
+    Expr,
+    Extremum,
+    Eye,
+    Full,
+    Map,
+    MatMul,
+    Norm,
+    Outer,
+    Power,
+    Scale,
+    Shape,
+    Size,
+    Softmax,
+    Spread,
+    Sum,
+    Times,
+    Transpose,
+    Where,
+)
 
 MAPS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
     {
@@ -160,7 +181,7 @@ def _spread(x: Tensor, rank: int, axis: int | None, sizes: tuple[int, ...]) -> T
     inner = [1] * len(sizes)
     if axis is not None and inner:
         inner[axis] = x.shape[-1]
-    return x.reshape(*leading, *inner).expand(*leading, *sizes)
+    return x.reshape((*leading, *inner)).expand((*leading, *sizes))
 
 
 def _root(squares: Tensor) -> Tensor:

@@ -14,10 +14,12 @@ from nlc.ir.algebra import LEAVES, Constant, Divide, Expr, Eye, Full, Map, Named
 from nlc.ir.algebra import replace as replace_parts
 from nlc.ir.law import Equation, Law, Laws
 from nlc.ir.show import expression_text
+from nlc.verify.letters import Atom, Function, Inverse, Letter
 from nlc.verify.normal_form import Values, normal_form
-from nlc.verify.polynomial import Polynomial, clear_denominators, letter_polynomial, reciprocal, subtract, top_entries
+from nlc.verify.polynomial import Polynomial, letter_polynomial, subtract, times_number
+from nlc.verify.products import substituted, top_entries
+from nlc.verify.quotients import clear_denominators, reciprocal
 from nlc.verify.spelling import spelled_text
-from nlc.verify.words import Atom, Function, Inverse, Letter
 
 Value = TypeVar("Value")
 Evaluate = Callable[[Expr, Mapping[Expr, Value]], Value]
@@ -142,18 +144,29 @@ def _is_free(leaf: Expr, moved: set[str]) -> bool:
 # --- deciding ----------------------------------------------------------------------------------------------------
 
 
-def decide(left: Expr, right: Expr, laws: Laws, known: Values) -> Equality:
-    """Whether two expressions are equal after one tick; `known` are leaves with given values.
+def decide(left: Expr, right: Expr, laws: Laws, known: Values, assumed: tuple[tuple[Expr, Expr], ...] = ()) -> Equality:
+    """Whether two expressions are equal after one tick; `known` are leaves with given values, `assumed` equations hold after it.
 
     Raises LimitReached when a normal form grows too large and ZeroDivisionError when a side divides by the number 0.
     """
     first, first_needs = _normal_side(left, laws, known)
     second, second_needs = _normal_side(right, laws, known)
-    residual = subtract(first, second)
+    residual = clear_denominators(subtract(first, second))
+    for equation in assumed:
+        residual = clear_denominators(_assuming(residual, *(_normal_side(side, laws, known)[0] for side in equation)))
     one_sided = {**first_needs, **second_needs}.items()
     conditions = tuple(text for key, text in one_sided if (key in first_needs) != (key in second_needs))
     trace = (*_law_steps(needed(laws, left, right)), *_side_steps((left, first), (right, second)))
-    return Equality(first, second, residual, clear_denominators(residual).is_zero, conditions, trace)
+    return Equality(first, second, subtract(first, second), residual.is_zero, conditions, trace)
+
+
+def _assuming(x: Polynomial, left: Polynomial, right: Polynomial) -> Polynomial:
+    """x under the assumption left == right, when left is a number times one scalar letter and x has no such letter below a line."""
+    match list(left.terms.items()):
+        case [((((letter, 1),), ()), coefficient)]:
+            if all(dict(factors).get(letter, 0) >= 0 for factors, _ in x.terms):
+                return substituted(x, letter, times_number(1 / coefficient, right))
+    return x
 
 
 def _law_steps(laws: Laws) -> Iterator[Step]:
@@ -173,15 +186,21 @@ def _side_steps(*sides: tuple[Expr, Polynomial]) -> Iterator[Step]:
 
 
 def _normal_side(side: Expr, laws: Laws, known: Values) -> tuple[Polynomial, dict[str, str]]:
-    """One side in normal form, and what must hold for it to be defined: a canonical key and a text for each condition."""
+    """One side in normal form, and what must hold for it to be defined."""
     needs: dict[str, str] = {}
+    evaluate = recording(needs)
+    return evaluate(side, one_tick(needed(laws, side), known, evaluate)), needs
+
+
+def recording(needs: dict[str, str]) -> Evaluate[Polynomial]:
+    """`normal_form`, noting in `needs` a canonical key and a text for everything that must hold for a value to be defined."""
 
     def evaluate(node: Expr, values: Values) -> Polynomial:
         for part in walk(node):
             needs.update(_conditions(part, values))
         return normal_form(node, values)
 
-    return evaluate(side, one_tick(needed(laws, side), known, evaluate)), needs
+    return evaluate
 
 
 def _conditions(node: Expr, values: Values) -> Iterator[tuple[str, str]]:

@@ -160,6 +160,7 @@ def converted(tensor: Tensor, arithmetic: Arithmetic) -> Tensor:
 
 
 def shape_of(shape: Shape, sizes: Sizes) -> tuple[int, ...]:
+    """A symbolic shape in numbers."""
     return tuple(dim.size(sizes) for dim in shape)
 
 

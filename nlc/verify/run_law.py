@@ -21,9 +21,10 @@ Slot = tuple[str, str]
 def run_laws(
     laws: Laws,
     inputs: Mapping[str, Tensor],
+    state: Mapping[str, Tensor] | None = None,
+    *,
     sizes: Mapping[str, int],
     hyperparameters: Mapping[str, float],
-    state: Mapping[str, Tensor] | None = None,
 ) -> tuple[Tensors, Tensors]:
     """An architecture's laws over a sequence: outputs (batch, time, *axes, *shape) and the final state by slot name.
 

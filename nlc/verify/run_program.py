@@ -25,15 +25,15 @@ from nlc.verify.run_law import Tensors, initial_states, named_slots, run_laws, s
 def run_program(
     program: Program,
     inputs: Mapping[str, Tensor],
-    sizes: Mapping[str, int],
-    hyperparameters: Mapping[str, float],
     state: Mapping[str, Tensor] | None = None,
     *,
+    sizes: Mapping[str, int],
+    hyperparameters: Mapping[str, float],
     chunk: int,
 ) -> tuple[Tensors, Tensors]:
     """A program over a sequence, in chunks: as `run_laws`, which it is when some memory has no parallel form."""
     if not program.is_parallel:
-        return run_laws(program.laws, inputs, sizes, hyperparameters, state)
+        return run_laws(program.laws, inputs, state, sizes=sizes, hyperparameters=hyperparameters)
     model = program.model
     sample = next(iter(inputs.values()))
     leading = (sample.shape[0], *(sizes[axis] for axis in model.axes))
@@ -128,14 +128,15 @@ class Chunk:
         self.state = state
         self.products = _products(decay)
         count, tokens = len(writes), decay.shape[-1]
-        along, given, asked = (torch.stack(parts, -2).flatten(-3, -2) for parts in zip(*((w.along, w.given, w.asked) for w in writes), strict=True))
-        self.along = along
+        self.along, given, asked = (
+            torch.stack([getattr(write, name) for write in writes], -2).flatten(-3, -2) for name in ("along", "given", "asked")
+        )
         before = self.products[..., :-1, :].repeat_interleave(count, -2)
         self.after_write = self.products[..., 1:].repeat_interleave(count, -1)
         target = given + before[..., :1] * torch.einsum("...rc,...tc->...tr", state, asked)
-        system = before[..., 1:].repeat_interleave(count, -1) * torch.einsum("...tc,...sc->...ts", asked, along)
+        system = before[..., 1:].repeat_interleave(count, -1) * torch.einsum("...tc,...sc->...ts", asked, self.along)
         identity = torch.eye(count * tokens, dtype=state.dtype)
-        self.written = torch.linalg.solve_triangular(identity - system, target, upper=False, unitriangular=True)
+        self.written: Tensor = torch.linalg.solve_triangular(identity - system, target, upper=False, unitriangular=True)
 
     def read(self, query: Tensor, read: OutputRead) -> Tensor:
         """The state at every token, times the query: (..., n, rows)."""

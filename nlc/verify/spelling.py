@@ -24,8 +24,7 @@ from nlc.ir.algebra import (
 )  # fmt: skip
 from nlc.ir.dims import Dim, Shape
 from nlc.ir.show import expression_text
-from nlc.verify.polynomial import Factors, Monomial, Polynomial
-from nlc.verify.words import (
+from nlc.verify.letters import (
     UNIT,
     Atom,
     Diagonal,
@@ -42,6 +41,7 @@ from nlc.verify.words import (
     flip,
     flip_word,
 )  # fmt: skip
+from nlc.verify.polynomial import Factors, Monomial, Polynomial
 
 
 def spelled_text(x: Polynomial) -> str:
@@ -50,8 +50,8 @@ def spelled_text(x: Polynomial) -> str:
 
 
 def spelled(x: Polynomial) -> Expr:
-    """An expression whose normal form is x, its shorter words first."""
-    terms = sorted(x.ordered, key=lambda monomial: len(monomial[1]))
+    """An expression whose normal form is x, its simpler terms first."""
+    terms = sorted(x.ordered, key=lambda monomial: (len(monomial[1]), len(monomial[0])))
     if not terms:
         return full(0, _shape(x.rows, x.columns))
     return add(*(_term(x, monomial) for monomial in terms))
@@ -78,7 +78,7 @@ def _quotient(factors: Factors) -> tuple[Expr, Expr]:
     """Numerator and denominator of a product of scalar letters."""
     above: Expr = constant(1)
     below: Expr = constant(1)
-    for letter, exponent in factors:
+    for letter, exponent in sorted(factors, key=lambda item: not isinstance(item[0].meaning, Atom)):
         inverted = letter.meaning.of if isinstance(letter.meaning, Inverse) else None
         base = spelled(inverted) if inverted is not None else _letter(letter)
         raised = power(base, constant(abs(exponent)))
@@ -98,13 +98,17 @@ def _word(word: Word, rows: Dim, columns: Dim) -> Expr:
                 return outer(_word(word[:index], rows, UNIT), _word(flip_word(word[index:]), columns, UNIT))
     if rows == UNIT and columns != UNIT:
         return spread(_word(flip_word(word), columns, UNIT), 1, (rows, columns))
-    return _chain(word, columns)
+    return _chain(word)
 
 
-def _chain(word: Word, columns: Dim) -> Expr:
-    """A product of letters, from the right; a diagonal matrix multiplies the rows of what follows."""
+def _chain(word: Word) -> Expr:
+    """A product of letters, from the right; a diagonal matrix multiplies the rows of what follows, or the columns of what it ends."""
     *before, last = word
-    right = _letter(last) if not isinstance(last.meaning, Diagonal) else _diagonal(last)
+    match last.meaning:
+        case Diagonal(entries) if before:
+            left = _chain(tuple(before))
+            return times(left, spread(_entries(entries, last.rows, UNIT), 1, left.shape))
+    right = _letter(last)
     for letter in reversed(before):
         match letter.meaning:
             case Diagonal(entries):

@@ -1,141 +1,34 @@
-"""Products of matrices as words: letters side by side, with everything that is really a scalar pulled out of them.
+"""Products of letters in canonical form, with everything that is really a scalar pulled out of them.
 
-A letter is a matrix (a vector is n x 1) of which only the ring axioms are known, or one of the few that these rules
-understand: all ones, an elementwise product, a diagonal matrix. A word is cut at its borders of dimension 1; what lies between two such
-borders is a scalar, equal to its transpose, and commutes. Traces are equal under rotation too.
+A word is cut at its borders of dimension 1; what lies between two such borders is a scalar, equal to its transpose, and commutes. Traces
+are equal under rotation too. Elementwise products distribute over columns times rows and over diagonal factors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from nlc.ir.algebra import Expr
 from nlc.ir.dims import Dim
-
-if TYPE_CHECKING:
-    from nlc.verify.polynomial import Polynomial
-
-UNIT = Dim.number(1)
-
-Word = tuple["Letter", ...]
-"""A product of letters; the empty word is the identity, or the number one."""
-
-Entry = tuple[Word, int]
-"""A word and its elementwise exponent."""
-
-Entries = tuple[Entry, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Atom:
-    """A leaf of an expression."""
-
-    node: Expr
-
-
-@dataclass(frozen=True, slots=True)
-class Function:
-    """A function that is only known to give equal values for equal arguments; `node` is one that applies it."""
-
-    node: Expr
-    arguments: tuple[Polynomial, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Root:
-    """The elementwise square root of a polynomial."""
-
-    square: Polynomial
-
-
-@dataclass(frozen=True, slots=True)
-class Inverse:
-    """One over a polynomial, elementwise."""
-
-    of: Polynomial
-
-
-@dataclass(frozen=True, slots=True)
-class Ones:
-    """The column of ones."""
-
-
-@dataclass(frozen=True, slots=True)
-class Product:
-    """The elementwise product of words of one shape."""
-
-    entries: Entries
-
-
-@dataclass(frozen=True, slots=True)
-class Diagonal:
-    """The diagonal matrix of an elementwise product of vectors."""
-
-    entries: Entries
-
-
-@dataclass(frozen=True, slots=True)
-class Inner:
-    """A word from a row to a column: a scalar."""
-
-    word: Word
-
-
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """The trace of a word."""
-
-    word: Word
-
-
-Meaning = Atom | Function | Root | Inverse | Ones | Product | Diagonal | Inner | Trace
-
-
-@dataclass(frozen=True, slots=True)
-class Letter:
-    """A matrix known by its text, which spells out without ambiguity everything it is made of."""
-
-    text: str
-    transposed: bool = False
-    rows: Dim = field(default=UNIT, compare=False)
-    columns: Dim = field(default=UNIT, compare=False)
-    meaning: Meaning = field(default=Ones(), compare=False, repr=False)
-
-    @property
-    def is_scalar(self) -> bool:
-        return self.rows == UNIT and self.columns == UNIT
-
-
-Scalar = Letter | Dim
-"""A commuting factor: a scalar letter, or the size of a dim."""
-
-
-def ones(dim: Dim) -> Letter:
-    """The column of ones."""
-    return Letter(f"ones({dim})", False, dim, UNIT, Ones())
-
-
-def word_text(word: Word) -> str:
-    """The word's name: equal words have equal texts and no others do."""
-    return " ".join(f"{letter.text}'" if letter.transposed else letter.text for letter in word)
-
-
-def flip(letter: Letter) -> Letter:
-    """The transposed letter."""
-    if isinstance(letter.meaning, Diagonal) or letter.is_scalar:
-        return letter
-    if isinstance(letter.meaning, Product) and letter.columns != UNIT and letter.rows != UNIT:
-        flipped = tuple((flip_word(word), exponent) for word, exponent in letter.meaning.entries)
-        return _product_letter(merged_entries(flipped), letter.columns, letter.rows)
-    return Letter(letter.text, not letter.transposed, letter.columns, letter.rows, letter.meaning)
-
-
-def flip_word(word: Word) -> Word:
-    """The transposed word."""
-    return tuple(flip(letter) for letter in reversed(word))
-
+from nlc.verify.letters import (
+    UNIT,
+    Diagonal,
+    Entries,
+    Inner,
+    Letter,
+    Ones,
+    Product,
+    Scalar,
+    Trace,
+    Word,
+    entries_text,
+    flip,
+    flip_word,
+    merged_entries,
+    ones,
+    product_letter,
+    word_text,
+)  # fmt: skip
 
 # --- products ----------------------------------------------------------------------------------------------------
 
@@ -292,13 +185,13 @@ def vector_product(entries: Entries, dim: Dim) -> Word:
             return (ones(dim),)
         case ((word, 1),):
             return word
-    return (_product_letter(merged, dim, UNIT),)
+    return (product_letter(merged, dim, UNIT),)
 
 
 def diagonal(entries: Entries, dim: Dim) -> Word:
     """The diagonal matrix of an elementwise product of columns; of no columns it is the identity."""
     merged = merged_entries(entries)
-    return (Letter(f"diag[{_entries_text(merged)}]", False, dim, dim, Diagonal(merged)),) if merged else ()
+    return (Letter(f"diag[{entries_text(merged)}]", False, dim, dim, Diagonal(merged)),) if merged else ()
 
 
 def entries_of(word: Word, exponent: int = 1) -> Entries:
@@ -311,14 +204,6 @@ def entries_of(word: Word, exponent: int = 1) -> Entries:
     return ((word, exponent),)
 
 
-def merged_entries(entries: Iterable[Entry]) -> Entries:
-    """The entries in canonical order, equal words together."""
-    exponents: dict[Word, int] = {}
-    for word, exponent in entries:
-        exponents[word] = exponents.get(word, 0) + exponent
-    return tuple(sorted(((word, exponent) for word, exponent in exponents.items() if exponent), key=lambda entry: word_text(entry[0])))
-
-
 def _vector_sum(entries: Entries, dim: Dim) -> tuple[Scalar, ...]:
     merged = merged_entries(entries)
     match _repeated(merged):
@@ -328,7 +213,7 @@ def _vector_sum(entries: Entries, dim: Dim) -> tuple[Scalar, ...]:
             return _inner((flip(ones(dim)), *word))
         case (first, second):
             return _inner(flip_word(first) + second)
-    return (_inner_letter((flip(ones(dim)), _product_letter(merged, dim, UNIT))),)
+    return (_inner_letter((flip(ones(dim)), product_letter(merged, dim, UNIT))),)
 
 
 def _core(cores: Entries, rows: Dim, columns: Dim) -> Word:
@@ -336,7 +221,7 @@ def _core(cores: Entries, rows: Dim, columns: Dim) -> Word:
     match merged:
         case ((word, 1),):
             return word
-    return (_product_letter(merged, rows, columns),)
+    return (product_letter(merged, rows, columns),)
 
 
 def _repeated(entries: Entries) -> tuple[Word, ...] | None:
@@ -346,13 +231,7 @@ def _repeated(entries: Entries) -> tuple[Word, ...] | None:
     return tuple(word for word, exponent in entries for _ in range(exponent))
 
 
-def _product_letter(entries: Entries, rows: Dim, columns: Dim) -> Letter:
-    return Letter(f"had[{_entries_text(entries)}]", False, rows, columns, Product(entries))
-
-
 def _raised(entries: Entries, exponent: int) -> Entries:
     return tuple((word, power * exponent) for word, power in entries)
 
 
-def _entries_text(entries: Entries) -> str:
-    return ", ".join(f"{word_text(word)}^{exponent}" for word, exponent in entries)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from docs.generate import pages
-from nlc.cli import COMMANDS
+from nlc.cli import COMMANDS, main
 from nlc.pipeline import STAGES
 from tests.architecture.modules import ROOT
 
@@ -76,6 +76,14 @@ def test_the_words_of_the_glossary_are_in_the_code() -> None:
     words = GLOSSARY_WORD.findall((DOCS / "glossary.md").read_text())
     assert len(words) > 20
     assert [f"{module}.{name}" for module, name in words if not hasattr(import_module(module), name)] == []
+
+
+def test_the_laws_on_the_page_of_derive_are_what_nlc_derives(capsys: pytest.CaptureFixture[str]) -> None:
+    equations = re.findall(r"^ {4}(\w+ += .*)$", (DOCS / "stages" / "derive.md").read_text(), re.MULTILINE)
+    assert main(["show", "--stage", "derive", str(ROOT / "specs" / "architectures" / "delta_rule.yaml")]) == 0
+    derived = " ".join(capsys.readouterr().out.split())
+    assert len(equations) == 4
+    assert [equation for equation in equations if " ".join(equation.split()) not in derived] == []
 
 
 def test_decisions_are_numbered_and_say_what_follows() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 import tomllib
@@ -13,6 +14,8 @@ import pytest
 from tests.architecture.modules import ROOT, Finding, Module, Rule, imports, is_within, modules, violations
 
 STAGES = ("nlc.parse", "nlc.resolve", "nlc.order", "nlc.derive", "nlc.schedule", "nlc.emit", "nlc.verify")
+TRANSFORMING = STAGES[:-1]
+OUTER_WORLD = ("time", "datetime", "random", "secrets", "uuid", "locale", "socket", "subprocess", "threading", "os.environ", "os.getenv")
 SHARED = ("nlc.source", "nlc.diagnostics", "nlc.citations", "nlc.codes", "nlc.ir")
 
 MAY_IMPORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -72,6 +75,16 @@ def uses_doors(module: Module) -> Iterable[Finding]:
             yield node, f"{package} is imported only in {' and '.join(DOORS.get(package, ('no part of nlc',)))}"
 
 
+def stages_are_pure(module: Module) -> Iterable[Finding]:
+    if module.within(*TRANSFORMING):
+        for node, name in imports(module):
+            if is_within(name, OUTER_WORLD):
+                yield node, f"a stage is a function of its argument: not of {name}"
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Attribute) and ast.unparse(node) in OUTER_WORLD:
+                yield node, f"a stage is a function of its argument: not of {ast.unparse(node)}"
+
+
 def oracle_stands_alone(module: Module) -> Iterable[Finding]:
     if module.name.startswith(ORACLE):
         for node, name in imports(module):
@@ -94,6 +107,9 @@ RULES = (
     (uses_doors, "nlc/parse/bad.py", "import torch.nn"),
     (uses_doors, "nlc/order/bad.py", "import networkx"),
     (uses_doors, "nlc/derive/bad.py", "from sympy import Symbol"),
+    (stages_are_pure, "nlc/emit/bad.py", "from datetime import datetime"),
+    (stages_are_pure, "nlc/order/bad.py", "from os import environ"),
+    (stages_are_pure, "nlc/order/bad.py", "import os\nstrict = os.environ['STRICT']"),
     (oracle_stands_alone, "nlc/verify/oracle.py", "from nlc.ir.show import expression_text"),
     (oracle_stands_alone, "nlc/verify/oracle_values.py", "from nlc.verify.evaluate import evaluate"),
 )

@@ -11,7 +11,7 @@ from typing import Any
 from nlc.ir.algebra import ONE, Expr, Gradient, Norm, State, When, add, dot
 from nlc.ir.dims import LIKE_WEIGHTS, Shape
 from nlc.ir.model import STEP, Clock, ClosedForm, Component, Family, GradientDescent, Model, Optimizer
-from nlc.source import NOWHERE, Source, Span
+from nlc.source import Source, Span
 from tests.models import GRADIENT
 
 SHAPE: Shape = (LIKE_WEIGHTS,)
@@ -63,34 +63,32 @@ def system(*entries: Entry, file: str = "specs/system.yaml", **options: Any) -> 
 
 def _component(item: Entry, source: Source) -> Component:
     start = source.text.find(f"  {item.name}:\n")
-    objective = _objective(item.name, item.objective, source, start)
-    optimizer: Optimizer = ClosedForm() if item.every.family is Family.ALWAYS else GradientDescent(_scalar(item.rate, source, start))
+    every = source.text.find("every: ", start)
+
+    def objective(part: str, words: str) -> Expr:
+        return dot(State(item.name, "", SHAPE, When.FITTED), add(GRADIENT, *_reads(part, words, source, start)))
+
+    def scalar(part: str, words: str) -> Expr:
+        return add(ONE, *(Norm(read) for read in _reads(part, words, source, start)))
+
+    optimizer: Optimizer = ClosedForm() if item.every.family is Family.ALWAYS else GradientDescent(scalar("rate", item.rate))
     fields: dict[str, Any] = {
         "name": item.name,
         "states": (),
-        "objective": objective,
-        "follows": objective if item.follows is None else _objective(item.name, item.follows, source, start),
+        "objective": objective("objective", item.objective),
+        "follows": objective("objective", item.objective) if item.follows is None else objective("follows", item.follows),
         "optimizer": optimizer,
         "every": item.every,
-        "retention": (_scalar(item.retention, source, start),) if item.retention else (),
-        "init": tuple(_reads(item.init, source, start)),
+        "retention": (scalar("retention", item.retention),) if item.retention else (),
+        "init": tuple(_reads("init", item.init, source, start)),
         "span": Span(source, start + 2, start + 2 + len(item.name)),
-        "every_span": _find(f"every: {item.every}", source, start),
+        "every_span": Span(source, every, every + len(f"every: {item.every}")),
     }
     return Component(**{**fields, **item.fields})
 
 
-def _objective(name: str, words: str, source: Source, start: int) -> Expr:
-    fitted = State(name, "", SHAPE, When.FITTED)
-    return dot(fitted, add(GRADIENT, *_reads(words, source, start)))
-
-
-def _scalar(words: str, source: Source, start: int) -> Expr:
-    return add(ONE, *(Norm(read) for read in _reads(words, source, start)))
-
-
-def _reads(words: str, source: Source, start: int) -> Iterator[Expr]:
-    line = _find(f": {words}\n", source, start).start + 2 if words else 0
+def _reads(part: str, words: str, source: Source, start: int) -> Iterator[Expr]:
+    line = source.text.find(f"    {part}: {words}\n", start) + len(f"    {part}: ")
     for match in WORD.finditer(re.sub(r"(?<=\w)\(k\)", "   ", words)):
         name = match["name"]
         offset = line + (match.start() if match["how"] else match.start("name"))
@@ -100,8 +98,3 @@ def _reads(words: str, source: Source, start: int) -> Iterator[Expr]:
             yield Gradient(name, "", SHAPE, span)
         else:
             yield State(name, "", SHAPE, WHEN[match["how"]], 16 if match["how"] == "hold" else 0, span)
-
-
-def _find(text: str, source: Source, start: int) -> Span:
-    found = source.text.find(text, start)
-    return NOWHERE if found < 0 else Span(source, found, found + len(text))

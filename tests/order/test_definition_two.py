@@ -138,6 +138,12 @@ def test_layers_run_in_the_order_of_their_outputs_even_when_they_tie() -> None:
     assert order_levels(model).run_order == ("b", "a")
 
 
+def test_an_optimizer_belongs_to_the_block_that_it_serves() -> None:
+    host = entry("memory", TOKEN, follows="memory.momentum", block="one")
+    momentum = entry("memory.momentum", TOKEN, "gradient(memory)", host="memory")
+    assert levels(order_levels(system(host, momentum))) == [("memory.momentum",), ("memory",)]
+
+
 def test_at_a_coincident_tick_the_fastest_run_first() -> None:
     order = order_levels(system(entry("a", tokens(16)), entry("b", TOKEN), entry("c", tokens(4))))
     assert order.run_order == ("b", "c", "a")

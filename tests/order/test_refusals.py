@@ -195,14 +195,14 @@ error[NLC306]: the update of slow level `project` reads fast level `memory`
 @pytest.mark.parametrize(
     "reader", [entry("a", STEP, "prev(memory)"), entry("a", STEP, rate="hold(memory)"), entry("a", STEP, init="memory")], ids=Entry.text
 )
+def test_a_slow_update_reads_no_older_fast_state_either(reader: Entry) -> None:
+    assert codes(system(reader, entry("memory", SEQUENCE))) == ["NLC306"]
+
+
 def test_the_first_of_several_reads_is_shown() -> None:
     gradients = [entry("momentum", TOKEN, "gradient(memory)", rate="gradient(memory)"), entry("memory", tokens(16), follows="momentum")]
     assert "specs/system.yaml:3:16" in refusal(system(*gradients))
     assert "specs/system.yaml:3:16" in refusal(system(entry("slow", STEP, "memory", rate="memory"), entry("memory", TOKEN)))
-
-
-def test_a_slow_update_reads_no_older_fast_state_either(reader: Entry) -> None:
-    assert codes(system(reader, entry("memory", SEQUENCE))) == ["NLC306"]
 
 
 def test_a_slow_level_may_learn_from_the_gradient_of_a_fast_one() -> None:

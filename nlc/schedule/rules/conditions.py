@@ -30,32 +30,32 @@ def _names(names: tuple[str, ...]) -> str:
 WRITES_SOMETHING = Condition(
     "something to be written",
     lambda candidate: bool(affine(candidate).writes),
-    lambda candidate: f"{candidate.classified.component} only decays",
+    lambda candidate: f"{candidate.component} only decays",
 )
 
 EVERY_TOKEN = Condition(
     "an update at every token",
     lambda candidate: candidate.clock == TOKEN,
-    lambda candidate: f"{candidate.classified.component} updates every {candidate.clock}",
+    lambda candidate: f"{candidate.component} updates every {candidate.clock}",
 )
 
 UNCOUPLED = Condition(
     "no cycle of reads with other memories",
     lambda candidate: not candidate.coupled_with,
-    lambda candidate: f"{candidate.classified.component} and {_names(candidate.coupled_with)} read each other",
+    lambda candidate: f"{candidate.component} and {_names(candidate.coupled_with)} read each other",
 )
 
 READ_WITH_VECTORS = Condition(
     "reads by others as a product with a vector",
     lambda candidate: not candidate.whole_reads,
-    lambda candidate: f"{_names(candidate.whole_reads)} needs the whole of {candidate.classified.component}",
+    lambda candidate: f"{_names(candidate.whole_reads)} needs the whole of {candidate.component}",
 )
 
 VECTORS_COME_EARLIER = Condition(
     "reads with vectors that come before it: streams, or reads of earlier memories",
     lambda candidate: not candidate.later_reads,
     lambda candidate: " and ".join(
-        f"{candidate.classified.component} is read with {expression_text(read.vector)}, which needs its own or a later state"
+        f"{candidate.component} is read with {expression_text(read.vector)}, which needs its own or a later state"
         for read in candidate.later_reads
         if read.vector is not None
     ),

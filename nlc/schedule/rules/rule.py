@@ -25,6 +25,10 @@ class Candidate:
     coupled_with: tuple[str, ...] = ()
     later_reads: tuple[OutputRead, ...] = ()
 
+    @property
+    def component(self) -> str:
+        return self.classified.component
+
 
 @dataclass(frozen=True, slots=True)
 class Condition:

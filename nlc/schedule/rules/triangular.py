@@ -18,7 +18,7 @@ from nlc.schedule.rules.rule import Condition, FormRule
 ONE_WRITE = Condition(
     "one write a token",
     lambda candidate: len(affine(candidate).writes) == 1,
-    lambda candidate: f"{candidate.classified.component} is written along {len(affine(candidate).writes)} vectors",
+    lambda candidate: f"{candidate.component} is written along {len(affine(candidate).writes)} vectors",
 )
 
 TRIANGULAR = FormRule(

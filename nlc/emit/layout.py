@@ -1,0 +1,43 @@
+"""Statements -> lines of at most 140 characters, laid out as `ruff format` would."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+WIDTH = 140
+STEP = "    "
+
+Lines = tuple[str, ...]
+"""The lines of a statement, without the indentation of the block that it stands in."""
+
+
+def call(before: str, arguments: Sequence[str], after: str, indent: int) -> Lines:
+    """`before(arguments)after`: on one line, or with the arguments on a line of their own, or one line each."""
+    line = f"{before}({', '.join(arguments)}){after}"
+    if indent + len(line) <= WIDTH or not arguments:
+        return (line,)
+    inside = ", ".join(arguments)
+    if indent + len(STEP) + len(inside) <= WIDTH:
+        return (f"{before}(", STEP + inside, f"){after}")
+    return (f"{before}(", *(f"{STEP}{argument}," for argument in arguments), f"){after}")
+
+
+def assignment(target: str, terms: Sequence[str], indent: int) -> Lines:
+    """`target = sum`: on one line, or the sum between parentheses, on one line or one line a term. Later terms begin with their sign."""
+    line = f"{target} = {' '.join(terms)}"
+    if indent + len(line) <= WIDTH:
+        return (line,)
+    inside = " ".join(terms)
+    if indent + len(STEP) + len(inside) <= WIDTH or len(terms) == 1:
+        return (f"{target} = (", STEP + inside, ")")
+    return (f"{target} = (", *(STEP + term for term in terms), ")")
+
+
+def indented(lines: Sequence[str], depth: int = 1) -> Lines:
+    """The lines, deeper; empty ones stay empty."""
+    return tuple(STEP * depth + line if line else line for line in lines)
+
+
+def block(lines: Sequence[Lines]) -> Lines:
+    """Statements, one after the other."""
+    return tuple(line for statement in lines for line in statement)

@@ -1,0 +1,45 @@
+"""Names of the spec -> names in the emitted code: the same words, unless the code needs the word itself."""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+from collections.abc import Iterable
+
+MODULE_WORDS = frozenset({"torch", "nn", "math", "self", "annotations"})
+"""What a function of an emitted module may need besides its own variables; helpers begin with an underscore, as no spec's name does."""
+
+PYTHON_WORDS = frozenset({*keyword.kwlist, *keyword.softkwlist, *dir(builtins)})
+
+MODULE_ATTRIBUTES = frozenset(
+    """
+    add_module apply bfloat16 buffers call_super_init children chunk compile cpu cuda double dump_patches eval extra_repr float forward
+    forward_by_token get_buffer get_extra_state get_parameter get_submodule half initial_state ipu load_state_dict modules mtia
+    named_buffers named_children named_modules named_parameters parameters register_backward_hook register_buffer
+    register_forward_hook register_forward_pre_hook register_full_backward_hook register_full_backward_pre_hook
+    register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module register_parameter
+    register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ set_extra_state set_submodule share_memory state_dict
+    step to to_empty train training type xpu zero_grad
+    """.split()
+)
+"""What `nn.Module` and the emitted class call their own attributes."""
+
+
+class LocalNames:
+    """The variables of one function: every name is given once; a word that is taken gets an underscore."""
+
+    def __init__(self, arguments: Iterable[str]) -> None:
+        self._taken = {*arguments, *MODULE_WORDS, *PYTHON_WORDS}
+
+    def new(self, word: str) -> str:
+        """A variable called after the word: its dots become underscores."""
+        name = word.replace(".", "_")
+        while name in self._taken:
+            name += "_"
+        self._taken.add(name)
+        return name
+
+
+def attribute(name: str) -> str:
+    """`self.name` for a dim or a hyperparameter of a module."""
+    return f"self.{name}_" if name in MODULE_ATTRIBUTES else f"self.{name}"

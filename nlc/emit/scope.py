@@ -1,0 +1,157 @@
+"""What the functions of a sequence module share: the words for inputs, sizes, states and their types."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nlc.codes import emit as codes
+from nlc.diagnostics import CompileError, Diagnostic
+from nlc.emit.dims import dim_text
+from nlc.emit.layout import Lines, assignment, call
+from nlc.emit.names import MODULE_WORDS, LocalNames, attribute
+from nlc.emit.torch_printer import Piece, unwritable
+from nlc.ir.algebra import Expr, Hyperparameter, Input, Named, State, When, contains
+from nlc.ir.dims import Shape
+from nlc.ir.model import InputStream, Model
+from nlc.ir.program import Program
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """A program that becomes an `nn.Module`, and the questions that its functions ask of it."""
+
+    program: Program
+
+    @property
+    def model(self) -> Model:
+        return self.program.model
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return tuple(stream.name for stream in self.model.inputs)
+
+    @property
+    def like(self) -> InputStream:
+        """The input whose dtype outputs have, and that tells the sizes that it knows: the first of those with the most axes."""
+        return max(self.model.inputs, key=lambda stream: len(stream.axes))
+
+    @property
+    def state_type(self) -> str:
+        return "Tensor" if self.is_bare else "dict[str, Tensor]"
+
+    @property
+    def is_bare(self) -> bool:
+        """A single state is a bare tensor, several are a dict by name."""
+        return len(self.program.slots) == 1
+
+    @property
+    def output_type(self) -> str:
+        return "Tensor" if len(self.model.outputs) == 1 else "dict[str, Tensor]"
+
+    def carried(self, variable: str, component: str, part: str) -> str:
+        """The carried value of a slot, where `variable` is the whole state."""
+        slot = next(slot for slot in self.program.slots if (slot.component, slot.part) == (component, part))
+        return variable if self.is_bare else f'{variable}["{slot.name}"]'
+
+    def signature(self, name: str, *, state: str, result: str) -> Lines:
+        """`def name(self, *, inputs, state) -> result:`."""
+        arguments = ["self", "*", *(f"{item}: Tensor" for item in self.inputs), state]
+        return call(f"def {name}", arguments, f" -> {result}:", 4)
+
+    def spans_axes(self, node: Expr) -> bool:
+        """Whether a value surely has the dims of all axes (and of time): not a constant, nor of a stream without an axis alone."""
+        own = {stream.name: stream.axes for stream in self.model.inputs}
+        return contains(
+            node, lambda part: isinstance(part, Named | State) or (isinstance(part, Input) and own[part.name] == self.model.axes)
+        )
+
+    def check_names(self) -> None:
+        """Raises CompileError for names that the module needs itself."""
+        problems: list[Diagnostic] = []
+        for stream in self.model.inputs:
+            if stream.name in MODULE_WORDS:
+                problems.append(codes.reserved_in_emitted_code(stream.span, "an input", stream.name))
+        for item in (*self.model.dims, *self.model.hyperparameters):
+            if item.name in MODULE_WORDS:
+                problems.append(codes.reserved_in_emitted_code(item.span, "a dim or a hyperparameter", item.name))
+        if problems:
+            raise CompileError(*problems)
+
+
+def leaf(node: Expr, values: dict[Expr, str]) -> Piece:
+    """Streams, states and named values by their variables, hyperparameters by the module's attributes."""
+    if node in values:
+        return Piece(values[node], rank=len(node.shape))
+    match node:
+        case Hyperparameter(name):
+            return Piece(attribute(name), rank=None)
+    raise unwritable(node)
+
+
+def input_values(sequence: Sequence) -> dict[Expr, str]:
+    """The variable of every input stream: its own name."""
+    return {Input(stream.name, stream.shape): stream.name for stream in sequence.model.inputs}
+
+
+def previous(sequence: Sequence, variable: str) -> dict[Expr, str]:
+    """The states as the tick finds them, in the whole state `variable`."""
+    return {
+        State(slot.component, slot.part, slot.shape, When.PREVIOUS): sequence.carried(variable, slot.component, slot.part)
+        for slot in sequence.program.slots
+    }
+
+
+def size_text(shape: Shape) -> str:
+    """The sizes of a shape, each after a comma: `, self.d_v, self.d_k`."""
+    return "".join(f", {dim_text(dim)}" for dim in shape)
+
+
+def converted(sequence: Sequence, dtype: str, time: bool) -> list[Lines]:
+    """Inputs in the dtype of the state, with a dim of size 1 for each axis that they do not have."""
+    names = sequence.inputs
+    one = assignment(names[0], [f"{names[0]}.to({dtype})"], 12)
+    lines = [one] if len(names) == 1 else [_all(names, dtype)]
+    for stream in sequence.model.inputs:
+        index = [":" if axis in stream.axes else "None" for axis in sequence.model.axes]
+        while index and index[-1] == ":":
+            index.pop()
+        if index:
+            leading = [":", ":"] if time else [":"]
+            lines.append((f"{stream.name} = {stream.name}[{', '.join([*leading, *index])}]",))
+    return lines
+
+
+def _all(names: tuple[str, ...], dtype: str) -> Lines:
+    together = ", ".join(names)
+    return assignment(together, [f"(x.to({dtype}) for x in ({together}))"], 12)
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """The variables for batch and axes in one function, and the lines that set them."""
+
+    batch: str
+    axes: tuple[str, ...]
+    lines: tuple[Lines, ...]
+
+    @property
+    def leading(self) -> str:
+        return ", ".join((self.batch, *self.axes))
+
+
+def sizes(sequence: Sequence, names: LocalNames) -> Sizes:
+    """Batch and axes, from the inputs that have them; an axis that no input has is told by the state, else 1."""
+    like, model = sequence.like, sequence.model
+    batch, axes = names.new("batch"), tuple(names.new(axis) for axis in model.axes)
+    if like.axes == model.axes and axes:
+        return Sizes(batch, axes, ((f"{', '.join((batch, '_', *axes))} = {like.name}.shape[:{2 + len(axes)}]",),))
+    lines: list[Lines] = [(f"{batch} = {like.name}.shape[0]",)]
+    for place, (axis, variable) in enumerate(zip(model.axes, axes, strict=True), start=1):
+        stream = next((stream for stream in model.inputs if axis in stream.axes), None)
+        if stream is not None:
+            lines.append((f"{variable} = {stream.name}.shape[{2 + stream.axes.index(axis)}]",))
+        else:
+            slot = sequence.program.slots[0]
+            carried = sequence.carried("state", slot.component, slot.part)
+            lines.append((f"{variable} = 1 if state is None else {carried}.shape[{place}]",))
+    return Sizes(batch, axes, tuple(lines))

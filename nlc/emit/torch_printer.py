@@ -1,0 +1,290 @@
+"""An expression of the algebra -> torch code that computes it.
+
+A value is a tensor (..., *shape), where ... stands for batch, axes and (over a whole sequence) time, or a plain Python number.
+Broadcasting is used: a `Piece` says which dims of the shape its text really has, and dims are made explicit only where torch needs them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import singledispatchmethod
+
+from nlc.codes import emit as codes
+from nlc.diagnostics import CompileError
+from nlc.emit.dims import dim_text
+from nlc.emit.functions import SPELLINGS
+from nlc.ir.algebra import (
+    Add, Compare, Constant, Divide, Dot, Expr, Extremum, Eye, Full, Map, MatMul, Norm, Outer, Power, Scale, Size, Softmax, Spread,
+    StopGradient, Sum, Times, Transpose, Where,
+)  # fmt: skip
+from nlc.ir.dims import LIKE_WEIGHTS, Shape
+from nlc.ir.show import expression_text
+from nlc.source import NOWHERE
+
+COMPARISON, SUM, PRODUCT, UNARY, POWER, ATOM = range(6)
+"""How tightly Python binds, loosest first."""
+
+SIMPLE_OPERAND = re.compile(r"-?[A-Za-z0-9_.]+")
+"""Operands of ** that ruff writes without spaces."""
+
+
+WEIGHTS: Shape = (LIKE_WEIGHTS,)
+"""The shape of a parameter tensor, whose rank is not known: an emitted optimizer takes tensors as they come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Code and how it binds; `rank` counts its trailing dims (None: a Python number), `full` says that they have their whole size."""
+
+    text: str
+    binding: int = ATOM
+    rank: int | None = 0
+    full: bool = True
+
+
+Leaf = Callable[[Expr], Piece]
+
+
+@dataclass(frozen=True, slots=True)
+class TorchPrinter:
+    """Prints expressions; `leaf` writes streams, states, hyperparameters and named values, `like` is a tensor of their dtype and device."""
+
+    leaf: Leaf
+    like: str
+
+    def text(self, node: Expr) -> str:
+        """The expression as a tensor of its whole shape."""
+        return self._full(node).text
+
+    def terms(self, node: Expr) -> tuple[str, ...]:
+        """The same, a sum as its terms: each after the first begins with its sign."""
+        if not isinstance(node, Add) or not self.piece(node).full:
+            return (self.text(node),)
+        return self._signed(node)
+
+    def number(self, node: Expr) -> str | None:
+        """The expression as a Python number; None when it needs a tensor."""
+        piece = self.piece(node)
+        return piece.text if piece.rank is None else None
+
+    # --- one method a node -------------------------------------------------------------------------------------------
+
+    @singledispatchmethod
+    def piece(self, node: Expr) -> Piece:
+        """The code of a node, as broadcasting leaves it."""
+        return self.leaf(node)
+
+    @piece.register
+    def _(self, node: Constant) -> Piece:
+        return _number(node.value)
+
+    @piece.register
+    def _(self, node: Full) -> Piece:
+        return _number(node.value)
+
+    @piece.register
+    def _(self, node: Size) -> Piece:
+        return Piece(dim_text(node.dim), ATOM if node.dim.name else SUM, None)
+
+    @piece.register
+    def _(self, node: Eye) -> Piece:
+        return Piece(f"torch.eye({dim_text(node.shape[0])}, dtype={self.like}.dtype, device={self.like}.device)", ATOM, 2)
+
+    @piece.register
+    def _(self, node: StopGradient) -> Piece:
+        return self.piece(node.x)
+
+    @piece.register
+    def _(self, node: Add) -> Piece:
+        pieces = [self._aligned(term, node.shape) for term in node.terms]
+        return Piece(" ".join(self._signed(node)), SUM, *_joined(pieces))
+
+    @piece.register
+    def _(self, node: Scale) -> Piece:
+        match node.by:
+            case Constant(value) if value == -1:
+                x = self.piece(node.x)
+                return Piece(f"-{_wrapped(x, PRODUCT)}", min(x.binding, UNARY), x.rank, x.full)
+        return self._product(node.by, node.x, node.shape)
+
+    @piece.register
+    def _(self, node: Times) -> Piece:
+        return self._product(node.left, node.right, node.shape)
+
+    @piece.register
+    def _(self, node: Divide) -> Piece:
+        x, by = self._aligned(node.x, node.shape), self._aligned(node.by, node.shape)
+        return Piece(f"{_wrapped(x, PRODUCT)} / {_wrapped(by, UNARY)}", PRODUCT, *_joined([x, by]))
+
+    @piece.register
+    def _(self, node: Power) -> Piece:
+        x, exponent = self._aligned(node.x, node.shape), self._aligned(node.exponent, node.shape)
+        base, power = _wrapped(x, ATOM), _wrapped(exponent, UNARY)
+        operator = "**" if SIMPLE_OPERAND.fullmatch(base) and SIMPLE_OPERAND.fullmatch(power) else " ** "
+        return Piece(f"{base}{operator}{power}", POWER, *_joined([x, exponent]))
+
+    @piece.register
+    def _(self, node: Map) -> Piece:
+        x, spelling = self.piece(node.x), SPELLINGS[node.function]
+        template = spelling.number if x.rank is None else spelling.tensor
+        return Piece(template.format(x=x.text, atom=_wrapped(x, ATOM)), ATOM, x.rank, x.full)
+
+    @piece.register
+    def _(self, node: Extremum) -> Piece:
+        pieces = [self._aligned(side, node.shape) for side in (node.left, node.right)]
+        rank, full = _joined(pieces)
+        if rank is None:
+            return Piece(f"{node.function[:3]}({pieces[0].text}, {pieces[1].text})", ATOM, None)
+        left, right = (self._tensor(piece) for piece in pieces)
+        return Piece(f"torch.{node.function}({left}, {right})", ATOM, rank, full)
+
+    @piece.register
+    def _(self, node: Compare) -> Piece:
+        left, right = self._aligned(node.left, node.shape), self._aligned(node.right, node.shape)
+        return Piece(f"{_wrapped(left, SUM)} {node.operator} {_wrapped(right, SUM)}", COMPARISON, *_joined([left, right]))
+
+    @piece.register
+    def _(self, node: Where) -> Piece:
+        condition, then, otherwise = (self._aligned(part, node.shape) for part in (node.condition, node.then, node.otherwise))
+        rank, full = _joined([condition, then, otherwise])
+        if condition.rank is None:
+            choice = f"{_wrapped(then, SUM)} if {condition.text} else {_wrapped(otherwise, SUM)}"
+            return Piece(f"({choice})", ATOM, rank, full and then.full and otherwise.full)
+        first = then.text if otherwise.rank is not None else self._tensor(then)
+        return Piece(f"torch.where({condition.text}, {first}, {otherwise.text})", ATOM, rank, full)
+
+    @piece.register
+    def _(self, node: Spread) -> Piece:
+        x = self.piece(node.x)
+        if x.rank is None or node.shape == node.x.shape:
+            return x
+        if node.axis is None or node.x.shape == ():
+            return _with_dims(x, _rank(node.shape))
+        index = ", ".join([":" if axis == node.axis else "None" for axis in range(len(node.shape))])
+        return Piece(f"{_wrapped(x, ATOM)}[..., {_short(index)}]", ATOM, len(node.shape), False)
+
+    @piece.register
+    def _(self, node: MatMul) -> Piece:
+        left, right = self._full(node.left), self._full(node.right)
+        if len(node.right.shape) == 2:
+            return Piece(f"{_wrapped(left, PRODUCT)} @ {_wrapped(right, UNARY)}", PRODUCT, 2)
+        return Piece(f"({_wrapped(left, PRODUCT)} @ {_wrapped(right, ATOM)}[..., None]).squeeze(-1)", ATOM, 1)
+
+    @piece.register
+    def _(self, node: Transpose) -> Piece:
+        return Piece(f"{_wrapped(self._full(node.x), ATOM)}.mT", ATOM, 2)
+
+    @piece.register
+    def _(self, node: Outer) -> Piece:
+        left, right = self._full(node.left), self._full(node.right)
+        return Piece(f"{_wrapped(left, ATOM)}[..., None] * {_wrapped(right, ATOM)}[..., None, :]", PRODUCT, 2)
+
+    @piece.register
+    def _(self, node: Dot) -> Piece:
+        dims = _dims(_rank(node.left.shape))
+        if node.left == node.right:
+            return Piece(f"{_wrapped(self._full(node.left), ATOM)}.square().sum({dims})")
+        left, right = self._full(node.left), self.piece(node.right)
+        return Piece(f"({_wrapped(left, PRODUCT)} * {_wrapped(right, UNARY)}).sum({dims})")
+
+    @piece.register
+    def _(self, node: Sum) -> Piece:
+        rank = _rank(node.x.shape)
+        dims = _dims(rank) if node.axis is None else str(node.axis - rank)
+        return Piece(f"{_wrapped(self._full(node.x), ATOM)}.sum({dims})", ATOM, len(node.shape))
+
+    @piece.register
+    def _(self, node: Norm) -> Piece:
+        dims = f", dim={_dims(rank)}" if (rank := _rank(node.x.shape)) else ""
+        return Piece(f"torch.linalg.vector_norm({self._full(node.x).text}{dims})")
+
+    @piece.register
+    def _(self, node: Softmax) -> Piece:
+        return Piece(f"{_wrapped(self._full(node.x), ATOM)}.softmax({node.axis - len(node.shape)})", ATOM, len(node.shape))
+
+    # --- shapes ------------------------------------------------------------------------------------------------------
+
+    def _full(self, node: Expr) -> Piece:
+        """The code of a node as a tensor that has all dims of its shape."""
+        piece = self.piece(node)
+        if piece.rank is None:
+            return Piece(f"{self.like}.new_full({self._size(node.shape)}, {piece.text})", ATOM, len(node.shape))
+        if piece.full:
+            return piece
+        return Piece(f"{_wrapped(piece, PRODUCT)} * {self.like}.new_ones({self._size(node.shape)})", PRODUCT, len(node.shape))
+
+    def _size(self, shape: Shape) -> str:
+        if shape == WEIGHTS:
+            return f"{self.like}.shape"
+        sizes = [dim_text(dim) for dim in shape]
+        return f"({sizes[0]},)" if len(sizes) == 1 else f"({', '.join(sizes)})"
+
+    def _tensor(self, piece: Piece) -> str:
+        """The piece as a tensor, if only one of a single entry."""
+        return f"{self.like}.new_full((), {piece.text})" if piece.rank is None else piece.text
+
+    def _aligned(self, node: Expr, shape: Shape) -> Piece:
+        """The code of a node with the trailing dims of a shape, so that it broadcasts over it."""
+        piece = self.piece(node)
+        return piece if len(node.shape) == len(shape) else _with_dims(piece, _rank(shape))
+
+    def _product(self, left: Expr, right: Expr, shape: Shape) -> Piece:
+        pieces = [self._aligned(left, shape), self._aligned(right, shape)]
+        return Piece(f"{_wrapped(pieces[0], PRODUCT)} * {_wrapped(pieces[1], UNARY)}", PRODUCT, *_joined(pieces))
+
+    def _signed(self, node: Add) -> tuple[str, ...]:
+        texts = [_wrapped(self._aligned(node.terms[0], node.shape), SUM)]
+        for term in node.terms[1:]:
+            match term:
+                case Scale(Constant(value), x, shape) if value < 0:
+                    term, sign = x if value == -1 else Scale(Constant(-value), x, shape), "-"
+                case Constant(value, shape) | Full(value, shape) if value < 0:
+                    term, sign = Full(-value, shape), "-"
+                case _:
+                    sign = "+"
+            texts.append(f"{sign} {_wrapped(self._aligned(term, node.shape), PRODUCT)}")
+        return tuple(texts)
+
+
+def unwritable(node: Expr) -> CompileError:
+    """The error for a node that no torch code of this version computes."""
+    return CompileError(codes.not_emitted(getattr(node, "span", NOWHERE), f"`{expression_text(node)}`"))
+
+
+def _rank(shape: Shape) -> int:
+    """How many dims a scalar needs to broadcast over the shape: over a parameter tensor, of whatever rank, none."""
+    return 0 if shape == WEIGHTS else len(shape)
+
+
+def _wrapped(piece: Piece, lowest: int) -> str:
+    return piece.text if piece.binding >= lowest else f"({piece.text})"
+
+
+def _with_dims(piece: Piece, rank: int) -> Piece:
+    """A scalar at every place, with trailing dims of size 1."""
+    if not rank or piece.rank is None:
+        return piece
+    return Piece(f"{_wrapped(piece, ATOM)}[..., {', '.join(['None'] * rank)}]", ATOM, rank, False)
+
+
+def _joined(pieces: list[Piece]) -> tuple[int | None, bool]:
+    """Rank and fullness of pieces broadcast together."""
+    ranks = [piece.rank for piece in pieces if piece.rank is not None]
+    return (max(ranks), any(piece.full for piece in pieces if piece.rank is not None)) if ranks else (None, True)
+
+
+def _dims(rank: int) -> str:
+    return "" if not rank else "-1" if rank == 1 else f"({', '.join(str(-number) for number in range(rank, 0, -1))})"
+
+
+def _short(index: str) -> str:
+    """`:, None` after an ellipsis is `None`."""
+    return index.removeprefix(":, ")
+
+
+def _number(value: Fraction) -> Piece:
+    text = expression_text(Constant(value))
+    return Piece(text, PRODUCT if "/" in text else UNARY if value < 0 else ATOM, None)

@@ -1,0 +1,138 @@
+"""What the templates see: frozen dataclasses of strings and tuples, one for each template, every choice already made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleView:
+    """A whole module; `header` are the lines of its docstring, `parts` its class and helpers as text."""
+
+    header: tuple[str, ...]
+    imports: tuple[str, ...]
+    name: str
+    parts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceView:
+    """A sequence memory as an `nn.Module`: signatures and bodies as laid out lines."""
+
+    name: str
+    docstring: tuple[str, ...]
+    constructor: tuple[str, ...]
+    attributes: tuple[str, ...]
+    initial_state: tuple[str, ...]
+    zeros: tuple[str, ...]
+    forward: tuple[str, ...]
+    forward_says: str
+    forward_body: tuple[str, ...]
+    chunk_methods: tuple[str, ...]
+    forward_by_token: tuple[str, ...]
+    by_token_body: tuple[str, ...]
+    step: tuple[str, ...]
+    step_says: str
+    step_body: tuple[str, ...]
+    start: tuple[str, ...]
+    started: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WriteView:
+    """One write of a matrix memory: the names of its key and of what is written along it."""
+
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadView:
+    """One read of a memory: names of query, value and column; `products` are the decays it sees, `diagonal` the last one it masks."""
+
+    query: str
+    name: str
+    column: str
+    products: str
+    diagonal: str
+    states: str
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixChunksView:
+    """The chunked form of a matrix memory."""
+
+    signature: tuple[str, ...]
+    docstring: tuple[str, ...]
+    streams: str
+    targets: str
+    columns: tuple[str, ...]
+    writes: tuple[WriteView, ...]
+    reads: tuple[ReadView, ...]
+    has_decay: bool
+    is_triangular: bool
+    needs_before: bool
+    needs_after: bool
+    given: str
+    results: str
+
+
+@dataclass(frozen=True, slots=True)
+class VectorChunksView:
+    """The chunked form of a vector memory."""
+
+    signature: tuple[str, ...]
+    docstring: tuple[str, ...]
+    streams: str
+    targets: str
+    columns: tuple[str, ...]
+    reads: tuple[ReadView, ...]
+    has_decay: bool
+    results: str
+
+
+@dataclass(frozen=True, slots=True)
+class HelpersView:
+    """The functions that a sequence module needs beside its class."""
+
+    is_parallel: bool
+    has_decay: bool
+    solves: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SlotView:
+    """A state of every parameter: its key in the parameter's state, and the variable that lists it."""
+
+    key: str
+    local: str
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerView:
+    """An optimizer as a `torch.optim.Optimizer`."""
+
+    name: str
+    docstring: tuple[str, ...]
+    constructor: tuple[str, ...]
+    defaults: tuple[str, ...]
+    has_learning_rate: bool
+    weights: str
+    gradient: str
+    slots: tuple[SlotView, ...]
+    body: tuple[str, ...]
+
+
+TEMPLATES: Mapping[str, type] = MappingProxyType(
+    {
+        "module.py.j2": ModuleView,
+        "sequence.py.j2": SequenceView,
+        "matrix_chunks.py.j2": MatrixChunksView,
+        "vector_chunks.py.j2": VectorChunksView,
+        "sequence_helpers.py.j2": HelpersView,
+        "optimizer.py.j2": OptimizerView,
+    }
+)
+"""Each template and the view that fills it."""

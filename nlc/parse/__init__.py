@@ -1,0 +1,58 @@
+"""The first stage: the text of a spec -> a `SpecFile`, typed, composed, with the other specs and the library it refers to.
+
+text -> `texts` (bounded UTF-8) -> `yaml_nodes` (a tree with spans) -> `compose` (`extends`, `use`) -> `schema` (typed fields, by the
+tables of `fields`; expressions by `expressions`) -> `references` (optimizers, peers). Nothing is resolved: names stay names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from nlc.diagnostics import Collector
+from nlc.ir.spec import Spec, SpecFile
+from nlc.parse.compose import Workspace, compose
+from nlc.parse.library import parse_library
+from nlc.parse.places import Place, locate, place_in_folder, place_of_file
+from nlc.parse.references import Optimizers, peers_named
+from nlc.parse.schema import read_spec
+from nlc.parse.texts import read_source, source_of
+from nlc.source import Source
+
+__all__ = ["parse_file", "parse_library", "parse_text"]
+
+
+def parse_file(path: Path) -> SpecFile:
+    """The spec in a file; `path`, as given, is its name in diagnostics. Raises CompileError with all mistakes found."""
+    place = place_of_file(path)
+    return _parse(read_source(path, place.name), place)
+
+
+def parse_text(text: str, name: str, folder: Path | None = None) -> SpecFile:
+    """The spec in a text called `name`; without a folder it may refer to shipped specs only. Raises CompileError."""
+    return _parse(source_of(text, name), place_in_folder(name, folder))
+
+
+def _parse(source: Source, place: Place) -> SpecFile:
+    """The spec with its peers, the specs that its claims name; their own peers are left out, so rings of peers do no harm."""
+    file = _parse_alone(source, place)
+    return replace(file, peers=_peers(file.spec, place))
+
+
+def _parse_alone(source: Source, place: Place) -> SpecFile:
+    workspace = Workspace()
+    spec = read_spec(compose(source, place, workspace))
+    optimizers = Optimizers(place, workspace)
+    optimizers.find(spec)
+    return SpecFile(spec=spec, path=place.name, files=workspace.files, optimizers=tuple(optimizers.found.items()), library=parse_library())
+
+
+def _peers(spec: Spec, place: Place) -> tuple[tuple[str, SpecFile], ...]:
+    collector, peers = Collector(), []
+    for path, span in peers_named(spec):
+        with collector.collecting():
+            there = locate(path, span, place)
+            assert there.path is not None
+            peers.append((path, _parse_alone(read_source(there.path, there.name), there)))
+    collector.raise_if_any()
+    return tuple(peers)

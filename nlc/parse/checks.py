@@ -1,0 +1,48 @@
+"""What must hold among the keys of a spec, a definition or a claim, beyond the form of each."""
+
+from __future__ import annotations
+
+from nlc.codes import parse as codes
+from nlc.diagnostics import Collector, CompileError
+from nlc.ir.spec import Binary, Call, ClaimField, DefinitionField, Name, Spec, Syntax
+from nlc.parse.names import clashes
+from nlc.source import Span
+
+LIKE_WEIGHTS = Call(Name("like"), (Name("weights"),))
+
+
+def check_spec(spec: Spec, start: Span) -> None:
+    """Raise CompileError when names clash, or when what the kind of spec requires is missing; `start` is where the file begins."""
+    collector = Collector(list(clashes(spec)))
+    if spec.kind == "architecture" and not spec.outputs:
+        collector.add(codes.missing_key(start, "outputs", "an architecture", "what it emits at every token, such as {y: memory(q)}"))
+    if spec.kind == "optimizer":
+        if not any(item.name.text == "gradient" and item.shape == LIKE_WEIGHTS for item in spec.inputs):
+            collector.add(codes.optimizer_without(spec.name.span, "the input `gradient: like(weights)`"))
+        if not any(level.name.text == "weights" for level in spec.levels):
+            collector.add(codes.optimizer_without(spec.name.span, "the level `weights`"))
+    collector.raise_if_any()
+
+
+def check_definition(definition: DefinitionField) -> None:
+    """Raise CompileError unless it is one of a memory, an objective and a retention; only memories are read."""
+    contents = (definition.states, definition.objective, definition.retention)
+    if sum(bool(content) for content in contents) != 1 or (definition.read and not definition.states):
+        raise CompileError(codes.definition_content(definition.name.span))
+
+
+def check_claim(claim: ClaimField) -> None:
+    """Raise CompileError unless exactly one thing is claimed."""
+    if sum(content is not None for content in (claim.prove, claim.order, claim.same_as)) != 1:
+        raise CompileError(codes.claim_content(claim.says.span))
+
+
+def optimizer_name(syntax: Syntax) -> str | None:
+    """The name in `momentum(decay = 0.9)` or `optimizers/momentum(...)`, with its folder; None for any other expression."""
+    match syntax:
+        case Name(text) | Call(Name(text)):
+            return text
+        case Binary("/", (Name() | Binary()) as left, right):
+            folder, name = optimizer_name(left), optimizer_name(right)
+            return f"{folder}/{name}" if folder and name else None
+    return None

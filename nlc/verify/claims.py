@@ -1,0 +1,259 @@
+"""Claims of a spec -> verdicts: equalities over one tick, orders of levels, and whole systems that compute the same.
+
+An equality is proved by normal form, for all sizes at once, and every proof is checked at a few exact values; otherwise the smallest
+counterexample refutes it. `form-only` must be asked for (`expect: form-only`): it is what a refuted claim may still be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass, replace
+from fractions import Fraction
+from functools import partial
+from itertools import combinations
+from typing import TypeVar, cast
+
+from nlc.diagnostics import CompileError
+from nlc.ir.algebra import LEAVES, Expr, Gradient, Hyperparameter, Input, Named, State, When, constant, contains
+from nlc.ir.dims import Dim
+from nlc.ir.law import Laws
+from nlc.ir.model import Claim, EqualityClaim, IllTyped, Model, OrderClaim, SameAsClaim
+from nlc.ir.show import expression_text
+from nlc.source import Span
+from nlc.verify.counterexample import Compare, Pairs, Question, Search, search, unknown
+from nlc.verify.normal_form import Values, normal_form
+from nlc.verify.orders import decide_order
+from nlc.verify.polynomial import LimitReached, Polynomial
+from nlc.verify.proofs import Equality, decide, free_leaves, needed, one_tick, settled
+from nlc.verify.rational import Arithmetic, Sizes, Tensor, evaluate
+from nlc.verify.same_as import decide_same_as
+from nlc.verify.spelling import spelled_text
+from nlc.verify.verdict import Finding, Verdict, expected_conditions, expected_word
+
+__all__ = ["Verdict", "decide_claims"]
+
+CHECKS = 6
+"""Exact samples at which every proof is looked at again, by an evaluator that shares nothing with the prover."""
+
+MOST_SCALARS = 6
+NORMAL_FORM = "normal form"
+SEARCH = "search for a counterexample"
+
+Anything = TypeVar("Anything")
+
+
+def decide_claims(laws: Laws, laws_of: Callable[[Model], Laws]) -> tuple[Verdict, ...]:
+    """The verdicts on a spec's claims, in order; `laws_of` derives the laws of the other specs that claims name."""
+    model = laws.order.model
+    return tuple(_verdict(claim, _finding(claim, laws, laws_of), model) for claim in model.claims)
+
+
+def _verdict(claim: Claim, finding: Finding, model: Model) -> Verdict:
+    return Verdict(spec=model.name, claim=claim.says, text=claim.text, expected=claim.expect, cites=claim.cites, finding=finding)
+
+
+def _finding(claim: Claim, laws: Laws, laws_of: Callable[[Model], Laws]) -> Finding:
+    match claim:
+        case OrderClaim():
+            return decide_order(claim, laws.order)
+        case SameAsClaim():
+            try:
+                return decide_same_as(claim, laws, laws_of(claim.other))
+            except CompileError as error:
+                return Finding(verdict="unknown", method="none", detail=f"{claim.other_name} has no laws: {error}")
+        case EqualityClaim() if isinstance(claim.sides, IllTyped):
+            return _ill_typed(claim, claim.sides, laws)
+        case EqualityClaim():
+            return decide_equality(*claim.sides, claim, laws)
+
+
+def _ill_typed(claim: EqualityClaim, sides: IllTyped, laws: Laws) -> Finding:
+    detail = sides.diagnostic.message
+    if sides.identified is None or len(sides.dims) < 2:
+        return Finding(verdict="ill-typed", method="shapes", detail=detail)
+    identify = partial(_identified, names=sides.dims)
+    equations = replace(claim, expect="proved", given=identify(claim.given))
+    laws = replace(laws, laws=identify(laws.laws), outputs=identify(laws.outputs))
+    finding = decide_equality(*identify(sides.identified), equations, laws)
+    detail = f"{detail}; with {' = '.join(sides.dims)} it is {finding.verdict}: {finding.detail}"
+    return replace(finding, verdict="ill-typed", method=f"shapes; {finding.method}", detail=detail)
+
+
+def _identified(item: Anything, names: tuple[str, ...]) -> Anything:
+    """The expressions, equations or laws with several dims taken to be one."""
+    result: object = item
+    if isinstance(item, Dim):
+        result = item.substitute({name: Dim.named(names[0]) for name in names})
+    elif isinstance(item, tuple):
+        result = tuple(_identified(part, names) for part in item)
+    elif is_dataclass(item) and not isinstance(item, type | Span):
+        result = replace(item, **{part.name: _identified(getattr(item, part.name), names) for part in fields(item)})
+    return cast(Anything, result)
+
+
+# --- equalities --------------------------------------------------------------------------------------------------
+
+
+def decide_equality(left: Expr, right: Expr, claim: EqualityClaim, laws: Laws) -> Finding:
+    """Whether two sides agree after one tick from any state that satisfies what is given."""
+    left, right = settled(left, laws), settled(right, laws)
+    if any(contains(side, lambda part: isinstance(part, Gradient)) for side in (left, right)):
+        return Finding(verdict="unknown", method="none", detail="the claim names a gradient; write it out as an expression")
+    sides = (left, right)
+    try:
+        equality = _decided(sides, claim, laws, {})
+    except LimitReached as limit:
+        return _by_search(sides, claim, laws, f"the normal form is too large ({limit})")
+    except ZeroDivisionError:
+        return Finding(verdict="unknown", method=NORMAL_FORM, detail="a side divides by zero")
+    if equality.holds:
+        return _proved(equality, sides, claim, laws)
+    return _not_proved(equality, sides, claim, laws)
+
+
+def _decided(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws, known: Values) -> Equality:
+    known, assumed = dict(known), []
+    for leaf, value in claim.given:
+        if _is_assignable(leaf):
+            known[leaf] = normal_form(value, known)
+        else:
+            assumed.append((leaf, value))
+    return decide(*sides, laws, known, tuple(assumed))
+
+
+def _is_assignable(node: Expr) -> bool:
+    """Whether a `given` names a value that the tick starts from."""
+    is_new = isinstance(node, State) and node.when is When.CURRENT
+    return isinstance(node, LEAVES) and not is_new and not isinstance(node, Named)
+
+
+def _proved(equality: Equality, sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws) -> Finding:
+    evidence = _searched(sides, claim, laws, CHECKS)
+    if evidence.counterexample is not None and evidence.counterexample.exact:
+        detail = f"the normal forms agree but the values do not, {evidence.counterexample.text}: one of nlc's two evaluators is wrong"
+        return Finding(verdict="unknown", method=NORMAL_FORM, detail=detail, evidence=evidence)
+    form = spelled_text(equality.left)
+    detail = f"both sides are {form}, for all sizes and values"
+    if equality.conditions:
+        detail += f" for which {' and '.join(equality.conditions)}"
+    word = "proved-if" if equality.conditions else "proved"
+    return Finding(verdict=word, method=NORMAL_FORM, detail=detail, conditions=equality.conditions, trace=equality.trace)  # type: ignore[arg-type]
+
+
+def _not_proved(equality: Equality, sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws) -> Finding:
+    conditions = _sufficient(sides, claim, laws)
+    if expected_word(claim.expect) == "proved-if" and conditions:
+        gap = spelled_text(equality.residual)
+        detail = f"both sides have one normal form if {' and '.join(conditions)}; in general they differ by {gap}"
+        return Finding(verdict="proved-if", method=NORMAL_FORM, detail=detail, conditions=conditions, trace=equality.trace)
+    residual = f"the residual (left - right) is {spelled_text(equality.residual)}"
+    hint = f"; it would hold if {' and '.join(conditions)}" if conditions else ""
+    finding = _by_search(sides, claim, laws, residual + hint)
+    if finding.verdict == "refuted" and expected_word(claim.expect) == "form-only" and equality.same_form:
+        finding = replace(finding, verdict="form-only", detail=f"the same terms with other coefficients: {finding.detail}")
+    return replace(finding, trace=equality.trace)
+
+
+def _by_search(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws, why: str) -> Finding:
+    evidence = _searched(sides, claim, laws)
+    if evidence.counterexample is not None:
+        return Finding(verdict="refuted", method=SEARCH, detail=f"{why}; {evidence.counterexample.text}", evidence=evidence)
+    if not evidence.samples:
+        detail = f"{why}; no values were found at which both sides are defined and the assumptions hold"
+        return Finding(verdict="unknown", method=SEARCH, detail=detail)
+    detail = f"no proof found ({why}); {evidence.samples} samples agree, worst gap {evidence.worst_gap:.1e}, seed {evidence.seed}"
+    return Finding(verdict="tested", method=SEARCH, detail=detail, evidence=evidence)
+
+
+# --- values ------------------------------------------------------------------------------------------------------
+
+
+def _searched(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws, *most: int) -> Search:
+    """A search over the values that the tick starts from, those that are given aside."""
+    cut = needed(laws, *sides, *(node for given in claim.given for node in given))
+    given = {leaf for leaf, _ in claim.given if _is_assignable(leaf)}
+    expressions = (*sides, *(node for pair in claim.given for node in pair))
+    leaves = [leaf for leaf in free_leaves(cut, *expressions) if leaf not in given]
+    model = laws.order.model
+    evaluated = (*expressions, *(equation.value for law in cut.laws for equation in law.equations))
+    question = Question(tuple(unknown(leaf, model) for leaf in leaves), evaluated, (model,), _comparison(sides, claim, cut))
+    return search(question, *most)
+
+
+def _comparison(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws) -> Compare:
+    def compare(values: Mapping[Expr, Tensor], sizes: Sizes, arithmetic: Arithmetic) -> Pairs | None:
+        def value_of(node: Expr, known: Mapping[Expr, Tensor]) -> Tensor:
+            return evaluate(node, known, sizes, arithmetic)
+
+        before = dict(values)
+        for leaf, value in claim.given:
+            if _is_assignable(leaf):
+                before[leaf] = value_of(value, before)
+        after = one_tick(laws, before, value_of)
+        if any(value_of(left, after).entries != value_of(right, after).entries for left, right in claim.given):
+            return None
+        return ((expression_text(sides[0]), value_of(sides[0], after), value_of(sides[1], after)),)
+
+    return compare
+
+
+# --- conditions --------------------------------------------------------------------------------------------------
+
+
+def _sufficient(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws) -> tuple[str, ...]:
+    """Conditions on scalars under which the claim holds: those that it expects, or one found among equal, one and zero."""
+    scalars = _scalars(sides, claim, laws)
+    wished = _wished(expected_conditions(claim.expect), scalars)
+    if wished:
+        return tuple(wished) if _holds(sides, claim, laws, tuple(wished.values())) else ()
+    for text, condition in _candidates(scalars).items():
+        if _holds(sides, claim, laws, (condition,)):
+            return (text,)
+    return ()
+
+
+Condition = tuple[Expr, Expr]
+
+
+def _scalars(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws) -> list[Expr]:
+    given = {leaf for leaf, _ in claim.given}
+    leaves = free_leaves(needed(laws, *sides), *sides)
+    return [leaf for leaf in leaves if isinstance(leaf, Hyperparameter | Input) and leaf.shape == () and leaf not in given]
+
+
+def _candidates(scalars: list[Expr]) -> dict[str, Condition]:
+    if len(scalars) > MOST_SCALARS:
+        return {}
+    pairs: list[Condition] = [(first, second) for first, second in combinations(scalars, 2)]
+    pairs += [(scalar, constant(number)) for number in (1, 0) for scalar in scalars]
+    return {f"{expression_text(left)} == {expression_text(right)}": (left, right) for left, right in pairs}
+
+
+def _wished(conditions: tuple[str, ...], scalars: list[Expr]) -> dict[str, Condition]:
+    """The expected conditions `name == name` or `name == number`; nothing when one is of another kind."""
+    names: dict[str, Expr] = {expression_text(scalar): scalar for scalar in scalars}
+    found: dict[str, Condition] = {}
+    for text in conditions:
+        left, _, right = (part.strip() for part in text.partition("=="))
+        value = names.get(right, _number(right))
+        if left not in names or value is None:
+            return {}
+        found[text] = (names[left], value)
+    return found
+
+
+def _number(text: str) -> Expr | None:
+    try:
+        return constant(Fraction(text))
+    except (ValueError, ZeroDivisionError):
+        return None
+
+
+def _holds(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws, conditions: tuple[Condition, ...]) -> bool:
+    known: dict[Expr, Polynomial] = {}
+    for leaf, value in conditions:
+        known[leaf] = normal_form(value, known)
+    try:
+        return _decided(sides, claim, laws, known).holds
+    except (LimitReached, ZeroDivisionError):
+        return False

@@ -1,0 +1,71 @@
+"""An emitted sequence module, driven through its public contract (design section 6): built at drawn sizes, run in each of its ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nlc.ir.program import Program
+from nlc.verify.inputs import Drawn
+from nlc.verify.observe import System, Tensors
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """A module instance and the sizes that it was built for; every method takes and gives dicts by name."""
+
+    module: nn.Module
+    program: Program
+    sizes: Mapping[str, int]
+
+    def forward(self, inputs: Tensors, state: Tensors | None) -> tuple[Tensors, Tensors]:
+        """The whole sequence at once, called as users call it."""
+        return self._unpacked(*self.module(**inputs, state=self._packed(state)))
+
+    def forward_by_token(self, inputs: Tensors, state: Tensors | None) -> tuple[Tensors, Tensors]:
+        """The sequence by its laws."""
+        return self._unpacked(*self.module.forward_by_token(**inputs, state=self._packed(state)))  # type: ignore[operator]
+
+    def steps(self, inputs: Tensors, state: Tensors | None) -> tuple[Tensors, Tensors]:
+        """The sequence as decoding runs it, one `step` a token; it must have a token."""
+        sample = next(iter(inputs.values()))
+        now = self._packed(state)
+        if now is None:
+            axes = (self.sizes[axis] for axis in self.program.model.axes)
+            now = self.module.initial_state(sample.shape[0], *axes, like=sample)  # type: ignore[operator]
+        outputs: dict[str, list[Tensor]] = {output.name: [] for output in self.program.model.outputs}
+        for t in range(sample.shape[1]):
+            emitted, now = self.module.step(**{name: stream[:, t] for name, stream in inputs.items()}, state=now)  # type: ignore[operator]
+            for name, value in self._unpacked(emitted, now)[0].items():
+                outputs[name].append(value)
+        return {name: torch.stack(values, 1) for name, values in outputs.items()}, self._unpacked({}, now)[1]
+
+    def ways(self, tokens: int) -> tuple[tuple[str, System], ...]:
+        """Its ways to run a sequence, by name."""
+        ways: tuple[tuple[str, System], ...] = (("forward", self.forward), ("forward_by_token", self.forward_by_token))
+        return (*ways, ("step", self.steps)) if tokens else ways
+
+    def _packed(self, state: Tensors | None) -> Tensor | dict[str, Tensor] | None:
+        """The state as the module takes it: a bare tensor when there is one slot."""
+        if state is None:
+            return None
+        slots = self.program.slots
+        return state[slots[0].name] if len(slots) == 1 else {slot.name: state[slot.name] for slot in slots}
+
+    def _unpacked(self, outputs: Tensor | Tensors, state: Tensor | Tensors) -> tuple[Tensors, Tensors]:
+        names = self.program.model.outputs
+        named = {names[0].name: outputs} if isinstance(outputs, Tensor) else outputs
+        return named, {self.program.slots[0].name: state} if isinstance(state, Tensor) else state
+
+
+def build(module_class: Callable[..., nn.Module], program: Program, drawn: Drawn) -> Emitted:
+    """The module at drawn sizes, by keyword; hyperparameters and chunk too, unless the evidence is drawn for its defaults."""
+    model = program.model
+    dims = {dim.name: drawn.sizes[dim.name] for dim in model.dims if dim.definition is None}
+    if drawn.by_default:
+        return Emitted(module_class(**dims), program, drawn.sizes)
+    chunk = {"chunk": drawn.chunk} if program.is_parallel else {}
+    return Emitted(module_class(**dims, **drawn.hyperparameters, **chunk), program, drawn.sizes)

@@ -1,0 +1,223 @@
+"""What evidence is drawn for a model: small distinct sizes, streams with special values, carried states, optimizer steps.
+
+Vectors and matrices are normal with norm about 1 per row; scalars, and streams with a declared range, are uniform on their range
+(else on [0, 1]), and lie exactly on an end of it at about every third token. Every draw has its own seed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice, permutations
+
+import torch
+from torch import Tensor
+
+from nlc.ir.model import HyperparameterDeclaration, InputStream, Model
+
+SMALL_CHUNK = 4
+DIM_SIZES = (5, 3, 4, 7, 6, 8, 12, 9, 10, 16)
+AXIS_SIZES = (2, 3, 1)
+LONGEST = 160
+"""Tokens, at most, of a case at the program's own chunk."""
+MOST_TRIES = 5_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One shape of evidence: `chunks` * chunk + `extra` tokens.
+
+    The chunk is SMALL_CHUNK, or the program's own, and then the module is built with its defaults. `varied` takes hyperparameters
+    other than the defaults.
+    """
+
+    name: str
+    chunks: int
+    extra: int
+    batch: int = 3
+    carried: bool = False
+    own_chunk: bool = False
+    varied: bool = False
+
+
+SHAPE_CASES: tuple[Case, ...] = (
+    Case(name="no tokens", chunks=0, extra=0, carried=True),
+    Case(name="one token", chunks=0, extra=1),
+    Case(name="one token, state carried", chunks=0, extra=1, batch=1, carried=True),
+    Case(name="a chunk less one", chunks=1, extra=-1, batch=1),
+    Case(name="one chunk", chunks=1, extra=0, carried=True, varied=True),
+    Case(name="a chunk and one", chunks=1, extra=1),
+    Case(name="two chunks and one", chunks=2, extra=1),
+    Case(name="two chunks and one, state carried", chunks=2, extra=1, carried=True, varied=True),
+    Case(name="batch 0", chunks=1, extra=1, batch=0, carried=True),
+    Case(name="the program's own chunk and one", chunks=1, extra=1, batch=1, carried=True, own_chunk=True),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """Evidence for an architecture: inputs (batch, time, *own axes, *shape), states (batch, *axes, *shape) or None for zeros."""
+
+    inputs: Mapping[str, Tensor]
+    state: Mapping[str, Tensor] | None
+    sizes: Mapping[str, int]
+    hyperparameters: Mapping[str, float]
+    batch: int
+    tokens: int
+    chunk: int
+    seed: int
+    by_default: bool
+
+
+def draw(model: Model, case: Case, own_chunk: int, *, seed: int = 0, edges: bool = True) -> Drawn:
+    """The evidence of a case in float64; without `edges` no scalar lies on an end of its range."""
+    chunk = own_chunk if case.own_chunk else SMALL_CHUNK
+    tokens = min(case.chunks * chunk + case.extra, LONGEST)
+    sizes = small_sizes(model)
+    generator = torch.Generator().manual_seed(seed)
+    inputs = {stream.name: _stream(stream, (case.batch, tokens), sizes, generator, edges) for stream in model.inputs}
+    axes = tuple(sizes[axis] for axis in model.axes)
+    states = {
+        component.name if len(component.states) == 1 else f"{component.name}.{state.part}": _normal(
+            (case.batch, *axes, *(dim.size(sizes) for dim in state.shape)), generator
+        )
+        for component in model.components
+        for state in component.states
+    }
+    numbers = {item.name: _varied(item) if case.varied else float(item.default) for item in model.hyperparameters}
+    return Drawn(
+        inputs=inputs,
+        state=states if case.carried else None,
+        sizes=sizes,
+        hyperparameters=numbers,
+        batch=case.batch,
+        tokens=tokens,
+        chunk=chunk,
+        seed=seed,
+        by_default=case.own_chunk,
+    )
+
+
+def cotangents(tensors: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
+    """A random direction for every tensor, by name, so that all systems are asked for the same gradient."""
+    generator = torch.Generator().manual_seed(seed + 1)
+    return {name: torch.randn(tensors[name].shape, dtype=torch.float64, generator=generator) for name in sorted(tensors)}
+
+
+# --- sizes -------------------------------------------------------------------------------------------------------
+
+
+def small_sizes(model: Model) -> dict[str, int]:
+    """A size for every dim and axis: small, all different where that is possible, and whole wherever the model divides."""
+    found: dict[str, int] | None = None
+    for sizes in islice(_assignments(model), MOST_TRIES):
+        if _fits(model, sizes):
+            if len(set(sizes.values())) == len(sizes):
+                return sizes
+            found = found or sizes
+    return found or _defined(model, {dim.name: dim.default for dim in model.dims} | _axis_sizes(model))
+
+
+def _assignments(model: Model) -> Iterator[dict[str, int]]:
+    axes = _axis_sizes(model)
+    free = [dim.name for dim in model.dims if dim.definition is None and dim.name not in axes]
+    for sizes in permutations(DIM_SIZES, len(free)):
+        try:
+            yield _defined(model, axes | dict(zip(free, sizes, strict=True)))
+        except ValueError:
+            continue
+
+
+def _axis_sizes(model: Model) -> dict[str, int]:
+    defined = {dim.name for dim in model.dims if dim.definition is not None}
+    return {axis: AXIS_SIZES[place % len(AXIS_SIZES)] for place, axis in enumerate(model.axes) if axis not in defined}
+
+
+def _defined(model: Model, sizes: dict[str, int]) -> dict[str, int]:
+    """The sizes with every defined dim added; raises ValueError when one is not a whole number."""
+    for _ in model.dims:
+        for dim in model.dims:
+            if dim.definition is not None and dim.definition.names <= sizes.keys():
+                sizes = sizes | {dim.name: dim.definition.size(sizes)}
+    return sizes
+
+
+def _fits(model: Model, sizes: Mapping[str, int]) -> bool:
+    states = [state.shape for component in model.components for state in component.states]
+    try:
+        for shape in (*states, *(stream.shape for stream in model.inputs)):
+            _ = [dim.size(sizes) for dim in shape]
+    except ValueError:
+        return False
+    return True
+
+
+# --- values ------------------------------------------------------------------------------------------------------
+
+
+def _varied(item: HyperparameterDeclaration) -> float:
+    """A value near the default but not equal to it, so that a default written into the code is found out."""
+    return float(item.default) * 0.75 if item.default else 0.125
+
+
+def _stream(stream: InputStream, leading: tuple[int, int], sizes: Mapping[str, int], generator: torch.Generator, edges: bool) -> Tensor:
+    own_axes = tuple(sizes[axis] for axis in stream.axes)
+    shape = (*leading, *own_axes, *(dim.size(sizes) for dim in stream.shape))
+    if stream.shape and stream.low is None and stream.high is None:
+        return _normal(shape, generator)
+    low, high = _range(stream)
+    drawn = torch.rand(shape, dtype=torch.float64, generator=generator)
+    choice = torch.rand(shape, dtype=torch.float64, generator=generator)
+    if edges:
+        drawn = torch.where(choice < 1 / 6, 0.0, torch.where(choice > 5 / 6, 1.0, drawn))
+    return low + (high - low) * drawn
+
+
+def _range(stream: InputStream) -> tuple[float, float]:
+    """The declared range; an open side is one away from the other."""
+    low, high = stream.low, stream.high
+    if low is None:
+        return (0.0, 1.0) if high is None else (float(high) - 1, float(high))
+    return float(low), float(low) + 1 if high is None else float(high)
+
+
+def _normal(shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    return torch.randn(tuple(shape), dtype=torch.float64, generator=generator) / math.sqrt(shape[-1])
+
+
+# --- optimizers --------------------------------------------------------------------------------------------------
+
+PARAMETER_SHAPES: tuple[tuple[int, ...], ...] = ((3,), (2, 3), (4, 1, 2), ())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawnSteps:
+    """Evidence for an optimizer and one parameter group: start values, then gradients and hyperparameters for every step."""
+
+    weights: tuple[Tensor, ...]
+    gradients: tuple[tuple[Tensor, ...], ...]
+    hyperparameters: tuple[Mapping[str, float], ...]
+
+
+def draw_steps(model: Model, steps: int, *, seed: int, schedule: bool) -> DrawnSteps:
+    """Random weights and gradients in float64.
+
+    With `schedule` every hyperparameter takes a new value at every step, else one value other than its default.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def tensors() -> tuple[Tensor, ...]:
+        return tuple(torch.randn(shape, dtype=torch.float64, generator=generator) for shape in PARAMETER_SHAPES)
+
+    def number(item: HyperparameterDeclaration) -> float:
+        factor = float(torch.rand((), generator=generator))
+        return float(item.default) * (1 + factor) / 2 if item.default else factor / 8
+
+    return DrawnSteps(
+        weights=tensors(),
+        gradients=tuple(tensors() for _ in range(steps)),
+        hyperparameters=tuple(
+            {item.name: number(item) if schedule else _varied(item) for item in model.hyperparameters} for _ in range(steps)
+        ),
+    )

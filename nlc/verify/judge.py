@@ -1,0 +1,38 @@
+"""A program and a case -> evidence with the oracle's view of it, drawn so that the oracle gives finite numbers where it can."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from nlc.ir.program import Program
+from nlc.verify.inputs import Case, Drawn, draw
+from nlc.verify.observe import Failure, Seen, Tensors, attempt, observe
+from nlc.verify.oracle import run_oracle
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Evidence, and what the oracle makes of it: a `Failure` also when its numbers are not finite."""
+
+    drawn: Drawn
+    wanted: Seen | Failure
+
+
+def judge(program: Program, case: Case, seed: int) -> Judged:
+    """The judge's view of a case.
+
+    Scalars lie on the ends of their ranges where that gives finite numbers, and between them otherwise (a logarithm of 0, say).
+    """
+    for edges in (True, False):
+        drawn = draw(program.model, case, program.chunk, seed=seed, edges=edges)
+        wanted = attempt(partial(observe, partial(_run, program, drawn), drawn))
+        if isinstance(wanted, Failure) or wanted.is_finite:
+            return Judged(drawn, wanted)
+    return Judged(drawn, Failure("the spec itself gives numbers that are not finite"))
+
+
+def _run(program: Program, drawn: Drawn, inputs: Tensors, state: Tensors | None) -> tuple[Tensors, Tensors]:
+    """The oracle at drawn sizes; of the state, what the program carries."""
+    outputs, final = run_oracle(program.model, inputs, drawn.sizes, drawn.hyperparameters, state)
+    return outputs, {slot.name: final[slot.name] for slot in program.slots}

@@ -1,0 +1,156 @@
+"""What can be seen of a system on drawn evidence, outputs, final state and gradients, and how two such views compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from nlc.verify.bounds import magnitude, rounding_bound
+from nlc.verify.inputs import Drawn, cotangents
+from nlc.verify.square import Square
+
+Tensors = Mapping[str, Tensor]
+System = Callable[[Tensors, Tensors | None], tuple[Tensors, Tensors]]
+"""Inputs and a state (None for zeros) to outputs and the final state."""
+
+Result = TypeVar("Result")
+
+OUTPUTS, STATE, GRADIENTS = "outputs", "final state", "gradients"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The outputs, final state and gradients of a system by name, and the magnitudes that its rounding errors scale with."""
+
+    outputs: Tensors
+    state: Tensors
+    gradients: Tensors
+    value_scale: float
+    gradient_scale: float
+
+    @property
+    def quantities(self) -> tuple[tuple[str, Tensors, float], ...]:
+        """Each quantity with its scale."""
+        return (
+            (OUTPUTS, self.outputs, self.value_scale),
+            (STATE, self.state, self.value_scale),
+            (GRADIENTS, self.gradients, self.gradient_scale),
+        )
+
+    @property
+    def is_finite(self) -> bool:
+        return all(bool(tensor.isfinite().all()) for _, tensors, _ in self.quantities for tensor in tensors.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A system that raised an exception: which, in one line."""
+
+    text: str
+
+
+def attempt(run: Callable[[], Result]) -> Result | Failure:
+    """What `run` gives, or the exception that it raised: emitted code is on trial, and may raise anything."""
+    try:
+        return run()
+    except Exception as error:
+        return Failure(f"{type(error).__name__}: {error}".splitlines()[0])
+
+
+def observe(system: System, drawn: Drawn) -> Seen:
+    """Run a system and differentiate it, with random directions on the outputs and the final state, in every input and state."""
+    inputs = {name: tensor.clone().requires_grad_() for name, tensor in drawn.inputs.items()}
+    start = None if drawn.state is None else {name: tensor.clone().requires_grad_() for name, tensor in drawn.state.items()}
+    outputs, state = system(inputs, start)
+    results = {f"output {name}": tensor for name, tensor in outputs.items()} | {f"state {name}": tensor for name, tensor in state.items()}
+    directions = cotangents(results, drawn.seed)
+    loss = torch.stack([(tensor * directions[name]).sum() for name, tensor in results.items()]).sum()
+    leaves = inputs | {f"initial {name}": tensor for name, tensor in (start or {}).items()}
+    gradients = _gradients(loss, leaves)
+    seen = [*leaves.values(), *results.values()]
+    return Seen(
+        {name: tensor.detach() for name, tensor in outputs.items()},
+        {name: tensor.detach() for name, tensor in state.items()},
+        gradients,
+        magnitude(seen),
+        magnitude((*gradients.values(), *directions.values())),
+    )
+
+
+def _gradients(loss: Tensor, leaves: Tensors) -> Tensors:
+    if not loss.requires_grad:
+        return {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
+    found = torch.autograd.grad(loss, tuple(leaves.values()), allow_unused=True, materialize_grads=True)
+    return dict(zip(leaves, found, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two systems to be compared by name, with the number of ticks and the width of sums that rounding depends on."""
+
+    left: str
+    right: str
+    case: str
+    ticks: int
+    width: int
+
+    def square(self, quantity: str, error: float, bound: float, detail: str = "") -> Square:
+        return Square(
+            name=f"{self.left} = {self.right}",
+            left=self.left,
+            right=self.right,
+            quantity=quantity,
+            case=self.case,
+            error=error,
+            bound=bound,
+            detail=detail,
+        )
+
+    def failed(self, failure: Failure, *quantities: str) -> tuple[Square, ...]:
+        """Open squares that say what was raised."""
+        return tuple(self.square(quantity, float("inf"), 0.0, failure.text) for quantity in quantities)
+
+    def compare(self, left: Seen, right: Seen | Failure) -> Iterator[Square]:
+        """One square for each quantity."""
+        for (quantity, wanted, scale), index in zip(left.quantities, range(3), strict=True):
+            if isinstance(right, Failure):
+                yield from self.failed(right, quantity)
+            else:
+                yield self.closeness(quantity, wanted, right.quantities[index][1], scale)
+
+    def closeness(self, quantity: str, wanted: Tensors, found: Tensors, scale: float, dtype: torch.dtype = torch.float64) -> Square:
+        """How near the tensors found are to those wanted; what is zero everywhere must be found exactly zero."""
+        bound = rounding_bound(dtype, self.ticks, self.width, scale)
+        square = self.square(quantity, 0.0, bound)
+        if wanted.keys() != found.keys():
+            return self.square(quantity, float("inf"), bound, f"there are {_names(found)} where {_names(wanted)} should be")
+        for name, tensor in wanted.items():
+            if tensor.shape != found[name].shape:
+                return self.square(quantity, float("inf"), bound, f"{name} is {_shape(found[name])}, not {_shape(tensor)}")
+            error = distance(tensor, found[name])
+            allowed = bound if bool(tensor.any()) else 0.0
+            if not error <= allowed:
+                return self.square(quantity, error, allowed, f"{name} is off by {error:.2g} (bound {allowed:.2g})")
+            if error > square.error:
+                square = self.square(quantity, error, bound)
+        return square
+
+
+def distance(left: Tensor, right: Tensor) -> float:
+    """The largest difference of entries in float64; infinite when one is not a number, 0 when there are no entries."""
+    if not left.numel():
+        return 0.0
+    difference = (left.double() - right.detach().double()).abs().max()
+    return float(difference) if bool(difference.isfinite()) else float("inf")
+
+
+def _names(tensors: Tensors) -> str:
+    return ", ".join(sorted(tensors)) or "nothing"
+
+
+def _shape(tensor: Tensor) -> str:
+    return f"({', '.join(str(size) for size in tensor.shape)})"

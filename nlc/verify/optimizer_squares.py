@@ -1,0 +1,184 @@
+"""The squares of an optimizer: oracle, laws and the emitted `torch.optim.Optimizer`, over steps with two parameter groups."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import ModuleType
+
+import torch
+from torch import Tensor, nn
+
+from nlc.ir.algebra import Dot, Norm, Sum, contains
+from nlc.ir.program import Program
+from nlc.verify.bounds import magnitude
+from nlc.verify.inputs import DrawnSteps, draw_steps
+from nlc.verify.observe import Failure, Pair, Tensors, attempt
+from nlc.verify.oracle import run_oracle_steps
+from nlc.verify.run_law import run_law_steps
+from nlc.verify.square import Square
+
+STEPS = 20
+RATE_KEY = "lr"
+"""What torch's schedulers call `learning_rate`; an emitted optimizer keeps it in its groups under this key."""
+
+Result = tuple[list[Tensor], dict[str, list[Tensor]]]
+"""The weights of a group, and its other states by slot name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One case: two parameter groups, each with its own evidence.
+
+    With `scheduled` the hyperparameters are set in the groups at every step, as schedulers do; otherwise they go to the constructor.
+    `restored_after` so many steps the optimizer is saved, and a new one goes on from its state_dict.
+    """
+
+    name: str
+    groups: tuple[DrawnSteps, DrawnSteps]
+    scheduled: bool = True
+    restored_after: int = STEPS
+
+
+def optimizer_squares(program: Program, module: ModuleType) -> Iterator[Square]:
+    """Every square of every case; a class that cannot be found opens them all."""
+    optimizer_class = getattr(module, program.model.name, None)
+    if optimizer_class is None:
+        yield Pair("oracle", "optimizer", "loading", 0, 0).square(
+            "weights", float("inf"), 0.0, f"the module has no class {program.model.name}"
+        )
+        return
+    trials = _trials(program)
+    wanted = [attempt(partial(_run_oracle, program, trial)) for trial in trials]
+    for trial, results in zip(trials, wanted, strict=True):
+        yield from _law_squares(program, trial, results)
+    for trial, results in zip(trials, wanted, strict=True):
+        if not isinstance(results, Failure):
+            found = attempt(partial(_run_optimizer, program, optimizer_class, trial))
+            yield from _compare(program, "oracle", "optimizer", trial, results, found)
+    yield from _relations(program, optimizer_class)
+
+
+def _trials(program: Program) -> tuple[Trial, ...]:
+    def groups(*, schedule: bool) -> tuple[DrawnSteps, DrawnSteps]:
+        first, second = (draw_steps(program.model, STEPS, seed=seed, schedule=schedule) for seed in (1, 2))
+        return first, second
+
+    return (
+        Trial("constant hyperparameters", groups(schedule=False), scheduled=False),
+        Trial("hyperparameters that change at every step", groups(schedule=True)),
+        Trial("saved and restored half way", groups(schedule=True), restored_after=STEPS // 2),
+    )
+
+
+def _run_oracle(program: Program, trial: Trial) -> list[Result]:
+    return [run_oracle_steps(program.model, group.weights, group.gradients, group.hyperparameters) for group in trial.groups]
+
+
+def _run_laws(program: Program, trial: Trial) -> list[Result]:
+    return [run_law_steps(program.laws, group.weights, group.gradients, group.hyperparameters) for group in trial.groups]
+
+
+def _law_squares(program: Program, trial: Trial, wanted: list[Result] | Failure) -> Iterator[Square]:
+    if isinstance(wanted, Failure):
+        yield from Pair("oracle", "oracle", trial.name, 0, 0).failed(wanted, "weights")
+        return
+    yield from _compare(program, "oracle", "laws", trial, wanted, attempt(partial(_run_laws, program, trial)))
+
+
+def _compare(
+    program: Program, left: str, right: str, trial: Trial, wanted: list[Result], found: list[Result] | Failure
+) -> Iterator[Square]:
+    entries = sum(weight.numel() for group in trial.groups for weight in group.weights)
+    pair = Pair(left, right, trial.name, STEPS, entries if _adds_up(program) else 1)
+    if isinstance(found, Failure):
+        yield from pair.failed(found, "weights", "state")
+        return
+    gradients = [tensor for group in trial.groups for step in group.gradients for tensor in step]
+    ours, theirs = _flattened(wanted), _flattened(found)
+    scale = magnitude([*gradients, *ours.values()])
+    for quantity in ("weights", "state"):
+        chosen, others = ({name: x for name, x in tensors.items() if name.startswith(quantity)} for tensors in (ours, theirs))
+        yield pair.closeness(quantity, chosen, others, scale)
+
+
+def _adds_up(program: Program) -> bool:
+    """Whether some equation sums over the entries of the parameters."""
+    values = [equation.value for law in program.laws.laws for equation in law.equations]
+    return any(contains(value, lambda node: isinstance(node, Dot | Sum | Norm)) for value in values)
+
+
+def _flattened(results: Sequence[Result]) -> Tensors:
+    """Every tensor under a name of its own: `weights 0.1` is the second tensor of the first group."""
+    named: dict[str, Tensor] = {}
+    for number, (weights, state) in enumerate(results):
+        named |= {f"weights {number}.{index}": tensor for index, tensor in enumerate(weights)}
+        named |= {f"state {name} {number}.{index}": tensor for name, tensors in state.items() for index, tensor in enumerate(tensors)}
+    return named
+
+
+# --- the emitted class -------------------------------------------------------------------------------------------
+
+
+def _run_optimizer(program: Program, optimizer_class: Callable[..., torch.optim.Optimizer], trial: Trial) -> list[Result]:
+    """Step the optimizer over both groups; half way it may be replaced by a new one that loads its state_dict."""
+    parameters = [[nn.Parameter(weight.clone()) for weight in group.weights] for group in trial.groups]
+    keywords = {} if trial.scheduled else trial.groups[0].hyperparameters[0]
+    optimizer = _new(optimizer_class, parameters, keywords)
+    for step in range(STEPS):
+        if step == trial.restored_after:
+            saved = copy.deepcopy(optimizer.state_dict())
+            parameters = [[nn.Parameter(parameter.detach().clone()) for parameter in group] for group in parameters]
+            optimizer = _new(optimizer_class, parameters, keywords)
+            optimizer.load_state_dict(saved)
+        for settings, tensors, group in zip(optimizer.param_groups, parameters, trial.groups, strict=True):
+            if trial.scheduled:
+                _set(settings, group.hyperparameters[step])
+            for parameter, gradient in zip(tensors, group.gradients[step], strict=True):
+                parameter.grad = gradient.clone()
+        optimizer.step()
+    names = [slot.name for slot in program.slots]
+    return [
+        ([parameter.detach() for parameter in group], {name: [optimizer.state[parameter][name] for parameter in group] for name in names})
+        for group in parameters
+    ]
+
+
+def _new(
+    optimizer_class: Callable[..., torch.optim.Optimizer], parameters: Sequence[Sequence[nn.Parameter]], keywords: Mapping[str, float]
+) -> torch.optim.Optimizer:
+    return optimizer_class([{"params": list(group)} for group in parameters], **keywords)
+
+
+def _set(settings: dict[str, float], hyperparameters: Mapping[str, float]) -> None:
+    """Do to a parameter group what a scheduler does."""
+    for name, value in hyperparameters.items():
+        key = RATE_KEY if name == "learning_rate" and RATE_KEY in settings else name
+        if key not in settings:
+            raise KeyError(f"the optimizer's groups have no {name}")
+        settings[key] = value
+
+
+def _relations(program: Program, optimizer_class: Callable[..., torch.optim.Optimizer]) -> Iterator[Square]:
+    """A parameter without a gradient stays as it is; a bfloat16 parameter has float32 state."""
+    pair = Pair("parameter without a gradient before", "afterwards", "one step", 1, 1)
+
+    def one_step(dtype: torch.dtype) -> tuple[Tensor, list[torch.dtype]]:
+        moved, still = (nn.Parameter(torch.ones(3, dtype=dtype)) for _ in range(2))
+        optimizer = _new(optimizer_class, [[moved, still]], {})
+        moved.grad = torch.ones_like(moved)
+        optimizer.step()
+        return still.detach(), [optimizer.state[moved][slot.name].dtype for slot in program.slots]
+
+    found = attempt(lambda: one_step(torch.bfloat16))
+    if isinstance(found, Failure):
+        yield from pair.failed(found, "weights")
+        return
+    still, dtypes = found
+    yield pair.square("weights", float((still - 1).abs().max()), 0.0)
+    narrow = [dtype for dtype in dtypes if dtype is not torch.float32]
+    yield Pair("float32", "state of a bfloat16 parameter", "one step", 1, 1).square(
+        "dtype", float(len(narrow)), 0.0, str(narrow) if narrow else ""
+    )

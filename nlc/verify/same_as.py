@@ -1,0 +1,151 @@
+"""Decides whether two systems compute the same: by induction over ticks where it can, else by running both.
+
+Architectures must give equal outputs from zero states, optimizers equal `weights` from equal weights and otherwise zero states. A
+relation of the states is guessed from the first ticks (see `relations`); that every tick preserves it, and that it makes what is observed
+equal, is then proved by normal form. Where that fails, both are run over a few ticks in exact arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from nlc.ir.algebra import Expr, Input, walk
+from nlc.ir.law import Laws
+from nlc.ir.model import SameAsClaim
+from nlc.verify.counterexample import Compare, Pairs, Question, Search, Unknown, search, unknown
+from nlc.verify.normal_form import normal_form
+from nlc.verify.polynomial import LimitReached, subtract
+from nlc.verify.proofs import Step, recording
+from nlc.verify.quotients import clear_denominators
+from nlc.verify.rational import Arithmetic, Sizes, Tensor, evaluate
+from nlc.verify.relations import GENERAL, Relation, guess, preserved, start_of
+from nlc.verify.twins import Twins, at_tick, initial, moment, observed, step
+from nlc.verify.verdict import Finding
+
+INDUCTION = "induction over ticks"
+RUNS = "exact runs of both systems"
+MOST_TICKS = 4
+SAMPLES = 24
+
+
+def decide_same_as(claim: SameAsClaim, this: Laws, other: Laws) -> Finding:
+    """The verdict on the system of `this` computing what that of `other` does."""
+    twins = Twins(claim, this, other)
+    obstacle = next(_obstacles(twins), None)
+    if obstacle is not None:
+        return Finding(verdict="unknown", method="none", detail=obstacle)
+    try:
+        finding = _by_induction(twins)
+    except (LimitReached, ZeroDivisionError):
+        finding = None
+    return finding if finding is not None else _by_runs(twins)
+
+
+def _obstacles(twins: Twins) -> Iterator[str]:
+    """Why the two cannot be compared by these methods."""
+    models = (twins.model, twins.other_model)
+    if models[0].kind != models[1].kind:
+        yield f"{models[0].name} is of kind {models[0].kind}, {models[1].name} of kind {models[1].kind}"
+    if not twins.observed:
+        yield "the two have no output of the same name and shape"
+    for stream in twins.other_model.inputs:
+        if twins.read_as(Input(stream.name, stream.shape)) is None:
+            yield f"nothing says what the input {stream.name} of {twins.other_model.name} is: bind it under `where:`"
+    for laws in (twins.this, twins.other):
+        if len({law.clock for law in laws.laws}) > 1:
+            yield f"the levels of {laws.order.model.name} move on different clocks, which is not compared yet"
+        for component in laws.order.model.components:
+            if component.init:
+                yield f"{component.name} of {laws.order.model.name} starts from an expression, which is not compared yet"
+
+
+# --- induction ---------------------------------------------------------------------------------------------------
+
+
+def _by_induction(twins: Twins) -> Finding | None:
+    """A proof that the guessed relations hold at every tick and make what is observed equal; None when there is none."""
+    if _reads_bound_past(twins):
+        return None
+    relations = preserved(twins, guess(twins))
+    this, other = step(twins, GENERAL, *start_of(twins, relations), normal_form, {})
+    left, right = observed(twins, this, other, normal_form)
+    if not all(clear_denominators(subtract(left[name], right[name])).is_zero for name in left):
+        return None
+    needs = _needs(twins, relations).items() - _needs(Twins(replace(twins.claim, bindings=()), twins.this, twins.this), ()).items()
+    conditions = tuple(sorted({text for _, text in needs} | {text for relation in relations for text in relation.conditions}))
+    trace = (*(_invariant(relation, twins) for relation in relations), *_agreements(twins, left))
+    invariants = "; ".join(f"{item.before} = {item.after}" for item in trace[: len(relations)])
+    detail = f"{', '.join(left)} agree at every tick, for all sizes and values; throughout, {invariants or 'no state needs to match'}"
+    word = "proved-if" if conditions else "proved"
+    return Finding(verdict=word, method=INDUCTION, detail=detail, conditions=conditions, trace=trace)  # type: ignore[arg-type]
+
+
+def _needs(twins: Twins, relations: tuple[Relation, ...]) -> dict[str, str]:
+    """What must hold for a tick of both systems to be defined."""
+    needs: dict[str, str] = {}
+    evaluate = recording(needs)
+    observed(twins, *step(twins, GENERAL, *start_of(twins, relations), evaluate, {}), evaluate)
+    return needs
+
+
+def _reads_bound_past(twins: Twins) -> bool:
+    """Whether the other reads a past input that is an expression here: at the first tick it is zero, whatever the expression."""
+    leaves = {leaf for node in twins.other_expressions for leaf in walk(node) if isinstance(leaf, Input) and leaf.delayed}
+    return any(not isinstance(twins.read_as(leaf), Input) for leaf in leaves)
+
+
+def _invariant(relation: Relation, twins: Twins) -> Step:
+    left, right = relation.texts(twins.other_model.name)
+    return Step(left, right, "holds at the start, and every tick preserves it", ("nlc",))
+
+
+def _agreements(twins: Twins, left: Mapping[str, object]) -> Iterator[Step]:
+    for name in left:
+        yield Step(name, f"{twins.other_model.name}'s {name}", "equal normal forms after a tick from related states", ("calculus",))
+
+
+# --- runs --------------------------------------------------------------------------------------------------------
+
+
+def _by_runs(twins: Twins) -> Finding:
+    samples, worst = 0, 0.0
+    for ticks in range(1, MOST_TICKS + 1):
+        models = (twins.model, twins.other_model)
+        found = search(Question(_unknowns(twins, ticks), twins.expressions, models, _comparison(twins, ticks)), SAMPLES)
+        samples, worst = samples + found.samples, max(worst, found.worst_gap)
+        if found.counterexample is not None:
+            detail = f"after {ticks} tick{'s' if ticks > 1 else ''} they differ, {found.counterexample.text}"
+            return Finding(verdict="refuted", method=RUNS, detail=detail, evidence=replace(found, samples=samples))
+    if not samples:
+        return Finding(verdict="unknown", method=RUNS, detail="no values were found at which both systems are defined")
+    detail = f"no proof found; {samples} runs of up to {MOST_TICKS} ticks agree, worst gap {worst:.1e}, seed {found.seed}"
+    return Finding(verdict="tested", method=RUNS, detail=detail, evidence=Search(None, samples, worst))
+
+
+def _unknowns(twins: Twins, ticks: int) -> tuple[Unknown, ...]:
+    """What a run starts from: the weights of an optimizer, slow parameters, the rates, and what comes in at every tick."""
+    drawn: dict[Expr, Unknown] = {leaf: Unknown(leaf) for leaf in (*twins.weights, *twins.parameters)}
+    for leaf in twins.sources:
+        item = unknown(leaf, twins.model)
+        for tick in range(1, ticks + 1):
+            renamed = at_tick(leaf, tick, twins.claim.varying)
+            drawn[renamed] = replace(item, leaf=renamed)
+    return tuple(drawn.values())
+
+
+def _comparison(twins: Twins, ticks: int) -> Compare:
+    def compare(values: Mapping[Expr, Tensor], sizes: Sizes, arithmetic: Arithmetic) -> Pairs:
+        def value_of(node: Expr, known: Mapping[Expr, Tensor]) -> Tensor:
+            return evaluate(node, known, sizes, arithmetic)
+
+        states = initial(twins, value_of, values)
+        pairs: list[tuple[str, Tensor, Tensor]] = []
+        for tick in range(1, ticks + 1):
+            this, other = step(twins, moment(tick, twins.claim.varying), *states, value_of, values)
+            left, right = observed(twins, this, other, value_of)
+            pairs += [(f"{name} after tick {tick}", left[name], right[name]) for name in left]
+            states = twins.carried(this, other)
+        return tuple(pairs)
+
+    return compare

@@ -1,0 +1,65 @@
+"""The squares of an architecture: oracle, laws, program and the module's three ways, over all shape cases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import ModuleType
+
+from torch import nn
+
+from nlc.ir.program import Program
+from nlc.verify.emitted import build
+from nlc.verify.inputs import SHAPE_CASES, Case, Drawn
+from nlc.verify.judge import Judged, judge
+from nlc.verify.observe import GRADIENTS, OUTPUTS, STATE, Failure, Pair, Seen, attempt, observe
+from nlc.verify.run_law import run_laws
+from nlc.verify.run_program import run_program
+from nlc.verify.sequence_relations import sequence_relations
+from nlc.verify.square import Square
+
+ALL_QUANTITIES = (OUTPUTS, STATE, GRADIENTS)
+
+
+def sequence_squares(program: Program, module: ModuleType) -> Iterator[Square]:
+    """Every square of every case, in the order of the stages; a module without the spec's class opens one."""
+    judged = [(case, judge(program, case, seed)) for seed, case in enumerate(SHAPE_CASES)]
+    for case, view in judged:
+        yield from _inner_squares(program, case, view)
+    module_class = getattr(module, program.model.name, None)
+    if module_class is None:
+        yield Pair("text", "module", "importing it", 0, 0).failed(Failure(f"there is no class {program.model.name}"), "import")[0]
+        return
+    for case, view in judged:
+        yield from _module_squares(program, module_class, case, view)
+    yield from sequence_relations(program, module_class)
+
+
+def _inner_squares(program: Program, case: Case, view: Judged) -> Iterator[Square]:
+    """Oracle = laws, and laws = program where it is more than the laws; one that opens when the oracle itself fails."""
+    wanted, drawn = view.wanted, view.drawn
+    if isinstance(wanted, Failure):
+        yield from _pair("spec", "oracle", case, drawn).failed(wanted, OUTPUTS)
+        return
+    laws = partial(run_laws, program.laws, sizes=drawn.sizes, hyperparameters=drawn.hyperparameters)
+    by_laws = attempt(partial(observe, laws, drawn))
+    yield from _pair("oracle", "laws", case, drawn).compare(wanted, by_laws)
+    if program.is_parallel and isinstance(by_laws, Seen):
+        chunks = partial(run_program, program, sizes=drawn.sizes, hyperparameters=drawn.hyperparameters, chunk=drawn.chunk)
+        yield from _pair("laws", "program", case, drawn).compare(by_laws, attempt(partial(observe, chunks, drawn)))
+
+
+def _module_squares(program: Program, module_class: Callable[..., nn.Module], case: Case, view: Judged) -> Iterator[Square]:
+    """Oracle = each way to run the module."""
+    if isinstance(view.wanted, Failure):
+        return
+    emitted = attempt(partial(build, module_class, program, view.drawn))
+    if isinstance(emitted, Failure):
+        yield from _pair("oracle", "forward", case, view.drawn).failed(emitted, *ALL_QUANTITIES)
+        return
+    for name, system in emitted.ways(view.drawn.tokens):
+        yield from _pair("oracle", name, case, view.drawn).compare(view.wanted, attempt(partial(observe, system, view.drawn)))
+
+
+def _pair(left: str, right: str, case: Case, drawn: Drawn) -> Pair:
+    return Pair(left, right, case.name, drawn.tokens, max(drawn.sizes.values(), default=1))

@@ -1,0 +1,70 @@
+"""A commuting square: two ways to compute one quantity, how far apart they came out, and how far rounding allows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+STAGES = {"oracle": "spec", "laws": "derive", "program": "schedule"}
+"""The stage that made the right side of a square; the module, in any of its methods, is made by `emit`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Square:
+    """Two ways to one quantity. `case` is the worst of the cases tried; `error` is infinite when one side failed."""
+
+    name: str
+    left: str
+    right: str
+    quantity: str
+    case: str
+    error: float
+    bound: float
+    detail: str = ""
+
+    @property
+    def closed(self) -> bool:
+        """Whether both ways agree (an error that is not a number never does)."""
+        return self.error <= self.bound
+
+    @property
+    def text(self) -> str:
+        """The square in one line."""
+        verdict = f"error {self.error:.2g}, bound {self.bound:.2g}"
+        return f"{self.name}: {self.quantity} ({self.case}): {self.detail or verdict}"
+
+    def as_json(self) -> dict[str, object]:
+        """The machine form; an error that is no finite number is null."""
+        return {
+            "name": self.name,
+            "left": self.left,
+            "right": self.right,
+            "quantity": self.quantity,
+            "case": self.case,
+            "error": self.error if math.isfinite(self.error) else None,
+            "bound": self.bound,
+            "closed": self.closed,
+            "detail": self.detail,
+        }
+
+
+def faulty_stage(squares: Iterable[Square]) -> str | None:
+    """The stage to blame: the one whose result is on the right of the first square that does not close."""
+    first = next((square for square in squares if not square.closed), None)
+    return None if first is None else STAGES.get(first.right, "emit")
+
+
+def worst(squares: Iterable[Square]) -> tuple[Square, ...]:
+    """One square for each pair and quantity, in the order of their first appearance: the one nearest to its bound, or farthest beyond."""
+    found: dict[tuple[str, str], Square] = {}
+    for square in squares:
+        key = (square.name, square.quantity)
+        if key not in found or _severity(square) > _severity(found[key]):
+            found[key] = square
+    return tuple(found.values())
+
+
+def _severity(square: Square) -> tuple[bool, float]:
+    quotient = square.error / square.bound if square.bound else math.inf if square.error else 0.0
+    return (not square.closed, math.inf if math.isnan(quotient) else quotient)

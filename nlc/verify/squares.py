@@ -1,0 +1,24 @@
+"""Program and module text -> commuting squares: whether the oracle, the laws, the program and the module compute one thing.
+
+The squares stand in the order of the stages, so the first that does not close names the stage that went wrong (design section 7).
+"""
+
+from __future__ import annotations
+
+from nlc.ir.program import Program
+from nlc.verify.load import load_source
+from nlc.verify.observe import Failure, Pair, attempt
+from nlc.verify.optimizer_squares import optimizer_squares
+from nlc.verify.sequence_squares import sequence_squares
+from nlc.verify.square import Square, faulty_stage, worst
+
+__all__ = ["Square", "check_squares", "faulty_stage"]
+
+
+def check_squares(program: Program, module_source: str) -> tuple[Square, ...]:
+    """One square for every pair and quantity, with its worst case; a module that raises opens squares, and never this function."""
+    module = attempt(lambda: load_source(module_source, program.model.name))
+    if isinstance(module, Failure):
+        return Pair("text", "module", "importing it", 0, 0).failed(module, "import")
+    squares = optimizer_squares if program.model.kind == "optimizer" else sequence_squares
+    return worst(squares(program, module))

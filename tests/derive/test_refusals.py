@@ -1,0 +1,112 @@
+"""Everything that this version does not derive is refused with its own code, all at once, and no code is idle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+
+from nlc.codes.derive import CODES
+from nlc.derive import derive_laws
+from nlc.diagnostics import CompileError, Diagnostic
+from nlc.ir.algebra import ONE, ZERO, Gradient, Input, Softmax, State, Tick, When, apply_map, matmul, scale, total
+from nlc.ir.model import STEP, Clock, ClosedForm, Family, GradientDescent, GradientPoint, Model, Output, Proximal
+from nlc.source import Source, Span
+from tests.derive.hand import order_of
+from tests.derive.systems import PREDICTION
+from tests.models import D_K, MATRIX, delta_rule, delta_rule_with_momentum, momentum, stream
+
+SEQUENCE = Clock(Family.SEQUENCE)
+CHUNK = Clock(Family.TOKEN, Fraction(16))
+HELD = State("memory", "", MATRIX, When.HELD, period=16)
+
+
+def with_level(**changes: object) -> Model:
+    model = delta_rule()
+    return replace(model, components=(replace(model.components[0], **changes),))  # type: ignore[arg-type]
+
+
+def with_output(output: Output) -> Model:
+    return replace(delta_rule(), outputs=(output,))
+
+
+def gradient_of_a_gradient() -> Model:
+    inner, host = delta_rule_with_momentum().components
+    circular = replace(host, gradient_at=GradientPoint.RETAINED, retention=(scale(ONE, Gradient("memory", "", MATRIX)),))
+    return replace(delta_rule_with_momentum(), components=(inner, circular))
+
+
+def nested_softmax() -> Model:
+    vector = PREDICTION
+    for _ in range(30):
+        vector = apply_map("tanh", Softmax(vector, 0, vector.shape))
+    return with_level(objective=total(vector), follows=total(vector))
+
+
+REFUSED: Mapping[str, tuple[Callable[[], Model], ...]] = {
+    "NLC401": (lambda: with_level(optimizer=Proximal(stream("beta"))),),
+    "NLC402": (lambda: with_level(optimizer=ClosedForm()),),
+    "NLC403": (lambda: with_level(every=CHUNK), lambda: with_level(every=STEP)),
+    "NLC404": (lambda: replace(delta_rule(), inputs=tuple(replace(item, every=CHUNK) for item in delta_rule().inputs[:1])),),
+    "NLC405": (lambda: with_level(retention=(matmul(HELD, stream("k")),)), lambda: with_output(Output(name="y", value=HELD))),
+    "NLC406": (lambda: with_level(gradient_at=GradientPoint.HELD), lambda: with_level(step_at=GradientPoint.HELD)),
+    "NLC407": (lambda: with_level(optimizer=GradientDescent(Input("beta", (), delayed=True))),),
+    "NLC408": (lambda: with_level(window=8), lambda: with_level(window="all")),
+    "NLC409": (lambda: with_level(reset=STEP),),
+    "NLC410": (lambda: with_level(init=(ONE,)),),
+    "NLC411": (lambda: with_level(states=delta_rule().components[0].states * 2), lambda: with_level(states=())),
+    "NLC412": (lambda: with_level(reduce="mean"),),
+    "NLC413": (lambda: with_level(retention=(Tick("memory"),)), lambda: with_output(Output(name="y", value=Tick("memory")))),
+    "NLC414": (lambda: with_level(unsupported=(("`backprop: none`", Span(Source("a.yaml", "x"), 0, 1)),)), gradient_of_a_gradient),
+    "NLC416": (nested_softmax,),
+    "NLC415": (lambda: with_output(Output(name="y", value=matmul(Gradient("memory", "", MATRIX), stream("q")))),),
+}
+
+
+def refused(model: Model) -> tuple[Diagnostic, ...]:
+    with pytest.raises(CompileError) as caught:
+        derive_laws(order_of(model))
+    return caught.value.diagnostics
+
+
+def test_every_code_is_tried() -> None:
+    assert {code.number for code in CODES} == set(REFUSED)
+
+
+@pytest.mark.parametrize("code", REFUSED)
+def test_each_is_refused_alone(code: str) -> None:
+    for make in REFUSED[code]:
+        (diagnostic,) = refused(make())
+        assert diagnostic.code == code
+        assert diagnostic.message
+        assert diagnostic.labels[0].text
+        assert diagnostic.help
+
+
+def test_all_at_once() -> None:
+    model = with_level(optimizer=ClosedForm(), every=CHUNK, window="all", reduce="mean")
+    assert [diagnostic.code for diagnostic in refused(model)] == ["NLC402", "NLC403", "NLC408", "NLC412"]
+
+
+def test_a_place_is_named_once() -> None:
+    (diagnostic,) = refused(with_level(retention=(scale(Tick("memory"), Tick("memory")),)))
+    assert diagnostic.code == "NLC413"
+
+
+def test_an_optimizer_runs_on_the_step_clock() -> None:
+    model = momentum()
+    slow = replace(model, components=(replace(model.components[0], every=Clock(Family.STEP, Fraction(8))), model.components[1]))
+    (diagnostic,) = refused(slow)
+    assert (diagnostic.code, diagnostic.message) == ("NLC403", "`momentum` updates every 8 steps, which nlc does not compile yet")
+
+
+def test_defaults_spelled_out_are_fine() -> None:
+    derive_laws(order_of(with_level(reset=SEQUENCE, init=(ZERO,), reduce="sum")))
+
+
+def test_a_message_reads_well() -> None:
+    (diagnostic,) = refused(with_level(optimizer=GradientDescent(Input("p", (D_K,), delayed=True))))
+    assert diagnostic.message == "the previous value of the stream `p` is not compiled yet"
+    assert diagnostic.help == "pass the shifted stream as an input of its own, say `previous_p`"

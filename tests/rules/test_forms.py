@@ -1,0 +1,133 @@
+"""One loop over the table of forms: each condition has a witness, and the algebra of each parallel form is proved at a small size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy
+import pytest
+import sympy  # type: ignore[import-untyped]
+
+from nlc.citations import resolve_citation
+from nlc.ir.program import Form
+from nlc.schedule.choose import choose_form
+from nlc.schedule.memories import find_memories
+from nlc.schedule.rules import FORM_RULES, FormRule
+from tests.derive.systems import with_memory
+from tests.rules.symbolic import Entries, same
+from tests.schedule.witnesses import FITTING, WITNESSES, laws_of, rows
+
+LENGTH, ROWS, COLUMNS = 3, 1, 2
+"""A chunk of three tokens. Rows of the state are independent of one another in every form, so one row proves all."""
+
+
+def test_the_table_is_complete_and_ends_with_what_fits_everything() -> None:
+    assert [rule.name for rule in FORM_RULES] == list(WITNESSES)
+    assert {rule.form for rule in FORM_RULES} == set(Form)
+    assert FORM_RULES[-1].requires == ()
+    assert all(resolve_citation(cite) for rule in FORM_RULES for cite in rule.cites)
+    assert [(rule.name, text) for rule, text in rows()] == [(name, text) for name, texts in WITNESSES.items() for text in texts]
+
+
+@pytest.mark.parametrize("rule", FORM_RULES[:-1], ids=lambda rule: rule.name)
+def test_what_fits_is_taken(rule: FormRule) -> None:
+    (candidate,) = find_memories(laws_of(with_memory(FITTING[rule.name]))).candidates
+    form, decisions = choose_form(candidate)
+    assert (form, decisions[-1].rule, decisions[-1].taken) == (rule.form, rule.name, True)
+    assert not any(decision.taken for decision in decisions[:-1])
+
+
+@pytest.mark.parametrize(("rule", "text"), rows(), ids=lambda item: item.name if isinstance(item, FormRule) else item[:30])
+def test_each_witness_violates_its_condition_alone(rule: FormRule, text: str) -> None:
+    candidate = find_memories(WITNESSES[rule.name][text](FITTING[rule.name])).candidates[0]
+    assert [condition.text for condition in rule.requires if not condition.holds(candidate)] == [text]
+    form, decisions = choose_form(candidate)
+    assert form is not rule.form
+    assert all(decision.because.startswith(f"needs {text}; ") for decision in decisions if decision.rule == rule.name)
+
+
+def table(name: str, *extent: int) -> Entries:
+    """A tensor of distinct symbols."""
+    entries = numpy.empty(extent, dtype=object)
+    for index in numpy.ndindex(*extent):
+        entries[index] = sympy.Symbol("_".join((name, *map(str, index))), real=True)
+    return entries
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A chunk of the affine law: decay a, given c, along b, read p, query q, a row for each token, and the state before it."""
+
+    state: Entries
+    a: Entries
+    c: Entries
+    b: Entries
+    p: Entries
+    q: Entries
+
+    def product(self, last: int, first: int) -> sympy.Expr:
+        """P[last, first] = a_{first+1} ... a_last, tokens counted from 1."""
+        return sympy.Mul(*self.a[first:last])
+
+    def by_token(self) -> tuple[Entries, Entries]:
+        """All reads after the write, and the last state, by the recurrence."""
+        state, reads = self.state, []
+        for t in range(LENGTH):
+            write = self.c[t] + state @ self.p[t]
+            state = self.a[t] * state + numpy.multiply.outer(write, self.b[t])
+            reads.append(state @ self.q[t])
+        return numpy.array(reads), state
+
+    def from_writes(self, writes: Entries) -> tuple[Entries, Entries]:
+        """The same from the writes of the chunk, with P (design section 5)."""
+        reads = numpy.array([self._read(writes, t, self.q[t - 1]) for t in range(1, LENGTH + 1)])
+        columns = [self._read(writes, LENGTH, unit) for unit in numpy.eye(COLUMNS, dtype=int)]
+        return reads, numpy.array(columns).T
+
+    def _read(self, writes: Entries, t: int, vector: Entries) -> Entries:
+        result = self.product(t, 0) * (self.state @ vector)
+        for s in range(1, t + 1):
+            result = result + self.product(t, s) * (self.b[s - 1] @ vector) * writes[s - 1]
+        return numpy.array(result)
+
+
+def prefix_sum(chunk: Chunk) -> Entries:
+    """Writes that read nothing."""
+    return chunk.c
+
+
+def triangular(chunk: Chunk) -> Entries:
+    """(I - L) w = c_t + P[t-1,0] S_0 p_t, with L[t,s] = P[t-1,s] (b_s . p_t) for s < t."""
+    system = sympy.eye(LENGTH)
+    right = sympy.zeros(LENGTH, ROWS)
+    for t in range(1, LENGTH + 1):
+        right[t - 1, :] = sympy.Matrix([chunk.c[t - 1] + chunk.product(t - 1, 0) * (chunk.state @ chunk.p[t - 1])])
+        for s in range(1, t):
+            system[t - 1, s - 1] -= chunk.product(t - 1, s) * (chunk.b[s - 1] @ chunk.p[t - 1])
+    return numpy.array(system.lower_triangular_solve(right).tolist(), dtype=object)
+
+
+PARALLEL: dict[Form, tuple[Callable[[Chunk], Entries], bool]] = {Form.PREFIX_SUM: (prefix_sum, False), Form.TRIANGULAR: (triangular, True)}
+"""How each form finds the writes of a chunk, and whether they may read the state."""
+
+
+@pytest.mark.parametrize("form", PARALLEL, ids=lambda form: form.value)
+def test_the_algebra_of_the_form_is_exact(form: Form) -> None:
+    writes, may_read = PARALLEL[form]
+    read = table("p", LENGTH, COLUMNS) if may_read else numpy.zeros((LENGTH, COLUMNS), dtype=int).astype(object)
+    vectors = {name: table(name, LENGTH, COLUMNS) for name in ("b", "q")}
+    chunk = Chunk(table("S", ROWS, COLUMNS), table("a", LENGTH), table("c", LENGTH, ROWS), vectors["b"], read, vectors["q"])
+    for derived, truth in zip(chunk.from_writes(writes(chunk)), chunk.by_token(), strict=True):
+        assert same(derived, truth)
+
+
+def test_the_proof_would_see_a_wrong_mask() -> None:
+    vectors = {name: table(name, LENGTH, COLUMNS) for name in ("b", "p", "q")}
+    chunk = Chunk(table("S", ROWS, COLUMNS), table("a", LENGTH), table("c", LENGTH, ROWS), vectors["b"], vectors["p"], vectors["q"])
+    late = numpy.concatenate((triangular(chunk)[1:], triangular(chunk)[:1]))
+    assert not same(chunk.from_writes(late)[0], chunk.by_token()[0])
+
+
+def test_every_parallel_form_has_a_proof() -> None:
+    assert {*PARALLEL, Form.RECURRENCE} == set(Form)

@@ -1,0 +1,121 @@
+"""For every condition of every form rule, laws that violate it alone: with the form, they would be computed wrongly or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from fractions import Fraction
+
+from nlc.derive import derive_laws
+from nlc.ir.algebra import HALF, Expr, Norm, State, When, dot, matmul, outer, scale
+from nlc.ir.algebra import replace as replaced
+from nlc.ir.law import Laws
+from nlc.ir.model import Clock, Component, Family, Model
+from nlc.order import order_levels
+from nlc.schedule.rules import FORM_RULES, FormRule
+from tests import models
+from tests.derive import systems
+from tests.derive.systems import FITTED, READ_VECTOR, with_memory
+from tests.models import MATRIX, memory_state, stream
+
+Witness = Callable[[Component], Laws]
+"""Given a memory that the form fits, laws that it does not fit. The first law is the one concerned."""
+
+
+def laws_of(model: Model) -> Laws:
+    return derive_laws(order_levels(model))
+
+
+def on_a_slower_clock(fitting: Component) -> Laws:
+    """A chunk's writes would be made at every token, not at every 16th."""
+    laws = laws_of(with_memory(fitting))
+    slower = replace(laws.laws[0], clock=Clock(Family.TOKEN, Fraction(16)))
+    return replace(laws, laws=(slower,))
+
+
+def in_a_cycle(fitting: Component) -> Laws:
+    """Neither memory's writes are known before the other's."""
+    other = replace(fitting, name="other")
+    parts = [_with_value(fitting, "other", When.PREVIOUS), _with_value(other, "memory", When.CURRENT)]
+    return laws_of(replace(with_memory(fitting), components=tuple(parts)))
+
+
+def _with_value(component: Component, source: str, when: When) -> Component:
+    """The memory writing what it reads from another one."""
+    own = State(component.name, "", MATRIX, When.FITTED)
+    value = matmul(State(source, "", MATRIX, when), READ_VECTOR if source == "memory" else stream("k"))
+
+    def rewritten(node: Expr) -> Expr:
+        return _substitute(_substitute(node, FITTED, own), stream("v"), value)
+
+    objective = rewritten(component.objective)
+    return replace(component, objective=objective, follows=objective, prediction=None, value=None)
+
+
+def _substitute(node: Expr, old: Expr, new: Expr) -> Expr:
+    return replaced(node, lambda part: new if part == old else None)
+
+
+def read_whole(fitting: Component) -> Laws:
+    """The norm of the state is no read at a vector: only the state itself has it."""
+    return laws_of(with_memory(fitting, scale(Norm(memory_state(When.CURRENT)), stream("v"))))
+
+
+def read_with_its_own_read(fitting: Component) -> Laws:
+    """The second read's vector is not known before the first read, which comes with the form."""
+    squared = matmul(memory_state(When.CURRENT), matmul(_transposed_read(), stream("v")))
+    return laws_of(with_memory(fitting, squared))
+
+
+def _transposed_read() -> Expr:
+    """A (d_k, d_v) matrix that depends on a read: k times what the memory says about q."""
+    return outer(stream("k"), matmul(memory_state(When.CURRENT), stream("q")))
+
+
+def only_decaying(_: Component) -> Laws:
+    return laws_of(with_memory(models.memory(scale(HALF, dot(FITTED, FITTED)), stream("beta"), value=None, prediction=None)))
+
+
+def delta_rule(_: Component) -> Laws:
+    """The write reads the state: a prefix sum would write what is not known yet."""
+    return laws_of(models.delta_rule())
+
+
+def linear_attention(_: Component) -> Laws:
+    """No write reads the state: the system to solve would be empty."""
+    return laws_of(models.linear_attention())
+
+
+def two_writes(_: Component) -> Laws:
+    """Two simultaneous writes read each other's past: the system couples 2C of them."""
+    return laws_of(systems.two_writes())
+
+
+SHARED: Mapping[str, Witness] = {
+    "an update at every token": on_a_slower_clock,
+    "no cycle of reads with other memories": in_a_cycle,
+    "reads by others as a product with a vector": read_whole,
+    "reads with vectors that come before it: streams, or reads of earlier memories": read_with_its_own_read,
+}
+FITTING: Mapping[str, Component] = {
+    "prefix-sum": models.linear_attention().components[0],
+    "triangular-chunks": models.delta_rule().components[0],
+}
+WITNESSES: Mapping[str, Mapping[str, Witness]] = {
+    "prefix-sum": {
+        "a state that is kept up to a scalar, and that no write reads": delta_rule,
+        "something to be written": only_decaying,
+        **SHARED,
+    },
+    "triangular-chunks": {
+        "a state that is kept up to a scalar, and that writes read at vectors": linear_attention,
+        "one write a token": two_writes,
+        **SHARED,
+    },
+    "recurrence": {},
+}
+
+
+def rows() -> list[tuple[FormRule, str]]:
+    """Every rule with the text of each of its conditions."""
+    return [(rule, condition.text) for rule in FORM_RULES for condition in rule.requires]
