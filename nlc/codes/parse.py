@@ -26,7 +26,7 @@ def _two(code: str, message: str, main: tuple[Span, str], other: tuple[Span, str
 def _explanation(code: str) -> str:
     """A row's explanation in the form of a help: no capital, no full stop."""
     text = next(row.explanation for row in CODES if row.number == code).removesuffix(".")
-    return text if text[:2].isupper() else text[0].lower() + text[1:]
+    return text if text[1].isupper() else text[0].lower() + text[1:]
 
 
 def _quoted(text: str) -> str:
@@ -258,7 +258,7 @@ def file_cycle(steps: Sequence[tuple[Span, str]]) -> Diagnostic:
 
 
 def chain_too_long(span: Span, limit: int) -> Diagnostic:
-    return _one("NLC174", f"specs are built on one another more than {limit} deep", span)
+    return _one("NLC174", f"specs or levels are built on one another more than {limit} deep", span)
 
 
 def unknown_level(span: Span, levels: Iterable[str]) -> Diagnostic:
@@ -339,7 +339,7 @@ CODES = (
     Code("NLC171", "path refused", "Name a shipped spec (architectures/delta_rule) or a file inside this spec's own folder of specs, with /, by a relative path."),
     Code("NLC172", "no such spec", "Paths are taken from the file's folder, then from its root of specs, then from the specs shipped with nlc."),
     Code("NLC173", "specs in a ring", "Remove one `extends:` or `use:` of the ring."),
-    Code("NLC174", "chain too long", "8 specs may be built on one another; put what they share into one parent."),
+    Code("NLC174", "chain too long", "8 may be built on one another; put what they share into one."),
     Code("NLC175", "unknown level to use", "`use:` in a level names another level of the spec, or FILE.yaml#ENTRY."),
     Code("NLC176", "levels in a ring", "Remove one `use:` of the ring, and write that level out."),
     Code("NLC177", "unknown entry of a file", "FILE.yaml#ENTRY takes an entry under the file's `levels:`, or else a top-level entry."),

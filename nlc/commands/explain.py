@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 
 from nlc import pipeline
 from nlc.citations import resolve_citation
+from nlc.diagnostics import CompileError
+from nlc.ir.order import LevelOrder
 from nlc.ir.program import Program
 from nlc.places import find_specs
+from nlc.terminal import print_diagnostics
 
 HELP = "explain a spec: its levels, its update equations, its parallel forms, each with the reason"
 
@@ -18,27 +22,41 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """0; a wrong spec raises CompileError."""
-    texts = [explanation(pipeline.compile_program(place.spec)) for place in find_specs(arguments.spec)]
-    print("\n\n".join(texts))
-    return 0
+    """0 when every spec compiles; 1 when one does not (its levels are explained all the same)."""
+    explained = [_explain(place.spec) for place in find_specs(arguments.spec)]
+    return 0 if all(explained) else 1
+
+
+def _explain(path: Path) -> bool:
+    levels: LevelOrder = pipeline.run_until("order", path)
+    print(_levels(levels))
+    try:
+        program = pipeline.schedule(pipeline.derive(levels))
+    except CompileError as error:
+        print("\nThis version does not compile it:\n")
+        print_diagnostics(error.diagnostics)
+        return False
+    print(f"\n{_laws_and_forms(program)}\n")
+    return True
 
 
 def explanation(program: Program) -> str:
     """The whole explanation of a system as text."""
-    from nlc.derive.describe import laws_text
+    return f"{_levels(program.laws.order)}\n\n{_laws_and_forms(program)}"
+
+
+def _levels(levels: LevelOrder) -> str:
     from nlc.order.describe import describe_levels
+
+    model = levels.model
+    sources = [f"  {key}: {resolve_citation(key)}" for key in model.cites]
+    title = "\n".join([f"{model.name}: {model.says}".removesuffix(": "), *sources])
+    return f"{title}\n\nLevels, fastest first (Nested Learning, Definition 2)\n{describe_levels(levels)}"
+
+
+def _laws_and_forms(program: Program) -> str:
+    from nlc.derive.describe import laws_text
     from nlc.schedule.describe import program_text
 
-    model = program.model
-    sections = [
-        f"{model.name}: {model.says}".rstrip(": ") + "\n" + _sources(model.cites),
-        "Levels, fastest first (Nested Learning, Definition 2)\n" + describe_levels(program.laws.order),
-        "Update laws\n" + laws_text(program.laws),
-        "Forms\n" + program_text(program),
-    ]
-    return "\n\n".join(section.rstrip("\n") for section in sections)
-
-
-def _sources(cites: tuple[str, ...]) -> str:
-    return "\n".join(f"  {key}: {resolve_citation(key)}" for key in cites)
+    laws, forms = laws_text(program.laws).rstrip("\n"), program_text(program).rstrip("\n")
+    return f"Update laws\n{laws}\n\nForms\n{forms}"

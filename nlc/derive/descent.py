@@ -80,18 +80,17 @@ class Descent:
         point, text = self.point(where), expression_text(objective)
         body, abbreviations = self._abbreviated(objective, point)
         bodies: list[Body] = [(body, ONE)]
-        has_surprise = False
+        is_said = any(not item.is_prediction for item in abbreviations)
         for item in reversed(abbreviations):
             arriving = self.seen(_pulled_back(bodies, item.name), point)
             if item.is_prediction and not _is_plain(arriving):
-                arriving = self.draft.let("surprise", arriving, f"objective {text}, by the prediction", CALCULUS)
-                has_surprise = True
+                rule = "gradient by the prediction" if is_said else f"objective {text}, by the prediction"
+                arriving, is_said = self.draft.let("surprise", arriving, rule, CALCULUS), True
             bodies.append((item.definition, arriving))
         value = self.seen(_pulled_back(bodies, self.state(When.FITTED)), point)
-        if isinstance(value, Named) or not (named or _needs_a_name(value)):
+        if not named and not _needs_a_name(value):
             return value
-        explained = has_surprise or any(not item.is_prediction for item in abbreviations)
-        return self.draft.let("gradient", value, _chain_rule(abbreviations) if explained else f"objective {text}", CALCULUS)
+        return self.draft.let("gradient", value, _chain_rule(abbreviations) if is_said else f"objective {text}", CALCULUS)
 
     def _abbreviated(self, objective: Expr, point: Expr) -> tuple[Expr, list[Abbreviation]]:
         """The objective over names for the prediction and the error, and what they stand for."""

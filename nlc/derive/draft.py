@@ -18,14 +18,18 @@ class Draft:
     equations: list[Equation] = field(default_factory=list)
 
     def let(self, word: str, value: Expr, rule: str, cites: tuple[str, ...] = ()) -> Named:
-        """The name of the value: that of an equal earlier equation, or of a new one, called by the word if it is free."""
-        for equation in self.equations:
-            if equation.value == value:
-                return Named(equation.name, value.shape)
+        """The name of the value: the one it has, or that of a new equation, called by the word if it is free."""
+        known = self.known(value)
+        if isinstance(known, Named):
+            return known
         taken = self.reserved | {equation.name for equation in self.equations}
         name = fresh_name(word, self.level, taken)
         self.equations.append(Equation(name, value, rule, cites))
         return Named(name, value.shape)
+
+    def known(self, value: Expr) -> Expr:
+        """The name of the equation with this value, or the value itself when there is none."""
+        return next((Named(equation.name, value.shape) for equation in self.equations if equation.value == value), value)
 
     def defines(self, value: Expr) -> bool:
         return isinstance(value, Named) and any(equation.name == value.name for equation in self.equations)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from nlc.codes import derive as codes
 from nlc.derive.descent import Descent
 from nlc.derive.draft import Draft
@@ -9,11 +12,21 @@ from nlc.derive.gradient import LARGEST, DerivativeTooLarge
 from nlc.derive.names import last_segment, words_of
 from nlc.derive.settle import settle
 from nlc.diagnostics import CompileError
-from nlc.ir.algebra import Expr, State, When, contains, subtract, times
+from nlc.ir.algebra import Expr, State, When, subtract, times, walk
 from nlc.ir.law import Equation, Law
 from nlc.ir.model import Component, GradientDescent, GradientPoint, Output
 from nlc.ir.order import LevelOrder
 from nlc.ir.show import expression_text
+
+READINGS: Mapping[frozenset[When], str] = MappingProxyType(
+    {
+        frozenset(): "no state is read",
+        frozenset({When.CURRENT}): "read after the write",
+        frozenset({When.PREVIOUS}): "read before the write",
+        frozenset({When.CURRENT, When.PREVIOUS}): "read before and after the write",
+    }
+)
+"""What an output's reads of states are called."""
 
 
 def derive_law(order: LevelOrder, component: Component) -> Law:
@@ -21,13 +34,11 @@ def derive_law(order: LevelOrder, component: Component) -> Law:
     assert isinstance(component.optimizer, GradientDescent), component.optimizer
     draft = Draft(component.name, words_of(order.model))
     descent = Descent(order, component, draft)
-    point = _step_point(component)
     try:
-        gradient = descent.gradient(component.follows, point)
+        gradient = descent.gradient(component.follows, _step_point(component))
+        value = subtract(draft.known(descent.retained()), times(descent.seen(component.optimizer.rate), gradient))
     except DerivativeTooLarge as error:
         raise CompileError(codes.derivative_too_large(component.objective_span, component.name, LARGEST)) from error
-    retained = descent.point(point) if point is GradientPoint.RETAINED else descent.retained()
-    value = subtract(retained, times(descent.seen(component.optimizer.rate), gradient))
     cites = component.cites or order.model.cites
     rule = "explicit gradient step" if draft.defines(gradient) else f"explicit gradient step on {expression_text(component.follows)}"
     new_state = Equation(last_segment(component.name), value, rule, cites, component.states[0].part)
@@ -45,7 +56,4 @@ def _step_point(component: Component) -> GradientPoint:
 
 
 def _reading(value: Expr) -> str:
-    for when, words in ((When.PREVIOUS, "read before the write"), (When.CURRENT, "read after the write")):
-        if contains(value, lambda part, when=when: isinstance(part, State) and part.when is when):  # type: ignore[misc]
-            return words
-    return "no state is read"
+    return READINGS[frozenset(part.when for part in walk(value) if isinstance(part, State))]

@@ -17,8 +17,29 @@ from nlc.diagnostics import CompileError
 from nlc.emit.dims import dim_text
 from nlc.emit.functions import SPELLINGS
 from nlc.ir.algebra import (
-    Add, Compare, Constant, Divide, Dot, Expr, Extremum, Eye, Full, Map, MatMul, Norm, Outer, Power, Scale, Size, Softmax, Spread,
-    StopGradient, Sum, Times, Transpose, Where,
+    Add,
+    Compare,
+    Constant,
+    Divide,
+    Dot,
+    Expr,
+    Extremum,
+    Eye,
+    Full,
+    Map,
+    MatMul,
+    Norm,
+    Outer,
+    Power,
+    Scale,
+    Size,
+    Softmax,
+    Spread,
+    StopGradient,
+    Sum,
+    Times,
+    Transpose,
+    Where,
 )  # fmt: skip
 from nlc.ir.dims import LIKE_WEIGHTS, Shape
 from nlc.ir.show import expression_text

@@ -73,9 +73,7 @@ class MatrixChunksView:
     reads: tuple[ReadView, ...]
     has_decay: bool
     is_triangular: bool
-    needs_before: bool
-    needs_after: bool
-    given: str
+    factors: tuple[str, ...]
     results: str
 
 

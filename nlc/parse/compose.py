@@ -176,8 +176,7 @@ def _with_levels_copied(tree: MappingNode) -> MappingNode:
             raise CompileError(codes.unknown_level(use.span, known))
         steps = (*chain, use)
         if use.text in (seen.text for seen in chain):
-            start = [seen.text for seen in chain].index(use.text)
-            raise CompileError(codes.level_cycle([(step.span, step.text) for step in steps[start + 1 :]]))
+            raise CompileError(codes.level_cycle([(step.span, step.text) for step in _ring(steps)]))
         if len(steps) > LONGEST_CHAIN:
             raise CompileError(codes.chain_too_long(use.span, LONGEST_CHAIN))
         if use.text not in done:
@@ -202,6 +201,14 @@ def _with_levels(tree: MappingNode, expanded: Callable[[Entry], Entry]) -> Mappi
     collector.raise_if_any()
     replaced = Entry(levels.key, MappingNode(tuple(entries), levels.value.span))
     return MappingNode(tuple(replaced if entry is levels else entry for entry in tree.entries), tree.span)
+
+
+def _ring(steps: tuple[Scalar, ...]) -> tuple[Scalar, ...]:
+    """The steps from a level back to itself, begun at the first name, so that each ring is reported once."""
+    names = [step.text for step in steps]
+    ring = steps[names.index(names[-1]) + 1 :]
+    first = min(range(len(ring)), key=lambda index: ring[index].text)
+    return (*ring[first:], *ring[:first])
 
 
 def _use_of(level: Entry) -> Scalar | None:

@@ -17,6 +17,7 @@ from nlc.resolve.alignment import align
 from nlc.resolve.calls import bind
 from nlc.resolve.clocks import clock_of, tokens_of, within_host
 from nlc.resolve.memories import memory_type
+from nlc.resolve.reads import Reading, value_of
 from nlc.resolve.scope import LevelType, OwnName, Scope
 from nlc.resolve.sizes import number_of
 from nlc.resolve.typing import Typing
@@ -108,6 +109,8 @@ def _parts(field: LevelField, level: LevelType, around: Surroundings) -> dict[st
         typing = around.typing(level, OwnName.FITTED, "keys", parts)
         own = Name(field.name.text, field.keys.span)
         parts["prediction"] = typing.expression(Call(own, (Name("key", field.keys.span),), (), field.keys.span))
+    if level.memory.read is None and len(level.memory.states) == 1:
+        parts["prediction"] = value_of(Reading(level, When.FITTED), field.name.span)  # a memory without a read predicts itself
     return parts
 
 

@@ -17,7 +17,7 @@ from nlc.resolve.calls import type_definition, type_function, type_where
 from nlc.resolve.functions import FUNCTIONS
 from nlc.resolve.reads import applied_level, part_of, plain_reading, type_held, type_previous, type_read, value_of
 from nlc.resolve.scope import Scope
-from nlc.source import Span
+from nlc.source import NOWHERE, Span
 
 LARGEST_EXPRESSION = 20_000
 ELEMENTWISE: Mapping[str, Callable[[Expr, Expr], Expr]] = {"+": add, "-": subtract, "*": times, "/": divide}
@@ -91,7 +91,9 @@ class Typing:
         self.used.add(text)
         if text in scope.values:
             value = scope.values[text]
-            return replace(value, span=name.span) if isinstance(value, Input | State) else value
+            if isinstance(value, Input | State) and value.span == NOWHERE:
+                return replace(value, span=name.span)
+            return value
         if text in scope.levels:
             return value_of(plain_reading(self, name, scope.levels[text]), name.span)
         if text in scope.lets:

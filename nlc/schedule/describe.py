@@ -34,7 +34,8 @@ def _timetable(program: Program) -> Iterator[str]:
 def _forms(program: Program) -> Iterator[str]:
     if not program.memories:
         return
-    yield f"forms, in chunks of {program.chunk} tokens" if program.is_parallel else "forms: the whole system runs token by token"
+    by_token = "forms: one memory is a recurrence, so the whole system runs token by token"
+    yield f"forms, in chunks of {program.chunk} tokens" if program.is_parallel else by_token
     for memory in program.memories:
         yield f"    {memory.component}: {memory.form.value}"
         yield from (f"        {line}" for line in _memory(program, memory))

@@ -28,7 +28,7 @@ from nlc.verify.proofs import Equality, decide, free_leaves, needed, one_tick, s
 from nlc.verify.rational import Arithmetic, Sizes, Tensor, evaluate
 from nlc.verify.same_as import decide_same_as
 from nlc.verify.spelling import spelled_text
-from nlc.verify.verdict import Finding, Verdict, expected_conditions, expected_word
+from nlc.verify.verdict import Finding, Verdict, VerdictWord, expected_conditions, expected_word
 
 __all__ = ["Verdict", "decide_claims"]
 
@@ -96,10 +96,10 @@ def _identified(item: Anything, names: tuple[str, ...]) -> Anything:
 
 def decide_equality(left: Expr, right: Expr, claim: EqualityClaim, laws: Laws) -> Finding:
     """Whether two sides agree after one tick from any state that satisfies what is given."""
-    left, right = settled(left, laws), settled(right, laws)
-    if any(contains(side, lambda part: isinstance(part, Gradient)) for side in (left, right)):
-        return Finding(verdict="unknown", method="none", detail="the claim names a gradient; write it out as an expression")
-    sides = (left, right)
+    sides = (settled(left, laws), settled(right, laws))
+    claim = replace(claim, given=tuple((settled(leaf, laws), settled(value, laws)) for leaf, value in claim.given))
+    if any(contains(side, lambda part: isinstance(part, Gradient | Named)) for side in sides):
+        return Finding(verdict="unknown", method="none", detail="the claim names an inner gradient or equation: write it out")
     try:
         equality = _decided(sides, claim, laws, {})
     except LimitReached as limit:
@@ -136,8 +136,8 @@ def _proved(equality: Equality, sides: tuple[Expr, Expr], claim: EqualityClaim, 
     detail = f"both sides are {form}, for all sizes and values"
     if equality.conditions:
         detail += f" for which {' and '.join(equality.conditions)}"
-    word = "proved-if" if equality.conditions else "proved"
-    return Finding(verdict=word, method=NORMAL_FORM, detail=detail, conditions=equality.conditions, trace=equality.trace)  # type: ignore[arg-type]
+    word: VerdictWord = "proved-if" if equality.conditions else "proved"
+    return Finding(verdict=word, method=NORMAL_FORM, detail=detail, conditions=equality.conditions, trace=equality.trace)
 
 
 def _not_proved(equality: Equality, sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws) -> Finding:

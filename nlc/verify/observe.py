@@ -116,11 +116,11 @@ class Pair:
 
     def compare(self, left: Seen, right: Seen | Failure) -> Iterator[Square]:
         """One square for each quantity."""
-        for (quantity, wanted, scale), index in zip(left.quantities, range(3), strict=True):
-            if isinstance(right, Failure):
-                yield from self.failed(right, quantity)
-            else:
-                yield self.closeness(quantity, wanted, right.quantities[index][1], scale)
+        if isinstance(right, Failure):
+            yield from self.failed(right, *(quantity for quantity, _, _ in left.quantities))
+            return
+        for (quantity, wanted, scale), (_, found, _) in zip(left.quantities, right.quantities, strict=True):
+            yield self.closeness(quantity, wanted, found, scale)
 
     def closeness(self, quantity: str, wanted: Tensors, found: Tensors, scale: float, dtype: torch.dtype = torch.float64) -> Square:
         """How near the tensors found are to those wanted; what is zero everywhere must be found exactly zero."""

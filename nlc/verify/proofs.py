@@ -91,13 +91,16 @@ def _moved(law: Law, before: Mapping[Expr, Value], evaluate: Evaluate[Value]) ->
 
 
 def settled(node: Expr, laws: Laws) -> Expr:
-    """The claim's expression with the states that no law moves read before the tick: nothing changes them."""
+    """The claim's expression with outputs written out, and states that no law moves read before the tick: nothing changes them."""
     moved = {law.component for law in laws.laws}
+    shown = {Named(output.name, output.value.shape): output.value for output in laws.outputs}
 
-    def change(node: Expr) -> Expr | None:
-        match node:
+    def change(part: Expr) -> Expr | None:
+        match part:
             case State(component, when=When.CURRENT) if component not in moved:
-                return replace(node, when=When.PREVIOUS)
+                return replace(part, when=When.PREVIOUS)
+            case Named() if part in shown:
+                return settled(shown[part], replace(laws, outputs=()))
         return None
 
     return replace_parts(node, change)

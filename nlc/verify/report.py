@@ -29,7 +29,7 @@ class Report:
     def as_json(self) -> list[dict[str, object]]:
         """One object for the module itself, then one per claim."""
         closed = sum(square.closed for square in self.squares)
-        module = {
+        module: dict[str, object] = {
             "spec": self.spec,
             "claim": "the module computes what the spec says",
             "verdict": "tested" if closed == len(self.squares) else "refuted",

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from nlc.ir.algebra import Expr, Input, walk
+from nlc.ir.algebra import Expr, Hyperparameter, Input, walk
 from nlc.ir.law import Laws
 from nlc.ir.model import SameAsClaim
+from nlc.ir.show import expression_text
 from nlc.verify.counterexample import Compare, Pairs, Question, Search, Unknown, search, unknown
 from nlc.verify.normal_form import normal_form
 from nlc.verify.polynomial import LimitReached, subtract
@@ -21,7 +22,7 @@ from nlc.verify.quotients import clear_denominators
 from nlc.verify.rational import Arithmetic, Sizes, Tensor, evaluate
 from nlc.verify.relations import GENERAL, Relation, guess, preserved, start_of
 from nlc.verify.twins import Twins, at_tick, initial, moment, observed, step
-from nlc.verify.verdict import Finding
+from nlc.verify.verdict import Finding, VerdictWord
 
 INDUCTION = "induction over ticks"
 RUNS = "exact runs of both systems"
@@ -49,6 +50,9 @@ def _obstacles(twins: Twins) -> Iterator[str]:
         yield f"{models[0].name} is of kind {models[0].kind}, {models[1].name} of kind {models[1].kind}"
     if not twins.observed:
         yield "the two have no output of the same name and shape"
+    for leaf, _ in twins.claim.given:
+        if not isinstance(leaf, Input | Hyperparameter):
+            yield f"{expression_text(leaf)} is given, but a state has a value of its own at every tick"
     for stream in twins.other_model.inputs:
         if twins.read_as(Input(stream.name, stream.shape)) is None:
             yield f"nothing says what the input {stream.name} of {twins.other_model.name} is: bind it under `where:`"
@@ -77,8 +81,8 @@ def _by_induction(twins: Twins) -> Finding | None:
     trace = (*(_invariant(relation, twins) for relation in relations), *_agreements(twins, left))
     invariants = "; ".join(f"{item.before} = {item.after}" for item in trace[: len(relations)])
     detail = f"{', '.join(left)} agree at every tick, for all sizes and values; throughout, {invariants or 'no state needs to match'}"
-    word = "proved-if" if conditions else "proved"
-    return Finding(verdict=word, method=INDUCTION, detail=detail, conditions=conditions, trace=trace)  # type: ignore[arg-type]
+    word: VerdictWord = "proved-if" if conditions else "proved"
+    return Finding(verdict=word, method=INDUCTION, detail=detail, conditions=conditions, trace=trace)
 
 
 def _needs(twins: Twins, relations: tuple[Relation, ...]) -> dict[str, str]:
@@ -90,9 +94,11 @@ def _needs(twins: Twins, relations: tuple[Relation, ...]) -> dict[str, str]:
 
 
 def _reads_bound_past(twins: Twins) -> bool:
-    """Whether the other reads a past input that is an expression here: at the first tick it is zero, whatever the expression."""
-    leaves = {leaf for node in twins.other_expressions for leaf in walk(node) if isinstance(leaf, Input) and leaf.delayed}
-    return any(not isinstance(twins.read_as(leaf), Input) for leaf in leaves)
+    """Whether a past input is read that is an expression here: at the first tick it is zero, whatever the expression."""
+    given = {leaf for leaf, _ in twins.claim.given}
+    past = [leaf for node in twins.expressions for leaf in walk(node) if isinstance(leaf, Input) and leaf.delayed]
+    read = [twins.read_as(leaf) for node in twins.other_expressions for leaf in walk(node) if isinstance(leaf, Input) and leaf.delayed]
+    return not all(isinstance(node, Input) for node in read) or any(replace(leaf, delayed=False) in given for leaf in past)
 
 
 def _invariant(relation: Relation, twins: Twins) -> Step:

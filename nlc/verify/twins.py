@@ -56,13 +56,13 @@ class Twins:
 
     @property
     def sources(self) -> tuple[Source, ...]:
-        """This model's inputs and hyperparameters on which either system depends."""
-        others = (leaf for node in self.other_expressions for leaf in walk(node) if isinstance(leaf, Input | Hyperparameter))
-        read = (expression for leaf in others if (expression := self.read_as(leaf)) is not None)
-        leaves = (leaf for node in (*_expressions(self.this), *read) for leaf in walk(node) if isinstance(leaf, Input | Hyperparameter))
+        """This model's inputs and hyperparameters on which either system depends, those that are given aside."""
+        read = (expression for leaf in _leaves(self.other_expressions) if (expression := self.read_as(leaf)) is not None)
+        given = (value for _, value in self.claim.given)
+        leaves = _leaves((*_expressions(self.this), *read, *given))
         found = dict.fromkeys(replace(leaf, delayed=False) if isinstance(leaf, Input) else leaf for leaf in leaves)
-        options = dict(self.claim.options)
-        return tuple(leaf for leaf in found if leaf.name not in options)
+        fixed = dict(self.claim.given)
+        return tuple(leaf for leaf in found if leaf not in fixed)
 
     @property
     def parameters(self) -> tuple[State, ...]:
@@ -73,7 +73,7 @@ class Twins:
         """What the other's input or hyperparameter is, now, in terms of this model; None when nothing says so."""
         own: dict[str, Expr] = {stream.name: Input(stream.name, stream.shape) for stream in self.model.inputs}
         own |= {item.name: Hyperparameter(item.name) for item in self.model.hyperparameters}
-        fixed: dict[str, Expr] = {name: constant(value) for name, value in self.claim.options if name not in own}
+        fixed: dict[str, Expr] = {name: constant(value) for name, value in self.claim.options}
         default: dict[str, Expr] = {item.name: constant(item.default) for item in self.other_model.hyperparameters}
         return {**default, **own, **fixed, **dict(self.claim.bindings)}.get(leaf.name)
 
@@ -99,6 +99,11 @@ def after(leaf: State) -> State:
 
 def _expressions(laws: Laws) -> tuple[Expr, ...]:
     return tuple(equation.value for law in laws.laws for equation in law.equations) + tuple(output.value for output in laws.outputs)
+
+
+def _leaves(expressions: tuple[Expr, ...]) -> tuple[Source, ...]:
+    """The sources that expressions read, in order of appearance."""
+    return tuple(dict.fromkeys(leaf for node in expressions for leaf in walk(node) if isinstance(leaf, Input | Hyperparameter)))
 
 
 def _parameters(laws: Laws) -> Iterator[State]:
@@ -181,38 +186,36 @@ def _shown(laws: Laws, values: Mapping[Expr, Value], evaluate: Evaluate[Value]) 
 
 def _reads(twins: Twins, at: Moment, evaluate: Evaluate[Value], known: Mapping[Expr, Value]) -> dict[Expr, Value]:
     """What this system reads at a tick from outside."""
-    found: dict[Expr, Value] = {leaf: evaluate(at.now(leaf), known) for leaf in twins.sources}
-    for leaf in twins.sources:
-        if isinstance(leaf, Input):
-            past = evaluate(at.earlier(leaf), known) if at.earlier is not None else evaluate(full(0, leaf.shape), known)
-            found[replace(leaf, delayed=True)] = past
-    return found | _options(twins, evaluate, known) | _ticks(twins.this, at, evaluate, known)
+    now = _sources(twins, at.now, evaluate, known)
+    past = _sources(twins, at.earlier, evaluate, known) if at.earlier is not None else None
+    delayed = {leaf: replace(leaf, delayed=True) for leaf in now if isinstance(leaf, Input)}
+    before = {late: past[leaf] if past is not None else evaluate(full(0, leaf.shape), known) for leaf, late in delayed.items()}
+    return now | before | _ticks(twins.this, at, evaluate, known)
 
 
 def _other_reads(twins: Twins, at: Moment, evaluate: Evaluate[Value], known: Mapping[Expr, Value]) -> dict[Expr, Value]:
-    """What the other system reads, in terms of this system's sources."""
+    """What the other system reads, in terms of this system's sources; past inputs are zero before the first tick."""
     found = _ticks(twins.other, at, evaluate, known)
-    now = _reads(twins, at, evaluate, known)
-    for leaf in {leaf for node in twins.other_expressions for leaf in walk(node) if isinstance(leaf, Input | Hyperparameter)}:
+    now = _sources(twins, at.now, evaluate, known)
+    past = _sources(twins, at.earlier, evaluate, known) if at.earlier is not None else None
+    for leaf in _leaves(twins.other_expressions):
         expression = twins.read_as(leaf)
         assert expression is not None, leaf
-        if isinstance(leaf, Input) and leaf.delayed:
-            found[leaf] = _past(twins, expression, at, evaluate, known)
-        else:
+        if not isinstance(leaf, Input) or not leaf.delayed:
             found[leaf] = evaluate(expression, now)
+        else:
+            found[leaf] = evaluate(expression, past) if past is not None else evaluate(full(0, leaf.shape), known)
     return found
 
 
-def _past(twins: Twins, expression: Expr, at: Moment, evaluate: Evaluate[Value], known: Mapping[Expr, Value]) -> Value:
-    """What an expression of this system's sources was at the tick before, zero before the first."""
-    if at.earlier is None:
-        return evaluate(full(0, expression.shape), known)
-    earlier: dict[Expr, Value] = {leaf: evaluate(at.earlier(leaf), known) for leaf in twins.sources}
-    return evaluate(expression, earlier | _options(twins, evaluate, known))
-
-
-def _options(twins: Twins, evaluate: Evaluate[Value], known: Mapping[Expr, Value]) -> dict[Expr, Value]:
-    return {Hyperparameter(name): evaluate(constant(value), known) for name, value in twins.claim.options}
+def _sources(
+    twins: Twins, name: Callable[[Source], Expr], evaluate: Evaluate[Value], known: Mapping[Expr, Value]
+) -> dict[Expr, Value]:
+    """The values of this system's inputs and hyperparameters at the tick of those names, the given ones too."""
+    found: dict[Expr, Value] = {leaf: evaluate(name(leaf), known) for leaf in twins.sources}
+    for leaf, value in twins.claim.given:
+        found[leaf] = evaluate(value, found)
+    return found
 
 
 def _ticks(laws: Laws, at: Moment, evaluate: Evaluate[Value], known: Mapping[Expr, Value]) -> dict[Expr, Value]:

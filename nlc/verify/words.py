@@ -65,6 +65,11 @@ def trace(word: Word, dim: Dim) -> tuple[Scalar, ...]:
             return _vector_sum(entries, dim)
     turns = (turned[index:] + turned[:index] for turned in (word, flip_word(word)) for index in range(len(word)))
     word = min(turns, key=word_text)
+    for index, letter in enumerate(word):
+        if isinstance(letter.meaning, Product):  # tr(H W) is the sum of the entries of H^T times those of W
+            rest = word[index + 1 :] + word[:index]
+            factors = elements((flip(letter),), 1, letter.rows) + elements(rest, 1, letter.rows)
+            return entry_sum(factors, letter.columns, letter.rows)
     return (Letter(f"tr[{word_text(word)}]", meaning=Trace(word)),)
 
 

@@ -197,6 +197,24 @@ def test_a_gradient_that_is_an_error_is_not_named_twice() -> None:
     assert lines(model)[:2] == ("error = prev(mean) - v", "momentum = prev(mean.momentum) - beta * error")
 
 
+def test_the_step_of_an_inlined_optimizer_starts_from_the_retained_state() -> None:
+    host = models.gated_delta_rule().components[0]
+    follows = dot(memory_state(When.FITTED), Gradient("memory", "", MATRIX))
+    model = replace(models.gated_delta_rule(), components=(replace(host, follows=follows),))
+    assert lines(model) == TEXTS[models.gated_delta_rule]
+
+
+def test_the_objective_is_said_once() -> None:
+    rules = [equation.rule for equation in derive_laws(order_levels(systems.robust_memory())).laws[0].equations]
+    assert rules == [
+        "read at the key",
+        "objective sum(log(cosh(memory @ k - v)))",
+        "gradient by the prediction",
+        "adjoint of apply",
+        "explicit gradient step",
+    ]
+
+
 def test_the_text_has_columns_rules_and_sources() -> None:
     model = replace(models.delta_rule(), cites=("nl:eq-65",))
     assert laws_text(derive_laws(order_levels(model))).splitlines() == [
@@ -226,9 +244,10 @@ def test_reads_of_other_levels_follow_the_clocks() -> None:
 
 
 def test_an_output_before_the_write_says_so() -> None:
-    model = systems.with_memory(models.delta_rule().components[0], matmul(memory_state(When.PREVIOUS), stream("q")), stream("v"))
+    before, after = (matmul(memory_state(when), stream("q")) for when in (When.PREVIOUS, When.CURRENT))
+    model = systems.with_memory(models.delta_rule().components[0], before, add(before, after), stream("v"))
     outputs = derive_laws(order_levels(model)).outputs
-    assert [output.rule for output in outputs] == ["read before the write", "no state is read"]
+    assert [output.rule for output in outputs] == ["read before the write", "read before and after the write", "no state is read"]
 
 
 def test_deriving_twice_gives_equal_laws() -> None:

@@ -132,11 +132,11 @@ WORDS = (
     ("a & b", "and"),
     ("‖k‖", "norm(x)"),
     ("kᵀ", "transpose(x)"),
-    ("α * k", "alpha"),
+    ("α * k", "alpha"),  # noqa: RUF001
     ("μ", "mu"),
     ("é", "acute"),
     ("a ≤ b", "<="),
-    ("a − b", "minus"),
+    ("a − b", "minus"),  # noqa: RUF001
     ("⟨k, v⟩", "dot(k, v)"),
     ("f(x)!", "!="),
 )

@@ -32,8 +32,8 @@ def parse(folder: Path, **files: str) -> SpecFile:
     return parse_file(write(folder, **files) / "architectures" / "host.yaml")
 
 
-def host(optimizer: str, **keys: str) -> str:
-    return spec_text(levels=LEVEL.format(optimizer), **keys)
+def host(optimizer: str, more: str = "", name: str = "Small") -> str:
+    return spec_text(levels=LEVEL.format(optimizer), name=name) + more
 
 
 @pytest.mark.parametrize("optimizer", ["gradient_descent(0.1)", "proximal(0.1)", "closed_form"])
@@ -54,7 +54,7 @@ def test_the_outer_optimizer_and_those_of_optimizers_are_read(tmp_path: Path) ->
     nested = MOMENTUM.replace("Momentum", "Nested").replace("gradient_descent(1)", "heavy_ball(learning_rate = 1)")
     file = parse(
         tmp_path,
-        architectures__host=host("gradient_descent(1)", outer="{objective: task, optimizer: nested}"),
+        architectures__host=host("gradient_descent(1)", "outer: {objective: task, optimizer: nested}\n"),
         optimizers__nested=nested,
     )
     assert [(name, spec.name.text) for name, spec in file.optimizers] == [("nested", "Nested"), ("heavy_ball", "HeavyBall")]
@@ -97,8 +97,8 @@ PEER = "\n  - {{says: the same, same_as: {}}}\n"
 def test_peers_are_parsed_but_not_their_peers(tmp_path: Path) -> None:
     file = parse(
         tmp_path,
-        architectures__host=host("gradient_descent(1)", claims=PEER.format("architectures/other") + PEER.format("host")),
-        architectures__other=host("momentum", claims=PEER.format("host"), name="Other"),
+        architectures__host=host("gradient_descent(1)", "claims:" + PEER.format("architectures/other") + PEER.format("host")),
+        architectures__other=host("momentum", "claims:" + PEER.format("host"), "Other"),
     )
     assert [(name, peer.spec.name.text, peer.peers) for name, peer in file.peers] == [
         ("architectures/other", "Other", ()),
@@ -109,8 +109,8 @@ def test_peers_are_parsed_but_not_their_peers(tmp_path: Path) -> None:
 
 
 def test_missing_peers_are_all_reported(tmp_path: Path) -> None:
-    claims = PEER.format("nowhere") + PEER.format("neither")
-    assert codes(lambda: parse(tmp_path, architectures__host=host("closed_form", claims=claims))) == ["NLC172", "NLC172"]
+    claims = "claims:" + PEER.format("nowhere") + PEER.format("neither")
+    assert codes(lambda: parse(tmp_path, architectures__host=host("closed_form", claims))) == ["NLC172", "NLC172"]
 
 
 def test_the_library_is_written_in_the_language() -> None:

@@ -113,7 +113,7 @@ REFUSED = (
     ("[a]: b", "NLC111"),
     ("? {a: b}\n: c", "NLC111"),
     ("[" * 41 + "]" * 41, "NLC112"),
-    ("\n".join(["a: b"] + ["- c"]), "NLC105"),
+    ("a: b\n- c", "NLC105"),
     ("a: [" + "b," * 50_000 + "]", "NLC113"),
     ("{memory: matrix(a, b)}", "NLC114"),
     ("a: [f(x, y), z]", "NLC114"),
@@ -138,7 +138,7 @@ def test_quotes_and_nesting_keep_commas_together() -> None:
 
 
 def test_the_deepest_tree_is_read() -> None:
-    assert read("[" * 40 + "]" * 40)
+    assert isinstance(read("[" * 40 + "]" * 40), ListNode)
 
 
 CHARACTERS = ("\x00", "\x07", "\x1b", "\x7f", "\x85", "\u202e", "\u2066", "\u200b", "\u2028", "\ufeff", "\ud800", "\U000e0041")

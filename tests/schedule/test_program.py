@@ -139,7 +139,7 @@ def test_the_text_of_a_parallel_program() -> None:
 
 def test_the_text_of_a_recurrence_says_why() -> None:
     text = program_text(program_of(systems.two_writes()))
-    assert "forms: the whole system runs token by token" in text
+    assert "forms: one memory is a recurrence, so the whole system runs token by token" in text
     assert "triangular-chunks not taken: needs one write a token; memory is written along 2 vectors" in text
     assert "recurrence taken: no parallel form of the table fits, so the law runs token by token" in text
 

@@ -22,6 +22,7 @@ from nlc.ir.algebra import (
     Hyperparameter,
     Input,
     Map,
+    Named,
     Norm,
     State,
     When,
@@ -299,6 +300,12 @@ def test_a_gradient_in_a_claim_is_unknown() -> None:
     assert decided(delta_rule(), equality(NEW, Gradient("memory", "", MATRIX), "unknown")).as_expected
 
 
+def test_an_output_in_a_claim_is_its_expression() -> None:
+    y = Named("y", (D_V,))
+    assert decided(linear_attention(), equality(y, add(matmul(OLD, q), scale(dot(k, q), v)))).as_expected
+    assert decided(linear_attention(), equality(Named("z", (D_V,)), v, "unknown")).as_expected
+
+
 # --- shapes ------------------------------------------------------------------------------------------------------
 
 
@@ -418,10 +425,17 @@ def test_a_momentum_that_is_never_kept_is_no_momentum() -> None:
     assert decided(delta_rule(), same(delta_rule_with_momentum(), "refuted")).as_expected
 
 
-def test_an_option_fixes_a_hyperparameter() -> None:
+def test_an_option_fixes_a_hyperparameter_of_the_other() -> None:
     plain = replace(momentum(), name="GradientDescent", components=_gradient_descent())
-    assert decided(momentum(), same(plain, options=(("decay", Fraction(0)),))).as_expected
-    assert decided(momentum(), same(plain, "refuted")).as_expected
+    assert decided(plain, same(momentum(), options=(("decay", Fraction(0)),))).as_expected
+    assert decided(plain, same(momentum(), "refuted")).as_expected
+
+
+def test_what_is_given_holds_at_every_tick() -> None:
+    assert decided(gated_delta_rule(), same(delta_rule(), given=((alpha, ONE),))).as_expected
+    assert decided(gated_delta_rule(), same(delta_rule(), "refuted", given=((alpha, HALF),))).as_expected
+    assert decided(momentum(), same(heavy_ball(), given=((decay, rate),))).as_expected
+    assert "at every tick" in decided(momentum(), same(heavy_ball(), "unknown", given=((M0, GRADIENT),))).detail
 
 
 def _gradient_descent() -> tuple[Component, ...]:

@@ -1,0 +1,41 @@
+"""Program -> the text of a Python module: torch code as a person would have written it, with its story in the docstring.
+
+Nothing is chosen here: forms, names and equations come with the program. The text imports torch and the standard library only.
+"""
+
+from __future__ import annotations
+
+from nlc.emit.digest import seal
+from nlc.emit.header import header
+from nlc.emit.optimizer import optimizer_parts
+from nlc.emit.render import render
+from nlc.emit.safety import assert_safe
+from nlc.emit.sequence import sequence_parts
+from nlc.emit.views import ModuleView
+from nlc.ir.program import Program
+
+__all__ = ["emit_module"]
+
+SEQUENCE_IMPORTS = ("import torch", "from torch import Tensor, nn")
+OPTIMIZER_IMPORTS = (
+    "import math",
+    "from collections.abc import Callable",
+    "from typing import Any, overload",
+    "",
+    "import torch",
+    "from torch import Tensor",
+    "from torch.optim import Optimizer",
+    "from torch.optim.optimizer import ParamsT",
+)
+
+
+def emit_module(program: Program) -> str:
+    """The sealed text of a program's module; raises CompileError (NLC601, NLC602) for what cannot be written in torch."""
+    is_optimizer = program.model.kind == "optimizer"
+    parts = optimizer_parts(program) if is_optimizer else sequence_parts(program)
+    imports = OPTIMIZER_IMPORTS if is_optimizer else SEQUENCE_IMPORTS
+    if not is_optimizer and any("math." in part for part in parts):
+        imports = ("import math", "", *imports)
+    text = seal(render(ModuleView(header(program), imports, program.model.name, parts)) + "\n")
+    assert_safe(text)
+    return text

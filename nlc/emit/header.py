@@ -1,0 +1,103 @@
+"""A program -> the docstring of its module: where it comes from, levels, timetable, laws with their sources, forms and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import PurePath
+
+from nlc.emit.digest import HEADER
+from nlc.emit.layout import Lines
+from nlc.emit.prose import prose, sentence, wrapped
+from nlc.ir.law import Equation
+from nlc.ir.program import MemoryProgram, Program
+from nlc.ir.show import expression_text
+
+WIDEST_EQUATION = 76
+"""A longer equation has its source on the next line."""
+
+
+def header(program: Program) -> Lines:
+    """The lines of the docstring; the first stands beside the quotes."""
+    return tuple(line.rstrip() for line in (*_title(program), *_levels(program), *_timetable(program), *_laws(program), *_forms(program)))
+
+
+def spec_path(path: str) -> str:
+    """The path of a spec from its specs/ folder on; of a spec elsewhere, its name."""
+    parts = PurePath(path).parts
+    if "specs" in parts:
+        return "/".join(parts[len(parts) - 1 - parts[::-1].index("specs") :])
+    return parts[-1] if parts else "a spec"
+
+
+def _title(program: Program) -> Iterator[str]:
+    model = program.model
+    title = f"{model.name}: {sentence(model.says)}" if model.says else f"{model.name}."
+    if len(title) <= 136:
+        yield title
+    else:
+        yield f"{model.name}, compiled from its description."
+        yield ""
+        yield from wrapped(sentence(model.says))
+    yield ""
+    yield from (f"{HEADER} {prose(spec_path(model.path))}", f"(sha256 {model.digest}).", "Edit the spec, not this file.")
+
+
+def _levels(program: Program) -> Iterator[str]:
+    yield ""
+    yield "Levels, fastest first (Nested Learning, Definition 2)"
+    rows = [("rank", "components", "every", "paper's number (slowest highest / slowest first)")]
+    for level in program.laws.order.levels:
+        numbers = f"{level.number_slowest_highest} / {level.number_slowest_first}"
+        rows.append((str(level.speed_rank), ", ".join(level.components), str(level.clock), numbers))
+    yield from _table(rows)
+
+
+def _timetable(program: Program) -> Iterator[str]:
+    yield ""
+    yield "Timetable"
+    yield from _table([(clock, ", ".join(names)) for clock, names in program.timetable])
+
+
+def _laws(program: Program) -> Iterator[str]:
+    yield ""
+    yield f"Laws, per {'step' if program.model.kind == 'optimizer' else 'token'}; prev is the state before"
+    groups = [*((law.component, law.equations) for law in program.laws.laws), ("outputs", program.laws.outputs)]
+    equations = [(name, equation) for name, group in groups for equation in group]
+    names = max(len(equation.name) for _, equation in equations)
+    texts = [expression_text(equation.value) for _, equation in equations]
+    width = max((len(text) for text in texts if len(text) <= WIDEST_EQUATION), default=0)
+    for (_, equation), text in zip(equations, texts, strict=True):
+        yield from _law(equation, text, names, width)
+
+
+def _law(equation: Equation, text: str, names: int, width: int) -> Iterator[str]:
+    source = "; ".join((prose(equation.rule), *(prose(cite) for cite in equation.cites)))
+    start = f"    {equation.name:<{names}}  = {text:<{width}}"
+    room = 138 - len(start)
+    if len(text) <= width and len(source) <= room:
+        yield f"{start}  {source}"
+        return
+    lines = wrapped(f"{equation.name:<{names}}  = {text}", 136)
+    yield from (f"    {line}" if number == 0 else f"{' ' * (names + 8)}{line}" for number, line in enumerate(lines))
+    yield from (f"{' ' * (names + 8)}{line}" for line in wrapped(source, 130 - names))
+
+
+def _forms(program: Program) -> Iterator[str]:
+    for memory in program.memories:
+        yield ""
+        yield from wrapped(_form(program, memory))
+
+
+def _form(program: Program, memory: MemoryProgram) -> str:
+    taken = next((item for item in program.decisions if item.component == memory.component and item.taken), None)
+    because = f": {sentence(taken.because)}" if taken else "."
+    sources = f" ({', '.join(taken.cites)})" if taken and taken.cites else ""
+    transition = f"{memory.classified.transition.value}: {sentence(memory.classified.because)}"
+    return f"Form of {memory.component}: {memory.form.value}{because}{sources} Its transition is {transition}"
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Rows in columns, indented."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        yield "    " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()

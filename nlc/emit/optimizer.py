@@ -1,0 +1,93 @@
+"""The program of an optimizer -> the text of its `torch.optim.Optimizer`."""
+
+from __future__ import annotations
+
+from nlc.codes import emit as codes
+from nlc.diagnostics import CompileError
+from nlc.emit.foreach import Update
+from nlc.emit.layout import Lines, block, call, indented
+from nlc.emit.names import MODULE_WORDS, LocalNames
+from nlc.emit.prose import prose, sentence, wrapped
+from nlc.emit.render import render
+from nlc.emit.torch_printer import WEIGHTS, Piece
+from nlc.emit.views import OptimizerView, SlotView
+from nlc.ir.algebra import Expr, Hyperparameter, Input, State, When, walk
+from nlc.ir.model import Model
+from nlc.ir.program import Program
+
+RESERVED = frozenset({*MODULE_WORDS, "params", "lr", "closure", "group"})
+"""Words that an optimizer's hyperparameters cannot have."""
+
+RATE = "learning_rate"
+"""Kept in parameter groups as `lr`, the key on which torch's schedulers act."""
+
+
+def optimizer_parts(program: Program) -> tuple[str, ...]:
+    """The class and its helper, as one text."""
+    model = program.model
+    for item in model.hyperparameters:
+        if item.name in RESERVED:
+            raise CompileError(codes.reserved_in_emitted_code(item.span, "a hyperparameter", item.name))
+    names = LocalNames(("group", "x", "dtype"))
+    weights, (stream,) = names.new("weights"), model.inputs
+    gradient = names.new(stream.name)
+    slots = tuple(SlotView(slot.name, names.new(slot.name)) for slot in program.slots)
+    numbers = {item.name: names.new(item.name) for item in model.hyperparameters}
+    used = _used(program)
+    lists: dict[Expr, str] = {Input(stream.name, WEIGHTS): gradient, State("weights", "", WEIGHTS, When.PREVIOUS): weights}
+    for slot, view in zip(program.slots, slots, strict=True):
+        lists[State(slot.component, slot.part, WEIGHTS, When.PREVIOUS)] = view.local
+    scalars: dict[Expr, Piece] = {Hyperparameter(name): Piece(local, rank=None) for name, local in numbers.items()}
+    settings = [(local, f'group["{_key(name)}"]') for name, local in numbers.items() if name in used]
+    body = [*_settings(settings), *Update(program, names, weights, lists, scalars).lines()]
+    view = OptimizerView(
+        name=model.name,
+        docstring=_docstring(program),
+        constructor=_constructor(model),
+        defaults=_defaults(model),
+        has_learning_rate=any(item.name == RATE for item in model.hyperparameters),
+        weights=weights,
+        gradient=gradient,
+        slots=slots,
+        body=block(body),
+    )
+    return (render(view),)
+
+
+def _key(name: str) -> str:
+    return "lr" if name == RATE else name
+
+
+def _used(program: Program) -> frozenset[str]:
+    values = [equation.value for law in program.laws.laws for equation in law.equations]
+    return frozenset(part.name for value in values for part in walk(value) if isinstance(part, Hyperparameter))
+
+
+def _settings(settings: list[tuple[str, str]]) -> list[Lines]:
+    if not settings:
+        return []
+    return [(f"{', '.join(local for local, _ in settings)} = {', '.join(value for _, value in settings)}",)]
+
+
+def _constructor(model: Model) -> Lines:
+    numbers = [f"{item.name}: float = {float(item.default)!r}" for item in model.hyperparameters]
+    return call("def __init__", ["self", "params: ParamsT", *numbers], " -> None:", 4)
+
+
+def _defaults(model: Model) -> Lines:
+    items = [f'"{_key(item.name)}": {item.name}' for item in model.hyperparameters]
+    return (f"super().__init__(params, {{{', '.join(items)}}})",)
+
+
+def _docstring(program: Program) -> Lines:
+    model = program.model
+    says = wrapped(sentence(model.says or model.name), 128)
+    first = says if len(says) == 1 else (f"{model.name}, a torch optimizer.", "", *says)
+    lines = ["Takes the parameters first (tensors or groups of them), then by keyword, also for each group apart:"]
+    lines += [f"    {item.name} = {float(item.default)!r}" for item in model.hyperparameters]
+    if any(item.name == RATE for item in model.hyperparameters):
+        lines += ["Groups keep the learning rate as `lr`, which is what torch's schedulers change."]
+    if program.slots:
+        kept = prose(", ".join(slot.name for slot in program.slots))
+        lines += [f"State of each parameter, in its dtype or float32, whichever is wider: {kept}."]
+    return (first[0], *indented(first[1:]), "", *indented(lines))

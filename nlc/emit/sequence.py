@@ -1,0 +1,240 @@
+"""The program of an architecture -> the text of its `nn.Module` and of the functions beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nlc.emit.chunks import Chunked, chunk_method, chunked, method_name
+from nlc.emit.dims import fraction_text
+from nlc.emit.layout import Lines, assignment, block, call, indented
+from nlc.emit.names import LocalNames, attribute
+from nlc.emit.prose import sentence, wrapped
+from nlc.emit.render import render
+from nlc.emit.scope import Sequence, Sizes, converted, input_values, leaf, size_text, sizes
+from nlc.emit.steps import returned, step_body
+from nlc.emit.torch_printer import TorchPrinter
+from nlc.emit.views import HelpersView, SequenceView
+from nlc.ir.algebra import Expr, Named
+from nlc.ir.dims import Shape
+from nlc.ir.model import DimDeclaration, HyperparameterDeclaration
+from nlc.ir.program import Program
+
+
+def sequence_parts(program: Program) -> tuple[str, ...]:
+    """The class, then its helpers."""
+    sequence = Sequence(program)
+    sequence.check_names()
+    forms = tuple(chunked(memory) for memory in program.memories) if program.is_parallel else ()
+    decays = any(form.has_decay for form in forms)
+    helpers = HelpersView(bool(forms), decays, decays or any(form.is_triangular for form in forms))
+    return render(_view(sequence, forms)), render(helpers)
+
+
+def _view(sequence: Sequence, forms: tuple[Chunked, ...]) -> SequenceView:
+    model = sequence.model
+    optional = f"state: {sequence.state_type} | None = None"
+    result = f"tuple[{sequence.output_type}, {sequence.state_type}]"
+    axes = LocalNames(("batch", "like"))
+    axis_arguments = [axes.new(axis) for axis in model.axes]
+    initial = ["self", "batch: int", *(f"{axis}: int" for axis in axis_arguments), "*", "like: Tensor"]
+    start = ["self", f"state: {sequence.state_type} | None", "batch: int", *(f"{axis}: int" for axis in axis_arguments), "like: Tensor"]
+    leading = ", ".join(["batch", *axis_arguments])
+    return SequenceView(
+        name=model.name,
+        docstring=_docstring(sequence),
+        constructor=_constructor(sequence),
+        attributes=_attributes(sequence),
+        initial_state=call("def initial_state", initial, f" -> {sequence.state_type}:", 4),
+        zeros=_zeros(sequence, leading),
+        forward=sequence.signature("forward", state=optional, result=result),
+        forward_says=_forward_says(sequence),
+        forward_body=_chunked_body(sequence, forms) if forms else _delegated_body(sequence),
+        chunk_methods=tuple(chunk_method(form, _slot_local(form)) for form in forms),
+        forward_by_token=sequence.signature("forward_by_token", state=optional, result=result),
+        by_token_body=_by_token_body(sequence),
+        step=sequence.signature("step", state=f"state: {sequence.state_type}", result=result),
+        step_says="One token, for decoding: the laws as they stand; inputs without their time dim.",
+        step_body=step_body(sequence),
+        start=call("def _start", start, f" -> {sequence.state_type}:", 4),
+        started=_started(sequence, leading),
+    )
+
+
+# --- what the class says and is made with ------------------------------------------------------------------------
+
+
+def _docstring(sequence: Sequence) -> Lines:
+    model, leading = sequence.model, ", ".join(("batch", *sequence.model.axes))
+    width = max(len(stream.name) for stream in model.inputs)
+    inputs = [
+        f"    {stream.name:<{width}}  ({', '.join(('batch', 'time', *stream.axes, *_dims(stream.shape)))})" for stream in model.inputs
+    ]
+    states = [f"    {slot.name}  ({', '.join((leading, *_dims(slot.shape)))})" for slot in sequence.program.slots]
+    outputs = [f"    {item.name}  ({', '.join(('batch', 'time', *model.axes, *_dims(item.value.shape)))})" for item in model.outputs]
+    speed = "`chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew."
+    slow = "Under torch.compile the loop over tokens is unrolled: compile `step` instead."
+    lines = (
+        "Inputs, by keyword, in any float dtype:",
+        *inputs,
+        f"State, kept in float32 or wider ({'the tensor itself' if sequence.is_bare else 'a dict by name'}; None starts from zeros):",
+        *states,
+        f"Returns the outputs ({'the tensor itself' if len(outputs) == 1 else 'a dict by name'}) and the state after the last token:",
+        *outputs,
+        speed if sequence.program.is_parallel else slow,
+    )
+    says = wrapped(sentence(model.says or model.name), 128)
+    first = says if len(says) == 1 else (f"{model.name}, a memory over a sequence.", "", *says)
+    return (first[0], *indented(first[1:]), "", *indented(lines))
+
+
+def _dims(shape: Shape) -> tuple[str, ...]:
+    return tuple(str(dim) for dim in shape)
+
+
+def _constructor(sequence: Sequence) -> Lines:
+    free = [f"{item.name}: int = {item.default}" for item in sequence.model.dims if item.definition is None]
+    numbers = [f"{item.name}: float = {_default(item)}" for item in sequence.model.hyperparameters]
+    chunk = [f"chunk: int = {sequence.program.chunk}"] if sequence.program.is_parallel else []
+    return call("def __init__", ["self", *free, *numbers, *chunk], " -> None:", 4)
+
+
+def _default(item: HyperparameterDeclaration) -> str:
+    return repr(float(item.default))
+
+
+def _attributes(sequence: Sequence) -> Lines:
+    model = sequence.model
+    lines: list[Lines] = []
+    if sequence.program.is_parallel:
+        lines.append(("if chunk < 1:", '    raise ValueError(f"chunk must be 1 or more, not {chunk}")', "self.chunk = chunk"))
+    given = [item.name for item in model.dims if item.definition is None] + [item.name for item in model.hyperparameters]
+    lines.extend((f"{attribute(name)} = {name}",) for name in given)
+    lines.extend(_derived(item) for item in model.dims if item.definition is not None)
+    return block(lines)
+
+
+def _derived(item: DimDeclaration) -> Lines:
+    """A dim that follows from others, as they were given to the constructor."""
+    assert item.definition is not None
+    over, under = fraction_text(item.definition, attribute)
+    if under is None:
+        return (f"{attribute(item.name)} = {over}",)
+    over, under = (f"({text})" if " " in text else text for text in (over, under))
+    message = f'f"{item.name} = {item.definition} must be a whole number, not {{{over}}} / {{{under}}}"'
+    return (f"if {over} % {under}:", *indented(call("raise ValueError", [message], "", 12)), f"{attribute(item.name)} = {over} // {under}")
+
+
+# --- state -------------------------------------------------------------------------------------------------------
+
+
+def _zeros(sequence: Sequence, leading: str) -> Lines:
+    slots = sequence.program.slots
+    if sequence.is_bare:
+        dtype = "dtype=torch.promote_types(like.dtype, torch.float32)"
+        return call("return like.new_zeros", [f"{leading}{size_text(slots[0].shape)}", dtype], "", 8)
+    items = [f'    "{slot.name}": like.new_zeros({leading}{size_text(slot.shape)}, dtype=dtype),' for slot in slots]
+    return ("dtype = torch.promote_types(like.dtype, torch.float32)", "return {", *items, "}")
+
+
+def _started(sequence: Sequence, leading: str) -> Lines:
+    zeros = f"zeros = self.initial_state({leading}, like=like)"
+    if sequence.is_bare:
+        return (zeros, "return zeros if state is None else state.to(torch.promote_types(state.dtype, zeros.dtype))")
+    item = "name: state[name].to(torch.promote_types(state[name].dtype, zeros[name].dtype)) for name in zeros"
+    return (zeros, f"return zeros if state is None else {{{item}}}")
+
+
+# --- forward -----------------------------------------------------------------------------------------------------
+
+
+def _forward_says(sequence: Sequence) -> str:
+    if sequence.program.is_parallel:
+        return "The whole sequence in chunks: equal to `forward_by_token`."
+    return "The whole sequence, token by token: no parallel form is known for these laws."
+
+
+def _delegated_body(sequence: Sequence) -> Lines:
+    arguments = [f"{name}={name}" for name in (*sequence.inputs, "state")]
+    return call("return self.forward_by_token", arguments, "", 8)
+
+
+def _chunked_body(sequence: Sequence, forms: tuple[Chunked, ...]) -> Lines:
+    names = LocalNames((*sequence.inputs, "state"))
+    like, variables = sequence.like.name, sizes(sequence, names)
+    dtype = names.new("dtype")
+    start = names.new(_slot_local(forms[0]) if sequence.is_bare else "start")
+    first = sequence.program.slots[0]
+    carried = sequence.carried(start, first.component, first.part)
+    lines = [
+        (f"{dtype} = {like}.dtype",),
+        (f"{start} = self._start(state, {variables.leading}, {like})",),
+        *converted(sequence, f"{carried}.dtype", time=True),
+        *_forms(sequence, forms, names, variables, start, dtype),
+    ]
+    return (*block(variables.lines), f"with _full_precision({like}):", *indented(block(lines)))
+
+
+def _forms(sequence: Sequence, forms: tuple[Chunked, ...], names: LocalNames, variables: Sizes, start: str, dtype: str) -> Iterator[Lines]:
+    """Memory after memory, then the outputs, then what is returned."""
+    values: dict[Expr, str] = input_values(sequence)
+    printer = TorchPrinter(lambda node: leaf(node, values), sequence.like.name)
+    outputs = {name: names.new(name) for name, _ in sequence.program.outputs}
+    as_they_are = {value: outputs[name] for name, value in sequence.program.outputs if isinstance(value, Named)}
+    leading = ", ".join((variables.batch, f"{sequence.like.name}.shape[1]", *variables.axes))
+    state: dict[str, str] = {}
+    for form in forms:
+        slot = next(item for item in sequence.program.slots if item.component == form.memory.component)
+        state[slot.name] = start if sequence.is_bare else names.new(_slot_local(form))
+        arguments = [f"{stream.role}={_stream(sequence, printer, stream.value, leading)}" for stream in form.streams]
+        arguments.append(f"memory={sequence.carried(start, slot.component, slot.part)}")
+        for read in form.memory.reads:
+            value = Named(read.name, read.shape)
+            values[value] = as_they_are.get(value) or names.new(read.name)
+        targets = [*(values[Named(read.name, read.shape)] for read in form.memory.reads), state[slot.name]]
+        yield call(f"{', '.join(targets)} = self.{method_name(_slot_local(form))}", arguments, "", 12)
+    for name, value in sequence.program.outputs:
+        if values.get(value) != outputs[name]:
+            yield assignment(outputs[name], _output(sequence, printer, value, leading), 12)
+    yield from returned(sequence, outputs, {slot.name: state[slot.name] for slot in sequence.program.slots}, dtype)
+
+
+def _slot_local(form: Chunked) -> str:
+    return form.memory.component.replace(".", "_")
+
+
+def _stream(sequence: Sequence, printer: TorchPrinter, value: Expr, leading: str) -> str:
+    """The value at every token, (batch, time, *axes, size); a scalar gets the size 1."""
+    text = printer.text(value)
+    atom = text if text.isidentifier() else f"({text})"
+    if value.shape == ():
+        atom = text = f"{atom}[..., None]"
+    return text if sequence.spans_axes(value) else f"{atom}.expand({leading}, -1)"
+
+
+def _output(sequence: Sequence, printer: TorchPrinter, value: Expr, leading: str) -> tuple[str, ...]:
+    if sequence.spans_axes(value):
+        return printer.terms(value)
+    return (f"({printer.text(value)}).expand({leading}{', -1' * len(value.shape)})",)
+
+
+def _by_token_body(sequence: Sequence) -> Lines:
+    names = LocalNames((*sequence.inputs, "state"))
+    like, model, variables = sequence.like.name, sequence.model, sizes(sequence, names)
+    outputs, t = names.new("outputs"), names.new("t")
+    arguments = [*(f"{name}={name}[:, {t}]" for name in sequence.inputs), "state=state"]
+    shapes = {item.name: ", ".join((variables.batch, "0", *variables.axes)) + size_text(item.value.shape) for item in model.outputs}
+    if len(model.outputs) == 1:
+        (output,) = model.outputs
+        empty: Lines = (f"{outputs} = [{like}.new_empty({shapes[output.name]})]",)
+        value = names.new(output.name)
+        body: Lines = (*call(f"{value}, state = self.step", arguments, "", 12), f"{outputs}.append({value}.unsqueeze(1))")
+        result = f"return torch.cat({outputs}, 1), state"
+    else:
+        items = [f'    "{name}": [{like}.new_empty({shape})],' for name, shape in shapes.items()]
+        empty = (f"{outputs} = {{", *items, "}")
+        now, name, value = names.new("now"), names.new("name"), names.new("value")
+        appended = (f"for {name}, {value} in {now}.items():", f"    {outputs}[{name}].append({value}.unsqueeze(1))")
+        body = (*call(f"{now}, state = self.step", arguments, "", 12), *appended)
+        result = f"return {{{name}: torch.cat({value}, 1) for {name}, {value} in {outputs}.items()}}, state"
+    start = f"state = self._start(state, {variables.leading}, {like})"
+    return (*block(variables.lines), start, *empty, f"for {t} in range({like}.shape[1]):", *indented(body), result)

@@ -1,0 +1,85 @@
+"""The laws of a system -> the body of `step`: one assignment for each equation, in the paper's words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nlc.emit.layout import Lines, assignment, block, call, indented
+from nlc.emit.names import LocalNames
+from nlc.emit.scope import Sequence, converted, input_values, leaf, previous
+from nlc.emit.torch_printer import TorchPrinter
+from nlc.ir.algebra import Expr, Named, State, When
+from nlc.ir.law import Law
+
+
+def step_body(sequence: Sequence) -> Lines:
+    """One token: the laws as they stand, then the outputs."""
+    names = LocalNames((*sequence.inputs, "state"))
+    dtype, like = names.new("dtype"), sequence.like.name
+    first = sequence.program.slots[0]
+    values = {**input_values(sequence), **previous(sequence, "state")}
+    lines = [
+        (f"{dtype} = {like}.dtype",),
+        *converted(sequence, f"{sequence.carried('state', first.component, first.part)}.dtype", time=False),
+        *(line for law in sequence.program.laws.laws for line in _law(sequence, law, names, values)),
+        *_outputs(sequence, names, values, dtype),
+    ]
+    return (f"with _full_precision({like}):", *indented(block(lines)))
+
+
+def _law(sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
+    """The equations of one component; its new states join `values` for those that run later."""
+    own = dict(values)
+    printer = TorchPrinter(lambda node: leaf(node, own), sequence.like.name)
+    for equation in law.equations:
+        local = names.new(equation.name)
+        shape = equation.value.shape
+        terms = printer.terms(equation.value)
+        if equation.part is not None:
+            carried = sequence.carried("state", law.component, equation.part)
+            if not sequence.spans_axes(equation.value):
+                terms = (f"({' '.join(terms)}).expand_as({carried})",)
+            values[State(law.component, equation.part, shape, When.CURRENT)] = local
+            own[State(law.component, equation.part, shape, When.CURRENT)] = local
+        own[Named(equation.name, shape)] = local
+        yield assignment(local, terms, 12)
+
+
+def _outputs(sequence: Sequence, names: LocalNames, values: dict[Expr, str], dtype: str) -> Iterator[Lines]:
+    own = dict(values)
+    printer = TorchPrinter(lambda node: leaf(node, own), sequence.like.name)
+    results: dict[str, str] = {}
+    for equation in sequence.program.laws.outputs:
+        local = names.new(equation.name)
+        results[equation.name] = own[Named(equation.name, equation.value.shape)] = local
+        yield assignment(local, broadcast(sequence, printer, equation.value), 12)
+    new = {slot.name: values[State(slot.component, slot.part, slot.shape, When.CURRENT)] for slot in sequence.program.slots}
+    yield from returned(sequence, results, new, dtype)
+
+
+def broadcast(sequence: Sequence, printer: TorchPrinter, value: Expr) -> tuple[str, ...]:
+    """The terms of an output; one that may lack the dims of axes gets them from the state."""
+    if sequence.spans_axes(value) or not sequence.model.axes:
+        return printer.terms(value)
+    slot = sequence.program.slots[0]
+    carried = sequence.carried("state", slot.component, slot.part)
+    own = ", -1" * len(value.shape)
+    return (f"({printer.text(value)}).expand(*{carried}.shape[:{1 + len(sequence.model.axes)}]{own})",)
+
+
+def returned(sequence: Sequence, outputs: dict[str, str], state: dict[str, str], dtype: str) -> Iterator[Lines]:
+    """`return outputs, state`: each bare when there is one, else a dict by name."""
+    if sequence.is_bare:
+        (state_text,) = state.values()
+    else:
+        state_text = "{" + ", ".join(f'"{name}": {value}' for name, value in state.items()) + "}"
+    if len(outputs) == 1:
+        (output,) = outputs.values()
+        result = f"{output}.to({dtype})"
+    else:
+        result = "{" + ", ".join(f'"{name}": {value}.to({dtype})' for name, value in outputs.items()) + "}"
+    line = f"return {result}, {state_text}"
+    if len(line) <= 128:
+        yield (line,)
+    else:
+        yield call("return ", [result, state_text], "", 12)
