@@ -31,9 +31,7 @@ def linear_attention(q: Tensor, k: Tensor, v: Tensor, *, state: Tensor | None = 
     return _joined(outputs, shape), memory.unflatten(0, shape)
 
 
-def delta_rule(
-    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, *, state: Tensor | None = None, chunk: int = CHUNK
-) -> tuple[Tensor, Tensor]:
+def delta_rule(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, *, state: Tensor | None = None, chunk: int = CHUNK) -> tuple[Tensor, Tensor]:
     """M_t = M_{t-1} + beta_t (v_t - M_{t-1} k_t) k_t^T, y_t = M_t q_t."""
     memory, shape = _initial(q, v, state)
     outputs = []
@@ -51,7 +49,9 @@ def gated_delta_rule(
     """M_t = alpha_t M_{t-1} + beta_t (v_t - alpha_t M_{t-1} k_t) k_t^T, y_t = M_t q_t."""
     memory, shape = _initial(q, v, state)
     outputs = []
-    for query, key, value, rate, decay in zip(*(_pieces(x, chunk) for x in (q, k, v, beta.unsqueeze(-1), alpha.unsqueeze(-1))), strict=True):
+    for query, key, value, rate, decay in zip(
+        *(_pieces(x, chunk) for x in (q, k, v, beta.unsqueeze(-1), alpha.unsqueeze(-1))), strict=True
+    ):
         products = decay_products(decay)
         since_start, within, to_end = products[:, 1:, :1], products[:, 1:, 1:], products[:, -1:, 1:].mT
         erase = rate * key

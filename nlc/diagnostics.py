@@ -104,19 +104,24 @@ def _excerpts(labels: list[Label], name: str, gutter: int, *, first: bool) -> It
         if previous and line != previous + 1 and line != previous:
             yield f"{' ' * gutter} ..."[: gutter + 4]
         if line != previous:
-            yield _clip(f"{line:>{gutter}} | {_visible(label.span.source.line(line))}".rstrip())
+            yield _clip(f"{line:>{gutter}} | {_visible(_start_of_line(label.span))}".rstrip())
         yield _carets(label, gutter)
         previous = line
 
 
 def _carets(label: Label, gutter: int) -> str:
     span = label.span
-    text = span.source.line(span.line)
+    text = _start_of_line(span)
     before = _visible(text[: span.column - 1])
     marked = _visible(text[span.column - 1 : span.column - 1 + max(1, span.end - span.start)])
     room = max(1, WIDEST_EXCERPT - len(before))
     carets = "^" * min(max(1, len(marked)), room)
     return f"{' ' * gutter} | {' ' * min(len(before), WIDEST_EXCERPT)}{carets} {label.text}".rstrip()
+
+
+def _start_of_line(span: Span) -> str:
+    """As much of the line as an excerpt can show."""
+    return span.source.line(span.line)[: WIDEST_EXCERPT + 1]
 
 
 def _visible(text: str) -> str:

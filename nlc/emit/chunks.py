@@ -107,7 +107,6 @@ def _matrix_view(form: Chunked, local: str) -> MatrixChunksView:
     reads = _reads(form)
     count = len(form.law.writes)
     value = "write" if form.is_triangular else "value"
-    whens = {read.when for read in form.memory.reads}
     roles = [stream.role for stream in form.streams]
     return MatrixChunksView(
         signature=_signature(form, local),
@@ -119,11 +118,20 @@ def _matrix_view(form: Chunked, local: str) -> MatrixChunksView:
         reads=reads,
         has_decay=form.has_decay,
         is_triangular=form.is_triangular,
-        needs_before=form.has_decay and (form.is_triangular or When.PREVIOUS in whens),
-        needs_after=form.has_decay and When.CURRENT in whens,
-        given="value",
+        factors=_factors(form),
         results=_results(reads),
     )
+
+
+def _factors(form: Chunked) -> tuple[str, ...]:
+    """The decays that a token sees: without its own before the write, with its own after it."""
+    whens = {read.when for read in form.memory.reads}
+    before, after = form.is_triangular or When.PREVIOUS in whens, When.CURRENT in whens
+    if not form.has_decay or not (before or after):
+        return ()
+    if before and after:
+        return ("before, after = products[:, :-1], products[:, 1:]  # up to each token, without and with its own decay",)
+    return ("before = products[:, :-1]",) if before else ("after = products[:, 1:]",)
 
 
 def _vector_view(form: Chunked, local: str) -> VectorChunksView:
@@ -159,7 +167,7 @@ def _read(read: OutputRead, number: str) -> ReadView:
 
 
 def _results(reads: tuple[ReadView, ...]) -> str:
-    return ", ".join((*(f"_joined({read.column}, leading)" for read in reads), "memory.unflatten(0, leading)"))
+    return ", ".join((*(f"_joined({read.column}, leading)" for read in reads), "memory.view(*leading, *memory.shape[1:])"))
 
 
 def _signature(form: Chunked, local: str) -> Lines:
@@ -178,9 +186,8 @@ def _docstring(form: Chunked, local: str) -> Lines:
     elif form.is_triangular:
         law = f"memory_t = {kept} + write_t key_t^T with write_t = value_t - memory_{{t-1}} erase_t"
     else:
-        law = f"memory_t = {kept} + " + " + ".join(
-            f"value{number}_t key{number}_t^T" for number in (_numbered(i, count) for i in range(count))
-        )
+        numbers = [_numbered(number, count) for number in range(count)]
+        law = " + ".join((f"memory_t = {kept}", *(f"value{number}_t key{number}_t^T" for number in numbers)))
     lines = [f"{law}, chunk by chunk.", "", "        Streams are (batch, time, *axes, size), a scalar one with size 1."]
     if form.is_triangular:
         lines += [

@@ -12,7 +12,7 @@ HEADER = "Compiled by nlc from"
 
 def seal(text: str) -> str:
     """The text with its seal as the last line."""
-    body = text if text.endswith("\n") else text + "\n"
+    body = text.rstrip("\n") + "\n\n\n"
     return f"{body}# sealed by nlc, sha256 of everything above: {_digest(body)}\n"
 
 

@@ -39,7 +39,8 @@ def _title(program: Program) -> Iterator[str]:
         yield ""
         yield from wrapped(sentence(model.says))
     yield ""
-    yield from (f"{HEADER} {prose(spec_path(model.path))}", f"(sha256 {model.digest}).", "Edit the spec, not this file.")
+    yield f"{HEADER} {prose(spec_path(model.path))}. Edit the spec, not this file."
+    yield f"sha256 of the spec: {model.digest}"
 
 
 def _levels(program: Program) -> Iterator[str]:
@@ -83,17 +84,20 @@ def _law(equation: Equation, text: str, names: int, width: int) -> Iterator[str]
 
 
 def _forms(program: Program) -> Iterator[str]:
-    for memory in program.memories:
+    if program.memories:
         yield ""
-        yield from wrapped(_form(program, memory))
+        yield "Form" if len(program.memories) == 1 else "Forms"
+    for memory in program.memories:
+        yield from _form(program, memory)
 
 
-def _form(program: Program, memory: MemoryProgram) -> str:
+def _form(program: Program, memory: MemoryProgram) -> Iterator[str]:
     taken = next((item for item in program.decisions if item.component == memory.component and item.taken), None)
-    because = f": {sentence(taken.because)}" if taken else "."
     sources = f" ({', '.join(taken.cites)})" if taken and taken.cites else ""
-    transition = f"{memory.classified.transition.value}: {sentence(memory.classified.because)}"
-    return f"Form of {memory.component}: {memory.form.value}{because}{sources} Its transition is {transition}"
+    yield f"    {memory.component}: {memory.form.value}{sources}"
+    reasons = [f"{memory.classified.because} ({memory.classified.transition.value})", *([taken.because] if taken else [])]
+    for reason in reasons:
+        yield from (f"        {line}" for line in wrapped(sentence(reason[:1].upper() + reason[1:]), 130))
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:

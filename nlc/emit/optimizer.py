@@ -35,8 +35,7 @@ def optimizer_parts(program: Program) -> tuple[str, ...]:
     numbers = {item.name: names.new(item.name) for item in model.hyperparameters}
     used = _used(program)
     lists: dict[Expr, str] = {Input(stream.name, WEIGHTS): gradient, State("weights", "", WEIGHTS, When.PREVIOUS): weights}
-    for slot, view in zip(program.slots, slots, strict=True):
-        lists[State(slot.component, slot.part, WEIGHTS, When.PREVIOUS)] = view.local
+    lists |= {State(item.component, item.part, WEIGHTS, When.PREVIOUS): slot.local for item, slot in zip(program.slots, slots, strict=True)}
     scalars: dict[Expr, Piece] = {Hyperparameter(name): Piece(local, rank=None) for name, local in numbers.items()}
     settings = [(local, f'group["{_key(name)}"]') for name, local in numbers.items() if name in used]
     body = [*_settings(settings), *Update(program, names, weights, lists, scalars).lines()]

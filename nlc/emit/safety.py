@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 IMPORTS = frozenset({"torch", "torch.optim", "torch.optim.optimizer", "math", "typing", "collections.abc"})
 STATEMENTS = (
-    ast.Import, ast.ImportFrom, ast.ClassDef, ast.FunctionDef, ast.Assign, ast.Expr, ast.Return, ast.For, ast.If, ast.With, ast.Raise,
+    ast.Import, ast.ImportFrom, ast.ClassDef, ast.FunctionDef, ast.Assign, ast.AnnAssign, ast.Expr, ast.Return, ast.For, ast.If, ast.With,
+    ast.Raise,
 )  # fmt: skip
 FORBIDDEN_NAMES = frozenset({"eval", "exec", "compile", "globals", "locals", "vars", "getattr", "setattr", "delattr", "open", "input"})
 DUNDERS = frozenset({"__init__", "__all__"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nlc.codes import emit as codes
-from nlc.diagnostics import CompileError, Diagnostic
+from nlc.diagnostics import CompileError
 from nlc.emit.dims import dim_text
 from nlc.emit.layout import Lines, assignment, call
 from nlc.emit.names import MODULE_WORDS, LocalNames, attribute
@@ -14,6 +14,9 @@ from nlc.ir.algebra import Expr, Hyperparameter, Input, Named, State, When, cont
 from nlc.ir.dims import Shape
 from nlc.ir.model import InputStream, Model
 from nlc.ir.program import Program
+
+WORDS = MODULE_WORDS | {"state", "chunk"}
+"""What inputs, dims and hyperparameters of a module cannot be called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +70,11 @@ class Sequence:
 
     def check_names(self) -> None:
         """Raises CompileError for names that the module needs itself."""
-        problems: list[Diagnostic] = []
-        for stream in self.model.inputs:
-            if stream.name in MODULE_WORDS:
-                problems.append(codes.reserved_in_emitted_code(stream.span, "an input", stream.name))
-        for item in (*self.model.dims, *self.model.hyperparameters):
-            if item.name in MODULE_WORDS:
-                problems.append(codes.reserved_in_emitted_code(item.span, "a dim or a hyperparameter", item.name))
+        model = self.model
+        given = [("an input", item.name, item.span) for item in model.inputs]
+        given += [("a dim", item.name, item.span) for item in model.dims]
+        given += [("a hyperparameter", item.name, item.span) for item in model.hyperparameters]
+        problems = [codes.reserved_in_emitted_code(span, what, name) for what, name, span in given if name in WORDS]
         if problems:
             raise CompileError(*problems)
 

@@ -15,7 +15,7 @@ from nlc.emit.steps import returned, step_body
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.emit.views import HelpersView, SequenceView
 from nlc.ir.algebra import Expr, Named
-from nlc.ir.dims import Shape
+from nlc.ir.dims import Dim
 from nlc.ir.model import DimDeclaration, HyperparameterDeclaration
 from nlc.ir.program import Program
 
@@ -64,13 +64,11 @@ def _view(sequence: Sequence, forms: tuple[Chunked, ...]) -> SequenceView:
 
 
 def _docstring(sequence: Sequence) -> Lines:
-    model, leading = sequence.model, ", ".join(("batch", *sequence.model.axes))
+    model = sequence.model
     width = max(len(stream.name) for stream in model.inputs)
-    inputs = [
-        f"    {stream.name:<{width}}  ({', '.join(('batch', 'time', *stream.axes, *_dims(stream.shape)))})" for stream in model.inputs
-    ]
-    states = [f"    {slot.name}  ({', '.join((leading, *_dims(slot.shape)))})" for slot in sequence.program.slots]
-    outputs = [f"    {item.name}  ({', '.join(('batch', 'time', *model.axes, *_dims(item.value.shape)))})" for item in model.outputs]
+    inputs = [f"    {stream.name:<{width}}  {_dims('batch', 'time', *stream.axes, *stream.shape)}" for stream in model.inputs]
+    states = [f"    {slot.name}  {_dims('batch', *model.axes, *slot.shape)}" for slot in sequence.program.slots]
+    outputs = [f"    {item.name}  {_dims('batch', 'time', *model.axes, *item.value.shape)}" for item in model.outputs]
     speed = "`chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew."
     slow = "Under torch.compile the loop over tokens is unrolled: compile `step` instead."
     lines = (
@@ -87,8 +85,8 @@ def _docstring(sequence: Sequence) -> Lines:
     return (first[0], *indented(first[1:]), "", *indented(lines))
 
 
-def _dims(shape: Shape) -> tuple[str, ...]:
-    return tuple(str(dim) for dim in shape)
+def _dims(*dims: str | Dim) -> str:
+    return f"({', '.join(str(dim) for dim in dims)})"
 
 
 def _constructor(sequence: Sequence) -> Lines:
@@ -140,8 +138,8 @@ def _started(sequence: Sequence, leading: str) -> Lines:
     zeros = f"zeros = self.initial_state({leading}, like=like)"
     if sequence.is_bare:
         return (zeros, "return zeros if state is None else state.to(torch.promote_types(state.dtype, zeros.dtype))")
-    item = "name: state[name].to(torch.promote_types(state[name].dtype, zeros[name].dtype)) for name in zeros"
-    return (zeros, f"return zeros if state is None else {{{item}}}")
+    item = "name: state[name].to(torch.promote_types(state[name].dtype, zero.dtype)) for name, zero in zeros.items()"
+    return (zeros, "if state is None:", "    return zeros", f"return {{{item}}}")
 
 
 # --- forward -----------------------------------------------------------------------------------------------------
@@ -188,8 +186,8 @@ def _forms(sequence: Sequence, forms: tuple[Chunked, ...], names: LocalNames, va
         arguments = [f"{stream.role}={_stream(sequence, printer, stream.value, leading)}" for stream in form.streams]
         arguments.append(f"memory={sequence.carried(start, slot.component, slot.part)}")
         for read in form.memory.reads:
-            value = Named(read.name, read.shape)
-            values[value] = as_they_are.get(value) or names.new(read.name)
+            known = Named(read.name, read.shape)
+            values[known] = as_they_are.get(known) or names.new(read.name)
         targets = [*(values[Named(read.name, read.shape)] for read in form.memory.reads), state[slot.name]]
         yield call(f"{', '.join(targets)} = self.{method_name(_slot_local(form))}", arguments, "", 12)
     for name, value in sequence.program.outputs:

@@ -1,0 +1,141 @@
+"""How fast emitted code is: against the forms written by hand, and against the same laws token by token.
+
+    python benchmarks/forms.py [--json FILE] [--quick]
+
+Every way runs in one process, the ways by turns, so that a busy machine slows all of them alike; medians are shown. The last columns
+are the time a token at 1,024 and at 8,192 tokens: a form whose cost a token does not grow has about the same in both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from types import MappingProxyType
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks import hand_written
+from nlc.pipeline import compile_file
+
+ROOT = Path(__file__).resolve().parents[1]
+BATCH, HEADS, SIZE = 1, 4, 64
+TIME = 2048
+SHORT, LONG = 1024, 8192
+
+Run = Callable[..., tuple[Tensor, Tensor]]
+
+CASES: Mapping[str, tuple[Run, tuple[str, ...]]] = MappingProxyType(
+    {
+        "linear_attention": (hand_written.linear_attention, ("q", "k", "v")),
+        "delta_rule": (hand_written.delta_rule, ("q", "k", "v", "beta")),
+        "gated_delta_rule": (hand_written.gated_delta_rule, ("q", "k", "v", "beta", "alpha")),
+    }
+)
+"""Each architecture: its form by hand, and its inputs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """Medians in milliseconds; `microseconds_a_token` of the emitted form, forward."""
+
+    architecture: str
+    way: str
+    forward: float
+    forward_and_backward: float
+    microseconds_a_token: Mapping[int, float]
+
+
+def main() -> None:
+    """Measure, print the table, and write it as JSON where `--json` says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--quick", action="store_true", help="few repetitions, for a look")
+    arguments = parser.parse_args()
+    repetitions = 3 if arguments.quick else 15
+    measurements = [item for name in CASES for item in measure(name, repetitions)]
+    print(table(measurements))
+    if arguments.json:
+        setting = {"shape": [BATCH, HEADS, TIME, SIZE], "dtype": "float32", "threads": torch.get_num_threads(), "torch": torch.__version__}
+        arguments.json.write_text(json.dumps({"setting": setting, "forms": [asdict(item) for item in measurements]}, indent=2) + "\n")
+
+
+def measure(name: str, repetitions: int) -> Iterator[Measurement]:
+    """The emitted form, the one by hand and the loop over tokens, of one architecture."""
+    by_hand, inputs = CASES[name]
+    module = emitted(name)
+    ways: dict[str, Run] = {"emitted": module, "by hand": by_hand, "by token": module.forward_by_token}  # type: ignore[dict-item]
+    forward = medians(ways, streams(inputs, TIME), repetitions, backward=False)
+    both = medians(ways, streams(inputs, TIME), repetitions, backward=True)
+    scaling: dict[str, dict[int, float]] = {way: {} for way in ways}
+    for time in (SHORT, LONG):
+        parallel = {way: run for way, run in ways.items() if way != "by token"}
+        for way, value in medians(parallel, streams(inputs, time), repetitions, backward=False).items():
+            scaling[way][time] = value / time * 1e3
+    for way in ways:
+        yield Measurement(name, way, forward[way], both[way], scaling[way])
+
+
+def emitted(name: str) -> nn.Module:
+    """The module that nlc compiles a shipped spec to, as it is compiled now."""
+    compiled = compile_file(ROOT / "specs" / "architectures" / f"{name}.yaml")
+    module: nn.Module = getattr(compiled.load(), compiled.program.model.name)()
+    return module
+
+
+def streams(inputs: tuple[str, ...], time: int) -> dict[str, Tensor]:
+    """Normal queries and values, keys of length 1, gates in [0, 1]; retentions near 1."""
+    generator = torch.Generator().manual_seed(0)
+    drawn: dict[str, Tensor] = {}
+    for name in inputs:
+        is_gate = name in ("beta", "alpha")
+        size = (BATCH, time, HEADS) if is_gate else (BATCH, time, HEADS, SIZE)
+        value = torch.rand(size, generator=generator) if is_gate else torch.randn(size, generator=generator)
+        drawn[name] = {"k": nn.functional.normalize(value, dim=-1), "alpha": 0.9 + 0.1 * value}.get(name, value)
+    return drawn
+
+
+def medians(ways: Mapping[str, Run], inputs: Mapping[str, Tensor], repetitions: int, *, backward: bool) -> dict[str, float]:
+    """Milliseconds of each way, run by turns; the loop over tokens, which is slow, a few times only."""
+    taken: dict[str, list[float]] = {way: [] for way in ways}
+    for turn in range(repetitions + 1):
+        for way, run in ways.items():
+            if way == "by token" and turn > 2:
+                continue
+            milliseconds = once(run, inputs, backward)
+            if turn:  # the first turn warms up
+                taken[way].append(milliseconds)
+    return {way: median(values) for way, values in taken.items()}
+
+
+def once(run: Run, inputs: Mapping[str, Tensor], backward: bool) -> float:
+    """Milliseconds of one run."""
+    given = {name: value.clone().requires_grad_(backward) for name, value in inputs.items()}
+    start = perf_counter()
+    if backward:
+        y, state = run(**given)
+        (y.sum() + state.sum()).backward()  # type: ignore[no-untyped-call]
+    else:
+        with torch.no_grad():
+            run(**given)
+    return (perf_counter() - start) * 1e3
+
+
+def table(measurements: list[Measurement]) -> str:
+    """The measurements as text."""
+    lines = [
+        f"{'architecture':<18} {'way':<9} {'forward':>10} {'+ backward':>11} {'a token, ' + str(SHORT):>14} {'a token, ' + str(LONG):>14}"
+    ]
+    for item in measurements:
+        line = f"{item.architecture:<18} {item.way:<9} {item.forward:>7.1f} ms {item.forward_and_backward:>8.1f} ms"
+        lines.append(line + "".join(f" {value:>11.2f} us" for value in item.microseconds_a_token.values()))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
