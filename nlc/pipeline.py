@@ -168,7 +168,7 @@ def compile_file(path: str | Path, **overrides: float) -> Compiled:
 
 def _overridden(file: SpecFile, overrides: Mapping[str, float]) -> SpecFile:
     spec = file.spec
-    names = {item.name.text for item in (*spec.dims, *spec.hyperparameters)}
+    names = {item.name.text for item in spec.dims} | {item.name.text for item in spec.hyperparameters}
     if unknown := sorted(set(overrides) - names):
         raise ValueError(f"{spec.name.text} has no dim or hyperparameter {', '.join(unknown)}; it has {', '.join(sorted(names))}")
     values = {name: Number(Fraction(str(value))) for name, value in overrides.items()}

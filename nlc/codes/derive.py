@@ -17,7 +17,7 @@ def proximal_step(span: Span, level: str) -> Diagnostic:
         f"`{level}` takes a proximal step, which nlc does not derive yet",
         span,
         "this level's optimizer is `proximal`",
-        "use `gradient_descent(...)`; for an l2 objective, the implicit step is an explicit one with rate / (1 + rate * norm2(key))",
+        "use `gradient_descent(...)`; for a matrix and l2, the implicit step is the explicit one of the rate rate / (1 + rate * norm2(key))",
     )
 
 
@@ -67,7 +67,7 @@ def held_gradient(span: Span, level: str) -> Diagnostic:
         f"`{level}` takes its gradient at a held state, which is not compiled yet",
         span,
         "`gradient_at: hold(...)` is set here",
-        "drop `gradient_at`: the gradient is then taken at the state before this update (another function: see the tutorial on chunks)",
+        "drop `gradient_at`: the gradient is then taken at the state before this update, which is another function",
     )
 
 
@@ -146,27 +146,17 @@ def not_compiled(span: Span, level: str, what: str) -> Diagnostic:
         "NLC414",
         f"`{level}` uses {what}, which is valid but not compiled by this version of nlc",
         span,
-        f"{what}",
-        "`nlc check` and the levels of `nlc explain` still work on this spec",
-    )
-
-
-def gradient_in_output(span: Span, output: str, level: str) -> Diagnostic:
-    return _refused(
-        "NLC415",
-        f"the output `{output}` reads the gradient of `{level}`, which is not compiled yet",
-        span,
-        "this is an update's gradient",
-        f"make it the state of a level of its own: a memory with the objective `-inner(NAME, gradient)` inside `{level}`'s optimizer",
+        "this is not compiled",
+        "take it out; `nlc explain` shows the levels of this spec as it is",
     )
 
 
 def derivative_too_large(span: Span, level: str, limit: int) -> Diagnostic:
     return _refused(
-        "NLC416",
+        "NLC415",
         f"the gradient of the objective of `{level}` is too large",
         span,
-        f"its derivative has more than {limit} operations",
+        f"its derivative has more than {limit:,} operations",
         "nest fewer functions in the objective; softmax and quotients inside one another double the derivative each time",
     )
 
@@ -186,6 +176,5 @@ CODES: tuple[Code, ...] = (
     Code("NLC412", "mean over data", "`reduce: mean` divides the gradient by the number of data of an update. This version compiles clocks with one datum per update."),
     Code("NLC413", "tick", "`tick` counts the updates of a level since its last reset. This version carries no counts."),
     Code("NLC414", "not compiled yet", "The spec is well-formed, and uses a part of the language that this version checks but does not compile."),
-    Code("NLC415", "gradient in an output", "A gradient exists inside an update. An output is read after all updates and sees states only."),
-    Code("NLC416", "derivative too large", "Derivatives are written out in full, and some objectives of moderate size have derivatives that nobody could read. nlc stops at a fixed number of operations."),
+    Code("NLC415", "derivative too large", "Derivatives are written out in full, and some objectives of moderate size have derivatives that nobody could read. nlc stops at a fixed number of operations."),
 )  # fmt: skip

@@ -19,20 +19,20 @@ def uneven_chunks(small: tuple[Span, str], large: tuple[Span, str]) -> Diagnosti
     )
 
 
-def uneven_reset(span: Span, level: str, every: str, reset: str) -> Diagnostic:
+def uneven_reset(level: str, every: tuple[Span, str], reset: tuple[Span, str]) -> Diagnostic:
     return Diagnostic(
         "NLC302",
         f"`{level}` is reset in the middle of a chunk",
-        (Label(span, f"updated {every}, but reset {reset}"),),
+        (Label(reset[0], f"reset {reset[1]}"), Label(every[0], f"but updated {every[1]}")),
         "make the period of `reset` a multiple of the level's own",
     )
 
 
-def reset_too_fast(span: Span, level: str, every: str, reset: str) -> Diagnostic:
+def reset_too_fast(level: str, every: tuple[Span, str], reset: tuple[Span, str]) -> Diagnostic:
     return Diagnostic(
         "NLC303",
         f"`{level}` is reset more often than it is updated",
-        (Label(span, f"updated {every}, but reset {reset}"),),
+        (Label(reset[0], f"reset {reset[1]}"), Label(every[0], f"but updated {every[1]}")),
         "what it writes would be lost before its next update; reset it on its own clock or on a slower one",
     )
 
@@ -89,20 +89,20 @@ def slow_reads_fast(reader: str, source: str, read: Span, reader_every: Span, so
     )
 
 
-def kept_state(every: Span, level: str, what: str) -> Diagnostic:
+def kept_state(place: Span, every: Span, level: str, what: str) -> Diagnostic:
     return Diagnostic(
         "NLC307",
         f"`{level}` is re-solved for every query and cannot have {what}",
-        (Label(every, "`always`: nothing is kept from one query to the next"),),
-        "drop it, or let the level keep a state with `every: token`",
+        (Label(place, f"{what} acts on an old state"), Label(every, "but nothing is kept from one query to the next")),
+        "take it out, or let the level keep a state with `every: token`",
     )
 
 
-def not_closed_form(every: Span, level: str) -> Diagnostic:
+def not_closed_form(optimizer: Span, every: Span, level: str) -> Diagnostic:
     return Diagnostic(
         "NLC308",
         f"`{level}` is re-solved for every query and needs `optimizer: closed_form`",
-        (Label(every, "`always`: there is no old state to take a step from"),),
+        (Label(optimizer, "this takes a step from an old state"), Label(every, "but nothing is kept from one query to the next")),
         "write `optimizer: closed_form`, or let the level keep a state with `every: token`",
     )
 

@@ -326,7 +326,7 @@ CODES = (
     Code("NLC144", "unknown version", "Write `nlc: 1`: this is version 1 of the language."),
     Code("NLC145", "unknown word", "Some keys take one of a few words."),
     Code("NLC146", "bad name of a spec", "Write it in CamelCase: a capital letter, then at most 60 letters and digits, as in DeltaRule."),
-    Code("NLC147", "bad name", "Names begin with a small letter and go on with at most 40 small letters, digits and underscores."),
+    Code("NLC147", "bad name", "Names begin with a small letter and go on with at most 40 small letters, digits and underscores (the tensors of a memory under `states` may have capitals)."),
     Code("NLC148", "reserved name", "Choose another name, or add a word to it: `input_range`."),
     Code("NLC149", "name clash", "Dims, axes, inputs, hyperparameters, levels, `let` and `define` share one set of names; rename one (an axis may be a dim)."),
     Code("NLC150", "number of levels", "Write at least one entry under `levels:`, and at most 64."),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
-from nlc.codes.code import Code
+from nlc.codes.code import Code, quoted, suggestion
 from nlc.diagnostics import Diagnostic, Label
 from nlc.source import Span
 
@@ -14,22 +14,24 @@ def _one(code: str, message: str, span: Span, label: str = "", help: str = "") -
     return Diagnostic(code, message, (Label(span, label),), help)
 
 
-def _suggestion(word: str, known: Iterable[str], what: str) -> str:
-    names = sorted(set(known))
-    near = get_close_matches(word, names, n=1, cutoff=0.6)
-    if near:
-        return f"did you mean `{near[0]}`?"
-    return f"{what}: {', '.join(names)}" if names else f"there are no {what}"
+def _ring(code: str, message: str, steps: Sequence[tuple[str, Span]], help: str) -> Diagnostic:
+    """Names of which each needs the next and the last the first, with the text in which they do."""
+    needed = [*(name for name, _ in steps[1:]), steps[0][0]]
+    return Diagnostic(code, message, tuple(Label(span, f"{name} needs {other}") for (name, span), other in zip(steps, needed, strict=True)), help)
 
 
-def unknown_name(name: str, span: Span, known: Iterable[str]) -> Diagnostic:
-    return _one(
-        "NLC201",
-        f"`{name}` is not defined",
-        span,
-        "not a stream, number, level or function of this spec",
-        _suggestion(name, known, "names"),
-    )
+OBJECTIVE_WORDS: Mapping[str, str] = MappingProxyType({"prediction": "keys", "key": "keys", "value": "values"})
+"""Words of an objective, and the key of the level that gives them their meaning."""
+
+
+def unknown_name(name: str, span: Span, known: Iterable[str], listed: Iterable[str] | None = None) -> Diagnostic:
+    """A name that nothing has; `listed`, when given, are those of the known names that are worth a list."""
+    help = suggestion(name, known, "names", listed)
+    if name in OBJECTIVE_WORDS:
+        field = OBJECTIVE_WORDS[name]
+        help = f"`{name}` has a meaning in the objective of a level that has `{field}`: write `{field}: ...` in the level"
+    label = "not a stream, number, level or function of this spec"
+    return _one("NLC201", f"{quoted(name)} is not defined", span, label, help)
 
 
 def shapes_differ(operator: str, left: tuple[Span, str], right: tuple[Span, str]) -> Diagnostic:
@@ -78,22 +80,18 @@ def objective_not_scalar(span: Span, level: str, shape: str) -> Diagnostic:
 
 
 def unknown_memory(span: Span, name: str, known: Iterable[str]) -> Diagnostic:
-    return _one("NLC207", f"there is no memory `{name}`", span, "", _suggestion(name, known, "memories"))
+    return _one("NLC207", f"there is no memory {quoted(name)}", span, "", suggestion(name, known, "memories"))
 
 
 def not_a_size(span: Span, text: str) -> Diagnostic:
     return _one("NLC208", "a size is wanted here", span, text, "sizes are made of dims and whole numbers with + - * and / : 4 * d_k")
 
 
-def unused_part(span: Span, level: str, part: str) -> Diagnostic:
-    uses = "prediction or key" if part == "keys" else "value"
-    return _one(
-        "NLC209",
-        f"nothing in `{level}` uses its {part}",
-        span,
-        "declared here",
-        f"the objective of `{level}` mentions neither {uses}; use it there or take this line out",
-    )
+def unused_part(span: Span, objective: Span, level: str, part: str) -> Diagnostic:
+    words = " or ".join(f"`{word}`" for word, field in OBJECTIVE_WORDS.items() if field == part)
+    help = f"write {words} in the objective, or take this line out"
+    labels = (Label(span, f"the {part} are given here"), Label(objective, "and not used here"))
+    return Diagnostic("NLC209", f"the objective of `{level}` does not use its {part}", labels, help)
 
 
 def wrong_shape(span: Span, what: str, shape: str, wanted: str) -> Diagnostic:
@@ -108,27 +106,33 @@ def not_a_clock(span: Span) -> Diagnostic:
 
 
 def bad_count(span: Span, value: str) -> Diagnostic:
-    return _one("NLC212", "a period must be a whole number of 1 or more", span, f"this is {value}")
+    return _one(
+        "NLC212", "a period must be a whole number of 1 or more", span, f"this is {value}",
+        "write it like `16 tokens`; several updates inside one tick are written `token / 2`",
+    )  # fmt: skip
 
 
-def unknown_binding(span: Span, optimizer: str, name: str, known: Iterable[str]) -> Diagnostic:
-    return _one("NLC213", f"`{optimizer}` has no hyperparameter `{name}`", span, "", _suggestion(name, known, "hyperparameters"))
+def unknown_binding(span: Span, owner: str, name: str, known: Iterable[str]) -> Diagnostic:
+    return _one("NLC213", f"`{owner}` takes no argument {quoted(name)}", span, "", suggestion(name, known, "arguments"))
 
 
 def unknown_level(span: Span, name: str, known: Iterable[str]) -> Diagnostic:
-    return _one("NLC214", f"there is no level `{name}`", span, "", _suggestion(name, known, "levels"))
+    return _one("NLC214", f"there is no level {quoted(name)}", span, "", suggestion(name, known, "levels"))
 
 
 def not_in_time(span: Span, word: str, help: str) -> Diagnostic:
     return _one("NLC215", f"`{word}` cannot be used like this", span, "", help)
 
 
-def dims_in_circle(span: Span, names: Sequence[str]) -> Diagnostic:
-    return _one("NLC216", "these dims define one another in a circle", span, " -> ".join(names), "give one of them a number")
+def dims_in_circle(steps: Sequence[tuple[str, Span]]) -> Diagnostic:
+    return _ring("NLC216", "dims define one another in a circle", steps, "give one of them a number")
 
 
 def dim_not_whole(span: Span, name: str, value: str) -> Diagnostic:
-    return _one("NLC217", f"dim `{name}` is not a whole number from 1 to 1048576", span, f"with the default sizes this is {value}")
+    return _one(
+        "NLC217", f"the size `{name}` is not a whole number from 1 to 1,048,576", span, f"with the default sizes this is {value}",
+        "change the expression, or the default sizes of the dims in it",
+    )  # fmt: skip
 
 
 def own_name_outside_objective(span: Span, level: str, where: str) -> Diagnostic:
@@ -138,22 +142,18 @@ def own_name_outside_objective(span: Span, level: str, where: str) -> Diagnostic
     )  # fmt: skip
 
 
-def abbreviation_circle(span: Span, names: Sequence[str]) -> Diagnostic:
-    return _one(
-        "NLC219",
-        "these abbreviations mean one another in a circle",
-        span,
-        " -> ".join(names),
-        "an entry of `let` stands for its text; break the circle with a level or prev(...)",
-    )
+def abbreviation_circle(steps: Sequence[tuple[str, Span]]) -> Diagnostic:
+    help = "an entry of `let` or `define` stands for its text, which cannot hold itself; make one of them a level, which has a state"
+    return _ring("NLC219", "abbreviations mean one another in a circle", steps, help)
 
 
-def misplaced_comparison(span: Span) -> Diagnostic:
-    return _one("NLC220", "a comparison has no value of its own here", span, "", "use it as the condition of where(a < b, x, y)")
+def misplaced(span: Span, what: str, help: str) -> Diagnostic:
+    return _one("NLC220", f"{what} has no value of its own here", span, "", help)
 
 
-def no_such_axis(span: Span, name: str, shape: str) -> Diagnostic:
-    return _one("NLC221", f"there is no dim `{name}` to go over", span, f"the argument is a {shape}")
+def no_such_axis(span: Span, name: str, shape: str, dims: Sequence[str]) -> Diagnostic:
+    help = f"write over = {dims[0]}" if dims else "leave `over` out: a scalar has no dims"
+    return _one("NLC221", f"there is no dim {quoted(name)} to go over", span, f"the argument is a {shape}", help)
 
 
 def cannot_read(span: Span, level: str, given: str, wanted: str) -> Diagnostic:
@@ -170,13 +170,13 @@ def like_outside_optimizer(span: Span) -> Diagnostic:
     )
 
 
-def ambiguous_alignment(span: Span, dim: str) -> Diagnostic:
+def ambiguous_dim(span: Span, what: str, dim: str) -> Diagnostic:
     return _one(
         "NLC224",
-        f"the vector could go along either dim `{dim}` of this matrix",
+        f"{what} either dim `{dim}` of a matrix",
         span,
         "",
-        "say which: outer(vector, ones) or a product with @, or name the two dims differently",
+        "give the two dims different names, such as d_in and d_out; they may have the same size",
     )
 
 
@@ -205,14 +205,8 @@ def prove_not_equation(span: Span) -> Diagnostic:
     return _one("NLC228", "`prove` takes one equation", span, "", "write it like `memory == prev(memory) + outer(v, k)`")
 
 
-def too_large(span: Span, limit: int) -> Diagnostic:
-    return _one(
-        "NLC229",
-        "this expression is too large",
-        span,
-        f"more than {limit} parts once abbreviations are written out",
-        "make it a level of its own, or shorten the `let` entries that it uses",
-    )
+def too_large(span: Span, what: str) -> Diagnostic:
+    return _one("NLC229", "this expression is too large", span, what, "shorten what it uses of `let`, or make a part of it a level of its own")
 
 
 def has_no_value(span: Span, level: str, parts: Sequence[str]) -> Diagnostic:
@@ -226,11 +220,11 @@ def has_no_value(span: Span, level: str, parts: Sequence[str]) -> Diagnostic:
 
 
 def has_no_read(span: Span, level: str, memory: str) -> Diagnostic:
-    return _one("NLC231", f"`{level}` cannot be applied: `{memory}` has no read", span, "", f"use its value: {level}")
+    return _one("NLC231", f"`{level}` cannot be applied to anything: {quoted(memory)} has no read", span, "", f"use its value: {level}")
 
 
 def bad_range(span: Span) -> Diagnostic:
-    return _one("NLC232", "a range goes from a number to a larger one", span, "", "write it like `range: [0, 1]`")
+    return _one("NLC232", "a range goes from a number to a larger one", span, "", "write the smaller number first: range: [0, 1]")
 
 
 def order_not_chain(span: Span) -> Diagnostic:
@@ -242,27 +236,37 @@ def missing_field(span: Span, level: str, field: str, help: str) -> Diagnostic:
 
 
 def unknown_option(span: Span, field: str, choices: str) -> Diagnostic:
-    return _one("NLC235", f"`{field}` does not know this word", span, "", f"choose one of: {choices}")
+    return _one("NLC235", f"{quoted(span.text)} is not a value of `{field}`", span, "", f"write one of: {choices}")
 
 
 def not_scalar_condition(span: Span) -> Diagnostic:
-    return _one("NLC236", "`where` needs a comparison first", span, "", "write it like where(a < b, x, y)")
+    return _one("NLC236", "the first argument of `where` is not a comparison", span, "", "write it like where(a < b, x, y), with <, <=, > or >=")
 
 
 def missing_state(span: Span, level: str, name: str, known: Iterable[str]) -> Diagnostic:
-    return _one("NLC237", f"`{level}` has no state `{name}`", span, "", _suggestion(name, known, "states"))
+    return _one("NLC237", f"`{level}` has no state {quoted(name)}", span, "", suggestion(name, known, "states"))
 
 
 def no_such_stream(span: Span, name: str, what: str, known: Iterable[str]) -> Diagnostic:
-    return _one("NLC238", f"`{name}` is not {what}", span, "", _suggestion(name, known, "names"))
+    return _one("NLC238", f"{quoted(name)} is not {what}", span, "", suggestion(name, known, "names"))
 
 
 def repeated_binding(span: Span, name: str) -> Diagnostic:
-    return _one("NLC239", f"`{name}` is given twice", span, "")
+    return _one("NLC239", f"`{name}` is given twice", span, "given by its position before", "keep one of the two")
 
 
 def not_constant(span: Span, what: str) -> Diagnostic:
-    return _one("NLC240", f"{what} must be a number", span, "", "write a number like 0.01, or an expression of numbers")
+    return _one("NLC240", f"{what} must be a number", span, "", "write a number such as 0.01, or one made of numbers with + - * / and **")
+
+
+def number_out_of_bounds(span: Span, digits: int) -> Diagnostic:
+    return _one(
+        "NLC241",
+        "a number is out of bounds",
+        span,
+        f"as a fraction it has more than {digits} digits above or below the line",
+        f"numbers are kept exactly: keep them between 1e-{digits} and 1e{digits}, and write long decimals in fewer digits",
+    )
 
 
 CODES = (
@@ -277,24 +281,24 @@ CODES = (
     Code("NLC209", "keys or values are not used", "Keys and values that the objective never mentions would silently change nothing."),
     Code("NLC210", "wrong shape", "Retentions and rates are scalars, or go along a dim of the state."),
     Code("NLC211", "not a clock", "`every:` and `reset:` take a clock."),
-    Code("NLC212", "bad period", "Periods count ticks and are whole numbers."),
-    Code("NLC213", "unknown hyperparameter", "An optimizer's hyperparameters are bound by name, or by position in the order of its spec."),
+    Code("NLC212", "bad period", "Periods count ticks: whole numbers of 1 or more."),
+    Code("NLC213", "unknown argument", "Arguments are given by position or by name: hyperparameters of an optimizer in the order of its spec, or the `parameters` of a definition."),
     Code("NLC214", "unknown level", "Claims about order name levels; an optimizer's own levels are called `memory.momentum`."),
     Code("NLC215", "prev or hold used wrongly", "`prev` takes a level or stream; `hold` takes one and a number of tokens."),
     Code("NLC216", "circular dims", "A dim may be defined by others, in no circle."),
-    Code("NLC217", "dim out of range", "A derived dim must come out whole, between 1 and 2**20, at the default sizes."),
+    Code("NLC217", "size out of range", "A size that is an expression must come out whole, from 1 to 2**20, at the default sizes of its dims."),
     Code("NLC218", "own state read outside the objective", "In rates, retentions and the like a level's own name is not known yet: read `prev(level)`."),
-    Code("NLC219", "circular abbreviations", "Entries of `let` mean their text where they are used, so they cannot use one another in a circle."),
-    Code("NLC220", "misplaced comparison", "Comparisons are conditions of `where`, and the claims of a spec."),
+    Code("NLC219", "circular abbreviations", "Entries of `let` and `define` mean their text where they are used, so they cannot use one another in a circle."),
+    Code("NLC220", "not a value", "Comparisons are conditions of `where` and what a claim says; lists and functions belong to the keys that take them."),
     Code("NLC221", "no such dim", "`over =` names a dim of the argument."),
     Code("NLC222", "memory read with the wrong shape", "A memory's read takes a vector of its column dim."),
     Code("NLC223", "like(weights) outside an optimizer", "`like(weights)` is the shape of whatever an optimizer serves."),
-    Code("NLC224", "ambiguous alignment", "A vector cannot be aligned with a matrix that has its dim twice."),
+    Code("NLC224", "ambiguous dim", "Dims are told apart by name, so of a matrix that has one dim twice neither can be meant."),
     Code("NLC225", "objective does not depend on the level", "A level whose objective does not mention it would never move."),
     Code("NLC226", "not a duration", "`hold` takes a number of tokens."),
     Code("NLC227", "given is not an equation", "Side conditions fix streams, hyperparameters or old states."),
     Code("NLC228", "prove is not an equation", "A claim to prove is one equation between two expressions."),
-    Code("NLC229", "expression too large", "Abbreviations are written out where they are used; the result has a limit."),
+    Code("NLC229", "expression too large", "Abbreviations are written out where they are used and numbers are kept exactly; both have a limit."),
     Code("NLC230", "memory without a single value", "A memory with several states is applied, or its states are named."),
     Code("NLC231", "memory without a read", "A vector memory has a value and cannot be applied."),
     Code("NLC232", "bad range", "`range: [low, high]` says which values a stream takes."),
@@ -306,4 +310,5 @@ CODES = (
     Code("NLC238", "not a stream or number of the spec", "Bindings name inputs and hyperparameters."),
     Code("NLC239", "given twice", "An argument was bound by position and by name."),
     Code("NLC240", "not a number", "Hyperparameters have numbers as defaults."),
+    Code("NLC241", "number out of bounds", "nlc computes with exact fractions, which must stay within the range of floating point."),
 )  # fmt: skip

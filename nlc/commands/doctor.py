@@ -50,10 +50,9 @@ def _facts() -> Iterator[tuple[str, str, bool]]:
 
 
 def _yaml() -> Iterator[tuple[str, str, bool]]:
-    import yaml
+    from nlc.parse.yaml_nodes import HAS_LIBYAML
 
-    fast = hasattr(yaml, "CParser")
-    yield "yaml parser", "libyaml" if fast else "pure Python (slower, same results)", True
+    yield "yaml parser", "libyaml" if HAS_LIBYAML else "pure Python (slower, same results)", True
 
 
 def _torch() -> Iterator[tuple[str, str, bool]]:

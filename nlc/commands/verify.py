@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nlc import pipeline
 from nlc.places import Place, UsageError, find_specs
 from nlc.terminal import marked
+
+if TYPE_CHECKING:
+    from nlc.verify import Report
 
 HELP = "show that generated modules do what their specs say, and decide the specs' claims"
 
@@ -38,7 +42,8 @@ def run(arguments: Namespace) -> int:
     return 0 if good else 1
 
 
-def _report(place: Place) -> pipeline.Report:
+def _report(place: Place) -> Report:
+    """The report on the generated file where it stands, or, when it was not built yet, on what would be built."""
     program = pipeline.compile_program(place.spec)
     emitted = pipeline.emit(program)
     if not place.generated.is_file():

@@ -29,6 +29,8 @@ def base_clock(model: Model) -> Clock:
 
 
 def _marked(model: Model) -> Iterator[Diagnostic]:
+    for what, span in model.unsupported:
+        yield codes.not_compiled(span, model.name, what)
     for component in model.components:
         for what, span in component.unsupported:
             yield codes.not_compiled(span, component.name, what)
@@ -38,9 +40,9 @@ def _optimizers(model: Model) -> Iterator[Diagnostic]:
     for component in model.components:
         match component.optimizer:
             case Proximal():
-                yield codes.proximal_step(component.span, component.name)
+                yield codes.proximal_step(component.place("optimizer"), component.name)
             case ClosedForm():
-                yield codes.closed_form(component.span, component.name)
+                yield codes.closed_form(component.place("optimizer"), component.name)
             case GradientDescent():
                 pass
 
@@ -58,41 +60,42 @@ def _clocks(model: Model) -> Iterator[Diagnostic]:
 def _lifetimes(model: Model) -> Iterator[Diagnostic]:
     for component in model.components:
         if component.window is not None:
-            yield codes.window(component.span, component.name)
+            yield codes.window(component.place("window"), component.name)
         if component.reset is not None and component.reset.family is not Family.SEQUENCE:
-            yield codes.reset_clock(component.span, component.name, str(component.reset))
+            yield codes.reset_clock(component.place("reset"), component.name, str(component.reset))
         if not all(is_number(value, 0) for value in component.init):
-            yield codes.initial_value(component.span, component.name)
+            yield codes.initial_value(component.place("init"), component.name)
         if component.reduce == "mean":
-            yield codes.mean_reduction(component.span, component.name)
+            yield codes.mean_reduction(component.place("reduce"), component.name)
 
 
 def _memories(model: Model) -> Iterator[Diagnostic]:
     for component in model.components:
         if len(component.states) != 1:
-            yield codes.number_of_tensors(component.span, component.name, len(component.states))
+            yield codes.number_of_tensors(component.place("memory"), component.name, len(component.states))
 
 
 def _gradient_points(model: Model) -> Iterator[Diagnostic]:
     for component in model.components:
         if GradientPoint.HELD in (component.gradient_at, component.step_at):
-            yield codes.held_gradient(component.span, component.name)
+            yield codes.held_gradient(component.place("gradient_at"), component.name)
 
 
 def _reads(model: Model) -> Iterator[Diagnostic]:
-    for component in model.components:
-        for expression in update_expressions(component):
-            for node in walk(expression):
-                if isinstance(node, Tick):
-                    yield codes.tick_count(component.span, node.component)
-                yield from _older_values(node)
-    for output in model.outputs:
-        for node in walk(output.value):
-            if isinstance(node, Tick):
-                yield codes.tick_count(output.span, node.component)
-            if isinstance(node, Gradient):
-                yield codes.gradient_in_output(node.span, output.name, node.component)
-            yield from _older_values(node)
+    updates = (expression for component in model.components for expression in update_expressions(component))
+    for expression in (*updates, *(output.value for output in model.outputs)):
+        for node in walk(expression):
+            yield from _read(node)
+
+
+def _read(node: Expr) -> Iterator[Diagnostic]:
+    match node:
+        case State(component, when=When.HELD):
+            yield codes.held_read(node.span, component)
+        case Input(name, delayed=True):
+            yield codes.delayed_input(node.span, name)
+        case Tick(component):
+            yield codes.tick_count(node.span, component)
 
 
 def _gradients_of_gradients(model: Model) -> Iterator[Diagnostic]:
@@ -106,14 +109,6 @@ def _gradients_of_gradients(model: Model) -> Iterator[Diagnostic]:
 
 def _gradients(*expressions: Expr) -> list[Gradient]:
     return [node for expression in expressions for node in walk(expression) if isinstance(node, Gradient)]
-
-
-def _older_values(node: Expr) -> Iterator[Diagnostic]:
-    match node:
-        case State(component, when=When.HELD):
-            yield codes.held_read(node.span, component)
-        case Input(name, delayed=True):
-            yield codes.delayed_input(node.span, name)
 
 
 CHECKS: tuple[Check, ...] = (_marked, _optimizers, _clocks, _memories, _gradient_points, _lifetimes, _reads, _gradients_of_gradients)

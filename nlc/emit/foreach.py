@@ -57,7 +57,7 @@ class Update:
     def _abbreviation(self, name: str, value: Expr) -> Lines:
         node, local = Named(name, value.shape), self.names.new(name)
         if value.shape == WEIGHTS:
-            lines = _fitting(f"{local} = ", self._each(value), "")
+            lines = _comprehension(local, self._each(value))
             self.lists[node] = local
             return lines
         number = self._printer().number(value)
@@ -74,7 +74,12 @@ class Update:
             self.lists[old] = self.names.new(f"previous_{variable}")
             yield (f"{self.lists[old]} = [x.clone() for x in {variable}]",)
         in_place = self._in_place(variable, value, old)
-        yield in_place if in_place is not None else _fitting("torch._foreach_copy_(", f"{variable}, {self._each(value)}", ")")
+        if in_place is not None:
+            yield in_place
+        else:
+            new = self.names.new(f"new_{variable}")
+            yield _comprehension(new, self._each(value))
+            yield (f"torch._foreach_copy_({variable}, {new})",)
         self.lists[State(component, equation.part, WEIGHTS, When.CURRENT)] = variable
         self.lists[Named(equation.name, WEIGHTS)] = variable
 
@@ -145,12 +150,10 @@ def _factored(term: Expr) -> tuple[Expr, Expr]:
     return ONE, term
 
 
-def _fitting(before: str, inside: str, after: str) -> Lines:
-    """A statement on one line, or its inside on a line of its own."""
-    line = f"{before}{inside}{after}"
+def _comprehension(local: str, text: str) -> Lines:
+    """`local = [element for ... in ...]` on one line, or its two parts on a line each."""
+    line = f"{local} = {text}"
     if len(line) + INDENT <= WIDTH:
         return (line,)
-    if inside.startswith("[") and not after:
-        element, _, clause = inside[1:-1].rpartition(" for ")
-        return (f"{before}[", f"{STEP}{element}", f"{STEP}for {clause}", "]")
-    return (before, STEP + inside, after)
+    element, _, clause = text[1:-1].rpartition(" for ")
+    return (f"{local} = [", f"{STEP}{element}", f"{STEP}for {clause}", "]")

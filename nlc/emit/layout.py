@@ -28,9 +28,21 @@ def assignment(target: str, terms: Sequence[str], indent: int) -> Lines:
     if indent + len(line) <= WIDTH:
         return (line,)
     inside = " ".join(terms)
+    if len(terms) == 1 and (opening := _whole_call(inside)):
+        return call(f"{target} = {inside[:opening]}", [inside[opening + 1 : -1]], "", indent)
     if indent + len(STEP) + len(inside) <= WIDTH or len(terms) == 1:
         return (f"{target} = (", STEP + inside, ")")
     return (f"{target} = (", *(STEP + term for term in terms), ")")
+
+
+def _whole_call(text: str) -> int | None:
+    """Where the arguments begin, of a text that is one call and nothing more."""
+    depth = 0
+    for place in range(len(text) - 1, -1, -1):
+        depth += {")": 1, "]": 1, "(": -1, "[": -1}.get(text[place], 0)
+        if depth == 0:
+            return place if text[place] == "(" and text[-1] == ")" and text[:place].replace(".", "").isidentifier() else None
+    return None
 
 
 def indented(lines: Sequence[str], depth: int = 1) -> Lines:

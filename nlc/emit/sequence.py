@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nlc.emit.chunks import Chunked, chunk_method, chunked, method_name
+from nlc.emit.chunks import Chunked, Stream, chunk_method, chunked, method_name
 from nlc.emit.dims import fraction_text
 from nlc.emit.layout import Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames, attribute
@@ -18,6 +18,9 @@ from nlc.ir.algebra import Expr, Named
 from nlc.ir.dims import Dim
 from nlc.ir.model import DimDeclaration, HyperparameterDeclaration
 from nlc.ir.program import Program
+
+WIDEST_ARGUMENT = 60
+"""A stream whose expression is longer gets a variable of its own."""
 
 
 def sequence_parts(program: Program) -> tuple[str, ...]:
@@ -112,14 +115,19 @@ def _attributes(sequence: Sequence) -> Lines:
 
 
 def _derived(item: DimDeclaration) -> Lines:
-    """A dim that follows from others, as they were given to the constructor."""
+    """A dim that follows from those that the constructor is given; it has to come out whole."""
     assert item.definition is not None
-    over, under = fraction_text(item.definition, attribute)
+    over, under = fraction_text(item.definition, str)
     if under is None:
         return (f"{attribute(item.name)} = {over}",)
     over, under = (f"({text})" if " " in text else text for text in (over, under))
-    message = f'f"{item.name} = {item.definition} must be a whole number, not {{{over}}} / {{{under}}}"'
+    message = f'f"{item.name} = {item.definition} must be a whole number, not {_shown(over)} / {_shown(under)}"'
     return (f"if {over} % {under}:", *indented(call("raise ValueError", [message], "", 12)), f"{attribute(item.name)} = {over} // {under}")
+
+
+def _shown(text: str) -> str:
+    """An expression as a part of an f-string that shows its value; a number stands for itself."""
+    return text if text.isdigit() else f"{{{text}}}"
 
 
 # --- state -------------------------------------------------------------------------------------------------------
@@ -183,7 +191,11 @@ def _forms(sequence: Sequence, forms: tuple[Chunked, ...], names: LocalNames, va
     for form in forms:
         slot = next(item for item in sequence.program.slots if item.component == form.memory.component)
         state[slot.name] = start if sequence.is_bare else names.new(_slot_local(form))
-        arguments = [f"{stream.role}={_stream(sequence, printer, stream.value, leading)}" for stream in form.streams]
+        arguments = []
+        for stream in form.streams:
+            text, lines = _stream(sequence, printer, stream, names, leading)
+            yield from lines
+            arguments.append(f"{stream.role}={text}")
         arguments.append(f"memory={sequence.carried(start, slot.component, slot.part)}")
         for read in form.memory.reads:
             known = Named(read.name, read.shape)
@@ -200,13 +212,17 @@ def _slot_local(form: Chunked) -> str:
     return form.memory.component.replace(".", "_")
 
 
-def _stream(sequence: Sequence, printer: TorchPrinter, value: Expr, leading: str) -> str:
-    """The value at every token, (batch, time, *axes, size); a scalar gets the size 1."""
-    text = printer.text(value)
-    atom = text if text.isidentifier() else f"({text})"
-    if value.shape == ():
-        atom = text = f"{atom}[..., None]"
-    return text if sequence.spans_axes(value) else f"{atom}.expand({leading}, -1)"
+def _stream(sequence: Sequence, printer: TorchPrinter, stream: Stream, names: LocalNames, leading: str) -> tuple[str, list[Lines]]:
+    """The value at every token, (batch, time, *axes, size), a scalar with the size 1; and the lines that make it, if it is long."""
+    value = stream.value
+    atom = printer.atom(value) if value.shape else f"{printer.atom(value)}[..., None]"
+    text = printer.text(value) if value.shape else atom
+    lines: list[Lines] = []
+    if len(text) > WIDEST_ARGUMENT:
+        local = names.new(stream.role)
+        lines.append(assignment(local, printer.terms(value) if value.shape else [text], 12))
+        text = atom = local
+    return (text if sequence.spans_axes(value) else f"{atom}.expand({leading}, -1)"), lines
 
 
 def _output(sequence: Sequence, printer: TorchPrinter, value: Expr, leading: str) -> tuple[str, ...]:

@@ -58,8 +58,8 @@ def _outputs(sequence: Sequence, names: LocalNames, values: dict[Expr, str], dty
 
 
 def broadcast(sequence: Sequence, printer: TorchPrinter, value: Expr) -> tuple[str, ...]:
-    """The terms of an output; one that may lack the dims of axes gets them from the state."""
-    if sequence.spans_axes(value) or not sequence.model.axes:
+    """The terms of an output; one that may lack the dims of batch and axes gets them from the state."""
+    if sequence.spans_axes(value):
         return printer.terms(value)
     slot = sequence.program.slots[0]
     carried = sequence.carried("state", slot.component, slot.part)

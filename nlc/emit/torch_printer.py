@@ -80,6 +80,10 @@ class TorchPrinter:
         """The expression as a tensor of its whole shape."""
         return self._full(node).text
 
+    def atom(self, node: Expr) -> str:
+        """The same, to be subscripted or to call a method of."""
+        return _wrapped(self._full(node), ATOM)
+
     def terms(self, node: Expr) -> tuple[str, ...]:
         """The same, a sum as its terms: each after the first begins with its sign."""
         if not isinstance(node, Add) or not self.piece(node).full:
@@ -99,11 +103,7 @@ class TorchPrinter:
         return self.leaf(node)
 
     @piece.register
-    def _(self, node: Constant) -> Piece:
-        return _number(node.value)
-
-    @piece.register
-    def _(self, node: Full) -> Piece:
+    def _(self, node: Constant | Full) -> Piece:
         return _number(node.value)
 
     @piece.register

@@ -87,6 +87,7 @@ class Tick:
 
     component: str
     shape: Shape = ()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,6 +213,11 @@ class Component:
     span: Span = field(default=NOWHERE, compare=False, repr=False)
     objective_span: Span = field(default=NOWHERE, compare=False, repr=False)
     every_span: Span = field(default=NOWHERE, compare=False, repr=False)
+    places: tuple[tuple[str, Span], ...] = field(default=(), compare=False, repr=False)
+
+    def place(self, key: str) -> Span:
+        """Where the spec gives the value of a key of this level; the level's name when it does not give it."""
+        return next((span for word, span in self.places if word == key), self.span)
 
     @property
     def has_inlined_optimizer(self) -> bool:

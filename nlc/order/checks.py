@@ -34,7 +34,7 @@ def check_resets(model: Model) -> Iterator[Diagnostic]:
     """A level is reset at its own updates, as often or more rarely."""
     for component in _active(model):
         reset = reset_clock(component)
-        words = (component.every_span, component.name, schedule_text(component.every), schedule_text(reset))
+        words = (component.name, _told(component), (component.place("reset"), schedule_text(reset)))
         if speed(reset) < speed(component.every):
             yield codes.reset_too_fast(*words)
         elif not (model.uneven_chunks or _divides(component.every, reset)):
@@ -47,11 +47,12 @@ def check_always(model: Model) -> Iterator[Diagnostic]:
         if component.every.family is not Family.ALWAYS or component.host:
             continue
         if component.retention:
-            yield codes.kept_state(component.every_span, component.name, "a retention")
+            yield codes.kept_state(component.place("retention"), component.every_span, component.name, "a retention")
         if component.has_inlined_optimizer:
-            yield codes.kept_state(component.every_span, component.name, f"the optimizer `{component.optimizer_name}`")
+            what = f"the optimizer `{component.optimizer_name}`"
+            yield codes.kept_state(component.place("optimizer"), component.every_span, component.name, what)
         elif not isinstance(component.optimizer, ClosedForm):
-            yield codes.not_closed_form(component.every_span, component.name)
+            yield codes.not_closed_form(component.place("optimizer"), component.every_span, component.name)
 
 
 def check_gradients(model: Model) -> Iterator[Diagnostic]:

@@ -15,6 +15,7 @@ from nlc.parse.nodes import Scalar
 
 SPEC_NAME = re.compile(r"[A-Z][A-Za-z0-9]{0,60}")
 NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
+TENSOR_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,40}")
 
 LANGUAGE_WORDS = frozenset(
     """
@@ -44,6 +45,13 @@ def any_name(scalar: Scalar) -> Text:
 def new_name(scalar: Scalar) -> Text:
     """A name that a spec gives; raises CompileError when its form is wrong or the word is taken."""
     any_name(scalar)
+    return _free(scalar)
+
+
+def tensor_name(scalar: Scalar) -> Text:
+    """The name of a tensor of a memory, which may have capitals as in papers; raises CompileError as `new_name` does."""
+    if not TENSOR_NAME.fullmatch(scalar.text):
+        raise CompileError(codes.bad_name(scalar.span))
     return _free(scalar)
 
 

@@ -38,7 +38,7 @@ from nlc.parse.fields import (
     Field,
     Value,
 )
-from nlc.parse.names import any_name, new_name, spec_name
+from nlc.parse.names import any_name, new_name, spec_name, tensor_name
 from nlc.parse.nodes import Entry, ListNode, MappingNode, Node, Scalar, kind_words
 from nlc.source import Span
 
@@ -245,7 +245,7 @@ def _binding(entry: Entry) -> NamedSyntax:
 
 def _state(entry: Entry) -> NamedSyntax:
     shape = _shape(entry)
-    return NamedSyntax(name=new_name(entry.key), value=Listing(shape, entry.place) if isinstance(shape, tuple) else shape)
+    return NamedSyntax(name=tensor_name(entry.key), value=Listing(shape, entry.place) if isinstance(shape, tuple) else shape)
 
 
 def _definition(entry: Entry, name: Callable[[Scalar], Text] = new_name) -> DefinitionField:

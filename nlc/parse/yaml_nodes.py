@@ -22,6 +22,7 @@ DEEPEST = 40
 MOST_NODES = 50_000
 MOST_MISTAKES = 50
 
+HAS_LIBYAML: bool = yaml.__with_libyaml__
 FASTEST_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's scanner where PyYAML was built with it; the same events come from the one in Python."""
 

@@ -28,10 +28,11 @@ from nlc.ir.model import (
 from nlc.ir.spec import Call, DefinitionField, InputField, Name, Spec, SpecFile
 from nlc.resolve.claims import ClaimSurroundings, resolve_claim
 from nlc.resolve.clocks import clock_of
-from nlc.resolve.components import Surroundings, resolve_level
+from nlc.resolve.components import resolve_level
+from nlc.resolve.levels import Surroundings
 from nlc.resolve.memories import is_like_weights, memory_type
 from nlc.resolve.scope import LevelType, MemoryType, Scope
-from nlc.resolve.sizes import declare_dims, dim_of, number_of
+from nlc.resolve.sizes import declare_dims, dim_of, number_of, unfit_sizes
 from nlc.resolve.typing import Typing
 
 __all__ = ["resolve_model"]
@@ -86,6 +87,7 @@ def _resolve(file: SpecFile) -> Model:
             value = Typing(replace(_with_inlined(scope, components), where="output"), declared.counts).expression(item.value)
             outputs.append(Output(name=item.name.text, value=value, span=item.value.span))
     collector.raise_if_any()
+    _check_sizes(declared.dims, declared.inputs, components)
     return Model(
         name=spec.name.text,
         kind=spec.kind,
@@ -103,6 +105,15 @@ def _resolve(file: SpecFile) -> Model:
         digest=digest(file),
         span=spec.name.span,
     )
+
+
+def _check_sizes(dims: tuple[DimDeclaration, ...], inputs: tuple[InputStream, ...], components: list[Component]) -> None:
+    """Raise CompileError when a size is not whole, or out of bounds, at the default sizes."""
+    sizes = {dim.name: dim.default for dim in dims if dim.definition is None}
+    shapes = [(stream.shape, stream.span) for stream in inputs]
+    shapes.extend((state.shape, component.place("memory")) for component in components for state in component.states)
+    if unfit := [problem for shape, span in shapes for problem in unfit_sizes(shape, sizes, span)]:
+        raise CompileError(*dict.fromkeys(unfit))
 
 
 def digest(file: SpecFile) -> str:
@@ -161,6 +172,8 @@ def _input(field: InputField, spec: Spec, dims: Mapping[str, Dim], counts: Mappi
 
 def _input_shape(field: InputField, dims: Mapping[str, Dim], optimizer: bool) -> Shape:
     if isinstance(field.shape, tuple):
+        if len(field.shape) > 2:
+            raise CompileError(codes.not_a_size(field.shape[2].span, "a datum has at most two sizes: [rows, columns]; `axes` adds copies"))
         return tuple(dim_of(item, dims) for item in field.shape)
     if not is_like_weights(field.shape):
         raise CompileError(codes.not_a_size(field.shape.span, "a stream's shape is a list of sizes: [d_k], or [] for a scalar"))
@@ -210,7 +223,7 @@ def _with_claims(model: Model, file: SpecFile, peers: Mapping[str, Model]) -> Mo
         components = [_identified(item, identified) for item in model.components]
         return _with_inlined(_scope(file.spec, declared, identified, Collector()), components)
 
-    around, collector, claims = ClaimSurroundings(scope_with, peers), Collector(), []
+    around, collector, claims = ClaimSurroundings(scope_with, declared.counts, peers), Collector(), []
     for field in file.spec.claims:
         with collector.collecting():
             claims.append(resolve_claim(field, around))

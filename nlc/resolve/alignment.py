@@ -49,7 +49,7 @@ def align(x: Expr, shape: Shape, span: Span) -> Expr | None:
         return spread(x, None, shape)
     if len(x.shape) == 1 and len(shape) == 2 and x.shape[0] in shape:
         if shape[0] == shape[1]:
-            raise CompileError(codes.ambiguous_alignment(span, str(x.shape[0])))
+            raise CompileError(codes.ambiguous_dim(span, "the vector could go along", str(x.shape[0])))
         return spread(x, shape.index(x.shape[0]), shape)
     return None
 

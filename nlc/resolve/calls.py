@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from nlc.codes import resolve as codes
+from nlc.codes.code import used_here
 from nlc.diagnostics import CompileError
 from nlc.ir.algebra import Expr, Where
 from nlc.ir.dims import shape_text
 from nlc.ir.spec import Call, DefinitionField, Name, Syntax
 from nlc.resolve.alignment import ShapeClash, align, conform
 from nlc.resolve.functions import FUNCTIONS, FunctionRule
+from nlc.source import Span
 
 if TYPE_CHECKING:
     from nlc.resolve.typing import Typing
@@ -27,6 +31,7 @@ def type_function(typing: Typing, name: str, call: Call) -> Expr:
         arguments = conform(name, (call.arguments[0], arguments[0]), (call.arguments[1], arguments[1]))
     axis = _axis(typing, keywords["over"], arguments[0]) if "over" in keywords else None
     _check_shapes(name, rule, call, arguments, axis)
+    typing.spend_on(arguments[0], rule.copies - 1, call.span)
     return rule.build(arguments, axis)
 
 
@@ -61,7 +66,10 @@ def _axis(typing: Typing, syntax: Syntax, argument: Expr) -> int:
     name = syntax.text if isinstance(syntax, Name) else ""
     wanted = typing.scope.dims.get(name)
     if wanted is None or wanted not in argument.shape:
-        raise CompileError(codes.no_such_axis(syntax.span, name or "this", shape_text(argument.shape)))
+        dims = [word for word, dim in typing.scope.dims.items() if dim in argument.shape]
+        raise CompileError(codes.no_such_axis(syntax.span, name or syntax.span.text, shape_text(argument.shape), dims))
+    if argument.shape.count(wanted) > 1:
+        raise CompileError(codes.ambiguous_dim(syntax.span, "`over` could mean", name))
     return argument.shape.index(wanted)
 
 
@@ -71,18 +79,38 @@ def type_definition(typing: Typing, definition: DefinitionField, call: Call) -> 
     if body is None:
         raise CompileError(codes.not_a_function(call.span, f"the memory `{name}`"))
     parameters = [parameter.text for parameter in definition.parameters]
+    bound = bind_all(name, parameters, call)
+    values = {parameter: typing.expression(value) for parameter, value in bound.items()}
+    with told_from(call.span, name), typing.inside(name, body.span):
+        return typing.under(typing.scope.with_values(values)).expression(body)
+
+
+@contextmanager
+def told_from(span: Span, name: str) -> Iterator[None]:
+    """While the text of something called `name` is read for its use at `span`: mistakes in another file are told from there."""
+    try:
+        yield
+    except CompileError as error:
+        told = [item if item.labels[0].span.source is span.source else used_here(item, span, name) for item in error.diagnostics]
+        raise (ShapeClash(told[0], error.pairs) if isinstance(error, ShapeClash) else CompileError(*told)) from error
+
+
+def bind_all(name: str, parameters: list[str], call: Call) -> dict[str, Syntax]:
+    """As `bind`; raises CompileError too when an argument is missing."""
     bound = bind(name, parameters, call)
     if len(bound) != len(parameters):
-        raise CompileError(codes.wrong_arguments(call.span, name, f"{name}({', '.join(parameters)})"))
-    values = {parameter: typing.expression(value) for parameter, value in bound.items()}
-    with typing.inside(name, definition.name.span):
-        return typing.under(typing.scope.with_values(values)).expression(body)
+        raise CompileError(codes.wrong_arguments(call.span, name, _usage(name, parameters)))
+    return bound
+
+
+def _usage(name: str, parameters: list[str]) -> str:
+    return f"{name}({', '.join(parameters)})" if parameters else name
 
 
 def bind(name: str, parameters: list[str], call: Call) -> dict[str, Syntax]:
     """A call's arguments by parameter name; raises CompileError for too many, unknown or repeated ones."""
     if len(call.arguments) > len(parameters):
-        raise CompileError(codes.wrong_arguments(call.span, name, f"{name}({', '.join(parameters)})"))
+        raise CompileError(codes.wrong_arguments(call.span, name, _usage(name, parameters)))
     bound = dict(zip(parameters, call.arguments, strict=False))
     for keyword, value in call.keywords:
         if keyword.text not in parameters:

@@ -9,7 +9,7 @@ from fractions import Fraction
 from nlc.codes import resolve as codes
 from nlc.diagnostics import CompileError
 from nlc.ir.algebra import Expr, Hyperparameter, Input, State, When
-from nlc.ir.dims import Dim, shape_text
+from nlc.ir.dims import Dim, Shape, shape_text
 from nlc.ir.model import Claim, EqualityClaim, IllTyped, Model, OrderClaim, SameAsClaim
 from nlc.ir.spec import Binary, ClaimField, Comparison, Name, NamedSyntax, Syntax
 from nlc.resolve.alignment import EyeOfAnySize, ShapeClash, conform
@@ -25,6 +25,7 @@ class ClaimSurroundings:
     """What claims may name. `scope_with(identified)` gives the spec's scope with some dims taken to be others."""
 
     scope_with: Callable[[Mapping[str, Dim]], Scope]
+    counts: Mapping[str, Fraction]
     peers: Mapping[str, Model]
 
 
@@ -61,7 +62,7 @@ def _typed_sides(left: Syntax, right: Syntax, around: ClaimSurroundings) -> tupl
     first: ShapeClash | None = None
     for _ in range(MOST_IDENTIFICATIONS):
         try:
-            sides = _sides(left, right, around.scope_with(identified))
+            sides = _sides(left, right, Typing(around.scope_with(identified), around.counts))
             return IllTyped(first.diagnostics[0], sides, _names(identified)) if first else sides
         except ShapeClash as clash:
             first = first or clash
@@ -87,8 +88,7 @@ def _names(identified: Mapping[str, Dim]) -> tuple[str, ...]:
     return tuple(sorted({*identified, *(str(dim) for dim in identified.values())}))
 
 
-def _sides(left: Syntax, right: Syntax, scope: Scope) -> tuple[Expr, Expr]:
-    typing = Typing(scope)
+def _sides(left: Syntax, right: Syntax, typing: Typing) -> tuple[Expr, Expr]:
     first, second = typing.open_expression(left), typing.open_expression(right)
     if isinstance(first, EyeOfAnySize) and not isinstance(second, EyeOfAnySize):
         first = first.sized(second.shape, left.span)
@@ -108,7 +108,7 @@ def _given(syntax: Syntax | None, around: ClaimSurroundings) -> tuple[tuple[Expr
         case Binary("and", left, right):
             return (*_given(left, around), *_given(right, around))
         case Comparison((left, right), ("==",)):
-            first, second = _sides(left, right, around.scope_with({}))
+            first, second = _sides(left, right, Typing(around.scope_with({}), around.counts))
             if isinstance(first, Input | Hyperparameter) or (isinstance(first, State) and first.when is When.PREVIOUS):
                 return ((first, second),)
     raise CompileError(codes.given_not_equation(syntax.span))
@@ -161,7 +161,7 @@ def _same_as(field: ClaimField, around: ClaimSurroundings) -> SameAsClaim:
         expect=field.expect.text if field.expect else "proved",
         other=other,
         other_name=field.same_as.text,
-        bindings=tuple((item.name.text, Typing(scope).expression(item.value)) for item in field.where),
+        bindings=tuple((item.name.text, _binding(item, other, Typing(scope, around.counts))) for item in field.where),
         given=_given(field.given, around),
         options=_options(field.options, numbers, other),
         varying=tuple(name.text for name in field.varying),
@@ -169,6 +169,16 @@ def _same_as(field: ClaimField, around: ClaimSurroundings) -> SameAsClaim:
         cites=tuple(item.text for item in field.cites),
         span=field.same_as.span,
     )
+
+
+def _binding(item: NamedSyntax, other: Model, typing: Typing) -> Expr:
+    """What an input or hyperparameter of the other spec is; dims of two specs cannot be compared, but their number can."""
+    wanted: Shape = next((stream.shape for stream in other.inputs if stream.name == item.name.text), ())
+    value = typing.expression(item.value)
+    if len(value.shape) != len(wanted):
+        what = f"the value of `{item.name.text}`"
+        raise CompileError(codes.wrong_shape(item.value.span, what, shape_text(value.shape), f"a {shape_text(wanted)}"))
+    return value
 
 
 def _options(fields: tuple[NamedSyntax, ...], numbers: set[str], other: Model) -> tuple[tuple[str, Fraction], ...]:

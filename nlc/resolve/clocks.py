@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
+from types import MappingProxyType
 
 from nlc.codes import resolve as codes
 from nlc.diagnostics import CompileError
 from nlc.ir.model import Clock, Family
 from nlc.ir.spec import Binary, Duration, Name, Syntax
-from nlc.resolve.sizes import number_of
+from nlc.resolve.sizes import number_of, number_text
 
-FAMILIES: Mapping[str, Family] = {"always": Family.ALWAYS, "token": Family.TOKEN, "sequence": Family.SEQUENCE, "step": Family.STEP, "never": Family.NEVER}
+FAMILIES: Mapping[str, Family] = MappingProxyType({family.name.lower(): family for family in Family})
 
 
 def clock_of(syntax: Syntax, counts: Mapping[str, Fraction]) -> Clock:
@@ -39,7 +40,7 @@ def tokens_of(syntax: Syntax, counts: Mapping[str, Fraction]) -> int:
 def _count(syntax: Syntax, counts: Mapping[str, Fraction]) -> Fraction:
     value = number_of(syntax, counts, "a period")
     if value.denominator != 1 or value < 1:
-        raise CompileError(codes.bad_count(syntax.span, str(value)))
+        raise CompileError(codes.bad_count(syntax.span, number_text(value)))
     return value
 
 

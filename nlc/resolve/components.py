@@ -1,53 +1,35 @@
-"""Levels as written -> components: objectives typed, clocks read, optimizer specs inlined as nested levels."""
+"""Levels as written -> components: the level itself, and the levels of the optimizer spec that is inlined into it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from fractions import Fraction
-from typing import Literal as OneOf
+from types import MappingProxyType
 
 from nlc.codes import resolve as codes
 from nlc.diagnostics import CompileError
-from nlc.ir.algebra import ONE, Expr, Gradient, State, When, contains, times
-from nlc.ir.dims import Shape, shape_text
-from nlc.ir.model import Clock, ClosedForm, Component, GradientDescent, GradientPoint, Optimizer, Proximal
-from nlc.ir.spec import Binary, Call, DefinitionField, LevelField, Name, Spec, Syntax
-from nlc.resolve.alignment import align
-from nlc.resolve.calls import bind
-from nlc.resolve.clocks import clock_of, tokens_of, within_host
+from nlc.ir.algebra import Constant, Expr, Gradient, Hyperparameter, times
+from nlc.ir.model import ClosedForm, Component, GradientDescent, Optimizer, Proximal
+from nlc.ir.spec import Binary, Call, LevelField, Name, Spec, Syntax
+from nlc.resolve.calls import bind, told_from
+from nlc.resolve.levels import Surroundings, component_of, fitting
 from nlc.resolve.memories import memory_type
-from nlc.resolve.reads import Reading, value_of
 from nlc.resolve.scope import LevelType, OwnName, Scope
-from nlc.resolve.sizes import number_of
 from nlc.resolve.typing import Typing
 from nlc.source import Span
 
-PRIMITIVES: Mapping[str, str] = {"gradient_descent": "learning_rate", "proximal": "learning_rate"}
+PRIMITIVES: Mapping[str, str] = MappingProxyType({"gradient_descent": "learning_rate", "proximal": "learning_rate"})
+"""nlc's own optimizers that take a step, and what they are called with."""
 
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What the levels of one spec share: their names, the numbers for counts, the optimizer specs; `host` when inlined."""
-
-    scope: Scope
-    counts: Mapping[str, Fraction]
-    optimizers: Mapping[str, Spec]
-    macros: Mapping[str, DefinitionField]
-    host: Component | None = None
-
-    def clock(self, syntax: Syntax) -> Clock:
-        clock = clock_of(syntax, self.counts)
-        return within_host(clock, self.host.every) if self.host else clock
-
-    def typing(self, level: LevelType, own_name: OwnName, where: str, values: Mapping[str, Expr] | None = None) -> Typing:
-        return Typing(self.scope.within(level.name, own_name, where).with_values(values or {}), self.counts)
+NOT_SERVED = ("init", "reset", "reduce", "window")
+"""Keys that the `weights` of an optimizer cannot have where it serves another level."""
 
 
 def resolve_level(field: LevelField, around: Surroundings) -> tuple[Component, ...]:
     """The component of a level, after those of the optimizer spec inlined into it (if any)."""
     level = around.scope.levels[field.name.text]
-    component = _component(field, level, around)
+    component = component_of(field, level, around)
     if field.optimizer is None:
         raise CompileError(
             codes.missing_field(field.name.span, field.name.text, "optimizer", "write `optimizer: gradient_descent(learning_rate)`")
@@ -58,144 +40,6 @@ def resolve_level(field: LevelField, around: Surroundings) -> tuple[Component, .
         return (replace(component, optimizer=primitive),)
     return inline_optimizer(component, level, name, call, around)
 
-
-def _component(field: LevelField, level: LevelType, around: Surroundings) -> Component:
-    """The level without its optimizer."""
-    name = field.name.text
-    if field.objective is None:
-        raise CompileError(codes.missing_field(field.name.span, name, "objective", "write `objective: l2`, `dot`, or an expression"))
-    if field.every is None:
-        raise CompileError(codes.missing_field(field.name.span, name, "every", "write `every: token` or another clock"))
-    parts = _parts(field, level, around)
-    typing = around.typing(level, OwnName.FITTED, "objective", parts)
-    objective = typing.expression(field.objective)
-    _check_objective(field, level, objective, typing.used, parts)
-    point, period = _gradient_point(field.gradient_at, around.counts)
-    return Component(
-        name=level.name,
-        memory=level.memory.text,
-        states=level.memory.states,
-        objective=objective,
-        follows=objective,
-        optimizer=GradientDescent(ONE),
-        every=around.clock(field.every),
-        retention=_retention(field, level, around),
-        gradient_at=point,
-        gradient_period=period,
-        step_at=point,
-        init=_init(field, level, around),
-        reset=around.clock(field.reset) if field.reset else None,
-        reduce=_reduce(field.reduce),
-        window=_window(field.window, around.counts),
-        key=parts.get("key"),
-        value=parts.get("value"),
-        prediction=parts.get("prediction"),
-        block=field.block.text if field.block else "",
-        says=field.says.text if field.says else "",
-        unsupported=_unsupported(field),
-        span=field.name.span,
-        objective_span=field.objective.span,
-        every_span=field.every.span,
-    )
-
-
-def _parts(field: LevelField, level: LevelType, around: Surroundings) -> dict[str, Expr]:
-    """`key`, `value` and `prediction`, as the objective may name them."""
-    parts: dict[str, Expr] = {}
-    for part, syntax in (("key", field.keys), ("value", field.values)):
-        if syntax is not None:
-            parts[part] = around.typing(level, OwnName.FITTED, f"{part}s").expression(syntax)
-    if field.keys is not None and level.memory.read is not None:
-        typing = around.typing(level, OwnName.FITTED, "keys", parts)
-        own = Name(field.name.text, field.keys.span)
-        parts["prediction"] = typing.expression(Call(own, (Name("key", field.keys.span),), (), field.keys.span))
-    if level.memory.read is None and len(level.memory.states) == 1:
-        parts["prediction"] = value_of(Reading(level, When.FITTED), field.name.span)  # a memory without a read predicts itself
-    return parts
-
-
-def _check_objective(field: LevelField, level: LevelType, objective: Expr, used: set[str], parts: Mapping[str, Expr]) -> None:
-    assert field.objective is not None
-    if objective.shape != ():
-        raise CompileError(codes.objective_not_scalar(field.objective.span, field.name.text, shape_text(objective.shape)))
-    if field.keys is not None and not used & {"key", "prediction"}:
-        raise CompileError(codes.unused_part(field.keys.span, field.name.text, "keys"))
-    if field.values is not None and "value" not in used:
-        raise CompileError(codes.unused_part(field.values.span, field.name.text, "values"))
-    if not contains(objective, lambda node: isinstance(node, State) and node.component == level.name and node.when is When.FITTED):
-        raise CompileError(codes.nothing_to_fit(field.objective.span, field.name.text))
-
-
-def _retention(field: LevelField, level: LevelType, around: Surroundings) -> tuple[Expr, ...]:
-    if field.retention is None:
-        return ()
-    typed = around.typing(level, OwnName.UNKNOWN, "retention").expression(field.retention)
-    return tuple(_fitting(typed, state.shape, "a retention", field.retention.span) for state in level.memory.states)
-
-
-def _fitting(typed: Expr, shape: Shape, what: str, span: Span) -> Expr:
-    """A factor of a state: a scalar stays one, a vector goes along the dim that it names."""
-    if typed.shape == ():
-        return typed
-    aligned = align(typed, shape, span)
-    if aligned is None:
-        raise CompileError(
-            codes.wrong_shape(span, what, shape_text(typed.shape), f"a scalar, or go along a dim of the {shape_text(shape)}")
-        )
-    return aligned
-
-
-def _gradient_point(syntax: Syntax | None, counts: Mapping[str, Fraction]) -> tuple[GradientPoint, int]:
-    match syntax:
-        case None | Name("previous"):
-            return GradientPoint.PREVIOUS, 0
-        case Name("retained"):
-            return GradientPoint.RETAINED, 0
-        case Call(Name("hold"), (period,), ()):
-            return GradientPoint.HELD, tokens_of(period, counts)
-    raise CompileError(codes.unknown_option(syntax.span, "gradient_at", "previous, retained, hold(n tokens)"))
-
-
-def _init(field: LevelField, level: LevelType, around: Surroundings) -> tuple[Expr, ...]:
-    match field.init:
-        case None | Name("learned" | "zeros"):
-            return ()
-        case Name(text) if text in around.scope.levels and text != field.name.text:
-            other = around.scope.levels[text]
-            return tuple(State(other.name, state.part, state.shape, span=field.init.span) for state in other.memory.states)
-    typed = around.typing(level, OwnName.UNKNOWN, "init").expression(field.init)
-    return tuple(_fitting(typed, state.shape, "an initial state", field.init.span) for state in level.memory.states)
-
-
-def _reduce(syntax: Syntax | None) -> OneOf["sum", "mean"]:
-    match syntax:
-        case None:
-            return "sum"
-        case Name("sum" | "mean" as word):
-            return word
-    raise CompileError(codes.unknown_option(syntax.span, "reduce", "sum, mean"))
-
-
-def _window(syntax: Syntax | None, counts: Mapping[str, Fraction]) -> int | OneOf["all"] | None:
-    match syntax:
-        case None:
-            return None
-        case Name("all"):
-            return "all"
-    return tokens_of(syntax, counts)
-
-
-def _unsupported(field: LevelField) -> tuple[tuple[str, Span], ...]:
-    """Valid words of the language that are checked and ordered, and not compiled by this version."""
-    found = []
-    if isinstance(field.init, Name) and field.init.text == "learned":
-        found.append(("a learned initial state", field.init.span))
-    if field.backprop is not None:
-        found.append(("`backprop`", field.backprop.span))
-    return tuple(found)
-
-
-# --- optimizers --------------------------------------------------------------------------------------------------
 
 
 def optimizer_call(syntax: Syntax) -> tuple[str, Call]:
@@ -225,7 +69,7 @@ def _primitive(name: str, call: Call, level: LevelType, around: Surroundings) ->
     rate = around.typing(level, OwnName.UNKNOWN, "learning rate").expression(syntax)
     shapes = [state.shape for state in level.memory.states]
     if rate.shape:
-        rate = _fitting(rate, shapes[0], "a learning rate", syntax.span)
+        rate = fitting(rate, shapes[0], "a learning rate", syntax.span)
     return GradientDescent(rate) if name == "gradient_descent" else Proximal(rate)
 
 
@@ -236,16 +80,19 @@ def inline_optimizer(component: Component, level: LevelType, name: str, call: Ca
         raise CompileError(codes.unknown_name(name, call.span, {*around.optimizers, *PRIMITIVES, "closed_form"}))
     if len(component.states) != 1:
         raise CompileError(codes.has_no_value(call.span, component.name, [state.part for state in component.states]))
-    inner = _inner_surroundings(component, level, spec, _bound_hyperparameters(spec, name, call, level, around), around)
+    values = _bound_hyperparameters(spec, name, call, level, around)
     components: list[Component] = []
-    for field in spec.levels:
-        if field.name.text == "weights":
-            (*nested, weights) = resolve_level(replace(field, memory=None), inner)
-            components.extend((*nested, _hosting(component, weights, name)))
-        else:
-            (*nested, own) = resolve_level(field, inner)
-            components.extend((*nested, replace(own, host=component.name, block=component.block)))
+    with told_from(call.span, name):
+        inner = _inner_surroundings(component, level, spec, values, around)
+        for field in spec.levels:
+            *nested, own = resolve_level(replace(field, memory=None) if field.name.text == "weights" else field, inner)
+            components.extend((*nested, _serving(component, own, name)))
     return tuple(sorted(components, key=lambda item: item.name == component.name))
+
+
+def _serving(host: Component, level: Component, optimizer: str) -> Component:
+    """A level of the optimizer as a component that serves the host; its `weights` are the host itself."""
+    return _hosting(host, level, optimizer) if level.name == host.name else replace(level, host=host.name, block=host.block)
 
 
 def _hosting(component: Component, weights: Component, optimizer: str) -> Component:
@@ -262,7 +109,18 @@ def _hosting(component: Component, weights: Component, optimizer: str) -> Compon
         retention=retention,
         step_at=weights.gradient_at,
         optimizer_name=optimizer,
+        unsupported=(*component.unsupported, *_left_out(component, weights)),
+        places=(*weights.places, *component.places),
     )
+
+
+def _left_out(component: Component, weights: Component) -> Iterator[tuple[str, Span]]:
+    """What the `weights` of an optimizer say that has no place in the level it serves."""
+    if weights.every != component.every:
+        yield "an optimizer whose `weights` move on a clock of their own", weights.every_span
+    for key, span in weights.places:
+        if key in NOT_SERVED:
+            yield f"an optimizer whose `weights` have `{key}`", span
 
 
 def _bound_hyperparameters(spec: Spec, name: str, call: Call, level: LevelType, around: Surroundings) -> dict[str, Expr]:
@@ -291,5 +149,15 @@ def _inner_surroundings(
     scope = Scope(
         values=inner_values, levels=levels, lets={item.name.text: item.value for item in spec.let}, macros=macros, like=state.shape
     )
-    counts = {item.name.text: number_of(item.value, {}, "a hyperparameter") for item in spec.hyperparameters}
+    counts = {name: number for name, value in values.items() if (number := _number(value, around.counts)) is not None}
     return Surroundings(scope, counts, around.optimizers, macros, component)
+
+
+def _number(value: Expr, counts: Mapping[str, Fraction]) -> Fraction | None:
+    """The number that a hyperparameter of an optimizer is bound to, when it is one: what periods may count with."""
+    match value:
+        case Constant(number):
+            return number
+        case Hyperparameter(name):
+            return counts.get(name)
+    return None

@@ -32,7 +32,10 @@ Acceptor = Callable[[tuple[Shape, ...], int | None], bool]
 
 @dataclass(frozen=True, slots=True)
 class FunctionRule:
-    """One function: how it is written, what it wants, and what it builds from typed arguments (and the place of `over`)."""
+    """One function: how it is written, what it wants, and what it builds from typed arguments (and the place of `over`).
+
+    `copies` is how often the first argument stands in what is built.
+    """
 
     says: str
     usage: str
@@ -42,6 +45,7 @@ class FunctionRule:
     accepts: Acceptor = lambda shapes, axis: True
     wants: str = ""
     conforming: bool = False
+    copies: int = 1
 
 
 def _same(shapes: tuple[Shape, ...], axis: int | None) -> bool:
@@ -107,7 +111,7 @@ _TABLE: Mapping[str, FunctionRule] = {
     ),
     "outer": FunctionRule("a b^T of two vectors", "outer(a, b)", lambda x, _: outer(x[0], x[1]), (2,), (), _vectors, "two vectors"),
     "norm": FunctionRule("the Euclidean (Frobenius) norm", "norm(x)", lambda x, _: Norm(x[0]), (1,), (), _not_scalar, "a vector or matrix"),
-    "norm2": FunctionRule("the squared norm", "norm2(x)", _norm2),
+    "norm2": FunctionRule("the squared norm", "norm2(x)", _norm2, copies=2),
     "sum": FunctionRule(
         "the sum of all entries, or over one dim", "sum(x) or sum(x, over = d_k)", lambda x, axis: total(x[0], axis), (1,), ("over",)
     ),
@@ -130,6 +134,7 @@ _TABLE: Mapping[str, FunctionRule] = {
         (),
         _not_scalar,
         "a vector or matrix",
+        copies=2,
     ),
     "stop_gradient": FunctionRule(
         "x, a constant for the gradient of the level's own objective",

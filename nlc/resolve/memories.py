@@ -9,7 +9,7 @@ from nlc.diagnostics import CompileError
 from nlc.ir.dims import Dim, Shape
 from nlc.ir.model import StateDeclaration
 from nlc.ir.spec import Call, DefinitionField, Listing, Name, Syntax
-from nlc.resolve.calls import bind
+from nlc.resolve.calls import bind_all
 from nlc.resolve.scope import MemoryType
 from nlc.resolve.sizes import dim_of
 
@@ -32,7 +32,7 @@ def memory_type(syntax: Syntax, dims: Mapping[str, Dim], known: Mapping[str, Def
     name = call.function.text if isinstance(call.function, Name) else call.span.text
     memories = {key: item for key, item in known.items() if item.states}
     if name not in memories:
-        raise CompileError(codes.unknown_memory(syntax.span, name, memories))
+        raise CompileError(codes.unknown_memory(call.function.span, name, {*memories, *(["like(weights)"] if like else [])}))
     return _instance(memories[name], name, call, dims, memories)
 
 
@@ -40,9 +40,7 @@ def _instance(
     definition: DefinitionField, name: str, call: Call, dims: Mapping[str, Dim], memories: Mapping[str, DefinitionField]
 ) -> MemoryType:
     parameters = [parameter.text for parameter in definition.parameters]
-    bound = bind(name, parameters, call)
-    if len(bound) != len(parameters):
-        raise CompileError(codes.wrong_arguments(call.span, name, f"{name}({', '.join(parameters)})"))
+    bound = bind_all(name, parameters, call)
     sizes = {parameter: dim_of(value, dims) for parameter, value in bound.items()}
     inner = {**dims, **sizes}
     single = len(definition.states) == 1

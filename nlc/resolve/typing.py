@@ -6,10 +6,33 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import islice
+from types import MappingProxyType
 
 from nlc.codes import resolve as codes
 from nlc.diagnostics import CompileError
-from nlc.ir.algebra import Compare, Expr, Input, Size, State, Tick, add, constant, divide, matmul, power, scale, subtract, times
+from nlc.ir.algebra import (
+    Add,
+    Compare,
+    Constant,
+    Expr,
+    Full,
+    Gradient,
+    Input,
+    Scale,
+    Size,
+    State,
+    Tick,
+    add,
+    constant,
+    divide,
+    matmul,
+    power,
+    scale,
+    subtract,
+    times,
+    walk,
+)
 from nlc.ir.dims import shape_text
 from nlc.ir.spec import Binary, Call, Comparison, Duration, Function, Listing, Name, Negate, Number, Syntax
 from nlc.resolve.alignment import EyeOfAnySize, ShapeClash, conform, scaled
@@ -17,23 +40,37 @@ from nlc.resolve.calls import type_definition, type_function, type_where
 from nlc.resolve.functions import FUNCTIONS
 from nlc.resolve.reads import applied_level, part_of, plain_reading, type_held, type_previous, type_read, value_of
 from nlc.resolve.scope import Scope
+from nlc.resolve.sizes import MOST_DIGITS, is_out_of_bounds
 from nlc.source import NOWHERE, Span
 
-LARGEST_EXPRESSION = 20_000
-ELEMENTWISE: Mapping[str, Callable[[Expr, Expr], Expr]] = {"+": add, "-": subtract, "*": times, "/": divide}
-SPECIAL: Mapping[str, Callable[[Typing, Call], Expr]] = {"prev": type_previous, "hold": type_held, "where": type_where}
+MOST_PARTS, DEEPEST = 5_000, 100
+"""Of an expression in which all abbreviations are written out: what the later stages, which walk it recursively, are quick with."""
+
+ELEMENTWISE: Mapping[str, Callable[[Expr, Expr], Expr]] = MappingProxyType({"+": add, "-": subtract, "*": times, "/": divide})
 UNKNOWN_SIZE = "matrix of unknown size"
 
 
 @dataclass(slots=True)
+class Extent:
+    """How large the expression being typed has become; `whole` is where it was begun."""
+
+    whole: Span | None = None
+    parts: int = 0
+    depth: int = 0
+
+
+@dataclass(slots=True)
 class Typing:
-    """Types expressions under one scope; remembers which names they used and how large they have become."""
+    """Types expressions under one scope; remembers which names they used, and how large they have become.
+
+    `path` are the abbreviations whose text is being typed, each with the place of that text.
+    """
 
     scope: Scope
     counts: Mapping[str, Fraction] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
-    path: list[str] = field(default_factory=list)
-    budget: list[int] = field(default_factory=lambda: [LARGEST_EXPRESSION])
+    path: list[tuple[str, Span]] = field(default_factory=list)
+    extent: Extent = field(default_factory=Extent)
 
     def expression(self, syntax: Syntax) -> Expr:
         """The typed expression; raises CompileError."""
@@ -44,9 +81,29 @@ class Typing:
 
     def open_expression(self, syntax: Syntax) -> Expr | EyeOfAnySize:
         """The typed expression, which may be the identity of a size still to be settled by its neighbour."""
-        self.budget[0] -= 1
-        if self.budget[0] < 0:
-            raise CompileError(codes.too_large(syntax.span, LARGEST_EXPRESSION))
+        self.spend(1, syntax.span)
+        self.extent.depth += 1
+        typed = self._typed(syntax)
+        self.extent.depth -= 1
+        if any(is_out_of_bounds(number) for number in _numbers(typed)):
+            raise CompileError(codes.number_out_of_bounds(syntax.span, MOST_DIGITS))
+        return typed
+
+    def spend(self, parts: int, span: Span) -> None:
+        """Count some more parts of the expression; raises CompileError when there are too many, or too many inside one another."""
+        extent = self.extent
+        extent.whole = extent.whole or span
+        extent.parts += parts
+        if extent.parts > MOST_PARTS or extent.depth > DEEPEST:
+            what, limit = ("parts", MOST_PARTS) if extent.parts > MOST_PARTS else ("operations inside one another", DEEPEST)
+            raise CompileError(codes.too_large(extent.whole, f"more than {limit:,} {what} once abbreviations are written out"))
+
+    def spend_on(self, value: Expr, copies: int, span: Span) -> None:
+        """Count the parts of a typed expression that is used so many times more."""
+        if copies:
+            self.spend(copies * sum(1 for _ in islice(walk(value), MOST_PARTS + 1)), span)
+
+    def _typed(self, syntax: Syntax) -> Expr | EyeOfAnySize:
         match syntax:
             case Number(value):
                 return constant(value)
@@ -59,11 +116,12 @@ class Typing:
             case Call():
                 return self._call(syntax)
             case Comparison():
-                raise CompileError(codes.misplaced_comparison(syntax.span))
+                raise CompileError(codes.misplaced(syntax.span, "a comparison", "use it as the condition of where(a < b, x, y)"))
             case Duration():
                 raise CompileError(codes.not_in_time(syntax.span, f"{syntax.unit}s", "durations belong to clocks and to hold(x, n tokens)"))
             case Function() | Listing():
-                raise CompileError(codes.wrong_arguments(syntax.span, "this", "a single expression"))
+                what = "a list" if isinstance(syntax, Listing) else "a function"
+                raise CompileError(codes.misplaced(syntax.span, what, "write a single expression"))
 
     def condition(self, syntax: Syntax) -> Compare:
         """A comparison, as the condition of `where`."""
@@ -75,14 +133,15 @@ class Typing:
 
     def under(self, scope: Scope) -> Typing:
         """Typing under other bindings, sharing the size limit and the record of used names."""
-        return Typing(scope, self.counts, self.used, self.path, self.budget)
+        return Typing(scope, self.counts, self.used, self.path, self.extent)
 
     @contextmanager
     def inside(self, name: str, span: Span) -> Iterator[None]:
-        """While the text of an abbreviation is typed; raises CompileError when it is already being typed."""
-        if name in self.path:
-            raise CompileError(codes.abbreviation_circle(span, (*self.path[self.path.index(name) :], name)))
-        self.path.append(name)
+        """While the text of an abbreviation, which is at `span`, is typed; raises CompileError when it is already being typed."""
+        names = [entry for entry, _ in self.path]
+        if name in names:
+            raise CompileError(codes.abbreviation_circle(self.path[names.index(name) :]))
+        self.path.append((name, span))
         yield
         self.path.pop()
 
@@ -91,7 +150,8 @@ class Typing:
         self.used.add(text)
         if text in scope.values:
             value = scope.values[text]
-            if isinstance(value, Input | State) and value.span == NOWHERE:
+            self.spend_on(value, 1, name.span)
+            if isinstance(value, Input | State | Gradient) and value.span == NOWHERE:
                 return replace(value, span=name.span)
             return value
         if text in scope.levels:
@@ -106,10 +166,15 @@ class Typing:
         if text == "eye":
             return EyeOfAnySize()
         if text == "tick" and scope.own is not None:
-            return Tick(scope.own)
+            return Tick(scope.own, span=name.span)
         if "." in text:
             return part_of(self, name)
-        raise CompileError(codes.unknown_name(text, name.span, {*scope.names, *FUNCTIONS}))
+        raise self._unknown(name)
+
+    def _unknown(self, name: Name) -> CompileError:
+        scope = self.scope
+        own = {*scope.dims, *scope.values, *scope.levels, *scope.lets}
+        return CompileError(codes.unknown_name(name.text, name.span, {*scope.names, *FUNCTIONS, *SPECIAL}, own))
 
     def _binary(self, syntax: Binary) -> Expr | EyeOfAnySize:
         left, right = self.open_expression(syntax.left), self.open_expression(syntax.right)
@@ -135,7 +200,21 @@ class Typing:
             return type_definition(self, scope.macros[name], call)
         if name in scope.names or name in ("eye", "tick"):
             raise CompileError(codes.not_a_function(call.function.span, f"`{name}`"))
-        raise CompileError(codes.unknown_name(name, call.function.span, {*scope.names, *FUNCTIONS}))
+        raise self._unknown(call.function)
+
+
+SPECIAL: Mapping[str, Callable[[Typing, Call], Expr]] = MappingProxyType({"prev": type_previous, "hold": type_held, "where": type_where})
+
+
+def _numbers(typed: Expr | EyeOfAnySize) -> Iterator[Fraction]:
+    """The numbers at the top of an expression, where those below have been folded together."""
+    match typed:
+        case Constant(value) | Full(value) | Scale(Constant(value)):
+            yield value
+        case Add(terms):
+            yield from (term.value for term in terms if isinstance(term, Constant | Full))
+        case EyeOfAnySize(Constant(value)):
+            yield value
 
 
 def _next_to_eye(syntax: Binary, left: Expr | EyeOfAnySize, right: Expr | EyeOfAnySize) -> Expr | EyeOfAnySize:
@@ -161,7 +240,7 @@ def _arithmetic(syntax: Binary, left: Expr, right: Expr) -> Expr:
             raise ShapeClash(codes.wrong_shape(syntax.right.span, "an exponent", shape_text(right.shape), "a scalar"))
         return power(left, right)
     if operator == "and":
-        raise CompileError(codes.misplaced_comparison(syntax.span))
+        raise CompileError(codes.misplaced(syntax.span, "`and`", "`and` joins the equations under `given` of a claim"))
     if operator == "*" and () in (left.shape, right.shape):
         return times(left, right)
     if operator == "/" and right.shape == ():

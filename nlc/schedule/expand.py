@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from nlc.ir.algebra import (
     ONE,
@@ -35,12 +35,19 @@ from nlc.ir.algebra import (
 NONLINEAR = 2
 """The degree of everything that is not affine in the state."""
 
+MOST_TERMS = 64
+"""A product of sums with more terms stays whole: the terms of a product of n sums double with each."""
+
 
 def degree(node: Expr, state: State) -> int:
     """0 when the node is free of the state, 1 when it is affine in it, else NONLINEAR."""
     if node == state:
         return 1
-    below = [degree(child, state) for child in children(node)]
+    return _degree_over(node, [degree(child, state) for child in children(node)])
+
+
+def _degree_over(node: Expr, below: Sequence[int]) -> int:
+    """The degree of a node whose operands have the degrees `below`."""
     if not any(below):
         return 0
     match node:
@@ -55,10 +62,23 @@ def degree(node: Expr, state: State) -> int:
     return NONLINEAR
 
 
-def first_nonlinear(node: Expr, state: State) -> Expr:
-    """The innermost, leftmost part of a nonlinear expression that is itself nonlinear."""
-    inner = next((child for child in children(node) if degree(child, state) == NONLINEAR), None)
-    return node if inner is None else first_nonlinear(inner, state)
+def first_nonlinear(node: Expr, state: State) -> Expr | None:
+    """The innermost, leftmost part of an expression that is not affine in the state; None when all of it is."""
+    return _scanned(node, state)[1]
+
+
+def _scanned(node: Expr, state: State) -> tuple[int, Expr | None]:
+    """The degree of a node and its first nonlinear part, each part looked at once."""
+    if node == state:
+        return 1, None
+    degrees = []
+    for child in children(node):
+        found, part = _scanned(child, state)
+        if part is not None:
+            return NONLINEAR, part
+        degrees.append(found)
+    found = _degree_over(node, degrees)
+    return found, node if found == NONLINEAR else None
 
 
 def terms(node: Expr, state: State) -> tuple[Expr, ...]:
@@ -96,7 +116,10 @@ def terms(node: Expr, state: State) -> tuple[Expr, ...]:
 
 
 def _products(product: Callable[[Expr, Expr], Expr], left: Expr, right: Expr, state: State) -> tuple[Expr, ...]:
-    return tuple(product(one, other) for one in terms(left, state) for other in terms(right, state))
+    ones, others = terms(left, state), terms(right, state)
+    if len(ones) * len(others) > MOST_TERMS:
+        return (product(left, right),)
+    return tuple(product(one, other) for one in ones for other in others)
 
 
 def _product(left: Expr, right: Expr) -> Expr:

@@ -8,15 +8,16 @@ from nlc.ir.affine import AffineLaw, Classified, Transition
 from nlc.ir.algebra import Expr, State, is_number
 from nlc.ir.show import expression_text
 from nlc.schedule.affine_form import affine_form
-from nlc.schedule.expand import NONLINEAR, degree, first_nonlinear
+from nlc.schedule.expand import degree, first_nonlinear
 
 
 def classify(new_state: Expr, state: State, partners: Sequence[str] = ()) -> Classified:
     """The transition of the component whose old state is `state`; `partners` are levels of its own optimizer that it moves with."""
     if partners:
         return _classified(state, Transition.COMPANION, None, f"it reads the state of {' and '.join(partners)}, with which it moves as one")
-    if degree(new_state, state) == NONLINEAR:
-        text = expression_text(first_nonlinear(new_state, state))
+    nonlinear = first_nonlinear(new_state, state)
+    if nonlinear is not None:
+        text = expression_text(nonlinear)
         return _classified(state, Transition.NONLINEAR, None, f"the old state enters through {text}, which is not affine in it")
     law = affine_form(new_state, state)
     if isinstance(law, AffineLaw):

@@ -139,10 +139,12 @@ def test_parts_of_a_tick_and_other_families_always_nest(one: Clock, other: Clock
 def test_a_reset_comes_at_the_end_of_a_chunk() -> None:
     assert refusal(system(entry("memory", tokens(16), reset=tokens(40)))) == """\
 error[NLC302]: `memory` is reset in the middle of a chunk
-  --> specs/system.yaml:3:5
+  --> specs/system.yaml:2:3
    |
+ 2 |   memory:
+   |   ^^^^^^ reset every 40 tokens
  3 |     every: 16 tokens
-   |     ^^^^^^^^^^^^^^^^ updated every 16 tokens, but reset every 40 tokens
+   |     ^^^^^^^^^^^^^^^^ but updated every 16 tokens
   help: make the period of `reset` a multiple of the level's own"""
     assert order_levels(system(entry("memory", tokens(16), reset=tokens(40)), uneven_chunks=True)).run_order == ("memory",)
 
@@ -150,10 +152,12 @@ error[NLC302]: `memory` is reset in the middle of a chunk
 def test_a_reset_is_not_faster_than_the_updates() -> None:
     assert refusal(system(entry("memory", tokens(16), reset=TOKEN))) == """\
 error[NLC303]: `memory` is reset more often than it is updated
-  --> specs/system.yaml:3:5
+  --> specs/system.yaml:2:3
    |
+ 2 |   memory:
+   |   ^^^^^^ reset every token
  3 |     every: 16 tokens
-   |     ^^^^^^^^^^^^^^^^ updated every 16 tokens, but reset every token
+   |     ^^^^^^^^^^^^^^^^ but updated every 16 tokens
   help: what it writes would be lost before its next update; reset it on its own clock or on a slower one"""
 
 
@@ -212,11 +216,14 @@ def test_a_slow_level_may_learn_from_the_gradient_of_a_fast_one() -> None:
 def test_what_is_solved_anew_keeps_nothing() -> None:
     assert refusal(system(entry("attention", ALWAYS, retention="decay"), entry("decay", STEP))) == """\
 error[NLC307]: `attention` is re-solved for every query and cannot have a retention
-  --> specs/system.yaml:4:5
+  --> specs/system.yaml:2:3
    |
+ 2 |   attention:
+   |   ^^^^^^^^^ a retention acts on an old state
+   ...
  4 |     every: always
-   |     ^^^^^^^^^^^^^ `always`: nothing is kept from one query to the next
-  help: drop it, or let the level keep a state with `every: token`"""
+   |     ^^^^^^^^^^^^^ but nothing is kept from one query to the next
+  help: take it out, or let the level keep a state with `every: token`"""
 
 
 def test_what_is_solved_anew_has_no_momentum() -> None:
@@ -230,10 +237,12 @@ def test_what_is_solved_anew_has_no_momentum() -> None:
 def test_what_is_solved_anew_is_solved_in_closed_form() -> None:
     assert refusal(system(entry("attention", ALWAYS, optimizer=GradientDescent(Hyperparameter("rate"))))) == """\
 error[NLC308]: `attention` is re-solved for every query and needs `optimizer: closed_form`
-  --> specs/system.yaml:3:5
+  --> specs/system.yaml:2:3
    |
+ 2 |   attention:
+   |   ^^^^^^^^^ this takes a step from an old state
  3 |     every: always
-   |     ^^^^^^^^^^^^^ `always`: there is no old state to take a step from
+   |     ^^^^^^^^^^^^^ but nothing is kept from one query to the next
   help: write `optimizer: closed_form`, or let the level keep a state with `every: token`"""
     assert order_levels(system(entry("attention", ALWAYS, optimizer=ClosedForm()))).run_order == ("attention",)
 

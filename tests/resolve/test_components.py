@@ -80,7 +80,13 @@ def test_library_objectives_are_their_text() -> None:
 
 
 def test_definitions_of_a_spec() -> None:
-    define = "define:\n  shifted:\n    states: {W: [d_v, d_k]}\n    read: (x) -> 2 * W @ x\n  fit: {parameters: [scale], objective: scale * norm2(prediction - value)}"
+    define = """define:
+  shifted:
+    states: {W: [d_v, d_k]}
+    read: (x) -> 2 * W @ x
+  fit:
+    parameters: [scale]
+    objective: scale * norm2(prediction - value)"""
     model = resolve(top=define, memory="shifted", objective="fit(0.5)", level="keys: k\n    values: v")
     (output,) = model.outputs
     assert expression_text(output.value) == "2 * (memory @ q)"

@@ -6,6 +6,7 @@ import pytest
 
 from nlc.diagnostics import CompileError
 from nlc.ir.dims import Dim
+from nlc.ir.model import Model
 from nlc.parse import parse_text
 from nlc.resolve import resolve_model
 
@@ -24,15 +25,22 @@ outputs: {{y: memory}}
 """
 
 
+HEADS = "{d_model: 12, heads: 4, d_head: d_model / heads}"
+
+
+def resolved(text: str) -> Model:
+    return resolve_model(parse_text(text, "sizes.yaml", None))
+
+
 def test_a_derived_dim_is_its_definition() -> None:
-    model = resolve_model(parse_text(SPEC.format(dims="{d_model: 12, heads: 4, d_head: d_model / heads}", size="d_head"), "sizes.yaml", None))
+    model = resolved(SPEC.format(dims=HEADS, size="d_head"))
     assert model.dims[2].default == 3
     assert model.inputs[0].shape == (Dim.named("d_model") / Dim.named("heads"),)
 
 
 def test_dims_that_mean_the_same_are_the_same() -> None:
-    text = SPEC.format(dims="{d_model: 12, heads: 4, d_head: d_model / heads}", size="heads * d_head").replace("vector(heads * d_head)", "vector(d_model)")
-    assert resolve_model(parse_text(text, "sizes.yaml", None)).inputs[0].shape == (Dim.named("d_model"),)
+    text = SPEC.format(dims=HEADS, size="heads * d_head").replace("vector(heads * d_head)", "vector(d_model)")
+    assert resolved(text).inputs[0].shape == (Dim.named("d_model"),)
 
 
 @pytest.mark.parametrize(
@@ -47,5 +55,5 @@ def test_dims_that_mean_the_same_are_the_same() -> None:
 )
 def test_what_is_refused(dims: str, code: str) -> None:
     with pytest.raises(CompileError) as caught:
-        resolve_model(parse_text(SPEC.format(dims=dims, size="b"), "sizes.yaml", None))
+        resolved(SPEC.format(dims=dims, size="b"))
     assert caught.value.diagnostics[0].code == code

@@ -71,7 +71,7 @@ def test_abbreviations_mean_their_text() -> None:
         ({"output": "q(k)"}, "NLC204", "q"),
         ({"output": "dot(q)"}, "NLC205", "dot(q)"),
         ({"objective": "memory(k) - v"}, "NLC206", "memory(k) - v"),
-        ({"memory": "tensor(d_v, d_k)"}, "NLC207", "tensor(d_v, d_k)"),
+        ({"memory": "tensor(d_v, d_k)"}, "NLC207", "tensor"),
         ({"memory": "matrix(d_v, 0.5)"}, "NLC208", "0.5"),
         ({"level": "keys: k"}, "NLC209", "k"),
         ({"level": "values: v"}, "NLC209", "v"),

@@ -1,0 +1,87 @@
+"""What the systems under test do, token by token, written by hand from their objectives: apart from every line of nlc.
+
+Each takes one token's inputs and the old states, all without batch or axes, and gives outputs and new states by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import torch
+from torch import Tensor, outer
+
+Tensors = dict[str, Tensor]
+Step = Callable[[Tensors, Tensors], tuple[Tensors, Tensors]]
+
+
+def linear_attention(x: Tensors, old: Tensors) -> tuple[Tensors, Tensors]:
+    memory = old["memory"] + outer(x["v"], x["k"])
+    return {"y": memory @ x["q"]}, {"memory": memory}
+
+
+def delta_rule(x: Tensors, old: Tensors) -> tuple[Tensors, Tensors]:
+    memory = old["memory"] - x["beta"] * outer(old["memory"] @ x["k"] - x["v"], x["k"])
+    return {"y": memory @ x["q"]}, {"memory": memory}
+
+
+def gated_delta_rule(x: Tensors, old: Tensors) -> tuple[Tensors, Tensors]:
+    return delta_rule(x, {"memory": x["alpha"] * old["memory"]})
+
+
+def gated_linear_memory(x: Tensors, old: Tensors) -> tuple[Tensors, Tensors]:
+    return linear_attention(x, {"memory": x["alpha"] * old["memory"]})
+
+
+def delta_rule_with_momentum(x: Tensors, old: Tensors) -> tuple[Tensors, Tensors]:
+    momentum = 0.9 * old["memory.momentum"] - x["beta"] * outer(old["memory"] @ x["k"] - x["v"], x["k"])
+    memory = old["memory"] + momentum
+    return {"y": memory @ x["q"]}, {"memory.momentum": momentum, "memory": memory}
+
+
+def normalised(x: Tensors, old: Tensors) -> tuple[Tensors, Tensors]:
+    key = x["batch"] / (x["batch"].norm() + 0.1)
+    error = old["memory"] @ key - x["dtype"]
+    memory = torch.sigmoid(2 * x["heads_gate"] + x["x"]) * old["memory"] - 0.9 * torch.sigmoid(x["x"]) * outer(error, key)
+    norms = 0.9 * old["norms"] + key
+    y = memory @ x["time"] / ((norms @ x["time"]) ** 2 + 1)
+    return {"y": y, "before": old["memory"] @ (x["time"] + x["batch"]), "plain": 2 * x["x"]}, {"memory": memory, "norms": norms}
+
+
+def chained(x: Tensors, old: Tensors) -> tuple[Tensors, Tensors]:
+    first = 0.95 * old["first"] - outer(x["a"] * (old["first"] @ x["p"] - x["v"]), x["k"])
+    second = old["second"] + 0.5 * outer(x["v"], old["first"] @ x["q"])
+    third = old["third"] + x["a"] * (outer(x["v"], x["k"]) + outer(old["second"] @ x["v"], x["p"]))
+    return {"y": second @ (first @ x["q"]) + third @ x["q"]}, {"first": first, "second": second, "third": third}
+
+
+def nonlinear(x: Tensors, old: Tensors) -> tuple[Tensors, Tensors]:
+    memory = (1 - 0.1 * x["a"]) * old["memory"] - x["a"] * outer(torch.tanh(old["memory"] @ x["k"] - x["v"]), x["k"])
+    read = memory @ x["q"]
+    bias = old["bias"] - 0.1 * (old["bias"] + read - x["v"])
+    z = x["a"] if read.norm() < 1 else torch.clamp(x["a"], min=0.5)
+    return {"y": torch.softmax(read + bias, 0), "z": z}, {"memory": memory, "bias": bias}
+
+
+STEPS: Mapping[str, Step] = MappingProxyType(
+    {
+        "LinearAttention": linear_attention,
+        "DeltaRule": delta_rule,
+        "GatedDeltaRule": gated_delta_rule,
+        "GatedLinearMemory": gated_linear_memory,
+        "DeltaRuleWithMomentum": delta_rule_with_momentum,
+        "Normalised": normalised,
+        "Chained": chained,
+        "Nonlinear": nonlinear,
+    }
+)
+
+
+def run(step: Step, inputs: Tensors, state: Tensors) -> tuple[Tensors, Tensors]:
+    """One sequence: inputs (time, *shape); outputs (time, *shape), one entry a token, and the last states."""
+    tokens = len(next(iter(inputs.values())))
+    columns: list[Tensors] = []
+    for t in range(tokens):
+        outputs, state = step({name: value[t] for name, value in inputs.items()}, state)
+        columns.append(outputs)
+    return {name: torch.stack([column[name] for column in columns]) for name in (columns[0] if columns else ())}, state

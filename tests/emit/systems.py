@@ -1,0 +1,183 @@
+"""Programs to emit: those of tests/models.py, and whole specs that use the language's odd corners."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nlc import pipeline
+from nlc.emit import emit_module
+from nlc.ir.model import Model
+from nlc.ir.program import Program
+from nlc.verify.load import load_source
+
+Tensors = dict[str, Tensor]
+
+NORMALISED = """
+nlc: 1
+name: Normalised
+dims: {heads: 2, d_model: 8, d_k: d_model / heads, d_v: 5}
+axes: [heads]
+hyperparameters: {training: 0.9, temperature: 2}
+inputs:
+  batch: {shape: [d_k], axes: []}
+  time: {shape: [d_k]}
+  dtype: [d_v]
+  x: {shape: [], axes: []}
+  heads_gate: []
+let:
+  direction: batch / (norm(batch) + 0.1)
+levels:
+  memory:
+    memory: matrix(d_v, d_k)
+    keys: direction
+    values: dtype
+    objective: 0.5 * norm2(memory(key) - value)
+    retention: sigmoid(heads_gate * temperature + x)
+    optimizer: gradient_descent(training * sigmoid(x))
+    every: token
+  norms:
+    memory: vector(d_k)
+    objective: -dot(norms, direction)
+    retention: training
+    optimizer: gradient_descent(1)
+    every: token
+outputs:
+  y: memory(time) / (dot(norms, time) ** 2 + 1)
+  before: prev(memory)(time) + prev(memory)(batch)
+  plain: 2 * x
+"""
+"""Inputs without the axis, inputs called like the template's own variables, several memories and outputs, a derived dim."""
+
+CHAINED = """
+nlc: 1
+name: Chained
+dims: {d_k: 4, d_v: 5}
+inputs: {q: [d_k], k: [d_k], v: [d_v], p: [d_k], a: []}
+levels:
+  first:
+    memory: matrix(d_v, d_k)
+    objective: dot(first(k), stop_gradient(a * (first(p) - v)))
+    retention: 0.95
+    optimizer: gradient_descent(1)
+    every: token
+  second:
+    memory: matrix(d_v, d_v)
+    keys: prev(first)(q)
+    values: v
+    objective: dot
+    optimizer: gradient_descent(0.5)
+    every: token
+  third:
+    memory: matrix(d_v, d_k)
+    objective: -dot(third(k), v) - dot(third(p), prev(second)(v))
+    optimizer: gradient_descent(a)
+    every: token
+outputs: {y: second(first(q)) + third(q)}
+"""
+"""No axes; reads and writes along different vectors, a memory that reads an earlier one, two writes a token, a constant decay."""
+
+NONLINEAR = """
+nlc: 1
+name: Nonlinear
+dims: {d_k: 4, d_v: 5}
+axes: [heads]
+inputs: {q: [d_k], k: [d_k], v: [d_v], a: []}
+levels:
+  memory:
+    memory: matrix(d_v, d_k)
+    keys: k
+    values: v
+    objective: sum(log(cosh(prediction - value)))
+    retention: 1 - 0.1 * a
+    optimizer: gradient_descent(a)
+    every: token
+  bias:
+    memory: vector(d_v)
+    objective: 0.5 * norm2(bias + memory(q) - v)
+    optimizer: gradient_descent(0.1)
+    every: token
+outputs:
+  y: softmax(memory(q) + bias, over = d_v)
+  z: where(norm(memory(q)) < 1, a, maximum(a, 0.5))
+"""
+"""A system without a parallel form."""
+
+CLIPPED = """
+nlc: 1
+name: Clipped
+kind: optimizer
+inputs: {gradient: like(weights)}
+hyperparameters: {learning_rate: 0.1, decay: 0.9, bound: 1, small: 1e-3}
+levels:
+  momentum:
+    memory: like(weights)
+    objective: -inner(momentum, gradient)
+    retention: decay
+    optimizer: gradient_descent(minimum(1, bound / (sqrt(inner(gradient, gradient)) + small)))
+    every: step
+  scale:
+    memory: like(weights)
+    objective: 0.5 * norm2(scale - gradient ** 2)
+    optimizer: gradient_descent(1 - decay)
+    every: step
+  weights:
+    objective: inner(weights, momentum / (sqrt(scale) + small))
+    retention: 1 - learning_rate * 0.01
+    optimizer: gradient_descent(learning_rate)
+    every: step
+"""
+"""An optimizer that needs a sum over its group and elementwise functions."""
+
+ODD = (NORMALISED, CHAINED, NONLINEAR)
+
+
+def program_of(model: Model) -> Program:
+    """The program of a model built by hand."""
+    return pipeline.schedule(pipeline.derive(pipeline.order(model)))
+
+
+@cache
+def program_from(text: str) -> Program:
+    """The program of a spec's text."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "spec.yaml"
+        path.write_text(text)
+        return pipeline.compile_program(path)
+
+
+@cache
+def emitted_class(program: Program) -> Callable[..., Any]:
+    """The class of a program's emitted module."""
+    name = program.model.name
+    emitted: Callable[..., Any] = getattr(load_source(emit_module(program), name), name)
+    return emitted
+
+
+def inputs_of(
+    program: Program, sizes: dict[str, int], *, batch: int = 2, tokens: int = 5, dtype: torch.dtype = torch.float64, seed: int = 0
+) -> Tensors:
+    """Streams (batch, time, *own axes, *shape): vectors of about length 1, scalars in [0, 1]."""
+    generator = torch.Generator().manual_seed(seed)
+    streams: Tensors = {}
+    for stream in program.model.inputs:
+        shape = tuple(dim.size(sizes) for dim in stream.shape)
+        size = (batch, tokens, *(sizes[axis] for axis in stream.axes), *shape)
+        drawn = torch.randn(size, generator=generator, dtype=torch.float64) if shape else torch.rand(size, generator=generator).double()
+        streams[stream.name] = (drawn / max(1, *shape) ** 0.5 if shape else drawn).to(dtype)
+    return streams
+
+
+def sizes_of(program: Program, **chosen: int) -> dict[str, int]:
+    """Sizes of all dims and axes: small, or as chosen."""
+    sizes = {"heads": 2, **{item.name: item.default for item in program.model.dims if item.definition is None}, **chosen}
+    for item in program.model.dims:
+        if item.definition is not None:
+            sizes[item.name] = item.definition.size(sizes)
+    return sizes
