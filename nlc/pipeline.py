@@ -5,9 +5,8 @@ Each stage is imported when it is called, so that `nlc check` never loads what i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from fractions import Fraction
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -16,17 +15,19 @@ from nlc.ir.law import Laws
 from nlc.ir.model import Model
 from nlc.ir.order import LevelOrder
 from nlc.ir.program import Program
-from nlc.ir.spec import Number, SpecFile
+from nlc.ir.spec import SpecFile
+from nlc.overrides import overrides_of
+from nlc.source import Source
 
 if TYPE_CHECKING:
     from nlc.verify.report import Report
 
 
-def parse(path: Path) -> SpecFile:
-    """Spec text -> SpecFile: the composed spec, every word with its span."""
+def parse(path: Path, overrides: Sequence[Source] = ()) -> SpecFile:
+    """Spec text -> SpecFile: the composed spec, every word with its span; `overrides` are texts `key=value` that change it."""
     from nlc.parse import parse_file
 
-    return parse_file(path)
+    return parse_file(path, overrides)
 
 
 def resolve(file: SpecFile) -> Model:
@@ -123,20 +124,18 @@ STAGES: tuple[Stage, ...] = (
 """The stages that transform; the seventh, `verify`, judges what they made."""
 
 
-def run_until(stage: str, path: Path) -> Any:
-    """What the named stage gives for a spec file; raises CompileError."""
-    value: Any = path
-    for item in STAGES:
+def run_until(stage: str, path: Path, overrides: Sequence[Source] = ()) -> Any:
+    """What the named stage gives for a spec file and its overrides; raises CompileError."""
+    value: Any = parse(path, overrides)
+    last = [item.name for item in STAGES].index(stage)
+    for item in STAGES[1 : last + 1]:
         value = item.run(value)
-        if item.name == stage:
-            return value
-    raise ValueError(f"there is no stage {stage!r}")
+    return value
 
 
-def compile_program(path: Path, overrides: Mapping[str, float] | None = None) -> Program:
-    """Every stage up to the program; `overrides` replace the defaults of dims and hyperparameters."""
-    file = parse(path)
-    return schedule(derive(order(resolve(_overridden(file, overrides or {})))))
+def compile_program(path: Path, overrides: Sequence[Source] = ()) -> Program:
+    """Every stage up to the program."""
+    return schedule(derive(order(resolve(parse(path, overrides)))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,21 +156,10 @@ class Compiled:
         return verify(self.program, self.source)
 
 
-def compile_file(path: str | Path, **overrides: float) -> Compiled:
-    """Compile a spec file; keyword arguments replace the defaults of its dims and hyperparameters.
+def compile_file(path: str | Path, **overrides: float | str) -> Compiled:
+    """Compile a spec file; keyword arguments replace the defaults of its dims and hyperparameters, as `--set` does.
 
-    Raises CompileError when the spec is wrong, ValueError when an override names nothing that the spec has.
+    Raises CompileError when the spec is wrong, or an override names nothing that it has.
     """
-    program = compile_program(Path(path), overrides)
+    program = compile_program(Path(path), overrides_of(overrides))
     return Compiled(program, emit(program))
-
-
-def _overridden(file: SpecFile, overrides: Mapping[str, float]) -> SpecFile:
-    spec = file.spec
-    names = {item.name.text for item in spec.dims} | {item.name.text for item in spec.hyperparameters}
-    if unknown := sorted(set(overrides) - names):
-        raise ValueError(f"{spec.name.text} has no dim or hyperparameter {', '.join(unknown)}; it has {', '.join(sorted(names))}")
-    values = {name: Number(Fraction(str(value))) for name, value in overrides.items()}
-    dims = tuple(replace(item, value=values.get(item.name.text, item.value)) for item in spec.dims)
-    hyperparameters = tuple(replace(item, value=values.get(item.name.text, item.value)) for item in spec.hyperparameters)
-    return replace(file, spec=replace(spec, dims=dims, hyperparameters=hyperparameters))

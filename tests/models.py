@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from nlc.ir.algebra import HALF, MINUS_ONE, ONE, Expr, Gradient, Hyperparameter, Input, State, When, constant, dot, matmul, scale, subtract
+from nlc.ir.algebra import HALF, MINUS_ONE, ONE, Expr, Gradient, Hyperparameter, Input, State, When
+from nlc.ir.build import constant, dot, matmul, scale, subtract
 from nlc.ir.dims import LIKE_WEIGHTS, Dim, Shape
 from nlc.ir.model import (
-    STEP, TOKEN, Component, DimDeclaration, GradientDescent, GradientPoint, HyperparameterDeclaration, InputStream, Model, Output,
+    STEP,
+    TOKEN,
+    Component,
+    DimDeclaration,
+    GradientDescent,
+    GradientPoint,
+    HyperparameterDeclaration,
+    InputStream,
+    Model,
+    Output,
     StateDeclaration,
 )  # fmt: skip
 

@@ -6,13 +6,10 @@ Where the way out does not depend on the facts, the help is the explanation of t
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 
-from nlc.codes.code import Code
+from nlc.codes.code import Code, quoted, suggestion
 from nlc.diagnostics import Diagnostic, Label
 from nlc.source import Span
-
-LONGEST_QUOTE, MOST_NAMES = 60, 200
 
 
 def _one(code: str, message: str, span: Span, label: str = "", help: str = "") -> Diagnostic:
@@ -27,20 +24,6 @@ def _explanation(code: str) -> str:
     """A row's explanation in the form of a help: no capital, no full stop."""
     text = next(row.explanation for row in CODES if row.number == code).removesuffix(".")
     return text if text[1].isupper() else text[0].lower() + text[1:]
-
-
-def _quoted(text: str) -> str:
-    """What a user wrote, in one short line."""
-    line = " ".join(text.split())
-    return f"`{line}`" if len(line) <= LONGEST_QUOTE else f"`{line[:LONGEST_QUOTE]}...`"
-
-
-def _suggestion(word: str, known: Iterable[str], what: str) -> str:
-    names = sorted(set(known))[:MOST_NAMES]
-    near = get_close_matches(word, names, n=1, cutoff=0.6) if len(word) <= LONGEST_QUOTE else []
-    if near:
-        return f"did you mean `{near[0]}`?"
-    return f"{what}: {', '.join(names)}" if names else f"there are no {what}"
 
 
 def _ring(code: str, message: str, steps: Sequence[tuple[Span, str]]) -> Diagnostic:
@@ -87,7 +70,7 @@ def several_documents(span: Span) -> Diagnostic:
 
 
 def duplicate_key(first: Span, second: Span) -> Diagnostic:
-    return _two("NLC110", f"the key {_quoted(second.text)} is given twice", (second, "again"), (first, "first given here"))
+    return _two("NLC110", f"the key {quoted(second.text)} is given twice", (second, "again"), (first, "first given here"))
 
 
 def key_not_scalar(span: Span) -> Diagnostic:
@@ -122,7 +105,7 @@ def expression_too_deep(span: Span) -> Diagnostic:
 
 
 def unexpected_character(span: Span, way_out: str) -> Diagnostic:
-    return _one("NLC124", f"{_quoted(span.text)} is not part of an expression", span, "", way_out)
+    return _one("NLC124", f"{quoted(span.text)} is not part of an expression", span, "", way_out)
 
 
 def unexpected(span: Span, found: str, wanted: str) -> Diagnostic:
@@ -130,20 +113,20 @@ def unexpected(span: Span, found: str, wanted: str) -> Diagnostic:
 
 
 def missing_operator(left: Span, right: Span) -> Diagnostic:
-    message = f"an operator is missing between {_quoted(left.text)} and {_quoted(right.text)}"
+    message = f"an operator is missing between {quoted(left.text)} and {quoted(right.text)}"
     return _one("NLC126", message, left.to(right))
 
 
 def glued_number(span: Span, number: str, name: str) -> Diagnostic:
-    return _one("NLC127", f"`{number}` and {_quoted(name)} are written together", span)
+    return _one("NLC127", f"`{number}` and {quoted(name)} are written together", span)
 
 
 def unclosed(opener: Span, end: Span, closer: str) -> Diagnostic:
-    return _two("NLC128", f"{_quoted(opener.text)} is never closed", (opener, "opened here"), (end, f"`{closer}` is expected here"))
+    return _two("NLC128", f"{quoted(opener.text)} is never closed", (opener, "opened here"), (end, f"`{closer}` is expected here"))
 
 
 def unopened(span: Span) -> Diagnostic:
-    return _one("NLC129", f"{_quoted(span.text)} closes nothing", span)
+    return _one("NLC129", f"{quoted(span.text)} closes nothing", span)
 
 
 def trailing_comma(span: Span) -> Diagnostic:
@@ -167,7 +150,7 @@ def argument_order(span: Span) -> Diagnostic:
 
 
 def repeated_argument(first: Span, second: Span) -> Diagnostic:
-    return _two("NLC135", f"{_quoted(second.text)} is named twice", (second, "again"), (first, "first named here"))
+    return _two("NLC135", f"{quoted(second.text)} is named twice", (second, "again"), (first, "first named here"))
 
 
 def indexing(span: Span) -> Diagnostic:
@@ -178,7 +161,7 @@ def indexing(span: Span) -> Diagnostic:
 
 
 def unknown_key(span: Span, owner: str, known: Iterable[str]) -> Diagnostic:
-    return _one("NLC141", f"{_quoted(span.text)} is not a key of {owner}", span, "", _suggestion(span.text, known, "keys"))
+    return _one("NLC141", f"{quoted(span.text)} is not a key of {owner}", span, "", suggestion(span.text, known, "keys"))
 
 
 def missing_key(span: Span, key: str, owner: str, says: str) -> Diagnostic:
@@ -190,27 +173,27 @@ def wrong_type(span: Span, wanted: str, found: str) -> Diagnostic:
 
 
 def wrong_version(span: Span) -> Diagnostic:
-    return _one("NLC144", f"{_quoted(span.text)} is not a version of the language", span)
+    return _one("NLC144", f"{quoted(span.text)} is not a version of the language", span)
 
 
 def unknown_word(span: Span, key: str, words: Sequence[str]) -> Diagnostic:
-    return _one("NLC145", f"{_quoted(span.text)} is not a value of `{key}`", span, "", _suggestion(span.text, words, "values"))
+    return _one("NLC145", f"{quoted(span.text)} is not a value of `{key}`", span, "", suggestion(span.text, words, "values"))
 
 
 def bad_spec_name(span: Span) -> Diagnostic:
-    return _one("NLC146", f"{_quoted(span.text)} is not the name of a spec", span)
+    return _one("NLC146", f"{quoted(span.text)} is not the name of a spec", span)
 
 
 def bad_name(span: Span) -> Diagnostic:
-    return _one("NLC147", f"{_quoted(span.text)} is not a name", span)
+    return _one("NLC147", f"{quoted(span.text)} is not a name", span)
 
 
 def reserved_name(span: Span, reason: str) -> Diagnostic:
-    return _one("NLC148", f"{_quoted(span.text)} cannot be a name", span, reason)
+    return _one("NLC148", f"{quoted(span.text)} cannot be a name", span, reason)
 
 
 def name_clash(first: tuple[Span, str], second: tuple[Span, str]) -> Diagnostic:
-    message = f"{_quoted(second[0].text)} names two things"
+    message = f"{quoted(second[0].text)} names two things"
     return _two("NLC149", message, (second[0], f"{second[1]} here"), (first[0], f"{first[1]} here"))
 
 
@@ -223,11 +206,11 @@ def dim_out_of_range(span: Span, limit: int) -> Diagnostic:
 
 
 def unknown_paper(span: Span, papers: Iterable[str]) -> Diagnostic:
-    return _one("NLC152", f"{_quoted(span.text)} cites no known paper", span, "", _suggestion(span.text, papers, "papers"))
+    return _one("NLC152", f"{quoted(span.text)} cites no known paper", span, "", suggestion(span.text, papers, "papers"))
 
 
 def not_available(span: Span) -> Diagnostic:
-    return _one("NLC153", f"{_quoted(span.text)} is not available in this version of nlc", span)
+    return _one("NLC153", f"{quoted(span.text)} is not available in this version of nlc", span)
 
 
 def definition_content(span: Span) -> Diagnostic:
@@ -250,7 +233,7 @@ def path_refused(span: Span, reason: str) -> Diagnostic:
 
 
 def no_such_spec(span: Span, path: str, known: Iterable[str]) -> Diagnostic:
-    return _one("NLC172", f"there is no spec {_quoted(path)}", span, "", _suggestion(path, known, "specs here"))
+    return _one("NLC172", f"there is no spec {quoted(path)}", span, "", suggestion(path, known, "specs here"))
 
 
 def file_cycle(steps: Sequence[tuple[Span, str]]) -> Diagnostic:
@@ -262,7 +245,7 @@ def chain_too_long(span: Span, limit: int) -> Diagnostic:
 
 
 def unknown_level(span: Span, levels: Iterable[str]) -> Diagnostic:
-    return _one("NLC175", f"there is no level {_quoted(span.text)} to use", span, "", _suggestion(span.text, levels, "levels"))
+    return _one("NLC175", f"there is no level {quoted(span.text)} to use", span, "", suggestion(span.text, levels, "levels"))
 
 
 def level_cycle(steps: Sequence[tuple[Span, str]]) -> Diagnostic:
@@ -270,11 +253,11 @@ def level_cycle(steps: Sequence[tuple[Span, str]]) -> Diagnostic:
 
 
 def unknown_part(span: Span, name: str, known: Iterable[str]) -> Diagnostic:
-    return _one("NLC177", f"the file has no entry {_quoted(name)}", span, "", _suggestion(name, known, "entries"))
+    return _one("NLC177", f"the file has no entry {quoted(name)}", span, "", suggestion(name, known, "entries"))
 
 
 def unknown_optimizer(span: Span, name: str, known: Iterable[str]) -> Diagnostic:
-    return _one("NLC178", f"there is no optimizer {_quoted(name)}", span, "", _suggestion(name, known, "optimizers"))
+    return _one("NLC178", f"there is no optimizer {quoted(name)}", span, "", suggestion(name, known, "optimizers"))
 
 
 def not_an_optimizer_spec(use: Span, kind: Span) -> Diagnostic:
@@ -287,6 +270,17 @@ def optimizer_cycle(steps: Sequence[tuple[Span, str]]) -> Diagnostic:
 
 def too_many_files(span: Span, limit: int) -> Diagnostic:
     return _one("NLC181", f"a spec is made of at most {limit} files", span)
+
+
+# --- settings ----------------------------------------------------------------------------------------------------
+
+
+def not_an_override(span: Span) -> Diagnostic:
+    return _one("NLC182", "what is to be set is written key=value", span)
+
+
+def unknown_override(span: Span, path: str, spec: str, known: Iterable[str]) -> Diagnostic:
+    return _one("NLC183", f"{spec} has no {quoted(path)} to set", span, "", suggestion(span.text, known, "names"))
 
 
 CODES = (
@@ -347,4 +341,6 @@ CODES = (
     Code("NLC179", "not an optimizer spec", "A spec that is used as an optimizer says `kind: optimizer`."),
     Code("NLC180", "optimizers in a ring", "End the chain of optimizers with gradient_descent, proximal or closed_form."),
     Code("NLC181", "too many files", "64 files are allowed."),
+    Code("NLC182", "setting without a value", "Write a dim or a hyperparameter, d_k=32, or a path of keys, levels.memory.retention=0.9; quote the whole for your shell."),
+    Code("NLC183", "nothing of this name to set", "`--set` changes dims and hyperparameters by name, and what the spec has by its path of keys: levels.memory.optimizer."),
 )  # fmt: skip

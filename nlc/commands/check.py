@@ -7,6 +7,7 @@ from argparse import ArgumentParser, Namespace
 
 from nlc import pipeline
 from nlc.diagnostics import CompileError, Diagnostic
+from nlc.overrides import add_set_option, overrides_set
 from nlc.places import find_specs
 from nlc.terminal import print_diagnostics
 
@@ -17,6 +18,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """What the command line may say after the command."""
     parser.add_argument("spec", nargs="+", help="spec files, folders of them, or names of shipped specs")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="json: one list of diagnostics")
+    add_set_option(parser)
 
 
 def run(arguments: Namespace) -> int:
@@ -24,7 +26,7 @@ def run(arguments: Namespace) -> int:
     found: list[Diagnostic] = []
     for place in find_specs(arguments.spec):
         try:
-            pipeline.compile_program(place.spec)
+            pipeline.compile_program(place.spec, overrides_set(arguments))
         except CompileError as error:
             found.extend(error.diagnostics)
     if arguments.format == "json":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 from nlc import pipeline
@@ -10,7 +11,9 @@ from nlc.citations import resolve_citation
 from nlc.diagnostics import CompileError
 from nlc.ir.order import LevelOrder
 from nlc.ir.program import Program
+from nlc.overrides import add_set_option, overrides_set
 from nlc.places import find_specs
+from nlc.source import Source
 from nlc.terminal import print_diagnostics
 
 HELP = "explain a spec: its levels, its update equations, its parallel forms, each with the reason"
@@ -19,16 +22,17 @@ HELP = "explain a spec: its levels, its update equations, its parallel forms, ea
 def add_arguments(parser: ArgumentParser) -> None:
     """What the command line may say after the command."""
     parser.add_argument("spec", nargs="+", help="spec files, folders of them, or names of shipped specs")
+    add_set_option(parser)
 
 
 def run(arguments: Namespace) -> int:
     """0 when every spec compiles; 1 when one does not (its levels are explained all the same)."""
-    explained = [_explain(place.spec) for place in find_specs(arguments.spec)]
+    explained = [_explain(place.spec, overrides_set(arguments)) for place in find_specs(arguments.spec)]
     return 0 if all(explained) else 1
 
 
-def _explain(path: Path) -> bool:
-    levels: LevelOrder = pipeline.run_until("order", path)
+def _explain(path: Path, overrides: Sequence[Source]) -> bool:
+    levels: LevelOrder = pipeline.run_until("order", path, overrides)
     print(_levels(levels))
     try:
         program = pipeline.schedule(pipeline.derive(levels))

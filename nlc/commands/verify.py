@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nlc import pipeline
+from nlc.overrides import OPTION, add_set_option, overrides_set
 from nlc.places import Place, UsageError, find_specs
+from nlc.source import Source
 from nlc.terminal import marked
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("path", nargs="*", help="spec files, folders, or names of shipped specs (default: the folder specs)")
     parser.add_argument("-o", "--output", metavar="DIR", help="where nlc build wrote (default: as nlc build)")
     parser.add_argument("--json", metavar="FILE", help="also write the verdicts as a list of objects ('-': print only them)")
+    add_set_option(parser, "; without -o it judges what nlc build would write")
 
 
 def run(arguments: Namespace) -> int:
@@ -29,7 +33,7 @@ def run(arguments: Namespace) -> int:
     good = True
     objects: list[dict[str, object]] = []
     for place in find_specs(arguments.path, arguments.output):
-        report = _report(place)
+        report = _report(place, overrides_set(arguments), is_built_elsewhere=bool(arguments.output))
         objects.extend(report.as_json())
         good = good and report.as_expected
         if arguments.json != "-":
@@ -42,10 +46,12 @@ def run(arguments: Namespace) -> int:
     return 0 if good else 1
 
 
-def _report(place: Place) -> Report:
-    """The report on the generated file where it stands, or, when it was not built yet, on what would be built."""
-    program = pipeline.compile_program(place.spec)
+def _report(place: Place, overrides: Sequence[Source], *, is_built_elsewhere: bool) -> Report:
+    """The report on the generated file where it stands, or, when the spec as changed was not built yet, on what would be built."""
+    program = pipeline.compile_program(place.spec, overrides)
     emitted = pipeline.emit(program)
+    if overrides and not is_built_elsewhere:
+        return pipeline.verify(program, emitted, f"changed by {OPTION}: the text that nlc build would write")
     if not place.generated.is_file():
         return pipeline.verify(program, emitted, "not built yet: the text that nlc build would write")
     try:

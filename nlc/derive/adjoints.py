@@ -33,6 +33,8 @@ from nlc.ir.algebra import (
     Times,
     Transpose,
     Where,
+)
+from nlc.ir.build import (
     add,
     apply_map,
     constant,

@@ -10,22 +10,8 @@ from nlc.derive.draft import Draft
 from nlc.derive.gradient import gradient
 from nlc.derive.settle import settle
 from nlc.derive.simplify import simplify
-from nlc.ir.algebra import (
-    LEAVES,
-    ONE,
-    Expr,
-    Gradient,
-    Named,
-    Scale,
-    State,
-    When,
-    add,
-    contains,
-    negate,
-    replace,
-    subtract,
-    times,
-)
+from nlc.ir.algebra import LEAVES, ONE, Expr, Gradient, Named, Scale, State, When, contains
+from nlc.ir.build import add, negate, replace, subtract, times
 from nlc.ir.model import Component, GradientPoint
 from nlc.ir.order import LevelOrder
 from nlc.ir.show import expression_text
@@ -101,7 +87,7 @@ class Descent:
             objective, value = _put(prediction, read, objective), value and _put(prediction, read, value)
             found.append(Abbreviation(prediction, read, is_prediction=True))
             read = prediction
-        if read is None or value is None:
+        if read is None or value is None or read.shape != value.shape:
             return objective, found
         difference, flipped = subtract(read, value), subtract(value, read)
         if _occurs(difference, objective) or _occurs(flipped, objective):

@@ -6,7 +6,8 @@ from collections import Counter
 
 from nlc.derive.adjoints import ADJOINT_OF
 from nlc.derive.simplify import simplify
-from nlc.ir.algebra import ONE, Compare, Expr, StopGradient, add, children, constant, full, scale
+from nlc.ir.algebra import ONE, Compare, Expr, StopGradient, children
+from nlc.ir.build import add, constant, full, scale
 
 CONSTANTS = (StopGradient, Compare)
 """Nodes that do not vary with anything: what is under `stop_gradient`, and conditions."""

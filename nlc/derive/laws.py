@@ -12,7 +12,8 @@ from nlc.derive.gradient import LARGEST, DerivativeTooLarge
 from nlc.derive.names import last_segment, words_of
 from nlc.derive.settle import settle
 from nlc.diagnostics import CompileError
-from nlc.ir.algebra import Expr, State, When, subtract, times, walk
+from nlc.ir.algebra import Expr, State, When, walk
+from nlc.ir.build import subtract, times
 from nlc.ir.law import Equation, Law
 from nlc.ir.model import Component, GradientDescent, GradientPoint, Output
 from nlc.ir.order import LevelOrder

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace as with_changes
 
-from nlc.ir.algebra import Expr, State, StopGradient, When, replace
+from nlc.ir.algebra import Expr, State, StopGradient, When
+from nlc.ir.build import replace
 from nlc.ir.order import LevelOrder
 
 

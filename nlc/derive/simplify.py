@@ -11,30 +11,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from types import MappingProxyType
 
-from nlc.ir.algebra import (
-    Add,
-    Constant,
-    Divide,
-    Expr,
-    Full,
-    Map,
-    MatMul,
-    Outer,
-    Scale,
-    Times,
-    Where,
-    add,
-    apply_map,
-    children,
-    constant,
-    divide,
-    dot,
-    is_number,
-    rebuild,
-    scale,
-    spread,
-    times,
-)
+from nlc.ir.algebra import Add, Constant, Divide, Expr, Full, Map, MatMul, Outer, Scale, Times, Where, children, is_number
+from nlc.ir.build import add, apply_map, constant, divide, dot, rebuild, scale, spread, times
 from nlc.ir.maps import SIMPLER
 
 QUOTIENTS: Mapping[tuple[str, str], str] = MappingProxyType({(above, below): result for above, below, result in SIMPLER})

@@ -13,7 +13,8 @@ from nlc.emit.layout import Lines, call
 from nlc.emit.render import render
 from nlc.emit.views import MatrixChunksView, ReadView, VectorChunksView, WriteView
 from nlc.ir.affine import AffineLaw, OutputRead, Write
-from nlc.ir.algebra import MINUS_ONE, Expr, When, add, full, is_number, scale
+from nlc.ir.algebra import MINUS_ONE, Expr, When, is_number
+from nlc.ir.build import add, full, scale
 from nlc.ir.program import MemoryProgram
 
 

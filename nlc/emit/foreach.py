@@ -13,7 +13,8 @@ from nlc.emit.layout import STEP, WIDTH, Lines
 from nlc.emit.names import LocalNames
 from nlc.emit.prose import wrapped
 from nlc.emit.torch_printer import WEIGHTS, Piece, TorchPrinter, unwritable
-from nlc.ir.algebra import ONE, Add, Dot, Expr, Named, Scale, State, Sum, Times, When, contains, replace, scale, walk
+from nlc.ir.algebra import ONE, Add, Dot, Expr, Named, Scale, State, Sum, Times, When, contains, walk
+from nlc.ir.build import replace, scale
 from nlc.ir.law import Equation
 from nlc.ir.program import Program
 from nlc.ir.show import expression_text

@@ -40,6 +40,8 @@ def _title(program: Program) -> Iterator[str]:
         yield from wrapped(sentence(model.says))
     yield ""
     yield f"{HEADER} {prose(spec_path(model.path))}. Edit the spec, not this file."
+    for override in model.overrides:
+        yield from wrapped(f"Changed from outside by --set {prose(override)}", 136)
     yield f"sha256 of the spec: {model.digest}"
 
 

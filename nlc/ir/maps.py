@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from nlc.ir.algebra import HALF, MINUS_ONE, Compare, Expr, Where, add, apply_map, constant, divide, full, power, scale, times
+from nlc.ir.algebra import HALF, MINUS_ONE, Compare, Expr, Where
+from nlc.ir.build import add, apply_map, constant, divide, full, power, scale, times
 
 
 @dataclass(frozen=True, slots=True)

@@ -297,7 +297,7 @@ class Model:
     """A whole nested system, resolved.
 
     `strict` counts reads through another block's outputs when levels are ordered; `uneven_chunks` allows a chunk that does not
-    divide a slower one.
+    divide a slower one. `overrides` are the texts `key=value` that changed the spec from outside.
     """
 
     name: str
@@ -315,6 +315,7 @@ class Model:
     claims: tuple[Claim, ...] = ()
     unsupported: tuple[tuple[str, Span], ...] = ()
     path: str = ""
+    overrides: tuple[str, ...] = ()
     digest: str = ""
     span: Span = field(default=NOWHERE, compare=False, repr=False)
 

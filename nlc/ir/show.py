@@ -32,6 +32,7 @@ from nlc.ir.algebra import (
     Times,
     Transpose,
     When,
+    children,
 )  # fmt: skip
 
 COMPARISON, SUM, PRODUCT, UNARY, POWER, ATOM = range(6)
@@ -86,8 +87,6 @@ def _text(node: Expr) -> tuple[str, int]:
 
 
 def _call(node: Expr) -> str:
-    from nlc.ir.algebra import children
-
     names = {
         Transpose: "transpose",
         Outer: "outer",

@@ -237,12 +237,14 @@ class Spec:
 class SpecFile:
     """A parsed spec and every file that it was made from: `files` holds (name in the spec, text), the spec's own first.
 
-    `optimizers` are the specs that `optimizer: NAME(...)` entries refer to, by the name used.
+    `overrides` are the texts `key=value` that changed it from outside; `optimizers` are the specs that `optimizer: NAME(...)` entries
+    refer to, by the name used.
     """
 
     spec: Spec
     path: str
     files: tuple[tuple[str, str], ...]
+    overrides: tuple[str, ...] = ()
     optimizers: tuple[tuple[str, Spec], ...] = ()
     peers: tuple[tuple[str, SpecFile], ...] = ()
     library: tuple[DefinitionField, ...] = ()

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 
 from nlc.ir.model import Clock, Family
 
-TICKS = {Family.ALWAYS: "query", Family.TOKEN: "token", Family.SEQUENCE: "sequence", Family.STEP: "step", Family.NEVER: "step"}
+TICKS: Mapping[Family, str] = {
+    Family.ALWAYS: "query",
+    Family.TOKEN: "token",
+    Family.SEQUENCE: "sequence",
+    Family.STEP: "step",
+    Family.NEVER: "step",
+}
 
-FAMILIES = {
+FAMILIES: Mapping[Family, str] = {
     Family.ALWAYS: "always",
     Family.TOKEN: "token clock",
     Family.SEQUENCE: "sequence clock",

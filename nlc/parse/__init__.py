@@ -1,11 +1,12 @@
 """The first stage: the text of a spec -> a `SpecFile`, typed, composed, with the other specs and the library it refers to.
 
-text -> `texts` (bounded UTF-8) -> `yaml_nodes` (a tree with spans) -> `compose` (`extends`, `use`) -> `schema` (typed fields, by the
-tables of `fields`; expressions by `expressions`) -> `references` (optimizers, peers). Nothing is resolved: names stay names.
+text -> `texts` (bounded UTF-8) -> `yaml_nodes` (a tree with spans) -> `compose` (`extends`, `use`, `overrides`) -> `schema` (typed fields,
+by the tables of `fields`; expressions by `expressions`) -> `references` (optimizers, peers). Nothing is resolved: names stay names.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,10 +23,13 @@ from nlc.source import Source
 __all__ = ["parse_file", "parse_library", "parse_text"]
 
 
-def parse_file(path: Path) -> SpecFile:
-    """The spec in a file; `path`, as given, is its name in diagnostics. Raises CompileError with all mistakes found."""
+def parse_file(path: Path, overrides: Sequence[Source] = ()) -> SpecFile:
+    """The spec in a file; `path`, as given, is its name in diagnostics. Raises CompileError with all mistakes found.
+
+    `overrides` are texts `key=value` that change this spec, not those that it refers to.
+    """
     place = place_of_file(path)
-    return _parse(read_source(path, place.name), place)
+    return _parse(read_source(path, place.name), place, overrides)
 
 
 def parse_text(text: str, name: str, folder: Path | None = None) -> SpecFile:
@@ -33,18 +37,26 @@ def parse_text(text: str, name: str, folder: Path | None = None) -> SpecFile:
     return _parse(source_of(text, name), place_in_folder(name, folder))
 
 
-def _parse(source: Source, place: Place) -> SpecFile:
+def _parse(source: Source, place: Place, overrides: Sequence[Source] = ()) -> SpecFile:
     """The spec with its peers, the specs that its claims name; their own peers are left out, so rings of peers do no harm."""
-    file = _parse_alone(source, place)
+    file = _parse_alone(source, place, overrides)
     return replace(file, peers=_peers(file.spec, place))
 
 
-def _parse_alone(source: Source, place: Place) -> SpecFile:
+def _parse_alone(source: Source, place: Place, overrides: Sequence[Source] = ()) -> SpecFile:
     workspace = Workspace()
-    spec = read_spec(compose(source, place, workspace))
+    changes = tuple(source_of(override.text, override.name) for override in overrides)
+    spec = read_spec(compose(source, place, workspace, changes))
     optimizers = Optimizers(place, workspace)
     optimizers.find(spec)
-    return SpecFile(spec=spec, path=place.name, files=workspace.files, optimizers=tuple(optimizers.found.items()), library=parse_library())
+    return SpecFile(
+        spec=spec,
+        path=place.name,
+        files=workspace.files,
+        overrides=tuple(override.text for override in overrides),
+        optimizers=tuple(optimizers.found.items()),
+        library=parse_library(),
+    )
 
 
 def _peers(spec: Spec, place: Place) -> tuple[tuple[str, SpecFile], ...]:

@@ -12,13 +12,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from nlc.codes import parse as codes
 from nlc.diagnostics import Collector, CompileError
 from nlc.parse.fields import MOST_LEVELS
 from nlc.parse.nodes import Entry, ListNode, MappingNode, Node, Scalar, kind_words
+from nlc.parse.overrides import overridden
 from nlc.parse.places import Place, locate
 from nlc.parse.texts import read_source
 from nlc.parse.yaml_nodes import read_yaml
@@ -55,11 +56,11 @@ class Workspace:
         return tuple((source.name, source.text) for source in self.sources.values())
 
 
-def compose(source: Source, place: Place, workspace: Workspace) -> MappingNode:
-    """The whole tree of a spec: its own keys over its fragments' over its parent's, its levels written out."""
+def compose(source: Source, place: Place, workspace: Workspace, overrides: Sequence[Source] = ()) -> MappingNode:
+    """The whole tree of a spec: overrides over its own keys over its fragments' over its parent's, its levels written out."""
     workspace.sources.setdefault(_identity(place), source)
     tree = _compose_file(source, place, workspace, ((_identity(place), Span(source, 0, 0)),))
-    return _with_levels_copied(tree)
+    return _with_levels_copied(overridden(tree, overrides))
 
 
 def merge(below: MappingNode, above: MappingNode) -> MappingNode:

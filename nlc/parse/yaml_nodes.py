@@ -54,9 +54,9 @@ PROBLEMS: tuple[tuple[str, tuple[str, str]], ...] = (
 """What the scanner says (a part of it), and what nlc says: the problem and the way out."""
 
 
-def read_yaml(source: Source, loader: Any = FASTEST_LOADER) -> Node:
-    """The tree of the text's one document; raises CompileError."""
-    builder = _Builder(source, yaml.parse(source.text, Loader=loader))
+def read_yaml(source: Source, loader: Any = FASTEST_LOADER, *, begin: int = 0) -> Node:
+    """The tree of the text's one document, which begins at an offset of its first line; raises CompileError."""
+    builder = _Builder(source, yaml.parse(" " * begin + source.text[begin:], Loader=loader))
     try:
         node = builder.document()
     except yaml.MarkedYAMLError as error:

@@ -102,6 +102,7 @@ def _resolve(file: SpecFile) -> Model:
         outputs=tuple(outputs),
         unsupported=(("`outer`", spec.outer.span),) if spec.outer else (),
         path=file.path,
+        overrides=file.overrides,
         digest=digest(file),
         span=spec.name.span,
     )
@@ -117,9 +118,9 @@ def _check_sizes(dims: tuple[DimDeclaration, ...], inputs: tuple[InputStream, ..
 
 
 def digest(file: SpecFile) -> str:
-    """sha256 of every file that the spec is made of, in order, whatever the machine's line ends."""
+    """sha256 of every file that the spec is made of and of what overrides it, in order, whatever the machine's line ends."""
     total = hashlib.sha256()
-    for _, text in file.files:
+    for text in (*(text for _, text in file.files), *file.overrides):
         total.update(text.replace("\r\n", "\n").encode())
         total.update(b"\0")
     return total.hexdigest()

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from nlc.codes import resolve as codes
 from nlc.diagnostics import CompileError, Diagnostic
-from nlc.ir.algebra import Expr, Eye, constant, negate, scale, spread
+from nlc.ir.algebra import Expr, Eye
+from nlc.ir.build import constant, negate, scale, spread
 from nlc.ir.dims import Dim, Shape, shape_text
 from nlc.ir.spec import Syntax
 from nlc.source import Span

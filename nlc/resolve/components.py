@@ -9,7 +9,8 @@ from types import MappingProxyType
 
 from nlc.codes import resolve as codes
 from nlc.diagnostics import CompileError
-from nlc.ir.algebra import Constant, Expr, Gradient, Hyperparameter, times
+from nlc.ir.algebra import Constant, Expr, Gradient, Hyperparameter
+from nlc.ir.build import times
 from nlc.ir.model import ClosedForm, Component, GradientDescent, Optimizer, Proximal
 from nlc.ir.spec import Binary, Call, LevelField, Name, Spec, Syntax
 from nlc.resolve.calls import bind, told_from
@@ -39,7 +40,6 @@ def resolve_level(field: LevelField, around: Surroundings) -> tuple[Component, .
     if primitive is not None:
         return (replace(component, optimizer=primitive),)
     return inline_optimizer(component, level, name, call, around)
-
 
 
 def optimizer_call(syntax: Syntax) -> tuple[str, Call]:

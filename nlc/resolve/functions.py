@@ -7,22 +7,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from types import MappingProxyType
 
-from nlc.ir.algebra import (
-    Constant,
-    Expr,
-    Extremum,
-    Norm,
-    Size,
-    Softmax,
-    StopGradient,
-    apply_map,
-    divide,
-    dot,
-    outer,
-    spread,
-    total,
-    transpose,
-)  # fmt: skip
+from nlc.ir.algebra import Constant, Expr, Extremum, Norm, Size, Softmax, StopGradient
+from nlc.ir.build import apply_map, divide, dot, outer, spread, total, transpose
 from nlc.ir.dims import Dim, Shape
 from nlc.ir.maps import MAPS
 

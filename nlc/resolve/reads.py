@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nlc.codes import resolve as codes
 from nlc.diagnostics import CompileError
 from nlc.ir.algebra import Expr, Input, State, StopGradient, When
-from nlc.ir.algebra import replace as replace_nodes
+from nlc.ir.build import replace as replace_nodes
 from nlc.ir.dims import shape_text
 from nlc.ir.spec import Call, Name, Syntax
 from nlc.resolve.alignment import ShapeClash

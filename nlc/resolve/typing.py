@@ -11,28 +11,8 @@ from types import MappingProxyType
 
 from nlc.codes import resolve as codes
 from nlc.diagnostics import CompileError
-from nlc.ir.algebra import (
-    Add,
-    Compare,
-    Constant,
-    Expr,
-    Full,
-    Gradient,
-    Input,
-    Scale,
-    Size,
-    State,
-    Tick,
-    add,
-    constant,
-    divide,
-    matmul,
-    power,
-    scale,
-    subtract,
-    times,
-    walk,
-)
+from nlc.ir.algebra import Add, Compare, Constant, Expr, Full, Gradient, Input, Scale, Size, State, Tick, walk
+from nlc.ir.build import add, constant, divide, matmul, power, scale, subtract, times
 from nlc.ir.dims import shape_text
 from nlc.ir.spec import Binary, Call, Comparison, Duration, Function, Listing, Name, Negate, Number, Syntax
 from nlc.resolve.alignment import EyeOfAnySize, ShapeClash, conform, scaled

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nlc.ir.affine import AffineLaw, StateRead, Write
-from nlc.ir.algebra import ONE, ZERO, Expr, MatMul, Outer, Scale, State, Times, add, matmul, outer, scale, spread, times
+from nlc.ir.algebra import ONE, ZERO, Expr, MatMul, Outer, Scale, State, Times
+from nlc.ir.build import add, matmul, outer, scale, spread, times
 from nlc.schedule.expand import degree, terms
 
 

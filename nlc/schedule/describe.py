@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nlc.ir.affine import OutputRead
-from nlc.ir.algebra import State, When, matmul
+from nlc.ir.algebra import State, When
+from nlc.ir.build import matmul
 from nlc.ir.dims import shape_text
 from nlc.ir.program import Form, MemoryProgram, Program
 from nlc.ir.show import expression_text

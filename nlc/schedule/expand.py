@@ -4,33 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from nlc.ir.algebra import (
-    ONE,
-    Add,
-    Divide,
-    Dot,
-    Expr,
-    MatMul,
-    Outer,
-    Scale,
-    Spread,
-    State,
-    Sum,
-    Times,
-    Transpose,
-    Where,
-    children,
-    divide,
-    dot,
-    full,
-    matmul,
-    outer,
-    scale,
-    spread,
-    times,
-    total,
-    transpose,
-)
+from nlc.ir.algebra import ONE, Add, Divide, Dot, Expr, MatMul, Outer, Scale, Spread, State, Sum, Times, Transpose, Where, children
+from nlc.ir.build import divide, dot, full, matmul, outer, scale, spread, times, total, transpose
 
 NONLINEAR = 2
 """The degree of everything that is not affine in the state."""

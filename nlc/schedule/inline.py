@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from nlc.ir.algebra import Expr, Named, replace
+from nlc.ir.algebra import Expr, Named
+from nlc.ir.build import replace
 from nlc.ir.law import Law
 
 

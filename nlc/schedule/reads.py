@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from nlc.ir.affine import OutputRead
-from nlc.ir.algebra import Expr, MatMul, Named, State, children, contains, rebuild, walk
+from nlc.ir.algebra import Expr, MatMul, Named, State, children, contains, walk
+from nlc.ir.build import rebuild
 
 
 @dataclass(slots=True)

@@ -14,7 +14,8 @@ from itertools import combinations
 from typing import TypeVar, cast
 
 from nlc.diagnostics import CompileError
-from nlc.ir.algebra import LEAVES, Expr, Gradient, Hyperparameter, Input, Named, State, When, constant, contains
+from nlc.ir.algebra import LEAVES, Expr, Gradient, Hyperparameter, Input, Named, State, When, contains
+from nlc.ir.build import constant
 from nlc.ir.dims import Dim
 from nlc.ir.law import Laws
 from nlc.ir.model import Claim, EqualityClaim, IllTyped, Model, OrderClaim, SameAsClaim

@@ -50,7 +50,7 @@ ROOT_TWO_PI = math.sqrt(2 * math.pi)
 FUNCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
     {
         **{name: getattr(torch, name) for name in "exp log sqrt abs sign sin cos sinh cosh tanh sigmoid relu".split()},
-        "softplus": lambda x: torch.nn.functional.softplus(x, threshold=math.inf),
+        "softplus": lambda x: torch.nn.functional.softplus(x, threshold=40.0),
         "silu": torch.nn.functional.silu,
         "gelu": torch.nn.functional.gelu,
         "normal_cdf": lambda x: torch.erfc(-x / math.sqrt(2)) / 2,

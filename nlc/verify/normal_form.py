@@ -215,5 +215,3 @@ def _function_name(node: Expr) -> str:
     details = (str(getattr(node, name)) for name in ("function", "operator", "axis") if hasattr(node, name))
     dims = "x".join(str(dim) for dim in node.shape).replace(" ", "") if isinstance(node, Spread) else ""
     return ":".join((type(node).__name__.lower(), *details, dims))
-
-

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from nlc.ir.algebra import LEAVES, Constant, Divide, Expr, Eye, Full, Map, Named, Power, Size, State, When, walk
-from nlc.ir.algebra import replace as replace_parts
+from nlc.ir.build import replace as replace_parts
 from nlc.ir.law import Equation, Law, Laws
 from nlc.ir.show import expression_text
 from nlc.verify.letters import Atom, Function, Inverse, Letter

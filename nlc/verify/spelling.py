@@ -2,26 +2,8 @@
 
 from __future__ import annotations
 
-from nlc.ir.algebra import (
-    Compare,
-    Expr,
-    Eye,
-    Where,
-    add,
-    apply_map,
-    constant,
-    divide,
-    dot,
-    full,
-    matmul,
-    outer,
-    power,
-    rebuild,
-    scale,
-    spread,
-    times,
-    transpose,
-)  # fmt: skip
+from nlc.ir.algebra import Compare, Expr, Eye, Where
+from nlc.ir.build import add, apply_map, constant, divide, dot, full, matmul, outer, power, rebuild, scale, spread, times, transpose
 from nlc.ir.dims import Dim, Shape
 from nlc.ir.show import expression_text
 from nlc.verify.letters import (

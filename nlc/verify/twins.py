@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from nlc.ir.algebra import Expr, Hyperparameter, Input, State, Tick, When, constant, full, walk
+from nlc.ir.algebra import Expr, Hyperparameter, Input, State, Tick, When, walk
+from nlc.ir.build import constant, full
 from nlc.ir.law import Laws
 from nlc.ir.model import Model, SameAsClaim
 from nlc.verify.proofs import Evaluate, Value, one_tick, outputs
@@ -208,9 +209,7 @@ def _other_reads(twins: Twins, at: Moment, evaluate: Evaluate[Value], known: Map
     return found
 
 
-def _sources(
-    twins: Twins, name: Callable[[Source], Expr], evaluate: Evaluate[Value], known: Mapping[Expr, Value]
-) -> dict[Expr, Value]:
+def _sources(twins: Twins, name: Callable[[Source], Expr], evaluate: Evaluate[Value], known: Mapping[Expr, Value]) -> dict[Expr, Value]:
     """The values of this system's inputs and hyperparameters at the tick of those names, the given ones too."""
     found: dict[Expr, Value] = {leaf: evaluate(name(leaf), known) for leaf in twins.sources}
     for leaf, value in twins.claim.given:

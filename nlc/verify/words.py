@@ -238,5 +238,3 @@ def _repeated(entries: Entries) -> tuple[Word, ...] | None:
 
 def _raised(entries: Entries, exponent: int) -> Entries:
     return tuple((word, power * exponent) for word, power in entries)
-
-

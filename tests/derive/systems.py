@@ -20,15 +20,8 @@ from nlc.ir.algebra import (
     StopGradient,
     When,
     Where,
-    add,
-    apply_map,
-    dot,
-    matmul,
-    scale,
-    subtract,
-    times,
-    total,
 )
+from nlc.ir.build import add, apply_map, dot, matmul, scale, subtract, times, total
 from nlc.ir.dims import LIKE_WEIGHTS
 from nlc.ir.model import (
     STEP,

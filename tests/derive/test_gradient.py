@@ -5,32 +5,8 @@ from __future__ import annotations
 import pytest
 
 from nlc.derive.gradient import gradient
-from nlc.ir.algebra import (
-    HALF,
-    Compare,
-    Dot,
-    Expr,
-    Extremum,
-    Hyperparameter,
-    Norm,
-    StopGradient,
-    When,
-    Where,
-    add,
-    apply_map,
-    constant,
-    divide,
-    dot,
-    full,
-    matmul,
-    negate,
-    power,
-    scale,
-    subtract,
-    times,
-    total,
-    transpose,
-)
+from nlc.ir.algebra import HALF, Compare, Dot, Expr, Extremum, Hyperparameter, Norm, StopGradient, When, Where
+from nlc.ir.build import add, apply_map, constant, divide, dot, full, matmul, negate, power, scale, subtract, times, total, transpose
 from nlc.ir.show import expression_text
 from tests.models import D_V, dot_objective, l2_objective, memory_state, stream
 

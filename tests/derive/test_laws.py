@@ -10,24 +10,8 @@ import torch
 
 from nlc.derive import derive_laws, laws_text
 from nlc.derive.settle import settle
-from nlc.ir.algebra import (
-    HALF,
-    Expr,
-    Gradient,
-    Hyperparameter,
-    Input,
-    Named,
-    State,
-    StopGradient,
-    When,
-    add,
-    dot,
-    matmul,
-    negate,
-    scale,
-    subtract,
-    walk,
-)
+from nlc.ir.algebra import HALF, Expr, Gradient, Hyperparameter, Input, Named, State, StopGradient, When, walk
+from nlc.ir.build import add, dot, matmul, negate, scale, subtract
 from nlc.ir.model import Clock, Component, Family, GradientDescent, GradientPoint, InputStream, Model
 from nlc.ir.show import expression_text
 from nlc.order import order_levels

@@ -11,7 +11,8 @@ import pytest
 from nlc.codes.derive import CODES
 from nlc.derive import derive_laws
 from nlc.diagnostics import CompileError, Diagnostic
-from nlc.ir.algebra import ONE, ZERO, Gradient, Input, Softmax, State, Tick, When, apply_map, matmul, scale, total
+from nlc.ir.algebra import ONE, ZERO, Gradient, Input, Softmax, State, Tick, When
+from nlc.ir.build import apply_map, matmul, scale, total
 from nlc.ir.model import STEP, Clock, ClosedForm, Family, GradientDescent, GradientPoint, Model, Output, Proximal
 from nlc.source import Source, Span
 from tests.derive.hand import order_of

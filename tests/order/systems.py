@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from nlc.ir.algebra import ONE, Expr, Gradient, Norm, State, When, add, dot
+from nlc.ir.algebra import ONE, Expr, Gradient, Norm, State, When
+from nlc.ir.build import add, dot
 from nlc.ir.dims import LIKE_WEIGHTS, Shape
 from nlc.ir.model import STEP, Clock, ClosedForm, Component, Family, GradientDescent, Model, Optimizer
 from nlc.source import Source, Span

@@ -8,7 +8,8 @@ import pytest
 
 from nlc.codes.order import CODES
 from nlc.diagnostics import CompileError, render_all
-from nlc.ir.algebra import Hyperparameter, State, dot
+from nlc.ir.algebra import Hyperparameter, State
+from nlc.ir.build import dot
 from nlc.ir.model import STEP, TOKEN, Clock, ClosedForm, GradientDescent, Model
 from nlc.order import order_levels
 from tests import models

@@ -36,15 +36,9 @@ from nlc.ir.algebra import (
     Times,
     Transpose,
     Where,
-    add,
-    constant,
-    dot,
-    full,
-    outer,
-    subtract,
-    total,
     walk,
 )
+from nlc.ir.build import add, constant, dot, full, outer, subtract, total
 from nlc.ir.maps import MAPS
 from tests.derive.numeric import SIZES, evaluate, random_tensor, sizes
 from tests.models import D_K, D_V, MATRIX

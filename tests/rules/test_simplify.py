@@ -8,25 +8,8 @@ import pytest
 import torch
 
 from nlc.derive.simplify import REWRITES, Rewrite, simplify
-from nlc.ir.algebra import (
-    Add,
-    Compare,
-    Divide,
-    Dot,
-    Expr,
-    Full,
-    Input,
-    Map,
-    MatMul,
-    Outer,
-    Scale,
-    Times,
-    Where,
-    children,
-    constant,
-    full,
-    walk,
-)
+from nlc.ir.algebra import Add, Compare, Divide, Dot, Expr, Full, Input, Map, MatMul, Outer, Scale, Times, Where, children, walk
+from nlc.ir.build import constant, full
 from nlc.ir.show import expression_text
 from tests.derive.numeric import evaluate, random_tensor
 from tests.models import D_K, D_V, MATRIX

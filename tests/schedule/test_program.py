@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from nlc.diagnostics import CompileError
-from nlc.ir.algebra import State, When, add, matmul
+from nlc.ir.algebra import State, When
+from nlc.ir.build import add, matmul
 from nlc.ir.model import InputStream, Model
 from nlc.ir.program import Form, Program
 from nlc.ir.show import expression_text

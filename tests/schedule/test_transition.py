@@ -10,26 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nlc.ir.affine import AffineLaw, Transition
-from nlc.ir.algebra import (
-    HALF,
-    Dot,
-    Expr,
-    Eye,
-    Hyperparameter,
-    Input,
-    State,
-    When,
-    add,
-    divide,
-    matmul,
-    negate,
-    outer,
-    scale,
-    subtract,
-    times,
-    transpose,
-    walk,
-)
+from nlc.ir.algebra import HALF, Dot, Expr, Eye, Hyperparameter, Input, State, When, walk
+from nlc.ir.build import add, divide, matmul, negate, outer, scale, subtract, times, transpose
 from nlc.ir.model import Model
 from nlc.ir.show import expression_text
 from nlc.schedule.affine_form import affine_expression, affine_form

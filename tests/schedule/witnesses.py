@@ -7,8 +7,9 @@ from dataclasses import replace
 from fractions import Fraction
 
 from nlc.derive import derive_laws
-from nlc.ir.algebra import HALF, Expr, Norm, State, When, dot, matmul, outer, scale
-from nlc.ir.algebra import replace as replaced
+from nlc.ir.algebra import HALF, Expr, Norm, State, When
+from nlc.ir.build import dot, matmul, outer, scale
+from nlc.ir.build import replace as replaced
 from nlc.ir.law import Laws
 from nlc.ir.model import Clock, Component, Family, Model
 from nlc.order import order_levels

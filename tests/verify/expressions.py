@@ -11,33 +11,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from nlc.ir.algebra import (
-    Compare,
-    Constant,
-    Expr,
-    Extremum,
-    Eye,
-    Full,
-    Hyperparameter,
-    Input,
-    Norm,
-    Softmax,
-    Where,
-    add,
-    apply_map,
-    constant,
-    divide,
-    dot,
-    matmul,
-    outer,
-    power,
-    scale,
-    spread,
-    times,
-    total,
-    transpose,
-    walk,
-)  # fmt: skip
+from nlc.ir.algebra import Compare, Constant, Expr, Extremum, Eye, Full, Hyperparameter, Input, Norm, Softmax, Where, walk
+from nlc.ir.build import add, apply_map, constant, divide, dot, matmul, outer, power, scale, spread, times, total, transpose
 from nlc.ir.dims import Dim, Shape
 from nlc.verify.rational import Arithmetic, Tensor, evaluate, shape_of
 
@@ -174,4 +149,3 @@ def _kinds(shape: Shape) -> list[str]:
 
 
 SHAPES: list[Shape] = [(), (N,), (M, N), (N, N)]
-

@@ -11,21 +11,8 @@ import pytest
 
 from nlc.derive import derive_laws
 from nlc.diagnostics import CompileError, Diagnostic
-from nlc.ir.algebra import (
-    HALF,
-    ONE,
-    ZERO,
-    Divide,
-    Expr,
-    Eye,
-    Gradient,
-    Hyperparameter,
-    Input,
-    Map,
-    Named,
-    Norm,
-    State,
-    When,
+from nlc.ir.algebra import HALF, ONE, ZERO, Divide, Expr, Eye, Gradient, Hyperparameter, Input, Map, Named, Norm, State, When
+from nlc.ir.build import (
     add,
     apply_map,
     constant,
@@ -41,7 +28,7 @@ from nlc.ir.algebra import (
     times,
     total,
     transpose,
-)  # fmt: skip
+)
 from nlc.ir.dims import LIKE_WEIGHTS
 from nlc.ir.law import Equation, Law, Laws
 from nlc.ir.model import Component, EqualityClaim, GradientDescent, IllTyped, Model, OrderClaim, SameAsClaim

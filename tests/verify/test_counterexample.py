@@ -11,34 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nlc.ir.algebra import (
-    Compare,
-    Expr,
-    Extremum,
-    Eye,
-    Hyperparameter,
-    Input,
-    Map,
-    Norm,
-    Size,
-    Softmax,
-    Tick,
-    Where,
-    apply_map,
-    constant,
-    divide,
-    dot,
-    full,
-    matmul,
-    outer,
-    power,
-    scale,
-    spread,
-    subtract,
-    times,
-    total,
-    transpose,
-)  # fmt: skip
+from nlc.ir.algebra import Compare, Expr, Extremum, Eye, Hyperparameter, Input, Map, Norm, Size, Softmax, Tick, Where
+from nlc.ir.build import apply_map, constant, divide, dot, full, matmul, outer, power, scale, spread, subtract, times, total, transpose
 from nlc.ir.dims import Dim
 from nlc.ir.maps import MAPS
 from nlc.ir.model import DimDeclaration, InputStream, Model

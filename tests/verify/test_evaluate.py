@@ -36,8 +36,8 @@ from nlc.ir.algebra import (
     Times,
     Transpose,
     Where,
-    constant,
 )
+from nlc.ir.build import constant
 from nlc.ir.dims import LIKE_WEIGHTS, Dim, Shape
 from nlc.ir.maps import MAPS
 from nlc.verify import oracle_values

@@ -25,6 +25,8 @@ from nlc.ir.algebra import (
     Softmax,
     StopGradient,
     Where,
+)
+from nlc.ir.build import (
     add,
     apply_map,
     constant,
@@ -41,7 +43,7 @@ from nlc.ir.algebra import (
     times,
     total,
     transpose,
-)  # fmt: skip
+)
 from nlc.ir.dims import Dim
 from nlc.verify.normal_form import normal_form
 from nlc.verify.polynomial import LimitReached

@@ -14,25 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from nlc.ir.algebra import (
-    HALF,
-    MINUS_ONE,
-    ONE,
-    Constant,
-    Divide,
-    Dot,
-    Expr,
-    Input,
-    Norm,
-    State,
-    When,
-    add,
-    dot,
-    matmul,
-    outer,
-    scale,
-    subtract,
-)
+from nlc.ir.algebra import HALF, MINUS_ONE, ONE, Constant, Divide, Dot, Expr, Input, Norm, State, When
+from nlc.ir.build import add, dot, matmul, outer, scale, subtract
 from nlc.ir.model import (
     TOKEN,
     Clock,

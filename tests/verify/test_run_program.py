@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from nlc.ir.affine import StateRead, Write
-from nlc.ir.algebra import HALF, negate, scale
+from nlc.ir.algebra import HALF
+from nlc.ir.build import negate, scale
 from nlc.ir.model import Model
 from nlc.ir.program import Program
 from nlc.verify.run_law import run_law_steps, run_laws

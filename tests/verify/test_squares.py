@@ -11,7 +11,8 @@ from fractions import Fraction
 import pytest
 
 from nlc.ir.affine import AffineLaw
-from nlc.ir.algebra import MINUS_ONE, Constant, Expr, Map, When, apply_map, scale, transpose
+from nlc.ir.algebra import MINUS_ONE, Constant, Expr, Map, When
+from nlc.ir.build import apply_map, scale, transpose
 from nlc.ir.law import Equation
 from nlc.ir.model import Model
 from nlc.ir.program import Program

@@ -1,0 +1,90 @@
+"""The text of an emitted module -> its mutants: every place and every operator, by machine, without choice."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from tests.mutation import expressions, statements
+from tests.mutation.source import Edit, Place, Source
+
+Operator = Callable[[Place, Source], Iterator[Edit]]
+
+OPERATORS: tuple[Operator, ...] = (
+    expressions.sign_flipped,
+    expressions.minus_added_or_dropped,
+    expressions.term_dropped,
+    expressions.factor_dropped,
+    expressions.operands_swapped,
+    expressions.transposed,
+    expressions.done_in_place,
+    expressions.detached,
+    expressions.index_changed,
+    expressions.slice_changed,
+    expressions.new_dim_moved,
+    expressions.mask_moved,
+    expressions.call_dropped,
+    expressions.arguments_swapped,
+    expressions.elements_swapped,
+    expressions.keyword_dropped,
+    expressions.constant_changed,
+    expressions.key_changed,
+    expressions.word_changed,
+    expressions.comparison_changed,
+    expressions.condition_fixed,
+    expressions.variable_changed,
+    expressions.state_stale,
+    statements.statement_dropped,
+    statements.statements_swapped,
+    statements.loop_shortened,
+    statements.guard_dropped,
+    statements.result_lost,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A module with one edit: which operator made it, in which function, and the lines it touched, before and after."""
+
+    operator: str
+    where: str
+    line: int
+    before: str
+    after: str
+    text: str = field(repr=False)
+
+    @property
+    def diff(self) -> str:
+        return f"{self.operator} in {self.where}, line {self.line}:\n  - {self.before}\n  + {self.after}"
+
+
+def mutants(text: str) -> tuple[Mutant, ...]:
+    """Every mutant of a module that differs from it and from the others, in the order of the text."""
+    source = Source.of_text(text)
+    found: dict[str, Mutant] = {}
+    for place in source.places():
+        for operator in OPERATORS:
+            for edit in operator(place, source):
+                mutant = _mutant(source, place, operator, edit)
+                if mutant.text != text:
+                    found.setdefault(mutant.text, mutant)
+    return tuple(found.values())
+
+
+def _mutant(source: Source, place: Place, operator: Operator, edit: Edit) -> Mutant:
+    before, after = source.diff(edit)
+    line = source.data.count(b"\n", 0, edit.start) + 1
+    return Mutant(operator.__name__.replace("_", " "), place.where, line, before, after, source.edited(edit))
+
+
+def drawn(found: Sequence[Mutant], count: int, seed: str) -> list[Mutant]:
+    """So many mutants, the same for a seed: operators take turns, so that each appears before any appears twice."""
+    generator = random.Random(seed)
+    shuffled = generator.sample(found, len(found))
+    turns: dict[str, int] = {}
+    order = []
+    for mutant in shuffled:
+        turns[mutant.operator] = turns.get(mutant.operator, 0) + 1
+        order.append(turns[mutant.operator])
+    return [mutant for _, mutant in sorted(zip(order, shuffled, strict=True), key=lambda pair: pair[0])][:count]
