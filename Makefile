@@ -34,7 +34,7 @@ check: setup ## style, types, and that generated/ is what the specs compile to
 	$(RUN) -m nlc build --check specs
 
 bench: setup ## measure speed, memory and compile time
-	$(RUN) benchmarks/run.py
+	$(RUN) -m benchmarks.run
 
 docs: .venv/.ready-docs ## the manual as HTML, in docs/_build
 	$(RUN) -m sphinx -W -q -b html docs docs/_build

@@ -9,6 +9,7 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 
 from nlc.diagnostics import CompileError
 from nlc.places import UsageError
@@ -21,6 +22,7 @@ INTERRUPTED = 130
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status and raises nothing for bad input."""
+    _print_in_any_encoding()
     arguments = _parser().parse_args(words)
     try:
         status: int = import_module(f"nlc.commands.{arguments.command}").run(arguments)
@@ -38,6 +40,13 @@ def main(words: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 1
+
+
+def _print_in_any_encoding() -> None:
+    """What the terminal's encoding cannot say (a letter of the spec, a byte of a path) is printed as an escape."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _parser() -> ArgumentParser:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SPEC_SUFFIXES = (".yaml", ".yml")
+LONGEST_QUOTE = 60
 
 
 class UsageError(Exception):
@@ -46,17 +47,35 @@ def find_specs(paths: Sequence[str], output: str | None = None) -> tuple[Place, 
 
     Without arguments, the folder `specs` here. Raises UsageError for what does not exist.
     """
-    target = Path(output) if output else None
+    target = usable_path(output) if output is not None else None
     files: list[Path] = []
     for text in paths or ("specs",):
         files.extend(_named(text))
     return tuple(Place(file, generated_path(file, target)) for file in dict.fromkeys(files))
 
 
-def _named(text: str) -> list[Path]:
-    if "\0" in text:
-        raise UsageError("a path cannot hold a NUL character")
+def find_spec(text: str) -> Place:
+    """The one spec that an argument names. Raises UsageError for what does not exist, and for a folder of several."""
+    places = find_specs([text])
+    if len(places) > 1:
+        raise UsageError(f"there are {len(places)} specs in the folder {text}; name one of them")
+    return places[0]
+
+
+def usable_path(text: str) -> Path:
+    """The path; raises UsageError when no file can have it."""
+    if not text or "\0" in text:
+        raise UsageError("a path cannot be empty or hold a NUL character")
     path = Path(text)
+    try:
+        path.exists()
+    except OSError as error:
+        raise UsageError(f"{text[:LONGEST_QUOTE]}... cannot be a path: {(error.strerror or 'unknown reason').lower()}") from error
+    return path
+
+
+def _named(text: str) -> list[Path]:
+    path = usable_path(text)
     if path.is_dir():
         found = sorted(file for suffix in SPEC_SUFFIXES for file in path.rglob(f"*{suffix}") if "parts" not in file.relative_to(path).parts)
         if not found:

@@ -27,6 +27,7 @@ ELSEWHERE: Mapping[str, tuple[str, str]] = MappingProxyType(
         "NLC113": ("tests/parse", "about a text of more than 50,000 values"),
         "NLC181": ("tests/parse", "about a spec of more than 64 files"),
         "NLC501": ("tests/schedule", "about the length of chunks, which is not said in a spec"),
+        "NLC18": ("tests/parse", "about --set, not about a spec alone"),
         "NLC6": ("tests/emit", "about the files to be written, not about a spec"),
         "NLC7": ("tests/train", "about data, settings and runs, not about a spec"),
     }

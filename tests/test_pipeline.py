@@ -97,7 +97,7 @@ def test_overrides_replace_defaults() -> None:
 
 
 def test_an_override_that_names_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="no dim or hyperparameter depth"):
+    with pytest.raises(nlc.CompileError, match="has no `depth` to set"):
         nlc.compile_file(SPECS / "architectures" / "delta_rule.yaml", depth=2)
 
 

@@ -149,7 +149,8 @@ def _decay_products(decay: Tensor) -> Tensor:
 
     It solves x_t = decay_t x_{t-1} + e_t, a bidiagonal system, by products alone: a decay of 0 is exact, in values and gradients.
     """
-    return _solve(torch.diag_embed(-decay.squeeze(-1), -1), torch.eye(decay.shape[1] + 1, dtype=decay.dtype, device=decay.device))
+    identity = torch.eye(decay.shape[1] + 1, dtype=decay.dtype, device=decay.device)
+    return _solve(nn.functional.pad(-decay * identity[:-1], (0, 0, 1, 0)), identity)
 
 
 def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
@@ -158,4 +159,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: e963a692ef5afc357db51976119a5bdc2e8794ec971e92e6bfb5136604654091
+# sealed by nlc, sha256 of everything above: 60ca1d81b6007e6ebe3bb30e114ddc69eef8c094b83322a00ed7424de4807085

@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 
 from nlc import pipeline
 from nlc.overrides import add_set_option, overrides_set
-from nlc.places import find_specs
+from nlc.places import find_spec
 
 HELP = "print what a stage makes of a spec"
 
@@ -20,7 +20,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """0; a wrong spec raises CompileError."""
-    (place,) = find_specs([arguments.spec])[:1]
+    place = find_spec(arguments.spec)
     stage = next(stage for stage in pipeline.STAGES if stage.name == arguments.stage)
     print(stage.show(pipeline.run_until(stage.name, place.spec, overrides_set(arguments))).rstrip("\n"))
     return 0

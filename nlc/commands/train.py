@@ -9,7 +9,7 @@ from typing import Any
 
 from nlc import pipeline
 from nlc.ir.program import Program
-from nlc.places import UsageError, find_specs
+from nlc.places import UsageError, find_spec
 
 HELP = "train a byte-level language model around a compiled sequence memory"
 OPTIMIZER = "optimizers/momentum"
@@ -27,7 +27,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """0 when the run ended as planned, 130 when it was stopped early; CompileError for bad settings or data."""
-    (place,) = find_specs([arguments.spec])[:1]
+    place = find_spec(arguments.spec)
     program = pipeline.compile_program(place.spec)
     if program.model.kind != "architecture":
         raise UsageError(f"{arguments.spec} is an {program.model.kind}; only architectures are trained")
@@ -47,7 +47,7 @@ def _train(program: Program, arguments: Namespace) -> int:
     with show_progress(sys.stderr) as progress:
         result = train(
             compiled_class(program),
-            compiled_class(pipeline.compile_program(find_specs([OPTIMIZER])[0].spec)),
+            compiled_class(pipeline.compile_program(find_spec(OPTIMIZER).spec)),
             memory,
             [Path(item) for item in arguments.data],
             run_folder,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-STAGES = {"oracle": "spec", "laws": "derive", "program": "schedule"}
+STAGES: Mapping[str, str] = {"oracle": "spec", "laws": "derive", "program": "schedule"}
 """The stage that made the right side of a square; the module, in any of its methods, is made by `emit`."""
 
 

@@ -28,9 +28,9 @@ WORDS = tuple(
         | {field.key for fields in TABLES.values() for field in fields}
     )
 )
-SIGNS = ("+", "-", "*", "/", "@", "**", "==", "<", ">", "~", "(", ")", "[", "]", "{", "}", ",", ":", "=", "->", "'", '"', "#", "|", ">-", "&", "!", "%")
+SIGNS = tuple("+ - * / @ ** == < > ~ ( ) [ ] { } , : = -> ' \" # | >- & ! %".split())
 NUMBERS = ("0", "1", "-1", "0.5", "1e-3", "1e400", "1e-400", "1048577", "007", "99999999999999999999")
-ODD = ("\x00", "\u202e", "\t", "\r", "\ufeff", "𝑀", "λ", "😀", "\\", "`", "$", "\x7f", "\u2028", "e\u0301")
+ODD = ("\x00", "\u202e", "\t", "\r", "\ufeff", "\U0001d440", "λ", "😀", "\\", "`", "$", "\x7f", "\u2028", "e\u0301")
 LONGEST_SEED = 4000
 PIECE = re.compile(r"[A-Za-z_]+|[0-9.]+|\S")
 
@@ -74,7 +74,7 @@ def _replaced(draw: Draw, lines: list[str]) -> list[str]:
     pieces = list(PIECE.finditer(lines[index]))
     if not pieces:
         return lines
-    piece = draw(st.sampled_from(pieces))
+    piece = draw(st.sampled_from(pieces[2:] or pieces))  # after the key and its colon, if there is more
     others = [found.group() for found in PIECE.finditer("\n".join(lines))]
     new = draw(st.sampled_from(draw(st.sampled_from((WORDS, WORDS, others, others, others, SIGNS, NUMBERS, ODD, ("",))))))
     changed = lines[index][: piece.start()] + new + lines[index][piece.end() :]
@@ -105,7 +105,7 @@ def mutated_specs(draw: Draw) -> str:
 
 MAPS = ("tanh", "sigmoid", "relu", "exp", "log", "sqrt", "abs", "silu", "gelu", "stop_gradient", "softplus", "sign")
 SLIPS = ("{0} + {1}", "{0} @ {1}", "{0}({1})", "prev({0})", "{0} < {1}", "[{0}]", "outer({0}, {1})", "sum({0}, over = d_k)", "{0} ** {1}")
-STREAMS = {"scalar": ("beta", "alpha", "rate", "0.5", "2", "sqrt(d_k)"), "d_k": ("q", "k", "gate"), "d_v": ("v",), "like": ("gradient",)}
+STREAMS = {"scalar": ("beta", "alpha", "rate", "0.5", "2"), "d_k": ("q", "k", "gate"), "d_v": ("v",), "like": ("gradient",)}
 OBJECTIVE_WORDS = {"d_k": ("key",), "d_v": ("prediction", "value")}
 
 
@@ -134,10 +134,10 @@ def expressions(draw: Draw, names: Names, shape: str, depth: int = 3) -> str:
     """An expression that mostly has the shape: `scalar`, `like`, a dim for a vector, or `matrix` (d_v, d_k)."""
 
     def of(shape: str) -> str:
-        return draw(expressions(names, shape, depth - 1))
+        return str(draw(expressions(names, shape, depth - 1)))
 
     def one(choices: Sequence[str]) -> str:
-        return draw(st.sampled_from(choices))
+        return str(draw(st.sampled_from(choices)))
 
     vectors = ("like",) if "like" in names.levels.values() else ("d_k", "d_v")
     if draw(st.integers(0, 99)) == 0 and depth:
@@ -167,9 +167,11 @@ def expressions(draw: Draw, names: Names, shape: str, depth: int = 3) -> str:
 
 
 READS_BY_WORDS = ("hold(memory, 16 tokens)", "tick", "l2", "dot", "huber({0})", "memory.momentum", "eye", "gradient", "value", "missing")
-CLOCKS = ("token",) * 12 + ("16 tokens", "token / 2", "4 tokens", "6 tokens", "sequence", "step", "4 steps", "never", "always", "period tokens")
-STEP_CLOCKS = ("step",) * 8 + ("4 steps", "6 steps", "step / 5", "never", "always", "token")
-OPTIMIZERS = ("gradient_descent({0})",) * 8 + ("proximal({0})", "closed_form", "momentum({0}, decay = {1})", "heavy_ball", "momentum({0}, {1}, {1})")
+OTHER_CLOCKS = ("16 tokens", "token / 2", "4 tokens", "6 tokens", "sequence", "4 steps", "step / 5", "period tokens", "never", "always")
+CLOCKS = ("token",) * 16 + ("step", *OTHER_CLOCKS)
+STEP_CLOCKS = ("step",) * 16 + ("token", *OTHER_CLOCKS)
+OPTIMIZERS = ("gradient_descent({0})",) * 8 + ("proximal({0})", "closed_form", "momentum({0}, decay = {1})", "heavy_ball")
+PEERS = ("architectures/delta_rule", "optimizers/momentum")
 OPTIONS = ("gradient_at: retained",) * 3 + (
     "gradient_at: hold(16 tokens)", "init: 0.5", "init: learned", "reset: 16 tokens", "reduce: mean", "window: 8 tokens", "backprop: none"
 )  # fmt: skip
@@ -205,13 +207,14 @@ def claims(draw: Draw, names: Names) -> str:
     """A claim, in block style."""
     shape = draw(st.sampled_from(("scalar", *set(names.levels.values()))))
     equation = f"{draw(expressions(names, shape, 2))} == {draw(expressions(names, shape, 2))}"
-    others = (f"order: {' > '.join(names.levels)}", "order: memory.momentum > memory", "same_as: architectures/delta_rule", "same_as: optimizers/momentum")
+    others = (f"order: {' > '.join(names.levels)}", "order: memory.momentum > memory", *(f"same_as: {peer}" for peer in PEERS))
     kind = draw(st.sampled_from((f"prove: {equation}",) * 4 + others))
     lines = ["  - says: it is so", f"    {kind}"]
     if kind.startswith("same_as") and draw(st.booleans()):
         lines.append(f"    where: {{beta: {draw(st.sampled_from(('alpha', 'q', '0.5')))}}}")
     if draw(st.integers(0, 3)) == 0:
-        lines.append(f"    given: {draw(st.sampled_from(('rate == 0', f'prev({next(iter(names.levels))}) == 0', 'memory == 0', equation)))}")
+        first = next(iter(names.levels))
+        lines.append(f"    given: {draw(st.sampled_from(('rate == 0', f'prev({first}) == 0', f'{first} == 0', equation)))}")
     return "\n".join(lines)
 
 
