@@ -1,4 +1,4 @@
-"""Prints the pages of docs/ that follow from tables: the language, the errors with what tests/bad shows, the modules.
+"""Prints the pages of docs/ that follow from tables and specs: language, commands, errors, modules, and a derivation for every spec.
 
 `python docs/generate.py` (part of `make update`) writes them; tests/architecture/test_docs.py says when they are stale.
 """
@@ -6,20 +6,36 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import re
+import textwrap
+from argparse import Action, ArgumentParser
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from itertools import groupby
 from pathlib import Path
 
+from nlc import pipeline
+from nlc.citations import resolve_citation
+from nlc.cli import COMMANDS
 from nlc.codes.code import Code
+from nlc.ir.algebra import State, When
+from nlc.ir.latex import expression_latex, symbol
+from nlc.ir.law import Equation
+from nlc.ir.order import LevelOrder
+from nlc.ir.program import MemoryProgram, Program
 from nlc.ir.spec import DefinitionField
 from nlc.parse import parse_library
 from nlc.parse.fields import TABLES
 from nlc.resolve.functions import FORMS, FUNCTIONS
+from nlc.schedule.affine_form import affine_expression
+from nlc.verify.claims import Verdict, decide_claims
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 NOTICE = "<!-- Printed by docs/generate.py: edit the tables it reads, not this page. -->\n\n"
+SPECIAL = re.compile(r"([\\`*_\[\]<>$|])")
+"""The characters that Markdown reads as more than themselves."""
 
 
 def pages() -> dict[str, str]:
@@ -28,6 +44,8 @@ def pages() -> dict[str, str]:
     return {
         "errors/index.md": NOTICE + "".join(_errors_index(tables)),
         **{f"errors/{stage}.md": NOTICE + "".join(_errors_page(stage, rows)) for stage, rows in tables.items()},
+        **{name: NOTICE + text for name, text in _derivations().items()},
+        "reference/commands.md": NOTICE + "".join(_commands_page()),
         "reference/language.md": NOTICE + "".join(_language_page()),
         "reference/library.md": NOTICE + "".join(_library_page()),
         "reference/modules.md": NOTICE + "".join(_modules_page()),
@@ -84,6 +102,26 @@ def _meaning(entry: DefinitionField) -> str:
     return _cell(" ".join(syntax.span.text.split())) if syntax else ", ".join(state.value.span.text for state in entry.states)
 
 
+def _commands_page() -> Iterator[str]:
+    yield "# The commands\n\nExit status: 0 when all is well, 1 when a spec, a claim or data is wrong, 2 for wrong usage.\n"
+    for name in COMMANDS:
+        module = import_module(f"nlc.commands.{name}")
+        parser = ArgumentParser(prog=f"nlc {name}", add_help=False)
+        module.add_arguments(parser)
+        yield f"\n## nlc {name}\n\n{_capital(module.HELP)}.\n"
+        if parser._actions:
+            yield "\n| written | meaning |\n|---|---|\n"
+        yield from (f"| `{_cell(_written(option))}` | {_cell(option.help or '')} |\n" for option in parser._actions)
+
+
+def _written(option: Action) -> str:
+    """How an argument is written: its name, or its option with the value it takes."""
+    value = str(option.metavar or "|".join(option.choices or ()) or option.dest)
+    if not option.option_strings:
+        return value
+    return ", ".join(option.option_strings) + ("" if option.nargs == 0 else f" {value}")
+
+
 def _modules_page() -> Iterator[str]:
     yield "# Modules\n\nEach file of nlc in one sentence, its own.\n"
     files = sorted((ROOT / "nlc").rglob("*.py"), key=lambda path: (path.parent.as_posix(), path.name))
@@ -97,6 +135,108 @@ def _first_paragraph(path: Path) -> str:
     return " ".join(paragraph.split())
 
 
+# --- derivations -------------------------------------------------------------------------------------------------
+
+
+def _derivations() -> dict[str, str]:
+    """A page for every shipped spec, and the index of them."""
+    files = sorted((ROOT / "specs").glob("*/*.yaml"))
+    programs = {path.relative_to(ROOT / "specs").with_suffix("").as_posix(): pipeline.compile_program(path) for path in files}
+    verdicts = {name: decide_claims(item.laws, lambda model: pipeline.derive(pipeline.order(model))) for name, item in programs.items()}
+    pages = {f"derivations/{name}.md": "".join(_derivation(name, item, verdicts[name])) for name, item in programs.items()}
+    return {"derivations/index.md": "".join(_derivations_index(programs, verdicts)), **pages}
+
+
+def _derivations_index(programs: dict[str, Program], verdicts: dict[str, tuple[Verdict, ...]]) -> Iterator[str]:
+    yield "# Derivations\n\nWhat nlc derives from each shipped spec: levels, update laws, forms, and the verdicts on its claims.\n"
+    yield "\n| spec | says | claims |\n|---|---|---|\n"
+    for name, program in programs.items():
+        counts = Counter(verdict.verdict for verdict in verdicts[name])
+        found = ", ".join(f"{count} {word}" for word, count in sorted(counts.items()))
+        yield f"| [{program.model.name}]({name}.md) | {_escaped(program.model.says)} | {found} |\n"
+    yield "\n```{toctree}\n:hidden:\n\n" + "".join(f"{name}\n" for name in programs) + "```\n"
+
+
+def _derivation(name: str, program: Program, verdicts: Sequence[Verdict]) -> Iterator[str]:
+    model = program.model
+    yield f"# {model.name}\n\n{_escaped(model.says)}\n\n"
+    yield f"The spec is `specs/{name}.yaml`, the module `generated/{name}.py`.\n"
+    if model.cites:
+        yield "\n" + "".join(f"- {_escaped(key)}: {_escaped(resolve_citation(key) or '')}\n" for key in model.cites)
+    yield from _levels(program.laws.order)
+    yield f"\n## Update laws\n\nAt {'step' if model.kind == 'optimizer' else 'token'} $t$; what has the index $t-1$ is from before it.\n"
+    for law in program.laws.laws:
+        component = model.component(law.component)
+        objective = rf"\mathcal{{L}}_{{t}}({symbol(component.name)}) = {expression_latex(component.objective)}"
+        yield f"\n### {law.component}, every {law.clock}\n\nIts objective:\n\n$$\n{objective}\n$$\n"
+        yield from _equations(law.equations)
+    if program.laws.outputs:
+        yield "\n### Outputs\n"
+        yield from _equations(program.laws.outputs)
+    if program.memories:
+        yield "\n## Forms\n"
+    for memory in program.memories:
+        yield from _form(program, memory)
+    yield from _claims(verdicts)
+
+
+def _levels(order: LevelOrder) -> Iterator[str]:
+    yield "\n## Levels\n\nFastest first, by Definition 2 of Nested Learning, which numbers them both ways.\n"
+    yield "\n| speed rank | component | clock | level (fastest = 1) | level (slowest = 1) |\n|---|---|---|---|---|\n"
+    for level in order.levels:
+        for name in level.components:
+            yield f"| {level.speed_rank} | {name} | {level.clock} | {level.number_slowest_highest} | {level.number_slowest_first} |\n"
+    if order.relations:
+        yield "\n"
+    for item in order.relations:
+        sign, reason = (r"\succ" if item.kind == "faster" else "=_f"), _escaped(item.reason)
+        yield f"- ${symbol(item.left)} {sign} {symbol(item.right)}$: {reason}\n"
+
+
+def _equations(equations: Sequence[Equation]) -> Iterator[str]:
+    yield "\n| equation | by | from |\n|---|---|---|\n"
+    for item in equations:
+        latex = f"{symbol(item.name, at='t')} = {expression_latex(item.value)}"
+        yield f"| ${latex}$ | {_escaped(item.rule)} | {', '.join(map(_escaped, item.cites))} |\n"
+
+
+def _form(program: Program, memory: MemoryProgram) -> Iterator[str]:
+    classified = memory.classified
+    yield f"\n### {memory.component}: {memory.form.value}\n\n{_capital(_escaped(classified.because))} ({classified.transition.value}).\n"
+    if classified.affine is not None:
+        state = State(classified.affine.component, classified.affine.part, classified.affine.shape, When.PREVIOUS)
+        step = expression_latex(affine_expression(classified.affine, state))
+        yield f"\nIn one line:\n\n$$\n{symbol(memory.component, at='t')} = {step}\n$$\n"
+    yield "\n| form | | because | from |\n|---|---|---|---|\n"
+    for item in program.decisions:
+        if item.component == memory.component:
+            taken = "taken" if item.taken else "not taken"
+            yield f"| {item.rule} | {taken} | {_escaped(item.because)} | {', '.join(map(_escaped, item.cites))} |\n"
+
+
+def _claims(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    if verdicts:
+        yield "\n## Claims\n"
+    for item in verdicts:
+        sources = f" ({', '.join(map(_escaped, item.cites))})" if item.cites else ""
+        yield f"\n**{item.verdict}**: {_escaped(item.claim)}{sources}\n\n```text\n"
+        yield from (f"{line}\n" for line in (*_wrapped(item.text, ""), *_wrapped(item.detail, "    ")))
+        yield "```\n"
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(text, 110, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _escaped(text: str) -> str:
+    """Text as Markdown that means just this text."""
+    return SPECIAL.sub(r"\\\1", text)
+
+
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
@@ -105,7 +245,7 @@ def main() -> None:
     """Write every generated page."""
     for name, text in pages().items():
         path = DOCS / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
 

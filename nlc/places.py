@@ -70,7 +70,8 @@ def usable_path(text: str) -> Path:
     try:
         path.exists()
     except OSError as error:
-        raise UsageError(f"{text[:LONGEST_QUOTE]}... cannot be a path: {(error.strerror or 'unknown reason').lower()}") from error
+        name = text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}..."
+        raise UsageError(f"cannot use the path {name}: {(error.strerror or 'unknown reason').lower()}") from error
     return path
 
 

@@ -45,14 +45,12 @@ def shapes_differ(operator: str, left: tuple[Span, str], right: tuple[Span, str]
     )
 
 
-def product_shapes(left: tuple[Span, str], right: tuple[Span, str]) -> Diagnostic:
+def product_shapes(left: tuple[Span, str], right: tuple[Span, str], *, fits_transposed: bool) -> Diagnostic:
     labels = (Label(left[0], left[1]), Label(right[0], right[1]))
-    return Diagnostic(
-        "NLC203",
-        "the inner dims of this product do not match",
-        labels,
-        "`a @ b` needs a matrix on the left whose columns have the name of b's rows; dims are compared by name",
-    )
+    help = "`a @ b` needs a matrix on the left whose columns have the name of b's rows; dims are compared by name"
+    if fits_transposed:
+        help = "with transpose(...) around the left side it fits"
+    return Diagnostic("NLC203", "the inner dims of this product do not match", labels, help)
 
 
 def not_a_function(span: Span, what: str) -> Diagnostic:
@@ -75,7 +73,7 @@ def objective_not_scalar(span: Span, level: str, shape: str) -> Diagnostic:
         f"the objective of `{level}` is not a scalar",
         span,
         f"this is a {shape}",
-        "sum its entries: sum(...), or use norm2(...) or dot(...)",
+        "an objective is one number, such as norm2(...) or sum(...) of this",
     )
 
 

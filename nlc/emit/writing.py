@@ -76,11 +76,11 @@ def _present(path: Path) -> str | None:
 
 
 def _refusals(path: Path, force: bool, root: Path | None) -> Iterator[Diagnostic]:
-    link = next((place for place in (path, *_folders(path, root)) if place.is_symlink()), None)
-    if link is not None:
-        yield codes.symbolic_link(link)
-        return
     try:
+        link = next((place for place in (path, *_folders(path, root)) if place.is_symlink()), None)
+        if link is not None:
+            yield codes.symbolic_link(link)
+            return
         other = next((item for item in _neighbours(path) if item.name != path.name and item.name.casefold() == path.name.casefold()), None)
         present = _present(path)
     except OSError as error:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil
 
 from nlc.graph.cards import Card
-from nlc.graph.text import FORMULA, NAME, NOTE, Font, shortened
+from nlc.graph.text import FORMULA, NAME, NOTE, Font, shortened, wrapped
 from nlc.graph.wires import Kind
 from nlc.ir.order import Level
 
@@ -20,6 +21,8 @@ ARROW = 12.0
 
 LABEL_SHARE = 0.55
 """How much of a box's edge labels may take; the rest is for wires."""
+
+OBJECTIVE_LINES = 2
 
 Row = tuple[tuple[str, Font], ...]
 """Texts side by side."""
@@ -61,7 +64,7 @@ def lines_of(levels: Sequence[Level]) -> tuple[tuple[str, ...], ...]:
 def _split(names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     lines = ceil(len(names) / MOST_IN_A_LINE)
     ends = [len(names) * number // lines for number in range(lines + 1)]
-    return (names[start:end] for start, end in zip(ends, ends[1:], strict=False))
+    return (names[start:end] for start, end in pairwise(ends))
 
 
 def cells(lines: Sequence[Sequence[str]], cards: Sequence[Card], left: float, right: float) -> dict[str, Cell]:
@@ -77,19 +80,15 @@ def cells(lines: Sequence[Sequence[str]], cards: Sequence[Card], left: float, ri
 
 def _cell(card: Card, line: int, left: float, width: float) -> Cell:
     room = width * LABEL_SHARE
-    entering: list[tuple[Kind | None, str]] = [(None, ", ".join(card.enters))]
-    leaving: list[tuple[Kind | None, str]] = [
-        (kind, ", ".join(leaving.name for leaving in card.leaves if leaving.is_new is is_new))
-        for kind, is_new in (("same tick", True), ("older state", False))
-    ]
+    new, old = (", ".join(leaving.name for leaving in card.leaves if leaving.is_new is is_new) for is_new in (True, False))
     return Cell(
         card=card,
         line=line,
         left=left,
         right=left + width,
         rows=tuple(_rows(card, width - 2 * PADDING)),
-        enters=tuple(_labels(entering, left + PADDING, room)),
-        leaves=tuple(_labels(leaving, left + PADDING, room)),
+        enters=tuple(_labels(((None, ", ".join(card.enters)),), left + PADDING, room)),
+        leaves=tuple(_labels((("same tick", new), ("older state", old)), left + PADDING, room)),
     )
 
 
@@ -103,14 +102,10 @@ def _labels(texts: Sequence[tuple[Kind | None, str]], x: float, room: float) -> 
 
 def _rows(card: Card, width: float) -> Iterator[Row]:
     """Name and memory (on one row when both fit), objective, optimizer."""
-    name = (shortened(card.name, NAME, width), NAME)
-    memory = (shortened(card.memory, NOTE, width), NOTE)
+    heads = tuple((shortened(words, font, width), font) for words, font in ((card.name, NAME), (card.memory, NOTE)) if words)
     if NAME.width(card.name) + PADDING + NOTE.width(card.memory) <= width:
-        yield (name, memory) if card.memory else (name,)
+        yield heads
     else:
-        yield (name,)
-        yield (memory,)
-    yield ((shortened(card.objective, FORMULA, width), FORMULA),)
+        yield from ((head,) for head in heads)
+    yield from (((line, FORMULA),) for line in wrapped(card.objective, FORMULA, width, OBJECTIVE_LINES))
     yield ((shortened(card.optimizer, NOTE, width), NOTE),)
-
-

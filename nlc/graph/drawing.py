@@ -6,14 +6,17 @@ from collections.abc import Iterator
 
 from nlc.graph import svg
 from nlc.graph.columns import ARROW, PADDING, Cell, Label
+from nlc.graph.drawn_wires import wires
 from nlc.graph.layout import MARGIN, ROW, Line, Plan, clock_text
-from nlc.graph.svg import BAND, EDGE, FILLS, Piece
-from nlc.graph.text import CLOCK, NOTE, listed, shortened
-from nlc.graph.wires import Lane, Rail
+from nlc.graph.svg import BAND, EDGE, FILLS, HEAD, Piece
+from nlc.graph.text import CLOCK, NOTE, shortened
 from nlc.ir.order import Level
 
 STUB = 17.0
 """The length of the arrows of what enters and leaves."""
+
+LABEL_ROW = 16.0
+"""From one line of what is said about a level to the next."""
 
 
 def levels(plan: Plan) -> Piece:
@@ -21,8 +24,7 @@ def levels(plan: Plan) -> Piece:
     parts = (
         *(part for level in plan.levels for part in _band(level, plan)),
         *(_box(cell, plan.lines[cell.line]) for cell in plan.cells.values()),
-        *(svg.titled(f"{lane.source} is read by others: {lane.kind}", _lane(lane, plan)) for lane in plan.lane_x),
-        *(svg.titled(_sentence(rail), _rail(rail, plan)) for rail in plan.rails),
+        *wires(plan),
     )
     return Piece(parts, plan.bottom)
 
@@ -31,11 +33,12 @@ def _band(level: Level, plan: Plan) -> Iterator[str]:
     """A level's band, its clock, and its three numbers: the speed rank and the paper's two."""
     first, last = plan.band(level)
     yield svg.rectangle(MARGIN, first.top, plan.area_right, last.bottom, BAND, radius=6)
-    words = (f"speed rank {level.speed_rank}", f"level {level.number_slowest_highest}, fastest = 1", f"level {level.number_slowest_first}, slowest = 1")
-    x, y = plan.label_left, first.box_top + ROW
+    counts = ((level.number_slowest_highest, "fastest"), (level.number_slowest_first, "slowest"))
+    words = (f"speed rank {level.speed_rank}", *(f"level {count} ({end} = 1)" for count, end in counts))
+    x, y = plan.label_left, (first.top + first.bottom) / 2 - ROW
     yield svg.text(x, y, shortened(clock_text(level), CLOCK, plan.area_left - x), CLOCK)
     for number, text in enumerate(words, start=1):
-        yield svg.text(x, y + number * ROW, text, NOTE)
+        yield svg.text(x, y + number * LABEL_ROW, text, NOTE)
 
 
 def _box(cell: Cell, line: Line) -> str:
@@ -57,31 +60,6 @@ def _box_parts(cell: Cell, line: Line) -> Iterator[str]:
 
 
 def _label(label: Label, top: float, bottom: float) -> Iterator[str]:
-    yield svg.wire(label.kind, [(label.x, top, label.x, bottom - 7)])
+    yield svg.wire(label.kind, [((label.x, top), (label.x, bottom - HEAD))])
     yield svg.arrowhead(label.kind, label.x, bottom, "down")
     yield svg.text(label.x + ARROW, top + STUB - 5, label.text, NOTE)
-
-
-def _sentence(rail: Rail) -> str:
-    sources = [lane.source for lane in rail.lanes] or [port.name for port in rail.ports if not port.is_reader]
-    readers = [port.name for port in rail.ports if port.is_reader] or ["others"]
-    return f"{listed(readers)} {'reads' if len(readers) == 1 and readers != ['others'] else 'read'} {listed(sources)}: {rail.kind}"
-
-
-def _rail(rail: Rail, plan: Plan) -> Iterator[str]:
-    """A rail with its ends at boxes; dots where more than two strokes meet."""
-    ends = [(plan.places[rail, port], _edge(plan, port.name, port.is_above), port) for port in rail.ports]
-    if rail not in plan.rail_y:
-        (x, start, _), (_, tip, reader) = ends
-        yield svg.wire(rail.kind, [(x, start, x, tip + (7 if reader.is_above else -7))])
-        yield svg.arrowhead(rail.kind, x, tip, "up" if reader.is_above else "down")
-        return
-    y = plan.rail_y[rail]
-    across = [*(x for x, _, _ in ends), *(plan.lane_x[lane] for lane in rail.lanes)]
-    shortened = [(x, tip if not port.is_reader else tip + (7 if port.is_above else -7)) for x, tip, port in ends]
-    yield svg.wire(rail.kind, [(min(across), y, max(across), y), *((x, y, x, tip) for x, tip in shortened)])
-    for x, tip, port in ends:
-        if port.is_reader:
-            yield svg.arrowhead(rail.kind, x, tip, "up" if port.is_above else "down")
-        if min(across) < x < max(across):
-            yield svg.junction(rail.kind, x, y)

@@ -13,7 +13,7 @@ from nlc.graph.wires import Lane, Rail, colours, rails
 from nlc.ir.order import Edge, Level
 
 WIDTH, MARGIN = 800.0, 16.0
-LABEL_LEAST, LABEL_MOST = 136.0, 200.0
+LABEL_LEAST, LABEL_MOST = 156.0, 230.0
 """The width of what is said about a level, left of its boxes."""
 
 SMALLEST_AREA = 320.0
@@ -25,7 +25,7 @@ ROW = 17.0
 STRIP, NO_STRIP = 24.0, 10.0
 """Between a line's edge and its boxes, with and without labels of what enters or leaves."""
 
-LANE, SLOT = 9.0, 9.0
+LANE, SLOT = 10.0, 10.0
 """Pixels between neighbouring lanes, and between neighbouring rails of a gap."""
 
 GAP, OUTER_GAP = 26.0, 8.0
@@ -66,7 +66,7 @@ class Plan:
 
 
 def plan(levels: tuple[Level, ...], edges: Sequence[Edge], cards: Sequence[Card], top: float) -> Plan:
-    """Where everything stands, from `top` down."""
+    """Where everything stands, from `top` down: first what stands beside what, then what stands below what."""
     names = lines_of(levels)
     wires = rails(edges, {name: number for number, line in enumerate(names) for name in line})
     numbers = _lane_numbers(wires)
@@ -76,9 +76,12 @@ def plan(levels: tuple[Level, ...], edges: Sequence[Edge], cards: Sequence[Card]
     cell_of = cells(names, cards, area_left, area_right - PADDING)
     places = port_places(wires, cell_of)
     lane_x = {lane: area_right + LANE * (number + 1) for lane, number in numbers.items()}
+
     slots = _slots(wires, places, lane_x)
-    gaps = [max((slot + 1 for rail, slot in slots.items() if rail.gap == gap), default=0) for gap in range(len(names) + 1)]
-    lines = tuple(_lines(cell_of, gaps, top))
+    counts = [max((slot + 1 for rail, slot in slots.items() if rail.gap == gap), default=0) for gap in range(len(names) + 1)]
+    heights = [_gap_height(count, is_outer=gap in (0, len(names))) for gap, count in enumerate(counts)]
+    lines = tuple(_lines(cell_of, heights, top))
+    gap_tops = (top, *(line.bottom for line in lines))
     return Plan(
         width=area_right + gutter + MARGIN,
         label_left=MARGIN + PADDING,
@@ -89,9 +92,9 @@ def plan(levels: tuple[Level, ...], edges: Sequence[Edge], cards: Sequence[Card]
         lines=lines,
         rails=wires,
         places=places,
-        rail_y={rail: _gap_top(lines, rail.gap, top) + GAP / 2 + slot * SLOT for rail, slot in slots.items()},
+        rail_y={rail: gap_tops[rail.gap] + GAP / 2 + slot * SLOT for rail, slot in slots.items()},
         lane_x=lane_x,
-        bottom=lines[-1].bottom + _gap_height(gaps, len(names)),
+        bottom=gap_tops[-1] + heights[-1],
     )
 
 
@@ -124,22 +127,17 @@ def _span(rail: Rail, places: Places, lane_x: Mapping[Lane, float]) -> tuple[flo
     return min(ends), max(ends)
 
 
-def _lines(cell_of: Mapping[str, Cell], gaps: Sequence[int], top: float) -> Iterator[Line]:
-    y = top
-    for number in range(len(gaps) - 1):
+def _lines(cell_of: Mapping[str, Cell], heights: Sequence[float], top: float) -> Iterator[Line]:
+    """The lines of boxes, one below the other, with gaps of some heights above them."""
+    bottom = top
+    for number, height in enumerate(heights[:-1]):
         here = [cell for cell in cell_of.values() if cell.line == number]
-        line_top = y + _gap_height(gaps, number)
+        line_top = bottom + height
         box_top = line_top + (STRIP if any(cell.enters for cell in here) else NO_STRIP)
         box_bottom = box_top + max(len(cell.rows) for cell in here) * ROW + PADDING
-        y = box_bottom + (STRIP if any(cell.leaves for cell in here) else NO_STRIP)
-        yield Line(line_top, box_top, box_bottom, y)
+        bottom = box_bottom + (STRIP if any(cell.leaves for cell in here) else NO_STRIP)
+        yield Line(line_top, box_top, box_bottom, bottom)
 
 
-def _gap_height(gaps: Sequence[int], gap: int) -> float:
-    if not gaps[gap] and gap in (0, len(gaps) - 1):
-        return OUTER_GAP
-    return GAP + SLOT * max(0, gaps[gap] - 1)
-
-
-def _gap_top(lines: Sequence[Line], gap: int, top: float) -> float:
-    return lines[gap - 1].bottom if gap else top
+def _gap_height(count: int, *, is_outer: bool) -> float:
+    return OUTER_GAP if is_outer and not count else GAP + SLOT * max(0, count - 1)

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from nlc.graph import svg
-from nlc.graph.cards import cards, output_text
-from nlc.graph.columns import ARROW, PADDING, Cell, Label
-from nlc.graph.draw_timetable import timetable_parts, timetable_height
-from nlc.graph.layout import MARGIN, ROW, WIDTH, Line, Plan, clock_text, plan
-from nlc.graph.text import CLOCK, NOTE, TITLE, counted, listed, shortened, wrapped
+from nlc.graph.cards import cards
+from nlc.graph.drawing import levels
+from nlc.graph.drawn_timetable import timetable_piece
+from nlc.graph.header import header, legend
+from nlc.graph.layout import MARGIN, clock_text, plan
+from nlc.graph.text import counted, listed
 from nlc.graph.timetable import timetable
-from nlc.graph.wires import KINDS, Kind
-from nlc.ir.model import Model
-from nlc.ir.order import Level, LevelOrder
-
-MEANINGS: tuple[tuple[Kind, str], ...] = (
-    ("same tick", "the new state of this tick"),
-    ("older state", "an older state"),
-    ("forward", "through another block's output"),
-)
-FILLS = ((svg.FAST, "one state per sequence"), (svg.SLOW, "one state, shared"))
-SAMPLE = 26.0
-"""The width of a sample in the legend."""
+from nlc.ir.order import LevelOrder
 
 
 def draw_levels(order: LevelOrder) -> str:
-    """The picture as SVG text, WIDTH pixels wide unless very many levels read one another; the same bytes for the same order."""
-    header = _header(order.model)
-    legend = _Legend(MARGIN + len(header) * 1.0)
+    """The picture as SVG text, 800 pixels wide unless very many levels read one another; the same bytes for the same order."""
+    above = header(order.model)
+    signs = legend(above.bottom)
+    places = plan(order.levels, order.edges, cards(order), signs.bottom)
+    drawn = levels(places)
+    table = timetable_piece(timetable(order.levels), drawn.bottom + MARGIN / 2, places.width - MARGIN)
+    pieces = (above, signs, drawn, table)
+    title = f"The levels of {order.model.name}, fastest first"
+    return svg.document(places.width, table.bottom + MARGIN, title, _description(order), [part for piece in pieces for part in piece.parts])
+
+
+def _description(order: LevelOrder) -> str:
+    """The picture in sentences."""
+    says = [f"{counted(len(order.levels), 'level')}, {counted(len(order.model.components), 'component')}."]
+    says += [f"Level {level.number_slowest_highest} ({clock_text(level)}): {listed(level.components)}." for level in order.levels]
+    says += [f"{edge.reader} reads {edge.source}: {edge.kind}." for edge in order.edges]
+    return " ".join(says)

@@ -60,9 +60,8 @@ def _reach(port: Port, cells: Mapping[str, Cell]) -> tuple[float, float]:
 
 def _toward(rail: Rail, port: Port, cells: Mapping[str, Cell]) -> float:
     """Toward the other ends of the rail: to the right for lanes, else the middle of the other boxes."""
-    low, high = _reach(port, cells)
     if rail.lanes:
-        return high
+        return cells[port.name].right
     middles = [(cells[other.name].left + cells[other.name].right) / 2 for other in rail.ports if other != port]
     return sum(middles) / len(middles)
 

@@ -30,8 +30,16 @@ WIRES: Mapping[Kind | None, tuple[str, str]] = MappingProxyType(
 COLOURS: Mapping[str, str] = MappingProxyType({"title": INK, "name": INK, "clock": INK, "formula": INK, "note": MUTED, "count": PAPER})
 """The colour of each font."""
 
+HEAD = 7.0
+"""How far a wire ends before the tip of its arrowhead, so that the tip is sharp."""
+
 SANS = "system-ui,-apple-system,'Segoe UI',Roboto,'Noto Sans','DejaVu Sans',Arial,sans-serif"
 FIXED = "ui-monospace,SFMono-Regular,Menlo,'DejaVu Sans Mono','Liberation Mono',Consolas,monospace"
+
+
+Point = tuple[float, float]
+Stroke = tuple[Point, Point] | tuple[Point, Point, Point]
+"""A straight line, or a bend from the first point to the last whose corner would be the second."""
 
 
 def is_drawn_by_nlc(text: str) -> bool:
@@ -48,9 +56,9 @@ def document(width: float, height: float, title: str, description: str, parts: I
     """A whole picture on white paper, that names and describes itself to those who do not see it."""
     size = f'viewBox="0 0 {pixels(width)} {pixels(height)}" width="{pixels(width)}" height="{pixels(height)}"'
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" {MARK} {size} role="img" aria-labelledby="nlc-title nlc-description">',
-        f'<title id="nlc-title">{xml_text(title)}</title>',
-        f'<desc id="nlc-description">{xml_text(description)}</desc>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {MARK} {size} role="img">',
+        f"<title>{xml_text(title)}</title>",
+        f"<desc>{xml_text(description)}</desc>",
         f"<style>{''.join(_style())}</style>",
         rectangle(0, 0, width, height, PAPER),
         *parts,
@@ -82,8 +90,7 @@ def text(x: float, y: float, words: str, font: Font, anchor: str = "start") -> s
 def rectangle(left: float, top: float, right: float, bottom: float, fill: str, stroke: str = "none", radius: float = 0) -> str:
     """A rectangle by its edges."""
     size = f'x="{pixels(left)}" y="{pixels(top)}" width="{pixels(right - left)}" height="{pixels(bottom - top)}"'
-    corners = f' rx="{pixels(radius)}"' if radius else ""
-    return f'<rect {size}{corners} fill="{fill}"' + (f' stroke="{stroke}"' if stroke != "none" else "") + "/>"
+    return f'<rect {size} rx="{pixels(radius)}" fill="{fill}" stroke="{stroke}"/>'
 
 
 def line(x1: float, y1: float, x2: float, y2: float, stroke: str) -> str:
@@ -91,27 +98,25 @@ def line(x1: float, y1: float, x2: float, y2: float, stroke: str) -> str:
     return f'<path d="M{pixels(x1)} {pixels(y1)}L{pixels(x2)} {pixels(y2)}" stroke="{stroke}"/>'
 
 
-def circle(x: float, y: float, radius: float, fill: str, stroke: str = "none") -> str:
-    """A disc, or with a stroke a ring."""
-    ring = f' stroke="{stroke}" stroke-width="1.8"' if stroke != "none" else ""
-    return f'<circle cx="{pixels(x)}" cy="{pixels(y)}" r="{pixels(radius)}" fill="{fill}"{ring}/>'
+def disc(x: float, y: float, radius: float, fill: str) -> str:
+    """A disc."""
+    return f'<circle cx="{pixels(x)}" cy="{pixels(y)}" r="{pixels(radius)}" fill="{fill}"/>'
 
 
-def wire(kind: Kind | None, strokes: Iterable[tuple[float, float, float, float]]) -> str:
-    """Straight strokes (x1, y1, x2, y2), drawn as a wire of a kind; without one, as what enters from outside."""
-    path = "".join(f"M{pixels(x1)} {pixels(y1)}L{pixels(x2)} {pixels(y2)}" for x1, y1, x2, y2 in strokes)
-    return f'<path class="{_name(kind)}" d="{path}"/>'
+def wire(kind: Kind | None, strokes: Iterable[Stroke]) -> str:
+    """Strokes drawn as a wire of a kind; without one, as what enters from outside."""
+    return f'<path class="{_name(kind)}" d="{"".join(_command(stroke) for stroke in strokes)}"/>'
+
+
+def _command(stroke: Stroke) -> str:
+    first, *rest = (f"{pixels(x)} {pixels(y)}" for x, y in stroke)
+    return f"M{first}{'L' if len(rest) == 1 else 'Q'}{' '.join(rest)}"
 
 
 def arrowhead(kind: Kind | None, x: float, y: float, direction: Direction) -> str:
     """The head of an arrow, its tip at (x, y); without a kind, of what enters from outside."""
     turn = f" rotate({TURNS[direction]})" if TURNS[direction] else ""
     return f'<path class="{_name(kind)}-end" transform="translate({pixels(x)} {pixels(y)}){turn}" d="M0 0L-8 -4L-8 4Z"/>'
-
-
-def junction(kind: Kind, x: float, y: float) -> str:
-    """The dot that tells wires that join from wires that cross."""
-    return f'<circle class="{_name(kind)}-end" cx="{pixels(x)}" cy="{pixels(y)}" r="3"/>'
 
 
 def titled(title: str, parts: Iterable[str]) -> str:

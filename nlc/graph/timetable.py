@@ -30,11 +30,12 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A component's row: its clock, and in words what no column shows."""
+    """A component's row: its clock, and in the columns of one family the words for what they cannot show."""
 
     name: str
     clock: Clock
-    note: str
+    note: str = ""
+    note_in: Family | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def timetable(levels: Sequence[Level]) -> Timetable:
     """The timetable of some levels."""
     clocks = [level.clock for level in levels]
     groups = groups_of(clocks)
-    return Timetable(groups, tuple(Entry(name, level.clock, _note(level.clock, groups)) for level in levels for name in level.components))
+    return Timetable(groups, tuple(_entry(name, level.clock, groups) for level in levels for name in level.components))
 
 
 def groups_of(clocks: Sequence[Clock]) -> tuple[Group, ...]:
@@ -76,13 +77,13 @@ def updates(clock: Clock, family: Family, tick: int) -> int | None:
         case Family.ALWAYS:
             return None
     if clock.family is family:
-        return 0 if tick % chunk(clock) else clock.period.denominator
+        return 0 if (tick - 1) % chunk(clock) else clock.period.denominator
     return None if clock.family.value < family.value else 0
 
 
-def _note(clock: Clock, groups: Sequence[Group]) -> str:
-    """What no column shows: when a component first moves, or that it never does."""
+def _entry(name: str, clock: Clock, groups: Sequence[Group]) -> Entry:
     if clock.family is Family.NEVER:
-        return "never moves"
-    shown = any(group.family is clock.family and chunk(clock) > group.ticks for group in groups)
-    return f"first at {TICKS[clock.family]} {chunk(clock):,}" if shown else ""
+        return Entry(name, clock, "never moves", groups[0].family)
+    if any(group.family is clock.family and chunk(clock) > group.ticks for group in groups):
+        return Entry(name, clock, f"first at {TICKS[clock.family]} {chunk(clock):,}", clock.family)
+    return Entry(name, clock)

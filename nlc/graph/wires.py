@@ -6,10 +6,9 @@ everything of one kind that reaches a component from afar is one rail: a wire th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal as OneOf
-from typing import TypeVar
 
 from nlc.ir.order import Edge
 
@@ -53,43 +52,61 @@ class Rail:
     lanes: tuple[Lane, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Path:
+    """An edge with the gap at its source and the gap at its reader; between neighbours, and on one line, they are the same."""
+
+    kind: Kind
+    source: Port
+    start: int
+    reader: Port
+    end: int
+
+    @property
+    def is_far(self) -> bool:
+        return self.start != self.end
+
+
 def rails(edges: Iterable[Edge], line_of: Mapping[str, int]) -> tuple[Rail, ...]:
     """The rails of all edges, by gap; `line_of` gives the line of boxes on which each component stands."""
-    ordered = sorted(edges, key=lambda edge: (line_of[edge.source], edge.source, KINDS.index(edge.kind), line_of[edge.reader], edge.reader))
-    sources = _grouped((edge.source, edge.kind, _source_gap(edge, line_of)) for edge in ordered)
-    found: list[Rail] = []
-    arriving: dict[tuple[int, Kind, Port], list[Lane]] = {}
-    for source, kind, gap in sources:
-        mine = [edge for edge in ordered if (edge.source, edge.kind, _source_gap(edge, line_of)) == (source, kind, gap)]
-        near = [edge.reader for edge in mine if _reader_gap(edge, line_of) == gap]
-        far = [edge for edge in mine if _reader_gap(edge, line_of) != gap]
-        lane = Lane(source, kind, (gap, *dict.fromkeys(_reader_gap(edge, line_of) for edge in far)))
-        ports = (Port(source, line_of[source] < gap, False), *(Port(name, line_of[name] < gap, True) for name in near))
-        found.append(Rail(gap, kind, ports, (lane,) if far else ()))
-        for edge in far:
-            there = _reader_gap(edge, line_of)
-            arriving.setdefault((there, kind, Port(edge.reader, line_of[edge.reader] < there, True)), []).append(lane)
-    found += [Rail(gap, kind, (port,), tuple(lanes)) for (gap, kind, port), lanes in arriving.items()]
+    paths = sorted((_path(edge, line_of) for edge in edges), key=_sort_key)
+    departing = _grouped(paths, lambda path: (path.start, path.kind, path.source))
+    lanes = {key: _lane(mine) for key, mine in departing.items() if any(path.is_far for path in mine)}
+    found = [
+        Rail(key[0], key[1], (key[2], *(path.reader for path in mine if not path.is_far)), (lanes[key],) if key in lanes else ())
+        for key, mine in departing.items()
+    ]
+    arriving = _grouped([path for path in paths if path.is_far], lambda path: (path.end, path.kind, path.reader))
+    for (gap, kind, reader), mine in arriving.items():
+        found.append(Rail(gap, kind, (reader,), tuple(lanes[path.start, path.kind, path.source] for path in mine)))
     return tuple(sorted(found, key=lambda rail: rail.gap))
 
 
-Item = TypeVar("Item")
+def _path(edge: Edge, line_of: Mapping[str, int]) -> Path:
+    """A path leaves its source towards the reader, and arrives on the side on which the source is; from above on one line."""
+    source, reader = line_of[edge.source], line_of[edge.reader]
+    start = source + 1 if reader > source else source
+    end = reader + 1 if source > reader else reader
+    return Path(edge.kind, Port(edge.source, source < start, False), start, Port(edge.reader, reader < end, True), end)
 
 
-def _grouped(items: Iterable[Item]) -> tuple[Item, ...]:
-    return tuple(dict.fromkeys(items))
+def _sort_key(path: Path) -> tuple[int, str, int, int, str]:
+    return path.start, path.source.name, KINDS.index(path.kind), path.end, path.reader.name
 
 
-def _source_gap(edge: Edge, line_of: Mapping[str, int]) -> int:
-    """Below the source when the reader stands below, else above it."""
-    source = line_of[edge.source]
-    return source + 1 if line_of[edge.reader] > source else source
+Key = tuple[int, Kind, Port]
 
 
-def _reader_gap(edge: Edge, line_of: Mapping[str, int]) -> int:
-    """Above the reader, unless the source stands below it."""
-    reader = line_of[edge.reader]
-    return reader + 1 if line_of[edge.source] > reader else reader
+def _grouped(paths: Iterable[Path], key: Callable[[Path], Key]) -> dict[Key, list[Path]]:
+    groups: dict[Key, list[Path]] = {}
+    for path in paths:
+        groups.setdefault(key(path), []).append(path)
+    return groups
+
+
+def _lane(paths: Sequence[Path]) -> Lane:
+    """The lane of paths that leave one source together."""
+    return Lane(paths[0].source.name, paths[0].kind, (paths[0].start, *dict.fromkeys(path.end for path in paths if path.is_far)))
 
 
 def colours(intervals: Sequence[tuple[float, float]]) -> tuple[int, ...]:

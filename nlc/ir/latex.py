@@ -42,7 +42,7 @@ from nlc.ir.algebra import (
     When,
     Where,
 )  # fmt: skip
-from nlc.ir.dims import Dim
+from nlc.ir.dims import Dim, Monomial
 
 COMPARISON, SUM, ENTRYWISE, PRODUCT, ATOM = range(5)
 """How tightly a text binds; only an atom, which has nothing above it, can be raised to a power or transposed."""
@@ -104,6 +104,8 @@ def _latex(node: Expr) -> tuple[str, int]:
     match node:
         case Constant(value) | Full(value):
             return _number(value)
+        case Size(dim):
+            return size_latex(dim), ATOM if dim.name else SUM
         case Add(terms):
             return _sum(terms), SUM
         case Scale(Constant(value), x) if value < 0:
@@ -141,8 +143,6 @@ def _leaf(node: Expr) -> str:
             return symbol(name, at="t")
         case Hyperparameter(name):
             return symbol(name)
-        case Size(dim):
-            return size_latex(dim)
         case Gradient(component, part):
             variable = symbol(component, of=part and symbol(part))
             return rf"\nabla_{{{variable}}} \mathcal{{L}}_{{t}}"
@@ -198,8 +198,14 @@ def _state(node: State) -> str:
 
 
 def size_latex(dim: Dim) -> str:
-    """A size: d_k as a letter with an index, anything longer as the spec language writes it."""
-    return symbol(dim.name) if dim.name and dim.name.isidentifier() else _upright(str(dim))
+    """A size: a sum of products of names."""
+    return " + ".join(_monomial_latex(monomial, coefficient) for monomial, coefficient in dim.terms) or "0"
+
+
+def _monomial_latex(monomial: Monomial, coefficient: Fraction) -> str:
+    factors = [symbol(name) + ("" if exponent == 1 else f"^{{{exponent}}}") for name, exponent in monomial]
+    numbers = [_number(coefficient)[0]] if coefficient != 1 or not factors else []
+    return r" \cdot ".join((*numbers, *factors))
 
 
 def _upright(text: str) -> str:

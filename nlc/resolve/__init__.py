@@ -75,8 +75,8 @@ def _resolve(file: SpecFile) -> Model:
     declared = _declare(file)
     scope = _scope(spec, declared, {}, collector)
     collector.raise_if_any()
-    optimizers = dict(file.optimizers)
-    around = Surroundings(scope, declared.counts, optimizers, declared.macros)
+    library = {item.name.text: item for item in file.library}
+    around = Surroundings(scope, declared.counts, dict(file.optimizers), library)
     components: list[Component] = []
     outputs: list[Output] = []
     for field in spec.levels:

@@ -43,10 +43,12 @@ def resolve_level(field: LevelField, around: Surroundings) -> tuple[Component, .
 
 
 def optimizer_call(syntax: Syntax) -> tuple[str, Call]:
-    """`momentum(decay = 0.9)` or `optimizers/momentum(...)`: the name without its folder, and the call."""
+    """`momentum(decay = 0.9)` or `optimizers/momentum(...)`: the name with its folder, and the call."""
     match syntax:
-        case Binary("/", Name(), right):
-            return optimizer_call(right)
+        case Binary("/", left, right):
+            folder, _ = optimizer_call(left)
+            name, call = optimizer_call(right)
+            return f"{folder}/{name}", call
         case Name(text):
             return text, Call(syntax, (), (), syntax.span)
         case Call(Name(text)):
@@ -59,6 +61,7 @@ def optimizer_call(syntax: Syntax) -> tuple[str, Call]:
 def _primitive(name: str, call: Call, level: LevelType, around: Surroundings) -> Optimizer | None:
     """The optimizer when it is one of nlc's own."""
     if name == "closed_form":
+        bind(name, [], call)
         return ClosedForm()
     if name not in PRIMITIVES:
         return None
@@ -75,9 +78,9 @@ def _primitive(name: str, call: Call, level: LevelType, around: Surroundings) ->
 
 def inline_optimizer(component: Component, level: LevelType, name: str, call: Call, around: Surroundings) -> tuple[Component, ...]:
     """The levels of an optimizer spec as components that serve this one: its `weights` is this state, its `gradient` this gradient."""
-    spec = next((spec for key, spec in around.optimizers.items() if key.rpartition("/")[2] == name), None)
-    if spec is None:
+    if name not in around.optimizers:
         raise CompileError(codes.unknown_name(name, call.span, {*around.optimizers, *PRIMITIVES, "closed_form"}))
+    spec, name = around.optimizers[name], name.rpartition("/")[2]
     if len(component.states) != 1:
         raise CompileError(codes.has_no_value(call.span, component.name, [state.part for state in component.states]))
     values = _bound_hyperparameters(spec, name, call, level, around)
@@ -139,7 +142,7 @@ def _inner_surroundings(
     component: Component, level: LevelType, spec: Spec, values: Mapping[str, Expr], around: Surroundings
 ) -> Surroundings:
     state = component.states[0]
-    macros = {**around.macros, **{item.name.text: item for item in spec.define}}
+    macros = {**around.library, **{item.name.text: item for item in spec.define}}
     inner_values = {**values, "gradient": Gradient(component.name, state.part, state.shape)}
     levels = {}
     for field in spec.levels:
@@ -150,7 +153,7 @@ def _inner_surroundings(
         values=inner_values, levels=levels, lets={item.name.text: item.value for item in spec.let}, macros=macros, like=state.shape
     )
     counts = {name: number for name, value in values.items() if (number := _number(value, around.counts)) is not None}
-    return Surroundings(scope, counts, around.optimizers, macros, component)
+    return Surroundings(scope, counts, around.optimizers, around.library, component)
 
 
 def _number(value: Expr, counts: Mapping[str, Fraction]) -> Fraction | None:

@@ -31,7 +31,7 @@ class Surroundings:
     scope: Scope
     counts: Mapping[str, Fraction]
     optimizers: Mapping[str, Spec]
-    macros: Mapping[str, DefinitionField]
+    library: Mapping[str, DefinitionField]
     host: Component | None = None
 
     def clock(self, syntax: Syntax) -> Clock:

@@ -237,4 +237,5 @@ def _product(syntax: Binary, left: Expr | EyeOfAnySize, right: Expr | EyeOfAnySi
         return matmul(left, right)
     pairs = ((left.shape[1], right.shape[0]),) if len(left.shape) == 2 and right.shape else ()
     places = (syntax.left.span, shape_text(left.shape)), (syntax.right.span, shape_text(right.shape))
-    raise ShapeClash(codes.product_shapes(*places), pairs)
+    fits_transposed = len(left.shape) == 2 and right.shape != () and left.shape[0] == right.shape[0]
+    raise ShapeClash(codes.product_shapes(*places, fits_transposed=fits_transposed), pairs)

@@ -23,19 +23,16 @@ class Emitted:
 
     def forward(self, inputs: Tensors, state: Tensors | None) -> tuple[Tensors, Tensors]:
         """The whole sequence at once, called as users call it."""
-        return self._unpacked(*self.module(**inputs, state=self._packed(state)))
+        return self._unpacked(*self.module(**inputs, state=self._argument(state)))
 
     def forward_by_token(self, inputs: Tensors, state: Tensors | None) -> tuple[Tensors, Tensors]:
         """The sequence by its laws."""
-        return self._unpacked(*self.module.forward_by_token(**inputs, state=self._packed(state)))  # type: ignore[operator]
+        return self._unpacked(*self.module.forward_by_token(**inputs, state=self._argument(state)))  # type: ignore[operator]
 
     def steps(self, inputs: Tensors, state: Tensors | None) -> tuple[Tensors, Tensors]:
         """The sequence as decoding runs it, one `step` a token; it must have a token."""
         sample = next(iter(inputs.values()))
-        now = self._packed(state)
-        if now is None:
-            axes = (self.sizes[axis] for axis in self.program.model.axes)
-            now = self.module.initial_state(sample.shape[0], *axes, like=sample)  # type: ignore[operator]
+        now = self._packed(self.initial_state(sample.shape[0], sample) if state is None else state)
         outputs: dict[str, list[Tensor]] = {output.name: [] for output in self.program.model.outputs}
         for t in range(sample.shape[1]):
             emitted, now = self.module.step(**{name: stream[:, t] for name, stream in inputs.items()}, state=now)  # type: ignore[operator]
@@ -43,15 +40,21 @@ class Emitted:
                 outputs[name].append(value)
         return {name: torch.stack(values, 1) for name, values in outputs.items()}, self._unpacked({}, now)[1]
 
+    def initial_state(self, batch: int, like: Tensor) -> Tensors:
+        """The state that a sequence starts from, by slot name."""
+        axes = (self.sizes[axis] for axis in self.program.model.axes)
+        return self._unpacked({}, self.module.initial_state(batch, *axes, like=like))[1]  # type: ignore[operator]
+
     def ways(self, tokens: int) -> tuple[tuple[str, System], ...]:
         """Its ways to run a sequence, by name."""
         ways: tuple[tuple[str, System], ...] = (("forward", self.forward), ("forward_by_token", self.forward_by_token))
         return (*ways, ("step", self.steps)) if tokens else ways
 
-    def _packed(self, state: Tensors | None) -> Tensor | dict[str, Tensor] | None:
+    def _argument(self, state: Tensors | None) -> Tensor | Tensors | None:
+        return None if state is None else self._packed(state)
+
+    def _packed(self, state: Tensors) -> Tensor | Tensors:
         """The state as the module takes it: a bare tensor when there is one slot."""
-        if state is None:
-            return None
         slots = self.program.slots
         return state[slots[0].name] if len(slots) == 1 else {slot.name: state[slot.name] for slot in slots}
 

@@ -116,7 +116,12 @@ def small_sizes(model: Model) -> dict[str, int]:
             if len(set(sizes.values())) == len(sizes):
                 return sizes
             found = found or sizes
-    return found or _defined(model, {dim.name: dim.default for dim in model.dims} | _axis_sizes(model))
+    return found or default_sizes(model)
+
+
+def default_sizes(model: Model) -> dict[str, int]:
+    """The sizes that the spec gives its dims, and small ones of the axes that are no dims."""
+    return _defined(model, _axis_sizes(model) | {dim.name: dim.default for dim in model.dims})
 
 
 def _assignments(model: Model) -> Iterator[dict[str, int]]:

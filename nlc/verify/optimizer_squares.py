@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
@@ -16,13 +16,12 @@ from nlc.ir.program import Program
 from nlc.verify.bounds import magnitude
 from nlc.verify.inputs import DrawnSteps, draw_steps
 from nlc.verify.observe import Failure, Pair, Tensors, attempt
+from nlc.verify.optimizer_contract import OptimizerClass, key_of, optimizer_contract
 from nlc.verify.oracle import run_oracle_steps
 from nlc.verify.run_law import run_law_steps
 from nlc.verify.square import Square
 
 STEPS = 20
-RATE_KEY = "lr"
-"""What torch's schedulers call `learning_rate`; an emitted optimizer keeps it in its groups under this key."""
 
 Result = tuple[list[Tensor], dict[str, list[Tensor]]]
 """The weights of a group, and its other states by slot name."""
@@ -58,7 +57,7 @@ def optimizer_squares(program: Program, module: ModuleType) -> Iterator[Square]:
         if not isinstance(results, Failure):
             found = attempt(partial(_run_optimizer, program, optimizer_class, trial))
             yield from _compare(program, "oracle", "optimizer", trial, results, found)
-    yield from _relations(program, optimizer_class)
+    yield from optimizer_contract(program, optimizer_class)
 
 
 def _trials(program: Program) -> tuple[Trial, ...]:
@@ -122,7 +121,7 @@ def _flattened(results: Sequence[Result]) -> Tensors:
 # --- the emitted class -------------------------------------------------------------------------------------------
 
 
-def _run_optimizer(program: Program, optimizer_class: Callable[..., torch.optim.Optimizer], trial: Trial) -> list[Result]:
+def _run_optimizer(program: Program, optimizer_class: OptimizerClass, trial: Trial) -> list[Result]:
     """Step the optimizer over both groups; half way it may be replaced by a new one that loads its state_dict."""
     parameters = [[nn.Parameter(weight.clone()) for weight in group.weights] for group in trial.groups]
     keywords = {} if trial.scheduled else trial.groups[0].hyperparameters[0]
@@ -147,7 +146,7 @@ def _run_optimizer(program: Program, optimizer_class: Callable[..., torch.optim.
 
 
 def _new(
-    optimizer_class: Callable[..., torch.optim.Optimizer], parameters: Sequence[Sequence[nn.Parameter]], keywords: Mapping[str, float]
+    optimizer_class: OptimizerClass, parameters: Sequence[Sequence[nn.Parameter]], keywords: Mapping[str, float]
 ) -> torch.optim.Optimizer:
     return optimizer_class([{"params": list(group)} for group in parameters], **keywords)
 
@@ -155,30 +154,4 @@ def _new(
 def _set(settings: dict[str, float], hyperparameters: Mapping[str, float]) -> None:
     """Do to a parameter group what a scheduler does."""
     for name, value in hyperparameters.items():
-        key = RATE_KEY if name == "learning_rate" and RATE_KEY in settings else name
-        if key not in settings:
-            raise KeyError(f"the optimizer's groups have no {name}")
-        settings[key] = value
-
-
-def _relations(program: Program, optimizer_class: Callable[..., torch.optim.Optimizer]) -> Iterator[Square]:
-    """A parameter without a gradient stays as it is; a bfloat16 parameter has float32 state."""
-    pair = Pair("parameter without a gradient before", "afterwards", "one step", 1, 1)
-
-    def one_step(dtype: torch.dtype) -> tuple[Tensor, list[torch.dtype]]:
-        moved, still = (nn.Parameter(torch.ones(3, dtype=dtype)) for _ in range(2))
-        optimizer = _new(optimizer_class, [[moved, still]], {})
-        moved.grad = torch.ones_like(moved)
-        optimizer.step()
-        return still.detach(), [optimizer.state[moved][slot.name].dtype for slot in program.slots]
-
-    found = attempt(lambda: one_step(torch.bfloat16))
-    if isinstance(found, Failure):
-        yield from pair.failed(found, "weights")
-        return
-    still, dtypes = found
-    yield pair.square("weights", float((still - 1).abs().max()), 0.0)
-    narrow = [dtype for dtype in dtypes if dtype is not torch.float32]
-    yield Pair("float32", "state of a bfloat16 parameter", "one step", 1, 1).square(
-        "dtype", float(len(narrow)), 0.0, str(narrow) if narrow else ""
-    )
+        settings[key_of(name, settings)] = value

@@ -1,58 +1,36 @@
-"""What must hold of an emitted sequence module by itself: causality to the bit, pieces equal to the whole, precision of the state."""
+"""What must hold of the numbers of an emitted sequence module by itself: causality to the bit, pieces equal to the whole, precision."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nlc.ir.program import Program
 from nlc.verify.bounds import magnitude
-from nlc.verify.emitted import Emitted, build
+from nlc.verify.emitted import Emitted
 from nlc.verify.inputs import Case, Drawn
 from nlc.verify.judge import judge
-from nlc.verify.observe import OUTPUTS, STATE, Failure, Pair, System, Tensors, attempt, distance
+from nlc.verify.observe import OUTPUTS, STATE, System, Tensors, distance
 from nlc.verify.oracle import run_oracle
+from nlc.verify.relation import CARRIED, FRESH, SEED, ModuleClass, Relation, every, pair
 from nlc.verify.square import Square
 
-CARRIED = Case(name="two chunks and one, state carried", chunks=2, extra=1, carried=True)
-FRESH = Case(name="two chunks and one", chunks=2, extra=1)
-SEED = 1_000
-ModuleClass = Callable[..., nn.Module]
-Relation = Callable[[Program, Emitted, Drawn], Iterator[Square]]
 
-
-def sequence_relations(program: Program, module_class: ModuleClass) -> Iterator[Square]:
-    """Every relation as a square; a module that raises opens the one at hand. None where the oracle itself fails."""
-    for relation, case in RELATIONS:
-        judged = judge(program, case, SEED)
-        if isinstance(judged.wanted, Failure):
-            return
-        drawn = judged.drawn
-        found = attempt(partial(_squares, relation, program, module_class, drawn))
-        name = relation.__name__.strip("_").replace("_", " ")
-        yield from _pair(name, drawn).failed(found, OUTPUTS) if isinstance(found, Failure) else found
-
-
-def _squares(relation: Relation, program: Program, module_class: ModuleClass, drawn: Drawn) -> list[Square]:
-    return list(relation(program, build(module_class, program, drawn), drawn))
-
-
-def _arguments_kept(program: Program, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
+def _arguments_kept(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
     """No way to run changes its inputs or the state it was given."""
     for name, run in emitted.ways(drawn.tokens):
-        inputs, state = _copy(drawn.inputs), _copy(drawn.state or {})
+        inputs, state = every(drawn.inputs, Tensor.clone), every(drawn.state or {}, Tensor.clone)
         run(inputs, state)
         error = max(_largest(drawn.inputs, inputs), _largest(drawn.state or {}, state))
-        yield _pair(f"arguments after {name}", drawn, left="arguments before").square("inputs and state", error, 0.0)
+        yield pair(f"arguments after {name}", drawn, left="arguments before").square("inputs and state", error, 0.0)
 
 
-def _causality(program: Program, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
+def _causality(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
     """Other inputs from token t on leave the outputs before t as they were, bit by bit."""
-    other = judge(program, CARRIED, SEED + 1).drawn
+    other = judge(emitted.program, CARRIED, SEED + 1).drawn
     for name, run in emitted.ways(drawn.tokens):
         outputs, _ = run(drawn.inputs, drawn.state)
         error = 0.0
@@ -60,11 +38,11 @@ def _causality(program: Program, emitted: Emitted, drawn: Drawn) -> Iterator[Squ
             changed = {key: torch.cat((stream[:, :t], other.inputs[key][:, t:]), 1) for key, stream in drawn.inputs.items()}
             again, _ = run(changed, drawn.state)
             error = max(error, _largest(_until(outputs, t), _until(again, t)))
-        pair = _pair(f"{name} with another future", drawn, left=name)
-        yield pair.square("outputs before it", error, 0.0, "an output depends on later inputs" if error else "")
+        future = pair(f"{name} with another future", drawn, left=name)
+        yield future.square("outputs before it", error, 0.0, "an output depends on later inputs" if error else "")
 
 
-def _pieces(program: Program, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
+def _pieces(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
     """A sequence run in two pieces, the state carried between them, is the sequence run whole."""
     outputs, final = emitted.forward(drawn.inputs, drawn.state)
     scale = magnitude([*drawn.inputs.values(), *outputs.values(), *final.values()])
@@ -72,41 +50,59 @@ def _pieces(program: Program, emitted: Emitted, drawn: Drawn) -> Iterator[Square
         first, between = emitted.forward({name: stream[:, :t] for name, stream in drawn.inputs.items()}, drawn.state)
         second, end = emitted.forward({name: stream[:, t:] for name, stream in drawn.inputs.items()}, between)
         joined = {name: torch.cat((first[name], second[name]), 1) for name in outputs}
-        pair = replace(_pair("forward in pieces", drawn, left="forward"), case=f"cut after {t} of {drawn.tokens} tokens")
-        yield pair.closeness(OUTPUTS, outputs, joined, scale)
-        yield pair.closeness(STATE, final, end, scale)
+        cut = replace(pair("forward in pieces", drawn, left="forward"), case=f"cut after {t} of {drawn.tokens} tokens")
+        yield cut.closeness(OUTPUTS, outputs, joined, scale)
+        yield cut.closeness(STATE, final, end, scale)
 
 
-def _bfloat16(program: Program, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
-    """With bfloat16 inputs the state is kept, and computed, in float32; outputs are rounded once, at the end."""
-    inputs = {name: stream.bfloat16() for name, stream in drawn.inputs.items()}
+def _layouts(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
+    """Inputs and a state whose numbers lie in another order in memory give the same results."""
     for name, run in emitted.ways(drawn.tokens):
-        yield from _low_precision(program, drawn, inputs, run, f"{name} in bfloat16")
+        outputs, final = run(drawn.inputs, drawn.state)
+        scale = magnitude([*drawn.inputs.values(), *outputs.values(), *final.values()])
+        again, end = run(every(drawn.inputs, _reversed_in_memory), every(drawn.state or {}, _reversed_in_memory))
+        strided = pair(f"{name} of strided inputs", drawn, left=name)
+        yield strided.closeness(OUTPUTS, outputs, again, scale)
+        yield strided.closeness(STATE, final, end, scale)
 
 
-def _autocast(program: Program, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
+def _reversed_in_memory(tensor: Tensor) -> Tensor:
+    dims = tuple(reversed(range(tensor.dim())))
+    return tensor.permute(dims).contiguous().permute(dims)
+
+
+def _bfloat16(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
+    """With bfloat16 inputs the state is kept, and computed, in float32; outputs are rounded once, at the end."""
+    inputs = every(drawn.inputs, Tensor.bfloat16)
+    for name, run in emitted.ways(drawn.tokens):
+        yield from _low_precision(emitted.program, drawn, inputs, run, f"{name} in bfloat16")
+
+
+def _autocast(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
     """Under autocast the arithmetic of the state stays in float32."""
+    inputs = every(drawn.inputs, Tensor.float)
+    for name, run in emitted.ways(drawn.tokens):
+        yield from _low_precision(emitted.program, drawn, inputs, _under_autocast(run), f"{name} under autocast")
 
-    def run(inputs: Tensors, state: Tensors | None) -> tuple[Tensors, Tensors]:
+
+def _under_autocast(run: System) -> System:
+    def cast(inputs: Tensors, state: Tensors | None) -> tuple[Tensors, Tensors]:
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            return emitted.forward(inputs, state)
+            return run(inputs, state)
 
-    inputs = {name: stream.float() for name, stream in drawn.inputs.items()}
-    yield from _low_precision(program, drawn, inputs, run, "forward under autocast")
+    return cast
 
 
 def _low_precision(program: Program, drawn: Drawn, inputs: Tensors, run: System, name: str) -> Iterator[Square]:
     """Against the oracle in float64 on the very same rounded inputs: the state to float32, outputs to their own precision."""
-    exact = {key: stream.double() for key, stream in inputs.items()}
+    exact = every(inputs, Tensor.double)
     wanted, wanted_state = run_oracle(program.model, exact, drawn.sizes, drawn.hyperparameters)
     outputs, state = run(inputs, None)
     scale = magnitude([*exact.values(), *wanted.values(), *wanted_state.values()])
-    pair = _pair(name, drawn)
-    narrow = [f"{key} is {tensor.dtype}" for key, tensor in state.items() if tensor.dtype is not torch.float32]
-    yield pair.square("dtype of the state", float(len(narrow)), 0.0, ", ".join(narrow))
-    yield pair.closeness(STATE, {slot.name: wanted_state[slot.name] for slot in program.slots}, state, scale, torch.float32)
+    precise = pair(name, drawn)
+    yield precise.closeness(STATE, {slot.name: wanted_state[slot.name] for slot in program.slots}, state, scale, torch.float32)
     dtype = next(iter(inputs.values())).dtype
-    once = replace(pair, ticks=0, width=1) if dtype is torch.bfloat16 else pair
+    once = replace(precise, ticks=0, width=1) if dtype is torch.bfloat16 else precise
     yield once.closeness(OUTPUTS, wanted, outputs, scale, dtype)
 
 
@@ -114,18 +110,11 @@ RELATIONS: tuple[tuple[Relation, Case], ...] = (
     (_arguments_kept, CARRIED),
     (_causality, CARRIED),
     (_pieces, CARRIED),
+    (_layouts, CARRIED),
     (_bfloat16, FRESH),
     (_autocast, FRESH),
 )
 """Each relation, with the case whose evidence it gets."""
-
-
-def _pair(right: str, drawn: Drawn, left: str = "oracle") -> Pair:
-    return Pair(left, right, f"{drawn.tokens} tokens", drawn.tokens, max(drawn.sizes.values(), default=1))
-
-
-def _copy(tensors: Tensors) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in tensors.items()}
 
 
 def _until(tensors: Tensors, t: int) -> dict[str, Tensor]:

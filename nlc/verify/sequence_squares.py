@@ -13,9 +13,11 @@ from nlc.verify.emitted import build
 from nlc.verify.inputs import SHAPE_CASES, Case, Drawn
 from nlc.verify.judge import Judged, judge
 from nlc.verify.observe import GRADIENTS, OUTPUTS, STATE, Failure, Pair, Seen, attempt, observe
+from nlc.verify.relation import relation_squares
 from nlc.verify.run_law import run_laws
 from nlc.verify.run_program import run_program
-from nlc.verify.sequence_relations import sequence_relations
+from nlc.verify.sequence_contract import CONTRACT
+from nlc.verify.sequence_relations import RELATIONS
 from nlc.verify.square import Square
 
 ALL_QUANTITIES = (OUTPUTS, STATE, GRADIENTS)
@@ -32,7 +34,7 @@ def sequence_squares(program: Program, module: ModuleType) -> Iterator[Square]:
         return
     for case, view in judged:
         yield from _module_squares(program, module_class, case, view)
-    yield from sequence_relations(program, module_class)
+    yield from relation_squares((*RELATIONS, *CONTRACT), program, module_class)
 
 
 def _inner_squares(program: Program, case: Case, view: Judged) -> Iterator[Square]:

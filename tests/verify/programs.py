@@ -46,18 +46,20 @@ class DeltaRule(nn.Module):
 
     def __init__(self, d_k: int = 64, d_v: int = 64, chunk: int = 64) -> None:
         super().__init__()
+        if chunk < 1:
+            raise ValueError(chunk)
         self.d_k, self.d_v, self.chunk = d_k, d_v, chunk
 
     def initial_state(self, batch: int, heads: int, *, like: Tensor) -> Tensor:
         return like.new_zeros(batch, heads, self.d_v, self.d_k, dtype=torch.promote_types(like.dtype, torch.float32))
 
     def forward(self, *, q, k, v, beta, state=None):
-        with torch.autocast(q.device.type, enabled=False):
+        with torch.autocast("cpu" if q.is_meta else q.device.type, enabled=False):
             return self._forward(q, k, v, beta, state)
 
     def _forward(self, q, k, v, beta, state):
         batch, time, heads, _ = q.shape
-        memory = self.initial_state(batch, heads, like=q) if state is None else state
+        memory = self._start(q, state)
         query, key, value, rate = (self._chunked(x, memory.dtype) for x in (q, k, v, beta.unsqueeze(-1)))
         overlap = (rate * (key @ key.mT)).tril(-1)
         solved = torch.linalg.solve_triangular(overlap, rate * torch.cat((value, key), -1), upper=False, unitriangular=True)
@@ -71,13 +73,17 @@ class DeltaRule(nn.Module):
         y = torch.cat(outputs, dim=2)[:, :, :time] if outputs else value.flatten(2, 3)
         return y.transpose(1, 2).to(v.dtype), memory
 
+    def _start(self, like, state):
+        zeros = self.initial_state(like.shape[0], like.shape[2], like=like)
+        return zeros if state is None else state.to(torch.promote_types(state.dtype, zeros.dtype))
+
     def _chunked(self, x, dtype):
         x = x.transpose(1, 2).to(dtype)
         x = nn.functional.pad(x, (0, 0, 0, -x.shape[2] % self.chunk))
         return x.unflatten(2, (x.shape[2] // self.chunk, self.chunk))
 
     def forward_by_token(self, *, q, k, v, beta, state=None):
-        memory = self.initial_state(q.shape[0], q.shape[2], like=q) if state is None else state
+        memory = self._start(q, state)
         outputs = [v.new_empty(v[:, :0].shape)]
         for t in range(q.shape[1]):
             y, memory = self.step(q=q[:, t], k=k[:, t], v=v[:, t], beta=beta[:, t], state=memory)
@@ -85,6 +91,10 @@ class DeltaRule(nn.Module):
         return torch.cat(outputs, dim=1), memory
 
     def step(self, *, q, k, v, beta, state):
+        with torch.autocast("cpu" if q.is_meta else q.device.type, enabled=False):
+            return self._step(q, k, v, beta, state)
+
+    def _step(self, q, k, v, beta, state):
         query, key, value, rate = (x.to(state.dtype) for x in (q, k, v, beta))
         prediction = (state @ key.unsqueeze(-1)).squeeze(-1)
         error = prediction - value
@@ -94,6 +104,7 @@ class DeltaRule(nn.Module):
 '''
 
 MOMENTUM = '''
+import math
 import torch
 
 class Momentum(torch.optim.Optimizer):
@@ -102,15 +113,32 @@ class Momentum(torch.optim.Optimizer):
     def __init__(self, params, learning_rate=0.01, decay=0.9):
         super().__init__(params, {"lr": learning_rate, "decay": decay})
 
+    def add_param_group(self, group):
+        if "learning_rate" in group:
+            group["lr"] = group.pop("learning_rate")
+        for name, value in {**self.defaults, **group}.items():
+            if name == "params":
+                continue
+            if type(value) not in (int, float) or not math.isfinite(value) or (name == "lr" and value < 0):
+                raise ValueError(name)
+        super().add_param_group(group)
+
     @torch.no_grad()
     def step(self, closure=None):
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is None:
                     continue
+                if weight.grad.is_sparse or weight.grad.is_complex():
+                    raise ValueError("gradient")
                 state = self.state[weight]
                 if not state:
                     state["momentum"] = torch.zeros_like(weight, dtype=torch.promote_types(weight.dtype, torch.float32))
                 state["momentum"].mul_(group["decay"]).sub_(group["lr"] * weight.grad)
                 weight.add_(state["momentum"])
+        return loss
 '''

@@ -86,17 +86,10 @@ MUTANTS = {
     "one output too many": ("return y.transpose(1, 2).to(v.dtype), memory", "return {'y': y.transpose(1, 2), 'z': y}, memory"),
 }
 
-SAME_FUNCTION = {"default chunk used"}
-"""The chunk is an argument for speed and does not change the function: this mutant is none."""
-
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_mutants_of_the_module_are_caught_and_emit_is_named(name: str) -> None:
-    squares = check_squares(DELTA, changed(DELTA_RULE, *MUTANTS[name]))
-    if name in SAME_FUNCTION:
-        assert open_pairs(squares) == set()
-    else:
-        assert faulty_stage(squares) == "emit"
+    assert faulty_stage(check_squares(DELTA, changed(DELTA_RULE, *MUTANTS[name]))) == "emit"
 
 
 def test_a_square_names_the_way_that_fails() -> None:
@@ -243,7 +236,7 @@ OPTIMIZER_MUTANTS = {
     "first group only": ("in self.param_groups", "in self.param_groups[:1]"),
 }
 
-TORCH_KEY = changed(MOMENTUM, '"lr"', '"learning_rate"')
+TORCH_KEY = changed(MOMENTUM, '"lr"', '"learning_rate"').replace('if "learning_rate" in group', "if False")
 
 
 @pytest.mark.parametrize("text", [MOMENTUM, TORCH_KEY], ids=["lr", "learning_rate"])

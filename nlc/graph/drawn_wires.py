@@ -1,0 +1,94 @@
+"""A plan -> its wires as SVG elements, laid like rails: wires join where one bends into the other, and only cross elsewhere.
+
+So what reads what can be told without doubt: a component reads another where a wire leads to it without a sharp turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from nlc.graph import svg
+from nlc.graph.layout import Plan
+from nlc.graph.svg import HEAD, Stroke
+from nlc.graph.text import listed
+from nlc.graph.wires import Lane, Port, Rail
+
+BEND = 6.0
+"""The radius of a bend, where there is room."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """An end of a rail: its x, whether it leads up or down from there, to which y (a lane has its own), and whether it brings or takes."""
+
+    x: float
+    is_up: bool
+    tip: float | None
+    brings: bool
+
+
+def wires(plan: Plan) -> Iterator[str]:
+    """Every wire, with an arrowhead at each reader."""
+    for lane, x in plan.lane_x.items():
+        ys = [y for rail, y in plan.rail_y.items() if lane in rail.lanes]
+        stroke = ((x, min(ys) + BEND), (x, max(ys) - BEND))
+        yield svg.titled(f"others read {lane.source}: {lane.kind}", [svg.wire(lane.kind, [stroke])])
+    for rail in plan.rails:
+        strokes = _bent(_ends(rail, plan), plan.rail_y[rail]) if rail in plan.rail_y else _straight(rail, plan)
+        heads = (_head(rail, port, plan) for port in rail.ports if port.is_reader)
+        yield svg.titled(_sentence(rail), [svg.wire(rail.kind, strokes), *heads])
+
+
+def _sentence(rail: Rail) -> str:
+    readers = tuple(port.name for port in rail.ports if port.is_reader)
+    sources = tuple(port.name for port in rail.ports if not port.is_reader) or tuple(lane.source for lane in rail.lanes)
+    return f"{listed(readers) if readers else 'others'} {'reads' if len(readers) == 1 else 'read'} {listed(sources)}: {rail.kind}"
+
+
+def _straight(rail: Rail, plan: Plan) -> Iterator[Stroke]:
+    source, reader = rail.ports
+    x = plan.places[rail, reader]
+    yield (x, _tip(source, plan)), (x, _tip(reader, plan))
+
+
+def _ends(rail: Rail, plan: Plan) -> tuple[End, ...]:
+    ports = [End(plan.places[rail, port], port.is_above, _tip(port, plan), not port.is_reader) for port in rail.ports]
+    leaves = any(end.brings for end in ports)
+    lanes = [End(plan.lane_x[lane], _leads_up(lane, rail.gap, leaves=leaves), None, not leaves) for lane in rail.lanes]
+    return (*ports, *lanes)
+
+
+def _leads_up(lane: Lane, gap: int, *, leaves: bool) -> bool:
+    """Whether a lane leads up from a gap: to its readers when it leaves there, else back to its source."""
+    return max(lane.gaps) == gap if leaves else lane.gaps[0] < gap
+
+
+def _bent(ends: Sequence[End], y: float) -> Iterator[Stroke]:
+    """A rail at some y, with bends from what brings towards what takes."""
+    left, right = min(end.x for end in ends), max(end.x for end in ends)
+    radius = min(BEND, (right - left) / 2)
+    yield (left + radius, y), (right - radius, y)
+    for end in ends:
+        start = (end.x, y - radius if end.is_up else y + radius)
+        if end.tip is not None:
+            yield (end.x, end.tip), start
+        others = [other.x for other in ends if other.brings is not end.brings]
+        for radius_toward in (-radius, radius):
+            if any((x > end.x) is (radius_toward > 0) for x in others):
+                yield start, (end.x, y), (end.x + radius_toward, y)
+
+
+def _edge(port: Port, plan: Plan) -> float:
+    """The y of the edge of a port's box."""
+    line = plan.lines[plan.cells[port.name].line]
+    return line.box_bottom if port.is_above else line.box_top
+
+
+def _tip(port: Port, plan: Plan) -> float:
+    """Where a wire ends: at the edge, or at a reader before it."""
+    return _edge(port, plan) + (0 if not port.is_reader else HEAD if port.is_above else -HEAD)
+
+
+def _head(rail: Rail, port: Port, plan: Plan) -> str:
+    return svg.arrowhead(rail.kind, plan.places[rail, port], _edge(port, plan), "up" if port.is_above else "down")

@@ -1,0 +1,139 @@
+"""What users of an emitted optimizer may rely on, whatever its spec: defaults, groups, closures, what is left alone and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nlc.ir.program import Program
+from nlc.verify.observe import OUTPUTS, Failure, Pair, attempt
+from nlc.verify.refusal import refusal
+from nlc.verify.square import Square
+
+RATE = "learning_rate"
+RATE_KEY = "lr"
+"""What torch's schedulers call `learning_rate`; an emitted optimizer keeps it in its groups under this key."""
+
+MEANINGLESS: tuple[object, ...] = (float("nan"), float("inf"), "0.1", True)
+"""No hyperparameter may be one of these."""
+
+OptimizerClass = Callable[..., torch.optim.Optimizer]
+Part = Callable[[Program, OptimizerClass], Iterator[Square]]
+
+
+def optimizer_contract(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
+    """Every part of the contract as squares; a class that raises opens the part at hand."""
+    for part in CONTRACT:
+        found = attempt(partial(_squares, part, program, optimizer_class))
+        yield from _pair(part.__name__.strip("_").replace("_", " ")).failed(found, OUTPUTS) if isinstance(found, Failure) else found
+
+
+def _squares(part: Part, program: Program, optimizer_class: OptimizerClass) -> list[Square]:
+    return list(part(program, optimizer_class))
+
+
+def key_of(name: str, settings: Collection[str]) -> str:
+    """The key of a hyperparameter in a parameter group; raises KeyError when there is none."""
+    key = RATE_KEY if name == RATE and RATE_KEY in settings else name
+    if key not in settings:
+        raise KeyError(f"the optimizer's groups have no {name}")
+    return key
+
+
+def _defaults(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
+    """Without arguments, hyperparameters have the values of the spec."""
+    (settings,) = optimizer_class([_weight()]).param_groups
+    for item in program.model.hyperparameters:
+        error = abs(settings[key_of(item.name, settings)] - float(item.default))
+        yield _pair("default").square(item.name, error, 0.0)
+
+
+def _groups(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
+    """A group takes hyperparameters of its own by the spec's names: any finite number, a learning rate from 0 on."""
+    for item in program.model.hyperparameters:
+        for value in (0, 2, 0.5 if item.name == RATE else -0.5):
+            (settings,) = optimizer_class([_group(item.name, value)]).param_groups
+            error = abs(settings[key_of(item.name, settings)] - value)
+            yield _pair("group", f"{item.name} = {value}").square(item.name, error, 0.0)
+
+
+def _refused_numbers(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
+    """Hyperparameters that make no sense are refused, by the constructor and in a group."""
+    for item in program.model.hyperparameters:
+        for value in (*MEANINGLESS, -1.0) if item.name == RATE else MEANINGLESS:
+            what = f"{item.name} = {value!r}"
+            yield refusal(_pair("constructor"), what, partial(optimizer_class, [_weight()], **{item.name: value}))
+            yield refusal(_pair("group"), what, partial(optimizer_class, [_group(item.name, value)]))
+
+
+def _refused_gradients(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
+    """Sparse and complex gradients are refused rather than misread."""
+    dense = torch.ones(3)
+    for what, gradient in (("a sparse gradient", dense.to_sparse()), ("a complex gradient", dense.to(torch.complex64))):
+        optimizer = optimizer_class([_weight(gradient)])
+        yield refusal(_pair("step"), what, optimizer.step)
+
+
+def _left_alone(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
+    """A parameter without a gradient stays as it is, in a group with others or without."""
+    moved, still, apart = _weight(torch.ones(3)), _weight(), _weight()
+    optimizer_class([{"params": [moved, still]}, {"params": [apart]}]).step()
+    for case, weight in (("beside one with a gradient", still), ("in a group without gradients", apart)):
+        yield Pair("parameter without a gradient before", "afterwards", case, 1, 1).square("weights", _distance(weight, torch.ones(3)), 0.0)
+
+
+def _dtypes(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
+    """A bfloat16 parameter stays one and has float32 state."""
+    weight = _weight(torch.ones(3, dtype=torch.bfloat16))
+    optimizer = optimizer_class([weight])
+    optimizer.step()
+    narrow = [str(optimizer.state[weight][slot.name].dtype) for slot in program.slots]
+    wrong = [dtype for dtype in narrow if dtype != str(torch.float32)]
+    yield Pair("float32", "state of a bfloat16 parameter", "one step", 1, 1).square("dtype", float(len(wrong)), 0.0, ", ".join(wrong))
+
+
+def _closures(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
+    """`step(closure)` calls it once, with gradients enabled, and returns what it returns; the update is that of its gradient."""
+    weight, plain = _weight(), _weight(torch.full((3,), 2.0))
+    optimizer = optimizer_class([weight])
+    losses: list[float] = []
+
+    def closure() -> float:
+        optimizer.zero_grad()
+        loss = weight.square().sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        losses.append(float(loss))
+        return losses[-1]
+
+    returned = optimizer.step(closure)
+    nothing = optimizer_class([plain]).step()
+    yield _pair("step with a closure").square("calls", abs(len(losses) - 1.0), 0.0)
+    yield _pair("step with a closure").square("value returned", float([returned] != losses), 0.0)
+    yield _pair("step with a closure").square("weights", _distance(weight, plain), 0.0)
+    yield _pair("step without a closure").square("value returned", float(nothing is not None), 0.0)
+
+
+CONTRACT: tuple[Part, ...] = (_defaults, _groups, _refused_numbers, _refused_gradients, _left_alone, _dtypes, _closures)
+
+
+def _weight(gradient: Tensor | None = None) -> nn.Parameter:
+    """Three ones, in the dtype of the gradient that they get."""
+    weight = nn.Parameter(torch.ones(3, dtype=torch.float32 if gradient is None else gradient.dtype))
+    weight.grad = gradient
+    return weight
+
+
+def _group(name: str, value: Any) -> dict[str, Any]:
+    return {"params": [_weight()], name: value}
+
+
+def _distance(left: Tensor, right: Tensor) -> float:
+    return float((left.detach() - right.detach()).abs().max())
+
+
+def _pair(right: str, case: str = "one parameter") -> Pair:
+    return Pair("contract", right, case, 1, 1)

@@ -1,0 +1,48 @@
+"""A relation, something that must hold of an emitted module by itself -> squares on the evidence of its case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+from torch import Tensor, nn
+
+from nlc.ir.program import Program
+from nlc.verify.emitted import Emitted, build
+from nlc.verify.inputs import Case, Drawn
+from nlc.verify.judge import judge
+from nlc.verify.observe import OUTPUTS, Failure, Pair, Tensors, attempt
+from nlc.verify.square import Square
+
+CARRIED = Case(name="two chunks and one, state carried", chunks=2, extra=1, carried=True)
+FRESH = Case(name="two chunks and one", chunks=2, extra=1)
+BY_DEFAULT = Case(name="the program's own chunk and one", chunks=1, extra=1, batch=1, own_chunk=True)
+SEED = 1_000
+
+ModuleClass = Callable[..., nn.Module]
+Relation = Callable[[ModuleClass, Emitted, Drawn], Iterator[Square]]
+
+
+def relation_squares(relations: Iterable[tuple[Relation, Case]], program: Program, module_class: ModuleClass) -> Iterator[Square]:
+    """Every relation as squares; a module that raises opens the one at hand. None where the oracle itself fails."""
+    for relation, case in relations:
+        judged = judge(program, case, SEED)
+        if isinstance(judged.wanted, Failure):
+            return
+        found = attempt(partial(_squares, relation, program, module_class, judged.drawn))
+        name = relation.__name__.strip("_").replace("_", " ")
+        yield from pair(name, judged.drawn).failed(found, OUTPUTS) if isinstance(found, Failure) else found
+
+
+def _squares(relation: Relation, program: Program, module_class: ModuleClass, drawn: Drawn) -> list[Square]:
+    return list(relation(module_class, build(module_class, program, drawn), drawn))
+
+
+def pair(right: str, drawn: Drawn, left: str = "oracle") -> Pair:
+    """What is compared, with the rounding of as many ticks and as wide sums as the evidence has."""
+    return Pair(left, right, f"{drawn.tokens} tokens", drawn.tokens, max(drawn.sizes.values(), default=1))
+
+
+def every(tensors: Tensors, change: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+    """Each tensor changed, under its name."""
+    return {name: change(tensor) for name, tensor in tensors.items()}

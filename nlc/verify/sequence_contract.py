@@ -1,0 +1,132 @@
+"""What users of an emitted sequence module may rely on, whatever its spec: defaults, dtypes, devices, what a chunk is, what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from nlc.verify.emitted import Emitted, build
+from nlc.verify.inputs import Case, Drawn, default_sizes
+from nlc.verify.observe import Tensors
+from nlc.verify.refusal import refusal
+from nlc.verify.relation import BY_DEFAULT, CARRIED, FRESH, ModuleClass, Relation, every, pair
+from nlc.verify.square import Square
+
+PRECISIONS: tuple[tuple[torch.dtype, torch.dtype | None], ...] = (
+    (torch.bfloat16, None),
+    (torch.bfloat16, torch.bfloat16),
+    (torch.float32, torch.float64),
+    (torch.float64, torch.float32),
+)
+"""Dtypes of inputs, each with one of the state that is handed in."""
+
+
+def _default_sizes(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
+    """Built without arguments, a module has the spec's own sizes."""
+    program, sizes = emitted.program, default_sizes(emitted.program.model)
+    axes = tuple(sizes[axis] for axis in program.model.axes)
+    wanted = {slot.name: (1, *axes, *(dim.size(sizes) for dim in slot.shape)) for slot in program.slots}
+    state = Emitted(module_class(), program, sizes).initial_state(1, torch.empty((), device="meta"))
+    wrong = [f"{name} is {tuple(state[name].shape)}, not {shape}" for name, shape in wanted.items() if state[name].shape != shape]
+    yield pair("module by default", drawn, left="spec").square("sizes", float(len(wrong)), 0.0, ", ".join(wrong))
+
+
+def _dtypes(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
+    """Outputs come in the dtype of the inputs; a state is never narrower than float32, the inputs or the state given; `step` keeps it."""
+    for given, kept in PRECISIONS:
+        inputs = every(drawn.inputs, partial(Tensor.to, dtype=given))
+        state = None if kept is None else every(drawn.state or {}, partial(Tensor.to, dtype=kept))
+        least = torch.promote_types(given, torch.float32)
+        for name, run in emitted.ways(drawn.tokens):
+            outputs, final = run(inputs, state)
+            widest = least if kept is None else kept if name == "step" else torch.promote_types(least, kept)
+            wrong = [*_unlike(outputs, given), *_unlike(final, widest)]
+            case = f"{given} inputs, {'no state' if kept is None else f'{kept} state'}"
+            yield replace(pair(name, drawn, left="spec"), case=case).square("dtypes", float(len(wrong)), 0.0, ", ".join(wrong))
+
+
+def _unlike(tensors: Tensors, dtype: torch.dtype) -> list[str]:
+    return [f"{name} is {tensor.dtype}, not {dtype}" for name, tensor in tensors.items() if tensor.dtype is not dtype]
+
+
+def _on_meta(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
+    """Nothing fixes a device: with every tensor on the meta device, which computes shapes alone, the results are there too."""
+    for name, run in emitted.ways(drawn.tokens):
+        outputs, final = run(every(drawn.inputs, _on_device_meta), every(drawn.state or {}, _on_device_meta))
+        wrong = [f"{key} is on {tensor.device}" for key, tensor in (*outputs.items(), *final.items()) if not tensor.is_meta]
+        yield pair(f"{name} on device meta", drawn, left=name).square("device", float(len(wrong)), 0.0, ", ".join(wrong))
+
+
+def _on_device_meta(tensor: Tensor) -> Tensor:
+    return tensor.to("meta")
+
+
+# --- chunks ------------------------------------------------------------------------------------------------------
+
+
+def _chunk(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
+    """A sequence of more chunks takes more operations: the argument is heeded, from 1 token to the whole sequence."""
+    if emitted.program.is_parallel:
+        lengths = (1, drawn.tokens - 1, drawn.tokens)
+        counts = [_operations(build(module_class, emitted.program, replace(drawn, chunk=chunk)), drawn.inputs) for chunk in lengths]
+        falling = all(more > fewer for more, fewer in pairwise(counts))
+        says = "" if falling else f"chunks of {lengths} tokens take {counts} operations"
+        yield pair("longer chunks", drawn, left="shorter chunks").square("operations", float(not falling), 0.0, says)
+
+
+def _default_chunk(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
+    """The default is the chunk that the program chose."""
+    if emitted.program.is_parallel:
+        chosen = build(module_class, emitted.program, replace(drawn, by_default=False))
+        for tokens in (drawn.tokens - 1, drawn.tokens):
+            inputs = {name: stream[:, :tokens] for name, stream in drawn.inputs.items()}
+            error = abs(_operations(emitted, inputs) - _operations(chosen, inputs))
+            says = f"the default is not the program's chunk of {drawn.chunk} tokens" if error else ""
+            yield pair("default chunk", drawn, left="program's chunk").square("operations", float(error), 0.0, says)
+
+
+class Counter(TorchFunctionMode):
+    """Counts what is asked of torch while it is entered."""
+
+    count: int = 0
+
+    def __torch_function__(self, operation, types, arguments=(), keywords=None):  # type: ignore[no-untyped-def]
+        self.count += 1
+        return operation(*arguments, **(keywords or {}))
+
+
+def _operations(emitted: Emitted, inputs: Tensors) -> int:
+    counter = Counter()
+    with counter:
+        emitted.forward(inputs, None)
+    return counter.count
+
+
+# --- what is refused ---------------------------------------------------------------------------------------------
+
+
+def _refusals(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
+    """No chunk of 0 tokens is taken, and no streams of unequal lengths."""
+    module = pair("module", drawn, left="contract")
+    if emitted.program.is_parallel:
+        yield refusal(module, "a chunk of 0 tokens", partial(build, module_class, emitted.program, replace(drawn, chunk=0)))
+    for name, stream in drawn.inputs.items() if len(drawn.inputs) > 1 else ():
+        shorter = {**drawn.inputs, name: stream[:, : drawn.tokens - drawn.chunk]}
+        yield refusal(module, f"too short a stream {name}", partial(emitted.forward, shorter, None), Exception)
+
+
+CONTRACT: tuple[tuple[Relation, Case], ...] = (
+    (_default_sizes, FRESH),
+    (_dtypes, CARRIED),
+    (_on_meta, CARRIED),
+    (_chunk, FRESH),
+    (_default_chunk, BY_DEFAULT),
+    (_refusals, FRESH),
+)
+"""Each part of the contract as a relation, with the case whose evidence it gets."""

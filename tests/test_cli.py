@@ -1,0 +1,167 @@
+"""Every command in this process: what it prints, what it writes, and how `--set` changes both (statuses in full: tests/front)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nlc.cli import COMMANDS, main
+from nlc.pipeline import STAGES
+from tests.architecture.modules import ROOT
+
+DELTA = "architectures/delta_rule"
+HALF = "levels.memory.optimizer=gradient_descent(0.5 * beta)"
+RETAINED = ("--set", "levels.memory.retention=0.5", "--set", "levels.memory.gradient_at=retained")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NO_COLOR", "1")
+    (tmp_path / "memory.yaml").write_text((ROOT / "specs" / f"{DELTA}.yaml").read_text())
+    yield tmp_path
+
+
+@pytest.fixture
+def printed(capsys: pytest.CaptureFixture[str]) -> Printed:
+    return Printed(capsys)
+
+
+class Printed:
+    """Runs a command that must end with a status; gives what it printed to standard output."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self.capsys = capsys
+
+    def __call__(self, *words: str, status: int = 0) -> str:
+        assert main(words) == status
+        output, errors = self.capsys.readouterr()
+        assert bool(errors) == (status == 2), errors
+        return str(errors if status == 2 else output)
+
+
+def test_check_says_nothing_when_all_is_well(printed: Printed) -> None:
+    assert printed("check", "memory.yaml", DELTA) == ""
+    assert json.loads(printed("check", "memory.yaml", "--format", "json")) == []
+
+
+def test_check_points_at_the_mistake(printed: Printed) -> None:
+    Path("bad.yaml").write_text(Path("memory.yaml").read_text().replace("keys: k", "keys: key_of_x"))
+    assert "   --> bad.yaml:15:11\n" in printed("check", "bad.yaml", "memory.yaml", status=1)
+    (mistake,) = json.loads(printed("check", "bad.yaml", "--format", "json", status=1))
+    assert (mistake["code"], mistake["places"][0]["line"]) == ("NLC201", 15)
+
+
+@pytest.mark.parametrize("stage", [stage.name for stage in STAGES])
+def test_show_prints_every_stage_as_set(printed: Printed, stage: str) -> None:
+    plain = printed("show", "--stage", stage, "memory.yaml")
+    changed = printed("show", "--stage", stage, "memory.yaml", "--set", HALF, "--set", "d_k=7")
+    assert plain and changed
+    assert (plain == changed) == (stage == "order"), "the levels are the same; everything else shows the change"
+
+
+def test_explain_gives_levels_laws_and_forms(printed: Printed) -> None:
+    lines = [" ".join(line.split()) for line in printed("explain", "memory.yaml").splitlines()]
+    for line in ("0 memory token 1 1", "error = prediction - v [objective 0.5 * norm2(memory @ k - v)]", "memory: triangular chunks"):
+        assert line in lines
+
+
+def test_explain_follows_what_is_set(printed: Printed) -> None:
+    assert "retained    = 0.5 * prev(memory)" in printed("explain", "memory.yaml", *RETAINED)
+
+
+def test_explain_orders_what_it_cannot_compile(printed: Printed) -> None:
+    text = printed("explain", "memory.yaml", "--set", "levels.memory.every=16 tokens", status=1)
+    assert "16 tokens" in text
+    assert "error[NLC403]" in text and "--set:1:" in text
+
+
+def test_a_wrong_setting_is_a_mistake_with_a_place(printed: Printed) -> None:
+    for command in (("check",), ("show",), ("explain",), ("build", "-o", "out"), ("verify",)):
+        text = printed(*command, "memory.yaml", "--set", "d_q=3", status=1)
+        assert "memory.yaml has no `d_q` to set\n  --> --set:1:1\n" in text
+        assert "did you mean `d_v`?" in text
+    assert not Path("out").exists()
+
+
+def test_build_writes_once(printed: Printed) -> None:
+    assert printed("build", "memory.yaml") == "wrote memory.py\n"
+    assert printed("build", "memory.yaml") == "unchanged memory.py\n"
+    assert printed("build", "--check", "memory.yaml") == ""
+
+
+def test_build_check_shows_what_is_stale(printed: Printed) -> None:
+    assert "memory.py is missing" in printed("build", "--check", "memory.yaml", status=1)
+    printed("build", "memory.yaml")
+    text = Path("memory.yaml").read_text()
+    Path("memory.yaml").write_text(text.replace("learning_rate = beta", "learning_rate = 0.5 * beta"))
+    assert "memory.py is stale; run: nlc build memory.yaml" in printed("build", "--check", "memory.yaml", status=1)
+
+
+def test_a_changed_spec_never_takes_the_place_of_its_own_module(printed: Printed) -> None:
+    printed("build", "memory.yaml")
+    before = Path("memory.py").read_text()
+    assert "say with -o DIR" in printed("build", "memory.yaml", "--set", "d_k=7", status=2)
+    assert printed("build", "memory.yaml", "--set", "d_k=7", "-o", "out") == "wrote out/memory.py\n"
+    changed = Path("out/memory.py").read_text()
+    assert "Changed from outside by --set d_k=7\n" in changed and "d_k: int = 7" in changed
+    assert Path("memory.py").read_text() == before
+    assert printed("build", "--check", "memory.yaml", "--set", "d_k=7", "-o", "out") == ""
+    assert "stale" in printed("build", "--check", "memory.yaml", "-o", "out", status=1)
+
+
+def test_verify_decides_claims_and_writes_them_down(printed: Printed) -> None:
+    text = printed("verify", "memory.yaml", "--json", "verdicts.json")
+    assert "squares close (not built yet: the text that nlc build would write)" in text.splitlines()[0]
+    verdicts = json.loads(Path("verdicts.json").read_text())
+    assert {"spec", "claim", "verdict", "expected", "method"} <= set.intersection(*map(set, verdicts))
+    assert [item["verdict"] for item in verdicts] == ["tested", "proved", "proved", "ill-typed", "refuted"]
+
+
+def test_verify_of_a_changed_spec_leaves_its_module_alone(printed: Printed) -> None:
+    Path("memory.py").write_text("no module of this spec\n")
+    text = printed("verify", "memory.yaml", "--set", HALF, status=1)
+    assert "squares close (changed by --set: the text that nlc build would write)" in text.splitlines()[0]
+    assert "BAD   refuted   the write is the delta rule (expected proved)" in text
+
+
+def test_verify_of_a_changed_spec_where_it_was_built(printed: Printed) -> None:
+    printed("build", "memory.yaml", "--set", "d_k=7", "-o", "out")
+    assert "squares close (out/memory.py)" in printed("verify", "memory.yaml", "--set", "d_k=7", "-o", "out").splitlines()[0]
+
+
+def test_new_writes_a_spec_that_checks_and_replaces_nothing(printed: Printed) -> None:
+    assert printed("new", "MyMemory") == "wrote my_memory.yaml; next: nlc check my_memory.yaml\n"
+    assert printed("check", "my_memory.yaml") == ""
+    assert "my_memory.yaml exists already" in printed("new", "MyMemory", status=2)
+
+
+def test_train_takes_settings_of_the_run_and_of_the_spec(capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = ("steps=2", "length=16", "d_model=8", "heads=1", "layers=1", "d_k=4", "d_v=4", "eval_windows=1")
+    data = [str(ROOT / "README.md"), str(ROOT / "CONTRIBUTING.md")]
+    words = ["train", "memory.yaml", "--data", *data, *(word for text in sizes for word in ("--set", text))]
+    assert main(words) == 0
+    assert "the run is in runs/DeltaRule" in capsys.readouterr().out
+    assert json.loads(Path("runs/DeltaRule/summary.json").read_text())["steps"] == 2
+    assert main([*words, "--set", "steps=x"]) == 1
+    assert "error[NLC703]" in capsys.readouterr().out
+
+
+def test_graph_draws_a_picture(printed: Printed) -> None:
+    assert printed("graph", "memory.yaml", "-o", "levels.svg") == "wrote levels.svg\n"
+    assert Path("levels.svg").read_text().startswith("<svg")
+
+
+def test_doctor_finds_what_it_needs(printed: Printed) -> None:
+    assert {line[:3] for line in printed("doctor").splitlines()} == {"ok "}
+
+
+def test_every_command_is_described_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    listed = {line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("    ") and line[4] != " "}
+    assert set(COMMANDS) <= listed
