@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from nlc.graph.columns import Cell
-from nlc.graph.wires import Port, Rail
+from nlc.graph.wires import KINDS, Port, Rail
 
 SPACINGS = (28.0, 14.0, 7.0, 3.5)
 """Pixels between neighbouring wires: the widest that leaves a place."""
@@ -50,7 +50,7 @@ def _straight(rails: Sequence[Rail], cells: Mapping[str, Cell]) -> Iterator[tupl
         reaches = [_reach(port, cells) for port in both[0].ports]
         low, high = max(low for low, _ in reaches), min(high for _, high in reaches)
         if low < high:
-            for number, rail in enumerate(both):
+            for number, rail in enumerate(sorted(both, key=lambda rail: KINDS.index(rail.kind))):
                 yield rail, low, high, (low + high) / 2 + APART * (number - (len(both) - 1) / 2)
 
 

@@ -77,7 +77,7 @@ def updates(clock: Clock, family: Family, tick: int) -> int | None:
         case Family.ALWAYS:
             return None
     if clock.family is family:
-        return 0 if (tick - 1) % chunk(clock) else clock.period.denominator
+        return 0 if tick % chunk(clock) else clock.period.denominator
     return None if clock.family.value < family.value else 0
 
 

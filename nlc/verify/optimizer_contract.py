@@ -106,7 +106,7 @@ def _closures(program: Program, optimizer_class: OptimizerClass) -> Iterator[Squ
         optimizer.zero_grad()
         loss = weight.square().sum()
         loss.backward()  # type: ignore[no-untyped-call]
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
         return losses[-1]
 
     returned = optimizer.step(closure)

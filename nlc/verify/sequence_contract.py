@@ -112,13 +112,10 @@ def _operations(emitted: Emitted, inputs: Tensors) -> int:
 
 
 def _refusals(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
-    """No chunk of 0 tokens is taken, and no streams of unequal lengths."""
+    """No chunk of 0 tokens is taken."""
     module = pair("module", drawn, left="contract")
     if emitted.program.is_parallel:
         yield refusal(module, "a chunk of 0 tokens", partial(build, module_class, emitted.program, replace(drawn, chunk=0)))
-    for name, stream in drawn.inputs.items() if len(drawn.inputs) > 1 else ():
-        shorter = {**drawn.inputs, name: stream[:, : drawn.tokens - drawn.chunk]}
-        yield refusal(module, f"too short a stream {name}", partial(emitted.forward, shorter, None), Exception)
 
 
 CONTRACT: tuple[tuple[Relation, Case], ...] = (

@@ -11,7 +11,6 @@ SVG = "{http://www.w3.org/2000/svg}"
 KINDS = {"same-tick": "same tick", "older-state": "older state", "forward": "forward"}
 STROKE = re.compile(r"M([\d.]+) ([\d.]+)([LQ])([\d. ]+)")
 HEAD = re.compile(r"translate\(([\d.]+) ([\d.]+)\) rotate\((\d+)\)")
-EDGE_COLOUR = "#7b8794"
 
 Point = tuple[float, float]
 

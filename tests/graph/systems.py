@@ -7,8 +7,8 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from nlc import pipeline
-from nlc.ir.algebra import Constant
-from nlc.ir.model import STEP, TOKEN, Clock, Component, Family, GradientDescent, Model
+from nlc.ir.algebra import ONE
+from nlc.ir.model import STEP, TOKEN, Clock, Component, GradientDescent, Model
 from nlc.ir.order import Edge, Level, LevelOrder
 from nlc.order import order_levels
 from tests.architecture.modules import ROOT
@@ -92,5 +92,4 @@ def orders(draw: st.DrawFn) -> LevelOrder:
 
 
 def _component(name: str, clock: Clock) -> Component:
-    one = Constant(Clock(Family.STEP).period)
-    return Component(name=name, states=(), objective=one, follows=one, optimizer=GradientDescent(one), every=clock)
+    return Component(name=name, states=(), objective=ONE, follows=ONE, optimizer=GradientDescent(ONE), every=clock)

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 
 from nlc.graph import draw_levels, is_drawn_by_nlc
-from nlc.graph.svg import BAND, FILLS, INK, MUTED, PAPER, WIRES
+from nlc.graph.svg import BAND, EDGE, FILLS, INK, MUTED, PAPER, WIRES
 from nlc.graph.text import FONTS
 from nlc.ir.order import LevelOrder
 from nlc.order import order_levels
 from tests import models
-from tests.graph.reading import EDGE_COLOUR, Box, Picture, read
+from tests.graph.reading import Box, Picture, read
 from tests.graph.systems import DOCUMENTED, continuum_memory, everything, ordered, orders
 from tests.order.systems import entry, system, tokens
 
@@ -188,7 +188,7 @@ def test_colours_have_the_contrast_that_wcag_asks_for() -> None:
         assert min(contrast(ink, ground) for ink in (INK, MUTED)) >= 4.5
     for ground in (PAPER, BAND):
         assert min(contrast(colour, ground) for colour, _ in WIRES.values()) >= 3
-    assert min(contrast(EDGE_COLOUR, ground) for ground in FILLS.values()) >= 3
+    assert min(contrast(EDGE, ground) for ground in FILLS.values()) >= 3
     assert contrast(PAPER, INK) >= 4.5
 
 
