@@ -30,12 +30,13 @@ class End:
 
 def wires(plan: Plan) -> Iterator[str]:
     """Every wire, with an arrowhead at each reader."""
+    ends = {rail: _ends(rail, plan) for rail in plan.rail_y}
     for lane, x in plan.lane_x.items():
-        ys = [y for rail, y in plan.rail_y.items() if lane in rail.lanes]
-        stroke = ((x, min(ys) + BEND), (x, max(ys) - BEND))
+        top, *_, bottom = sorted((plan.rail_y[rail], _radius(ends[rail])) for rail in ends if lane in rail.lanes)
+        stroke = ((x, top[0] + top[1]), (x, bottom[0] - bottom[1]))
         yield svg.titled(f"others read {lane.source}: {lane.kind}", [svg.wire(lane.kind, [stroke])])
     for rail in plan.rails:
-        strokes = _bent(_ends(rail, plan), plan.rail_y[rail]) if rail in plan.rail_y else _straight(rail, plan)
+        strokes = _bent(ends[rail], plan.rail_y[rail]) if rail in ends else _straight(rail, plan)
         heads = (_head(rail, port, plan) for port in rail.ports if port.is_reader)
         yield svg.titled(_sentence(rail), [svg.wire(rail.kind, strokes), *heads])
 
@@ -64,19 +65,24 @@ def _leads_up(lane: Lane, gap: int, *, leaves: bool) -> bool:
     return max(lane.gaps) == gap if leaves else lane.gaps[0] < gap
 
 
+def _radius(ends: Sequence[End]) -> float:
+    """The radius of a rail's bends: two that meet, from what brings and to what takes, have room side by side."""
+    apart = [abs(end.x - other.x) for end in ends for other in ends if end.brings and not other.brings]
+    return min(BEND, *(distance / 2 for distance in apart))
+
+
 def _bent(ends: Sequence[End], y: float) -> Iterator[Stroke]:
     """A rail at some y, with bends from what brings towards what takes."""
-    left, right = min(end.x for end in ends), max(end.x for end in ends)
-    radius = min(BEND, (right - left) / 2)
+    left, right, radius = min(end.x for end in ends), max(end.x for end in ends), _radius(ends)
     yield (left + radius, y), (right - radius, y)
     for end in ends:
         start = (end.x, y - radius if end.is_up else y + radius)
         if end.tip is not None:
             yield (end.x, end.tip), start
         others = [other.x for other in ends if other.brings is not end.brings]
-        for radius_toward in (-radius, radius):
-            if any((x > end.x) is (radius_toward > 0) for x in others):
-                yield start, (end.x, y), (end.x + radius_toward, y)
+        for side in (-1, 1):
+            if any((x - end.x) * side > 0 for x in others):
+                yield start, (end.x, y), (end.x + side * radius, y)
 
 
 def _edge(port: Port, plan: Plan) -> float:

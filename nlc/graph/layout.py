@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,8 +16,8 @@ WIDTH, MARGIN = 800.0, 16.0
 LABEL_LEAST, LABEL_MOST = 156.0, 230.0
 """The width of what is said about a level, left of its boxes."""
 
-SMALLEST_AREA, PORT_AREA = 320.0, 23.0
-"""Room for boxes, at least, and for each wire that meets one of the boxes at a gap; where less is left, the picture is wider than WIDTH."""
+SMALLEST_AREA, WIDENING = 320.0, 1.25
+"""Room for boxes; a picture in which lanes leave less, or in which wires find too few places at boxes, becomes wider than WIDTH."""
 
 ROW = 17.0
 """From one line of text to the next."""
@@ -73,9 +72,10 @@ def plan(levels: tuple[Level, ...], edges: Sequence[Edge], cards: Sequence[Card]
     numbers = _lane_numbers(wires)
     gutter = LANE * (max(numbers.values()) + 2) if numbers else 0.0
     area_left = MARGIN + min(max(LABEL_LEAST, *(CLOCK.width(clock_text(level)) + 2 * PADDING for level in levels)), LABEL_MOST)
-    area_right = max(WIDTH - MARGIN - gutter, area_left + max(SMALLEST_AREA, PORT_AREA * _busiest(wires)))
-    cell_of = cells(names, cards, area_left, area_right - PADDING)
-    places = port_places(wires, cell_of)
+    area = max(WIDTH - MARGIN - gutter - area_left, SMALLEST_AREA)
+    while (places := port_places(wires, cell_of := cells(names, cards, area_left, area_left + area - PADDING))) is None:
+        area *= WIDENING
+    area_right = area_left + area
     lane_x = {lane: area_right + LANE * (number + 1) for lane, number in numbers.items()}
 
     slots = _slots(wires, places, lane_x)
@@ -103,12 +103,6 @@ def clock_text(level: Level) -> str:
     """The clock in the words of a spec: `every 16 tokens`."""
     words = str(level.clock)
     return words if words in ("always", "never") else f"every {words}"
-
-
-def _busiest(wires: Sequence[Rail]) -> int:
-    """The greatest number of ports at one gap."""
-    counts = Counter(rail.gap for rail in wires for _ in rail.ports)
-    return max(counts.values(), default=0)
 
 
 def _lane_numbers(wires: Sequence[Rail]) -> dict[Lane, int]:

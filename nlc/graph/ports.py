@@ -14,24 +14,23 @@ SPACINGS = (28.0, 14.0, 7.0, 3.5)
 APART = 56.0
 """Pixels between straight wires that join the same two boxes."""
 
-Places = Mapping[tuple[Rail, Port], float]
+Key = tuple[Rail, Port]
+Places = Mapping[Key, float]
+Wish = tuple[tuple[Key, ...], float, float, float]
+"""Ports that want one x: which x, and from which x to which x it can be."""
 
 
-def port_places(rails: Sequence[Rail], cells: Mapping[str, Cell]) -> dict[tuple[Rail, Port], float]:
-    """The x of every port. Straight rails, which have two ports at one x, take their places first."""
+def port_places(rails: Sequence[Rail], cells: Mapping[str, Cell]) -> Places | None:
+    """The x of every port, or None when the boxes are too narrow for all their wires."""
     places: dict[tuple[Rail, Port], float] = {}
     for _, group in groupby(rails, key=lambda rail: rail.gap):
         taken: list[float] = []
-        here = list(group)
-        for rail, low, high, desired in _straight(here, cells):
-            taken.append(_free(desired, low, high, taken))
-            places |= {(rail, port): taken[-1] for port in rail.ports}
-        for rail in here:
-            for port in rail.ports:
-                if (rail, port) not in places:
-                    low, high = _reach(port, cells)
-                    taken.append(_free(_toward(rail, port, cells), low, high, taken))
-                    places[rail, port] = taken[-1]
+        for ports, desired, low, high in _wishes(list(group), cells):
+            place = _free(desired, low, high, taken)
+            if place is None:
+                return None
+            taken.append(place)
+            places |= dict.fromkeys(ports, place)
     return places
 
 
@@ -40,18 +39,29 @@ def is_straight(rail: Rail, places: Places) -> bool:
     return not rail.lanes and len({places[rail, port] for port in rail.ports}) == 1
 
 
-def _straight(rails: Sequence[Rail], cells: Mapping[str, Cell]) -> Iterator[tuple[Rail, float, float, float]]:
-    """The rails that can be straight: with the x from and to which they can be, and the x at which they would best be."""
-    pairs: dict[tuple[str, ...], list[Rail]] = {}
+def _wishes(rails: Sequence[Rail], cells: Mapping[str, Cell]) -> Iterator[Wish]:
+    """The ports of one gap with the x that they would best have; straight rails, both of whose ports have one x, come first."""
+    straight = tuple(_straight(rails, cells))
+    yield from straight
+    placed = {key for wish in straight for key in wish[0]}
+    for rail in rails:
+        for port in rail.ports:
+            if (rail, port) not in placed:
+                yield ((rail, port),), _toward(rail, port, cells), *_reach(port, cells)
+
+
+def _straight(rails: Sequence[Rail], cells: Mapping[str, Cell]) -> Iterator[Wish]:
+    pairs: dict[frozenset[str], list[Rail]] = {}
     for rail in rails:
         if not rail.lanes and len(rail.ports) == 2 and rail.ports[0].is_above != rail.ports[1].is_above:
-            pairs.setdefault(tuple(sorted(port.name for port in rail.ports)), []).append(rail)
+            pairs.setdefault(frozenset(port.name for port in rail.ports), []).append(rail)
     for both in pairs.values():
         reaches = [_reach(port, cells) for port in both[0].ports]
         low, high = max(low for low, _ in reaches), min(high for _, high in reaches)
         if low < high:
             for number, rail in enumerate(sorted(both, key=lambda rail: KINDS.index(rail.kind))):
-                yield rail, low, high, (low + high) / 2 + APART * (number - (len(both) - 1) / 2)
+                desired = (low + high) / 2 + APART * (number - (len(both) - 1) / 2)
+                yield tuple((rail, port) for port in rail.ports), desired, low, high
 
 
 def _reach(port: Port, cells: Mapping[str, Cell]) -> tuple[float, float]:
@@ -66,8 +76,8 @@ def _toward(rail: Rail, port: Port, cells: Mapping[str, Cell]) -> float:
     return sum(middles) / len(middles)
 
 
-def _free(desired: float, low: float, high: float, taken: Sequence[float]) -> float:
-    """The place between low and high nearest to the desired one that keeps its distance from those taken."""
+def _free(desired: float, low: float, high: float, taken: Sequence[float]) -> float | None:
+    """The place between low and high nearest to the desired one that keeps its distance from those taken; None when there is none."""
     wanted = min(max(desired, low), high)
     for spacing in SPACINGS:
         steps = range(int((high - low) / spacing) + 1)
@@ -76,4 +86,4 @@ def _free(desired: float, low: float, high: float, taken: Sequence[float]) -> fl
         found = next(free, None)
         if found is not None:
             return found
-    return wanted
+    return None

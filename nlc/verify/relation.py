@@ -25,13 +25,15 @@ Relation = Callable[[ModuleClass, Emitted, Drawn], Iterator[Square]]
 
 def relation_squares(relations: Iterable[tuple[Relation, Case]], program: Program, module_class: ModuleClass) -> Iterator[Square]:
     """Every relation as squares; a module that raises opens the one at hand. None where the oracle itself fails."""
-    for relation, case in relations:
-        judged = judge(program, case, SEED)
-        if isinstance(judged.wanted, Failure):
-            return
-        found = attempt(partial(_squares, relation, program, module_class, judged.drawn))
+    rows = tuple(relations)
+    views = {case: judge(program, case, SEED) for case in dict.fromkeys(case for _, case in rows)}
+    if any(isinstance(view.wanted, Failure) for view in views.values()):
+        return
+    for relation, case in rows:
+        drawn = views[case].drawn
+        found = attempt(partial(_squares, relation, program, module_class, drawn))
         name = relation.__name__.strip("_").replace("_", " ")
-        yield from pair(name, judged.drawn).failed(found, OUTPUTS) if isinstance(found, Failure) else found
+        yield from pair(name, drawn).failed(found, OUTPUTS) if isinstance(found, Failure) else found
 
 
 def _squares(relation: Relation, program: Program, module_class: ModuleClass, drawn: Drawn) -> list[Square]:

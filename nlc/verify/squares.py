@@ -5,6 +5,8 @@ The squares stand in the order of the stages, so the first that does not close n
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from nlc.ir.program import Program
 from nlc.verify.load import load_source
 from nlc.verify.observe import Failure, Pair, attempt
@@ -12,13 +14,19 @@ from nlc.verify.optimizer_squares import optimizer_squares
 from nlc.verify.sequence_squares import sequence_squares
 from nlc.verify.square import Square, faulty_stage, worst
 
-__all__ = ["Square", "check_squares", "faulty_stage"]
+__all__ = ["Square", "all_squares", "check_squares", "faulty_stage"]
 
 
 def check_squares(program: Program, module_source: str) -> tuple[Square, ...]:
     """One square for every pair and quantity, with its worst case; a module that raises opens squares, and never this function."""
+    return worst(all_squares(program, module_source))
+
+
+def all_squares(program: Program, module_source: str) -> Iterator[Square]:
+    """Every square of every case, one after the other, so that one may stop at the first that does not close."""
     module = attempt(lambda: load_source(module_source, program.model.name))
     if isinstance(module, Failure):
-        return Pair("text", "module", "importing it", 0, 0).failed(module, "import")
+        yield from Pair("text", "module", "importing it", 0, 0).failed(module, "import")
+        return
     squares = optimizer_squares if program.model.kind == "optimizer" else sequence_squares
-    return worst(squares(program, module))
+    yield from squares(program, module)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from pathlib import Path
 
 from hypothesis import strategies as st
 
 from nlc import pipeline
+from nlc.graph.wires import KINDS
 from nlc.ir.algebra import ONE
 from nlc.ir.model import STEP, TOKEN, Clock, Component, GradientDescent, Model
 from nlc.ir.order import Edge, Level, LevelOrder
@@ -73,22 +75,33 @@ def everything() -> LevelOrder:
     return order_levels(model)
 
 
+def all_to_all(count: int, in_a_level: int) -> LevelOrder:
+    """Components that all read one another in every way: more than `order` would ever give."""
+    names = [f"memory_{number:02d}" for number in range(count)]
+    members = [names[start : start + in_a_level] for start in range(0, count, in_a_level)]
+    return _order(members, [TOKEN] * len(members), [Edge(*pair, kind) for pair in permutations(names, 2) for kind in KINDS])
+
+
+def _order(members: list[list[str]], clocks: list[Clock], edges: list[Edge]) -> LevelOrder:
+    count = len(members)
+    levels = tuple(Level(rank, tuple(names), clocks[rank], rank + 1, count - rank) for rank, names in enumerate(members))
+    components = tuple(_component(name, level.clock) for level in levels for name in level.components)
+    model = Model(name="Arbitrary", kind="architecture", components=components)
+    return LevelOrder(model=model, levels=levels, edges=tuple(edges), relations=(), run_order=tuple(item.name for item in components))
+
+
 CLOCKS = (TOKEN, tokens(1, 3), tokens(4), SEQUENCE, STEP, steps(64), ALWAYS, NEVER)
 
 
 @st.composite
 def orders(draw: st.DrawFn) -> LevelOrder:
-    """Levels of any sizes with any edges: more than `order` would ever give."""
+    """Levels of any sizes with any edges."""
     sizes = draw(st.lists(st.integers(1, 7), min_size=1, max_size=8))
+    members = [[f"level_{rank}_{number}" for number in range(size)] for rank, size in enumerate(sizes)]
+    names = st.sampled_from([name for level in members for name in level])
+    pairs = draw(st.lists(st.tuples(names, names, st.sampled_from(KINDS)), max_size=40, unique=True))
     clocks = [draw(st.sampled_from(CLOCKS)) for _ in sizes]
-    names = [[f"level_{rank}_{number}" for number in range(size)] for rank, size in enumerate(sizes)]
-    levels = tuple(Level(rank, tuple(members), clocks[rank], rank + 1, len(sizes) - rank) for rank, members in enumerate(names))
-    everyone = [name for members in names for name in members]
-    pairs = st.tuples(st.sampled_from(everyone), st.sampled_from(everyone), st.sampled_from(["same tick", "older state", "forward"]))
-    edges = tuple(Edge(*pair) for pair in draw(st.lists(pairs, max_size=40, unique=True)) if pair[0] != pair[1])
-    components = tuple(_component(name, level.clock) for level in levels for name in level.components)
-    model = Model(name="Arbitrary", kind="architecture", components=components)
-    return LevelOrder(model=model, levels=levels, edges=edges, relations=(), run_order=tuple(everyone))
+    return _order(members, clocks, [Edge(*pair) for pair in pairs if pair[0] != pair[1]])
 
 
 def _component(name: str, clock: Clock) -> Component:

@@ -15,7 +15,7 @@ from nlc.ir.order import LevelOrder
 from nlc.order import order_levels
 from tests import models
 from tests.graph.reading import Box, Picture, read
-from tests.graph.systems import DOCUMENTED, continuum_memory, everything, ordered, orders
+from tests.graph.systems import DOCUMENTED, all_to_all, continuum_memory, everything, ordered, orders
 from tests.order.systems import entry, system, tokens
 
 FONT_OF = {font.name: font for font in FONTS}
@@ -148,6 +148,16 @@ def test_many_lanes_make_the_picture_wider_not_the_boxes_too_small() -> None:
     assert min(box.right - box.left for box in picture.boxes) > 290
     assert picture.edges == edges_of(order)
     assert len(picture.edges) == 39
+
+
+@pytest.mark.parametrize("in_a_level", [3, 10])
+def test_wires_without_room_make_the_picture_wider_not_ambiguous(in_a_level: int) -> None:
+    order = all_to_all(10, in_a_level)
+    picture = read(draw_levels(order))
+    assert picture.edges == edges_of(order)
+    assert len(picture.edges) == 3 * 10 * 9
+    assert float(picture.root.attrib["width"]) > 800
+    assert_nothing_overlaps(picture)
 
 
 def test_the_same_order_gives_the_same_bytes() -> None:

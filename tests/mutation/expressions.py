@@ -109,7 +109,9 @@ def _is_transpose(node: ast.expr) -> bool:
 
 def done_in_place(place: Place, source: Source) -> Iterator[Edit]:
     match place.node:
-        case ast.BinOp(left=left, op=op, right=right) if type(op) in IN_PLACE and isinstance(place.parent, ast.Assign | ast.Call | ast.BinOp):
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in IN_PLACE and isinstance(
+            place.parent, ast.Assign | ast.Call | ast.BinOp
+        ):
             yield source.replaced(place.node, f"{source.atom(left)}.{IN_PLACE[type(op)]}({source.of(right)})")
         case ast.Call(func=ast.Attribute(value=ast.Name(id="torch"), attr="baddbmm") as function, args=[first, second, *_]):
             yield Edit(source.span(function)[0], source.span(second)[0], f"{source.atom(first)}.baddbmm_(")
@@ -131,7 +133,9 @@ def index_changed(place: Place, source: Source) -> Iterator[Edit]:
     match place.node, place.parent:
         case ast.Constant(value=int(value)), ast.Subscript() | ast.Tuple() | ast.Slice() if _in_subscript(place):
             yield source.replaced(place.node, str(value - 1 if value > 0 else 1))
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int())), ast.Subscript() | ast.Tuple() | ast.Slice() if _in_subscript(place):
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int())), ast.Subscript() | ast.Tuple() | ast.Slice() if _in_subscript(
+            place
+        ):
             yield source.replaced(place.node, "0")
 
 
@@ -180,7 +184,9 @@ def mask_moved(place: Place, source: Source) -> Iterator[Edit]:
     match place.node:
         case ast.Call(func=ast.Attribute(value=value, attr="tril"), args=arguments):
             present = source.of(arguments[0]) if arguments else "0"
-            yield from (source.replaced(place.node, f"{source.atom(value)}.tril({other})") for other in ("-1", "0", "1") if other != present)
+            yield from (
+                source.replaced(place.node, f"{source.atom(value)}.tril({other})") for other in ("-1", "0", "1") if other != present
+            )
 
 
 def call_dropped(place: Place, source: Source) -> Iterator[Edit]:

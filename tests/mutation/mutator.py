@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 
 from tests.mutation import expressions, statements
 from tests.mutation.source import Edit, Place, Source
@@ -59,6 +60,10 @@ class Mutant:
         return f"{self.operator} in {self.where}, line {self.line}:\n  - {self.before}\n  + {self.after}"
 
 
+def operator_name(operator: Operator) -> str:
+    return operator.__name__.replace("_", " ")
+
+
 def mutants(text: str) -> tuple[Mutant, ...]:
     """Every mutant of a module that differs from it and from the others, in the order of the text."""
     source = Source.of_text(text)
@@ -75,16 +80,22 @@ def mutants(text: str) -> tuple[Mutant, ...]:
 def _mutant(source: Source, place: Place, operator: Operator, edit: Edit) -> Mutant:
     before, after = source.diff(edit)
     line = source.data.count(b"\n", 0, edit.start) + 1
-    return Mutant(operator.__name__.replace("_", " "), place.where, line, before, after, source.edited(edit))
+    return Mutant(operator_name(operator), place.where, line, before, after, source.edited(edit))
 
 
-def drawn(found: Sequence[Mutant], count: int, seed: str) -> list[Mutant]:
-    """So many mutants, the same for a seed: operators take turns, so that each appears before any appears twice."""
+def drawn(pools: Mapping[str, Sequence[Mutant]], count: int, seed: int) -> list[tuple[str, Mutant]]:
+    """So many mutants with their files, always the same: operators take turns, each with the file that had the fewest turns so far."""
     generator = random.Random(seed)
-    shuffled = generator.sample(found, len(found))
-    turns: dict[str, int] = {}
-    order = []
-    for mutant in shuffled:
-        turns[mutant.operator] = turns.get(mutant.operator, 0) + 1
-        order.append(turns[mutant.operator])
-    return [mutant for _, mutant in sorted(zip(order, shuffled, strict=True), key=lambda pair: pair[0])][:count]
+    left = {file: generator.sample(mutants, len(mutants)) for file, mutants in pools.items()}
+    turns = dict.fromkeys(left, 0)
+    names = [operator_name(operator) for operator in OPERATORS]
+    found: list[tuple[str, Mutant]] = []
+    for name in islice(cycle(names), count * len(names)):
+        files = [file for file, mutants in left.items() if any(mutant.operator == name for mutant in mutants)]
+        if files and len(found) < count:
+            file = min(files, key=lambda file: (turns[file], file))
+            mutant = next(mutant for mutant in left[file] if mutant.operator == name)
+            left[file].remove(mutant)
+            turns[file] += 1
+            found.append((file, mutant))
+    return found

@@ -1,0 +1,93 @@
+"""The shipped specs -> the modules that are mutated, and whether two modules give the same numbers, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from nlc import pipeline
+from nlc.ir.program import Program
+from nlc.verify.emitted import build
+from nlc.verify.inputs import SHAPE_CASES, draw, draw_steps
+from nlc.verify.load import load_source
+from nlc.verify.observe import Failure, attempt, observe
+from nlc.verify.squares import Square, all_squares
+from tests.mutation.mutator import Mutant, mutants
+
+SPECS = Path(__file__).resolve().parents[2] / "specs"
+SEEDS = (11, 12)
+STEPS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """A shipped spec: its file, the path of its module below generated/, its program, its module's text and all mutants of it."""
+
+    spec: Path
+    file: str
+    program: Program
+    text: str
+    mutants: tuple[Mutant, ...]
+
+
+FILES = tuple(path.relative_to(SPECS).with_suffix(".py").as_posix() for path in sorted(SPECS.rglob("*.yaml")))
+"""The modules of the shipped specs, by their paths below generated/."""
+
+
+@cache
+def shipped(file: str) -> Shipped:
+    """A spec compiled anew and its module's mutants."""
+    spec = (SPECS / file).with_suffix(".yaml")
+    program = pipeline.compile_program(spec)
+    text = pipeline.emit(program)
+    return Shipped(spec, file, program, text, mutants(text))
+
+
+def first_open(item: Shipped, text: str) -> Square | None:
+    """The square by which `nlc verify` first sees that a text is not the spec's module; None when all close."""
+    return next((square for square in all_squares(item.program, text) if not square.closed), None)
+
+
+def same_numbers(item: Shipped, text: str) -> bool:
+    """Whether a text gives what the module gives, bit for bit: results, final states and gradients, or the very same errors."""
+    run = _steps if item.program.model.kind == "optimizer" else _sequences
+    wanted, found = (list(run(item.program, getattr(load_source(source), item.program.model.name))) for source in (item.text, text))
+    return len(wanted) == len(found) and all(map(_same, wanted, found))
+
+
+def _same(left: Tensor | Failure, right: Tensor | Failure) -> bool:
+    if isinstance(left, Failure) or isinstance(right, Failure):
+        return left == right
+    return left.dtype is right.dtype and torch.equal(left, right)
+
+
+def _sequences(program: Program, module_class: Callable[..., nn.Module]) -> Iterator[Tensor | Failure]:
+    """Everything seen of every way to run a module, on every shape of evidence."""
+    for seed in SEEDS:
+        for case in SHAPE_CASES:
+            drawn = draw(program.model, case, program.chunk, seed=seed)
+            for _, system in build(module_class, program, drawn).ways(drawn.tokens):
+                seen = attempt(lambda system=system, drawn=drawn: observe(system, drawn))  # type: ignore[misc]
+                if isinstance(seen, Failure):
+                    yield seen
+                else:
+                    yield from (tensor for _, tensors, _ in seen.quantities for tensor in tensors.values())
+
+
+def _steps(program: Program, optimizer_class: Callable[..., torch.optim.Optimizer]) -> Iterator[Tensor | Failure]:
+    """The weights and states of an optimizer after some steps."""
+    for seed in SEEDS:
+        drawn = draw_steps(program.model, STEPS, seed=seed, schedule=False)
+        weights = [nn.Parameter(weight.clone()) for weight in drawn.weights]
+        optimizer = optimizer_class(weights, **drawn.hyperparameters[0])
+        for gradients in drawn.gradients:
+            for weight, gradient in zip(weights, gradients, strict=True):
+                weight.grad = gradient.clone()
+            optimizer.step()
+        yield from (weight.detach() for weight in weights)
+        yield from (optimizer.state[weight][slot.name] for weight in weights for slot in program.slots)

@@ -1,0 +1,80 @@
+"""Who verifies the verifier: `nlc verify` fails on every mutant of the emitted modules that is not shown to be equivalent."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from nlc import pipeline
+from nlc.cli import main
+from tests.mutation.equivalent import EQUIVALENT, Equivalent, equivalence
+from tests.mutation.mutator import OPERATORS, Mutant, drawn, operator_name
+from tests.mutation.shipped import FILES, first_open, same_numbers, shipped
+
+SEED = 20_251_130
+DRAWN = 66
+AT_LEAST = 60
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # a warning that a mutant causes is not what catches it
+
+
+@cache
+def draw() -> list[tuple[str, Mutant]]:
+    return drawn({file: shipped(file).mutants for file in FILES}, DRAWN, SEED)
+
+
+def test_the_draw_has_every_file_and_every_operator() -> None:
+    assert {file for file, _ in draw()} == set(FILES)
+    assert {mutant.operator for _, mutant in draw()} == {operator_name(operator) for operator in OPERATORS}
+    assert len({mutant.text for _, mutant in draw()}) == DRAWN
+    assert sum(equivalence(file, mutant) is None for file, mutant in draw()) >= AT_LEAST
+
+
+@pytest.mark.parametrize("number", range(DRAWN))
+def test_verify_fails_on_a_mutant(number: int) -> None:
+    file, mutant = draw()[number]
+    report = pipeline.verify(shipped(file).program, mutant.text)
+    assert report.as_expected is (equivalence(file, mutant) is not None), f"{file}: {mutant.diff}"
+
+
+@pytest.mark.parametrize("row", EQUIVALENT, ids=lambda row: f"{row.operator}: {row.after}")
+def test_what_is_called_equivalent_is_there_and_gives_the_same_numbers(row: Equivalent) -> None:
+    covered = [(shipped(file), mutant) for file in FILES for mutant in shipped(file).mutants if row.covers(file, mutant)]
+    assert covered, "there is no such mutant any more"
+    for item, mutant in covered:
+        assert same_numbers(item, mutant.text)
+
+
+def test_other_numbers_are_told_apart() -> None:
+    for file in ("architectures/delta_rule.py", "optimizers/momentum.py"):
+        item = shipped(file)
+        flipped = next(
+            mutant for mutant in item.mutants if mutant.operator == "minus added or dropped" and mutant.where in ("step", "_update")
+        )
+        assert same_numbers(item, item.text)
+        assert not same_numbers(item, flipped.text)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", FILES)
+def test_every_mutant_is_caught_or_equivalent(file: str) -> None:
+    """All places and operators, each stopped at the first square that opens."""
+    item = shipped(file)
+    assert first_open(item, item.text) is None
+    caught = {mutant: first_open(item, mutant.text) is not None for mutant in item.mutants}
+    wrong = [mutant.diff for mutant, is_caught in caught.items() if is_caught is (equivalence(file, mutant) is not None)]
+    assert wrong == [], "\n".join(wrong)
+
+
+@pytest.mark.parametrize("file", ["architectures/gated_delta_rule.py", "optimizers/heavy_ball.py"])
+def test_the_command_fails_on_a_changed_file(file: str, tmp_path: Path) -> None:
+    item = shipped(file)
+    present = tmp_path / file
+    present.parent.mkdir()
+    command = ["verify", str(item.spec), "-o", str(tmp_path)]
+    present.write_text(item.text)
+    assert main(command) == 0
+    present.write_text(next(mutant.text for mutant in item.mutants if mutant.operator == "statements swapped"))
+    assert main(command) == 1
