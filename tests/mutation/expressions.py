@@ -1,4 +1,4 @@
-"""Mutations of expressions: one place of a module -> the edits that an operator makes there."""
+"""Mutations of indices, calls, constants, conditions and names: one place of a module -> the edits that an operator makes there."""
 
 from __future__ import annotations
 
@@ -7,14 +7,9 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from types import MappingProxyType
 
-from tests.mutation.scope import attributes_of_self, is_local_read, locals_of, parameters
+from tests.mutation.scope import attributes_of_self, in_subscript, is_local_read, locals_of, parameters
 from tests.mutation.source import Edit, Place, Source
 
-ARITHMETIC = ast.Add | ast.Sub | ast.Mult | ast.MatMult | ast.Div
-SIGNS: Mapping[type[ast.operator], tuple[str, str]] = MappingProxyType(
-    {ast.Add: ("+", "-"), ast.Sub: ("-", "+"), ast.Mult: ("*", "/"), ast.Div: ("/", "*")}
-)
-IN_PLACE: Mapping[type[ast.operator], str] = MappingProxyType({ast.Add: "add_", ast.Sub: "sub_", ast.Mult: "mul_"})
 COMPARISONS: Mapping[type[ast.cmpop], tuple[str, str]] = MappingProxyType(
     {
         ast.Lt: ("<", "<="),
@@ -49,91 +44,15 @@ OTHER_WORDS: Mapping[str, str] = MappingProxyType(
 """Attributes that are taken for each other."""
 
 
-# --- arithmetic --------------------------------------------------------------------------------------------------
-
-
-def sign_flipped(place: Place, source: Source) -> Iterator[Edit]:
-    match place.node:
-        case ast.BinOp(left=left, op=op, right=right) if type(op) in SIGNS:
-            yield source.between(left, right, *SIGNS[type(op)])
-
-
-def minus_added_or_dropped(place: Place, source: Source) -> Iterator[Edit]:
-    match place.node:
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            yield source.replaced(place.node, source.of(operand))
-        case ast.Assign(targets=[ast.Name()], value=ast.BinOp() as value):
-            yield source.replaced(value, f"-({source.of(value)})")
-        case ast.Call(func=ast.Attribute(value=ast.Name(id="torch")), args=[_, *operands]):
-            yield from (source.replaced(x, f"-{source.atom(x)}") for x in operands if not isinstance(x, ast.Constant | ast.UnaryOp))
-
-
-def term_dropped(place: Place, source: Source) -> Iterator[Edit]:
-    match place.node:
-        case ast.BinOp(left=left, op=ast.Add(), right=right):
-            yield from (source.replaced(place.node, source.atom(side)) for side in (left, right))
-        case ast.BinOp(left=left, op=ast.Sub(), right=right):
-            yield source.replaced(place.node, source.atom(left))
-            yield source.replaced(place.node, f"(-{source.atom(right)})")
-        case ast.Call(func=ast.Attribute(value=ast.Name(id="torch"), attr="baddbmm"), args=[_, left, right]):
-            yield source.replaced(place.node, f"({source.atom(left)} @ {source.atom(right)})")
-
-
-def factor_dropped(place: Place, source: Source) -> Iterator[Edit]:
-    match place.node:
-        case ast.BinOp(left=left, op=ast.Mult() | ast.MatMult() | ast.Div(), right=right):
-            yield from (source.replaced(place.node, source.atom(side)) for side in (left, right))
-
-
-def operands_swapped(place: Place, source: Source) -> Iterator[Edit]:
-    match place.node:
-        case ast.BinOp(left=left, op=ast.Sub() | ast.MatMult() | ast.Div(), right=right):
-            start, end = source.span(place.node)
-            between = source.slice(source.span(left)[1], source.span(right)[0]).strip(" ()")
-            yield Edit(start, end, f"{source.atom(right)} {between} {source.atom(left)}")
-
-
-def transposed(place: Place, source: Source) -> Iterator[Edit]:
-    match place.node:
-        case ast.Attribute(value=value, attr="mT"):
-            yield source.replaced(place.node, source.of(value))
-        case ast.BinOp(left=left, op=ast.MatMult(), right=right):
-            yield from (source.replaced(side, f"{source.atom(side)}.mT") for side in (left, right) if not _is_transpose(side))
-        case ast.Call(func=ast.Attribute(value=ast.Name(id="torch"), attr="baddbmm"), args=operands):
-            yield from (source.replaced(side, f"{source.atom(side)}.mT") for side in operands if not _is_transpose(side))
-
-
-def _is_transpose(node: ast.expr) -> bool:
-    return isinstance(node, ast.Attribute) and node.attr == "mT"
-
-
-def done_in_place(place: Place, source: Source) -> Iterator[Edit]:
-    match place.node:
-        case ast.BinOp(left=left, op=op, right=right) if type(op) in IN_PLACE and isinstance(
-            place.parent, ast.Assign | ast.Call | ast.BinOp
-        ):
-            yield source.replaced(place.node, f"{source.atom(left)}.{IN_PLACE[type(op)]}({source.of(right)})")
-        case ast.Call(func=ast.Attribute(value=ast.Name(id="torch"), attr="baddbmm") as function, args=[first, second, *_]):
-            yield Edit(source.span(function)[0], source.span(second)[0], f"{source.atom(first)}.baddbmm_(")
-
-
-def detached(place: Place, source: Source) -> Iterator[Edit]:
-    match place.node, place.parent:
-        case ast.Name(id=name, ctx=ast.Load()), ast.BinOp() | ast.Tuple() | ast.Attribute(attr="mT") if is_local_read(place):
-            yield source.replaced(place.node, f"{name}.detach()")
-        case ast.Call(func=ast.Attribute(attr="to" | "mT" | "_start" | "baddbmm" | "tril" | "squeeze")), _:
-            yield source.replaced(place.node, f"{source.of(place.node)}.detach()")
-
-
 # --- indices -----------------------------------------------------------------------------------------------------
 
 
 def index_changed(place: Place, source: Source) -> Iterator[Edit]:
     """0 <-> 1, -1 <-> 0, n -> n - 1."""
     match place.node, place.parent:
-        case ast.Constant(value=int(value)), ast.Subscript() | ast.Tuple() | ast.Slice() if _in_subscript(place):
+        case ast.Constant(value=int(value)), ast.Subscript() | ast.Tuple() | ast.Slice() if in_subscript(place):
             yield source.replaced(place.node, str(value - 1 if value > 0 else 1))
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int())), ast.Subscript() | ast.Tuple() | ast.Slice() if _in_subscript(
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int())), ast.Subscript() | ast.Tuple() | ast.Slice() if in_subscript(
             place
         ):
             yield source.replaced(place.node, "0")
@@ -163,18 +82,6 @@ def new_dim_moved(place: Place, source: Source) -> Iterator[Edit]:
 
 def _is_none(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value is None
-
-
-def _in_subscript(place: Place) -> bool:
-    """Whether the node stands inside the brackets of a subscript, with nothing but tuples and slices between."""
-    inner: ast.AST = place.node
-    for node in reversed(place.around):
-        if isinstance(node, ast.Subscript):
-            return node.slice is inner
-        if not isinstance(node, ast.Tuple | ast.Slice):
-            return False
-        inner = node
-    return False
 
 
 # --- calls, tuples and constants ---------------------------------------------------------------------------------
@@ -243,7 +150,7 @@ def constant_changed(place: Place, source: Source) -> Iterator[Edit]:
     match place.node:
         case ast.Constant(value=bool(value)):
             yield source.replaced(place.node, str(not value))
-        case ast.Constant(value=int(value)) if not _in_subscript(place) and not _is_negative_index(place):
+        case ast.Constant(value=int(value)) if not in_subscript(place) and not _is_negative_index(place):
             yield source.replaced(place.node, str(value + 1))
         case ast.Constant(value=float(value)):
             yield source.replaced(place.node, repr(2 * value + (value == 0)))
@@ -252,20 +159,23 @@ def constant_changed(place: Place, source: Source) -> Iterator[Edit]:
 
 
 def _is_negative_index(place: Place) -> bool:
-    return isinstance(place.parent, ast.UnaryOp) and _in_subscript(Place(place.parent, place.around[:-1]))
+    return isinstance(place.parent, ast.UnaryOp) and in_subscript(Place(place.parent, place.around[:-1]))
 
 
 def key_changed(place: Place, source: Source) -> Iterator[Edit]:
     """A string becomes the next of the file's keys."""
     match place.node:
         case ast.Constant(value=str(value)) if value.isidentifier():
-            keys = sorted({node.value for node in ast.walk(source.tree) if _is_key(node)} | {value})
+            keys = sorted({value, *_keys(source.tree)})
             other = keys[(keys.index(value) + 1) % len(keys)]
             yield source.replaced(place.node, f'"{other if other != value else value + "_"}"')
 
 
-def _is_key(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier() and node.value[0].islower()
+def _keys(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        match node:
+            case ast.Constant(value=str(value)) if value.isidentifier() and value[0].islower():
+                yield value
 
 
 def word_changed(place: Place, source: Source) -> Iterator[Edit]:
@@ -290,8 +200,8 @@ def condition_fixed(place: Place, source: Source) -> Iterator[Edit]:
     match place.node:
         case ast.If(test=test) | ast.IfExp(test=test):
             yield from (source.replaced(test, value) for value in ("True", "False"))
-        case ast.BoolOp(values=values):
-            yield from (source.replaced(value, "True" if isinstance(place.node.op, ast.And) else "False") for value in values)
+        case ast.BoolOp(op=op, values=values):
+            yield from (source.replaced(value, str(isinstance(op, ast.And))) for value in values)
         case ast.comprehension(ifs=tests):
             yield from (source.replaced(test, "True") for test in tests)
 

@@ -7,20 +7,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 
-from tests.mutation import expressions, statements
+from tests.mutation import arithmetic, expressions, statements
 from tests.mutation.source import Edit, Place, Source
 
 Operator = Callable[[Place, Source], Iterator[Edit]]
 
 OPERATORS: tuple[Operator, ...] = (
-    expressions.sign_flipped,
-    expressions.minus_added_or_dropped,
-    expressions.term_dropped,
-    expressions.factor_dropped,
-    expressions.operands_swapped,
-    expressions.transposed,
-    expressions.done_in_place,
-    expressions.detached,
+    arithmetic.sign_flipped,
+    arithmetic.minus_added_or_dropped,
+    arithmetic.term_dropped,
+    arithmetic.factor_dropped,
+    arithmetic.operands_swapped,
+    arithmetic.transposed,
+    arithmetic.done_in_place,
+    arithmetic.detached,
     expressions.index_changed,
     expressions.slice_changed,
     expressions.new_dim_moved,

@@ -64,3 +64,15 @@ def in_order(node: ast.AST) -> Sequence[ast.AST]:
     """A node and its parts in the order of the text."""
     inner = [part for child in ast.iter_child_nodes(node) for part in in_order(child)]
     return (node, *inner)
+
+
+def in_subscript(place: Place) -> bool:
+    """Whether the node stands inside the brackets of a subscript, with nothing but tuples and slices between."""
+    inner: ast.AST = place.node
+    for node in reversed(place.around):
+        if isinstance(node, ast.Subscript):
+            return node.slice is inner
+        if not isinstance(node, ast.Tuple | ast.Slice):
+            return False
+        inner = node
+    return False
