@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from nlc.emit.chunks import Chunked, Stream, chunk_method, chunked, method_name
 from nlc.emit.dims import fraction_text
+from nlc.emit.halves import halves_helpers, halves_method
 from nlc.emit.layout import Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames, attribute
 from nlc.emit.prose import sentence, wrapped
@@ -28,9 +29,10 @@ def sequence_parts(program: Program) -> tuple[str, ...]:
     sequence = Sequence(program)
     sequence.check_names()
     forms = tuple(chunked(memory) for memory in program.memories) if program.is_parallel else ()
-    decays = any(form.has_decay for form in forms)
-    helpers = HelpersView(bool(forms), decays, decays or any(form.is_triangular for form in forms))
-    return render(_view(sequence, forms)), render(helpers)
+    whole = tuple(form for form in forms if not form.is_halved)
+    decays = any(form.has_decay for form in whole)
+    helpers = HelpersView(bool(forms), bool(whole), decays, decays or any(form.is_triangular for form in forms))
+    return render(_view(sequence, forms)), render(helpers), *halves_helpers(forms)
 
 
 def _view(sequence: Sequence, forms: tuple[Chunked, ...]) -> SequenceView:
@@ -52,7 +54,7 @@ def _view(sequence: Sequence, forms: tuple[Chunked, ...]) -> SequenceView:
         forward=sequence.signature("forward", state=optional, result=result),
         forward_says=_forward_says(sequence),
         forward_body=_chunked_body(sequence, forms) if forms else _delegated_body(sequence),
-        chunk_methods=tuple(chunk_method(form, _slot_local(form)) for form in forms),
+        chunk_methods=tuple(_method(form, _slot_local(form)) for form in forms),
         forward_by_token=sequence.signature("forward_by_token", state=optional, result=result),
         by_token_body=_by_token_body(sequence),
         step=sequence.signature("step", state=f"state: {sequence.state_type}", result=result),
@@ -206,6 +208,10 @@ def _forms(sequence: Sequence, forms: tuple[Chunked, ...], names: LocalNames, va
         if values.get(value) != outputs[name]:
             yield assignment(outputs[name], _output(sequence, printer, value, leading), 12)
     yield from returned(sequence, outputs, {slot.name: state[slot.name] for slot in sequence.program.slots}, dtype)
+
+
+def _method(form: Chunked, local: str) -> str:
+    return halves_method(form, local) if form.is_halved else chunk_method(form, local)
 
 
 def _slot_local(form: Chunked) -> str:
