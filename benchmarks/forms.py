@@ -34,6 +34,7 @@ CASES: Mapping[str, tuple[Run, tuple[str, ...]]] = MappingProxyType(
     {
         "linear_attention": (hand_written.linear_attention, ("q", "k", "v")),
         "delta_rule": (hand_written.delta_rule, ("q", "k", "v", "beta")),
+        "gated_linear_attention": (hand_written.gated_linear_attention, ("q", "k", "v", "channel_gate")),
         "gated_delta_rule": (hand_written.gated_delta_rule, ("q", "k", "v", "beta", "alpha")),
     }
 )

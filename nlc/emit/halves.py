@@ -64,7 +64,9 @@ def _overlaps(form: Chunked, reads: tuple[ReadView, ...], keys: tuple[str, ...])
     found = []
     if form.is_triangular:
         (key,) = keys
-        found.append(OverlapView(", ".join(once(name) for name in ("overlap", "erase_from_start", f"{key}_to_end", "kept")), "erase", key, ()))
+        found.append(
+            OverlapView(", ".join(once(name) for name in ("overlap", "erase_from_start", f"{key}_to_end", "kept")), "erase", key, ())
+        )
     for read in reads:
         for key in keys:
             attention = _attention(read, key)

@@ -11,7 +11,7 @@ from nlc.emit.layout import Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames, attribute
 from nlc.emit.prose import sentence, wrapped
 from nlc.emit.render import render
-from nlc.emit.scope import Sequence, Sizes, converted, input_values, leaf, size_text, sizes
+from nlc.emit.scope import Sequence, Sizes, converted, indices, input_values, leaf, size_text, sizes
 from nlc.emit.steps import returned, step_body
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.emit.views import HelpersView, SequenceView
@@ -173,18 +173,21 @@ def _chunked_body(sequence: Sequence, forms: tuple[Chunked, ...]) -> Lines:
     start = names.new(_slot_local(forms[0]) if sequence.is_bare else "start")
     first = sequence.program.slots[0]
     carried = sequence.carried(start, first.component, first.part)
+    values = input_values(sequence)
     lines = [
         (f"{dtype} = {like}.dtype",),
         (f"{start} = self._start(state, {variables.leading}, {like})",),
         *converted(sequence, f"{carried}.dtype", time=True),
-        *_forms(sequence, forms, names, variables, start, dtype),
+        *indices(sequence, names, carried, values),
+        *_forms(sequence, forms, names, variables, values, start, dtype),
     ]
     return (*block(variables.lines), f"with _full_precision({like}):", *indented(block(lines)))
 
 
-def _forms(sequence: Sequence, forms: tuple[Chunked, ...], names: LocalNames, variables: Sizes, start: str, dtype: str) -> Iterator[Lines]:
-    """Memory after memory, then the outputs, then what is returned."""
-    values: dict[Expr, str] = input_values(sequence)
+def _forms(
+    sequence: Sequence, forms: tuple[Chunked, ...], names: LocalNames, variables: Sizes, values: dict[Expr, str], start: str, dtype: str
+) -> Iterator[Lines]:
+    """Memory after memory, then the outputs, then what is returned; `values` holds the variables of what is known before them."""
     printer = TorchPrinter(lambda node: leaf(node, values), sequence.like.name)
     outputs = {name: names.new(name) for name, _ in sequence.program.outputs}
     as_they_are = {value: outputs[name] for name, value in sequence.program.outputs if isinstance(value, Named)}

@@ -71,7 +71,9 @@ def _fit(term: Expr, state: State) -> Term | None:
             return Kept(scale(coefficient, right if left == state else left))
         case Outer(MatMul(read, vector), along) if read == state and not degree(vector, state) and not degree(along, state):
             return ReadAlong(StateRead(coefficient, vector), along)
-        case Outer(MatMul(Times(decay, read), vector), along) if read == state and not any(degree(x, state) for x in (decay, vector, along)):
+        case Outer(MatMul(Times(decay, read), vector), along) if read == state and not any(
+            degree(x, state) for x in (decay, vector, along)
+        ):
             column = per_column(decay)  # (decay * S) @ vector = S @ (column * vector)
             return None if column is None else ReadAlong(StateRead(coefficient, times(column, vector)), along)
         case Outer(value, along) if not degree(core, state):

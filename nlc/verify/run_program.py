@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from nlc.ir.affine import AffineLaw, OutputRead, Write
-from nlc.ir.algebra import Expr, Hyperparameter, Input, Named, When
+from nlc.ir.algebra import Expr, Hyperparameter, Index, Input, Named, When
 from nlc.ir.program import MemoryProgram, Program
 from nlc.verify.evaluate import Evaluator
-from nlc.verify.run_law import Tensors, initial_states, named_slots, run_laws, slot_name, with_axes
+from nlc.verify.run_law import Tensors, axis_indices, initial_states, named_slots, run_laws, slot_name, with_axes
 
 
 def run_program(
@@ -42,7 +42,8 @@ def run_program(
     states = initial_states(model, leading, sizes, sample) if state is None else named_slots(model, state)
     streams = {stream.name: with_axes(inputs[stream.name], stream, model).movedim(1, 1 + len(model.axes)) for stream in model.inputs}
     numbers = {name: sample.new_tensor(value) for name, value in hyperparameters.items()}
-    sequence = Sequence(streams, numbers, {}, sizes, (*leading, sample.shape[1]), sample)
+    indices = {axis: index.unsqueeze(-1) for axis, index in axis_indices(model, sizes, sample).items()}
+    sequence = Sequence(streams, numbers, indices, {}, sizes, (*leading, sample.shape[1]), sample)
     final: Tensors = {}
     for memory in program.memories:
         assert memory.classified.affine is not None, memory
@@ -58,6 +59,7 @@ class Sequence:
 
     inputs: Mapping[str, Tensor]
     hyperparameters: Mapping[str, Tensor]
+    indices: Mapping[str, Tensor]
     reads: dict[str, Tensor]
     sizes: Mapping[str, int]
     leading: tuple[int, ...]
@@ -76,6 +78,8 @@ class Sequence:
                 return self.inputs[name]
             case Hyperparameter(name):
                 return self.hyperparameters[name]
+            case Index(axis):
+                return self.indices[axis]
         raise ValueError(f"the affine form of a law cannot hold {node}")
 
     def run(self, memory: MemoryProgram, law: AffineLaw, state: Tensor, chunk: int) -> Tensor:

@@ -10,4 +10,4 @@ from nlc.schedule.rules.triangular import TRIANGULAR
 
 __all__ = ["FORM_RULES", "Candidate", "Condition", "FormRule"]
 
-FORM_RULES: tuple[FormRule, ...] = (PREFIX_SUM, HALVED_PREFIX_SUM, TRIANGULAR, HALVED_TRIANGULAR, RECURRENCE)
+FORM_RULES: tuple[FormRule, ...] = (PREFIX_SUM, TRIANGULAR, HALVED_PREFIX_SUM, HALVED_TRIANGULAR, RECURRENCE)

@@ -41,7 +41,9 @@ HALVED_TRIANGULAR = FormRule(
     says="the writes of a chunk solve one triangular system, whose decays between the halves of a stretch go through its middle",
     cites=("kda", "gla"),
     requires=(
-        transition_is("a state that is kept up to a factor for each entry, and that writes read at vectors", Transition.DIAGONAL_MINUS_LOW_RANK),
+        transition_is(
+            "a state that is kept up to a factor for each entry, and that writes read at vectors", Transition.DIAGONAL_MINUS_LOW_RANK
+        ),
         ONE_WRITE,
         SAME_IN_EVERY_ROW,
         *SHARED,
