@@ -34,10 +34,11 @@ CASES: Mapping[str, tuple[Run, tuple[str, ...]]] = MappingProxyType(
     {
         "linear_attention": (hand_written.linear_attention, ("q", "k", "v")),
         "delta_rule": (hand_written.delta_rule, ("q", "k", "v", "beta")),
+        "gated_linear_attention": (hand_written.gated_linear_attention, ("q", "k", "v", "channels:alpha")),
         "gated_delta_rule": (hand_written.gated_delta_rule, ("q", "k", "v", "beta", "alpha")),
     }
 )
-"""Each architecture: its form by hand, and its inputs."""
+"""Each architecture: its form by hand, and its inputs; `channels:` is a gate for each key channel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +93,10 @@ def streams(inputs: tuple[str, ...], time: int) -> dict[str, Tensor]:
     """Normal queries and values, keys of length 1, gates in [0, 1]; retentions near 1."""
     generator = torch.Generator().manual_seed(0)
     drawn: dict[str, Tensor] = {}
-    for name in inputs:
+    for text in inputs:
+        channels, name = text.startswith("channels:"), text.removeprefix("channels:")
         is_gate = name in ("beta", "alpha")
-        size = (BATCH, time, HEADS) if is_gate else (BATCH, time, HEADS, SIZE)
+        size = (BATCH, time, HEADS) if is_gate and not channels else (BATCH, time, HEADS, SIZE)
         value = torch.rand(size, generator=generator) if is_gate else torch.randn(size, generator=generator)
         drawn[name] = {"k": nn.functional.normalize(value, dim=-1), "alpha": 0.9 + 0.1 * value}.get(name, value)
     return drawn

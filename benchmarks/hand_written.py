@@ -10,6 +10,8 @@ after the last token, exactly the recurrence's. What the measurements decided (f
 - The solve reads only what is below the diagonal of its matrix: masking it first costs a pass over memory and changes nothing.
 - Products of decays by a bidiagonal solve: as fast as `cumprod` of a masked matrix forward, 2.5 times faster backward (where
   `cumprod` is quadratic as soon as a gate is 0), 4 times faster than doubling, and one line.
+- A decay for each key channel, by halves: every pair of tokens meets at a border of halves, in a product of matrices. Sub-chunks of 16
+  tokens with exact products inside them take 1.5 times as long, forward and with the backward; sub-chunks of 8 or 32 take longer still.
 - 64 tokens a chunk: 32 is 11 to 15 % slower and 128 is 7 to 17 % slower.
 """
 
@@ -58,6 +60,34 @@ def gated_delta_rule(
         outputs.append(torch.baddbmm((within * (query @ key.mT).tril()) @ write, since_start * query, memory.mT))
         memory = torch.baddbmm(since_start[:, -1:] * memory, write.mT, within[:, -1:].mT * key)
     return _joined(outputs, leading), memory.view(*leading, *memory.shape[1:])
+
+
+def gated_linear_attention(
+    q: Tensor, k: Tensor, v: Tensor, alpha: Tensor, *, state: Tensor | None = None, chunk: int = CHUNK
+) -> tuple[Tensor, Tensor]:
+    """M_t = M_{t-1} diag(alpha_t) + v_t k_t^T, y_t = M_t q_t; `chunk`, a power of two, divides the number of tokens."""
+    memory, leading = _initial(q, v, state)
+    query, key, value, decay = (torch.unflatten(x.transpose(1, 2).flatten(0, 1), 1, (-1, chunk)) for x in (q, k, v, alpha))
+    overlap, reading, writing, kept = _by_halves(decay * query, key, decay)
+    inside = (overlap + torch.diag_embed((query * key).sum(-1))) @ value
+    memories = [memory]
+    for written, remaining in zip((value.mT @ writing).unbind(1), kept.unbind(1), strict=True):
+        memories.append(torch.addcmul(written, remaining, memories[-1]))
+    outputs = inside + reading @ torch.stack(memories[:-1], 1).mT
+    return _joined([outputs.flatten(1, 2)], leading), memories[-1].view(*leading, *memory.shape[1:])
+
+
+def _by_halves(query: Tensor, key: Tensor, decay: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(copies, chunks, n, size) -> overlaps (copies, chunks, n, n), queries from the start, keys to the end, all decays."""
+    query, key, decay = (x.unsqueeze(3) for x in (query, key, decay))
+    overlap = query.new_zeros(1).expand(*query.shape[:3], 1, 1)
+    while query.shape[2] > 1:
+        pairs = (torch.unflatten(x, 2, (-1, 2)).unbind(3) for x in (query, key, decay, overlap))
+        (first, late), (early, last), (left, right), (above, below) = pairs
+        rows = torch.nn.functional.pad(above, (0, above.shape[-1])), torch.cat((late @ early.mT, below), -1)
+        query, key, decay = torch.cat((first, left * late), 3), torch.cat((right * early, last), 3), left * right
+        overlap = torch.cat(rows, -2)
+    return overlap.squeeze(2), query.squeeze(2), key.squeeze(2), decay.squeeze(2)
 
 
 def decay_products(decay: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ PAPERS: Mapping[str, str] = MappingProxyType(
         "deltanet": "Yang et al.: Parallelizing Linear Transformers with the Delta Rule, arXiv 2406.06484",
         "gated-deltanet": "Yang, Kautz, Hatamizadeh: Gated Delta Networks, arXiv 2412.06464",
         "gla": "Yang et al.: Gated Linear Attention Transformers, arXiv 2312.06635",
+        "kda": "Kimi Team: Kimi Linear: An Expressive, Efficient Attention Architecture, arXiv 2510.26692",
         "retnet": "Sun et al.: Retentive Network, arXiv 2307.08621",
         "mamba2": "Dao, Gu: Transformers are SSMs (Mamba-2), arXiv 2405.21060",
         "longhorn": "Liu et al.: Longhorn, arXiv 2407.14207",

@@ -15,7 +15,7 @@ from nlc.emit.views import MatrixChunksView, ReadView, VectorChunksView, WriteVi
 from nlc.ir.affine import AffineLaw, OutputRead, Write
 from nlc.ir.algebra import MINUS_ONE, Expr, When, is_number
 from nlc.ir.build import add, full, scale
-from nlc.ir.program import MemoryProgram
+from nlc.ir.program import Form, MemoryProgram
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,11 @@ class Chunked:
     @property
     def has_decay(self) -> bool:
         return any(stream.role == "decay" for stream in self.streams)
+
+    @property
+    def is_halved(self) -> bool:
+        """Whether its decays, one for each channel, are multiplied by halves."""
+        return self.memory.form in (Form.HALVED_PREFIX_SUM, Form.HALVED_TRIANGULAR)
 
     @property
     def is_triangular(self) -> bool:
@@ -77,8 +82,8 @@ def _vector_streams(law: AffineLaw) -> tuple[Stream, ...]:
 
 
 def _matrix_streams(memory: MemoryProgram, law: AffineLaw) -> tuple[Stream, ...]:
-    writes = [stream for number, write in enumerate(law.writes) for stream in _write(write, law, _numbered(number, len(law.writes)))]
-    queries = [Stream(f"query{_numbered(number, len(memory.reads))}", _query(read)) for number, read in enumerate(memory.reads)]
+    writes = [stream for number, write in enumerate(law.writes) for stream in _write(write, law, numbered(number, len(law.writes)))]
+    queries = [Stream(f"query{numbered(number, len(memory.reads))}", _query(read)) for number, read in enumerate(memory.reads)]
     return (*_decay(law.decay), *writes, *queries)
 
 
@@ -97,7 +102,7 @@ def _query(read: OutputRead) -> Expr:
     return read.vector
 
 
-def _numbered(number: int, count: int) -> str:
+def numbered(number: int, count: int) -> str:
     return "" if count == 1 else f"_{number + 1}"
 
 
@@ -105,17 +110,17 @@ def _numbered(number: int, count: int) -> str:
 
 
 def _matrix_view(form: Chunked, local: str) -> MatrixChunksView:
-    reads = _reads(form)
+    reads = read_views(form)
     count = len(form.law.writes)
     value = "write" if form.is_triangular else "value"
     roles = [stream.role for stream in form.streams]
     return MatrixChunksView(
-        signature=_signature(form, local),
-        docstring=_docstring(form, local),
+        signature=signature(form, local),
+        docstring=docstring(form),
         streams=", ".join(roles),
         targets=", ".join(roles),
         columns=tuple(read.column for read in reads),
-        writes=tuple(WriteView(f"key{_numbered(number, count)}", f"{value}{_numbered(number, count)}") for number in range(count)),
+        writes=tuple(WriteView(f"key{numbered(number, count)}", f"{value}{numbered(number, count)}") for number in range(count)),
         reads=reads,
         has_decay=form.has_decay,
         is_triangular=form.is_triangular,
@@ -136,11 +141,11 @@ def _factors(form: Chunked) -> tuple[str, ...]:
 
 
 def _vector_view(form: Chunked, local: str) -> VectorChunksView:
-    reads = _reads(form)
+    reads = read_views(form)
     roles = ", ".join(stream.role for stream in form.streams)
     return VectorChunksView(
-        signature=_signature(form, local),
-        docstring=_docstring(form, local),
+        signature=signature(form, local),
+        docstring=docstring(form),
         streams=roles if form.has_decay else f"{roles},",
         targets=roles if form.has_decay else f"({roles},)",
         columns=tuple(read.column for read in reads),
@@ -150,9 +155,9 @@ def _vector_view(form: Chunked, local: str) -> VectorChunksView:
     )
 
 
-def _reads(form: Chunked) -> tuple[ReadView, ...]:
+def read_views(form: Chunked) -> tuple[ReadView, ...]:
     count = len(form.memory.reads)
-    return tuple(_read(read, _numbered(number, count)) for number, read in enumerate(form.memory.reads))
+    return tuple(_read(read, numbered(number, count)) for number, read in enumerate(form.memory.reads))
 
 
 def _read(read: OutputRead, number: str) -> ReadView:
@@ -171,14 +176,14 @@ def _results(reads: tuple[ReadView, ...]) -> str:
     return ", ".join((*(f"_joined({read.column}, leading)" for read in reads), "memory.view(*leading, *memory.shape[1:])"))
 
 
-def _signature(form: Chunked, local: str) -> Lines:
+def signature(form: Chunked, local: str) -> Lines:
     result = ", ".join(["Tensor"] * (len(form.memory.reads) + 1))
     result = f"tuple[{result}]" if form.memory.reads else result
     arguments = ["self", *(f"{stream.role}: Tensor" for stream in form.streams), "memory: Tensor"]
     return call(f"def {method_name(local)}", arguments, f" -> {result}:", 4)
 
 
-def _docstring(form: Chunked, local: str) -> Lines:
+def docstring(form: Chunked) -> Lines:
     """The form in a sentence, then what its roles are."""
     kept = "decay_t memory_{t-1}" if form.has_decay else "memory_{t-1}"
     count = len(form.law.writes)
@@ -187,7 +192,7 @@ def _docstring(form: Chunked, local: str) -> Lines:
     elif form.is_triangular:
         law = f"memory_t = {kept} + write_t key_t^T with write_t = value_t - memory_{{t-1}} erase_t"
     else:
-        numbers = [_numbered(number, count) for number in range(count)]
+        numbers = [numbered(number, count) for number in range(count)]
         law = " + ".join((f"memory_t = {kept}", *(f"value{number}_t key{number}_t^T" for number in numbers)))
     lines = [f"{law}, chunk by chunk.", "", "        Streams are (batch, time, *axes, size), a scalar one with size 1."]
     if form.is_triangular:

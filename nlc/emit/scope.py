@@ -10,7 +10,7 @@ from nlc.emit.dims import dim_text
 from nlc.emit.layout import Lines, assignment, call
 from nlc.emit.names import MODULE_WORDS, LocalNames, attribute
 from nlc.emit.torch_printer import Piece, unwritable
-from nlc.ir.algebra import Expr, Hyperparameter, Input, Named, State, When, contains
+from nlc.ir.algebra import Expr, Hyperparameter, Index, Input, Named, State, When, contains, walk
 from nlc.ir.dims import Shape
 from nlc.ir.model import InputStream, Model
 from nlc.ir.program import Program
@@ -92,6 +92,22 @@ def leaf(node: Expr, values: dict[Expr, str]) -> Piece:
 def input_values(sequence: Sequence) -> dict[Expr, str]:
     """The variable of every input stream: its own name."""
     return {Input(stream.name, stream.shape): stream.name for stream in sequence.model.inputs}
+
+
+def indices(sequence: Sequence, names: LocalNames, carried: str, values: dict[Expr, str]) -> list[Lines]:
+    """The lines that number the copies along each axis whose index the laws use; `values` learns their variables."""
+    laws, axes = sequence.program.laws, sequence.model.axes
+    equations = [*laws.outputs, *(equation for law in laws.laws for equation in law.equations)]
+    used = {part for equation in equations for part in walk(equation.value)}
+    lines: list[Lines] = []
+    for place, axis in enumerate(axes):
+        index = Index(axis)
+        if index in used:
+            values[index] = names.new(f"{axis}_index")
+            later = f"[:{', None' * (len(axes) - 1 - place)}]" if place + 1 < len(axes) else ""
+            places = f"torch.arange({carried}.shape[{1 + place}], dtype={carried}.dtype, device={carried}.device){later}"
+            lines.append(assignment(values[index], [places], 12))
+    return lines
 
 
 def previous(sequence: Sequence, variable: str) -> dict[Expr, str]:

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 from nlc.emit.chunks import Chunked, Stream, chunk_method, chunked, method_name
 from nlc.emit.dims import fraction_text
+from nlc.emit.halves import halves_helpers, halves_method
 from nlc.emit.layout import Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames, attribute
 from nlc.emit.prose import sentence, wrapped
 from nlc.emit.render import render
-from nlc.emit.scope import Sequence, Sizes, converted, input_values, leaf, size_text, sizes
+from nlc.emit.scope import Sequence, Sizes, converted, indices, input_values, leaf, size_text, sizes
 from nlc.emit.steps import returned, step_body
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.emit.views import HelpersView, SequenceView
@@ -28,9 +29,10 @@ def sequence_parts(program: Program) -> tuple[str, ...]:
     sequence = Sequence(program)
     sequence.check_names()
     forms = tuple(chunked(memory) for memory in program.memories) if program.is_parallel else ()
-    decays = any(form.has_decay for form in forms)
-    helpers = HelpersView(bool(forms), decays, decays or any(form.is_triangular for form in forms))
-    return render(_view(sequence, forms)), render(helpers)
+    whole = tuple(form for form in forms if not form.is_halved)
+    decays = any(form.has_decay for form in whole)
+    helpers = HelpersView(bool(forms), bool(whole), decays, decays or any(form.is_triangular for form in forms))
+    return render(_view(sequence, forms)), render(helpers), *halves_helpers(forms)
 
 
 def _view(sequence: Sequence, forms: tuple[Chunked, ...]) -> SequenceView:
@@ -52,7 +54,7 @@ def _view(sequence: Sequence, forms: tuple[Chunked, ...]) -> SequenceView:
         forward=sequence.signature("forward", state=optional, result=result),
         forward_says=_forward_says(sequence),
         forward_body=_chunked_body(sequence, forms) if forms else _delegated_body(sequence),
-        chunk_methods=tuple(chunk_method(form, _slot_local(form)) for form in forms),
+        chunk_methods=tuple(_method(form, _slot_local(form)) for form in forms),
         forward_by_token=sequence.signature("forward_by_token", state=optional, result=result),
         by_token_body=_by_token_body(sequence),
         step=sequence.signature("step", state=f"state: {sequence.state_type}", result=result),
@@ -171,18 +173,21 @@ def _chunked_body(sequence: Sequence, forms: tuple[Chunked, ...]) -> Lines:
     start = names.new(_slot_local(forms[0]) if sequence.is_bare else "start")
     first = sequence.program.slots[0]
     carried = sequence.carried(start, first.component, first.part)
+    values = input_values(sequence)
     lines = [
         (f"{dtype} = {like}.dtype",),
         (f"{start} = self._start(state, {variables.leading}, {like})",),
         *converted(sequence, f"{carried}.dtype", time=True),
-        *_forms(sequence, forms, names, variables, start, dtype),
+        *indices(sequence, names, carried, values),
+        *_forms(sequence, forms, names, variables, values, start, dtype),
     ]
     return (*block(variables.lines), f"with _full_precision({like}):", *indented(block(lines)))
 
 
-def _forms(sequence: Sequence, forms: tuple[Chunked, ...], names: LocalNames, variables: Sizes, start: str, dtype: str) -> Iterator[Lines]:
-    """Memory after memory, then the outputs, then what is returned."""
-    values: dict[Expr, str] = input_values(sequence)
+def _forms(
+    sequence: Sequence, forms: tuple[Chunked, ...], names: LocalNames, variables: Sizes, values: dict[Expr, str], start: str, dtype: str
+) -> Iterator[Lines]:
+    """Memory after memory, then the outputs, then what is returned; `values` holds the variables of what is known before them."""
     printer = TorchPrinter(lambda node: leaf(node, values), sequence.like.name)
     outputs = {name: names.new(name) for name, _ in sequence.program.outputs}
     as_they_are = {value: outputs[name] for name, value in sequence.program.outputs if isinstance(value, Named)}
@@ -206,6 +211,10 @@ def _forms(sequence: Sequence, forms: tuple[Chunked, ...], names: LocalNames, va
         if values.get(value) != outputs[name]:
             yield assignment(outputs[name], _output(sequence, printer, value, leading), 12)
     yield from returned(sequence, outputs, {slot.name: state[slot.name] for slot in sequence.program.slots}, dtype)
+
+
+def _method(form: Chunked, local: str) -> str:
+    return halves_method(form, local) if form.is_halved else chunk_method(form, local)
 
 
 def _slot_local(form: Chunked) -> str:

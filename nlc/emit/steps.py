@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from nlc.emit.layout import Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames
-from nlc.emit.scope import Sequence, converted, input_values, leaf, previous
+from nlc.emit.scope import Sequence, converted, indices, input_values, leaf, previous
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.ir.algebra import Expr, Named, State, When
 from nlc.ir.law import Law
@@ -18,9 +18,11 @@ def step_body(sequence: Sequence) -> Lines:
     dtype, like = names.new("dtype"), sequence.like.name
     first = sequence.program.slots[0]
     values = {**input_values(sequence), **previous(sequence, "state")}
+    carried = sequence.carried("state", first.component, first.part)
     lines = [
         (f"{dtype} = {like}.dtype",),
-        *converted(sequence, f"{sequence.carried('state', first.component, first.part)}.dtype", time=False),
+        *converted(sequence, f"{carried}.dtype", time=False),
+        *indices(sequence, names, carried, values),
         *(line for law in sequence.program.laws.laws for line in _law(sequence, law, names, values)),
         *_outputs(sequence, names, values, dtype),
     ]

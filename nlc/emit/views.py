@@ -92,10 +92,69 @@ class VectorChunksView:
 
 
 @dataclass(frozen=True, slots=True)
+class OverlapView:
+    """How one query sees one key through decays per channel: the names of what goes in and of what comes out.
+
+    `own` adds to each token what it writes itself; it is empty for a read before the write.
+    """
+
+    targets: str
+    query: str
+    key: str
+    own: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HalvesReadView:
+    """One read in a chunk: its query and the names of its overlaps with each write."""
+
+    query: str
+    name: str
+    column: str
+    attentions: tuple[WriteView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixHalvesView:
+    """The chunked form of a matrix memory with a decay for each key channel."""
+
+    signature: tuple[str, ...]
+    docstring: tuple[str, ...]
+    streams: str
+    overlaps: tuple[OverlapView, ...]
+    pieces: str
+    columns: tuple[str, ...]
+    writes: tuple[WriteView, ...]
+    reads: tuple[HalvesReadView, ...]
+    is_triangular: bool
+    results: str
+
+
+@dataclass(frozen=True, slots=True)
+class VectorHalvesView:
+    """The chunked form of a vector memory with a decay for each entry."""
+
+    signature: tuple[str, ...]
+    docstring: tuple[str, ...]
+    columns: tuple[str, ...]
+    reads: tuple[ReadView, ...]
+    results: str
+
+
+@dataclass(frozen=True, slots=True)
+class HalvesView:
+    """The functions that cut stretches of tokens in halves, for matrices and for vectors."""
+
+    has_matrices: bool
+    has_vectors: bool
+
+
+@dataclass(frozen=True, slots=True)
 class HelpersView:
     """The functions that a sequence module needs beside its class."""
 
     is_parallel: bool
+    splits: bool
     has_decay: bool
     solves: bool
 
@@ -129,6 +188,9 @@ TEMPLATES: Mapping[str, type] = MappingProxyType(
         "sequence.py.j2": SequenceView,
         "matrix_chunks.py.j2": MatrixChunksView,
         "vector_chunks.py.j2": VectorChunksView,
+        "matrix_halves.py.j2": MatrixHalvesView,
+        "vector_halves.py.j2": VectorHalvesView,
+        "halves.py.j2": HalvesView,
         "sequence_helpers.py.j2": HelpersView,
         "optimizer.py.j2": OptimizerView,
     }

@@ -51,7 +51,8 @@ class Transition(Enum):
 class AffineLaw:
     """The normal form of one tensor of one component's state.
 
-    `decay` is a scalar (Constant 1 for Identity), or has the state's shape and multiplies it elementwise (the Diagonal transitions).
+    `decay` is a scalar (Constant 1 for Identity), or one number for each column of a matrix, or has the state's shape; the last two
+    multiply it elementwise (the Diagonal transitions).
     """
 
     component: str
@@ -59,6 +60,11 @@ class AffineLaw:
     shape: Shape
     decay: Expr
     writes: tuple[Write, ...]
+
+    @property
+    def decays_by_column(self) -> bool:
+        """Whether every column of a matrix, or every entry of a vector, has a decay of its own, the same in all rows."""
+        return len(self.decay.shape) == 1
 
 
 @dataclass(frozen=True, slots=True)

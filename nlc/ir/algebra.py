@@ -42,6 +42,14 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True)
+class Index:
+    """The place along an axis of the system, 0 for the first: `index(heads)`."""
+
+    axis: str
+    shape: Shape = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Input:
     """This tick's value of an input stream; `delayed` is the previous tick's (zero before the first)."""
 
@@ -275,12 +283,12 @@ class StopGradient:
 
 
 Expr = (
-    Constant | Size | Input | Hyperparameter | State | Gradient | Tick | Named | Eye | Full
+    Constant | Size | Index | Input | Hyperparameter | State | Gradient | Tick | Named | Eye | Full
     | Add | Scale | Times | Divide | Power | Map | Extremum | Compare | Where | Spread
     | MatMul | Transpose | Outer | Dot | Sum | Norm | Softmax | StopGradient
 )  # fmt: skip
 
-LEAVES = (Constant, Size, Input, Hyperparameter, State, Gradient, Tick, Named, Eye, Full)
+LEAVES = (Constant, Size, Index, Input, Hyperparameter, State, Gradient, Tick, Named, Eye, Full)
 
 ZERO, ONE, MINUS_ONE, HALF = (Constant(Fraction(text)) for text in ("0", "1", "-1", "1/2"))
 

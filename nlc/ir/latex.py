@@ -22,6 +22,7 @@ from nlc.ir.algebra import (
     Full,
     Gradient,
     Hyperparameter,
+    Index,
     Input,
     Map,
     MatMul,
@@ -135,6 +136,8 @@ def _latex(node: Expr) -> tuple[str, int]:
 def _leaf(node: Expr) -> str:
     """What has no operands; empty for what has."""
     match node:
+        case Index(axis):
+            return rf"\operatorname{{index}}_{{{_upright(axis)}}}"
         case Input(name, _, delayed):
             return symbol(name, at="t-1" if delayed else "t")
         case State():

@@ -24,6 +24,7 @@ from nlc.ir.algebra import (  # the expressions a model is made of, offered to t
     Full,
     Gradient,
     Hyperparameter,
+    Index,
     Input,
     Map,
     MatMul,
@@ -50,7 +51,7 @@ from nlc.source import NOWHERE, Span
 __all__ = [
     "Add", "Clock", "ClosedForm", "Compare", "Component", "Constant", "Dim", "DimDeclaration", "Divide", "Dot",
     "EqualityClaim", "Expr", "Extremum", "Eye", "Family", "Full", "Gradient", "GradientDescent", "GradientPoint",
-    "Hyperparameter", "HyperparameterDeclaration", "IllTyped", "Input", "InputStream", "Map", "MatMul", "Model", "Named",
+    "Hyperparameter", "HyperparameterDeclaration", "IllTyped", "Index", "Input", "InputStream", "Map", "MatMul", "Model", "Named",
     "Norm", "OrderClaim", "Outer", "Output", "Power", "Proximal", "SameAsClaim", "Scale", "Shape", "Size", "Softmax", "Spread",
     "State", "StateDeclaration", "StopGradient", "Sum", "Tick", "Times", "Transpose", "When", "Where",
 ]  # fmt: skip

@@ -18,6 +18,8 @@ class Form(Enum):
     RECURRENCE = "recurrence"
     PREFIX_SUM = "chunked prefix sum"
     TRIANGULAR = "triangular chunks"
+    HALVED_PREFIX_SUM = "prefix sum by halves"
+    HALVED_TRIANGULAR = "triangular chunks by halves"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from nlc.ir.algebra import (
     Full,
     Gradient,
     Hyperparameter,
+    Index,
     Input,
     Map,
     MatMul,
@@ -55,6 +56,8 @@ def _text(node: Expr) -> tuple[str, int]:
             return _number(value.numerator, value.denominator)
         case Size(dim):
             return str(dim), ATOM if dim.name else SUM
+        case Index(axis):
+            return f"index({axis})", ATOM
         case Input(name, _, delayed):
             return (f"prev({name})" if delayed else name), ATOM
         case Hyperparameter(name) | Named(name):

@@ -201,8 +201,8 @@ def _scope(spec: Spec, declared: Declarations, identified: Mapping[str, Dim], co
                 )
             syntax = memory if memory is not None else _LIKE_WEIGHTS
             levels[name] = LevelType(name, memory_type(syntax, dims, declared.macros, like))
-    lets = {item.name.text: item.value for item in spec.let}
-    return Scope(dims=dims, values=values, levels=levels, lets=lets, macros=declared.macros, like=like)
+    lets, axes = {item.name.text: item.value for item in spec.let}, tuple(item.text for item in spec.axes)
+    return Scope(dims=dims, values=values, levels=levels, lets=lets, macros=declared.macros, like=like, axes=axes)
 
 
 def _with_inlined(scope: Scope, components: list[Component]) -> Scope:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nlc.codes import resolve as codes
 from nlc.codes.code import used_here
 from nlc.diagnostics import CompileError
-from nlc.ir.algebra import Expr, Where
+from nlc.ir.algebra import Expr, Index, Where
 from nlc.ir.dims import shape_text
 from nlc.ir.spec import Call, DefinitionField, Name, Syntax
 from nlc.resolve.alignment import ShapeClash, align, conform
@@ -60,6 +60,16 @@ def type_where(typing: Typing, call: Call) -> Expr:
             )
         then, otherwise = wide_then, wide_otherwise
     return Where(condition, then, otherwise, then.shape)
+
+
+def type_index(typing: Typing, call: Call) -> Expr:
+    """`index(heads)`."""
+    match call:
+        case Call(_, (Name(axis) as name,), ()):
+            if axis not in typing.scope.axes:
+                raise CompileError(codes.no_such_stream(name.span, axis, "an axis of this spec", typing.scope.axes))
+            return Index(axis)
+    raise CompileError(codes.wrong_arguments(call.span, "index", "index(heads), where heads is an axis"))
 
 
 def _axis(typing: Typing, syntax: Syntax, argument: Expr) -> int:

@@ -151,6 +151,7 @@ FORMS: Mapping[str, str] = MappingProxyType(
     {
         "prev": "prev(memory): the state when the tick began; prev(x): a stream's previous value, zero before the first",
         "hold": "hold(memory, n tokens): the state after the last whole period of n tokens",
+        "index": "index(heads): the place along an axis, 0, 1, 2, ...: a number for each head that follows from its place",
         "where": "where(a < b, x, y): x where the condition holds, else y, entry by entry",
     }
 )

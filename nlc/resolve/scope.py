@@ -51,6 +51,7 @@ class Scope:
     lets: Mapping[str, Syntax] = field(default_factory=dict)
     macros: Mapping[str, DefinitionField] = field(default_factory=dict)
     like: Shape | None = None
+    axes: tuple[str, ...] = ()
     own: str | None = None
     own_name: OwnName = OwnName.UNKNOWN
     where: str = ""

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from nlc.ir.affine import AffineLaw, StateRead, Write
 from nlc.ir.algebra import ONE, ZERO, Expr, MatMul, Outer, Scale, State, Times
 from nlc.ir.build import add, matmul, outer, scale, spread, times
+from nlc.schedule.columns import per_column
 from nlc.schedule.expand import degree, terms
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """decay * S; the decay is a scalar or has the state's shape."""
+    """decay * S; the decay is a scalar, or one number per column, or has the state's shape."""
 
     decay: Expr
 
@@ -49,7 +50,8 @@ def affine_form(new_state: Expr, state: State) -> AffineLaw | Expr:
 
 def affine_expression(law: AffineLaw, state: Expr) -> Expr:
     """The normal form as an expression of the state: the new state again."""
-    return add(times(law.decay, state), *(_written(write, state) for write in law.writes))
+    decay = spread(law.decay, 1, law.shape) if law.decays_by_column and len(law.shape) == 2 else law.decay
+    return add(times(decay, state), *(_written(write, state) for write in law.writes))
 
 
 def _written(write: Write, state: Expr) -> Expr:
@@ -69,6 +71,11 @@ def _fit(term: Expr, state: State) -> Term | None:
             return Kept(scale(coefficient, right if left == state else left))
         case Outer(MatMul(read, vector), along) if read == state and not degree(vector, state) and not degree(along, state):
             return ReadAlong(StateRead(coefficient, vector), along)
+        case Outer(MatMul(Times(decay, read), vector), along) if read == state and not any(
+            degree(x, state) for x in (decay, vector, along)
+        ):
+            column = per_column(decay)  # (decay * S) @ vector = S @ (column * vector)
+            return None if column is None else ReadAlong(StateRead(coefficient, times(column, vector)), along)
         case Outer(value, along) if not degree(core, state):
             return Given(scale(coefficient, value), along)
     return Given(term, None) if len(state.shape) == 1 and not degree(core, state) else None
@@ -87,7 +94,8 @@ def _decay(fitted: list[Term], state: State) -> Expr:
     decays = [term.decay for term in fitted if isinstance(term, Kept)]
     if any(decay.shape for decay in decays):
         decays = [spread(decay, None, state.shape) for decay in decays]
-    return add(*decays) if decays else ZERO
+    decay = add(*decays) if decays else ZERO
+    return (per_column(decay) or decay) if len(decay.shape) == 2 else decay
 
 
 def _writes(fitted: list[Term]) -> tuple[Write, ...]:

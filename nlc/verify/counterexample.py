@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice, product
 
-from nlc.ir.algebra import Expr, Hyperparameter, Input, Size, Tick, walk
+from nlc.ir.algebra import Expr, Hyperparameter, Index, Input, Size, Tick, walk
 from nlc.ir.dims import Dim
 from nlc.ir.model import DimDeclaration, Model
 from nlc.ir.show import expression_text
@@ -68,6 +68,8 @@ def unknown(leaf: Expr, model: Model) -> Unknown:
             return Unknown(leaf, stream.low, stream.high) if stream is not None else Unknown(leaf)
         case Hyperparameter():
             return Unknown(leaf, low=Fraction(1, 4))
+        case Index():
+            return Unknown(leaf, low=Fraction(0), whole=True)
         case Tick():
             return Unknown(leaf, low=Fraction(1), whole=True)
     return Unknown(leaf)

@@ -144,7 +144,7 @@ def leaf_text(node: Expr) -> str:
         case State(component, part, _, when, period):
             return f"{when.value}:{component}/{part}/{period}"
     kind = type(node).__name__.lower()
-    return ":".join((kind, *(str(getattr(node, name)) for name in ("component", "part", "name") if hasattr(node, name))))
+    return ":".join((kind, *(str(getattr(node, name)) for name in ("component", "part", "name", "axis") if hasattr(node, name))))
 
 
 def _power(node: Power, parts: list[Polynomial]) -> Polynomial:

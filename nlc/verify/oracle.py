@@ -23,6 +23,7 @@ from nlc.ir.model import (
     GradientDescent,
     GradientPoint,
     Hyperparameter,
+    Index,
     Input,
     InputStream,
     Model,
@@ -211,6 +212,10 @@ class Tick:
                 return (self.delayed if delayed else self.inputs)[name]
             case Hyperparameter(name):
                 return self.hyperparameters[name]
+            case Index(axis):
+                later = len(self.model.axes) - 1 - self.model.axes.index(axis)
+                like = next(iter(self.previous.values()))
+                return lift(torch.arange(self.sizes[axis], dtype=like.dtype, device=like.device), later)
             case Gradient(name, part):
                 host = self.model.component(name)
                 return self.gradient(host, host.objective, host.gradient_at)[_slot_name(host, part)]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from nlc.ir.algebra import Expr, Hyperparameter, Input, Size, State, Tick
+from nlc.ir.algebra import Expr, Hyperparameter, Index, Input, Size, State, Tick
 from nlc.ir.show import expression_text
 from nlc.verify.letters import UNIT, Atom, Inverse, Letter, Word
 from nlc.verify.normal_form import normal_form
@@ -133,7 +133,7 @@ def _is_constant(letter: Letter, varying: tuple[str, ...]) -> bool:
     match letter.meaning:
         case Atom(Hyperparameter(name)):
             return name.partition("[")[0] not in varying
-        case Atom(Size()):
+        case Atom(Size() | Index()):
             return True
         case Inverse(of):
             return all(_is_constant(part, varying) for factors, word in of.terms for part in (*(item[0] for item in factors), *word))

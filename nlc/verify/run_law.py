@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from nlc.ir.algebra import Expr, Hyperparameter, Input, Named, State, When
+from nlc.ir.algebra import Expr, Hyperparameter, Index, Input, Named, State, When
 from nlc.ir.law import Laws
 from nlc.ir.model import InputStream, Model
 from nlc.verify.evaluate import Evaluator
@@ -36,9 +36,10 @@ def run_laws(
     leading = (sample.shape[0], *(sizes[axis] for axis in model.axes))
     states = initial_states(model, leading, sizes, sample) if state is None else named_slots(model, state)
     numbers = {name: sample.new_tensor(value) for name, value in hyperparameters.items()}
+    indices = axis_indices(model, sizes, sample)
     columns: dict[str, list[Tensor]] = {equation.name: [] for equation in laws.outputs}
     for t in range(sample.shape[1]):
-        tick = Tick({name: stream[:, t] for name, stream in streams.items()}, numbers, states, {}, sizes)
+        tick = Tick({name: stream[:, t] for name, stream in streams.items()}, numbers, states, {}, sizes, indices=indices)
         states = tick.run(laws)
         emitted = tick.outputs(laws)
         for equation in laws.outputs:
@@ -83,6 +84,7 @@ class Tick:
     new: dict[Slot, Tensor]
     sizes: Mapping[str, int]
     group: tuple[int, ...] = ()
+    indices: Mapping[str, Tensor] = field(default_factory=dict)
 
     def run(self, laws: Laws) -> dict[Slot, Tensor]:
         """Every law's equations in order; gives all states after the tick."""
@@ -114,6 +116,8 @@ class Tick:
                 return self.inputs[name]
             case Hyperparameter(name):
                 return self.hyperparameters[name]
+            case Index(axis):
+                return self.indices[axis]
             case State(component, part, when=When.CURRENT):
                 return self.new[component, part]
             case State(component, part, when=When.PREVIOUS):
@@ -142,6 +146,12 @@ def named_slots(model: Model, state: Mapping[str, Tensor]) -> dict[Slot, Tensor]
 def slot_name(model: Model, component: str, part: str) -> str:
     """The key of a state in the state dict."""
     return component if len(model.component(component).states) == 1 else f"{component}.{part}"
+
+
+def axis_indices(model: Model, sizes: Mapping[str, int], like: Tensor) -> Tensors:
+    """0, 1, 2, ... along each axis, with a dim of size 1 for each axis after it."""
+    later = {axis: [1] * (len(model.axes) - place) for place, axis in enumerate(model.axes, start=1)}
+    return {axis: torch.arange(sizes[axis], dtype=like.dtype).reshape(-1, *ones) for axis, ones in later.items()}
 
 
 def with_axes(x: Tensor, stream: InputStream, model: Model) -> Tensor:

@@ -5,6 +5,8 @@ Inside a chunk of n tokens, with S_0 the carried state and P[t,s] = a_{s+1} ... 
     w_t = c_t + sum_j e_t^j S_{t-1} p_t^j,        S_t = P[t,0] S_0 + sum_{s<=t} P[t,s] w_s b_s^T
 
 The writes solve (I - L) w = c + P[t-1,0] sum_j e^j S_0 p^j with L[t,s] = P[t-1,s] sum_j e_t^j (b_s . p_t^j); without reads L = 0.
+A decay for each column goes inside the dot products: b_s . P[t-1,s] p_t. A vector is one column; with a decay for each entry,
+every entry is a sum of its own.
 """
 
 from __future__ import annotations
@@ -16,10 +18,10 @@ import torch
 from torch import Tensor
 
 from nlc.ir.affine import AffineLaw, OutputRead, Write
-from nlc.ir.algebra import Expr, Hyperparameter, Input, Named, When
+from nlc.ir.algebra import Expr, Hyperparameter, Index, Input, Named, When
 from nlc.ir.program import MemoryProgram, Program
 from nlc.verify.evaluate import Evaluator
-from nlc.verify.run_law import Tensors, initial_states, named_slots, run_laws, slot_name, with_axes
+from nlc.verify.run_law import Tensors, axis_indices, initial_states, named_slots, run_laws, slot_name, with_axes
 
 
 def run_program(
@@ -40,7 +42,8 @@ def run_program(
     states = initial_states(model, leading, sizes, sample) if state is None else named_slots(model, state)
     streams = {stream.name: with_axes(inputs[stream.name], stream, model).movedim(1, 1 + len(model.axes)) for stream in model.inputs}
     numbers = {name: sample.new_tensor(value) for name, value in hyperparameters.items()}
-    sequence = Sequence(streams, numbers, {}, sizes, (*leading, sample.shape[1]), sample)
+    indices = {axis: index.unsqueeze(-1) for axis, index in axis_indices(model, sizes, sample).items()}
+    sequence = Sequence(streams, numbers, indices, {}, sizes, (*leading, sample.shape[1]), sample)
     final: Tensors = {}
     for memory in program.memories:
         assert memory.classified.affine is not None, memory
@@ -56,6 +59,7 @@ class Sequence:
 
     inputs: Mapping[str, Tensor]
     hyperparameters: Mapping[str, Tensor]
+    indices: Mapping[str, Tensor]
     reads: dict[str, Tensor]
     sizes: Mapping[str, int]
     leading: tuple[int, ...]
@@ -74,25 +78,48 @@ class Sequence:
                 return self.inputs[name]
             case Hyperparameter(name):
                 return self.hyperparameters[name]
+            case Index(axis):
+                return self.indices[axis]
         raise ValueError(f"the affine form of a law cannot hold {node}")
 
     def run(self, memory: MemoryProgram, law: AffineLaw, state: Tensor, chunk: int) -> Tensor:
         """One memory over the sequence, chunk by chunk: keeps what is read of it, and gives its final state."""
+        if len(law.shape) == 1 and law.decays_by_column:
+            return self._run_entries(memory, law, state, chunk)
         is_vector = len(law.shape) == 1
         matrix = state.unsqueeze(-1) if is_vector else state
-        decay = self.stream(law.decay)
+        decay = self._decay(law)
         writes = [self._write(write, law, matrix) for write in law.writes]
         queries = [self._vector(read.vector) for read in memory.reads]
         answers: list[list[Tensor]] = [[query.new_zeros(*self.leading[:-1], 0, matrix.shape[-2])] for query in queries]
         for start in range(0, self.leading[-1], chunk):
             inside = slice(start, min(start + chunk, self.leading[-1]))
-            piece = Chunk(decay[..., inside], [write.at(inside) for write in writes], matrix)
+            piece = Chunk(decay[..., inside, :], [write.at(inside) for write in writes], matrix)
             for read, query, answer in zip(memory.reads, queries, answers, strict=True):
                 answer.append(piece.read(query[..., inside, :], read))
             matrix = piece.final()
         for read, answer in zip(memory.reads, answers, strict=True):
             self.reads[read.name] = torch.cat(answer, dim=-2)
         return matrix.squeeze(-1) if is_vector else matrix
+
+    def _run_entries(self, memory: MemoryProgram, law: AffineLaw, state: Tensor, chunk: int) -> Tensor:
+        """A vector with a decay for each entry: S_t = P[t,0] S_0 + sum over s <= t of P[t,s] c_s, entry by entry."""
+        decay = self.stream(law.decay)
+        given = sum((self.stream(write.given) for write in law.writes if write.given is not None), torch.zeros_like(decay))
+        states = [state.unsqueeze(-2)]
+        for start in range(0, self.leading[-1], chunk):
+            inside = slice(start, min(start + chunk, self.leading[-1]))
+            entering = torch.cat((states[-1][..., -1:, :], given[..., inside, :]), dim=-2)
+            states.append(torch.einsum("...tsd,...sd->...td", _products(decay[..., inside, :]), entering)[..., 1:, :])
+        whole = torch.cat(states, dim=-2)
+        for read in memory.reads:
+            self.reads[read.name] = whole[..., 1:, :] if read.when is When.CURRENT else whole[..., :-1, :]
+        return whole[..., -1, :]
+
+    def _decay(self, law: AffineLaw) -> Tensor:
+        """(*leading, columns), or with one decay for all columns (*leading, 1)."""
+        decay = self.stream(law.decay)
+        return decay if law.decay.shape else decay.unsqueeze(-1)
 
     def _vector(self, node: Expr | None) -> Tensor:
         """A vector at every token; for a vector memory, which is a matrix of one column, it is the number one."""
@@ -119,7 +146,7 @@ class Written:
 
 
 class Chunk:
-    """The tokens of one chunk of a memory: decay (..., n), writes, and the state (..., rows, columns) before them.
+    """The tokens of one chunk of a memory: decay (..., n, columns or 1), writes, and the state (..., rows, columns) before them.
 
     The writes of a token are simultaneous; with r of them, entry t * r + i of `written` is write i of token t.
     """
@@ -127,35 +154,40 @@ class Chunk:
     def __init__(self, decay: Tensor, writes: list[Written], state: Tensor) -> None:
         self.state = state
         self.products = _products(decay)
-        count, tokens = len(writes), decay.shape[-1]
+        count, tokens = len(writes), decay.shape[-2]
         self.along, given, asked = (
             torch.stack([getattr(write, name) for write in writes], -2).flatten(-3, -2) for name in ("along", "given", "asked")
         )
-        before = self.products[..., :-1, :].repeat_interleave(count, -2)
-        self.after_write = self.products[..., 1:].repeat_interleave(count, -1)
-        target = given + before[..., :1] * torch.einsum("...rc,...tc->...tr", state, asked)
-        system = before[..., 1:].repeat_interleave(count, -1) * torch.einsum("...tc,...sc->...ts", asked, self.along)
+        before = self.products[..., :-1, :, :].repeat_interleave(count, -3)
+        self.after_write = self.products[..., 1:, :].repeat_interleave(count, -2)
+        target = given + torch.einsum("...rc,...tc->...tr", state, before[..., 0, :] * asked)
+        system = _overlaps(asked, before[..., 1:, :].repeat_interleave(count, -2), self.along)
         identity = torch.eye(count * tokens, dtype=state.dtype)
         self.written: Tensor = torch.linalg.solve_triangular(identity - system, target, upper=False, unitriangular=True)
 
     def read(self, query: Tensor, read: OutputRead) -> Tensor:
         """The state at every token, times the query: (..., n, rows)."""
         rows = slice(1, None) if read.when is When.CURRENT else slice(None, -1)
-        weights = self.after_write[..., rows, :] * torch.einsum("...tc,...sc->...ts", query, self.along)
-        return self.products[..., rows, :1] * torch.einsum("...rc,...tc->...tr", self.state, query) + weights @ self.written
+        weights = _overlaps(query, self.after_write[..., rows, :, :], self.along)
+        return torch.einsum("...rc,...tc->...tr", self.state, self.products[..., rows, 0, :] * query) + weights @ self.written
 
     def final(self) -> Tensor:
         """The state after the chunk's last token."""
-        weights = self.after_write[..., -1, :, None]
-        return self.products[..., -1, :1, None] * self.state + torch.einsum("...sr,...sc->...rc", weights * self.written, self.along)
+        kept = self.products[..., -1, :1, :] * self.state
+        return kept + torch.einsum("...sr,...sc->...rc", self.written, self.after_write[..., -1, :, :] * self.along)
+
+
+def _overlaps(query: Tensor, products: Tensor, along: Tensor) -> Tensor:
+    """[t, s]: the sum over columns of query_t P[t,s] along_s."""
+    return (query.unsqueeze(-2) * products * along.unsqueeze(-3)).sum(-1)
 
 
 def _products(decay: Tensor) -> Tensor:
-    """P[t,s] = a_{s+1} ... a_t for 0 <= s <= t <= n, and 0 above: (..., n) -> (..., n + 1, n + 1)."""
-    size = decay.shape[-1] + 1
-    row = decay.new_ones(*decay.shape[:-1], 1)
-    rows = [torch.nn.functional.pad(row, (0, size - 1))]
-    for factor in decay.unbind(-1):
-        row = torch.cat((row * factor.unsqueeze(-1), torch.ones_like(row[..., :1])), dim=-1)
-        rows.append(torch.nn.functional.pad(row, (0, size - row.shape[-1])))
-    return torch.stack(rows, dim=-2)
+    """P[t,s] = a_{s+1} ... a_t for 0 <= s <= t <= n, and 0 above: (..., n, columns) -> (..., n + 1, n + 1, columns)."""
+    size = decay.shape[-2] + 1
+    row = decay.new_ones(*decay.shape[:-2], 1, decay.shape[-1])
+    rows = [torch.nn.functional.pad(row, (0, 0, 0, size - 1))]
+    for factor in decay.unbind(-2):
+        row = torch.cat((row * factor.unsqueeze(-2), torch.ones_like(row[..., :1, :])), dim=-2)
+        rows.append(torch.nn.functional.pad(row, (0, 0, 0, size - row.shape[-2])))
+    return torch.stack(rows, dim=-3)

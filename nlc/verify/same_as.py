@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from nlc.ir.algebra import Expr, Hyperparameter, Input, walk
+from nlc.ir.algebra import Expr, Hyperparameter, Index, Input, walk
 from nlc.ir.law import Laws
 from nlc.ir.model import SameAsClaim
 from nlc.ir.show import expression_text
@@ -137,13 +137,17 @@ def _unknowns(twins: Twins, ticks: int) -> tuple[Unknown, ...]:
         for tick in range(1, ticks + 1):
             renamed = at_tick(leaf, tick, twins.claim.varying)
             drawn[renamed] = replace(item, leaf=renamed)
+    places = (part for node in (*twins.expressions, *twins.other_expressions) for part in walk(node) if isinstance(part, Index))
+    drawn.update({place: unknown(place, twins.model) for place in places})
     return tuple(drawn.values())
 
 
 def _comparison(twins: Twins, ticks: int) -> Compare:
     def compare(values: Mapping[Expr, Tensor], sizes: Sizes, arithmetic: Arithmetic) -> Pairs:
+        places: dict[Expr, Tensor] = {leaf: value for leaf, value in values.items() if isinstance(leaf, Index)}
+
         def value_of(node: Expr, known: Mapping[Expr, Tensor]) -> Tensor:
-            return evaluate(node, known, sizes, arithmetic)
+            return evaluate(node, {**known, **places}, sizes, arithmetic)
 
         states = initial(twins, value_of, values)
         pairs: list[tuple[str, Tensor, Tensor]] = []

@@ -55,6 +55,16 @@ def chained(x: Tensors, old: Tensors) -> tuple[Tensors, Tensors]:
     return {"y": second @ (first @ x["q"]) + third @ x["q"]}, {"first": first, "second": second, "third": third}
 
 
+def channels(x: Tensors, old: Tensors) -> tuple[Tensors, Tensors]:
+    retained = torch.sigmoid(x["alpha"]) * old["corrected"]
+    corrected = retained - x["a"] * outer(retained @ x["k"] - x["v"], x["k"])
+    trace = torch.sigmoid(x["gate"]) * old["trace"] + x["v"]
+    written = outer(x["v"], x["k"]) + outer(old["trace"], x["p"])
+    twice = 0.9 * torch.sigmoid(x["a"] * x["alpha"]) * old["twice"] + x["a"] * written
+    y = corrected @ x["q"] + twice @ x["q"] + trace
+    return {"y": y, "before": (old["corrected"] + old["twice"]) @ x["p"]}, {"corrected": corrected, "trace": trace, "twice": twice}
+
+
 def nonlinear(x: Tensors, old: Tensors) -> tuple[Tensors, Tensors]:
     memory = (1 - 0.1 * x["a"]) * old["memory"] - x["a"] * outer(torch.tanh(old["memory"] @ x["k"] - x["v"]), x["k"])
     read = memory @ x["q"]
@@ -72,6 +82,7 @@ STEPS: Mapping[str, Step] = MappingProxyType(
         "DeltaRuleWithMomentum": delta_rule_with_momentum,
         "Normalised": normalised,
         "Chained": chained,
+        "Channels": channels,
         "Nonlinear": nonlinear,
     }
 )

@@ -83,6 +83,40 @@ outputs: {y: second(first(q)) + third(q)}
 """
 """No axes; reads and writes along different vectors, a memory that reads an earlier one, two writes a token, a constant decay."""
 
+CHANNELS = """
+nlc: 1
+name: Channels
+dims: {d_k: 4, d_v: 5}
+axes: [heads]
+inputs: {q: [d_k], k: [d_k], v: [d_v], p: [d_k], alpha: {shape: [d_k], range: [0, 1]}, gate: {shape: [d_v], axes: []}, a: []}
+levels:
+  corrected:
+    memory: matrix(d_v, d_k)
+    keys: k
+    values: v
+    objective: 0.5 * norm2(prediction - value)
+    retention: sigmoid(alpha)
+    gradient_at: retained
+    optimizer: gradient_descent(a)
+    every: token
+  trace:
+    memory: vector(d_v)
+    objective: -dot(trace, v)
+    retention: sigmoid(gate)
+    optimizer: gradient_descent(1)
+    every: token
+  twice:
+    memory: matrix(d_v, d_k)
+    objective: -dot(twice(k), v) - dot(twice(p), prev(trace))
+    retention: sigmoid(a * alpha) * 0.9
+    optimizer: gradient_descent(a)
+    every: token
+outputs:
+  y: corrected(q) + twice(q) + trace
+  before: prev(corrected)(p) + prev(twice)(p)
+"""
+"""Decays for each channel: a write that reads the retained state, two writes, reads before and after them, and a vector."""
+
 NONLINEAR = """
 nlc: 1
 name: Nonlinear
@@ -135,7 +169,7 @@ levels:
 """
 """An optimizer that needs a sum over its group and elementwise functions."""
 
-ODD = (NORMALISED, CHAINED, NONLINEAR)
+ODD = (NORMALISED, CHAINED, CHANNELS, NONLINEAR)
 
 
 def program_of(model: Model) -> Program:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 from typing import Any
 
@@ -11,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from nlc.ir.model import Model
 from nlc.ir.program import Program
 from tests import models
+from tests.derive import systems
 from tests.emit import references
 from tests.emit.systems import ODD, Tensors, emitted_class, inputs_of, program_from, program_of, sizes_of
 
@@ -100,6 +103,26 @@ def test_gates_at_their_ends_are_exact_in_values_and_gradients(gate: float) -> N
     found = [run(**inputs) for run in (module, module.forward_by_token)]
     assert largest(leaves(*found[0]), leaves(*found[1])) < 1e-12
     gradients = [torch.autograd.grad((y**2).sum() + (memory**3).sum(), list(inputs.values())) for y, memory in found]
+    assert all(gradient.isfinite().all() for gradient in gradients[0])
+    assert largest(list(gradients[0]), list(gradients[1])) < 1e-11
+
+
+@pytest.mark.parametrize("gate", [0.0, 1e-6, 1e-30, 1.0])
+@pytest.mark.parametrize("model", [systems.channel_gated_memory, systems.channel_gated_delta_rule], ids=lambda model: model.__name__)
+def test_channels_forget_exactly_in_values_and_gradients(model: Callable[[], Model], gate: float) -> None:
+    program = program_of(model())
+    module, sizes = built(program, chunk=16)
+    inputs = inputs_of(program, sizes, tokens=40)
+    inputs["p"] = inputs["p"].sigmoid()
+    inputs["p"][:, 3:9] = gate
+    inputs["p"][:, 20, ..., 1] = gate
+    inputs = {name: value.requires_grad_() for name, value in inputs.items()}
+    found = [run(**inputs) for run in (module, module.forward_by_token)]
+    assert largest(leaves(*found[0]), leaves(*found[1])) < 1e-12
+    gradients = [
+        torch.autograd.grad((y**2).sum() + (memory**3).sum(), list(inputs.values()), allow_unused=True, materialize_grads=True)
+        for y, memory in found
+    ]
     assert all(gradient.isfinite().all() for gradient in gradients[0])
     assert largest(list(gradients[0]), list(gradients[1])) < 1e-11
 

@@ -48,6 +48,8 @@ def refusal(**changes: str) -> tuple[str, str, str]:
         ("transpose(memory) @ v", "transpose(memory) @ v"),
         ("maximum(memory(q), 0)", "maximum(memory @ q, 0)"),
         ("rate * v", "rate * v"),
+        ("index(heads) * v", "index(heads) * v"),
+        ("2 ** (-5 - index(heads)) * v", "2 ** (-5 - index(heads)) * v"),
     ],
 )
 def test_what_expressions_mean(written: str, meant: str | None) -> None:

@@ -57,7 +57,7 @@ def table(name: str, *extent: int) -> Entries:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A chunk of the affine law: decay a, given c, along b, read p, query q, a row for each token, and the state before it."""
+    """A chunk of the affine law: decay a (a number, or one for each column), given c, along b, read p, query q; and the state before it."""
 
     state: Entries
     a: Entries
@@ -66,9 +66,9 @@ class Chunk:
     p: Entries
     q: Entries
 
-    def product(self, last: int, first: int) -> sympy.Expr:
+    def product(self, last: int, first: int) -> Entries:
         """P[last, first] = a_{first+1} ... a_last, tokens counted from 1."""
-        return sympy.Mul(*self.a[first:last])
+        return numpy.array(numpy.multiply.reduce(self.a[first:last], axis=0, initial=1))
 
     def by_token(self) -> tuple[Entries, Entries]:
         """All reads after the write, and the last state, by the recurrence."""
@@ -86,9 +86,9 @@ class Chunk:
         return reads, numpy.array(columns).T
 
     def _read(self, writes: Entries, t: int, vector: Entries) -> Entries:
-        result = self.product(t, 0) * (self.state @ vector)
+        result = self.state @ (self.product(t, 0) * vector)
         for s in range(1, t + 1):
-            result = result + self.product(t, s) * (self.b[s - 1] @ vector) * writes[s - 1]
+            result = result + (self.b[s - 1] @ (self.product(t, s) * vector)) * writes[s - 1]
         return numpy.array(result)
 
 
@@ -98,26 +98,31 @@ def prefix_sum(chunk: Chunk) -> Entries:
 
 
 def triangular(chunk: Chunk) -> Entries:
-    """(I - L) w = c_t + P[t-1,0] S_0 p_t, with L[t,s] = P[t-1,s] (b_s . p_t) for s < t."""
+    """(I - L) w = c_t + S_0 P[t-1,0] p_t, with L[t,s] = b_s . P[t-1,s] p_t for s < t."""
     system = sympy.eye(LENGTH)
     right = sympy.zeros(LENGTH, ROWS)
     for t in range(1, LENGTH + 1):
-        right[t - 1, :] = sympy.Matrix([chunk.c[t - 1] + chunk.product(t - 1, 0) * (chunk.state @ chunk.p[t - 1])])
+        right[t - 1, :] = sympy.Matrix([chunk.c[t - 1] + chunk.state @ (chunk.product(t - 1, 0) * chunk.p[t - 1])])
         for s in range(1, t):
-            system[t - 1, s - 1] -= chunk.product(t - 1, s) * (chunk.b[s - 1] @ chunk.p[t - 1])
+            system[t - 1, s - 1] -= chunk.b[s - 1] @ (chunk.product(t - 1, s) * chunk.p[t - 1])
     return numpy.array(system.lower_triangular_solve(right).tolist(), dtype=object)
 
 
-PARALLEL: dict[Form, tuple[Callable[[Chunk], Entries], bool]] = {Form.PREFIX_SUM: (prefix_sum, False), Form.TRIANGULAR: (triangular, True)}
-"""How each form finds the writes of a chunk, and whether they may read the state."""
+PARALLEL: dict[Form, tuple[Callable[[Chunk], Entries], bool, tuple[int, ...]]] = {
+    Form.PREFIX_SUM: (prefix_sum, False, (LENGTH,)),
+    Form.TRIANGULAR: (triangular, True, (LENGTH,)),
+    Form.HALVED_PREFIX_SUM: (prefix_sum, False, (LENGTH, COLUMNS)),
+    Form.HALVED_TRIANGULAR: (triangular, True, (LENGTH, COLUMNS)),
+}
+"""How each form finds the writes of a chunk, whether they may read the state, and how many decays it has."""
 
 
 @pytest.mark.parametrize("form", PARALLEL, ids=lambda form: form.value)
 def test_the_algebra_of_the_form_is_exact(form: Form) -> None:
-    writes, may_read = PARALLEL[form]
+    writes, may_read, decays = PARALLEL[form]
     read = table("p", LENGTH, COLUMNS) if may_read else numpy.zeros((LENGTH, COLUMNS), dtype=int).astype(object)
     vectors = {name: table(name, LENGTH, COLUMNS) for name in ("b", "q")}
-    chunk = Chunk(table("S", ROWS, COLUMNS), table("a", LENGTH), table("c", LENGTH, ROWS), vectors["b"], read, vectors["q"])
+    chunk = Chunk(table("S", ROWS, COLUMNS), table("a", *decays), table("c", LENGTH, ROWS), vectors["b"], read, vectors["q"])
     for derived, truth in zip(chunk.from_writes(writes(chunk)), chunk.by_token(), strict=True):
         assert same(derived, truth)
 
@@ -131,3 +136,34 @@ def test_the_proof_would_see_a_wrong_mask() -> None:
 
 def test_every_parallel_form_has_a_proof() -> None:
     assert {*PARALLEL, Form.RECURRENCE} == set(Form)
+
+
+Seen = tuple[dict[tuple[int, int], sympy.Expr], Entries, Entries, Entries]
+
+
+def by_halves(query: Entries, key: Entries, decay: Entries) -> Seen:
+    """Overlaps [t, s] for s < t, queries from the start, keys to the end, all decays: two halves see each other through their border."""
+    count, half = len(query), len(query) // 2
+    if count == 1:
+        return {}, query, key, decay[0]
+    above, first, early, left = by_halves(query[:half], key[:half], decay[:half])
+    below, late, last, right = by_halves(query[half:], key[half:], decay[half:])
+    across = {(half + t, s): late[t] @ early[s] for t in range(count - half) for s in range(half)}
+    moved = {(half + t, half + s): value for (t, s), value in below.items()}
+    queries, keys = numpy.concatenate((first, left * late)), numpy.concatenate((right * early, last))
+    return above | across | moved, queries, keys, left * right
+
+
+@pytest.mark.parametrize("length", [2, 3, 4])
+def test_cutting_in_halves_multiplies_the_decays_between_exactly(length: int) -> None:
+    query, key, decay = (table(name, length, COLUMNS) for name in ("q", "k", "a"))
+
+    def between(t: int, s: int) -> Entries:
+        return numpy.array(numpy.multiply.reduce(decay[s + 1 : t], axis=0, initial=1))
+
+    overlaps, queries, keys, kept = by_halves(query, key, decay)
+    assert overlaps.keys() == {(t, s) for t in range(length) for s in range(t)}
+    assert all(same(numpy.array([value]), numpy.array([query[t] @ (between(t, s) * key[s])])) for (t, s), value in overlaps.items())
+    assert same(queries, numpy.array([query[t] * between(t, -1) for t in range(length)]))
+    assert same(keys, numpy.array([key[s] * between(length, s) for s in range(length)]))
+    assert same(kept, between(length, -1))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from nlc.derive import derive_laws
-from nlc.ir.algebra import HALF, Expr, Norm, State, When
+from nlc.ir.algebra import HALF, Expr, Norm, Spread, State, When
 from nlc.ir.build import dot, matmul, outer, scale
 from nlc.ir.build import replace as replaced
 from nlc.ir.law import Laws
@@ -92,6 +92,37 @@ def two_writes(_: Component) -> Laws:
     return laws_of(systems.two_writes())
 
 
+def gated(component: Component) -> Component:
+    """The component with a retention of its own for each key channel."""
+    return replace(component, retention=(Spread(READ_VECTOR, 1, MATRIX),))
+
+
+def channels_only_decaying(_: Component) -> Laws:
+    decaying = models.memory(scale(HALF, dot(FITTED, FITTED)), stream("beta"), value=None, prediction=None)
+    return laws_of(with_memory(gated(decaying)))
+
+
+def gated_delta_rule(_: Component) -> Laws:
+    """The write reads the state: a prefix sum would write what is not known yet."""
+    return laws_of(systems.channel_gated_delta_rule())
+
+
+def gated_linear_attention(_: Component) -> Laws:
+    """No write reads the state: the system to solve would be empty."""
+    return laws_of(systems.channel_gated_memory())
+
+
+def two_gated_writes(_: Component) -> Laws:
+    model = systems.two_writes()
+    return laws_of(replace(model, components=(gated(model.components[0]),)))
+
+
+def gated_by_rows(fitting: Component) -> Laws:
+    """One decay for each value channel: the reads of every row would need decays of their own."""
+    return laws_of(with_memory(replace(fitting, retention=(Spread(stream("v"), 0, MATRIX),))))
+
+
+SAME_IN_EVERY_ROW = "decays that are the same in every row: one for each column, or for each entry of a vector"
 SHARED: Mapping[str, Witness] = {
     "an update at every token": on_a_slower_clock,
     "no cycle of reads with other memories": in_a_cycle,
@@ -100,7 +131,9 @@ SHARED: Mapping[str, Witness] = {
 }
 FITTING: Mapping[str, Component] = {
     "prefix-sum": models.linear_attention().components[0],
+    "halved-prefix-sum": systems.channel_gated_memory().components[0],
     "triangular-chunks": models.delta_rule().components[0],
+    "halved-triangular-chunks": systems.channel_gated_delta_rule().components[0],
 }
 WITNESSES: Mapping[str, Mapping[str, Witness]] = {
     "prefix-sum": {
@@ -111,6 +144,18 @@ WITNESSES: Mapping[str, Mapping[str, Witness]] = {
     "triangular-chunks": {
         "a state that is kept up to a scalar, and that writes read at vectors": linear_attention,
         "one write a token": two_writes,
+        **SHARED,
+    },
+    "halved-prefix-sum": {
+        "a state that is kept up to a factor for each entry, and that no write reads": gated_delta_rule,
+        "something to be written": channels_only_decaying,
+        SAME_IN_EVERY_ROW: gated_by_rows,
+        **SHARED,
+    },
+    "halved-triangular-chunks": {
+        "a state that is kept up to a factor for each entry, and that writes read at vectors": gated_linear_attention,
+        "one write a token": two_gated_writes,
+        SAME_IN_EVERY_ROW: gated_by_rows,
         **SHARED,
     },
     "recurrence": {},

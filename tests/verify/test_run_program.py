@@ -29,6 +29,8 @@ PARALLEL = [
     models.gated_delta_rule,
     models.gated_linear_memory,
     systems.vector_memory,
+    systems.channel_gated_memory,
+    systems.channel_gated_delta_rule,
     systems.separate_read_and_write,
     systems.decayed_after_the_gradient,
     systems.two_memories,
