@@ -122,10 +122,9 @@ def _joined(pieces: list[Tensor], leading: torch.Size) -> Tensor:
 
 def _stretches(x: Tensor, chunk: int, filling: float) -> Tensor:
     """(batch, time, *axes, size) -> (batch * axes, chunks, tokens, size): tokens a power of two, the last chunk filled up."""
-    x = x.movedim(1, -2).flatten(0, -3)
     tokens = _power_of_two(min(chunk, x.shape[1]))
-    missing = -x.shape[1] % tokens if x.shape[1] else tokens
-    return torch.unflatten(nn.functional.pad(x, (0, 0, 0, missing), value=filling), 1, (-1, tokens))
+    *whole, last = torch.split(x.movedim(1, -2), tokens, -2)
+    return torch.stack((*whole, nn.functional.pad(last, (0, 0, 0, tokens - last.shape[-2]), value=filling)), -3).flatten(0, -4)
 
 
 def _power_of_two(tokens: int) -> int:
@@ -148,4 +147,4 @@ def _overlaps(query: Tensor, key: Tensor, decay: Tensor) -> tuple[Tensor, Tensor
     return torch.cat(rows, -2), torch.cat((first, left * late), -2), torch.cat((right * early, last), -2), left * right
 
 
-# sealed by nlc, sha256 of everything above: 792da7e7a42667f3c933f9905d8baa0dc786d3aa7d2180ec5027067e52421f05
+# sealed by nlc, sha256 of everything above: 2152257d2477934beb98e88ab382765333e1f0ea3b324679e569ae044f3a8b64
