@@ -71,13 +71,13 @@ def _on_device_meta(tensor: Tensor) -> Tensor:
 
 
 def _chunk(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
-    """A sequence of more chunks takes more operations: the argument is heeded, from 1 token to the whole sequence."""
+    """Other chunks take another number of operations: the argument is heeded, from 1 token to the whole sequence."""
     if emitted.program.is_parallel:
         lengths = (1, drawn.tokens - 1, drawn.tokens)
         counts = [_operations(build(module_class, emitted.program, replace(drawn, chunk=chunk)), drawn.inputs) for chunk in lengths]
-        falling = all(more > fewer for more, fewer in pairwise(counts))
-        says = "" if falling else f"chunks of {lengths} tokens take {counts} operations"
-        yield pair("longer chunks", drawn, left="shorter chunks").square("operations", float(not falling), 0.0, says)
+        differ = all(one != other for one, other in pairwise(counts))
+        says = "" if differ else f"chunks of {lengths} tokens take {counts} operations"
+        yield pair("longer chunks", drawn, left="shorter chunks").square("operations", float(not differ), 0.0, says)
 
 
 def _default_chunk(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:

@@ -225,13 +225,13 @@ def test_the_normal_form_of_functions_keeps_the_value(data: st.DataObject, shape
 
 
 def test_unrolled_delta_rule_is_quick() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     state: Expr = A
     for index in range(7):
         key, rate = Input(f"k{index}", (N,)), Hyperparameter(f"r{index}")
         state = matmul(state, subtract(EYE, scale(rate, outer(key, key))))
     assert len(normal_form(state).terms) == 2**7
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 def test_maps_are_known_by_name() -> None:

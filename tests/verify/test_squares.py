@@ -36,9 +36,9 @@ def changed(text: str, old: str, new: str) -> str:
 
 
 def test_every_square_closes_on_a_right_module_in_time() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     squares = check_squares(DELTA, DELTA_RULE)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
     assert open_pairs(squares) == set()
     assert faulty_stage(squares) is None
     assert {(square.name, square.quantity) for square in squares} >= {
