@@ -69,12 +69,6 @@ def _lifetimes(model: Model) -> Iterator[Diagnostic]:
             yield codes.mean_reduction(component.place("reduce"), component.name)
 
 
-def _memories(model: Model) -> Iterator[Diagnostic]:
-    for component in model.components:
-        if len(component.states) != 1:
-            yield codes.number_of_tensors(component.place("memory"), component.name, len(component.states))
-
-
 def _gradient_points(model: Model) -> Iterator[Diagnostic]:
     for component in model.components:
         if GradientPoint.HELD in (component.gradient_at, component.step_at):
@@ -111,4 +105,4 @@ def _gradients(*expressions: Expr) -> list[Gradient]:
     return [node for expression in expressions for node in walk(expression) if isinstance(node, Gradient)]
 
 
-CHECKS: tuple[Check, ...] = (_marked, _optimizers, _clocks, _memories, _gradient_points, _lifetimes, _reads, _gradients_of_gradients)
+CHECKS: tuple[Check, ...] = (_marked, _optimizers, _clocks, _gradient_points, _lifetimes, _reads, _gradients_of_gradients)
