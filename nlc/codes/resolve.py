@@ -269,6 +269,11 @@ def number_out_of_bounds(span: Span, digits: int) -> Diagnostic:
     )
 
 
+def unread_state(span: Span, memory: str, state: str, read: Span) -> Diagnostic:
+    labels = (Label(span, "stored here"), Label(read, "and not used here"))
+    return Diagnostic("NLC242", f"the read of `{memory}` does not use its state {quoted(state)}", labels, "use it in `read`, or take it out of `states`")
+
+
 CODES = (
     Code("NLC201", "name not defined", "Expressions may use the spec's dims, inputs, hyperparameters, levels and `let` entries, and nlc's functions."),
     Code("NLC202", "shapes differ", "Two operands of +, -, * or / must have one shape, be scalars, or be a vector and a matrix that has the vector's dim."),
@@ -311,4 +316,5 @@ CODES = (
     Code("NLC239", "given twice", "An argument was bound by position and by name."),
     Code("NLC240", "not a number", "Hyperparameters have numbers as defaults."),
     Code("NLC241", "number out of bounds", "nlc computes with exact fractions, which must stay within the range of floating point."),
+    Code("NLC242", "state that is never read", "What a memory stores it has to answer with: a state that its read does not use would never learn from an objective."),
 )  # fmt: skip

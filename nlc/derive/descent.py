@@ -12,8 +12,9 @@ from nlc.derive.gradient import gradient
 from nlc.derive.names import worded
 from nlc.derive.settle import settle
 from nlc.derive.simplify import simplify
-from nlc.ir.algebra import LEAVES, ONE, Expr, Gradient, Named, Scale, State, When, contains
+from nlc.ir.algebra import LEAVES, ONE, Expr, Gradient, Map, Named, Scale, State, When, contains
 from nlc.ir.build import add, apply_map, negate, replace, subtract, times
+from nlc.ir.maps import MAPS
 from nlc.ir.model import Component, GradientPoint
 from nlc.ir.order import LevelOrder
 from nlc.ir.show import expression_text
@@ -65,6 +66,7 @@ class Descent:
         bodies: list[Body] = [(body, ONE)]
         is_said = any(item.name.name == "error" for item in abbreviations)
         for item in reversed(abbreviations):
+            self._say_slope(bodies, item.name)
             arriving = self._shared(self.seen(_pulled_back(bodies, item.name), point))
             if item.surprise and not _is_plain(arriving):
                 what = "the prediction" if item.is_read else item.name.name
@@ -116,14 +118,25 @@ class Descent:
                 found.append(Abbreviation(given, layer.x, worded("local_surprise", part)))
                 read, layer = put(given, layer.x, read), apply_map(layer.function, given)
             if layer != read:
-                hidden = self.draft.let(worded("hidden", part), self.seen(layer, point), f"activation {layer.function}")
-                found.append(Abbreviation(hidden, layer))
-                read = put(hidden, layer, read)
+                activation = self.draft.let(worded("activation", part), self.seen(layer, point), f"{layer.function} of the layer")
+                found.append(Abbreviation(activation, layer))
+                read = put(activation, layer, read)
         return found
+
+    def _say_slope(self, bodies: Sequence[Body], preactivation: Named) -> None:
+        """The derivative of the map that a layer goes through next, for the surprise that comes back through it."""
+        for definition, _ in bodies:
+            if isinstance(definition, Map) and definition.x == preactivation:
+                word = preactivation.name.replace("preactivation", "slope")
+                self.draft.let(word, self._shared(MAPS[definition.function].derivative(preactivation)), f"derivative of {definition.function}")
 
     def _shared(self, node: Expr) -> Expr:
         """The expression over the names of what has been computed before; of one tensor, everything is said in place."""
-        return replace(node, self._named) if len(self.component.states) > 1 else node
+        if len(self.component.states) == 1:
+            return node
+        while (shared := replace(node, self._named)) != node:
+            node = shared
+        return node
 
     def _named(self, node: Expr) -> Expr | None:
         known = self.draft.known(node)

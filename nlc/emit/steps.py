@@ -8,7 +8,8 @@ from nlc.emit.layout import Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames
 from nlc.emit.scope import Sequence, converted, input_values, leaf, previous
 from nlc.emit.torch_printer import TorchPrinter
-from nlc.ir.algebra import Expr, Named, State, When
+from nlc.ir.algebra import Expr, Map, MatMul, Named, State, When, children, contains
+from nlc.ir.build import replace
 from nlc.ir.law import Law
 
 
@@ -52,9 +53,26 @@ def _outputs(sequence: Sequence, names: LocalNames, values: dict[Expr, str], dty
     for equation in sequence.program.laws.outputs:
         local = names.new(equation.name)
         results[equation.name] = own[Named(equation.name, equation.value.shape)] = local
-        yield assignment(local, broadcast(sequence, printer, equation.value), 12)
+        value = equation.value
+        while (layer := _inner_layer(value)) is not None:
+            inner = Named(names.new(f"{equation.name}_layer"), layer.shape)
+            yield assignment(inner.name, [printer.text(layer)], 12)
+            own[inner] = inner.name
+            value = replace(value, {layer: inner}.get)
+        yield assignment(local, broadcast(sequence, printer, value), 12)
     new = {slot.name: values[State(slot.component, slot.part, slot.shape, When.CURRENT)] for slot in sequence.program.slots}
     yield from returned(sequence, results, new, dtype)
+
+
+def _inner_layer(node: Expr) -> Expr | None:
+    """The innermost map of a state that is multiplied with another one: a layer of a network, which gets a line of its own."""
+    for child in children(node):
+        if (found := _inner_layer(child)) is not None:
+            return found
+    match node:
+        case MatMul(_, Map() as layer) if contains(layer, lambda part: isinstance(part, State)):
+            return layer
+    return None
 
 
 def broadcast(sequence: Sequence, printer: TorchPrinter, value: Expr) -> tuple[str, ...]:
