@@ -124,7 +124,7 @@ def fitting(typed: Expr, shape: Shape, what: str, span: Span) -> Expr:
     aligned = align(typed, shape, span)
     if aligned is None:
         raise CompileError(
-            codes.wrong_shape(span, what, shape_text(typed.shape), f"a scalar, or go along a dim of the {shape_text(shape)}")
+            codes.wrong_shape(span, what, shape_text(typed.shape), f"a scalar, or go along a dim of the {shape_text(shape)}" if shape else "a scalar")
         )
     return aligned
 
