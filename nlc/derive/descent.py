@@ -114,11 +114,11 @@ class Descent:
             number += 1
             part = str(number) if count > 1 else ""
             if not isinstance(layer.x, LEAVES):
-                given = self.draft.let(worded("preactivation", part), self.seen(layer.x, point), "inside the read")
+                given = self.draft.let(worded("preactivation", part), self.seen(layer.x, point), f"into {layer.function}")
                 found.append(Abbreviation(given, layer.x, worded("local_surprise", part)))
                 read, layer = put(given, layer.x, read), apply_map(layer.function, given)
             if layer != read:
-                activation = self.draft.let(worded("activation", part), self.seen(layer, point), f"{layer.function} of the layer")
+                activation = self.draft.let(worded("activation", part), self.seen(layer, point), f"out of {layer.function}")
                 found.append(Abbreviation(activation, layer))
                 read = put(activation, layer, read)
         return found

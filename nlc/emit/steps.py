@@ -53,9 +53,10 @@ def _outputs(sequence: Sequence, names: LocalNames, values: dict[Expr, str], dty
     for equation in sequence.program.laws.outputs:
         local = names.new(equation.name)
         results[equation.name] = own[Named(equation.name, equation.value.shape)] = local
-        value = equation.value
-        while (layer := _inner_layer(value)) is not None:
-            inner = Named(names.new(f"{equation.name}_layer"), layer.shape)
+        value, layers = equation.value, set(_layers(equation.value))
+        for number in range(1, len(layers) + 1):
+            layer = next(_layers(value))
+            inner = Named(names.new(f"{equation.name}_layer{f'_{number}' if len(layers) > 1 else ''}"), layer.shape)
             yield assignment(inner.name, [printer.text(layer)], 12)
             own[inner] = inner.name
             value = replace(value, {layer: inner}.get)
@@ -64,15 +65,13 @@ def _outputs(sequence: Sequence, names: LocalNames, values: dict[Expr, str], dty
     yield from returned(sequence, results, new, dtype)
 
 
-def _inner_layer(node: Expr) -> Expr | None:
-    """The innermost map of a state that is multiplied with another one: a layer of a network, which gets a line of its own."""
+def _layers(node: Expr) -> Iterator[Expr]:
+    """The maps of states that a matrix multiplies, innermost first: layers of a network, each of which gets a line of its own."""
     for child in children(node):
-        if (found := _inner_layer(child)) is not None:
-            return found
+        yield from _layers(child)
     match node:
         case MatMul(_, Map() as layer) if contains(layer, lambda part: isinstance(part, State)):
-            return layer
-    return None
+            yield layer
 
 
 def broadcast(sequence: Sequence, printer: TorchPrinter, value: Expr) -> tuple[str, ...]:
@@ -99,5 +98,8 @@ def returned(sequence: Sequence, outputs: dict[str, str], state: dict[str, str],
     line = f"return {result}, {state_text}"
     if len(line) <= 128:
         yield (line,)
-    else:
+    elif len(state_text) <= 123:
         yield call("return ", [result, state_text], "", 12)
+    else:
+        items = (f'        "{name}": {value},' for name, value in state.items())
+        yield ("return (", f"    {result},", "    {", *items, "    },", ")")

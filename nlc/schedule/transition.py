@@ -32,7 +32,7 @@ def classify_together(new_states: Sequence[Expr], states: Sequence[State], partn
     """The transition of a component with several tensors, which move as one."""
     if partners:
         return classify(new_states[0], states[0], partners)
-    names = " and ".join(state.part for state in states)
+    names = ", ".join(state.part for state in states[:-1]) + f" and {states[-1].part}"
     for new, state in zip(new_states, states, strict=True):
         nonlinear = first_nonlinear(new, *states)
         if nonlinear is not None:
