@@ -112,7 +112,7 @@ def _hosting(component: Component, weights: Component, optimizer: str) -> Compon
         retention=retention,
         step_at=weights.gradient_at,
         optimizer_name=optimizer,
-        unsupported=(*component.unsupported, *_left_out(component, weights)),
+        unsupported=(*component.unsupported, *weights.unsupported, *_left_out(component, weights)),
         places=(*weights.places, *component.places),
     )
 
