@@ -13,18 +13,16 @@ Timetable
     every token  memory
 
 Laws, per token; prev is the state before
-    preactivation   = prev(memory.W1) @ k                                                        into gelu
-    activation      = gelu(preactivation)                                                        out of gelu
-    slope           = normal_cdf(preactivation) + preactivation * normal_density(preactivation)  derivative of gelu
+    layer           = prev(memory.W1) @ k                                into gelu
+    activation      = gelu(layer)                                        out of gelu
+    slope           = normal_cdf(layer) + layer * normal_density(layer)  derivative of gelu
     local_surprise  = -transpose(prev(memory.W2)) @ v * slope
-                      objective -dot(memory.W2 @ gelu(memory.W1 @ k), v), by preactivation; calculus
-    gradient_W1     = outer(local_surprise, k)                                                   adjoint of apply; calculus
-    gradient_W2     = -outer(v, activation)                                                      adjoint of apply; calculus
-    memory.W1       = alpha * prev(memory.W1) - beta * gradient_W1
-                      explicit gradient step; nl:definition-1; miras
-    memory.W2       = alpha * prev(memory.W2) - beta * gradient_W2
-                      explicit gradient step; nl:definition-1; miras
-    y               = memory.W2 @ gelu(memory.W1 @ q)                                            read after the write
+                      objective -dot(memory.W2 @ gelu(memory.W1 @ k), v), by layer; calculus
+    gradient_W1     = outer(local_surprise, k)                           adjoint of apply; calculus
+    gradient_W2     = -outer(v, activation)                              adjoint of apply; calculus
+    memory.W1       = alpha * prev(memory.W1) - beta * gradient_W1       explicit gradient step; nl:definition-1; miras
+    memory.W2       = alpha * prev(memory.W2) - beta * gradient_W2       explicit gradient step; nl:definition-1; miras
+    y               = memory.W2 @ gelu(memory.W1 @ q)                    read after the write
 
 Form
     memory: recurrence
@@ -96,19 +94,16 @@ class HebbianMlp(nn.Module):
         with _full_precision(q):
             dtype = q.dtype
             q, k, v, alpha, beta = (x.to(state["memory.W1"].dtype) for x in (q, k, v, alpha, beta))
-            preactivation = (state["memory.W1"] @ k[..., None]).squeeze(-1)
-            activation = torch.nn.functional.gelu(preactivation)
-            slope = (
-                (torch.erfc(-preactivation / math.sqrt(2)) / 2)
-                + preactivation * (torch.exp(-preactivation.square() / 2) / math.sqrt(2 * math.pi))
-            )
+            layer = (state["memory.W1"] @ k[..., None]).squeeze(-1)
+            activation = torch.nn.functional.gelu(layer)
+            slope = torch.special.ndtr(layer) + layer * (torch.exp(-layer.square() / 2) / math.sqrt(2 * math.pi))
             local_surprise = -(state["memory.W2"].mT @ v[..., None]).squeeze(-1) * slope
             gradient_W1 = local_surprise[..., None] * k[..., None, :]
             gradient_W2 = -v[..., None] * activation[..., None, :]
             memory_W1 = alpha[..., None, None] * state["memory.W1"] - beta[..., None, None] * gradient_W1
             memory_W2 = alpha[..., None, None] * state["memory.W2"] - beta[..., None, None] * gradient_W2
-            y_layer = torch.nn.functional.gelu((memory_W1 @ q[..., None]).squeeze(-1))
-            y = (memory_W2 @ y_layer[..., None]).squeeze(-1)
+            y_hidden = torch.nn.functional.gelu((memory_W1 @ q[..., None]).squeeze(-1))
+            y = (memory_W2 @ y_hidden[..., None]).squeeze(-1)
             return y.to(dtype), {"memory.W1": memory_W1, "memory.W2": memory_W2}
 
     def _start(self, state: dict[str, Tensor] | None, batch: int, heads: int, like: Tensor) -> dict[str, Tensor]:
@@ -124,4 +119,4 @@ def _full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
-# sealed by nlc, sha256 of everything above: 45d836020ee80c9ba03a3d96b67baa4afa43589e8a50be054219554d986b2122
+# sealed by nlc, sha256 of everything above: d6fc20eb3c7fbe60012304f6bff2a5b81c59086ed9e585b4fb347ae1fdcb3fe3

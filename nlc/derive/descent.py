@@ -114,7 +114,7 @@ class Descent:
             number += 1
             part = str(number) if count > 1 else ""
             if not isinstance(layer.x, LEAVES):
-                given = self.draft.let(worded("preactivation", part), self.seen(layer.x, point), f"into {layer.function}")
+                given = self.draft.let(worded("layer", part), self.seen(layer.x, point), f"into {layer.function}")
                 found.append(Abbreviation(given, layer.x, worded("local_surprise", part)))
                 read, layer = put(given, layer.x, read), apply_map(layer.function, given)
             if layer != read:
@@ -123,12 +123,12 @@ class Descent:
                 read = put(activation, layer, read)
         return found
 
-    def _say_slope(self, bodies: Sequence[Body], preactivation: Named) -> None:
+    def _say_slope(self, bodies: Sequence[Body], layer: Named) -> None:
         """The derivative of the map that a layer goes through next, for the surprise that comes back through it."""
         for definition, _ in bodies:
-            if isinstance(definition, Map) and definition.x == preactivation:
-                word = preactivation.name.replace("preactivation", "slope")
-                self.draft.let(word, self._shared(MAPS[definition.function].derivative(preactivation)), f"derivative of {definition.function}")
+            if isinstance(definition, Map) and definition.x == layer:
+                word = layer.name.replace("layer", "slope")
+                self.draft.let(word, self._shared(MAPS[definition.function].derivative(layer)), f"derivative of {definition.function}")
 
     def _shared(self, node: Expr) -> Expr:
         """The expression over the names of what has been computed before; of one tensor, everything is said in place."""

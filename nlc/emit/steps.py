@@ -56,7 +56,7 @@ def _outputs(sequence: Sequence, names: LocalNames, values: dict[Expr, str], dty
         value, layers = equation.value, set(_layers(equation.value))
         for number in range(1, len(layers) + 1):
             layer = next(_layers(value))
-            inner = Named(names.new(f"{equation.name}_layer{f'_{number}' if len(layers) > 1 else ''}"), layer.shape)
+            inner = Named(names.new(f"{equation.name}_hidden{f'_{number}' if len(layers) > 1 else ''}"), layer.shape)
             yield assignment(inner.name, [printer.text(layer)], 12)
             own[inner] = inner.name
             value = replace(value, {layer: inner}.get)

@@ -67,7 +67,7 @@ def test_random_networks_do_what_their_objectives_say(text: str) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(networks())
 def test_many_random_networks_do_what_their_objectives_say(text: str) -> None:
     assert open_squares(text) == []
