@@ -271,7 +271,8 @@ def number_out_of_bounds(span: Span, digits: int) -> Diagnostic:
 
 def unread_state(span: Span, memory: str, state: str, read: Span) -> Diagnostic:
     labels = (Label(span, "stored here"), Label(read, "and not used here"))
-    return Diagnostic("NLC242", f"the read of `{memory}` does not use its state {quoted(state)}", labels, "use it in `read`, or take it out of `states`")
+    help = "use it in `read`, or take it out of `states`"
+    return Diagnostic("NLC242", f"the read of `{memory}` does not use its state {quoted(state)}", labels, help)
 
 
 CODES = (

@@ -110,17 +110,18 @@ class Descent:
         """For every elementwise map inside a read: what goes into it, and (unless it is the read itself) what comes out."""
         found: list[Abbreviation] = []
         count, number = count_layers(read, self.component.name), 0
-        while (layer := first_layer(read, self.component.name)) is not None:
+        while (inner := first_layer(read, self.component.name)) is not None:
             number += 1
-            part = str(number) if count > 1 else ""
-            if not isinstance(layer.x, LEAVES):
-                given = self.draft.let(worded("layer", part), self.seen(layer.x, point), f"into {layer.function}")
-                found.append(Abbreviation(given, layer.x, worded("local_surprise", part)))
-                read, layer = put(given, layer.x, read), apply_map(layer.function, given)
-            if layer != read:
-                activation = self.draft.let(worded("activation", part), self.seen(layer, point), f"out of {layer.function}")
-                found.append(Abbreviation(activation, layer))
-                read = put(activation, layer, read)
+            part, activated = str(number) if count > 1 else "", apply_map(inner.function, inner.x)
+            if not isinstance(inner.x, LEAVES):
+                layer = self.draft.let(worded("layer", part), self.seen(inner.x, point), f"into {inner.function}")
+                found.append(Abbreviation(layer, inner.x, worded("local_surprise", part)))
+                read, activated = put(layer, inner.x, read), apply_map(inner.function, layer)
+            if activated == read:
+                break
+            activation = self.draft.let(worded("activation", part), self.seen(activated, point), f"out of {inner.function}")
+            found.append(Abbreviation(activation, activated))
+            read = put(activation, activated, read)
         return found
 
     def _say_slope(self, bodies: Sequence[Body], layer: Named) -> None:

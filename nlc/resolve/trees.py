@@ -11,7 +11,7 @@ from dataclasses import replace as with_changes
 from nlc.ir.algebra import Dot, Expr, Gradient, Norm, Softmax, State, Sum, children, contains
 from nlc.ir.build import add, dot, rebuild, total
 from nlc.ir.dims import LIKE_WEIGHTS, Shape
-from nlc.ir.model import ClosedForm, Component, StateDeclaration
+from nlc.ir.model import ClosedForm, Component, Optimizer, StateDeclaration
 
 TREE: Shape = (LIKE_WEIGHTS,)
 ONE_TENSOR = StateDeclaration(part="", shape=TREE)
@@ -23,10 +23,10 @@ States = tuple[StateDeclaration, ...]
 def over_tensors(component: Component, states: States) -> Component:
     """A level of an optimizer that was read for one tensor, for all of these; what differs between them is marked as not compiled."""
     objective, follows = _summed(component.objective, states), _summed(component.follows, states)
-    rate = None if isinstance(component.optimizer, ClosedForm) else _summed(component.optimizer.rate, states)
-    optimizer = component.optimizer if isinstance(component.optimizer, ClosedForm) else with_changes(component.optimizer, rate=rate)
-    mixed = [value for value in (objective, follows, rate) if value is not None and contains(value, _is_tree)]
-    marks = (("an optimizer whose step differs from tensor to tensor", component.place("optimizer")),) if mixed else ()
+    optimizer = _stepping(component.optimizer, states)
+    scalars = (objective, follows) if isinstance(optimizer, ClosedForm) else (objective, follows, optimizer.rate)
+    is_mixed = any(contains(value, _is_tree) for value in scalars)
+    marks = (("an optimizer whose step differs from tensor to tensor", component.place("optimizer")),) if is_mixed else ()
     return with_changes(
         component,
         states=states,
@@ -40,6 +40,12 @@ def over_tensors(component: Component, states: States) -> Component:
         prediction=None,
         unsupported=(*component.unsupported, *marks),
     )
+
+
+def _stepping(optimizer: Optimizer, states: States) -> Optimizer:
+    if isinstance(optimizer, ClosedForm):
+        return optimizer
+    return with_changes(optimizer, rate=_summed(optimizer.rate, states))
 
 
 def _summed(node: Expr, states: States) -> Expr:

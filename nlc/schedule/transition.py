@@ -38,7 +38,8 @@ def classify_together(new_states: Sequence[Expr], states: Sequence[State], partn
         if nonlinear is not None:
             because = f"the new {state.part} reads {expression_text(nonlinear)}, which is not affine in the old {names}"
             return _classified(state, Transition.NONLINEAR, None, because)
-    return _classified(states[0], Transition.DENSE, None, f"{names} are one state of several tensors, whose laws have no common normal form")
+    because = f"{names} are one state of several tensors, whose laws have no common normal form"
+    return _classified(states[0], Transition.DENSE, None, because)
 
 
 def _classified(state: State, transition: Transition, law: AffineLaw | None, because: str) -> Classified:

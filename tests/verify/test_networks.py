@@ -57,7 +57,8 @@ def compiled(text: str) -> nlc.Compiled:
 
 def open_squares(text: str) -> list[str]:
     result = compiled(text)
-    return [f"{square.left} = {square.right}: {square.detail}" for square in check_squares(result.program, result.source) if not square.closed]
+    squares = check_squares(result.program, result.source)
+    return [f"{square.left} = {square.right}: {square.detail}" for square in squares if not square.closed]
 
 
 @settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
