@@ -16,6 +16,7 @@ from nlc.ir.spec import DefinitionField
 from nlc.parse import parse_library
 from nlc.parse.fields import TABLES
 from nlc.resolve.functions import FORMS, FUNCTIONS
+from nlc.resolve.networks import DEFAULT_ACTIVATION, MLP, SAYS
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -73,6 +74,7 @@ def _language_page() -> Iterator[str]:
 def _library_page() -> Iterator[str]:
     yield "# The library\n\nMemories, objectives and retentions that every spec may name, written as a spec's own `define:` would be.\n"
     yield "\n| written | means | says | from |\n|---|---|---|---|\n"
+    yield f"| `{MLP}(d_in, hidden, d_out, activation = {DEFAULT_ACTIVATION})` | `(x) -> W2 @ {DEFAULT_ACTIVATION}(W1 @ x)` | {SAYS} | nlc |\n"
     for entry in sorted(parse_library(), key=lambda entry: entry.name.text):
         written = entry.name.text + (f"({', '.join(name.text for name in entry.parameters)})" if entry.parameters else "")
         says = _cell(entry.says.text if entry.says else "")

@@ -282,7 +282,7 @@ CODES = (
     Code("NLC204", "not a function", "Only levels with a read, functions of the language and entries of `define` can be applied."),
     Code("NLC205", "wrong arguments", "A function was called with too many, too few or unknown arguments."),
     Code("NLC206", "objective is not a scalar", "An inner objective is one number per tick: nlc takes its gradient."),
-    Code("NLC207", "unknown memory", "A memory is `matrix(rows, columns)`, `vector(size)`, `like(weights)`, or an entry of `define` with `states` and `read`."),
+    Code("NLC207", "unknown memory", "A memory is `matrix(rows, columns)`, `vector(size)`, `mlp(d_in, hidden, d_out)`, `like(weights)`, or an entry of `define` with `states` and `read`."),
     Code("NLC208", "not a size", "Shapes are written with dims and whole numbers."),
     Code("NLC209", "keys or values are not used", "Keys and values that the objective never mentions would silently change nothing."),
     Code("NLC210", "wrong shape", "Retentions and rates are scalars, or go along a dim of the state."),

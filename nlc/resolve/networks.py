@@ -20,6 +20,10 @@ from nlc.resolve.sizes import dim_of
 from nlc.source import Span
 
 MLP = "mlp"
+SAYS = (
+    "A network without biases, of as many layers as there are sizes but one: matrices `W1`, `W2`, ... with an activation between each two. "
+    "Between zeros nothing is learned: it wants a state to start from."
+)
 USAGE = "mlp(d_in, hidden, d_out, activation = gelu), with a size for each layer's input and for the last one's output"
 DEFAULT_ACTIVATION = "gelu"
 MOST_LAYERS = 16
