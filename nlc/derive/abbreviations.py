@@ -20,6 +20,7 @@ class Abbreviation:
     definition: Expr
     surprise: str = ""
     is_read: bool = False
+    is_error: bool = False
 
 
 def count_layers(read: Expr, component: str) -> int:

@@ -52,6 +52,11 @@ class Descent:
             kept[part] = times(self.seen(retention), kept[part])
         return kept
 
+    def rate(self, rate: Expr) -> Expr:
+        """The learning rate, under a name when several tensors move with one that takes more than a product to say."""
+        value = self._shared(self.seen(rate))
+        return value if len(self.component.states) == 1 or _is_plain(value) else self.draft.let("rate", value, "learning rate")
+
     def point(self, where: GradientPoint) -> Parts:
         """The state at which a gradient is taken."""
         if where is not GradientPoint.RETAINED or not self.component.retention:
@@ -64,7 +69,7 @@ class Descent:
         point, text = self.point(where), expression_text(objective)
         body, abbreviations = self._abbreviated(objective, point)
         bodies: list[Body] = [(body, ONE)]
-        is_said = any(item.name.name == "error" for item in abbreviations)
+        is_said = any(item.is_error for item in abbreviations)
         for item in reversed(abbreviations):
             self._say_slope(bodies, item.name)
             arriving = self._shared(self.seen(_pulled_back(bodies, item.name), point))
@@ -103,7 +108,7 @@ class Descent:
         if occurs(difference, objective) or occurs(flipped, objective):
             error = self.draft.let("error", self.seen(difference, point), f"objective {text}")
             objective = put(error, difference, put(negate(error), flipped, objective))
-            found.append(Abbreviation(error, difference))
+            found.append(Abbreviation(error, difference, is_error=True))
         return objective, found
 
     def _layers(self, read: Expr, point: Parts) -> list[Abbreviation]:
@@ -155,7 +160,9 @@ def _pulled_back(bodies: Sequence[Body], leaf: Expr) -> Expr:
 
 def _chain_rule(abbreviations: Sequence[Abbreviation]) -> str:
     reads = [ADJOINT_OF[type(item.definition)].name for item in abbreviations if item.is_read]
-    return f"adjoint of {reads[0]}" if reads else "adjoint of the error"
+    if reads:
+        return f"adjoint of {reads[0]}"
+    return "adjoint of the error" if abbreviations[-1].is_error else "adjoint of the layers"
 
 
 def _needs_a_name(value: Expr) -> bool:

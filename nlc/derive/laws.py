@@ -37,7 +37,7 @@ def derive_law(order: LevelOrder, component: Component) -> Law:
     descent = Descent(order, component, draft)
     try:
         gradients = descent.gradients(component.follows, _step_point(component))
-        rate, retained = descent.seen(component.optimizer.rate), descent.retained()
+        rate, retained = descent.rate(component.optimizer.rate), descent.retained()
     except DerivativeTooLarge as error:
         raise CompileError(codes.derivative_too_large(component.objective_span, component.name, LARGEST)) from error
     cites = component.cites or order.model.cites
