@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from nlc.codes import derive as codes
 from nlc.diagnostics import Diagnostic
 from nlc.ir.algebra import Expr, Gradient, Input, State, Tick, When, is_number, walk
+from nlc.ir.dims import LIKE_WEIGHTS
 from nlc.ir.model import STEP, TOKEN, Clock, ClosedForm, Component, Family, GradientDescent, GradientPoint, Model, Proximal
 
 Check = Callable[[Model], Iterator[Diagnostic]]
@@ -69,6 +70,12 @@ def _lifetimes(model: Model) -> Iterator[Diagnostic]:
             yield codes.mean_reduction(component.place("reduce"), component.name)
 
 
+def _memories(model: Model) -> Iterator[Diagnostic]:
+    for component in model.components:
+        if model.kind == "optimizer" and any(state.shape != (LIKE_WEIGHTS,) for state in component.states):
+            yield codes.not_compiled(component.place("memory"), component.name, "a memory that is not `like(weights)`, in an optimizer")
+
+
 def _gradient_points(model: Model) -> Iterator[Diagnostic]:
     for component in model.components:
         if GradientPoint.HELD in (component.gradient_at, component.step_at):
@@ -105,4 +112,4 @@ def _gradients(*expressions: Expr) -> list[Gradient]:
     return [node for expression in expressions for node in walk(expression) if isinstance(node, Gradient)]
 
 
-CHECKS: tuple[Check, ...] = (_marked, _optimizers, _clocks, _gradient_points, _lifetimes, _reads, _gradients_of_gradients)
+CHECKS: tuple[Check, ...] = (_marked, _optimizers, _clocks, _memories, _gradient_points, _lifetimes, _reads, _gradients_of_gradients)

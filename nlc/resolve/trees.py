@@ -22,6 +22,9 @@ States = tuple[StateDeclaration, ...]
 
 def over_tensors(component: Component, states: States) -> Component:
     """A level of an optimizer that was read for one tensor, for all of these; what differs between them is marked as not compiled."""
+    if component.states != (ONE_TENSOR,):
+        other = ("an optimizer with a memory of its own shape", component.place("memory"))
+        return with_changes(component, unsupported=(*component.unsupported, other))
     objective, follows = _summed(component.objective, states), _summed(component.follows, states)
     optimizer = _stepping(component.optimizer, states)
     scalars = (objective, follows) if isinstance(optimizer, ClosedForm) else (objective, follows, optimizer.rate)

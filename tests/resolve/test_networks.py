@@ -83,8 +83,8 @@ kind: optimizer
 inputs: {{gradient: like(weights)}}
 levels:
   average:
-    memory: like(weights)
-    objective: 0.5 * norm2(average - gradient)
+    memory: {memory}
+    objective: {fit}
     retention: {retention}
     optimizer: gradient_descent({rate})
     every: step
@@ -95,10 +95,19 @@ levels:
 """
 
 
-def served(folder: Path, *, retention: str = "0.5", rate: str = "0.1", objective: str = "inner(weights, average)") -> Model:
+def served(
+    folder: Path,
+    *,
+    memory: str = "like(weights)",
+    retention: str = "0.5",
+    rate: str = "0.1",
+    objective: str = "inner(weights, average)",
+    fit: str = "0.5 * norm2(average - gradient)",
+) -> Model:
     """A network with an optimizer of its own."""
+    text = OPTIMIZER.format(memory=memory, retention=retention, rate=rate, objective=objective, fit=fit)
     (folder / "optimizers").mkdir()
-    (folder / "optimizers" / "custom.yaml").write_text(OPTIMIZER.format(retention=retention, rate=rate, objective=objective))
+    (folder / "optimizers" / "custom.yaml").write_text(text)
     path = folder / "network.yaml"
     path.write_text(spec_text(**NETWORK, optimizer="custom"))
     return resolve_model(parse_file(path))
@@ -126,3 +135,10 @@ def test_norms_are_of_one_tensor_and_elementwise_operations_of_each(tmp_path: Pa
 def test_a_rate_that_differs_from_tensor_to_tensor_is_marked(tmp_path: Path, rate: str) -> None:
     inner, _ = served(tmp_path, rate=rate).components
     assert [what for what, _ in inner.unsupported] == ["an optimizer whose step differs from tensor to tensor"]
+
+
+def test_a_level_of_an_optimizer_with_another_shape_is_marked(tmp_path: Path) -> None:
+    objective = "inner(weights, gradient) * (1 + sum(average))"
+    inner, host = served(tmp_path, memory="vector(3)", fit="norm2(average) * norm2(gradient)", objective=objective).components
+    assert [what for what, _ in inner.unsupported] == ["an optimizer with a memory of its own shape"]
+    assert [state.part for state in host.states] == ["W1", "W2"]
