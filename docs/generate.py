@@ -74,7 +74,8 @@ def _language_page() -> Iterator[str]:
 def _library_page() -> Iterator[str]:
     yield "# The library\n\nMemories, objectives and retentions that every spec may name, written as a spec's own `define:` would be.\n"
     yield "\n| written | means | says | from |\n|---|---|---|---|\n"
-    yield f"| `{MLP}(d_in, hidden, d_out, activation = {DEFAULT_ACTIVATION})` | `(x) -> W2 @ {DEFAULT_ACTIVATION}(W1 @ x)` | {SAYS} | nlc |\n"
+    network, read = f"{MLP}(d_in, hidden, d_out, activation = {DEFAULT_ACTIVATION})", f"(x) -> W2 @ {DEFAULT_ACTIVATION}(W1 @ x)"
+    yield f"| `{network}` | `{read}` | {SAYS} | nlc |\n"
     for entry in sorted(parse_library(), key=lambda entry: entry.name.text):
         written = entry.name.text + (f"({', '.join(name.text for name in entry.parameters)})" if entry.parameters else "")
         says = _cell(entry.says.text if entry.says else "")
