@@ -28,6 +28,7 @@ from nlc.ir.spec import DefinitionField
 from nlc.parse import parse_library
 from nlc.parse.fields import TABLES
 from nlc.resolve.functions import FORMS, FUNCTIONS
+from nlc.resolve.networks import DEFAULT_ACTIVATION, MLP, SAYS
 from nlc.schedule.affine_form import affine_expression
 from nlc.verify.claims import Verdict, decide_claims
 
@@ -91,6 +92,8 @@ def _language_page() -> Iterator[str]:
 def _library_page() -> Iterator[str]:
     yield "# The library\n\nMemories, objectives and retentions that every spec may name, written as a spec's own `define:` would be.\n"
     yield "\n| written | means | says | from |\n|---|---|---|---|\n"
+    network, read = f"{MLP}(d_in, hidden, d_out, activation = {DEFAULT_ACTIVATION})", f"(x) -> W2 @ {DEFAULT_ACTIVATION}(W1 @ x)"
+    yield f"| `{network}` | `{read}` | {SAYS} | nlc |\n"
     for entry in sorted(parse_library(), key=lambda entry: entry.name.text):
         written = entry.name.text + (f"({', '.join(name.text for name in entry.parameters)})" if entry.parameters else "")
         says = _cell(entry.says.text if entry.says else "")

@@ -111,16 +111,6 @@ def initial_value(span: Span, level: str) -> Diagnostic:
     )
 
 
-def number_of_tensors(span: Span, level: str, count: int) -> Diagnostic:
-    return _refused(
-        "NLC411",
-        f"the memory of `{level}` has {count} tensors; only memories of one tensor are compiled yet",
-        span,
-        "this level's memory",
-        "use `matrix(rows, columns)`, `vector(size)` or `like(weights)`",
-    )
-
-
 def mean_reduction(span: Span, level: str) -> Diagnostic:
     return _refused(
         "NLC412",
@@ -172,7 +162,6 @@ CODES: tuple[Code, ...] = (
     Code("NLC408", "window", "A window makes the objective range over several tokens, whose data would be state. This version compiles objectives of one tick."),
     Code("NLC409", "reset", "`reset` starts a level anew on a clock. This version compiles levels that are reset with the sequence."),
     Code("NLC410", "initial value", "This version starts every state from zeros, or from the state passed to the compiled module."),
-    Code("NLC411", "several tensors", "A memory of several tensors (an MLP) is checked and ordered. This version derives the laws of memories of one matrix or vector."),
     Code("NLC412", "mean over data", "`reduce: mean` divides the gradient by the number of data of an update. This version compiles clocks with one datum per update."),
     Code("NLC413", "tick", "`tick` counts the updates of a level since its last reset. This version carries no counts."),
     Code("NLC414", "not compiled yet", "The spec is well-formed, and uses a part of the language that this version checks but does not compile."),

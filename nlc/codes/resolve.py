@@ -267,6 +267,12 @@ def number_out_of_bounds(span: Span, digits: int) -> Diagnostic:
     )
 
 
+def unread_state(span: Span, memory: str, state: str, read: Span) -> Diagnostic:
+    labels = (Label(span, "stored here"), Label(read, "and not used here"))
+    help = "use it in `read`, or take it out of `states`"
+    return Diagnostic("NLC242", f"the read of `{memory}` does not use its state {quoted(state)}", labels, help)
+
+
 CODES = (
     Code("NLC201", "name not defined", "Expressions may use the spec's dims, inputs, hyperparameters, levels and `let` entries, and nlc's functions."),
     Code("NLC202", "shapes differ", "Two operands of +, -, * or / must have one shape, be scalars, or be a vector and a matrix that has the vector's dim."),
@@ -274,7 +280,7 @@ CODES = (
     Code("NLC204", "not a function", "Only levels with a read, functions of the language and entries of `define` can be applied."),
     Code("NLC205", "wrong arguments", "A function was called with too many, too few or unknown arguments."),
     Code("NLC206", "objective is not a scalar", "An inner objective is one number per tick: nlc takes its gradient."),
-    Code("NLC207", "unknown memory", "A memory is `matrix(rows, columns)`, `vector(size)`, `like(weights)`, or an entry of `define` with `states` and `read`."),
+    Code("NLC207", "unknown memory", "A memory is `matrix(rows, columns)`, `vector(size)`, `mlp(d_in, hidden, d_out)`, `like(weights)`, or an entry of `define` with `states` and `read`."),
     Code("NLC208", "not a size", "Shapes are written with dims and whole numbers."),
     Code("NLC209", "keys or values are not used", "Keys and values that the objective never mentions would silently change nothing."),
     Code("NLC210", "wrong shape", "Retentions and rates are scalars, or go along a dim of the state."),
@@ -309,4 +315,5 @@ CODES = (
     Code("NLC239", "given twice", "An argument was bound by position and by name."),
     Code("NLC240", "not a number", "Hyperparameters have numbers as defaults."),
     Code("NLC241", "number out of bounds", "nlc computes with exact fractions, which must stay within the range of floating point."),
+    Code("NLC242", "state that is never read", "What a memory stores it has to answer with: a state that its read does not use would never learn from an objective."),
 )  # fmt: skip

@@ -1,17 +1,20 @@
-"""From an inner objective to its gradient, in the paper's words: retained, prediction, error, surprise, gradient."""
+"""From an inner objective to its gradients, in the paper's words: retained, prediction, error, surprise, gradient."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nlc.derive.abbreviations import Abbreviation, count_layers, first_layer, occurs, put
 from nlc.derive.adjoints import ADJOINT_OF
 from nlc.derive.draft import Draft
 from nlc.derive.gradient import gradient
+from nlc.derive.names import worded
 from nlc.derive.settle import settle
 from nlc.derive.simplify import simplify
-from nlc.ir.algebra import LEAVES, ONE, Expr, Gradient, Named, Scale, State, When, contains
-from nlc.ir.build import add, negate, replace, subtract, times
+from nlc.ir.algebra import LEAVES, ONE, Expr, Gradient, Map, Named, Scale, State, When, contains
+from nlc.ir.build import add, apply_map, negate, replace, subtract, times
+from nlc.ir.maps import MAPS
 from nlc.ir.model import Component, GradientPoint
 from nlc.ir.order import LevelOrder
 from nlc.ir.show import expression_text
@@ -21,14 +24,8 @@ CALCULUS = ("calculus",)
 Body = tuple[Expr, Expr]
 """An expression and its cotangent."""
 
-
-@dataclass(frozen=True, slots=True)
-class Abbreviation:
-    """`name` stands for `definition` in the objective; the definition still has FITTED reads."""
-
-    name: Named
-    definition: Expr
-    is_prediction: bool
+Parts = dict[str, Expr]
+"""An expression for each tensor of a component's state, by part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,67 +36,122 @@ class Descent:
     component: Component
     draft: Draft
 
-    def state(self, when: When) -> State:
-        (state,) = self.component.states
-        return State(self.component.name, state.part, state.shape, when)
+    def states(self, when: When) -> Parts:
+        """The component's tensors, as they are at some moment."""
+        return {state.part: State(self.component.name, state.part, state.shape, when) for state in self.component.states}
 
-    def seen(self, node: Expr, point: Expr | None = None) -> Expr:
+    def seen(self, node: Expr, point: Parts | None = None) -> Expr:
         """The expression as this component sees it: gradients written out by name, FITTED reads taken at the point, reads settled."""
         written = replace(node, lambda part: self._context(part) if isinstance(part, Gradient) else None)
         return settle(self.order, self.component.name, written, point)
 
-    def retained(self) -> Expr:
+    def retained(self) -> Parts:
         """The old state times the retention."""
-        kept: Expr = self.state(When.PREVIOUS)
-        for retention in self.component.retention:
-            kept = times(self.seen(retention), kept)
+        kept = self.states(When.PREVIOUS)
+        for part, retention in zip(kept if self.component.retention else (), self.component.retention, strict=True):
+            kept[part] = times(self.seen(retention), kept[part])
         return kept
 
-    def point(self, where: GradientPoint) -> Expr:
+    def rate(self, rate: Expr) -> Expr:
+        """The learning rate, under a name when several tensors move with one that takes more than a product to say."""
+        value = self._shared(self.seen(rate))
+        return value if len(self.component.states) == 1 or _is_plain(value) else self.draft.let("rate", value, "learning rate")
+
+    def point(self, where: GradientPoint) -> Parts:
         """The state at which a gradient is taken."""
         if where is not GradientPoint.RETAINED or not self.component.retention:
-            return self.state(When.PREVIOUS)
-        return self.draft.let("retained", self.retained(), f"retention {expression_text(self.component.retention[0])}")
+            return self.states(When.PREVIOUS)
+        rule = f"retention {expression_text(self.component.retention[0])}"
+        return {part: self.draft.let(worded("retained", part), value, rule) for part, value in self.retained().items()}
 
-    def gradient(self, objective: Expr, where: GradientPoint, *, named: bool = False) -> Expr:
-        """The gradient of the objective by the state, under a name when `named` or when a reader needs one to follow."""
+    def gradients(self, objective: Expr, where: GradientPoint, *, named: bool = False) -> Parts:
+        """The gradient of the objective by each tensor, under a name when `named` or when a reader needs one to follow."""
         point, text = self.point(where), expression_text(objective)
         body, abbreviations = self._abbreviated(objective, point)
         bodies: list[Body] = [(body, ONE)]
-        is_said = any(not item.is_prediction for item in abbreviations)
+        is_said = any(item.is_error for item in abbreviations)
         for item in reversed(abbreviations):
-            arriving = self.seen(_pulled_back(bodies, item.name), point)
-            if item.is_prediction and not _is_plain(arriving):
-                rule = "gradient by the prediction" if is_said else f"objective {text}, by the prediction"
-                arriving, is_said = self.draft.let("surprise", arriving, rule, CALCULUS), True
+            self._say_slope(bodies, item.name)
+            arriving = self._shared(self.seen(_pulled_back(bodies, item.name), point))
+            if item.surprise and not _is_plain(arriving):
+                what = "the prediction" if item.is_read else item.name.name
+                rule = f"gradient by {what}" if is_said else f"objective {text}, by {what}"
+                arriving, is_said = self.draft.let(item.surprise, arriving, rule, CALCULUS), True
             bodies.append((item.definition, arriving))
-        value = self.seen(_pulled_back(bodies, self.state(When.FITTED)), point)
+        rule = _chain_rule(abbreviations) if is_said else f"objective {text}"
+        return {part: self._gradient(bodies, state, point, rule, named) for part, state in self.states(When.FITTED).items()}
+
+    def _gradient(self, bodies: Sequence[Body], state: Expr, point: Parts, rule: str, named: bool) -> Expr:
+        value = self._shared(self.seen(_pulled_back(bodies, state), point))
         if not named and not _needs_a_name(value):
             return value
-        return self.draft.let("gradient", value, _chain_rule(abbreviations) if is_said else f"objective {text}", CALCULUS)
+        assert isinstance(state, State)
+        return self.draft.let(worded("gradient", state.part), value, rule, CALCULUS)
 
-    def _abbreviated(self, objective: Expr, point: Expr) -> tuple[Expr, list[Abbreviation]]:
-        """The objective over names for the prediction and the error, and what they stand for."""
+    def _abbreviated(self, objective: Expr, point: Parts) -> tuple[Expr, list[Abbreviation]]:
+        """The objective over names for the layers, the prediction and the error, and what they stand for."""
         read, value, text = self.component.prediction, self.component.value, expression_text(objective)
         found: list[Abbreviation] = []
-        if read is not None and not isinstance(read, LEAVES) and _occurs(read, objective):
+        if len(self.component.states) > 1:
+            found = self._layers(objective if read is None else read, point)
+            for layer in found:
+                objective = put(layer.name, layer.definition, objective)
+                read, value = read and put(layer.name, layer.definition, read), value and put(layer.name, layer.definition, value)
+        if read is not None and not isinstance(read, LEAVES) and occurs(read, objective):
             prediction = self.draft.let("prediction", self.seen(read, point), "read at the key")
-            objective, value = _put(prediction, read, objective), value and _put(prediction, read, value)
-            found.append(Abbreviation(prediction, read, is_prediction=True))
+            objective, value = put(prediction, read, objective), value and put(prediction, read, value)
+            found.append(Abbreviation(prediction, read, "surprise", is_read=True))
             read = prediction
         if read is None or value is None or read.shape != value.shape:
             return objective, found
         difference, flipped = subtract(read, value), subtract(value, read)
-        if _occurs(difference, objective) or _occurs(flipped, objective):
+        if occurs(difference, objective) or occurs(flipped, objective):
             error = self.draft.let("error", self.seen(difference, point), f"objective {text}")
-            objective = _put(error, difference, _put(negate(error), flipped, objective))
-            found.append(Abbreviation(error, difference, is_prediction=False))
+            objective = put(error, difference, put(negate(error), flipped, objective))
+            found.append(Abbreviation(error, difference, is_error=True))
         return objective, found
+
+    def _layers(self, read: Expr, point: Parts) -> list[Abbreviation]:
+        """For every elementwise map inside a read: what goes into it, and (unless it is the read itself) what comes out."""
+        found: list[Abbreviation] = []
+        count, number = count_layers(read, self.component.name), 0
+        while (inner := first_layer(read, self.component.name)) is not None:
+            number += 1
+            part, activated = str(number) if count > 1 else "", apply_map(inner.function, inner.x)
+            if not isinstance(inner.x, LEAVES):
+                layer = self.draft.let(worded("layer", part), self.seen(inner.x, point), f"into {inner.function}")
+                found.append(Abbreviation(layer, inner.x, worded("local_surprise", part)))
+                read, activated = put(layer, inner.x, read), apply_map(inner.function, layer)
+            if activated == read:
+                break
+            activation = self.draft.let(worded("activation", part), self.seen(activated, point), f"out of {inner.function}")
+            found.append(Abbreviation(activation, activated))
+            read = put(activation, activated, read)
+        return found
+
+    def _say_slope(self, bodies: Sequence[Body], layer: Named) -> None:
+        """The derivative of the map that a layer goes through next, for the surprise that comes back through it."""
+        for definition, _ in bodies:
+            if isinstance(definition, Map) and definition.x == layer:
+                word = layer.name.replace("layer", "slope")
+                self.draft.let(word, self._shared(MAPS[definition.function].derivative(layer)), f"derivative of {definition.function}")
+
+    def _shared(self, node: Expr) -> Expr:
+        """The expression over the names of what has been computed before; of one tensor, everything is said in place."""
+        if len(self.component.states) == 1:
+            return node
+        while (shared := replace(node, self._named)) != node:
+            node = shared
+        return node
+
+    def _named(self, node: Expr) -> Expr | None:
+        known = self.draft.known(node)
+        return known if known != node else None
 
     def _context(self, node: Gradient) -> Expr:
         """The gradient that an inlined optimizer is fed with: derived here, where it is needed first."""
         host = self.order.model.component(node.component)
-        return Descent(self.order, host, self.draft).gradient(host.objective, host.gradient_at, named=True)
+        return Descent(self.order, host, self.draft).gradients(host.objective, host.gradient_at, named=True)[node.part]
 
 
 def _pulled_back(bodies: Sequence[Body], leaf: Expr) -> Expr:
@@ -107,8 +159,10 @@ def _pulled_back(bodies: Sequence[Body], leaf: Expr) -> Expr:
 
 
 def _chain_rule(abbreviations: Sequence[Abbreviation]) -> str:
-    reads = [ADJOINT_OF[type(item.definition)].name for item in abbreviations if item.is_prediction]
-    return f"adjoint of {reads[0]}" if reads else "adjoint of the error"
+    reads = [ADJOINT_OF[type(item.definition)].name for item in abbreviations if item.is_read]
+    if reads:
+        return f"adjoint of {reads[0]}"
+    return "adjoint of the error" if abbreviations[-1].is_error else "adjoint of the layers"
 
 
 def _needs_a_name(value: Expr) -> bool:
@@ -122,11 +176,3 @@ def _is_plain(node: Expr) -> bool:
         case Scale(by, x):
             return _is_plain(by) and _is_plain(x)
     return isinstance(node, LEAVES)
-
-
-def _occurs(wanted: Expr, node: Expr) -> bool:
-    return contains(node, lambda part: part == wanted)
-
-
-def _put(new: Expr, old: Expr, node: Expr) -> Expr:
-    return replace(node, lambda part: new if part == old else None)

@@ -34,9 +34,9 @@ class Draft:
     def defines(self, value: Expr) -> bool:
         return isinstance(value, Named) and any(equation.name == value.name for equation in self.equations)
 
-    def finished(self, new_state: Equation) -> tuple[Equation, ...]:
-        """The new state, after those equations that it needs."""
-        kept, needed = [new_state], names_in(new_state.value)
+    def finished(self, *new_states: Equation) -> tuple[Equation, ...]:
+        """The new states, after those equations that they need."""
+        kept, needed = list(new_states), {name for state in new_states for name in names_in(state.value)}
         for equation in reversed(self.equations):
             if equation.name in needed:
                 kept.insert(0, equation)

@@ -12,7 +12,7 @@ from nlc.derive.gradient import LARGEST, DerivativeTooLarge
 from nlc.derive.names import last_segment, words_of
 from nlc.derive.settle import settle
 from nlc.diagnostics import CompileError
-from nlc.ir.algebra import Expr, State, When, walk
+from nlc.ir.algebra import Expr, State, When, is_number, walk
 from nlc.ir.build import subtract, times
 from nlc.ir.law import Equation, Law
 from nlc.ir.model import Component, GradientDescent, GradientPoint, Output
@@ -36,14 +36,30 @@ def derive_law(order: LevelOrder, component: Component) -> Law:
     draft = Draft(component.name, words_of(order.model))
     descent = Descent(order, component, draft)
     try:
-        gradient = descent.gradient(component.follows, _step_point(component))
-        value = subtract(draft.known(descent.retained()), times(descent.seen(component.optimizer.rate), gradient))
+        gradients = descent.gradients(component.follows, _step_point(component))
+        rate, retained = descent.rate(component.optimizer.rate), descent.retained()
     except DerivativeTooLarge as error:
         raise CompileError(codes.derivative_too_large(component.objective_span, component.name, LARGEST)) from error
     cites = component.cites or order.model.cites
-    rule = "explicit gradient step" if draft.defines(gradient) else f"explicit gradient step on {expression_text(component.follows)}"
-    new_state = Equation(last_segment(component.name), value, rule, cites, component.states[0].part)
-    return Law(component.name, component.every, draft.finished(new_state))
+    new_states = [
+        Equation(
+            ".".join(filter(None, (last_segment(component.name), part))),
+            subtract(draft.known(retained[part]), times(rate, gradient)),
+            _rule(component, draft, gradient),
+            cites,
+            part,
+        )
+        for part, gradient in gradients.items()
+    ]
+    return Law(component.name, component.every, draft.finished(*new_states))
+
+
+def _rule(component: Component, draft: Draft, gradient: Expr) -> str:
+    if draft.defines(gradient):
+        return "explicit gradient step"
+    if len(component.states) > 1 and is_number(gradient, 0):
+        return "the objective does not depend on it"
+    return f"explicit gradient step on {expression_text(component.follows)}"
 
 
 def output_equation(order: LevelOrder, output: Output) -> Equation:

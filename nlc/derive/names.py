@@ -20,6 +20,11 @@ def words_of(model: Model) -> frozenset[str]:
     return frozenset((*dims, *inputs, *numbers, *states))
 
 
+def worded(word: str, part: str) -> str:
+    """`gradient` for a state of one tensor; `gradient_W1` for one tensor of several."""
+    return f"{word}_{part}" if part else word
+
+
 def fresh_name(word: str, level: str, taken: Collection[str]) -> str:
     """The word; `level_word` when that is taken; then `level_word_2`, and so on."""
     if word not in taken:

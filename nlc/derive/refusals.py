@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from nlc.codes import derive as codes
 from nlc.diagnostics import Diagnostic
 from nlc.ir.algebra import Expr, Gradient, Input, State, Tick, When, is_number, walk
+from nlc.ir.dims import LIKE_WEIGHTS
 from nlc.ir.model import STEP, TOKEN, Clock, ClosedForm, Component, Family, GradientDescent, GradientPoint, Model, Proximal
 
 Check = Callable[[Model], Iterator[Diagnostic]]
@@ -71,8 +72,8 @@ def _lifetimes(model: Model) -> Iterator[Diagnostic]:
 
 def _memories(model: Model) -> Iterator[Diagnostic]:
     for component in model.components:
-        if len(component.states) != 1:
-            yield codes.number_of_tensors(component.place("memory"), component.name, len(component.states))
+        if model.kind == "optimizer" and any(state.shape != (LIKE_WEIGHTS,) for state in component.states):
+            yield codes.not_compiled(component.place("memory"), component.name, "a memory that is not `like(weights)`, in an optimizer")
 
 
 def _gradient_points(model: Model) -> Iterator[Diagnostic]:

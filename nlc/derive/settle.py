@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace as with_changes
 
 from nlc.ir.algebra import Expr, State, StopGradient, When
@@ -9,8 +10,8 @@ from nlc.ir.build import replace
 from nlc.ir.order import LevelOrder
 
 
-def settle(order: LevelOrder, reader: str | None, node: Expr, point: Expr | None = None) -> Expr:
-    """The expression as the reader sees it when it runs; `point` is where its FITTED reads are taken (the reader None is an output).
+def settle(order: LevelOrder, reader: str | None, node: Expr, point: Mapping[str, Expr] | None = None) -> Expr:
+    """The expression as the reader sees it when it runs; `point` gives, by part, where FITTED reads are taken (reader None: an output).
 
     A level's own state, outside its objective, is the state before its update. `stop_gradient` has done its work by now and goes:
     slower levels still learn through what was under it.
@@ -20,8 +21,8 @@ def settle(order: LevelOrder, reader: str | None, node: Expr, point: Expr | None
         match part:
             case StopGradient(inner):
                 return settle(order, reader, inner, point)
-            case State(when=When.FITTED):
-                return point
+            case State(part=tensor, when=When.FITTED):
+                return point[tensor] if point else None
             case State(component, when=When.CURRENT) if component == reader or not order.sees_new(reader, component):
                 return with_changes(part, when=When.PREVIOUS)
         return None

@@ -32,7 +32,7 @@ SPELLINGS: Mapping[str, Spelling] = MappingProxyType(
         "relu": Spelling("{atom}.relu()", "max({x}, 0)"),
         "silu": Spelling("torch.nn.functional.silu({x})", "({atom} / (1 + math.exp(-{atom})))"),
         "gelu": Spelling("torch.nn.functional.gelu({x})", "({atom} * math.erfc(-{atom} / math.sqrt(2)) / 2)"),
-        "normal_cdf": Spelling("(torch.erfc(-{atom} / math.sqrt(2)) / 2)", "(math.erfc(-{atom} / math.sqrt(2)) / 2)"),
+        "normal_cdf": Spelling("torch.special.ndtr({x})", "(math.erfc(-{atom} / math.sqrt(2)) / 2)"),
         "normal_density": Spelling(
             "(torch.exp(-{atom}.square() / 2) / math.sqrt(2 * math.pi))", "(math.exp(-{atom} * {atom} / 2) / math.sqrt(2 * math.pi))"
         ),

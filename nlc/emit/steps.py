@@ -8,7 +8,8 @@ from nlc.emit.layout import Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames
 from nlc.emit.scope import Sequence, converted, indices, input_values, leaf, previous
 from nlc.emit.torch_printer import TorchPrinter
-from nlc.ir.algebra import Expr, Named, State, When
+from nlc.ir.algebra import Expr, Map, MatMul, Named, State, When, children, contains
+from nlc.ir.build import replace
 from nlc.ir.law import Law
 
 
@@ -54,9 +55,25 @@ def _outputs(sequence: Sequence, names: LocalNames, values: dict[Expr, str], dty
     for equation in sequence.program.laws.outputs:
         local = names.new(equation.name)
         results[equation.name] = own[Named(equation.name, equation.value.shape)] = local
-        yield assignment(local, broadcast(sequence, printer, equation.value), 12)
+        value, layers = equation.value, set(_layers(equation.value))
+        for number in range(1, len(layers) + 1):
+            layer = next(_layers(value))
+            inner = Named(names.new(f"{equation.name}_hidden{f'_{number}' if len(layers) > 1 else ''}"), layer.shape)
+            yield assignment(inner.name, [printer.text(layer)], 12)
+            own[inner] = inner.name
+            value = replace(value, {layer: inner}.get)
+        yield assignment(local, broadcast(sequence, printer, value), 12)
     new = {slot.name: values[State(slot.component, slot.part, slot.shape, When.CURRENT)] for slot in sequence.program.slots}
     yield from returned(sequence, results, new, dtype)
+
+
+def _layers(node: Expr) -> Iterator[Expr]:
+    """The maps of states that a matrix multiplies, innermost first: layers of a network, each of which gets a line of its own."""
+    for child in children(node):
+        yield from _layers(child)
+    match node:
+        case MatMul(_, Map() as layer) if contains(layer, lambda part: isinstance(part, State)):
+            yield layer
 
 
 def broadcast(sequence: Sequence, printer: TorchPrinter, value: Expr) -> tuple[str, ...]:
@@ -83,5 +100,8 @@ def returned(sequence: Sequence, outputs: dict[str, str], state: dict[str, str],
     line = f"return {result}, {state_text}"
     if len(line) <= 128:
         yield (line,)
-    else:
+    elif len(state_text) <= 123:
         yield call("return ", [result, state_text], "", 12)
+    else:
+        items = (f'        "{name}": {value},' for name, value in state.items())
+        yield ("return (", f"    {result},", "    {", *items, "    },", ")")

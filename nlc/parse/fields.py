@@ -80,7 +80,9 @@ SPEC_FIELDS = (
 )
 
 LEVEL_FIELDS = (
-    Field("memory", Value.EXPRESSION, "what is stored and how it is read: matrix(rows, columns), vector(size), like(weights)"),
+    Field(
+        "memory", Value.EXPRESSION, "what is stored, and its read: matrix(rows, columns), vector(n), mlp(d_in, ..., d_out), like(weights)"
+    ),
     Field("objective", Value.EXPRESSION, "the inner objective: one number, minimised over this level"),
     Field("keys", Value.EXPRESSION, "what the memory is read with in its objective"),
     Field("values", Value.EXPRESSION, "what the memory is to answer"),

@@ -16,7 +16,8 @@ from nlc.ir.spec import Binary, Call, LevelField, Name, Spec, Syntax
 from nlc.resolve.calls import bind, told_from
 from nlc.resolve.levels import Surroundings, component_of, fitting
 from nlc.resolve.memories import memory_type
-from nlc.resolve.scope import LevelType, OwnName, Scope
+from nlc.resolve.scope import LevelType, MemoryType, OwnName, Scope
+from nlc.resolve.trees import ONE_TENSOR, over_tensors
 from nlc.resolve.typing import Typing
 from nlc.source import Span
 
@@ -72,7 +73,7 @@ def _primitive(name: str, call: Call, level: LevelType, around: Surroundings) ->
     rate = around.typing(level, OwnName.UNKNOWN, "learning rate").expression(syntax)
     shapes = [state.shape for state in level.memory.states]
     if rate.shape:
-        rate = fitting(rate, shapes[0], "a learning rate", syntax.span)
+        rate = fitting(rate, shapes[0] if len(shapes) == 1 else (), "a learning rate", syntax.span)
     return GradientDescent(rate) if name == "gradient_descent" else Proximal(rate)
 
 
@@ -81,14 +82,16 @@ def inline_optimizer(component: Component, level: LevelType, name: str, call: Ca
     if name not in around.optimizers:
         raise CompileError(codes.unknown_name(name, call.span, {*around.optimizers, *PRIMITIVES, "closed_form"}))
     spec, name = around.optimizers[name], name.rpartition("/")[2]
-    if len(component.states) != 1:
-        raise CompileError(codes.has_no_value(call.span, component.name, [state.part for state in component.states]))
     values = _bound_hyperparameters(spec, name, call, level, around)
+    is_tree = len(component.states) > 1
+    served = replace(component, states=(ONE_TENSOR,)) if is_tree else component
+    memory = MemoryType("like(weights)", served.states, ("weights",)) if is_tree else level.memory
     components: list[Component] = []
     with told_from(call.span, name):
-        inner = _inner_surroundings(component, level, spec, values, around)
+        inner = _inner_surroundings(served, memory, spec, values, around)
         for field in spec.levels:
-            *nested, own = resolve_level(replace(field, memory=None) if field.name.text == "weights" else field, inner)
+            found = resolve_level(replace(field, memory=None) if field.name.text == "weights" else field, inner)
+            *nested, own = (over_tensors(item, component.states) for item in found) if is_tree else found
             components.extend((*nested, _serving(component, own, name)))
     return tuple(sorted(components, key=lambda item: item.name == component.name))
 
@@ -112,7 +115,7 @@ def _hosting(component: Component, weights: Component, optimizer: str) -> Compon
         retention=retention,
         step_at=weights.gradient_at,
         optimizer_name=optimizer,
-        unsupported=(*component.unsupported, *_left_out(component, weights)),
+        unsupported=(*component.unsupported, *weights.unsupported, *_left_out(component, weights)),
         places=(*weights.places, *component.places),
     )
 
@@ -139,7 +142,7 @@ def _bound_hyperparameters(spec: Spec, name: str, call: Call, level: LevelType, 
 
 
 def _inner_surroundings(
-    component: Component, level: LevelType, spec: Spec, values: Mapping[str, Expr], around: Surroundings
+    component: Component, weights: MemoryType, spec: Spec, values: Mapping[str, Expr], around: Surroundings
 ) -> Surroundings:
     state = component.states[0]
     macros = {**around.library, **{item.name.text: item for item in spec.define}}
@@ -147,7 +150,7 @@ def _inner_surroundings(
     levels = {}
     for field in spec.levels:
         name = field.name.text
-        own = memory_type(field.memory, {}, macros, state.shape) if field.memory and name != "weights" else level.memory
+        own = memory_type(field.memory, {}, macros, state.shape) if field.memory and name != "weights" else weights
         levels[name] = LevelType(component.name if name == "weights" else f"{component.name}.{name}", own)
     scope = Scope(
         values=inner_values, levels=levels, lets={item.name.text: item.value for item in spec.let}, macros=macros, like=state.shape

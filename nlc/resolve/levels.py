@@ -123,9 +123,8 @@ def fitting(typed: Expr, shape: Shape, what: str, span: Span) -> Expr:
         return typed
     aligned = align(typed, shape, span)
     if aligned is None:
-        raise CompileError(
-            codes.wrong_shape(span, what, shape_text(typed.shape), f"a scalar, or go along a dim of the {shape_text(shape)}")
-        )
+        wanted = f"a scalar, or go along a dim of the {shape_text(shape)}" if shape else "a scalar"
+        raise CompileError(codes.wrong_shape(span, what, shape_text(typed.shape), wanted))
     return aligned
 
 

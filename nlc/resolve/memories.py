@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from nlc.codes import resolve as codes
 from nlc.diagnostics import CompileError
 from nlc.ir.dims import Dim, Shape
 from nlc.ir.model import StateDeclaration
-from nlc.ir.spec import Call, DefinitionField, Listing, Name, Syntax
+from nlc.ir.spec import Binary, Call, Comparison, DefinitionField, Listing, Name, Negate, Syntax
 from nlc.resolve.calls import bind_all
+from nlc.resolve.networks import MLP, mlp_type
 from nlc.resolve.scope import MemoryType
 from nlc.resolve.sizes import dim_of
 
@@ -31,14 +32,17 @@ def memory_type(syntax: Syntax, dims: Mapping[str, Dim], known: Mapping[str, Def
     call = syntax if isinstance(syntax, Call) else Call(syntax, (), (), syntax.span)
     name = call.function.text if isinstance(call.function, Name) else call.span.text
     memories = {key: item for key, item in known.items() if item.states}
+    if name == MLP and name not in memories:
+        return mlp_type(call, dims)
     if name not in memories:
-        raise CompileError(codes.unknown_memory(call.function.span, name, {*memories, *(["like(weights)"] if like else [])}))
+        raise CompileError(codes.unknown_memory(call.function.span, name, {*memories, MLP, *(["like(weights)"] if like else [])}))
     return _instance(memories[name], name, call, dims, memories)
 
 
 def _instance(
     definition: DefinitionField, name: str, call: Call, dims: Mapping[str, Dim], memories: Mapping[str, DefinitionField]
 ) -> MemoryType:
+    _check_read(definition)
     parameters = [parameter.text for parameter in definition.parameters]
     bound = bind_all(name, parameters, call)
     sizes = {parameter: dim_of(value, dims) for parameter, value in bound.items()}
@@ -50,6 +54,31 @@ def _instance(
     )
     text = f"{name}({', '.join(str(size) for size in sizes.values())})" if sizes else name
     return MemoryType(text, states, tuple(state.name.text for state in definition.states), definition.read, sizes)
+
+
+def _check_read(definition: DefinitionField) -> None:
+    """Raise CompileError for a state that the memory's read never uses: its gradient would always be zero."""
+    if definition.read is None:
+        return
+    used = set(_names_in(definition.read.body))
+    for state in definition.states:
+        if state.name.text not in used:
+            raise CompileError(codes.unread_state(state.name.span, definition.name.text, state.name.text, definition.read.span))
+
+
+def _names_in(syntax: Syntax) -> Iterator[str]:
+    match syntax:
+        case Name(text):
+            yield text
+        case Negate(operand):
+            yield from _names_in(operand)
+        case Binary(_, left, right):
+            yield from (*_names_in(left), *_names_in(right))
+        case Comparison(operands) | Listing(operands):
+            yield from (name for operand in operands for name in _names_in(operand))
+        case Call(function, arguments, keywords):
+            parts = (function, *arguments, *(value for _, value in keywords))
+            yield from (name for part in parts for name in _names_in(part))
 
 
 def _state_shape(syntax: Syntax, dims: Mapping[str, Dim], memories: Mapping[str, DefinitionField]) -> Shape:

@@ -37,18 +37,18 @@ def _degree_over(node: Expr, below: Sequence[int]) -> int:
     return NONLINEAR
 
 
-def first_nonlinear(node: Expr, state: State) -> Expr | None:
-    """The innermost, leftmost part of an expression that is not affine in the state; None when all of it is."""
-    return _scanned(node, state)[1]
+def first_nonlinear(node: Expr, *states: State) -> Expr | None:
+    """The innermost, leftmost part of an expression that is not affine in the states together; None when all of it is."""
+    return _scanned(node, states)[1]
 
 
-def _scanned(node: Expr, state: State) -> tuple[int, Expr | None]:
+def _scanned(node: Expr, states: tuple[State, ...]) -> tuple[int, Expr | None]:
     """The degree of a node and its first nonlinear part, each part looked at once."""
-    if node == state:
+    if node in states:
         return 1, None
     degrees = []
     for child in children(node):
-        found, part = _scanned(child, state)
+        found, part = _scanned(child, states)
         if part is not None:
             return NONLINEAR, part
         degrees.append(found)

@@ -14,7 +14,7 @@ from nlc.schedule.choose import choose_form
 from nlc.schedule.inline import inlined
 from nlc.schedule.reads import ReadBook, read_names, states_read, whole_reads
 from nlc.schedule.rules import Candidate
-from nlc.schedule.transition import classify
+from nlc.schedule.transition import classify, classify_together
 
 Dependencies = Mapping[str, frozenset[str]]
 
@@ -38,17 +38,18 @@ def schedule_memories(laws: Laws) -> tuple[tuple[MemoryProgram, ...], tuple[tupl
 def find_memories(laws: Laws) -> Memories:
     """The facts about every memory that decide its form."""
     model = laws.order.model
-    values = {law.component: inlined(law, model.component(law.component).states[0].part) for law in laws.laws}
-    reached = _reached({name: states_read(value) - {name} for name, value in values.items()})
+    values = {law.component: tuple(inlined(law, state.part) for state in model.component(law.component).states) for law in laws.laws}
+    reached = _reached({name: states_read(*new) - {name} for name, new in values.items()})
     order = _memory_order(reached)
     book = ReadBook(_words(model))
-    streams = {name: book.take(values[name], name) for name in order}
+    streams = {name: tuple(book.take(value, name) for value in values[name]) for name in order}
     outputs = tuple((output.name, book.take(output.value, None)) for output in laws.outputs)
-    readers = (*streams.items(), *((f"the output {name}", value) for name, value in outputs))
+    laws_of = [(name, value) for name, new in streams.items() for value in new]
+    readers = (*laws_of, *((f"the output {name}", value) for name, value in outputs))
     reads = {name: tuple(read for read in book.reads if read.component == name) for name in order}
     candidates = (
         Candidate(
-            classified=_classified(model, name, streams[name], states_read(values[name])),
+            classified=_classified(model, name, streams[name], states_read(*values[name])),
             clock=laws.law(name).clock,
             reads=reads[name],
             whole_reads=whole_reads(readers, name),
@@ -64,11 +65,11 @@ def _later(reads: Sequence[OutputRead], known: set[str]) -> tuple[OutputRead, ..
     return tuple(read for read in reads if read.vector is not None and not read_names(read.vector) <= known)
 
 
-def _classified(model: Model, name: str, value: Expr, sources: frozenset[str]) -> Classified:
+def _classified(model: Model, name: str, new: Sequence[Expr], sources: frozenset[str]) -> Classified:
     component = model.component(name)
-    (declared,) = component.states
+    states = [State(name, declared.part, declared.shape, When.PREVIOUS) for declared in component.states]
     partners = [other.name for other in model.components if other.name in sources and (other.host == name or other.name == component.host)]
-    return classify(value, State(name, declared.part, declared.shape, When.PREVIOUS), partners)
+    return classify(new[0], states[0], partners) if len(states) == 1 else classify_together(new, states, partners)
 
 
 def _reached(reads: Dependencies) -> Dependencies:

@@ -51,7 +51,7 @@ class ReadBook:
 
 def whole_reads(readers: Sequence[tuple[str, Expr]], component: str) -> tuple[str, ...]:
     """Who, of the named expressions (reads taken out), still reads this component's state: other than as state @ vector, that is."""
-    return tuple(name for name, value in readers if name != component and component in states_read(value))
+    return tuple(dict.fromkeys(name for name, value in readers if name != component and component in states_read(value)))
 
 
 def read_names(node: Expr) -> frozenset[str]:
@@ -59,9 +59,9 @@ def read_names(node: Expr) -> frozenset[str]:
     return frozenset(part.name for part in walk(node) if isinstance(part, Named))
 
 
-def states_read(node: Expr) -> frozenset[str]:
-    """The components whose state an expression reads."""
-    return frozenset(part.component for part in walk(node) if isinstance(part, State))
+def states_read(*nodes: Expr) -> frozenset[str]:
+    """The components whose state some expressions read."""
+    return frozenset(part.component for node in nodes for part in walk(node) if isinstance(part, State))
 
 
 def _has_state(node: Expr) -> bool:

@@ -28,6 +28,20 @@ def classify(new_state: Expr, state: State, partners: Sequence[str] = ()) -> Cla
     return _classified(state, Transition.DENSE, None, f"{text} is written, which is not an outer product")
 
 
+def classify_together(new_states: Sequence[Expr], states: Sequence[State], partners: Sequence[str] = ()) -> Classified:
+    """The transition of a component with several tensors, which move as one."""
+    if partners:
+        return classify(new_states[0], states[0], partners)
+    names = ", ".join(state.part for state in states[:-1]) + f" and {states[-1].part}"
+    for new, state in zip(new_states, states, strict=True):
+        nonlinear = first_nonlinear(new, *states)
+        if nonlinear is not None:
+            because = f"the new {state.part} reads {expression_text(nonlinear)}, which is not affine in the old {names}"
+            return _classified(state, Transition.NONLINEAR, None, because)
+    because = f"{names} are one state of several tensors, whose laws have no common normal form"
+    return _classified(states[0], Transition.DENSE, None, because)
+
+
 def _classified(state: State, transition: Transition, law: AffineLaw | None, because: str) -> Classified:
     return Classified(state.component, transition, law, because)
 

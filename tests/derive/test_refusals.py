@@ -57,7 +57,6 @@ REFUSED: Mapping[str, tuple[Callable[[], Model], ...]] = {
     "NLC408": (lambda: with_level(window=8), lambda: with_level(window="all")),
     "NLC409": (lambda: with_level(reset=STEP),),
     "NLC410": (lambda: with_level(init=(ONE,)),),
-    "NLC411": (lambda: with_level(states=delta_rule().components[0].states * 2), lambda: with_level(states=())),
     "NLC412": (lambda: with_level(reduce="mean"),),
     "NLC413": (lambda: with_level(retention=(Tick("memory"),)), lambda: with_output(Output(name="y", value=Tick("memory")))),
     "NLC414": (lambda: with_level(unsupported=(("`backprop: none`", Span(Source("a.yaml", "x"), 0, 1)),)), gradient_of_a_gradient),

@@ -73,6 +73,20 @@ def nonlinear(x: Tensors, old: Tensors) -> tuple[Tensors, Tensors]:
     return {"y": torch.softmax(read + bias, 0), "z": z}, {"memory": memory, "bias": bias}
 
 
+def networked(x: Tensors, old: Tensors) -> tuple[Tensors, Tensors]:
+    def read(weights: list[Tensor], at: Tensor) -> Tensor:
+        return weights[2] @ torch.sigmoid(weights[1] @ torch.sigmoid(weights[0] @ at))
+
+    before = [old[f"deep.W{number}"] for number in (1, 2, 3)]
+    kept = [((1 - 0.5 * x["a"]) * weight).detach().requires_grad_() for weight in before]
+    gradients = torch.autograd.grad((read(kept, x["k"]) - x["v"]).square().sum() / 2, kept)
+    moves = [0.5 * old[f"deep.momentum.W{number}"] - 0.1 * x["a"] * gradient for number, gradient in enumerate(gradients, start=1)]
+    after = [weight.detach() + move for weight, move in zip(kept, moves, strict=True)]
+    new = {f"deep.W{number}": weight for number, weight in enumerate(after, start=1)}
+    new |= {f"deep.momentum.W{number}": move for number, move in enumerate(moves, start=1)}
+    return {"y": read(after, x["q"]), "z": read(before, x["k"]) + read(after, x["k"])}, new
+
+
 STEPS: Mapping[str, Step] = MappingProxyType(
     {
         "LinearAttention": linear_attention,
@@ -84,6 +98,7 @@ STEPS: Mapping[str, Step] = MappingProxyType(
         "Chained": chained,
         "Channels": channels,
         "Nonlinear": nonlinear,
+        "Networked": networked,
     }
 )
 

@@ -143,6 +143,26 @@ outputs:
 """
 """A system without a parallel form."""
 
+NETWORKED = """
+nlc: 1
+name: Networked
+dims: {d_k: 4, d_hidden: 6, d_v: 5}
+axes: [heads]
+inputs: {q: [d_k], k: [d_k], v: [d_v], a: []}
+levels:
+  deep:
+    memory: mlp(d_k, d_hidden, 3, d_v, activation = sigmoid)
+    keys: k
+    values: v
+    objective: l2
+    retention: 1 - 0.5 * a
+    gradient_at: retained
+    optimizer: momentum(learning_rate = 0.1 * a, decay = 0.5)
+    every: token
+outputs: {y: deep(q), z: prev(deep)(k) + deep(k)}
+"""
+"""A memory of several tensors, with an optimizer that has as many."""
+
 CLIPPED = """
 nlc: 1
 name: Clipped
@@ -169,7 +189,7 @@ levels:
 """
 """An optimizer that needs a sum over its group and elementwise functions."""
 
-ODD = (NORMALISED, CHAINED, CHANNELS, NONLINEAR)
+ODD = (NORMALISED, CHAINED, CHANNELS, NONLINEAR, NETWORKED)
 
 
 def program_of(model: Model) -> Program:
