@@ -123,8 +123,8 @@ def _joined(pieces: list[Tensor], leading: torch.Size) -> Tensor:
 def _stretches(x: Tensor, chunk: int, filling: float) -> Tensor:
     """(batch, time, *axes, size) -> (batch * axes, chunks, tokens, size): tokens a power of two, the last chunk filled up."""
     tokens = _power_of_two(min(chunk, x.shape[1]))
-    *whole, last = torch.split(x.movedim(1, -2), tokens, -2)
-    return torch.stack((*whole, nn.functional.pad(last, (0, 0, 0, tokens - last.shape[-2]), value=filling)), -3).flatten(0, -4)
+    *whole, last = torch.split(x.movedim(1, -2).flatten(0, -3), tokens, 1)
+    return torch.stack((*whole, nn.functional.pad(last, (0, 0, 0, tokens - last.shape[1]), value=filling)), 1)
 
 
 def _power_of_two(tokens: int) -> int:
@@ -147,4 +147,4 @@ def _overlaps(query: Tensor, key: Tensor, decay: Tensor) -> tuple[Tensor, Tensor
     return torch.cat(rows, -2), torch.cat((first, left * late), -2), torch.cat((right * early, last), -2), left * right
 
 
-# sealed by nlc, sha256 of everything above: 2152257d2477934beb98e88ab382765333e1f0ea3b324679e569ae044f3a8b64
+# sealed by nlc, sha256 of everything above: bc37c4e19c35e9308137ab4c828764beecd46c7921c781da32915f96a4d2fffb

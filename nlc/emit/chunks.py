@@ -103,6 +103,7 @@ def _query(read: OutputRead) -> Expr:
 
 
 def numbered(number: int, count: int) -> str:
+    """What is appended to a name of which there are several."""
     return "" if count == 1 else f"_{number + 1}"
 
 
@@ -156,6 +157,7 @@ def _vector_view(form: Chunked, local: str) -> VectorChunksView:
 
 
 def read_views(form: Chunked) -> tuple[ReadView, ...]:
+    """The reads of a memory, with the names that its method gives them."""
     count = len(form.memory.reads)
     return tuple(_read(read, numbered(number, count)) for number, read in enumerate(form.memory.reads))
 
@@ -177,6 +179,7 @@ def _results(reads: tuple[ReadView, ...]) -> str:
 
 
 def signature(form: Chunked, local: str) -> Lines:
+    """The first lines of the method: streams and state in, reads and state out."""
     result = ", ".join(["Tensor"] * (len(form.memory.reads) + 1))
     result = f"tuple[{result}]" if form.memory.reads else result
     arguments = ["self", *(f"{stream.role}: Tensor" for stream in form.streams), "memory: Tensor"]
