@@ -17,7 +17,9 @@ def _one(code: str, message: str, span: Span, label: str = "", help: str = "") -
 def _ring(code: str, message: str, steps: Sequence[tuple[str, Span]], help: str) -> Diagnostic:
     """Names of which each needs the next and the last the first, with the text in which they do."""
     needed = [*(name for name, _ in steps[1:]), steps[0][0]]
-    return Diagnostic(code, message, tuple(Label(span, f"{name} needs {other}") for (name, span), other in zip(steps, needed, strict=True)), help)
+    return Diagnostic(
+        code, message, tuple(Label(span, f"{name} needs {other}") for (name, span), other in zip(steps, needed, strict=True)), help
+    )
 
 
 OBJECTIVE_WORDS: Mapping[str, str] = MappingProxyType({"prediction": "keys", "key": "keys", "value": "values"})
@@ -204,7 +206,9 @@ def prove_not_equation(span: Span) -> Diagnostic:
 
 
 def too_large(span: Span, what: str) -> Diagnostic:
-    return _one("NLC229", "this expression is too large", span, what, "shorten what it uses of `let`, or make a part of it a level of its own")
+    return _one(
+        "NLC229", "this expression is too large", span, what, "shorten what it uses of `let`, or make a part of it a level of its own"
+    )
 
 
 def has_no_value(span: Span, level: str, parts: Sequence[str]) -> Diagnostic:
@@ -238,7 +242,9 @@ def unknown_option(span: Span, field: str, choices: str) -> Diagnostic:
 
 
 def not_scalar_condition(span: Span) -> Diagnostic:
-    return _one("NLC236", "the first argument of `where` is not a comparison", span, "", "write it like where(a < b, x, y), with <, <=, > or >=")
+    return _one(
+        "NLC236", "the first argument of `where` is not a comparison", span, "", "write it like where(a < b, x, y), with <, <=, > or >="
+    )
 
 
 def missing_state(span: Span, level: str, name: str, known: Iterable[str]) -> Diagnostic:

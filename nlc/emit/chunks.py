@@ -103,6 +103,7 @@ def _query(read: OutputRead) -> Expr:
 
 
 def numbered(number: int, count: int) -> str:
+    """What tells one of several apart in a name; nothing when there is one."""
     """What is appended to a name of which there are several."""
     return "" if count == 1 else f"_{number + 1}"
 
@@ -157,6 +158,7 @@ def _vector_view(form: Chunked, local: str) -> VectorChunksView:
 
 
 def read_views(form: Chunked) -> tuple[ReadView, ...]:
+    """The reads of a memory, as the templates see them."""
     """The reads of a memory, with the names that its method gives them."""
     count = len(form.memory.reads)
     return tuple(_read(read, numbered(number, count)) for number, read in enumerate(form.memory.reads))
@@ -179,6 +181,7 @@ def _results(reads: tuple[ReadView, ...]) -> str:
 
 
 def signature(form: Chunked, local: str) -> Lines:
+    """The first lines of the method that runs a memory in chunks."""
     """The first lines of the method: streams and state in, reads and state out."""
     result = ", ".join(["Tensor"] * (len(form.memory.reads) + 1))
     result = f"tuple[{result}]" if form.memory.reads else result

@@ -93,7 +93,9 @@ def test_freedom_counts_whole_chains() -> None:
 
 def test_description() -> None:
     model = system(entry("a"), entry("b", objective="a"), entry("c"), entry("memory", tokens(16)))
-    assert describe_levels(order_levels(model)) == """\
+    assert (
+        describe_levels(order_levels(model))
+        == """\
 speed rank  component  clock      level (fastest = 1)  level (slowest = 1)
 0           memory     16 tokens  1                    3
 1           a          step       2                    2
@@ -110,12 +112,16 @@ c ~ b: same frequency, neither needs the other's new state; b is placed one leve
 Levels are not unique: components tie across them, and ties are not transitive.
 Each stands on the earliest level of its frequency that its reads allow.
 Free to stand on a later one: c."""
+    )
 
 
 def test_description_of_levels_that_are_unique() -> None:
-    assert describe_levels(order_levels(models.delta_rule())) == """\
+    assert (
+        describe_levels(order_levels(models.delta_rule()))
+        == """\
 speed rank  component  clock  level (fastest = 1)  level (slowest = 1)
 0           memory     token  1                    1"""
+    )
 
 
 def test_levels_may_be_open_though_no_component_can_move_alone() -> None:

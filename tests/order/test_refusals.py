@@ -29,7 +29,9 @@ def codes(model: Model) -> list[str]:
 
 
 def test_a_cycle_of_two_is_drawn_with_both_reads() -> None:
-    assert refusal(system(entry("memory", TOKEN, "surprise(k)"), entry("surprise", TOKEN, "memory(k)"), file="specs/titans.yaml")) == """\
+    assert (
+        refusal(system(entry("memory", TOKEN, "surprise(k)"), entry("surprise", TOKEN, "memory(k)"), file="specs/titans.yaml"))
+        == """\
 error[NLC305]: two levels need each other's new state at the same token
   --> specs/titans.yaml:3:16
    |
@@ -39,6 +41,7 @@ error[NLC305]: two levels need each other's new state at the same token
  6 |     objective: memory(k)
    |                ^^^^^^^^^ and surprise needs the new memory here
   help: read the state before this token's write: prev(memory)(k)"""
+    )
 
 
 def test_prev_breaks_a_cycle() -> None:
@@ -53,7 +56,9 @@ def test_a_cycle_is_told_from_the_first_read_in_the_file() -> None:
 
 
 def test_a_longer_cycle_is_told_along_its_reads() -> None:
-    assert refusal(system(entry("a", objective="c"), entry("b", objective="a"), entry("c", objective="b"))) == """\
+    assert (
+        refusal(system(entry("a", objective="c"), entry("b", objective="a"), entry("c", objective="b")))
+        == """\
 error[NLC305]: 3 levels need one another's new state at the same step
   --> specs/system.yaml:3:16
    |
@@ -66,6 +71,7 @@ error[NLC305]: 3 levels need one another's new state at the same step
  6 |     objective: a
    |                ^ and b needs the new a here
   help: read the state before this step's write: prev(a)"""
+    )
 
 
 def test_the_shortest_of_cycles_that_meet_is_shown_and_every_other_one() -> None:
@@ -100,7 +106,9 @@ def test_a_cycle_that_no_user_wrote_is_still_told() -> None:
 
 
 def test_chunks_must_nest() -> None:
-    assert refusal(system(entry("a", tokens(24)), entry("b", tokens(16)), entry("c", tokens(16)), entry("d", tokens(48)))) == """\
+    assert (
+        refusal(system(entry("a", tokens(24)), entry("b", tokens(16)), entry("c", tokens(16)), entry("d", tokens(48))))
+        == """\
 error[NLC301]: a chunk does not divide a slower one
   --> specs/system.yaml:5:5
    |
@@ -110,6 +118,7 @@ error[NLC301]: a chunk does not divide a slower one
  3 |     every: 24 tokens
    |     ^^^^^^^^^^^^^^^^ updated every 24 tokens, in the middle of such a chunk
   help: make the slower period a multiple of the faster one"""
+    )
 
 
 def test_of_many_equal_clocks_the_first_name_is_shown() -> None:
@@ -138,7 +147,9 @@ def test_parts_of_a_tick_and_other_families_always_nest(one: Clock, other: Clock
 
 
 def test_a_reset_comes_at_the_end_of_a_chunk() -> None:
-    assert refusal(system(entry("memory", tokens(16), reset=tokens(40)))) == """\
+    assert (
+        refusal(system(entry("memory", tokens(16), reset=tokens(40))))
+        == """\
 error[NLC302]: `memory` is reset in the middle of a chunk
   --> specs/system.yaml:2:3
    |
@@ -147,11 +158,14 @@ error[NLC302]: `memory` is reset in the middle of a chunk
  3 |     every: 16 tokens
    |     ^^^^^^^^^^^^^^^^ but updated every 16 tokens
   help: make the period of `reset` a multiple of the level's own"""
+    )
     assert order_levels(system(entry("memory", tokens(16), reset=tokens(40)), uneven_chunks=True)).run_order == ("memory",)
 
 
 def test_a_reset_is_not_faster_than_the_updates() -> None:
-    assert refusal(system(entry("memory", tokens(16), reset=TOKEN))) == """\
+    assert (
+        refusal(system(entry("memory", tokens(16), reset=TOKEN)))
+        == """\
 error[NLC303]: `memory` is reset more often than it is updated
   --> specs/system.yaml:2:3
    |
@@ -160,6 +174,7 @@ error[NLC303]: `memory` is reset more often than it is updated
  3 |     every: 16 tokens
    |     ^^^^^^^^^^^^^^^^ but updated every 16 tokens
   help: what it writes would be lost before its next update; reset it on its own clock or on a slower one"""
+    )
 
 
 @pytest.mark.parametrize("reset", [tokens(16), tokens(4096), SEQUENCE, STEP, NEVER], ids=str)
@@ -168,7 +183,9 @@ def test_a_reset_on_the_own_clock_or_a_slower_one_is_fine(reset: Clock) -> None:
 
 
 def test_a_gradient_is_not_read_more_often_than_there_is_one() -> None:
-    assert refusal(system(entry("memory", tokens(16), follows="momentum"), entry("momentum", TOKEN, "gradient(memory)"))) == """\
+    assert (
+        refusal(system(entry("memory", tokens(16), follows="momentum"), entry("momentum", TOKEN, "gradient(memory)")))
+        == """\
 error[NLC304]: `momentum` reads the gradient of `memory` off schedule
   --> specs/system.yaml:6:16
    |
@@ -180,10 +197,13 @@ error[NLC304]: `momentum` reads the gradient of `memory` off schedule
  4 |     every: 16 tokens
    |     ^^^^^^^^^^^^^^^^ memory is updated every 16 tokens, and has a gradient only then
   help: update momentum with memory or more slowly; a slower level reduces the gradients since its last update"""
+    )
 
 
 def test_a_slow_update_reads_no_fast_state() -> None:
-    assert refusal(system(entry("project", objective="memory(k)"), entry("memory", TOKEN, "project"))) == """\
+    assert (
+        refusal(system(entry("project", objective="memory(k)"), entry("memory", TOKEN, "project")))
+        == """\
 error[NLC306]: the update of slow level `project` reads fast level `memory`
   --> specs/system.yaml:3:16
    |
@@ -195,6 +215,7 @@ error[NLC306]: the update of slow level `project` reads fast level `memory`
  7 |     every: token
    |     ^^^^^^^^^^^^ memory is fast: one state for every sequence
   help: a slow level learns from data and gradients only; let it read inputs or other slow levels, or update project on a token clock"""
+    )
 
 
 @pytest.mark.parametrize(
@@ -215,7 +236,9 @@ def test_a_slow_level_may_learn_from_the_gradient_of_a_fast_one() -> None:
 
 
 def test_what_is_solved_anew_keeps_nothing() -> None:
-    assert refusal(system(entry("attention", ALWAYS, retention="decay"), entry("decay", STEP))) == """\
+    assert (
+        refusal(system(entry("attention", ALWAYS, retention="decay"), entry("decay", STEP)))
+        == """\
 error[NLC307]: `attention` is re-solved for every query and cannot have a retention
   --> specs/system.yaml:2:3
    |
@@ -225,6 +248,7 @@ error[NLC307]: `attention` is re-solved for every query and cannot have a retent
  4 |     every: always
    |     ^^^^^^^^^^^^^ but nothing is kept from one query to the next
   help: take it out, or let the level keep a state with `every: token`"""
+    )
 
 
 def test_what_is_solved_anew_has_no_momentum() -> None:
@@ -236,7 +260,9 @@ def test_what_is_solved_anew_has_no_momentum() -> None:
 
 
 def test_what_is_solved_anew_is_solved_in_closed_form() -> None:
-    assert refusal(system(entry("attention", ALWAYS, optimizer=GradientDescent(Hyperparameter("rate"))))) == """\
+    assert (
+        refusal(system(entry("attention", ALWAYS, optimizer=GradientDescent(Hyperparameter("rate")))))
+        == """\
 error[NLC308]: `attention` is re-solved for every query and needs `optimizer: closed_form`
   --> specs/system.yaml:2:3
    |
@@ -245,6 +271,7 @@ error[NLC308]: `attention` is re-solved for every query and needs `optimizer: cl
  3 |     every: always
    |     ^^^^^^^^^^^^^ but nothing is kept from one query to the next
   help: write `optimizer: closed_form`, or let the level keep a state with `every: token`"""
+    )
     assert order_levels(system(entry("attention", ALWAYS, optimizer=ClosedForm()))).run_order == ("attention",)
 
 
