@@ -10,18 +10,18 @@ from tests.mutation.mutator import Mutant
 
 @dataclass(frozen=True, slots=True)
 class Equivalent:
-    """Every mutant of these files that an operator makes by turning this line into that; `because` shows that it is no other function."""
+    """The mutants of these files that an operator makes by turning this text into that; `because` shows that it is no other function."""
 
     files: str
     operator: str
-    before: str
-    after: str
+    old: str
+    new: str
     because: str
 
     def covers(self, file: str, mutant: Mutant) -> bool:
-        """Whether a mutant of a file, by its path below generated/, is the one meant."""
-        found = (mutant.operator, mutant.before, mutant.after)
-        return fnmatchcase(file, self.files) and found == (self.operator, self.before, self.after)
+        """Whether a mutant of a file, by its path below generated/, is one of those meant: its line, with the old text made new."""
+        is_meant = fnmatchcase(file, self.files) and mutant.operator == self.operator and self.old in mutant.before
+        return is_meant and mutant.after == mutant.before.replace(self.old, self.new)
 
 
 def equivalence(file: str, mutant: Mutant) -> Equivalent | None:
