@@ -20,7 +20,7 @@ from nlc.verify import Report
 
 FOLDER = Path("demo")
 TRAINED = "specs/architectures/gated_delta_rule.yaml"
-STEPS = 400
+STEPS = 250
 GOAL = 2.3
 """Nats per byte of held-out text; counts of byte pairs give about 2.5."""
 
