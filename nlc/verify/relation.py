@@ -24,13 +24,13 @@ Relation = Callable[[ModuleClass, Emitted, Drawn], Iterator[Square]]
 
 
 def relation_squares(relations: Iterable[tuple[Relation, Case]], program: Program, module_class: ModuleClass) -> Iterator[Square]:
-    """Every relation as squares; a module that raises opens the one at hand. None where the oracle itself fails."""
+    """Every relation as squares; a module that raises opens the one at hand. None on evidence where the oracle itself fails."""
     rows = tuple(relations)
     views = {case: judge(program, case, SEED) for case in dict.fromkeys(case for _, case in rows)}
-    if any(isinstance(view.wanted, Failure) for view in views.values()):
-        return
     for relation, case in rows:
         drawn = views[case].drawn
+        if isinstance(views[case].wanted, Failure):
+            continue
         found = attempt(partial(_squares, relation, program, module_class, drawn))
         name = relation.__name__.strip("_").replace("_", " ")
         yield from pair(name, drawn).failed(found, OUTPUTS) if isinstance(found, Failure) else found

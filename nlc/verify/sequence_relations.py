@@ -10,12 +10,12 @@ from torch import Tensor
 
 from nlc.ir.program import Program
 from nlc.verify.bounds import magnitude
-from nlc.verify.emitted import Emitted
+from nlc.verify.emitted import Emitted, build
 from nlc.verify.inputs import Case, Drawn
 from nlc.verify.judge import judge
 from nlc.verify.observe import OUTPUTS, STATE, System, Tensors, distance
 from nlc.verify.oracle import run_oracle
-from nlc.verify.relation import CARRIED, FRESH, SEED, ModuleClass, Relation, every, pair
+from nlc.verify.relation import CARRIED, SEED, ModuleClass, Relation, every, pair
 from nlc.verify.square import Square
 
 
@@ -53,6 +53,18 @@ def _pieces(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterat
         cut = replace(pair("forward in pieces", drawn, left="forward"), case=f"cut after {t} of {drawn.tokens} tokens")
         yield cut.closeness(OUTPUTS, outputs, joined, scale)
         yield cut.closeness(STATE, final, end, scale)
+
+
+def _chunk_lengths(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
+    """Chunks of any length, up to longer ones than the sequence, give the same results."""
+    if emitted.program.is_parallel:
+        outputs, final = emitted.forward(drawn.inputs, drawn.state)
+        scale = magnitude([*drawn.inputs.values(), *outputs.values(), *final.values()])
+        for chunk in range(1, drawn.tokens + 2):
+            again, end = build(module_class, emitted.program, replace(drawn, chunk=chunk)).forward(drawn.inputs, drawn.state)
+            other = replace(pair("forward in other chunks", drawn, left="forward"), case=f"chunks of {chunk} tokens")
+            yield other.closeness(OUTPUTS, outputs, again, scale)
+            yield other.closeness(STATE, final, end, scale)
 
 
 def _layouts(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
@@ -94,11 +106,15 @@ def _under_autocast(run: System) -> System:
 
 
 def _low_precision(program: Program, drawn: Drawn, inputs: Tensors, run: System, name: str) -> Iterator[Square]:
-    """Against the oracle in float64 on the very same rounded inputs: the state to float32, outputs to their own precision."""
+    """Against the oracle in float64 on the very same rounded inputs: the state to float32, outputs to their own precision.
+
+    A state is carried in, for a system may stay at zero once it is there.
+    """
     exact = every(inputs, Tensor.double)
-    wanted, wanted_state = run_oracle(program.model, exact, drawn.sizes, drawn.hyperparameters)
-    outputs, state = run(inputs, None)
-    scale = magnitude([*exact.values(), *wanted.values(), *wanted_state.values()])
+    start = every(drawn.state or {}, Tensor.float)
+    wanted, wanted_state = run_oracle(program.model, exact, drawn.sizes, drawn.hyperparameters, every(start, Tensor.double))
+    outputs, state = run(inputs, start)
+    scale = magnitude([*exact.values(), *start.values(), *wanted.values(), *wanted_state.values()])
     precise = pair(name, drawn)
     yield precise.closeness(STATE, {slot.name: wanted_state[slot.name] for slot in program.slots}, state, scale, torch.float32)
     dtype = next(iter(inputs.values())).dtype
@@ -111,8 +127,9 @@ RELATIONS: tuple[tuple[Relation, Case], ...] = (
     (_causality, CARRIED),
     (_pieces, CARRIED),
     (_layouts, CARRIED),
-    (_bfloat16, FRESH),
-    (_autocast, FRESH),
+    (_chunk_lengths, CARRIED),
+    (_bfloat16, CARRIED),
+    (_autocast, CARRIED),
 )
 """Each relation, with the case whose evidence it gets."""
 

@@ -71,10 +71,11 @@ def _is_transpose(node: ast.expr) -> bool:
 
 
 def done_in_place(place: Place, source: Source) -> Iterator[Edit]:
+    """A variable is overwritten; what has no name, nobody else can see."""
     match place.node:
-        case ast.BinOp(left=left, op=op, right=right) if type(op) in IN_PLACE and not isinstance(right, ast.Constant):
+        case ast.BinOp(left=ast.Name() as left, op=op, right=right) if type(op) in IN_PLACE:
             yield source.replaced(place.node, f"{source.atom(left)}.{IN_PLACE[type(op)]}({source.of(right)})")
-        case ast.Call(func=ast.Attribute(value=ast.Name(id="torch"), attr="baddbmm") as function, args=[first, second, *_]):
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="torch"), attr="baddbmm") as function, args=[ast.Name() as first, second, *_]):
             yield Edit(source.span(function)[0], source.span(second)[0], f"{source.atom(first)}.baddbmm_(")
 
 

@@ -18,6 +18,11 @@ class Equivalent:
     new: str
     because: str
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether the very same numbers come out: other lengths of chunks round otherwise, within the bounds of the squares."""
+        return self.because != SPEED
+
     def covers(self, file: str, mutant: Mutant) -> bool:
         """Whether a mutant of a file, by its path below generated/, is one of those meant: its line, with the old text made new."""
         is_meant = fnmatchcase(file, self.files) and mutant.operator == self.operator and self.old in mutant.before
@@ -30,135 +35,70 @@ def equivalence(file: str, mutant: Mutant) -> Equivalent | None:
 
 
 SYMMETRIC = "the wider of two dtypes does not depend on their order"
-ONE_AXIS = "these specs have one axis, so that from the front or from the back it is the same dim"
-NEVER_READ_AGAIN = "the tensor was made in the line before and nobody reads it again, nor does its gradient"
+SAME_DTYPE = "the streams were converted to the dtype of the state, on whose device they are"
+ONE_LENGTH = "streams of one length have equally many chunks"
+ONE_AXIS = "these specs have one axis: from the front or from the back it is the same dim"
+SWAPPED = "moving one of two neighbours past the other is the same in both directions, and these specs have one axis"
+UNUSED = "the tensor that is overwritten was made for this sum, and neither the values nor the gradients read it again"
+CONSTANT = "it depends on no input, so that no gradient flows through it"
+FINITE_MASK = "the decays above the diagonal are exactly 0 and mask every finite number"
+SPEED = "it changes the length of chunks, which is about speed alone"
 
-EQUIVALENT: tuple[Equivalent, ...] = (
-    Equivalent(
-        "architectures/*",
-        "arguments swapped",
-        "return like.new_zeros(batch, heads, self.d_v, self.d_k, dtype=torch.promote_types(like.dtype, torch.float32))",
-        "return like.new_zeros(batch, heads, self.d_v, self.d_k, dtype=torch.promote_types(torch.float32, like.dtype))",
-        SYMMETRIC,
-    ),
-    Equivalent(
-        "architectures/*",
-        "arguments swapped",
-        "return zeros if state is None else state.to(torch.promote_types(state.dtype, zeros.dtype))",
-        "return zeros if state is None else state.to(torch.promote_types(zeros.dtype, state.dtype))",
-        SYMMETRIC,
-    ),
-    Equivalent(
-        "optimizers/*",
-        "arguments swapped",
-        "dtype = torch.promote_types(x.dtype, torch.float32)",
-        "dtype = torch.promote_types(torch.float32, x.dtype)",
-        SYMMETRIC,
-    ),
-    Equivalent(
-        "architectures/*",
-        "minus added or dropped",
-        "leading, memory = memory.shape[:-2], memory.flatten(0, -3)",
-        "leading, memory = memory.shape[:2], memory.flatten(0, -3)",
-        ONE_AXIS,
-    ),
-    Equivalent(
-        "architectures/*",
-        "minus added or dropped",
-        "return torch.split(x.movedim(1, -2).flatten(0, -3), chunk, 1)",
-        "return torch.split(x.movedim(1, 2).flatten(0, -3), chunk, 1)",
-        ONE_AXIS,
-    ),
-    Equivalent(
-        "architectures/*",
-        "arguments swapped",
-        "return torch.split(x.movedim(1, -2).flatten(0, -3), chunk, 1)",
-        "return torch.split(x.movedim(-2, 1).flatten(0, -3), chunk, 1)",
-        f"{ONE_AXIS}, and moving neighbours past each other is the same in both directions",
-    ),
-    Equivalent(
-        "architectures/*",
-        "minus added or dropped",
-        "return whole.view(*leading, *whole.shape[1:]).movedim(-2, 1)",
-        "return whole.view(*leading, *whole.shape[1:]).movedim(2, 1)",
-        ONE_AXIS,
-    ),
-    Equivalent(
-        "architectures/*",
-        "arguments swapped",
-        "return whole.view(*leading, *whole.shape[1:]).movedim(-2, 1)",
-        "return whole.view(*leading, *whole.shape[1:]).movedim(1, -2)",
-        f"{ONE_AXIS}, and moving neighbours past each other is the same in both directions",
-    ),
-    Equivalent(
-        "architectures/*_rule.py",
+ROWS: tuple[tuple[str, str, str, str, str], ...] = (
+    ("*", "arguments swapped", "promote_types(like.dtype, torch.float32)", "promote_types(torch.float32, like.dtype)", SYMMETRIC),
+    ("*", "arguments swapped", "promote_types(x.dtype, torch.float32)", "promote_types(torch.float32, x.dtype)", SYMMETRIC),
+    ("*", "arguments swapped", "promote_types(state.dtype, zeros.dtype)", "promote_types(zeros.dtype, state.dtype)", SYMMETRIC),
+    ("*", "arguments swapped", "promote_types(state[name].dtype, zero.dtype)", "promote_types(zero.dtype, state[name].dtype)", SYMMETRIC),
+    ("*", "minus added or dropped", "memory.shape[:-2], memory.flatten", "memory.shape[:2], memory.flatten", ONE_AXIS),
+    ("*", "minus added or dropped", "x.movedim(1, -2)", "x.movedim(1, 2)", ONE_AXIS),
+    ("*", "minus added or dropped", ".movedim(-2, 1)", ".movedim(2, 1)", ONE_AXIS),
+    ("*", "arguments swapped", "x.movedim(1, -2)", "x.movedim(-2, 1)", SWAPPED),
+    ("*", "arguments swapped", ".movedim(-2, 1)", ".movedim(1, -2)", SWAPPED),
+    ("*", "keyword dropped", "), strict=True)", "))", ONE_LENGTH),
+    ("*", "constant changed", "), strict=True)", "), strict=False)", ONE_LENGTH),
+    ("*", "word changed", "[q.new_empty(batch, 0, ", "[q.new_ones(batch, 0, ", "a tensor of 0 tokens has no numbers"),
+    ("*", "condition fixed", '"cpu" if x.is_meta', '"cpu" if True', "the two differ only where there is a device other than the processor"),
+    ("*", "keyword dropped", "1, dtype=decay.dtype, ", "1, ", "0 and 1 are exact in float32, torch computes in the wider dtype"),
+    ("*", "mask moved", "after[:, :, 1:] * (query @ key.mT).tril()", "after[:, :, 1:] * (query @ key.mT).tril(1)", FINITE_MASK),
+    ("*", "call dropped", "after[:, :, 1:] * (query @ key.mT).tril()", "after[:, :, 1:] * (query @ key.mT)", FINITE_MASK),
+    ("*", "call dropped", "_power_of_two(min(chunk, x.shape[1]))", "_power_of_two(chunk)", SPEED),
+    ("*", "arguments swapped", "min(chunk, x.shape[1])", "min(x.shape[1], chunk)", "the lesser of two numbers, in either order"),
+    ("*", "constant changed", "return 1 if tokens <= 1 else", "return 1 if tokens <= 2 else", SPEED),
+    ("*", "constant changed", "return 1 if tokens <= 1 else", "return 2 if tokens <= 1 else", SPEED),
+    ("*", "detached", "torch.zeros_like(query[..., :1])", "torch.zeros_like(query.detach()[..., :1])", CONSTANT),
+    ("*", "done in place", "torch.baddbmm(read, attention, ", "read.baddbmm_(attention, ", UNUSED),
+    ("*/gated_*", "done in place", "torch.baddbmm(memory, ", "memory.baddbmm_(", UNUSED),
+    ("*/retention.py", "done in place", "torch.baddbmm(memory, ", "memory.baddbmm_(", UNUSED),
+    (
+        "*/gated_*",
         "done in place",
-        "read = torch.baddbmm(read, attention, write)",
-        "read = read.baddbmm_(attention, write)",
-        NEVER_READ_AGAIN,
+        "attention + torch.diag_embed((query * key).sum(-1))",
+        "attention.add_(torch.diag_embed((query * key).sum(-1)))",
+        UNUSED,
     ),
-    Equivalent(
-        "architectures/linear_attention.py",
-        "done in place",
-        "read = torch.baddbmm(read, attention, value)",
-        "read = read.baddbmm_(attention, value)",
-        NEVER_READ_AGAIN,
-    ),
-    Equivalent(
-        "architectures/gated_delta_rule.py",
-        "done in place",
-        "memory = torch.baddbmm(memory, write.mT, products[:, -1, 1:, None] * key)",
-        "memory = memory.baddbmm_(write.mT, products[:, -1, 1:, None] * key)",
-        NEVER_READ_AGAIN,
-    ),
-    Equivalent("architectures/*_rule.py", "done in place", "error = prediction - v", "error = prediction.sub_(v)", NEVER_READ_AGAIN),
-    Equivalent(
-        "architectures/*",
-        "word changed",
-        "outputs = [q.new_empty(batch, 0, heads, self.d_v)]",
-        "outputs = [q.new_ones(batch, 0, heads, self.d_v)]",
-        "a tensor of 0 tokens has no numbers",
-    ),
-    Equivalent(
-        "architectures/*",
-        "condition fixed",
-        'return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)',
-        'return torch.autocast("cpu" if True else x.device.type, enabled=False)',
-        'x.device.type is "cpu" on the processor; only a machine with another device can tell the two apart',
-    ),
-    Equivalent(
-        "architectures/gated_delta_rule.py",
-        "mask moved",
-        "attention = after[:, :, 1:] * (query @ key.mT).tril()",
-        "attention = after[:, :, 1:] * (query @ key.mT).tril(1)",
-        "the decays above the diagonal are exactly 0 and mask every finite number",
-    ),
-    Equivalent(
-        "architectures/gated_delta_rule.py",
-        "call dropped",
-        "attention = after[:, :, 1:] * (query @ key.mT).tril()",
-        "attention = after[:, :, 1:] * (query @ key.mT)",
-        "the decays above the diagonal are exactly 0 and mask every finite number",
-    ),
-    Equivalent(
-        "architectures/gated_delta_rule.py",
-        "keyword dropped",
-        "identity = torch.eye(decay.shape[1] + 1, dtype=decay.dtype, device=decay.device)",
-        "identity = torch.eye(decay.shape[1] + 1, device=decay.device)",
-        "0 and 1 are exact in float32, and torch computes in the wider dtype of the two",
-    ),
-    Equivalent(
+    ("*delta_rule.py", "done in place", "prediction - v", "prediction.sub_(v)", UNUSED),
+    ("*/retention.py", "detached", "heads_index)", "heads_index.detach())", CONSTANT),
+    ("*/retention.py", "detached", "(decay, key", "(decay.detach(), key", CONSTANT),
+    ("*/retention.py", "detached", "after[", "after.detach()[", CONSTANT),
+    ("*/retention.py", "detached", "products[", "products.detach()[", CONSTANT),
+    ("*/retention.py", "minus added or dropped", "heads, -1)", "heads, 1)", "the dim has size 1, kept or given"),
+    ("*/retention.py", "variable changed", "torch.arange(state.shape[1]", "torch.arange(v.shape[1]", "v has the same heads"),
+    ("*/retention.py", "variable changed", "dtype=state.dtype", "dtype=v.dtype", SAME_DTYPE),
+    ("*/retention.py", "variable changed", "device=state.device", "device=v.device", SAME_DTYPE),
+    (
         "optimizers/*",
         "elements swapped",
-        "if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):",
-        "if isinstance(value, bool) or not isinstance(value, (float, int)) or not math.isfinite(value):",
+        "isinstance(value, (int, float))",
+        "isinstance(value, (float, int))",
         "one of two types, in either order",
     ),
-    Equivalent(
-        "optimizers/gradient_descent.py",
+    (
+        "*/gradient_descent.py",
         "condition fixed",
-        'if name == "lr" and value < 0:',
-        "if True and value < 0:",
+        'name == "lr" and value < 0',
+        "True and value < 0",
         "this optimizer has no other hyperparameter",
     ),
 )
+
+EQUIVALENT: tuple[Equivalent, ...] = tuple(Equivalent(*row) for row in ROWS)

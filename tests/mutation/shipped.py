@@ -55,9 +55,18 @@ def first_open(item: Shipped, text: str) -> Square | None:
 
 def same_numbers(item: Shipped, text: str) -> bool:
     """Whether a text gives what the module gives, bit for bit: results, final states and gradients, or the very same errors."""
-    run = _steps if item.program.model.kind == "optimizer" else _sequences
-    wanted, found = (list(run(item.program, getattr(load_source(source), item.program.model.name))) for source in (item.text, text))
+    wanted, found = _numbers_of_module(item.file), _numbers(item, text)
     return len(wanted) == len(found) and all(map(_same, wanted, found))
+
+
+@cache
+def _numbers_of_module(file: str) -> tuple[Tensor | Failure, ...]:
+    return _numbers(shipped(file), shipped(file).text)
+
+
+def _numbers(item: Shipped, text: str) -> tuple[Tensor | Failure, ...]:
+    run = _steps if item.program.model.kind == "optimizer" else _sequences
+    return tuple(run(item.program, getattr(load_source(text), item.program.model.name)))
 
 
 def _same(left: Tensor | Failure, right: Tensor | Failure) -> bool:

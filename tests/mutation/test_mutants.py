@@ -39,19 +39,19 @@ def test_verify_fails_on_a_mutant(number: int) -> None:
     assert report.as_expected is (equivalence(file, mutant) is not None), f"{file}: {mutant.diff}"
 
 
-@pytest.mark.parametrize("row", EQUIVALENT, ids=lambda row: f"{row.operator}: {row.after}")
+@pytest.mark.parametrize("row", EQUIVALENT, ids=lambda row: f"{row.operator}: {row.new}")
 def test_what_is_called_equivalent_is_there_and_gives_the_same_numbers(row: Equivalent) -> None:
     covered = [(shipped(file), mutant) for file in FILES for mutant in shipped(file).mutants if row.covers(file, mutant)]
     assert covered, "there is no such mutant any more"
     for item, mutant in covered:
-        assert same_numbers(item, mutant.text)
+        assert same_numbers(item, mutant.text) if row.is_exact else first_open(item, mutant.text) is None
 
 
 @pytest.mark.parametrize(
     ("file", "after"),
     [
         ("architectures/delta_rule.py", "error = prediction + v"),
-        ("architectures/delta_rule.py", "memory = torch.baddbmm(memory, write.mT, key.detach())"),
+        ("architectures/delta_rule.py", "memory = torch.baddbmm(memory, write.detach().mT, key)"),
         ("optimizers/momentum.py", "torch._foreach_add_(momentum, gradient, alpha=learning_rate)"),
     ],
 )
