@@ -35,8 +35,11 @@ class Shipped:
     mutants: tuple[Mutant, ...]
 
 
-FILES = tuple(path.relative_to(SPECS).with_suffix(".py").as_posix() for path in sorted(SPECS.rglob("*.yaml")))
-"""The modules of the shipped specs, by their paths below generated/."""
+LEFT_OUT = frozenset({"mlp_training", "mlp_training_with_momentum"})
+"""The delta rule's code again, without heads: the rows of EQUIVALENT are about tensors that have them."""
+
+FILES = tuple(path.relative_to(SPECS).with_suffix(".py").as_posix() for path in sorted(SPECS.rglob("*.yaml")) if path.stem not in LEFT_OUT)
+"""The modules of the other shipped specs, by their paths below generated/."""
 
 
 @cache

@@ -76,7 +76,7 @@ def equality(left: Expr, right: Expr, expect: str = "proved", given: tuple[tuple
 def decided(model: Model, claim: EqualityClaim | OrderClaim | SameAsClaim) -> Verdict:
     started = time.process_time()
     (verdict,) = decide_claims(laws_of(replace(model, claims=(claim,))), laws_of)
-    assert time.process_time() - started < 0.5
+    assert time.process_time() - started < 2
     json.dumps(verdict.as_json())
     return verdict
 

@@ -231,7 +231,7 @@ def test_unrolled_delta_rule_is_quick() -> None:
         key, rate = Input(f"k{index}", (N,)), Hyperparameter(f"r{index}")
         state = matmul(state, subtract(EYE, scale(rate, outer(key, key))))
     assert len(normal_form(state).terms) == 2**7
-    assert time.process_time() - started < 0.5
+    assert time.process_time() - started < 2
 
 
 def test_maps_are_known_by_name() -> None:
