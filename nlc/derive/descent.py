@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import replace as replace_with
 
 from nlc.derive.adjoints import ADJOINT_OF
 from nlc.derive.draft import Draft
@@ -11,12 +12,15 @@ from nlc.derive.gradient import gradient
 from nlc.derive.settle import settle
 from nlc.derive.simplify import simplify
 from nlc.ir.algebra import LEAVES, ONE, Expr, Gradient, Named, Scale, State, When, contains
-from nlc.ir.build import add, negate, replace, subtract, times
-from nlc.ir.model import Component, GradientPoint
+from nlc.ir.build import add, constant, divide, negate, replace, subtract, times
+from nlc.ir.model import Component, Family, GradientDescent, GradientPoint
 from nlc.ir.order import LevelOrder
 from nlc.ir.show import expression_text
 
 CALCULUS = ("calculus",)
+
+GRADIENT = "gradient"
+"""The part of a component's state that gathers its gradients between two updates."""
 
 Body = tuple[Expr, Expr]
 """An expression and its cotangent."""
@@ -61,6 +65,26 @@ class Descent:
             return self.state(When.PREVIOUS)
         return self.draft.let("retained", self.retained(), f"retention {expression_text(self.component.retention[0])}")
 
+    def of_update(self, *, named: bool = False) -> Expr:
+        """The gradient of this component's objective over the data of an update: of one token, or gathered over a whole period."""
+        component = self.component
+        if not gathers(component):
+            return self.gradient(component.objective, component.gradient_at, named=named)
+        period = int(component.every.period)
+        total = replace_with(self.state(When.CURRENT), part=GRADIENT)
+        if self.draft.level == gatherer(self.order, component):
+            known = self.draft.kept(total)
+            gathered = known or self._gathered(total, period)
+        else:
+            gathered = total
+        return divide(gathered, constant(period)) if component.reduce == "mean" else gathered
+
+    def _gathered(self, total: State, period: int) -> Named:
+        """One more datum in the sum of gradients since the last update, all of them taken at the same state."""
+        gradient = self.gradient(self.component.objective, self.component.gradient_at, named=True)
+        value = add(replace_with(total, when=When.PREVIOUS), gradient)
+        return self.draft.keep("gathered", value, f"the data since the last update, of {period} tokens", total)
+
     def gradient(self, objective: Expr, where: GradientPoint, *, named: bool = False) -> Expr:
         """The gradient of the objective by the state, under a name when `named` or when a reader needs one to follow."""
         point, text = self.point(where), expression_text(objective)
@@ -99,7 +123,23 @@ class Descent:
     def _context(self, node: Gradient) -> Expr:
         """The gradient that an inlined optimizer is fed with: derived here, where it is needed first."""
         host = self.order.model.component(node.component)
-        return Descent(self.order, host, self.draft).gradient(host.objective, host.gradient_at, named=True)
+        return Descent(self.order, host, self.draft).of_update(named=True)
+
+
+def gathers(component: Component) -> bool:
+    """Whether a level has several data per update: its own clock is slower than the tokens. An optimizer's levels have one gradient each."""
+    return component.every.family is Family.TOKEN and component.every.period > 1 and component.host is None
+
+
+def gatherer(order: LevelOrder, host: Component) -> str:
+    """The component whose law adds up the gradients of a level: the first that runs of those that need them."""
+    return next(name for name in order.run_order if name == host.name or _is_fed_by(order.model.component(name), host.name))
+
+
+def _is_fed_by(component: Component, host: str) -> bool:
+    rate = (component.optimizer.rate,) if isinstance(component.optimizer, GradientDescent) else ()
+    wanted = (component.follows, *component.retention, *rate)
+    return any(contains(node, lambda part: isinstance(part, Gradient) and part.component == host) for node in wanted)
 
 
 def _pulled_back(bodies: Sequence[Body], leaf: Expr) -> Expr:

@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from nlc.codes import derive as codes
-from nlc.derive.descent import Descent
+from nlc.derive.descent import Descent, gathers
 from nlc.derive.draft import Draft
 from nlc.derive.gradient import LARGEST, DerivativeTooLarge
 from nlc.derive.names import last_segment, words_of
 from nlc.derive.settle import settle
 from nlc.diagnostics import CompileError
-from nlc.ir.algebra import Expr, State, When, walk
+from nlc.ir.algebra import Due, Expr, State, When, Where, walk
 from nlc.ir.build import subtract, times
 from nlc.ir.law import Equation, Law
-from nlc.ir.model import Component, GradientDescent, GradientPoint, Output
+from nlc.ir.model import Component, Family, GradientDescent, GradientPoint, Output
 from nlc.ir.order import LevelOrder
 from nlc.ir.show import expression_text
 
@@ -36,14 +36,25 @@ def derive_law(order: LevelOrder, component: Component) -> Law:
     draft = Draft(component.name, words_of(order.model))
     descent = Descent(order, component, draft)
     try:
-        gradient = descent.gradient(component.follows, _step_point(component))
+        if gathers(component) and not component.has_inlined_optimizer:
+            gradient = descent.of_update()
+        else:
+            gradient = descent.gradient(component.follows, _step_point(component))
         value = subtract(draft.known(descent.retained()), times(descent.seen(component.optimizer.rate), gradient))
+        value = _when_due(component, value, descent.state(When.PREVIOUS))
     except DerivativeTooLarge as error:
         raise CompileError(codes.derivative_too_large(component.objective_span, component.name, LARGEST)) from error
     cites = component.cites or order.model.cites
     rule = "explicit gradient step" if draft.defines(gradient) else f"explicit gradient step on {expression_text(component.follows)}"
     new_state = Equation(last_segment(component.name), value, rule, cites, component.states[0].part)
     return Law(component.name, component.every, draft.finished(new_state))
+
+
+def _when_due(component: Component, value: Expr, before: Expr) -> Expr:
+    """The new state at the last token of each period, the old one at the others."""
+    if component.every.family is not Family.TOKEN or component.every.period == 1:
+        return value
+    return Where(Due(int(component.every.period)), value, before, value.shape)
 
 
 def output_equation(order: LevelOrder, output: Output) -> Equation:

@@ -50,11 +50,16 @@ def _optimizers(model: Model) -> Iterator[Diagnostic]:
 def _clocks(model: Model) -> Iterator[Diagnostic]:
     clock = base_clock(model)
     for component in model.components:
-        if component.every != clock:
+        if component.every != clock and not _is_whole_tokens(model, component.every):
             yield codes.level_clock(component.every_span, component.name, str(component.every), str(clock))
     for stream in model.inputs:
         if stream.every != clock:
             yield codes.input_clock(stream.span, stream.name, str(stream.every), str(clock))
+
+
+def _is_whole_tokens(model: Model, clock: Clock) -> bool:
+    """Whether a clock ticks at the last token of every so many."""
+    return model.kind != "optimizer" and clock.family is Family.TOKEN and clock.period.denominator == 1
 
 
 def _lifetimes(model: Model) -> Iterator[Diagnostic]:
@@ -65,7 +70,7 @@ def _lifetimes(model: Model) -> Iterator[Diagnostic]:
             yield codes.reset_clock(component.place("reset"), component.name, str(component.reset))
         if not all(is_number(value, 0) for value in component.init):
             yield codes.initial_value(component.place("init"), component.name)
-        if component.reduce == "mean":
+        if component.reduce == "mean" and model.kind == "optimizer":
             yield codes.mean_reduction(component.place("reduce"), component.name)
 
 
@@ -77,6 +82,9 @@ def _memories(model: Model) -> Iterator[Diagnostic]:
 
 def _gradient_points(model: Model) -> Iterator[Diagnostic]:
     for component in model.components:
+        if component.gradient_at is GradientPoint.RETAINED and component.every.period > 1 and component.retention:
+            what = "a gradient at the retained state on a clock of several tokens, whose retention is known at the last of them alone"
+            yield codes.not_compiled(component.place("gradient_at"), component.name, what)
         if GradientPoint.HELD in (component.gradient_at, component.step_at):
             yield codes.held_gradient(component.place("gradient_at"), component.name)
 
@@ -85,14 +93,15 @@ def _reads(model: Model) -> Iterator[Diagnostic]:
     updates = (expression for component in model.components for expression in update_expressions(component))
     for expression in (*updates, *(output.value for output in model.outputs)):
         for node in walk(expression):
-            yield from _read(node)
+            yield from _read(model, node)
 
 
-def _read(node: Expr) -> Iterator[Diagnostic]:
+def _read(model: Model, node: Expr) -> Iterator[Diagnostic]:
+    is_optimizer = model.kind == "optimizer"
     match node:
-        case State(component, when=When.HELD):
+        case State(component, when=When.HELD) if is_optimizer or not model.component(component).every.is_fast:
             yield codes.held_read(node.span, component)
-        case Input(name, delayed=True):
+        case Input(name, delayed=True) if is_optimizer:
             yield codes.delayed_input(node.span, name)
         case Tick(component):
             yield codes.tick_count(node.span, component)

@@ -10,8 +10,9 @@ from nlc.emit.dims import dim_text
 from nlc.emit.layout import Lines, assignment, call
 from nlc.emit.names import MODULE_WORDS, LocalNames, attribute
 from nlc.emit.torch_printer import Piece, unwritable
-from nlc.ir.algebra import Expr, Hyperparameter, Input, Named, State, When, contains
+from nlc.ir.algebra import Due, Expr, Hyperparameter, Input, Named, State, When, contains, walk
 from nlc.ir.dims import Shape
+from nlc.ir.law import PREVIOUS
 from nlc.ir.model import InputStream, Model
 from nlc.ir.program import Program
 
@@ -50,6 +51,13 @@ class Sequence:
     @property
     def output_type(self) -> str:
         return "Tensor" if len(self.model.outputs) == 1 else "dict[str, Tensor]"
+
+    @property
+    def periods(self) -> tuple[int, ...]:
+        """The periods, in tokens, at whose ends something happens."""
+        laws = self.program.laws
+        values = [item.value for law in laws.laws for item in law.equations] + [item.value for item in (*laws.outputs, *laws.kept)]
+        return tuple(sorted({node.period for value in values for node in walk(value) if isinstance(node, Due)}))
 
     def carried(self, variable: str, component: str, part: str) -> str:
         """The carried value of a slot, where `variable` is the whole state."""
@@ -95,9 +103,11 @@ def input_values(sequence: Sequence) -> dict[Expr, str]:
 
 
 def previous(sequence: Sequence, variable: str) -> dict[Expr, str]:
-    """The states as the tick finds them, in the whole state `variable`."""
+    """The states, and previous inputs, as the tick finds them, in the whole state `variable`."""
     return {
-        State(slot.component, slot.part, slot.shape, When.PREVIOUS): sequence.carried(variable, slot.component, slot.part)
+        Input(slot.part, slot.shape, delayed=True)
+        if slot.component == PREVIOUS
+        else State(slot.component, slot.part, slot.shape, When.PREVIOUS): sequence.carried(variable, slot.component, slot.part)
         for slot in sequence.program.slots
     }
 

@@ -14,10 +14,11 @@ from nlc.emit.scope import Sequence, Sizes, converted, input_values, leaf, size_
 from nlc.emit.steps import returned, step_body
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.emit.views import HelpersView, SequenceView
-from nlc.ir.algebra import Expr, Named
+from nlc.ir.algebra import Expr, Input, Named
 from nlc.ir.dims import Dim
+from nlc.ir.law import PREVIOUS
 from nlc.ir.model import DimDeclaration, HyperparameterDeclaration
-from nlc.ir.program import Program
+from nlc.ir.program import Program, StateSlot
 
 WIDEST_ARGUMENT = 60
 """A stream whose expression is longer gets a variable of its own."""
@@ -70,7 +71,7 @@ def _docstring(sequence: Sequence) -> Lines:
     model = sequence.model
     width = max(len(stream.name) for stream in model.inputs)
     inputs = [f"    {stream.name:<{width}}  {_dims('batch', 'time', *stream.axes, *stream.shape)}" for stream in model.inputs]
-    states = [f"    {slot.name}  {_dims('batch', *model.axes, *slot.shape)}" for slot in sequence.program.slots]
+    states = [f"    {slot.name}  {_slot_text(sequence, slot)}" for slot in sequence.program.slots]
     outputs = [f"    {item.name}  {_dims('batch', 'time', *model.axes, *item.value.shape)}" for item in model.outputs]
     speed = "`chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew."
     slow = "Under torch.compile the loop over tokens is unrolled: compile `step` instead."
@@ -86,6 +87,12 @@ def _docstring(sequence: Sequence) -> Lines:
     says = wrapped(sentence(model.says or model.name), 128)
     first = says if len(says) == 1 else (f"{model.name}, a memory over a sequence.", "", *says)
     return (first[0], *indented(first[1:]), "", *indented(lines))
+
+
+def _slot_text(sequence: Sequence, slot: StateSlot) -> str:
+    if slot.counts:
+        return "(), int64: how many tokens came before"
+    return _dims("batch", *sequence.model.axes, *slot.shape)
 
 
 def _dims(*dims: str | Dim) -> str:
@@ -138,7 +145,12 @@ def _zeros(sequence: Sequence, leading: str) -> Lines:
     if sequence.is_bare:
         dtype = "dtype=torch.promote_types(like.dtype, torch.float32)"
         return call("return like.new_zeros", [f"{leading}{size_text(slots[0].shape)}", dtype], "", 8)
-    items = [f'    "{slot.name}": like.new_zeros({leading}{size_text(slot.shape)}, dtype=dtype),' for slot in slots]
+    items = [
+        f'    "{slot.name}": like.new_zeros((), dtype=torch.int64),'
+        if slot.counts
+        else f'    "{slot.name}": like.new_zeros({leading}{size_text(slot.shape)}, dtype=dtype),'
+        for slot in slots
+    ]
     return ("dtype = torch.promote_types(like.dtype, torch.float32)", "return {", *items, "}")
 
 
@@ -188,6 +200,14 @@ def _forms(sequence: Sequence, forms: tuple[Chunked, ...], names: LocalNames, va
     as_they_are = {value: outputs[name] for name, value in sequence.program.outputs if isinstance(value, Named)}
     leading = ", ".join((variables.batch, f"{sequence.like.name}.shape[1]", *variables.axes))
     state: dict[str, str] = {}
+    kept: dict[str, str] = {}
+    for slot in sequence.program.slots:
+        if slot.component == PREVIOUS:
+            earlier, stream = names.new(f"earlier_{slot.part}"), _whole(sequence, slot.part, leading, len(slot.shape))
+            values[Input(slot.part, slot.shape, delayed=True)] = f"{earlier}[:, :-1]"
+            kept[slot.name] = f"{earlier}[:, -1]"
+            first = f'{sequence.carried(start, PREVIOUS, slot.part)}.unsqueeze(1)'
+            yield assignment(earlier, [f"torch.cat(({first}, {stream}), 1)"], 12)
     for form in forms:
         slot = next(item for item in sequence.program.slots if item.component == form.memory.component)
         state[slot.name] = start if sequence.is_bare else names.new(_slot_local(form))
@@ -205,7 +225,14 @@ def _forms(sequence: Sequence, forms: tuple[Chunked, ...], names: LocalNames, va
     for name, value in sequence.program.outputs:
         if values.get(value) != outputs[name]:
             yield assignment(outputs[name], _output(sequence, printer, value, leading), 12)
+    state |= kept
     yield from returned(sequence, outputs, {slot.name: state[slot.name] for slot in sequence.program.slots}, dtype)
+
+
+def _whole(sequence: Sequence, name: str, leading: str, rank: int) -> str:
+    """An input stream at every axis of the system."""
+    own = next(stream.axes for stream in sequence.model.inputs if stream.name == name)
+    return name if own == sequence.model.axes else f"{name}.expand({leading}{', -1' * rank})"
 
 
 def _slot_local(form: Chunked) -> str:

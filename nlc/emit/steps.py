@@ -8,8 +8,8 @@ from nlc.emit.layout import Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames
 from nlc.emit.scope import Sequence, converted, input_values, leaf, previous
 from nlc.emit.torch_printer import TorchPrinter
-from nlc.ir.algebra import Expr, Named, State, When
-from nlc.ir.law import Law
+from nlc.ir.algebra import Due, Expr, Named, State, When
+from nlc.ir.law import POSITION, Kept, Law
 
 
 def step_body(sequence: Sequence) -> Lines:
@@ -21,10 +21,24 @@ def step_body(sequence: Sequence) -> Lines:
     lines = [
         (f"{dtype} = {like}.dtype",),
         *converted(sequence, f"{sequence.carried('state', first.component, first.part)}.dtype", time=False),
+        *_position(sequence, names, values),
         *(line for law in sequence.program.laws.laws for line in _law(sequence, law, names, values)),
         *_outputs(sequence, names, values, dtype),
     ]
     return (f"with _full_precision({like}):", *indented(block(lines)))
+
+
+def _position(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
+    """The position of this token, and which periods end with it."""
+    periods = sequence.periods
+    if not periods:
+        return
+    position = names.new(POSITION)
+    values[State(POSITION, "", ())] = position
+    yield (f"{position} = {sequence.carried('state', POSITION, '')} + 1",)
+    for period in periods:
+        due = values[Due(period)] = names.new("due" if len(periods) == 1 else f"due_{period}")
+        yield (f"{due} = {position} % {period} == 0",)
 
 
 def _law(sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
@@ -36,11 +50,12 @@ def _law(sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str
         shape = equation.value.shape
         terms = printer.terms(equation.value)
         if equation.part is not None:
-            carried = sequence.carried("state", law.component, equation.part)
+            owner = equation.owner or law.component
+            carried = sequence.carried("state", owner, equation.part)
             if not sequence.spans_axes(equation.value):
                 terms = (f"({' '.join(terms)}).expand_as({carried})",)
-            values[State(law.component, equation.part, shape, When.CURRENT)] = local
-            own[State(law.component, equation.part, shape, When.CURRENT)] = local
+            values[State(owner, equation.part, shape, When.CURRENT)] = local
+            own[State(owner, equation.part, shape, When.CURRENT)] = local
         own[Named(equation.name, shape)] = local
         yield assignment(local, terms, 12)
 
@@ -53,8 +68,20 @@ def _outputs(sequence: Sequence, names: LocalNames, values: dict[Expr, str], dty
         local = names.new(equation.name)
         results[equation.name] = own[Named(equation.name, equation.value.shape)] = local
         yield assignment(local, broadcast(sequence, printer, equation.value), 12)
-    new = {slot.name: values[State(slot.component, slot.part, slot.shape, When.CURRENT)] for slot in sequence.program.slots}
+    kept = {item.name: _kept(sequence, item, values) for item in sequence.program.laws.kept}
+    states = [slot for slot in sequence.program.slots if slot.name not in kept]
+    new = {slot.name: values[State(slot.component, slot.part, slot.shape, When.CURRENT)] for slot in states} | kept
     yield from returned(sequence, results, new, dtype)
+
+
+def _kept(sequence: Sequence, item: Kept, values: dict[Expr, str]) -> str:
+    """What is carried to the next token beside the states."""
+    if item.component == POSITION:
+        return values[State(POSITION, "", ())]
+    printer = TorchPrinter(lambda node: leaf(node, values), sequence.like.name)
+    if sequence.spans_axes(item.value):
+        return printer.text(item.value)
+    return f"{printer.atom(item.value)}.expand_as({sequence.carried('state', item.component, item.part)})"
 
 
 def broadcast(sequence: Sequence, printer: TorchPrinter, value: Expr) -> tuple[str, ...]:
@@ -79,6 +106,9 @@ def returned(sequence: Sequence, outputs: dict[str, str], state: dict[str, str],
     else:
         result = "{" + ", ".join(f'"{name}": {value}.to({dtype})' for name, value in outputs.items()) + "}"
     line = f"return {result}, {state_text}"
+    if len(line) > 128 and sequence.program.laws.kept:
+        yield ("state = {", *(f'    "{name}": {value},' for name, value in state.items()), "}")
+        line = f"return {result}, state"
     if len(line) <= 128:
         yield (line,)
     else:

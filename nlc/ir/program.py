@@ -33,12 +33,16 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class StateSlot:
-    """One carried tensor. `name` is its key in the emitted state dict: the component's name, with `.part` if it has several."""
+    """One carried tensor. `name` is its key in the emitted state dict: the component's name, with `.part` if it has several.
+
+    A slot that `counts` is a single whole number; all others have one value for each sequence and axis.
+    """
 
     name: str
     component: str
     part: str
     shape: Shape
+    counts: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,7 @@ def find_memories(laws: Laws) -> Memories:
             reads=reads[name],
             whole_reads=whole_reads(readers, name),
             coupled_with=_cycle(reached, name),
+            is_held=any(item.component == name for item in laws.kept),
             later_reads=_later(reads[name], {read.name for earlier in order[:place] for read in reads[earlier]}),
         )
         for place, name in enumerate(order)

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from fractions import Fraction
 
 import torch
 from torch import Tensor
 
 from nlc.ir.model import (
+    TOKEN,
+    Clock,
     Component,
     Constant,
     Expr,
@@ -58,17 +61,21 @@ def run_oracle(
         for component in model.components
         for name, shape in _slots(component)
     }
+    for name, shape in _kept(model):
+        start[name] = given.get(name, sample.new_zeros((*leading, *sizes_of(shape, sizes))))
     streams = {stream.name: _aligned(inputs[stream.name], stream, model) for stream in model.inputs}
     before = {name: given.get(f"previous.{name}", torch.zeros_like(x.sum(1))) for name, x in streams.items()}
+    position = int(given["position"]) if "position" in given else 0
     numbers = {name: sample.new_tensor(value) for name, value in hyperparameters.items()}
-    tick = Tick(model, Family.TOKEN, sizes, numbers, before, before, start, _wants_graph((*inputs.values(), *start.values())))
+    tick = Tick(model, Family.TOKEN, sizes, numbers, before, before, start, _wants_graph((*inputs.values(), *start.values())), position=position)
     outputs = {output.name: [sample.new_zeros(0, *leading, *sizes_of(output.value.shape, sizes))] for output in model.outputs}
     for t in range(sample.shape[1]):
         tick = tick.next({name: x[:, t] for name, x in streams.items()})
         for output in model.outputs:
             value = tick.value(output.value)
             outputs[output.name].append(value.broadcast_to((1, *leading, *sizes_of(output.value.shape, sizes))))
-    final = {name: tick.slot(name) for name in start} | {f"previous.{name}": tick.inputs[name] for name in _delayed(model)}
+    final = {name: tick.slot(name) for name in start} | {"position": torch.tensor(position + sample.shape[1])}
+    final |= {f"previous.{name}": tick.inputs[name].expand(*leading, *tick.inputs[name].shape[len(leading) :]) for name in _delayed(model)}
     return {name: torch.cat(values).transpose(0, 1) for name, values in outputs.items()}, final
 
 
@@ -112,7 +119,10 @@ class Fitted:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """One tick: what flows in, the states when it began, and the new states that were asked for so far."""
+    """One tick: what flows in, the states when it began, and the new states that were asked for so far.
+
+    `position` counts the ticks, this one included; `reader` is the clock of who reads (an output is on the token clock).
+    """
 
     model: Model
     family: Family
@@ -123,16 +133,46 @@ class Tick:
     previous: Mapping[str, Tensor]
     differentiable: bool
     lengths: tuple[int, ...] = ()
+    position: int = 0
+    reader: Clock = TOKEN
     updated: dict[str, Tensors] = field(default_factory=dict)
     running: list[str] = field(default_factory=list)
 
     def next(self, inputs: Mapping[str, Tensor]) -> Tick:
         """The tick after this one, with every due component updated."""
         states = {name: self.slot(name) for name in self.previous}
-        tick = replace(self, inputs=inputs, delayed=self.inputs, previous=states, updated={}, running=[])
+        tick = replace(self, inputs=inputs, delayed=self.inputs, previous=states, position=self.position + 1, updated={}, running=[])
         for component in self.model.components:
             tick.new_states(component)
+        tick.updated["sums"] = {_sum_name(item): tick.sum_after(item) for item in self.model.components if _sums(item)}
+        tick.updated["held"] = {_held_name(self.model, read): tick.held_after(read) for read in _held_reads(self.model)}
         return tick
+
+    def is_due(self, period: Fraction | int) -> bool:
+        return self.position % period == 0
+
+    def sum_after(self, component: Component) -> Tensor:
+        """The sum of gradients that the next tick starts with: nothing after an update."""
+        total = self.gathered(component)
+        return torch.zeros_like(total) if self.is_due(component.every.period) else total
+
+    def gathered(self, component: Component) -> Tensor:
+        """The gradients of a level at the data since its last update, summed up; all are taken at the state that it has had since."""
+        (now,) = self.gradient(component, component.objective, component.gradient_at).values()
+        return self.previous[_sum_name(component)] + now
+
+    def held_after(self, read: State) -> Tensor:
+        """The value that a held read sees at the next tick."""
+        name = _slot_name(self.model.component(read.component), read.part)
+        return self.slot(name) if self.is_due(read.period) else self.previous[_held_name(self.model, read)]
+
+    def of_update(self, component: Component) -> Tensors:
+        """The gradient of a level's objective over the data of its update."""
+        if not _sums(component):
+            return self.gradient(component, component.objective, component.gradient_at)
+        ((name, _),) = _slots(component)
+        share = component.every.period if component.reduce == "mean" else 1
+        return {name: self.gathered(component) / int(share)}
 
     def slot(self, name: str) -> Tensor:
         """The newest value of a state."""
@@ -141,21 +181,21 @@ class Tick:
     def new_states(self, component: Component) -> Tensors:
         """The states of a component after its update, or as they are when it is not due."""
         names = [name for name, _ in _slots(component)]
-        if component.every.family is not self.family:
+        if component.every.family is not self.family or not self.is_due(component.every.period):
             return {name: self.previous[name] for name in names}
         if component.name not in self.updated:
             if component.name in self.running:
                 raise OracleError(f"a cycle of same-tick reads: {' -> '.join((*self.running, component.name))}")
             self.running.append(component.name)
-            self.updated[component.name] = self._update(component)
+            self.updated[component.name] = replace(self, reader=component.every)._update(component)
             self.running.pop()
         return self.updated[component.name]
 
     def _update(self, component: Component) -> Tensors:
         """The explicit step: retention * state - rate * gradient, in the retained state's place."""
         assert isinstance(component.optimizer, GradientDescent)
-        point = component.step_at if component.follows != component.objective else component.gradient_at
-        gradients = self.gradient(component, component.follows, point)
+        own = component.follows == component.objective
+        gradients = self.of_update(component) if own else self.gradient(component, component.follows, component.step_at)
         rate = self.value(component.optimizer.rate)
         new: Tensors = {}
         retained = self._retained(component)
@@ -180,7 +220,7 @@ class Tick:
             retained = point is GradientPoint.RETAINED
             values = self._retained(component) if retained else {name: self.previous[name] for name, _ in _slots(component)}
             aliases = {name: x.clone() if x.requires_grad else x.detach().clone().requires_grad_() for name, x in values.items()}
-            loss = self.value(objective, Fitted(component.name, aliases, values))
+            loss = replace(self, reader=component.every).value(objective, Fitted(component.name, aliases, values))
             if self.lengths and loss.dim():
                 return {name: self._gradient_by_tensor(loss, alias) for name, alias in aliases.items()}
             found = self._autograd(loss.sum(), tuple(aliases.values()))
@@ -213,7 +253,7 @@ class Tick:
                 return self.hyperparameters[name]
             case Gradient(name, part):
                 host = self.model.component(name)
-                return self.gradient(host, host.objective, host.gradient_at)[_slot_name(host, part)]
+                return self.of_update(host)[_slot_name(host, part)]
             case State():
                 return self._state(node, fitted)
             case StopGradient(x):
@@ -227,10 +267,12 @@ class Tick:
         match node.when:
             case When.FITTED if fitted is not None and fitted.component == component.name:
                 return fitted.aliases[name]
-            case When.CURRENT:
+            case When.CURRENT if component.every.speed <= self.reader.speed:
                 return self.new_states(component)[name]
-            case When.PREVIOUS:
+            case When.CURRENT | When.PREVIOUS:
                 return self.previous[name]
+            case When.HELD:
+                return self.previous[_held_name(self.model, node)]
         raise OracleError(f"the oracle does not run a read of {name} that is {node.when.value} here")
 
 
@@ -243,6 +285,34 @@ def _slot_name(component: Component, part: str) -> str:
 
 def _slots(component: Component) -> tuple[tuple[str, Shape], ...]:
     return tuple((_slot_name(component, state.part), state.shape) for state in component.states)
+
+
+def _sums(component: Component) -> bool:
+    """Whether several data come to one update; a level of an optimizer is fed one gradient each time."""
+    return component.every.family is Family.TOKEN and component.every.period > 1 and component.host is None
+
+
+def _sum_name(component: Component) -> str:
+    return f"{component.name}.gradient"
+
+
+def _held_name(model: Model, read: State) -> str:
+    return f"{_slot_name(model.component(read.component), read.part)}.held_{read.period}"
+
+
+def _held_reads(model: Model) -> list[State]:
+    reads = {_held_name(model, node): node for node in _expressions(model) if isinstance(node, State) and node.when is When.HELD}
+    return [reads[name] for name in sorted(reads)]
+
+
+def _kept(model: Model) -> Iterator[tuple[str, Shape]]:
+    """What is carried beside the states of levels, by slot name."""
+    for component in model.components:
+        if _sums(component):
+            ((_, shape),) = _slots(component)
+            yield _sum_name(component), shape
+    for read in _held_reads(model):
+        yield _held_name(model, read), read.shape
 
 
 def _aligned(x: Tensor, stream: InputStream, model: Model) -> Tensor:
@@ -297,7 +367,9 @@ def _refuse(model: Model) -> None:
     family = Family.STEP if model.kind == "optimizer" else Family.TOKEN
     for component in model.components:
         clock = component.every
-        runs = clock.family in (Family.STEP, Family.NEVER) if clock.family is not family else clock.period == 1
+        runs = clock.family in (Family.STEP, Family.NEVER) if clock.family is not family else clock.period.denominator == 1
+        if family is Family.STEP:
+            runs = runs and clock.period == 1
         reasons = {
             "an optimizer that is not an explicit step": not isinstance(component.optimizer, GradientDescent),
             f"the clock {clock}": not runs,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nlc.ir.algebra import Expr, Hyperparameter, Input, Named, State, When
-from nlc.ir.law import Laws
+from nlc.ir.algebra import Due, Expr, Hyperparameter, Input, Named, State, When
+from nlc.ir.law import POSITION, PREVIOUS, Laws
 from nlc.ir.model import InputStream, Model
 from nlc.verify.evaluate import Evaluator
 
@@ -34,7 +34,8 @@ def run_laws(
     streams = {stream.name: with_axes(inputs[stream.name], stream, model) for stream in model.inputs}
     sample = next(iter(inputs.values()))
     leading = (sample.shape[0], *(sizes[axis] for axis in model.axes))
-    states = initial_states(model, leading, sizes, sample) if state is None else named_slots(model, state)
+    states = initial_states(model, leading, sizes, sample) | kept_zeros(laws, leading, sizes, sample)
+    states = states if state is None else {slot: state[slot_name(model, *slot)] for slot in states}
     numbers = {name: sample.new_tensor(value) for name, value in hyperparameters.items()}
     columns: dict[str, list[Tensor]] = {equation.name: [] for equation in laws.outputs}
     for t in range(sample.shape[1]):
@@ -91,9 +92,11 @@ class Tick:
             for equation in law.equations:
                 named[equation.name] = self._evaluator(named)(equation.value)
                 if equation.part is not None:
-                    slot = (law.component, equation.part)
+                    slot = (equation.owner or law.component, equation.part)
                     self.new[slot] = named[equation.name].expand_as(self.previous[slot])
-        return {slot: self.new.get(slot, value) for slot, value in self.previous.items()}
+        kept = {(item.component, item.part): self._evaluator({})(item.value) for item in laws.kept}
+        after = {**self.previous, **self.new, **kept}
+        return {slot: after[slot].expand_as(value).to(value.dtype) for slot, value in self.previous.items()}
 
     def outputs(self, laws: Laws) -> Tensors:
         """What the system emits after the updates."""
@@ -110,8 +113,10 @@ class Tick:
         match node:
             case Named(name):
                 return named[name]
-            case Input(name, _, False):
-                return self.inputs[name]
+            case Input(name, _, delayed):
+                return self.previous[PREVIOUS, name] if delayed else self.inputs[name]
+            case Due(period):
+                return (self.previous[POSITION, ""] + 1) % period == 0
             case Hyperparameter(name):
                 return self.hyperparameters[name]
             case State(component, part, when=When.CURRENT):
@@ -133,6 +138,16 @@ def initial_states(model: Model, leading: tuple[int, ...], sizes: Mapping[str, i
     }
 
 
+def kept_zeros(laws: Laws, leading: tuple[int, ...], sizes: Mapping[str, int], like: Tensor) -> dict[Slot, Tensor]:
+    """Zeros for what is kept beside the states; the position is one whole number."""
+    return {
+        (item.component, item.part): like.new_zeros((), dtype=torch.int64)
+        if item.component == POSITION
+        else like.new_zeros((*leading, *(dim.size(sizes) for dim in item.value.shape)))
+        for item in laws.kept
+    }
+
+
 def named_slots(model: Model, state: Mapping[str, Tensor]) -> dict[Slot, Tensor]:
     """The states of a state dict by component and part."""
     slots = [(component.name, declared.part) for component in model.components for declared in component.states]
@@ -141,7 +156,9 @@ def named_slots(model: Model, state: Mapping[str, Tensor]) -> dict[Slot, Tensor]
 
 def slot_name(model: Model, component: str, part: str) -> str:
     """The key of a state in the state dict."""
-    return component if len(model.component(component).states) == 1 else f"{component}.{part}"
+    declared = next((item.states for item in model.components if item.name == component), ())
+    is_only = len(declared) == 1 and part == declared[0].part
+    return component if is_only or not part else f"{component}.{part}"
 
 
 def with_axes(x: Tensor, stream: InputStream, model: Model) -> Tensor:

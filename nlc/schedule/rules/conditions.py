@@ -61,4 +61,10 @@ VECTORS_COME_EARLIER = Condition(
     ),
 )
 
-SHARED: tuple[Condition, ...] = (EVERY_TOKEN, UNCOUPLED, READ_WITH_VECTORS, VECTORS_COME_EARLIER)
+NOT_HELD = Condition(
+    "no held reads of it",
+    lambda candidate: not candidate.is_held,
+    lambda candidate: f"an older value of {candidate.component} is held and read",
+)
+
+SHARED: tuple[Condition, ...] = (EVERY_TOKEN, NOT_HELD, UNCOUPLED, READ_WITH_VECTORS, VECTORS_COME_EARLIER)

@@ -1,0 +1,56 @@
+"""What a system carries from tick to tick beside the states of its levels: the laws in, the tensors that their reads need out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nlc.derive.descent import GRADIENT
+from nlc.derive.settle import held_part
+from nlc.ir.algebra import Due, Expr, Input, State, When, Where, walk
+from nlc.ir.build import add, constant, full
+from nlc.ir.law import POSITION, PREVIOUS, Equation, Kept, Law
+from nlc.ir.model import Model
+from nlc.ir.order import LevelOrder
+
+
+def kept_tensors(order: LevelOrder, laws: tuple[Law, ...], outputs: tuple[Equation, ...]) -> tuple[Kept, ...]:
+    """Gathered gradients, held states, previous inputs; the position last, if a law or one of these asks for it."""
+    expressions = [equation.value for law in laws for equation in law.equations] + [equation.value for equation in outputs]
+    nodes = [node for expression in expressions for node in walk(expression)]
+    kept = (*_gathered(order.model, laws), *_held(order.model, nodes), *_previous(nodes))
+    is_counted = any(isinstance(node, Due) for node in (*nodes, *(node for item in kept for node in walk(item.value))))
+    return (*kept, *_position()) if is_counted else kept
+
+
+def _gathered(model: Model, laws: tuple[Law, ...]) -> Iterator[Kept]:
+    """Gradients are gathered anew after each update."""
+    for law in laws:
+        for equation in law.equations:
+            if equation.part == GRADIENT:
+                name, shape = equation.owner or law.component, equation.value.shape
+                period = int(model.component(name).every.period)
+                after = Where(Due(period), full(0, shape), State(name, GRADIENT, shape), shape)
+                yield Kept(name, GRADIENT, after, "gathered since the last update")
+
+
+def _held(model: Model, nodes: list[Expr]) -> Iterator[Kept]:
+    """The values that held reads see: each changes at the last token of its period."""
+    wanted = {(node.component, node.part): node for node in nodes if isinstance(node, State) and "held_" in node.part}
+    for (name, part), read in sorted(wanted.items()):
+        (declared,) = model.component(name).states
+        period = int(part.rpartition("held_")[2])
+        now = State(name, declared.part, declared.shape)
+        assert part == held_part(declared.part, period), part
+        value = now if period == 1 else Where(Due(period), now, State(name, part, read.shape, When.PREVIOUS), read.shape)
+        yield Kept(name, part, value, f"read by hold({name}, {period} tokens)")
+
+
+def _previous(nodes: list[Expr]) -> Iterator[Kept]:
+    wanted = {node.name: node for node in nodes if isinstance(node, Input) and node.delayed}
+    for name, node in sorted(wanted.items()):
+        yield Kept(PREVIOUS, name, Input(name, node.shape), f"read by prev({name})")
+
+
+def _position() -> Iterator[Kept]:
+    seen = State(POSITION, "", (), When.PREVIOUS)
+    yield Kept(POSITION, "", add(seen, constant(1)), "the tokens so far")
