@@ -13,7 +13,7 @@ from nlc.derive.settle import settle
 from nlc.derive.simplify import simplify
 from nlc.ir.algebra import LEAVES, ONE, Expr, Gradient, Named, Scale, State, When, contains
 from nlc.ir.build import add, constant, divide, negate, replace, subtract, times
-from nlc.ir.model import Component, Family, GradientDescent, GradientPoint
+from nlc.ir.model import Component, Family, GradientDescent, GradientPoint, Model
 from nlc.ir.order import LevelOrder
 from nlc.ir.show import expression_text
 
@@ -68,16 +68,16 @@ class Descent:
     def of_update(self, *, named: bool = False) -> Expr:
         """The gradient of this component's objective over the data of an update: of one token, or gathered over a whole period."""
         component = self.component
-        if not gathers(component):
+        if not gathers(self.order.model, component):
             return self.gradient(component.objective, component.gradient_at, named=named)
         period = int(component.every.period)
         total = replace_with(self.state(When.CURRENT), part=GRADIENT)
+        gathered: Expr = total
         if self.draft.level == gatherer(self.order, component):
-            known = self.draft.kept(total)
-            gathered = known or self._gathered(total, period)
-        else:
-            gathered = total
-        return divide(gathered, constant(period)) if component.reduce == "mean" else gathered
+            gathered = self.draft.kept(total) or self._gathered(total, period)
+        if component.reduce == "sum":
+            return gathered
+        return self.draft.let("mean_gradient", divide(gathered, constant(period)), f"the mean over {period} tokens")
 
     def _gathered(self, total: State, period: int) -> Named:
         """One more datum in the sum of gradients since the last update, all of them taken at the same state."""
@@ -126,9 +126,10 @@ class Descent:
         return Descent(self.order, host, self.draft).of_update(named=True)
 
 
-def gathers(component: Component) -> bool:
-    """Whether a level has several data per update: its own clock is slower than the tokens. An optimizer's levels have one gradient each."""
-    return component.every.family is Family.TOKEN and component.every.period > 1 and component.host is None
+def gathers(model: Model, component: Component) -> bool:
+    """Whether a level has several data per update: tokens, or, for a level of an optimizer, updates of the level that it serves."""
+    data = model.component(component.host).every.period if component.host else 1
+    return component.every.family is Family.TOKEN and component.every.period > max(data, 1)
 
 
 def gatherer(order: LevelOrder, host: Component) -> str:

@@ -36,7 +36,7 @@ def derive_law(order: LevelOrder, component: Component) -> Law:
     draft = Draft(component.name, words_of(order.model))
     descent = Descent(order, component, draft)
     try:
-        if gathers(component) and not component.has_inlined_optimizer:
+        if gathers(order.model, component) and not component.has_inlined_optimizer:
             gradient = descent.of_update()
         else:
             gradient = descent.gradient(component.follows, _step_point(component))

@@ -62,6 +62,14 @@ def _is_whole_tokens(model: Model, clock: Clock) -> bool:
     return model.kind != "optimizer" and clock.family is Family.TOKEN and clock.period.denominator == 1
 
 
+def _optimizers_of_slow_levels(model: Model) -> Iterator[Diagnostic]:
+    for component in model.components:
+        host = next((item for item in model.components if item.name == component.host), None)
+        if host is not None and component.every.period > host.every.period > 1 and model.kind != "optimizer":
+            what = f"a level of its optimizer, `{component.name}`, that moves once in several of its own updates of {host.every} each"
+            yield codes.not_compiled(host.place("optimizer"), host.name, what)
+
+
 def _lifetimes(model: Model) -> Iterator[Diagnostic]:
     for component in model.components:
         if component.window is not None:
@@ -120,4 +128,14 @@ def _gradients(*expressions: Expr) -> list[Gradient]:
     return [node for expression in expressions for node in walk(expression) if isinstance(node, Gradient)]
 
 
-CHECKS: tuple[Check, ...] = (_marked, _optimizers, _clocks, _memories, _gradient_points, _lifetimes, _reads, _gradients_of_gradients)
+CHECKS: tuple[Check, ...] = (
+    _marked,
+    _optimizers,
+    _clocks,
+    _memories,
+    _gradient_points,
+    _optimizers_of_slow_levels,
+    _lifetimes,
+    _reads,
+    _gradients_of_gradients,
+)

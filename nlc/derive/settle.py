@@ -1,6 +1,7 @@
 """Reads settled: every read of a state becomes PREVIOUS or CURRENT, as the clocks of reader and source decide (design section 2).
 
-A held read is a PREVIOUS read of the value that is kept for it."""
+A held read is a PREVIOUS read of the value that is kept for it.
+"""
 
 from __future__ import annotations
 

@@ -55,8 +55,7 @@ class Sequence:
     @property
     def periods(self) -> tuple[int, ...]:
         """The periods, in tokens, at whose ends something happens."""
-        laws = self.program.laws
-        values = [item.value for law in laws.laws for item in law.equations] + [item.value for item in (*laws.outputs, *laws.kept)]
+        values = self.program.laws.values
         return tuple(sorted({node.period for value in values for node in walk(value) if isinstance(node, Due)}))
 
     def carried(self, variable: str, component: str, part: str) -> str:

@@ -101,7 +101,7 @@ def _dims(*dims: str | Dim) -> str:
 
 def _constructor(sequence: Sequence) -> Lines:
     free = [f"{item.name}: int = {item.default}" for item in sequence.model.dims if item.definition is None]
-    numbers = [f"{item.name}: float = {_default(item)}" for item in sequence.model.hyperparameters]
+    numbers = [f"{item.name}: float = {_default(item)}" for item in sequence.program.hyperparameters]
     chunk = [f"chunk: int = {sequence.program.chunk}"] if sequence.program.is_parallel else []
     return call("def __init__", ["self", *free, *numbers, *chunk], " -> None:", 4)
 
@@ -115,7 +115,7 @@ def _attributes(sequence: Sequence) -> Lines:
     lines: list[Lines] = []
     if sequence.program.is_parallel:
         lines.append(("if chunk < 1:", '    raise ValueError(f"chunk must be 1 or more, not {chunk}")', "self.chunk = chunk"))
-    given = [item.name for item in model.dims if item.definition is None] + [item.name for item in model.hyperparameters]
+    given = [item.name for item in model.dims if item.definition is None] + [item.name for item in sequence.program.hyperparameters]
     lines.extend((f"{attribute(name)} = {name}",) for name in given)
     lines.extend(_derived(item) for item in model.dims if item.definition is not None)
     return block(lines)
@@ -200,14 +200,9 @@ def _forms(sequence: Sequence, forms: tuple[Chunked, ...], names: LocalNames, va
     as_they_are = {value: outputs[name] for name, value in sequence.program.outputs if isinstance(value, Named)}
     leading = ", ".join((variables.batch, f"{sequence.like.name}.shape[1]", *variables.axes))
     state: dict[str, str] = {}
-    kept: dict[str, str] = {}
-    for slot in sequence.program.slots:
-        if slot.component == PREVIOUS:
-            earlier, stream = names.new(f"earlier_{slot.part}"), _whole(sequence, slot.part, leading, len(slot.shape))
-            values[Input(slot.part, slot.shape, delayed=True)] = f"{earlier}[:, :-1]"
-            kept[slot.name] = f"{earlier}[:, -1]"
-            first = f'{sequence.carried(start, PREVIOUS, slot.part)}.unsqueeze(1)'
-            yield assignment(earlier, [f"torch.cat(({first}, {stream}), 1)"], 12)
+    for kept, line in _earlier(sequence, names, values, start, leading):
+        state |= kept
+        yield line
     for form in forms:
         slot = next(item for item in sequence.program.slots if item.component == form.memory.component)
         state[slot.name] = start if sequence.is_bare else names.new(_slot_local(form))
@@ -225,8 +220,19 @@ def _forms(sequence: Sequence, forms: tuple[Chunked, ...], names: LocalNames, va
     for name, value in sequence.program.outputs:
         if values.get(value) != outputs[name]:
             yield assignment(outputs[name], _output(sequence, printer, value, leading), 12)
-    state |= kept
     yield from returned(sequence, outputs, {slot.name: state[slot.name] for slot in sequence.program.slots}, dtype)
+
+
+def _earlier(
+    sequence: Sequence, names: LocalNames, values: dict[Expr, str], start: str, leading: str
+) -> Iterator[tuple[dict[str, str], Lines]]:
+    """The streams whose previous values are read, each with the value before its first token in front: what is kept of it, and its line."""
+    for slot in sequence.program.slots:
+        if slot.component == PREVIOUS:
+            earlier, stream = names.new(f"earlier_{slot.part}"), _whole(sequence, slot.part, leading, len(slot.shape))
+            values[Input(slot.part, slot.shape, delayed=True)] = f"{earlier}[:, :-1]"
+            first = f"{sequence.carried(start, PREVIOUS, slot.part)}.unsqueeze(1)"
+            yield {slot.name: f"{earlier}[:, -1]"}, assignment(earlier, [f"torch.cat(({first}, {stream}), 1)"], 12)
 
 
 def _whole(sequence: Sequence, name: str, leading: str, rank: int) -> str:

@@ -46,7 +46,7 @@ def _law(sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str
     own = dict(values)
     printer = TorchPrinter(lambda node: leaf(node, own), sequence.like.name)
     for equation in law.equations:
-        local = names.new(equation.name)
+        local = names.new(equation.name, law.component)
         shape = equation.value.shape
         terms = printer.terms(equation.value)
         if equation.part is not None:

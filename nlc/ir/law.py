@@ -76,5 +76,11 @@ class Laws:
     outputs: tuple[Equation, ...]
     kept: tuple[Kept, ...] = ()
 
+    @property
+    def values(self) -> tuple[Expr, ...]:
+        """Every expression that a tick evaluates."""
+        moves = [equation.value for law in self.laws for equation in law.equations]
+        return (*moves, *(equation.value for equation in self.outputs), *(item.value for item in self.kept))
+
     def law(self, component: str) -> Law:
         return next(law for law in self.laws if law.component == component)

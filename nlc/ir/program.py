@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 from nlc.ir.affine import Classified, OutputRead
-from nlc.ir.algebra import Expr
+from nlc.ir.algebra import Expr, Hyperparameter, walk
 from nlc.ir.dims import Shape
 from nlc.ir.law import Laws
-from nlc.ir.model import Model
+from nlc.ir.model import HyperparameterDeclaration, Model
 
 
 class Form(Enum):
@@ -78,6 +78,14 @@ class Program:
     @property
     def model(self) -> Model:
         return self.laws.order.model
+
+    @property
+    def hyperparameters(self) -> tuple[HyperparameterDeclaration, ...]:
+        """What the compiled code may be given: not the counts of periods, which were read when the spec was compiled."""
+        if not self.laws.kept:
+            return self.model.hyperparameters
+        read = {node.name for value in self.laws.values for node in walk(value) if isinstance(node, Hyperparameter)}
+        return tuple(item for item in self.model.hyperparameters if item.name in read)
 
     @property
     def is_parallel(self) -> bool:

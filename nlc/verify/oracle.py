@@ -7,8 +7,8 @@ is ordered beforehand: a component is updated when somebody first asks for its n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import torch
@@ -18,10 +18,8 @@ from nlc.ir.model import (
     TOKEN,
     Clock,
     Component,
-    Constant,
     Expr,
     Family,
-    Full,
     Gradient,
     GradientDescent,
     GradientPoint,
@@ -29,11 +27,11 @@ from nlc.ir.model import (
     Input,
     InputStream,
     Model,
-    Shape,
     State,
     StopGradient,
     When,
 )
+from nlc.verify.oracle_slots import delayed, held_name, held_reads, kept, refuse, slot_name, slots, sum_name, sums
 from nlc.verify.oracle_values import Arithmetic, OracleError, lift, rank_of, sizes_of
 
 __all__ = ["OracleError", "run_oracle", "run_oracle_steps"]
@@ -52,22 +50,24 @@ def run_oracle(
 
     Inputs are (batch, time, *own axes, *shape), states (batch, *axes, *shape); `state` None is zeros. Differentiable in both.
     """
-    _refuse(model)
+    refuse(model)
     sample = next(iter(inputs.values()))
     leading = (sample.shape[0], *(sizes[axis] for axis in model.axes))
     given = state or {}
     start = {
         name: given.get(name, sample.new_zeros((*(leading if component.every.is_fast else ()), *sizes_of(shape, sizes))))
         for component in model.components
-        for name, shape in _slots(component)
+        for name, shape in slots(component)
     }
-    for name, shape in _kept(model):
+    for name, shape in kept(model):
         start[name] = given.get(name, sample.new_zeros((*leading, *sizes_of(shape, sizes))))
     streams = {stream.name: _aligned(inputs[stream.name], stream, model) for stream in model.inputs}
     before = {name: given.get(f"previous.{name}", torch.zeros_like(x.sum(1))) for name, x in streams.items()}
     position = int(given["position"]) if "position" in given else 0
     numbers = {name: sample.new_tensor(value) for name, value in hyperparameters.items()}
-    tick = Tick(model, Family.TOKEN, sizes, numbers, before, before, start, _wants_graph((*inputs.values(), *start.values())), position=position)
+    tick = Tick(
+        model, Family.TOKEN, sizes, numbers, before, before, start, _wants_graph((*inputs.values(), *start.values())), position=position
+    )
     outputs = {output.name: [sample.new_zeros(0, *leading, *sizes_of(output.value.shape, sizes))] for output in model.outputs}
     for t in range(sample.shape[1]):
         tick = tick.next({name: x[:, t] for name, x in streams.items()})
@@ -75,7 +75,7 @@ def run_oracle(
             value = tick.value(output.value)
             outputs[output.name].append(value.broadcast_to((1, *leading, *sizes_of(output.value.shape, sizes))))
     final = {name: tick.slot(name) for name in start} | {"position": torch.tensor(position + sample.shape[1])}
-    final |= {f"previous.{name}": tick.inputs[name].expand(*leading, *tick.inputs[name].shape[len(leading) :]) for name in _delayed(model)}
+    final |= {f"previous.{name}": tick.inputs[name].expand(*leading, *tick.inputs[name].shape[len(leading) :]) for name in delayed(model)}
     return {name: torch.cat(values).transpose(0, 1) for name, values in outputs.items()}, final
 
 
@@ -90,11 +90,11 @@ def run_oracle_steps(
 
     `gradients` and `hyperparameters` hold one entry per step; a state that is not given starts from zeros.
     """
-    _refuse(model)
+    refuse(model)
     lengths = tuple(weight.numel() for weight in weights)
     flat = _flatten(weights)
     given = {name: _flatten(tensors) for name, tensors in (state or {}).items()} | {"weights": flat}
-    start = {name: given.get(name, torch.zeros_like(flat)) for component in model.components for name, _ in _slots(component)}
+    start = {name: given.get(name, torch.zeros_like(flat)) for component in model.components for name, _ in slots(component)}
     (stream,) = model.inputs
     nothing = {stream.name: torch.zeros_like(flat)}
     tick = Tick(model, Family.STEP, {}, {}, nothing, nothing, start, _wants_graph((flat, *start.values())), lengths)
@@ -144,8 +144,8 @@ class Tick:
         tick = replace(self, inputs=inputs, delayed=self.inputs, previous=states, position=self.position + 1, updated={}, running=[])
         for component in self.model.components:
             tick.new_states(component)
-        tick.updated["sums"] = {_sum_name(item): tick.sum_after(item) for item in self.model.components if _sums(item)}
-        tick.updated["held"] = {_held_name(self.model, read): tick.held_after(read) for read in _held_reads(self.model)}
+        tick.updated["sums"] = {sum_name(item): tick.sum_after(item) for item in self.model.components if sums(self.model, item)}
+        tick.updated["held"] = {held_name(self.model, read): tick.held_after(read) for read in held_reads(self.model)}
         return tick
 
     def is_due(self, period: Fraction | int) -> bool:
@@ -159,18 +159,18 @@ class Tick:
     def gathered(self, component: Component) -> Tensor:
         """The gradients of a level at the data since its last update, summed up; all are taken at the state that it has had since."""
         (now,) = self.gradient(component, component.objective, component.gradient_at).values()
-        return self.previous[_sum_name(component)] + now
+        return self.previous[sum_name(component)] + now
 
     def held_after(self, read: State) -> Tensor:
         """The value that a held read sees at the next tick."""
-        name = _slot_name(self.model.component(read.component), read.part)
-        return self.slot(name) if self.is_due(read.period) else self.previous[_held_name(self.model, read)]
+        name = slot_name(self.model.component(read.component), read.part)
+        return self.slot(name) if self.is_due(read.period) else self.previous[held_name(self.model, read)]
 
     def of_update(self, component: Component) -> Tensors:
         """The gradient of a level's objective over the data of its update."""
-        if not _sums(component):
+        if not sums(self.model, component):
             return self.gradient(component, component.objective, component.gradient_at)
-        ((name, _),) = _slots(component)
+        ((name, _),) = slots(component)
         share = component.every.period if component.reduce == "mean" else 1
         return {name: self.gathered(component) / int(share)}
 
@@ -180,7 +180,7 @@ class Tick:
 
     def new_states(self, component: Component) -> Tensors:
         """The states of a component after its update, or as they are when it is not due."""
-        names = [name for name, _ in _slots(component)]
+        names = [name for name, _ in slots(component)]
         if component.every.family is not self.family or not self.is_due(component.every.period):
             return {name: self.previous[name] for name in names}
         if component.name not in self.updated:
@@ -199,7 +199,7 @@ class Tick:
         rate = self.value(component.optimizer.rate)
         new: Tensors = {}
         retained = self._retained(component)
-        for name, shape in _slots(component):
+        for name, shape in slots(component):
             step = lift(rate, rank_of(shape) - rank_of(component.optimizer.rate.shape)) * gradients[name]
             new[name] = (retained[name] - step).broadcast_to(self.previous[name].shape)
         return new
@@ -207,7 +207,7 @@ class Tick:
     def _retained(self, component: Component) -> Tensors:
         """The states when the tick began, times the retention."""
         states: Tensors = {}
-        for index, (name, shape) in enumerate(_slots(component)):
+        for index, (name, shape) in enumerate(slots(component)):
             states[name] = self.previous[name]
             if component.retention:
                 keep = component.retention[index]
@@ -218,7 +218,7 @@ class Tick:
         """The gradient of an objective with respect to its FITTED reads; a differentiable function of everything else."""
         with torch.enable_grad():
             retained = point is GradientPoint.RETAINED
-            values = self._retained(component) if retained else {name: self.previous[name] for name, _ in _slots(component)}
+            values = self._retained(component) if retained else {name: self.previous[name] for name, _ in slots(component)}
             aliases = {name: x.clone() if x.requires_grad else x.detach().clone().requires_grad_() for name, x in values.items()}
             loss = replace(self, reader=component.every).value(objective, Fitted(component.name, aliases, values))
             if self.lengths and loss.dim():
@@ -253,7 +253,7 @@ class Tick:
                 return self.hyperparameters[name]
             case Gradient(name, part):
                 host = self.model.component(name)
-                return self.of_update(host)[_slot_name(host, part)]
+                return self.of_update(host)[slot_name(host, part)]
             case State():
                 return self._state(node, fitted)
             case StopGradient(x):
@@ -263,7 +263,7 @@ class Tick:
 
     def _state(self, node: State, fitted: Fitted | None) -> Tensor:
         component = self.model.component(node.component)
-        name = _slot_name(component, node.part)
+        name = slot_name(component, node.part)
         match node.when:
             case When.FITTED if fitted is not None and fitted.component == component.name:
                 return fitted.aliases[name]
@@ -272,47 +272,11 @@ class Tick:
             case When.CURRENT | When.PREVIOUS:
                 return self.previous[name]
             case When.HELD:
-                return self.previous[_held_name(self.model, node)]
+                return self.previous[held_name(self.model, node)]
         raise OracleError(f"the oracle does not run a read of {name} that is {node.when.value} here")
 
 
-# --- names and arrangement ---------------------------------------------------------------------------------------
-
-
-def _slot_name(component: Component, part: str) -> str:
-    return component.name if len(component.states) == 1 else f"{component.name}.{part}"
-
-
-def _slots(component: Component) -> tuple[tuple[str, Shape], ...]:
-    return tuple((_slot_name(component, state.part), state.shape) for state in component.states)
-
-
-def _sums(component: Component) -> bool:
-    """Whether several data come to one update; a level of an optimizer is fed one gradient each time."""
-    return component.every.family is Family.TOKEN and component.every.period > 1 and component.host is None
-
-
-def _sum_name(component: Component) -> str:
-    return f"{component.name}.gradient"
-
-
-def _held_name(model: Model, read: State) -> str:
-    return f"{_slot_name(model.component(read.component), read.part)}.held_{read.period}"
-
-
-def _held_reads(model: Model) -> list[State]:
-    reads = {_held_name(model, node): node for node in _expressions(model) if isinstance(node, State) and node.when is When.HELD}
-    return [reads[name] for name in sorted(reads)]
-
-
-def _kept(model: Model) -> Iterator[tuple[str, Shape]]:
-    """What is carried beside the states of levels, by slot name."""
-    for component in model.components:
-        if _sums(component):
-            ((_, shape),) = _slots(component)
-            yield _sum_name(component), shape
-    for read in _held_reads(model):
-        yield _held_name(model, read), read.shape
+# --- arrangement -----------------------------------------------------------------------------------------------------
 
 
 def _aligned(x: Tensor, stream: InputStream, model: Model) -> Tensor:
@@ -334,50 +298,3 @@ def _unflatten(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
 
 def _wants_graph(tensors: Sequence[Tensor]) -> bool:
     return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-
-
-# --- what the oracle runs ----------------------------------------------------------------------------------------
-
-
-def _expressions(model: Model) -> Iterator[Expr]:
-    """Every node of every expression that the oracle may evaluate."""
-    waiting: list[object] = [output.value for output in model.outputs]
-    for component in model.components:
-        waiting += [component.objective, component.follows, component.retention]
-        waiting += [component.optimizer.rate] if isinstance(component.optimizer, GradientDescent) else []
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, tuple):
-            waiting.extend(item)
-        elif isinstance(item, Expr):
-            yield item
-            waiting.extend(getattr(item, part.name) for part in fields(item))
-
-
-def _delayed(model: Model) -> list[str]:
-    return sorted({node.name for node in _expressions(model) if isinstance(node, Input) and node.delayed})
-
-
-def _is_zero(value: Expr) -> bool:
-    return isinstance(value, Constant | Full) and value.value == 0
-
-
-def _refuse(model: Model) -> None:
-    """Raise OracleError for what the oracle would otherwise run wrongly: it never guesses."""
-    family = Family.STEP if model.kind == "optimizer" else Family.TOKEN
-    for component in model.components:
-        clock = component.every
-        runs = clock.family in (Family.STEP, Family.NEVER) if clock.family is not family else clock.period.denominator == 1
-        if family is Family.STEP:
-            runs = runs and clock.period == 1
-        reasons = {
-            "an optimizer that is not an explicit step": not isinstance(component.optimizer, GradientDescent),
-            f"the clock {clock}": not runs,
-            "a window": component.window is not None,
-            "a start other than zeros": not all(_is_zero(value) for value in component.init),
-            "a reset": component.reset is not None and component.reset.family is not Family.SEQUENCE,
-            "a held gradient": GradientPoint.HELD in (component.gradient_at, component.step_at),
-        }
-        for what, present in reasons.items():
-            if present:
-                raise OracleError(f"the oracle does not run {what} ({component.name})")

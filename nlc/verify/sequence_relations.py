@@ -102,7 +102,9 @@ def _low_precision(program: Program, drawn: Drawn, inputs: Tensors, run: System,
     outputs, state = run(inputs, None)
     scale = magnitude([*exact.values(), *wanted.values(), *wanted_state.values()])
     pair = _pair(name, drawn)
-    narrow = [f"{key} is {tensor.dtype}" for key, tensor in state.items() if tensor.is_floating_point() and tensor.dtype is not torch.float32]
+    narrow = [
+        f"{key} is {tensor.dtype}" for key, tensor in state.items() if tensor.is_floating_point() and tensor.dtype is not torch.float32
+    ]
     yield pair.square("dtype of the state", float(len(narrow)), 0.0, ", ".join(narrow))
     yield pair.closeness(STATE, {slot.name: wanted_state[slot.name] for slot in program.slots}, state, scale, torch.float32)
     dtype = next(iter(inputs.values())).dtype

@@ -1,0 +1,137 @@
+"""MlpTraining: The paper's one-layer network in training, as a stream of data points; the layer is a memory, and this is one level.
+
+Compiled by nlc from specs/architectures/mlp_training.yaml. Edit the spec, not this file.
+sha256 of the spec: 6e7b0969a8cec88b815bab13b5fb78f52e98a852c347c91aa90d79c06fce6387
+
+Levels, fastest first (Nested Learning, Definition 2)
+    rank  components  every  paper's number (slowest highest / slowest first)
+    0     layer       token  1 / 1
+
+Timetable
+    every token  layer
+
+Laws, per token; prev is the state before
+    prediction  = prev(layer) @ x                         read at the key
+    error       = prediction - target                     objective 0.5 * norm2(layer @ x - target)
+    gradient    = outer(error, x)                         adjoint of apply; calculus
+    layer       = prev(layer) - learning_rate * gradient  explicit gradient step; nl:eq-7; nl:definition-2
+    y           = prev(layer) @ x                         read before the write
+
+Form
+    layer: triangular chunks (deltanet, gated-deltanet)
+        The old state is kept unchanged, and the writes read it at x alone (ScalarMinusLowRank).
+        Writes read the old state through vectors alone, so those of a chunk solve one triangular system; the rest is matrix products.
+"""
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["MlpTraining"]
+
+
+class MlpTraining(nn.Module):
+    """The paper's one-layer network in training, as a stream of data points; the layer is a memory, and this is one level.
+
+    Inputs, by keyword, in any float dtype:
+        x       (batch, time, d_in)
+        target  (batch, time, d_out)
+    State, kept in float32 or wider (the tensor itself; None starts from zeros):
+        layer  (batch, d_out, d_in)
+    Returns the outputs (the tensor itself) and the state after the last token:
+        y  (batch, time, d_out)
+    `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
+    """
+
+    def __init__(self, d_in: int = 64, d_out: int = 64, learning_rate: float = 0.1, chunk: int = 64) -> None:
+        super().__init__()
+        if chunk < 1:
+            raise ValueError(f"chunk must be 1 or more, not {chunk}")
+        self.chunk = chunk
+        self.d_in = d_in
+        self.d_out = d_out
+        self.learning_rate = learning_rate
+
+    def initial_state(self, batch: int, *, like: Tensor) -> Tensor:
+        """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
+        return like.new_zeros(batch, self.d_out, self.d_in, dtype=torch.promote_types(like.dtype, torch.float32))
+
+    def forward(self, *, x: Tensor, target: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The whole sequence in chunks: equal to `forward_by_token`."""
+        batch = x.shape[0]
+        with _full_precision(x):
+            dtype = x.dtype
+            layer = self._start(state, batch, x)
+            x, target = (x.to(layer.dtype) for x in (x, target))
+            y, layer = self._layer_in_chunks(key=x, value=self.learning_rate * target, erase=self.learning_rate * x, query=x, memory=layer)
+            return y.to(dtype), layer
+
+    def _layer_in_chunks(self, key: Tensor, value: Tensor, erase: Tensor, query: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """memory_t = memory_{t-1} + write_t key_t^T with write_t = value_t - memory_{t-1} erase_t, chunk by chunk.
+
+        Streams are (batch, time, *axes, size), a scalar one with size 1.
+        Inside a chunk the writes read one another:
+            write_t + sum over s < t of (erase_t . key_s) write_s = value_t - memory erase_t
+        """
+        leading, memory = memory.shape[:-2], memory.flatten(0, -3)
+        chunks = zip(*(_pieces(x, self.chunk) for x in (key, value, erase, query)), strict=True)
+        reads = []
+        for key, value, erase, query in chunks:
+            write = _solve(erase @ key.mT, torch.baddbmm(value, erase, memory.mT, alpha=-1))
+            read = query @ memory.mT
+            attention = (query @ key.mT).tril(-1)
+            read = torch.baddbmm(read, attention, write)
+            reads.append(read)
+            memory = torch.baddbmm(memory, write.mT, key)
+        return _joined(reads, leading), memory.view(*leading, *memory.shape[1:])
+
+    def forward_by_token(self, *, x: Tensor, target: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The laws, one token at a time: slow, and what `forward` must equal."""
+        batch = x.shape[0]
+        state = self._start(state, batch, x)
+        outputs = [x.new_empty(batch, 0, self.d_out)]
+        for t in range(x.shape[1]):
+            y, state = self.step(x=x[:, t], target=target[:, t], state=state)
+            outputs.append(y.unsqueeze(1))
+        return torch.cat(outputs, 1), state
+
+    def step(self, *, x: Tensor, target: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """One token, for decoding: the laws as they stand; inputs without their time dim."""
+        with _full_precision(x):
+            dtype = x.dtype
+            x, target = (x.to(state.dtype) for x in (x, target))
+            prediction = (state @ x[..., None]).squeeze(-1)
+            error = prediction - target
+            gradient = error[..., None] * x[..., None, :]
+            layer = state - self.learning_rate * gradient
+            y = (state @ x[..., None]).squeeze(-1)
+            return y.to(dtype), layer
+
+    def _start(self, state: Tensor | None, batch: int, like: Tensor) -> Tensor:
+        """The state to start from, never narrower than zeros would be."""
+        zeros = self.initial_state(batch, like=like)
+        return zeros if state is None else state.to(torch.promote_types(state.dtype, zeros.dtype))
+
+
+def _full_precision(x: Tensor) -> torch.autocast:
+    """No autocast inside: the state keeps its precision."""
+    return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
+
+
+def _pieces(x: Tensor, chunk: int) -> tuple[Tensor, ...]:
+    """(batch, time, *axes, size) -> chunks of (batch * axes, tokens, size), the last one short: nothing is padded."""
+    return torch.split(x.movedim(1, -2).flatten(0, -3), chunk, 1)
+
+
+def _joined(pieces: list[Tensor], leading: torch.Size) -> Tensor:
+    """Chunks of (batch * axes, tokens, size) -> (batch, time, *axes, size)."""
+    whole = torch.cat(pieces, 1)
+    return whole.view(*leading, *whole.shape[1:]).movedim(-2, 1)
+
+
+def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
+    """x with x_t = right_t - sum of below_diagonal[t, s] x_s over s < t; nothing else of the matrix is read."""
+    solution: Tensor = torch.linalg.solve_triangular(below_diagonal, right, upper=False, unitriangular=True)
+    return solution
+
+
+# sealed by nlc, sha256 of everything above: 516fc90ab8d12c45e3e31abff864921a93150bf82eddaf1aee17d2258731f672
