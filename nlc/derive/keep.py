@@ -6,11 +6,19 @@ from collections.abc import Iterator
 
 from nlc.derive.descent import GRADIENT
 from nlc.derive.settle import held_part
-from nlc.ir.algebra import Due, Expr, Input, State, When, Where, walk
+from nlc.ir.algebra import Due, Expr, Input, State, Tick, When, Where, walk
 from nlc.ir.build import add, constant, full
-from nlc.ir.law import POSITION, PREVIOUS, Equation, Kept, Law
-from nlc.ir.model import Model
+from nlc.ir.law import POSITION, PREVIOUS, Equation, Kept, Law, Reset
+from nlc.ir.model import Family, Model
 from nlc.ir.order import LevelOrder
+
+
+def resets_of(model: Model) -> tuple[Reset, ...]:
+    """The states that start again from zeros inside a sequence."""
+    found = ((item, item.reset) for item in model.components if item.reset is not None and item.reset.family is Family.TOKEN)
+    return tuple(
+        Reset(State(item.name, state.part, state.shape, When.PREVIOUS), int(clock.period)) for item, clock in found for state in item.states
+    )
 
 
 def kept_tensors(order: LevelOrder, laws: tuple[Law, ...], outputs: tuple[Equation, ...]) -> tuple[Kept, ...]:
@@ -18,8 +26,8 @@ def kept_tensors(order: LevelOrder, laws: tuple[Law, ...], outputs: tuple[Equati
     expressions = [equation.value for law in laws for equation in law.equations] + [equation.value for equation in outputs]
     nodes = [node for expression in expressions for node in walk(expression)]
     kept = (*_gathered(order.model, laws), *_held(order.model, nodes), *_previous(nodes))
-    is_counted = any(isinstance(node, Due) for node in (*nodes, *(node for item in kept for node in walk(item.value))))
-    return (*kept, *_position()) if is_counted else kept
+    is_counted = any(isinstance(node, Due | Tick) for node in (*nodes, *(node for item in kept for node in walk(item.value))))
+    return (*kept, *_position()) if is_counted or resets_of(order.model) else kept
 
 
 def _gathered(model: Model, laws: tuple[Law, ...]) -> Iterator[Kept]:

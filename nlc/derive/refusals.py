@@ -74,12 +74,24 @@ def _lifetimes(model: Model) -> Iterator[Diagnostic]:
     for component in model.components:
         if component.window is not None:
             yield codes.window(component.place("window"), component.name)
-        if component.reset is not None and component.reset.family is not Family.SEQUENCE:
+        if component.reset is not None and not _is_reset_by_tokens(model, component.reset):
             yield codes.reset_clock(component.place("reset"), component.name, str(component.reset))
+        elif component.reset is not None and component.reset.family is Family.TOKEN and _stands_in_the_way(model, component):
+            what = "a reset of a level with an optimizer of several levels, or with uneven chunks"
+            yield codes.not_compiled(component.place("reset"), component.name, what)
         if not all(is_number(value, 0) for value in component.init):
             yield codes.initial_value(component.place("init"), component.name)
         if component.reduce == "mean" and model.kind == "optimizer":
             yield codes.mean_reduction(component.place("reduce"), component.name)
+
+
+def _is_reset_by_tokens(model: Model, clock: Clock) -> bool:
+    return clock.family is Family.SEQUENCE or _is_whole_tokens(model, clock)
+
+
+def _stands_in_the_way(model: Model, component: Component) -> bool:
+    """Whether something else would have to start again with the level."""
+    return model.uneven_chunks or component.host is not None or any(item.host == component.name for item in model.components)
 
 
 def _memories(model: Model) -> Iterator[Diagnostic]:
@@ -111,7 +123,7 @@ def _read(model: Model, node: Expr) -> Iterator[Diagnostic]:
             yield codes.held_read(node.span, component)
         case Input(name, delayed=True) if is_optimizer:
             yield codes.delayed_input(node.span, name)
-        case Tick(component):
+        case Tick(component) if is_optimizer or not model.component(component).every.is_fast:
             yield codes.tick_count(node.span, component)
 
 

@@ -10,7 +10,7 @@ from nlc.emit.dims import dim_text
 from nlc.emit.layout import Lines, assignment, call
 from nlc.emit.names import MODULE_WORDS, LocalNames, attribute
 from nlc.emit.torch_printer import Piece, unwritable
-from nlc.ir.algebra import Due, Expr, Hyperparameter, Input, Named, State, When, contains, walk
+from nlc.ir.algebra import Due, Expr, Hyperparameter, Input, Named, State, Tick, When, contains, walk
 from nlc.ir.dims import Shape
 from nlc.ir.law import PREVIOUS
 from nlc.ir.model import InputStream, Model
@@ -57,6 +57,12 @@ class Sequence:
         """The periods, in tokens, at whose ends something happens."""
         values = self.program.laws.values
         return tuple(sorted({node.period for value in values for node in walk(value) if isinstance(node, Due)}))
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """The components whose updates are counted."""
+        nodes = (node for value in self.program.laws.values for node in walk(value))
+        return tuple(sorted({node.component for node in nodes if isinstance(node, Tick)}))
 
     def carried(self, variable: str, component: str, part: str) -> str:
         """The carried value of a slot, where `variable` is the whole state."""

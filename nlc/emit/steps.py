@@ -8,19 +8,19 @@ from nlc.emit.layout import Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames
 from nlc.emit.scope import Sequence, converted, input_values, leaf, previous
 from nlc.emit.torch_printer import TorchPrinter
-from nlc.ir.algebra import Due, Expr, Named, State, When
+from nlc.ir.algebra import Due, Expr, Named, State, Tick, When
 from nlc.ir.law import POSITION, Kept, Law
+from nlc.ir.model import Component, Family
 
 
 def step_body(sequence: Sequence) -> Lines:
     """One token: the laws as they stand, then the outputs."""
     names = LocalNames((*sequence.inputs, "state"))
     dtype, like = names.new("dtype"), sequence.like.name
-    first = sequence.program.slots[0]
     values = {**input_values(sequence), **previous(sequence, "state")}
     lines = [
         (f"{dtype} = {like}.dtype",),
-        *converted(sequence, f"{sequence.carried('state', first.component, first.part)}.dtype", time=False),
+        *converted(sequence, _dtype(sequence), time=False),
         *_position(sequence, names, values),
         *(line for law in sequence.program.laws.laws for line in _law(sequence, law, names, values)),
         *_outputs(sequence, names, values, dtype),
@@ -30,15 +30,36 @@ def step_body(sequence: Sequence) -> Lines:
 
 def _position(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
     """The position of this token, and which periods end with it."""
-    periods = sequence.periods
-    if not periods:
+    if not any(item.component == POSITION for item in sequence.program.laws.kept):
         return
+    periods = sequence.periods
     position = names.new(POSITION)
     values[State(POSITION, "", ())] = position
     yield (f"{position} = {sequence.carried('state', POSITION, '')} + 1",)
     for period in periods:
         due = values[Due(period)] = names.new("due" if len(periods) == 1 else f"due_{period}")
         yield (f"{due} = {position} % {period} == 0",)
+    for item in sequence.program.laws.resets:
+        start = names.new(f"{item.state.component}_start")
+        carried = sequence.carried("state", item.state.component, item.state.part)
+        is_first = f"({position} > 1) & (({position} - 1) % {item.period} == 0)"
+        values[item.state] = start
+        yield assignment(start, [f"torch.where({is_first}, 0, {carried})"], 12)
+    for component in sequence.counted:
+        tick = values[Tick(component)] = names.new("tick" if len(sequence.counted) == 1 else f"{component}_tick")
+        yield (f"{tick} = ({_count(sequence.model.component(component), position)}).to({_dtype(sequence)})",)
+
+
+def _count(component: Component, position: str) -> str:
+    """The number of the update that this token belongs to, since the last reset."""
+    is_reset = component.reset is not None and component.reset.family is Family.TOKEN
+    seen = f"({position} - 1) % {component.reset.period}" if component.reset is not None and is_reset else f"({position} - 1)"
+    return f"{seen} // {component.every.period} + 1" if component.every.period > 1 else f"{seen} + 1" if is_reset else position
+
+
+def _dtype(sequence: Sequence) -> str:
+    first = sequence.program.slots[0]
+    return f"{sequence.carried('state', first.component, first.part)}.dtype"
 
 
 def _law(sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:

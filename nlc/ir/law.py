@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nlc.ir.algebra import Expr
+from nlc.ir.algebra import Expr, State
 from nlc.ir.model import Clock
 from nlc.ir.order import LevelOrder
 
@@ -60,6 +60,14 @@ class Kept:
         return f"{self.component}.{self.part}" if self.part else self.component
 
 
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """A tensor that is zero again before the first token of every new period; whoever reads its older value there reads zero."""
+
+    state: State
+    period: int
+
+
 POSITION = "position"
 """The count of the tokens that were seen, a whole number, the same for a whole batch."""
 
@@ -75,6 +83,7 @@ class Laws:
     laws: tuple[Law, ...]
     outputs: tuple[Equation, ...]
     kept: tuple[Kept, ...] = ()
+    resets: tuple[Reset, ...] = ()
 
     @property
     def values(self) -> tuple[Expr, ...]:

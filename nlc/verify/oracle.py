@@ -7,6 +7,7 @@ is ordered beforehand: a component is updated when somebody first asks for its n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -31,6 +32,7 @@ from nlc.ir.model import (
     StopGradient,
     When,
 )
+from nlc.ir.model import Tick as TickCount
 from nlc.verify.oracle_slots import delayed, held_name, held_reads, kept, refuse, slot_name, slots, sum_name, sums
 from nlc.verify.oracle_values import Arithmetic, OracleError, lift, rank_of, sizes_of
 
@@ -141,6 +143,10 @@ class Tick:
     def next(self, inputs: Mapping[str, Tensor]) -> Tick:
         """The tick after this one, with every due component updated."""
         states = {name: self.slot(name) for name in self.previous}
+        for component in self.model.components:
+            clock = component.reset
+            if clock is not None and clock.family is Family.TOKEN and self.position > 0 and self.is_due(clock.period):
+                states |= {name: torch.zeros_like(states[name]) for name, _ in slots(component)}
         tick = replace(self, inputs=inputs, delayed=self.inputs, previous=states, position=self.position + 1, updated={}, running=[])
         for component in self.model.components:
             tick.new_states(component)
@@ -256,10 +262,20 @@ class Tick:
                 return self.of_update(host)[slot_name(host, part)]
             case State():
                 return self._state(node, fitted)
+            case TickCount(name):
+                return self._count(self.model.component(name))
             case StopGradient(x):
                 return self.value(x, fitted.stopped() if fitted else None)
         arithmetic = Arithmetic(self.sizes, self.lengths, next(iter(self.previous.values())))
         return arithmetic.value(node, lambda child: self.value(child, fitted))
+
+    def _count(self, component: Component) -> Tensor:
+        """The number, since the last reset, of the update that this tick belongs to: chunks are 1, 2, ..."""
+        reset = component.reset
+        ticks = self.position
+        while reset is not None and reset.family is Family.TOKEN and ticks > reset.period:
+            ticks -= int(reset.period)
+        return next(iter(self.previous.values())).new_tensor(math.ceil(ticks / component.every.period))
 
     def _state(self, node: State, fitted: Fitted | None) -> Tensor:
         component = self.model.component(node.component)

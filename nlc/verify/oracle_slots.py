@@ -101,7 +101,7 @@ def refuse(model: Model) -> None:
             f"the clock {clock}": not runs,
             "a window": component.window is not None,
             "a start other than zeros": not all(_is_zero(value) for value in component.init),
-            "a reset": component.reset is not None and component.reset.family is not Family.SEQUENCE,
+            "a reset": component.reset is not None and component.reset.family not in (Family.SEQUENCE, family),
             "a held gradient": GradientPoint.HELD in (component.gradient_at, component.step_at),
         }
         for what, present in reasons.items():

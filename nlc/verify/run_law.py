@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nlc.ir import algebra
 from nlc.ir.algebra import Due, Expr, Hyperparameter, Input, Named, State, When
 from nlc.ir.law import POSITION, PREVIOUS, Laws
-from nlc.ir.model import InputStream, Model
+from nlc.ir.model import Family, InputStream, Model
 from nlc.verify.evaluate import Evaluator
 
 Tensors = dict[str, Tensor]
@@ -39,7 +40,8 @@ def run_laws(
     numbers = {name: sample.new_tensor(value) for name, value in hyperparameters.items()}
     columns: dict[str, list[Tensor]] = {equation.name: [] for equation in laws.outputs}
     for t in range(sample.shape[1]):
-        tick = Tick({name: stream[:, t] for name, stream in streams.items()}, numbers, states, {}, sizes)
+        states = _reset(laws, states)
+        tick = Tick({name: stream[:, t] for name, stream in streams.items()}, numbers, states, {}, sizes, model)
         states = tick.run(laws)
         emitted = tick.outputs(laws)
         for equation in laws.outputs:
@@ -68,10 +70,20 @@ def run_law_steps(
     (stream,) = model.inputs
     for step, numbers in zip(gradients, hyperparameters, strict=True):
         data = {stream.name: torch.cat([gradient.flatten() for gradient in step])}
-        tick = Tick(data, {name: flat.new_tensor(value) for name, value in numbers.items()}, states, {}, {}, group)
+        tick = Tick(data, {name: flat.new_tensor(value) for name, value in numbers.items()}, states, {}, {}, model, group)
         states = {slot: value.expand_as(flat) for slot, value in tick.run(laws).items()}
     by_name = {slot_name(model, *slot): _split(value, weights) for slot, value in states.items()}
     return by_name.pop("weights"), by_name
+
+
+def _reset(laws: Laws, states: dict[Slot, Tensor]) -> dict[Slot, Tensor]:
+    """The states as the next tick finds them."""
+    new = dict(states)
+    for item in laws.resets:
+        seen = states[POSITION, ""]
+        slot = (item.state.component, item.state.part)
+        new[slot] = torch.where((seen > 0) & (seen % item.period == 0), torch.zeros_like(states[slot]), states[slot])
+    return new
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +95,7 @@ class Tick:
     previous: Mapping[Slot, Tensor]
     new: dict[Slot, Tensor]
     sizes: Mapping[str, int]
+    model: Model
     group: tuple[int, ...] = ()
 
     def run(self, laws: Laws) -> dict[Slot, Tensor]:
@@ -117,6 +130,8 @@ class Tick:
                 return self.previous[PREVIOUS, name] if delayed else self.inputs[name]
             case Due(period):
                 return (self.previous[POSITION, ""] + 1) % period == 0
+            case algebra.Tick(component):
+                return self._count(component)
             case Hyperparameter(name):
                 return self.hyperparameters[name]
             case State(component, part, when=When.CURRENT):
@@ -124,6 +139,14 @@ class Tick:
             case State(component, part, when=When.PREVIOUS):
                 return self.previous[component, part]
         raise ValueError(f"a law cannot hold {node}")
+
+    def _count(self, component: str) -> Tensor:
+        """Updates since the last reset, the one at the end of this period included."""
+        declared, seen = self.model.component(component), self.previous[POSITION, ""]
+        if declared.reset is not None and declared.reset.family is Family.TOKEN:
+            seen = seen % int(declared.reset.period)
+        like = next(iter(self.previous.values()))
+        return (seen // int(declared.every.period) + 1).to(like.dtype)
 
 
 # --- states and streams, as programs need them too ---------------------------------------------------------------

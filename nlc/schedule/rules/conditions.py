@@ -67,4 +67,10 @@ NOT_HELD = Condition(
     lambda candidate: f"an older value of {candidate.component} is held and read",
 )
 
-SHARED: tuple[Condition, ...] = (EVERY_TOKEN, NOT_HELD, UNCOUPLED, READ_WITH_VECTORS, VECTORS_COME_EARLIER)
+NOT_COUNTED = Condition(
+    "a law that is the same at every token",
+    lambda candidate: not candidate.is_counted,
+    lambda candidate: f"{candidate.component} is reset inside the sequence, or its law counts its updates",
+)
+
+SHARED: tuple[Condition, ...] = (EVERY_TOKEN, NOT_HELD, NOT_COUNTED, UNCOUPLED, READ_WITH_VECTORS, VECTORS_COME_EARLIER)
