@@ -97,7 +97,7 @@ def reset_clock(span: Span, level: str, clock: str) -> Diagnostic:
         f"`{level}` is reset every {clock}, which is not compiled yet",
         span,
         f"reset every {clock}",
-        "drop `reset`; a retention of exactly 0 resets a level at a token of your choice",
+        "drop `reset`, or reset the level every so many tokens, as in `reset: 1024 tokens`",
     )
 
 
@@ -134,7 +134,7 @@ def mean_reduction(span: Span, level: str) -> Diagnostic:
 def tick_count(span: Span, level: str) -> Diagnostic:
     return _refused(
         "NLC413",
-        f"the count of updates of `{level}` is not compiled yet",
+        f"the count of updates of `{level}`, in an optimizer, is not compiled yet",
         span,
         "this reads `tick`",
         "pass the number as an input or a hyperparameter",
@@ -170,11 +170,11 @@ CODES: tuple[Code, ...] = (
     Code("NLC406", "held gradient", "`gradient_at: hold(...)` takes the gradient at the state of the chunk's start. This is another function than the gradient at the previous state, so nlc never replaces one by the other."),
     Code("NLC407", "delayed input", "`prev(x)` of an input is its value at the tick before, which is state. Compiled architectures carry it; compiled optimizers do not yet."),
     Code("NLC408", "window", "A window makes the objective range over several tokens, whose data would be state. This version compiles objectives of one tick."),
-    Code("NLC409", "reset", "`reset` starts a level anew on a clock. This version compiles levels that are reset with the sequence."),
+    Code("NLC409", "reset", "`reset` starts a level anew on a clock. This version compiles levels that are reset with the sequence, or every so many tokens."),
     Code("NLC410", "initial value", "This version starts every state from zeros, or from the state passed to the compiled module."),
     Code("NLC411", "several tensors", "A memory of several tensors (an MLP) is checked and ordered. This version derives the laws of memories of one matrix or vector."),
     Code("NLC412", "mean over data", "`reduce: mean` divides the gradient by the number of data of an update. Architectures compile it; an optimizer of this version has one datum per update, and no mean to take."),
-    Code("NLC413", "tick", "`tick` counts the updates of a level since its last reset. This version carries no counts."),
+    Code("NLC413", "tick", "`tick` counts the updates of a level since its last reset. Compiled architectures count them; compiled optimizers of this version carry no counts."),
     Code("NLC414", "not compiled yet", "The spec is well-formed, and uses a part of the language that this version checks but does not compile."),
     Code("NLC415", "derivative too large", "Derivatives are written out in full, and some objectives of moderate size have derivatives that nobody could read. nlc stops at a fixed number of operations."),
 )  # fmt: skip

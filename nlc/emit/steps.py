@@ -47,7 +47,8 @@ def _position(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) ->
         yield assignment(start, [f"torch.where({is_first}, 0, {carried})"], 12)
     for component in sequence.counted:
         tick = values[Tick(component)] = names.new("tick" if len(sequence.counted) == 1 else f"{component}_tick")
-        yield (f"{tick} = ({_count(sequence.model.component(component), position)}).to({_dtype(sequence)})",)
+        count = _count(sequence.model.component(component), position)
+        yield (f"{tick} = {count if count == position else f'({count})'}.to({_dtype(sequence)})",)
 
 
 def _count(component: Component, position: str) -> str:

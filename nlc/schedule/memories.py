@@ -54,7 +54,8 @@ def find_memories(laws: Laws) -> Memories:
             whole_reads=whole_reads(readers, name),
             coupled_with=_cycle(reached, name),
             is_held=any(item.component == name for item in laws.kept),
-            is_counted=contains(values[name], lambda node: isinstance(node, Tick)) or any(item.state.component == name for item in laws.resets),
+            is_counted=contains(values[name], lambda node: isinstance(node, Tick))
+            or any(item.state.component == name for item in laws.resets),
             later_reads=_later(reads[name], {read.name for earlier in order[:place] for read in reads[earlier]}),
         )
         for place, name in enumerate(order)

@@ -33,7 +33,7 @@ from nlc.ir.model import (
     When,
 )
 from nlc.ir.model import Tick as TickCount
-from nlc.verify.oracle_slots import delayed, held_name, held_reads, kept, refuse, slot_name, slots, sum_name, sums
+from nlc.verify.oracle_slots import counts, delayed, held_name, held_reads, kept, refuse, slot_name, slots, sum_name, sums
 from nlc.verify.oracle_values import Arithmetic, OracleError, lift, rank_of, sizes_of
 
 __all__ = ["OracleError", "run_oracle", "run_oracle_steps"]
@@ -76,7 +76,9 @@ def run_oracle(
         for output in model.outputs:
             value = tick.value(output.value)
             outputs[output.name].append(value.broadcast_to((1, *leading, *sizes_of(output.value.shape, sizes))))
-    final = {name: tick.slot(name) for name in start} | {"position": torch.tensor(position + sample.shape[1])}
+    final = {name: tick.slot(name) for name in start}
+    if counts(model):
+        final["position"] = torch.tensor(position + sample.shape[1])
     final |= {f"previous.{name}": tick.inputs[name].expand(*leading, *tick.inputs[name].shape[len(leading) :]) for name in delayed(model)}
     return {name: torch.cat(values).transpose(0, 1) for name, values in outputs.items()}, final
 

@@ -17,6 +17,7 @@ from nlc.ir.model import (
     Model,
     Shape,
     State,
+    Tick,
     When,
 )
 from nlc.verify.oracle_values import OracleError
@@ -77,6 +78,18 @@ def _expressions(model: Model) -> Iterator[Expr]:
         elif isinstance(item, Expr):
             yield item
             waiting.extend(getattr(item, part.name) for part in fields(item))
+
+
+def counts(model: Model) -> bool:
+    """Whether the position of a token decides about anything."""
+    clocks = [clock for item in model.components for clock in (item.every, item.reset) if clock is not None]
+    has_periods = any(clock.family is Family.TOKEN and clock.period > 1 for clock in clocks)
+    resets = any(item.reset is not None and item.reset.family is Family.TOKEN for item in model.components)
+    return has_periods or resets or any(_counts(node) for node in _expressions(model))
+
+
+def _counts(node: Expr) -> bool:
+    return isinstance(node, Tick) or (isinstance(node, State) and node.when is When.HELD and node.period > 1)
 
 
 def delayed(model: Model) -> list[str]:
