@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from nlc.codes import derive as codes
 from nlc.diagnostics import Diagnostic
 from nlc.ir.algebra import Expr, Gradient, Input, State, Tick, When, is_number, walk
+from nlc.ir.law import POSITION, PREVIOUS, Kept
 from nlc.ir.model import STEP, TOKEN, Clock, ClosedForm, Component, Family, GradientDescent, GradientPoint, Model, Proximal
 
 Check = Callable[[Model], Iterator[Diagnostic]]
@@ -15,6 +16,16 @@ Check = Callable[[Model], Iterator[Diagnostic]]
 def refusals(model: Model) -> tuple[Diagnostic, ...]:
     """A diagnostic for everything in the model that is valid but not derived by this version, each once."""
     return tuple(dict.fromkeys(item for check in CHECKS for item in check(model)))
+
+
+def name_clashes(model: Model, kept: Sequence[Kept]) -> tuple[Diagnostic, ...]:
+    """A diagnostic for every level that is called like something else that is carried."""
+    taken = {name for item in kept for name in (item.name, item.component if item.component in (POSITION, PREVIOUS) else item.name)}
+    return tuple(
+        codes.not_compiled(item.span, item.name, f"the name `{item.name}`, under which nlc keeps something else of this spec")
+        for item in model.components
+        if item.name in taken
+    )
 
 
 def update_expressions(component: Component) -> tuple[Expr, ...]:

@@ -109,9 +109,10 @@ def input_values(sequence: Sequence) -> dict[Expr, str]:
 
 def previous(sequence: Sequence, variable: str) -> dict[Expr, str]:
     """The states, and previous inputs, as the tick finds them, in the whole state `variable`."""
+    kept = {item.name for item in sequence.program.laws.kept if item.component == PREVIOUS}
     return {
         Input(slot.part, slot.shape, delayed=True)
-        if slot.component == PREVIOUS
+        if slot.name in kept
         else State(slot.component, slot.part, slot.shape, When.PREVIOUS): sequence.carried(variable, slot.component, slot.part)
         for slot in sequence.program.slots
     }

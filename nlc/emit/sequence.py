@@ -227,12 +227,13 @@ def _earlier(
     sequence: Sequence, names: LocalNames, values: dict[Expr, str], start: str, leading: str
 ) -> Iterator[tuple[dict[str, str], Lines]]:
     """The streams whose previous values are read, each with the value before its first token in front: what is kept of it, and its line."""
-    for slot in sequence.program.slots:
-        if slot.component == PREVIOUS:
-            earlier, stream = names.new(f"earlier_{slot.part}"), _whole(sequence, slot.part, leading, len(slot.shape))
-            values[Input(slot.part, slot.shape, delayed=True)] = f"{earlier}[:, :-1]"
-            first = f"{sequence.carried(start, PREVIOUS, slot.part)}.unsqueeze(1)"
-            yield {slot.name: f"{earlier}[:, -1]"}, assignment(earlier, [f"torch.cat(({first}, {stream}), 1)"], 12)
+    for item in sequence.program.laws.kept:
+        if item.component == PREVIOUS:
+            shape = item.value.shape
+            earlier, stream = names.new(f"earlier_{item.part}"), _whole(sequence, item.part, leading, len(shape))
+            values[Input(item.part, shape, delayed=True)] = f"{earlier}[:, :-1]"
+            first = f"{sequence.carried(start, PREVIOUS, item.part)}.unsqueeze(1)"
+            yield {item.name: f"{earlier}[:, -1]"}, assignment(earlier, [f"torch.cat(({first}, {stream}), 1)"], 12)
 
 
 def _whole(sequence: Sequence, name: str, leading: str, rank: int) -> str:

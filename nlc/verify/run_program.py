@@ -42,7 +42,8 @@ def run_program(
     states = states if state is None else {slot: state[slot_name(model, *slot)] for slot in states}
     streams = {stream.name: with_axes(inputs[stream.name], stream, model).movedim(1, 1 + len(model.axes)) for stream in model.inputs}
     numbers = {name: sample.new_tensor(value) for name, value in hyperparameters.items()}
-    earlier = {name: _earlier(states[PREVIOUS, name], streams[name], len(leading)) for kept, name in states if kept == PREVIOUS}
+    past = [item.part for item in program.laws.kept if item.component == PREVIOUS]
+    earlier = {name: _earlier(states[PREVIOUS, name], streams[name], len(leading)) for name in past}
     delayed = {name: x.narrow(len(leading), 0, sample.shape[1]) for name, x in earlier.items()}
     sequence = Sequence(streams, delayed, numbers, {}, sizes, (*leading, sample.shape[1]), sample)
     final: Tensors = {f"{PREVIOUS}.{name}": x.select(len(leading), -1) for name, x in earlier.items()}

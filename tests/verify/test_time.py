@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from nlc import pipeline
+from nlc.diagnostics import CompileError
 from nlc.emit import emit_module
 from nlc.ir.program import Program
 from nlc.verify.inputs import Case, draw
@@ -213,3 +214,15 @@ def test_a_count_that_is_compiled_in_is_no_argument_of_the_module() -> None:
 
 def test_previous_inputs_keep_a_parallel_form_and_periods_do_not() -> None:
     assert [program.is_parallel for program in PROGRAMS] == [True, False, False, False]
+
+
+def test_a_level_called_like_what_is_kept_is_refused_and_otherwise_fine() -> None:
+    with pytest.raises(CompileError, match="the name `position`"):
+        program_from(
+            PERIOD.replace("memory:\n    memory", "position:\n    memory")
+            .replace("memory(q)", "position(q)")
+            .replace("hold(memory", "hold(position")
+        )
+    plain = PREVIOUS.replace("prev(k)", "k").replace("prev(beta)", "beta").replace("prev(v)", "v")
+    program = program_from(plain.replace("memory:\n    memory", "previous:\n    memory").replace("memory(q)", "previous(q)"))
+    assert all(square.closed for square in check_squares(program, emit_module(program)))
