@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from nlc.ir.build import full
 from nlc.ir.law import Equation, Laws
 from nlc.ir.show import expression_text
 
@@ -20,7 +19,7 @@ def laws_text(laws: Laws) -> str:
     if laws.kept:
         blocks.append(("kept for the next token", tuple(Equation(item.name, item.value, item.rule) for item in laws.kept)))
     if laws.resets:
-        resets = (Equation(item.state.component, full(0, item.state.shape), f"reset: {item.period} tokens") for item in laws.resets)
+        resets = (Equation(item.state.component, item.value, f"reset: {item.period} tokens") for item in laws.resets)
         blocks.append(("before the first token of a new period", tuple(resets)))
     equations = [equation for _, group in blocks for equation in group]
     names = max(len(equation.name) for equation in equations)

@@ -7,17 +7,27 @@ from collections.abc import Iterator
 from nlc.derive.descent import GRADIENT
 from nlc.derive.settle import held_part
 from nlc.ir.algebra import Due, Expr, Input, State, Tick, When, Where, walk
-from nlc.ir.build import add, constant, full
+from nlc.ir.build import add, constant, full, spread
 from nlc.ir.law import POSITION, PREVIOUS, Equation, Kept, Law, Reset
-from nlc.ir.model import Family, Model
+from nlc.ir.model import Component, Family, Model, StateDeclaration
 from nlc.ir.order import LevelOrder
+
+
+def start_of(component: Component, state: StateDeclaration) -> Expr:
+    """What a tensor of a state starts from: its `init`, or zeros."""
+    if not component.init:
+        return full(0, state.shape)
+    value = component.init[component.states.index(state)]
+    return spread(value, None, state.shape) if not value.shape else value
 
 
 def resets_of(model: Model) -> tuple[Reset, ...]:
     """The states that start again from zeros inside a sequence."""
     found = ((item, item.reset) for item in model.components if item.reset is not None and item.reset.family is Family.TOKEN)
     return tuple(
-        Reset(State(item.name, state.part, state.shape, When.PREVIOUS), int(clock.period)) for item, clock in found for state in item.states
+        Reset(State(item.name, state.part, state.shape, When.PREVIOUS), int(clock.period), start_of(item, state))
+        for item, clock in found
+        for state in item.states
     )
 
 
@@ -50,7 +60,8 @@ def _held(model: Model, nodes: list[Expr]) -> Iterator[Kept]:
         now = State(name, declared.part, declared.shape)
         assert part == held_part(declared.part, period), part
         value = now if period == 1 else Where(Due(period), now, State(name, part, read.shape, When.PREVIOUS), read.shape)
-        yield Kept(name, part, value, f"read by hold({name}, {period} tokens)")
+        start = start_of(model.component(name), declared) if model.component(name).init else None
+        yield Kept(name, part, value, f"read by hold({name}, {period} tokens)", start)
 
 
 def _previous(nodes: list[Expr]) -> Iterator[Kept]:

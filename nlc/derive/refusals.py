@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from nlc.codes import derive as codes
 from nlc.diagnostics import Diagnostic
-from nlc.ir.algebra import Expr, Gradient, Input, State, Tick, When, is_number, walk
+from nlc.ir.algebra import LEAVES, Constant, Expr, Full, Gradient, Hyperparameter, Input, Size, State, Tick, When, is_number, walk
 from nlc.ir.law import POSITION, PREVIOUS, Kept
 from nlc.ir.model import STEP, TOKEN, Clock, ClosedForm, Component, Family, GradientDescent, GradientPoint, Model, Proximal
 
@@ -90,10 +90,16 @@ def _lifetimes(model: Model) -> Iterator[Diagnostic]:
         elif component.reset is not None and component.reset.family is Family.TOKEN and _stands_in_the_way(model, component):
             what = "a reset of a level with an optimizer of several levels, or with uneven chunks"
             yield codes.not_compiled(component.place("reset"), component.name, what)
-        if not all(is_number(value, 0) for value in component.init):
+        if not all(_is_compiled_start(model, value) for value in component.init):
             yield codes.initial_value(component.place("init"), component.name)
         if component.reduce == "mean" and model.kind == "optimizer":
             yield codes.mean_reduction(component.place("reduce"), component.name)
+
+
+def _is_compiled_start(model: Model, value: Expr) -> bool:
+    """Whether a state can start from this: in architectures any number that is known before the first token."""
+    known = all(isinstance(node, Constant | Full | Hyperparameter | Size) for node in walk(value) if isinstance(node, LEAVES))
+    return is_number(value, 0) or (known and model.kind != "optimizer")
 
 
 def _is_reset_by_tokens(model: Model, clock: Clock) -> bool:

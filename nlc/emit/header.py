@@ -8,7 +8,6 @@ from pathlib import PurePath
 from nlc.emit.digest import HEADER
 from nlc.emit.layout import Lines
 from nlc.emit.prose import prose, sentence, wrapped
-from nlc.ir.build import full
 from nlc.ir.law import Equation
 from nlc.ir.program import MemoryProgram, Program
 from nlc.ir.show import expression_text
@@ -69,7 +68,7 @@ def _laws(program: Program) -> Iterator[str]:
     if kept := program.laws.kept:
         groups.append(("kept", tuple(Equation(item.name, item.value, f"kept: {item.rule}") for item in kept)))
     if resets := program.laws.resets:
-        zeros = (Equation(item.state.component, full(0, item.state.shape), f"before the first of {item.period} tokens") for item in resets)
+        zeros = (Equation(item.state.component, item.value, f"before the first of {item.period} tokens") for item in resets)
         groups.append(("resets", tuple(zeros)))
     equations = [(name, equation) for name, group in groups for equation in group]
     names = max(len(equation.name) for _, equation in equations)

@@ -11,7 +11,7 @@ from nlc.emit.names import LocalNames, attribute
 from nlc.emit.prose import sentence, wrapped
 from nlc.emit.render import render
 from nlc.emit.scope import Sequence, Sizes, converted, input_values, leaf, size_text, sizes
-from nlc.emit.steps import returned, step_body
+from nlc.emit.steps import initial_number, returned, step_body
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.emit.views import HelpersView, SequenceView
 from nlc.ir.algebra import Expr, Input, Named
@@ -49,6 +49,7 @@ def _view(sequence: Sequence, forms: tuple[Chunked, ...]) -> SequenceView:
         constructor=_constructor(sequence),
         attributes=_attributes(sequence),
         initial_state=call("def initial_state", initial, f" -> {sequence.state_type}:", 4),
+        initial_says="The start" if _has_start(sequence) else "Zeros",
         zeros=_zeros(sequence, leading),
         forward=sequence.signature("forward", state=optional, result=result),
         forward_says=_forward_says(sequence),
@@ -75,10 +76,12 @@ def _docstring(sequence: Sequence) -> Lines:
     outputs = [f"    {item.name}  {_dims('batch', 'time', *model.axes, *item.value.shape)}" for item in model.outputs]
     speed = "`chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew."
     slow = "Under torch.compile the loop over tokens is unrolled: compile `step` instead."
+    kind = "the tensor itself" if sequence.is_bare else "a dict by name"
+    begun = "the initial state" if _has_start(sequence) else "zeros"
     lines = (
         "Inputs, by keyword, in any float dtype:",
         *inputs,
-        f"State, kept in float32 or wider ({'the tensor itself' if sequence.is_bare else 'a dict by name'}; None starts from zeros):",
+        f"State, kept in float32 or wider ({kind}; None starts from {begun}):",
         *states,
         f"Returns the outputs ({'the tensor itself' if len(outputs) == 1 else 'a dict by name'}) and the state after the last token:",
         *outputs,
@@ -143,15 +146,27 @@ def _shown(text: str) -> str:
 def _zeros(sequence: Sequence, leading: str) -> Lines:
     slots = sequence.program.slots
     if sequence.is_bare:
-        dtype = "dtype=torch.promote_types(like.dtype, torch.float32)"
-        return call("return like.new_zeros", [f"{leading}{size_text(slots[0].shape)}", dtype], "", 8)
+        made, arguments = _filled(slots[0], leading)
+        return call(f"return {made}", [*arguments, "dtype=torch.promote_types(like.dtype, torch.float32)"], "", 8)
     items = [
         f'    "{slot.name}": like.new_zeros((), dtype=torch.int64),'
         if slot.counts
-        else f'    "{slot.name}": like.new_zeros({leading}{size_text(slot.shape)}, dtype=dtype),'
+        else f'    "{slot.name}": {made}({", ".join(arguments)}, dtype=dtype),'
         for slot in slots
+        for made, arguments in [_filled(slot, leading)]
     ]
     return ("dtype = torch.promote_types(like.dtype, torch.float32)", "return {", *items, "}")
+
+
+def _has_start(sequence: Sequence) -> bool:
+    return any(slot.start is not None for slot in sequence.program.slots)
+
+
+def _filled(slot: StateSlot, leading: str) -> tuple[str, list[str]]:
+    """The call that makes what a slot starts from, and its arguments but the dtype."""
+    size = f"{leading}{size_text(slot.shape)}"
+    start = initial_number(slot.start) if slot.start is not None else "0"
+    return ("like.new_zeros", [size]) if start == "0" else ("like.new_full", [f"({size})", start])
 
 
 def _started(sequence: Sequence, leading: str) -> Lines:

@@ -44,11 +44,18 @@ def _position(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) ->
         carried = sequence.carried("state", item.state.component, item.state.part)
         is_first = f"({position} > 1) & (({position} - 1) % {item.period} == 0)"
         values[item.state] = start
-        yield assignment(start, [f"torch.where({is_first}, 0, {carried})"], 12)
+        yield assignment(start, [f"torch.where({is_first}, {initial_number(item.value)}, {carried})"], 12)
     for component in sequence.counted:
         tick = values[Tick(component)] = names.new("tick" if len(sequence.counted) == 1 else f"{component}_tick")
         count = _count(sequence.model.component(component), position)
         yield (f"{tick} = {count if count == position else f'({count})'}.to({_dtype(sequence)})",)
+
+
+def initial_number(value: Expr) -> str:
+    """What a state starts from, as a Python number."""
+    text = TorchPrinter(lambda node: leaf(node, {}), "like").number(value)
+    assert text is not None, value
+    return text
 
 
 def _count(component: Component, position: str) -> str:

@@ -46,13 +46,14 @@ class Kept:
     """A tensor that is carried to the next tick beside the states of the levels: `value` is what it is after this one.
 
     Held states, sums of gradients over part of a period, previous inputs, and the position in the sequence: whatever makes the
-    future depend on the past is state. All of them start from zeros.
+    future depend on the past is state. It starts from `start`, or from zeros.
     """
 
     component: str
     part: str
     value: Expr
     rule: str
+    start: Expr | None = None
 
     @property
     def name(self) -> str:
@@ -62,10 +63,11 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """A tensor that is zero again before the first token of every new period; whoever reads its older value there reads zero."""
+    """A tensor that starts again, from `value`, before the first token of every new period, for whoever reads its older value there."""
 
     state: State
     period: int
+    value: Expr
 
 
 POSITION = "position"

@@ -35,7 +35,7 @@ class Decision:
 class StateSlot:
     """One carried tensor. `name` is its key in the emitted state dict: the component's name, with `.part` if it has several.
 
-    A slot that `counts` is a single whole number; all others have one value for each sequence and axis.
+    A slot that `counts` is a single whole number; all others have one value for each sequence and axis. It starts from `start`, or zeros.
     """
 
     name: str
@@ -43,6 +43,7 @@ class StateSlot:
     part: str
     shape: Shape
     counts: bool = False
+    start: Expr | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +85,12 @@ class Program:
         """What the compiled code may be given: not the counts of periods, which were read when the spec was compiled."""
         if not self.laws.kept:
             return self.model.hyperparameters
-        read = {node.name for value in self.laws.values for node in walk(value) if isinstance(node, Hyperparameter)}
+        read = {node.name for value in (*self.laws.values, *self._starts) for node in walk(value) if isinstance(node, Hyperparameter)}
         return tuple(item for item in self.model.hyperparameters if item.name in read)
+
+    @property
+    def _starts(self) -> tuple[Expr, ...]:
+        return tuple(slot.start for slot in self.slots if slot.start is not None)
 
     @property
     def is_parallel(self) -> bool:

@@ -41,8 +41,12 @@ def _slots(laws: Laws) -> tuple[StateSlot, ...]:
     """What is carried from tick to tick; an optimizer's `weights` are the parameters themselves, and no state of its own."""
     model = laws.order.model
     carried = [component for component in model.components if not (model.kind == "optimizer" and component.name == "weights")]
-    states = tuple(StateSlot(_slot_name(item, state), item.name, state.part, state.shape) for item in carried for state in item.states)
-    kept = (StateSlot(item.name, item.component, item.part, item.value.shape, item.component == POSITION) for item in laws.kept)
+    states = tuple(
+        StateSlot(_slot_name(item, state), item.name, state.part, state.shape, start=item.init[place] if item.init else None)
+        for item in carried
+        for place, state in enumerate(item.states)
+    )
+    kept = (StateSlot(item.name, item.component, item.part, item.value.shape, item.component == POSITION, item.start) for item in laws.kept)
     return (*states, *kept)
 
 

@@ -33,7 +33,7 @@ from nlc.ir.model import (
     When,
 )
 from nlc.ir.model import Tick as TickCount
-from nlc.verify.oracle_slots import counts, delayed, held_name, held_reads, kept, refuse, slot_name, slots, sum_name, sums
+from nlc.verify.oracle_slots import counts, delayed, held_name, held_reads, initial, kept, refuse, slot_name, slots, sum_name, sums
 from nlc.verify.oracle_values import Arithmetic, OracleError, lift, rank_of, sizes_of
 
 __all__ = ["OracleError", "run_oracle", "run_oracle_steps"]
@@ -63,10 +63,12 @@ def run_oracle(
     }
     for name, shape in kept(model):
         start[name] = given.get(name, sample.new_zeros((*leading, *sizes_of(shape, sizes))))
+    numbers = {name: sample.new_tensor(value) for name, value in hyperparameters.items()}
+    nothing = Tick(model, Family.TOKEN, sizes, numbers, {}, {}, start, False)
+    start |= {name: nothing.start(node, start[name]) for name, node in initial(model) if name not in given}
     streams = {stream.name: _aligned(inputs[stream.name], stream, model) for stream in model.inputs}
     before = {name: given.get(f"previous.{name}", torch.zeros_like(x.sum(1))) for name, x in streams.items()}
     position = int(given["position"]) if "position" in given else 0
-    numbers = {name: sample.new_tensor(value) for name, value in hyperparameters.items()}
     tick = Tick(
         model, Family.TOKEN, sizes, numbers, before, before, start, _wants_graph((*inputs.values(), *start.values())), position=position
     )
@@ -148,13 +150,19 @@ class Tick:
         for component in self.model.components:
             clock = component.reset
             if clock is not None and clock.family is Family.TOKEN and self.position > 0 and self.is_due(clock.period):
-                states |= {name: torch.zeros_like(states[name]) for name, _ in slots(component)}
+                begun = dict(initial(self.model))
+                zeros = {name: torch.zeros_like(states[name]) for name, _ in slots(component)}
+                states |= {name: self.start(begun[name], zero) if name in begun else zero for name, zero in zeros.items()}
         tick = replace(self, inputs=inputs, delayed=self.inputs, previous=states, position=self.position + 1, updated={}, running=[])
         for component in self.model.components:
             tick.new_states(component)
         tick.updated["sums"] = {sum_name(item): tick.sum_after(item) for item in self.model.components if sums(self.model, item)}
         tick.updated["held"] = {held_name(self.model, read): tick.held_after(read) for read in held_reads(self.model)}
         return tick
+
+    def start(self, node: Expr, like: Tensor) -> Tensor:
+        """What a state starts from."""
+        return self.value(node).expand_as(like)
 
     def is_due(self, period: Fraction | int) -> bool:
         return self.position % period == 0

@@ -7,14 +7,15 @@ from dataclasses import fields
 
 from nlc.ir.model import (
     Component,
-    Constant,
     Expr,
+    Eye,
     Family,
-    Full,
+    Gradient,
     GradientDescent,
     GradientPoint,
     Input,
     Model,
+    Named,
     Shape,
     State,
     Tick,
@@ -80,6 +81,16 @@ def _expressions(model: Model) -> Iterator[Expr]:
             waiting.extend(getattr(item, part.name) for part in fields(item))
 
 
+def initial(model: Model) -> Iterator[tuple[str, Expr]]:
+    """The states that have an `init`, and what is held of them before the first period ends, by slot name."""
+    for component in model.components:
+        for (name, _), value in zip(slots(component), component.init, strict=False):
+            yield name, value
+            for read in held_reads(model):
+                if slot_name(model.component(read.component), read.part) == name:
+                    yield held_name(model, read), value
+
+
 def counts(model: Model) -> bool:
     """Whether the position of a token decides about anything."""
     clocks = [clock for item in model.components for clock in (item.every, item.reset) if clock is not None]
@@ -97,8 +108,18 @@ def delayed(model: Model) -> list[str]:
     return sorted({node.name for node in _expressions(model) if isinstance(node, Input) and node.delayed})
 
 
-def _is_zero(value: Expr) -> bool:
-    return isinstance(value, Constant | Full) and value.value == 0
+def _is_known(value: Expr) -> bool:
+    """Whether a value depends on numbers alone."""
+    waiting: list[object] = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, Input | State | Gradient | Tick | Named | Eye):
+            return False
+        if isinstance(item, tuple):
+            waiting.extend(item)
+        elif isinstance(item, Expr):
+            waiting.extend(getattr(item, part.name) for part in fields(item))
+    return True
 
 
 def refuse(model: Model) -> None:
@@ -113,7 +134,7 @@ def refuse(model: Model) -> None:
             "an optimizer that is not an explicit step": not isinstance(component.optimizer, GradientDescent),
             f"the clock {clock}": not runs,
             "a window": component.window is not None,
-            "a start other than zeros": not all(_is_zero(value) for value in component.init),
+            "a start that depends on the stream": not all(_is_known(value) for value in component.init),
             "a reset": component.reset is not None and component.reset.family not in (Family.SEQUENCE, family),
             "a held gradient": GradientPoint.HELD in (component.gradient_at, component.step_at),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -35,12 +36,13 @@ def run_laws(
     streams = {stream.name: with_axes(inputs[stream.name], stream, model) for stream in model.inputs}
     sample = next(iter(inputs.values()))
     leading = (sample.shape[0], *(sizes[axis] for axis in model.axes))
-    states = initial_states(model, leading, sizes, sample) | kept_zeros(laws, leading, sizes, sample)
-    states = states if state is None else {slot: state[slot_name(model, *slot)] for slot in states}
     numbers = {name: sample.new_tensor(value) for name, value in hyperparameters.items()}
+    states = starts(laws, leading, sizes, sample, numbers)
+    states = states if state is None else {slot: state[slot_name(model, *slot)] for slot in states}
+    begun = starts(laws, leading, sizes, sample, numbers)
     columns: dict[str, list[Tensor]] = {equation.name: [] for equation in laws.outputs}
     for t in range(sample.shape[1]):
-        states = _reset(laws, states)
+        states = _reset(laws, states, begun)
         tick = Tick({name: stream[:, t] for name, stream in streams.items()}, numbers, states, {}, sizes, model)
         states = tick.run(laws)
         emitted = tick.outputs(laws)
@@ -76,13 +78,13 @@ def run_law_steps(
     return by_name.pop("weights"), by_name
 
 
-def _reset(laws: Laws, states: dict[Slot, Tensor]) -> dict[Slot, Tensor]:
-    """The states as the next tick finds them."""
+def _reset(laws: Laws, states: dict[Slot, Tensor], begun: dict[Slot, Tensor]) -> dict[Slot, Tensor]:
+    """The states as the next tick finds them, those of a new period as they begun."""
     new = dict(states)
     for item in laws.resets:
         seen = states[POSITION, ""]
         slot = (item.state.component, item.state.part)
-        new[slot] = torch.where((seen > 0) & (seen % item.period == 0), torch.zeros_like(states[slot]), states[slot])
+        new[slot] = torch.where((seen > 0) & (seen % item.period == 0), begun[slot], states[slot])
     return new
 
 
@@ -159,6 +161,18 @@ def initial_states(model: Model, leading: tuple[int, ...], sizes: Mapping[str, i
         for component in model.components
         for state in component.states
     }
+
+
+def starts(
+    laws: Laws, leading: tuple[int, ...], sizes: Mapping[str, int], like: Tensor, numbers: Mapping[str, Tensor]
+) -> dict[Slot, Tensor]:
+    """What every state, and everything kept beside it, starts from."""
+    model = laws.order.model
+    begun = initial_states(model, leading, sizes, like) | kept_zeros(laws, leading, sizes, like)
+    evaluate = Evaluator(sizes, like, lambda node: numbers[node.name] if isinstance(node, Hyperparameter) else like.new_tensor(math.nan))
+    given = {(item.name, state.part): value for item in model.components for state, value in zip(item.states, item.init, strict=False)}
+    given |= {(item.component, item.part): item.start for item in laws.kept if item.start is not None}
+    return begun | {slot: evaluate(value).expand_as(begun[slot]) for slot, value in given.items()}
 
 
 def kept_zeros(laws: Laws, leading: tuple[int, ...], sizes: Mapping[str, int], like: Tensor) -> dict[Slot, Tensor]:

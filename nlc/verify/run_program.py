@@ -20,7 +20,7 @@ from nlc.ir.algebra import Expr, Hyperparameter, Input, Named, When
 from nlc.ir.law import PREVIOUS
 from nlc.ir.program import MemoryProgram, Program
 from nlc.verify.evaluate import Evaluator
-from nlc.verify.run_law import Tensors, initial_states, kept_zeros, run_laws, slot_name, with_axes
+from nlc.verify.run_law import Tensors, run_laws, slot_name, starts, with_axes
 
 
 def run_program(
@@ -38,10 +38,10 @@ def run_program(
     model = program.model
     sample = next(iter(inputs.values()))
     leading = (sample.shape[0], *(sizes[axis] for axis in model.axes))
-    states = initial_states(model, leading, sizes, sample) | kept_zeros(program.laws, leading, sizes, sample)
+    numbers = {name: sample.new_tensor(value) for name, value in hyperparameters.items()}
+    states = starts(program.laws, leading, sizes, sample, numbers)
     states = states if state is None else {slot: state[slot_name(model, *slot)] for slot in states}
     streams = {stream.name: with_axes(inputs[stream.name], stream, model).movedim(1, 1 + len(model.axes)) for stream in model.inputs}
-    numbers = {name: sample.new_tensor(value) for name, value in hyperparameters.items()}
     past = [item.part for item in program.laws.kept if item.component == PREVIOUS]
     earlier = {name: _earlier(states[PREVIOUS, name], streams[name], len(leading)) for name in past}
     delayed = {name: x.narrow(len(leading), 0, sample.shape[1]) for name, x in earlier.items()}

@@ -106,7 +106,10 @@ outputs:
 """
 )
 
-SYSTEMS = (PREVIOUS, PERIOD, MIXED, RESTARTED)
+BEGUN = RESTARTED.replace("Restarted", "Begun").replace("0.5 / tick", "0.5").replace("    reset:", "    init: origin / 2\n    reset:")
+BEGUN = BEGUN.replace("levels:", "hyperparameters: {origin: 0.5}\nlevels:").replace("memory(q)", "hold(memory, 3 tokens)(q)")
+
+SYSTEMS = (PREVIOUS, PERIOD, MIXED, RESTARTED, BEGUN)
 PROGRAMS = tuple(program_from(text) for text in SYSTEMS)
 each_program = pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.model.name)
 
@@ -213,7 +216,7 @@ def test_a_count_that_is_compiled_in_is_no_argument_of_the_module() -> None:
 
 
 def test_previous_inputs_keep_a_parallel_form_and_periods_do_not() -> None:
-    assert [program.is_parallel for program in PROGRAMS] == [True, False, False, False]
+    assert [program.is_parallel for program in PROGRAMS] == [True, False, False, False, False]
 
 
 def test_a_level_called_like_what_is_kept_is_refused_and_otherwise_fine() -> None:
@@ -226,3 +229,13 @@ def test_a_level_called_like_what_is_kept_is_refused_and_otherwise_fine() -> Non
     plain = PREVIOUS.replace("prev(k)", "k").replace("prev(beta)", "beta").replace("prev(v)", "v")
     program = program_from(plain.replace("memory:\n    memory", "previous:\n    memory").replace("memory(q)", "previous(q)"))
     assert all(square.closed for square in check_squares(program, emit_module(program)))
+
+
+def test_a_start_is_where_the_first_period_and_every_new_one_begin() -> None:
+    module = emitted_class(PROGRAMS[-1])(d_k=2, d_v=2, origin=3.0)
+    start = module.initial_state(1, 1, like=torch.zeros(()))
+    assert start["memory"].unique().tolist() == start["memory.held_3"].unique().tolist() == [1.5]
+    zeros = {name: torch.zeros(1, 5, *shape) for name, shape in (("q", (1, 2)), ("k", (1, 2)), ("v", (1, 2)), ("beta", ()))}
+    moved = {**start, "memory": start["memory"] + 7}
+    _, state = module(**zeros, state=moved)
+    assert state["memory"].unique().tolist() == [1.5]
