@@ -22,15 +22,18 @@ from nlc.codes.code import Code
 from nlc.ir.algebra import State, When
 from nlc.ir.latex import expression_latex, symbol
 from nlc.ir.law import Equation
+from nlc.ir.model import OrderClaim
 from nlc.ir.order import LevelOrder
 from nlc.ir.program import MemoryProgram, Program
 from nlc.ir.spec import DefinitionField
 from nlc.parse import parse_library
 from nlc.parse.fields import TABLES
+from nlc.pipeline import order, parse, resolve
 from nlc.resolve.functions import FORMS, FUNCTIONS
 from nlc.resolve.networks import DEFAULT_ACTIVATION, MLP, SAYS
 from nlc.schedule.affine_form import affine_expression
 from nlc.verify.claims import Verdict, decide_claims
+from nlc.verify.orders import decide_order
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -49,6 +52,7 @@ def pages() -> dict[str, str]:
         "reference/commands.md": NOTICE + "".join(_commands_page()),
         "reference/language.md": NOTICE + "".join(_language_page()),
         "reference/library.md": NOTICE + "".join(_library_page()),
+        "levels.md": NOTICE + "".join(_levels_page()),
         "reference/modules.md": NOTICE + "".join(_modules_page()),
     }
 
@@ -131,6 +135,29 @@ def _modules_page() -> Iterator[str]:
     for folder, members in groupby(files, key=lambda path: path.parent.relative_to(ROOT).as_posix()):
         yield f"\n## {folder}\n\n| file | what it does |\n|---|---|\n"
         yield from (f"| `{path.name}` | {_cell(_first_paragraph(path))} |\n" for path in members)
+
+
+def _levels_page() -> Iterator[str]:
+    orders = [order(resolve(parse(path))) for path in sorted((DOCS / "levels").glob("*.yaml"))]
+    yield "# Levels of small systems\n\nDefinition 2 at work: each system is a spec of docs/levels/, and its claims are decided by nlc.\n"
+    yield "\nThe paper numbers levels both ways: Definition 2 counts the fastest as 1, figures 2 and 3 the slowest.\n"
+    yield "\n| system | level | clock | fastest is 1 | slowest is 1 |\n|---|---|---|---|---|\n"
+    for found in orders:
+        for level in found.levels:
+            name = f"[{found.model.name}](#{found.model.name.lower()})" if level.speed_rank == 0 else ""
+            numbers = f"{level.number_slowest_highest} | {level.number_slowest_first}"
+            yield f"| {name} | {', '.join(level.components)} | {level.clock} | {numbers} |\n"
+    for found in orders:
+        yield from _one_system(found)
+
+
+def _one_system(found: LevelOrder) -> Iterator[str]:
+    yield f"\n({found.model.name.lower()})=\n\n## {found.model.name}\n\n{found.model.says}\n\n"
+    for relation in found.relations:
+        yield f"- {relation.left} {'>' if relation.kind == 'faster' else '~'} {relation.right}: {relation.reason}\n"
+    for claim in found.model.claims:
+        if isinstance(claim, OrderClaim):
+            yield f"- claim `{claim.text}` ({claim.says}): **{decide_order(claim, found).verdict}**\n"
 
 
 def _first_paragraph(path: Path) -> str:

@@ -37,7 +37,7 @@ def level_clock(span: Span, level: str, clock: str, wanted: str) -> Diagnostic:
         f"`{level}` updates every {clock}, which nlc does not compile yet",
         span,
         f"every {clock}",
-        f"in this kind of spec every level updates every {wanted}: write `every: {wanted}`",
+        f"write `every: {wanted}`" + (", or a whole number of them, as in `16 tokens`" if wanted == "token" else ""),
     )
 
 
@@ -57,7 +57,7 @@ def held_read(span: Span, level: str) -> Diagnostic:
         f"a held read of `{level}` is not compiled yet",
         span,
         "this reads an older, held state",
-        f"read the state before this update, `prev({level})`, or the state itself",
+        f"only levels on the clocks of tokens are held yet: read the state before this update, `prev({level})`",
     )
 
 
@@ -74,10 +74,10 @@ def held_gradient(span: Span, level: str) -> Diagnostic:
 def delayed_input(span: Span, stream: str) -> Diagnostic:
     return _refused(
         "NLC407",
-        f"the previous value of the stream `{stream}` is not compiled yet",
+        f"the previous value of the stream `{stream}` of an optimizer is not compiled yet",
         span,
         "`prev` of an input",
-        f"pass the shifted stream as an input of its own, say `previous_{stream}`",
+        f"keep it in a level of its own, whose objective is 0.5 * norm2(previous - {stream}), at the rate 1, and read `prev` of that level",
     )
 
 
@@ -97,17 +97,17 @@ def reset_clock(span: Span, level: str, clock: str) -> Diagnostic:
         f"`{level}` is reset every {clock}, which is not compiled yet",
         span,
         f"reset every {clock}",
-        "drop `reset`; a retention of exactly 0 resets a level at a token of your choice",
+        "drop `reset`, or reset the level every so many tokens, as in `reset: 1024 tokens`",
     )
 
 
 def initial_value(span: Span, level: str) -> Diagnostic:
     return _refused(
         "NLC410",
-        f"`{level}` has an initial value, which is not compiled yet",
+        f"`{level}` has an initial value that is no number known beforehand, which is not compiled yet",
         span,
-        "this level does not start from zeros",
-        "drop `init`, and pass the initial state to the compiled module: `module(..., state=...)`",
+        "this level starts from a stream, a state or a matrix",
+        "write a number or hyperparameters, as in `init: 0.5`, or pass the initial state to the compiled module: `module(..., state=...)`",
     )
 
 
@@ -124,7 +124,7 @@ def mean_reduction(span: Span, level: str) -> Diagnostic:
 def tick_count(span: Span, level: str) -> Diagnostic:
     return _refused(
         "NLC413",
-        f"the count of updates of `{level}` is not compiled yet",
+        f"the count of updates of `{level}`, in an optimizer, is not compiled yet",
         span,
         "this reads `tick`",
         "pass the number as an input or a hyperparameter",
@@ -154,16 +154,16 @@ def derivative_too_large(span: Span, level: str, limit: int) -> Diagnostic:
 CODES: tuple[Code, ...] = (
     Code("NLC401", "proximal step", "An implicit step needs the objective's minimiser near the old state. This version derives explicit gradient steps only."),
     Code("NLC402", "closed form", "The optimizer `closed_form` asks for the objective's own minimiser. This version derives explicit gradient steps only."),
-    Code("NLC403", "level on another clock", "This version compiles architectures whose levels update at every token and optimizers whose levels update at every step. Other clocks are checked and ordered, and refused here."),
+    Code("NLC403", "level on another clock", "This version compiles architectures whose levels update at every token or every so many tokens, and optimizers whose levels update at every step. Other clocks are checked and ordered, and refused here."),
     Code("NLC404", "input on another clock", "This version compiles inputs with one value per token (architectures) or per step (optimizers)."),
-    Code("NLC405", "held read", "`hold(x, n tokens)` reads the state after the last whole period. It is checked and ordered, and not compiled by this version."),
+    Code("NLC405", "held read", "`hold(x, n tokens)` reads the state after the last whole period of tokens. This version compiles it for levels that move on the clocks of tokens, not for those of optimizers."),
     Code("NLC406", "held gradient", "`gradient_at: hold(...)` takes the gradient at the state of the chunk's start. This is another function than the gradient at the previous state, so nlc never replaces one by the other."),
-    Code("NLC407", "delayed input", "`prev(x)` of an input is its value at the previous token, which would be state of the compiled module. This version does not carry it."),
+    Code("NLC407", "delayed input", "`prev(x)` of an input is its value at the tick before, which is state. Compiled architectures carry it; compiled optimizers do not yet."),
     Code("NLC408", "window", "A window makes the objective range over several tokens, whose data would be state. This version compiles objectives of one tick."),
-    Code("NLC409", "reset", "`reset` starts a level anew on a clock. This version compiles levels that are reset with the sequence."),
-    Code("NLC410", "initial value", "This version starts every state from zeros, or from the state passed to the compiled module."),
-    Code("NLC412", "mean over data", "`reduce: mean` divides the gradient by the number of data of an update. This version compiles clocks with one datum per update."),
-    Code("NLC413", "tick", "`tick` counts the updates of a level since its last reset. This version carries no counts."),
+    Code("NLC409", "reset", "`reset` starts a level anew on a clock. This version compiles levels that are reset with the sequence, or every so many tokens."),
+    Code("NLC410", "initial value", "This version starts every state from zeros, in architectures also from any number that is known beforehand, or from the state passed to the compiled module."),
+    Code("NLC412", "mean over data", "`reduce: mean` divides the gradient by the number of data of an update. Architectures compile it; an optimizer of this version has one datum per update, and no mean to take."),
+    Code("NLC413", "tick", "`tick` counts the updates of a level since its last reset. Compiled architectures count them; compiled optimizers of this version carry no counts."),
     Code("NLC414", "not compiled yet", "The spec is well-formed, and uses a part of the language that this version checks but does not compile."),
     Code("NLC415", "derivative too large", "Derivatives are written out in full, and some objectives of moderate size have derivatives that nobody could read. nlc stops at a fixed number of operations."),
 )  # fmt: skip

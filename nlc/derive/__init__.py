@@ -7,8 +7,9 @@ is refused with a diagnostic for each place (`refusals`).
 from __future__ import annotations
 
 from nlc.derive.describe import laws_text
+from nlc.derive.keep import kept_tensors, resets_of
 from nlc.derive.laws import derive_law, output_equation
-from nlc.derive.refusals import refusals
+from nlc.derive.refusals import name_clashes, refusals
 from nlc.diagnostics import Collector, CompileError
 from nlc.ir.law import Laws
 from nlc.ir.order import LevelOrder
@@ -27,4 +28,8 @@ def derive_laws(order: LevelOrder) -> Laws:
         with problems.collecting():
             laws.append(derive_law(order, model.component(name)))
     problems.raise_if_any()
-    return Laws(order, tuple(laws), tuple(output_equation(order, output) for output in model.outputs))
+    outputs = tuple(output_equation(order, output) for output in model.outputs)
+    kept = kept_tensors(order, tuple(laws), outputs)
+    if clashes := name_clashes(model, kept):
+        raise CompileError(*clashes)
+    return Laws(order, tuple(laws), outputs, kept, resets_of(model))

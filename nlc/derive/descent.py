@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import replace as replace_with
 
 from nlc.derive.abbreviations import Abbreviation, count_layers, first_layer, occurs, put
 from nlc.derive.adjoints import ADJOINT_OF
@@ -13,13 +14,16 @@ from nlc.derive.names import worded
 from nlc.derive.settle import settle
 from nlc.derive.simplify import simplify
 from nlc.ir.algebra import LEAVES, ONE, Expr, Gradient, Map, Named, Scale, State, When, contains
-from nlc.ir.build import add, apply_map, negate, replace, subtract, times
+from nlc.ir.build import add, apply_map, constant, divide, negate, replace, subtract, times
 from nlc.ir.maps import MAPS
-from nlc.ir.model import Component, GradientPoint
+from nlc.ir.model import Component, Family, GradientDescent, GradientPoint, Model
 from nlc.ir.order import LevelOrder
 from nlc.ir.show import expression_text
 
 CALCULUS = ("calculus",)
+
+GRADIENT = "gradient"
+"""The part of a component's state that gathers its gradients between two updates."""
 
 Body = tuple[Expr, Expr]
 """An expression and its cotangent."""
@@ -38,6 +42,9 @@ class Descent:
 
     def states(self, when: When) -> Parts:
         """The component's tensors, as they are at some moment."""
+        return dict(self._tensors(when))
+
+    def _tensors(self, when: When) -> dict[str, State]:
         return {state.part: State(self.component.name, state.part, state.shape, when) for state in self.component.states}
 
     def seen(self, node: Expr, point: Parts | None = None) -> Expr:
@@ -63,6 +70,35 @@ class Descent:
             return self.states(When.PREVIOUS)
         rule = f"retention {expression_text(self.component.retention[0])}"
         return {part: self.draft.let(worded("retained", part), value, rule) for part, value in self.retained().items()}
+
+    def of_update(self, *, named: bool = False) -> Parts:
+        """The gradient of this component's objective over the data of an update: of one token, or gathered over a whole period."""
+        component = self.component
+        if not gathers(self.order.model, component):
+            return self.gradients(component.objective, component.gradient_at, named=named)
+        period = int(component.every.period)
+        totals = {part: replace_with(state, part=gathered_part(part)) for part, state in self._tensors(When.CURRENT).items()}
+        gathered: Parts = dict(totals)
+        if self.draft.level == gatherer(self.order, component):
+            gathered = self._gathered(totals, period)
+        if component.reduce == "sum":
+            return gathered
+        rule = f"the mean over {period} tokens"
+        return {
+            part: self.draft.let(worded("mean_gradient", part), divide(total, constant(period)), rule) for part, total in gathered.items()
+        }
+
+    def _gathered(self, totals: dict[str, State], period: int) -> Parts:
+        """One more datum in the sums of gradients since the last update, all of them taken at the same state."""
+        known = {part: self.draft.kept(total) for part, total in totals.items()}
+        if all(known.values()):
+            return {part: name for part, name in known.items() if name is not None}
+        gradients = self.gradients(self.component.objective, self.component.gradient_at, named=True)
+        rule = f"the data since the last update, of {period} tokens"
+        return {
+            part: self.draft.keep(worded("gathered", part), add(replace_with(total, when=When.PREVIOUS), gradients[part]), rule, total)
+            for part, total in totals.items()
+        }
 
     def gradients(self, objective: Expr, where: GradientPoint, *, named: bool = False) -> Parts:
         """The gradient of the objective by each tensor, under a name when `named` or when a reader needs one to follow."""
@@ -151,7 +187,29 @@ class Descent:
     def _context(self, node: Gradient) -> Expr:
         """The gradient that an inlined optimizer is fed with: derived here, where it is needed first."""
         host = self.order.model.component(node.component)
-        return Descent(self.order, host, self.draft).gradients(host.objective, host.gradient_at, named=True)[node.part]
+        return Descent(self.order, host, self.draft).of_update(named=True)[node.part]
+
+
+def gathered_part(part: str) -> str:
+    """What the sum of the gradients by a tensor is kept under between two updates."""
+    return f"{part}.{GRADIENT}" if part else GRADIENT
+
+
+def gathers(model: Model, component: Component) -> bool:
+    """Whether a level has several data per update: tokens, or, for a level of an optimizer, updates of the level that it serves."""
+    data = model.component(component.host).every.period if component.host else 1
+    return component.every.family is Family.TOKEN and component.every.period > max(data, 1)
+
+
+def gatherer(order: LevelOrder, host: Component) -> str:
+    """The component whose law adds up the gradients of a level: the first that runs of those that need them."""
+    return next(name for name in order.run_order if name == host.name or _is_fed_by(order.model.component(name), host.name))
+
+
+def _is_fed_by(component: Component, host: str) -> bool:
+    rate = (component.optimizer.rate,) if isinstance(component.optimizer, GradientDescent) else ()
+    wanted = (component.follows, *component.retention, *rate)
+    return any(contains(node, lambda part: isinstance(part, Gradient) and part.component == host) for node in wanted)
 
 
 def _pulled_back(bodies: Sequence[Body], leaf: Expr) -> Expr:

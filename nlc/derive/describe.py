@@ -16,6 +16,11 @@ def laws_text(laws: Laws) -> str:
     blocks = [(f"{law.component}, every {law.clock}", law.equations) for law in laws.laws]
     if laws.outputs:
         blocks.append(("outputs, after the updates", laws.outputs))
+    if laws.kept:
+        blocks.append(("kept for the next token", tuple(Equation(item.name, item.value, item.rule) for item in laws.kept)))
+    if laws.resets:
+        resets = (Equation(item.state.component, item.value, f"reset: {item.period} tokens") for item in laws.resets)
+        blocks.append(("before the first token of a new period", tuple(resets)))
     equations = [equation for _, group in blocks for equation in group]
     names = max(len(equation.name) for equation in equations)
     values = max((width for equation in equations if (width := len(expression_text(equation.value))) <= WIDEST_EQUATION), default=0)

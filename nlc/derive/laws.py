@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from nlc.codes import derive as codes
-from nlc.derive.descent import Descent
+from nlc.derive.descent import Descent, gathers
 from nlc.derive.draft import Draft
 from nlc.derive.gradient import LARGEST, DerivativeTooLarge
 from nlc.derive.names import last_segment, words_of
 from nlc.derive.settle import settle
 from nlc.diagnostics import CompileError
-from nlc.ir.algebra import Expr, State, When, is_number, walk
+from nlc.ir.algebra import Due, Expr, State, When, Where, is_number, walk
 from nlc.ir.build import subtract, times
 from nlc.ir.law import Equation, Law
-from nlc.ir.model import Component, GradientDescent, GradientPoint, Output
+from nlc.ir.model import Component, Family, GradientDescent, GradientPoint, Output
 from nlc.ir.order import LevelOrder
 from nlc.ir.show import expression_text
 
@@ -36,15 +36,18 @@ def derive_law(order: LevelOrder, component: Component) -> Law:
     draft = Draft(component.name, words_of(order.model))
     descent = Descent(order, component, draft)
     try:
-        gradients = descent.gradients(component.follows, _step_point(component))
-        rate, retained = descent.rate(component.optimizer.rate), descent.retained()
+        if gathers(order.model, component) and not component.has_inlined_optimizer:
+            gradients = descent.of_update()
+        else:
+            gradients = descent.gradients(component.follows, _step_point(component))
+        rate, retained, before = descent.rate(component.optimizer.rate), descent.retained(), descent.states(When.PREVIOUS)
     except DerivativeTooLarge as error:
         raise CompileError(codes.derivative_too_large(component.objective_span, component.name, LARGEST)) from error
     cites = component.cites or order.model.cites
     new_states = [
         Equation(
             ".".join(filter(None, (last_segment(component.name), part))),
-            subtract(draft.known(retained[part]), times(rate, gradient)),
+            _when_due(component, subtract(draft.known(retained[part]), times(rate, gradient)), before[part]),
             _rule(component, draft, gradient),
             cites,
             part,
@@ -60,6 +63,13 @@ def _rule(component: Component, draft: Draft, gradient: Expr) -> str:
     if len(component.states) > 1 and is_number(gradient, 0):
         return "the objective does not depend on it"
     return f"explicit gradient step on {expression_text(component.follows)}"
+
+
+def _when_due(component: Component, value: Expr, before: Expr) -> Expr:
+    """The new state at the last token of each period, the old one at the others."""
+    if component.every.family is not Family.TOKEN or component.every.period == 1:
+        return value
+    return Where(Due(int(component.every.period)), value, before, value.shape)
 
 
 def output_equation(order: LevelOrder, output: Output) -> Equation:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from nlc.codes import derive as codes
 from nlc.diagnostics import Diagnostic
-from nlc.ir.algebra import Expr, Gradient, Input, State, Tick, When, is_number, walk
+from nlc.ir.algebra import LEAVES, Constant, Expr, Full, Gradient, Hyperparameter, Input, Size, State, Tick, When, is_number, walk
 from nlc.ir.dims import LIKE_WEIGHTS
+from nlc.ir.law import POSITION, PREVIOUS, Kept
 from nlc.ir.model import STEP, TOKEN, Clock, ClosedForm, Component, Family, GradientDescent, GradientPoint, Model, Proximal
 
 Check = Callable[[Model], Iterator[Diagnostic]]
@@ -16,6 +17,16 @@ Check = Callable[[Model], Iterator[Diagnostic]]
 def refusals(model: Model) -> tuple[Diagnostic, ...]:
     """A diagnostic for everything in the model that is valid but not derived by this version, each once."""
     return tuple(dict.fromkeys(item for check in CHECKS for item in check(model)))
+
+
+def name_clashes(model: Model, kept: Sequence[Kept]) -> tuple[Diagnostic, ...]:
+    """A diagnostic for every level that is called like something else that is carried."""
+    taken = {name for item in kept for name in (item.name, item.component if item.component in (POSITION, PREVIOUS) else item.name)}
+    return tuple(
+        codes.not_compiled(item.span, item.name, f"the name `{item.name}`, under which nlc keeps something else of this spec")
+        for item in model.components
+        if item.name in taken
+    )
 
 
 def update_expressions(component: Component) -> tuple[Expr, ...]:
@@ -51,23 +62,54 @@ def _optimizers(model: Model) -> Iterator[Diagnostic]:
 def _clocks(model: Model) -> Iterator[Diagnostic]:
     clock = base_clock(model)
     for component in model.components:
-        if component.every != clock:
+        if component.every != clock and not _is_whole_tokens(model, component.every):
             yield codes.level_clock(component.every_span, component.name, str(component.every), str(clock))
     for stream in model.inputs:
         if stream.every != clock:
             yield codes.input_clock(stream.span, stream.name, str(stream.every), str(clock))
 
 
+def _is_whole_tokens(model: Model, clock: Clock) -> bool:
+    """Whether a clock ticks at the last token of every so many."""
+    return model.kind != "optimizer" and clock.family is Family.TOKEN and clock.period.denominator == 1
+
+
+def _optimizers_of_slow_levels(model: Model) -> Iterator[Diagnostic]:
+    for component in model.components:
+        host = next((item for item in model.components if item.name == component.host), None)
+        if host is not None and component.every.period > host.every.period > 1 and model.kind != "optimizer":
+            what = f"a level of its optimizer, `{component.name}`, that moves once in several of its own updates of {host.every} each"
+            yield codes.not_compiled(host.place("optimizer"), host.name, what)
+
+
 def _lifetimes(model: Model) -> Iterator[Diagnostic]:
     for component in model.components:
         if component.window is not None:
             yield codes.window(component.place("window"), component.name)
-        if component.reset is not None and component.reset.family is not Family.SEQUENCE:
+        if component.reset is not None and not _is_reset_by_tokens(model, component.reset):
             yield codes.reset_clock(component.place("reset"), component.name, str(component.reset))
-        if not all(is_number(value, 0) for value in component.init):
+        elif component.reset is not None and component.reset.family is Family.TOKEN and _stands_in_the_way(model, component):
+            what = "a reset of a level with an optimizer of several levels, or with uneven chunks"
+            yield codes.not_compiled(component.place("reset"), component.name, what)
+        if not all(_is_compiled_start(model, value) for value in component.init):
             yield codes.initial_value(component.place("init"), component.name)
-        if component.reduce == "mean":
+        if component.reduce == "mean" and model.kind == "optimizer":
             yield codes.mean_reduction(component.place("reduce"), component.name)
+
+
+def _is_compiled_start(model: Model, value: Expr) -> bool:
+    """Whether a state can start from this: in architectures any number that is known before the first token."""
+    known = all(isinstance(node, Constant | Full | Hyperparameter | Size) for node in walk(value) if isinstance(node, LEAVES))
+    return is_number(value, 0) or (known and model.kind != "optimizer")
+
+
+def _is_reset_by_tokens(model: Model, clock: Clock) -> bool:
+    return clock.family is Family.SEQUENCE or _is_whole_tokens(model, clock)
+
+
+def _stands_in_the_way(model: Model, component: Component) -> bool:
+    """Whether something else would have to start again with the level."""
+    return model.uneven_chunks or component.host is not None or any(item.host == component.name for item in model.components)
 
 
 def _memories(model: Model) -> Iterator[Diagnostic]:
@@ -78,6 +120,9 @@ def _memories(model: Model) -> Iterator[Diagnostic]:
 
 def _gradient_points(model: Model) -> Iterator[Diagnostic]:
     for component in model.components:
+        if component.gradient_at is GradientPoint.RETAINED and component.every.period > 1 and component.retention:
+            what = "a gradient at the retained state on a clock of several tokens, whose retention is known at the last of them alone"
+            yield codes.not_compiled(component.place("gradient_at"), component.name, what)
         if GradientPoint.HELD in (component.gradient_at, component.step_at):
             yield codes.held_gradient(component.place("gradient_at"), component.name)
 
@@ -86,16 +131,17 @@ def _reads(model: Model) -> Iterator[Diagnostic]:
     updates = (expression for component in model.components for expression in update_expressions(component))
     for expression in (*updates, *(output.value for output in model.outputs)):
         for node in walk(expression):
-            yield from _read(node)
+            yield from _read(model, node)
 
 
-def _read(node: Expr) -> Iterator[Diagnostic]:
+def _read(model: Model, node: Expr) -> Iterator[Diagnostic]:
+    is_optimizer = model.kind == "optimizer"
     match node:
-        case State(component, when=When.HELD):
+        case State(component, when=When.HELD) if is_optimizer or not model.component(component).every.is_fast:
             yield codes.held_read(node.span, component)
-        case Input(name, delayed=True):
+        case Input(name, delayed=True) if is_optimizer:
             yield codes.delayed_input(node.span, name)
-        case Tick(component):
+        case Tick(component) if is_optimizer or not model.component(component).every.is_fast:
             yield codes.tick_count(node.span, component)
 
 
@@ -112,4 +158,14 @@ def _gradients(*expressions: Expr) -> list[Gradient]:
     return [node for expression in expressions for node in walk(expression) if isinstance(node, Gradient)]
 
 
-CHECKS: tuple[Check, ...] = (_marked, _optimizers, _clocks, _memories, _gradient_points, _lifetimes, _reads, _gradients_of_gradients)
+CHECKS: tuple[Check, ...] = (
+    _marked,
+    _optimizers,
+    _clocks,
+    _memories,
+    _gradient_points,
+    _optimizers_of_slow_levels,
+    _lifetimes,
+    _reads,
+    _gradients_of_gradients,
+)

@@ -1,4 +1,7 @@
-"""Reads settled: every read of a state becomes PREVIOUS or CURRENT, as the clocks of reader and source decide (design section 2)."""
+"""Reads settled: every read of a state becomes PREVIOUS or CURRENT, as the clocks of reader and source decide (design section 2).
+
+A held read is a PREVIOUS read of the value that is kept for it.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,11 @@ from dataclasses import replace as with_changes
 from nlc.ir.algebra import Expr, State, StopGradient, When
 from nlc.ir.build import replace
 from nlc.ir.order import LevelOrder
+
+
+def held_part(part: str, period: int) -> str:
+    """What the value of a tensor after the last whole period is kept under."""
+    return f"{part}.held_{period}" if part else f"held_{period}"
 
 
 def settle(order: LevelOrder, reader: str | None, node: Expr, point: Mapping[str, Expr] | None = None) -> Expr:
@@ -23,6 +31,8 @@ def settle(order: LevelOrder, reader: str | None, node: Expr, point: Mapping[str
                 return settle(order, reader, inner, point)
             case State(part=tensor, when=When.FITTED):
                 return point[tensor] if point else None
+            case State(part=name, when=When.HELD, period=period):
+                return with_changes(part, part=held_part(name, period), when=When.PREVIOUS, period=0)
             case State(component, when=When.CURRENT) if component == reader or not order.sees_new(reader, component):
                 return with_changes(part, when=When.PREVIOUS)
         return None

@@ -65,6 +65,11 @@ def _laws(program: Program) -> Iterator[str]:
     yield ""
     yield f"Laws, per {'step' if program.model.kind == 'optimizer' else 'token'}; prev is the state before"
     groups = [*((law.component, law.equations) for law in program.laws.laws), ("outputs", program.laws.outputs)]
+    if kept := program.laws.kept:
+        groups.append(("kept", tuple(Equation(item.name, item.value, f"kept: {item.rule}") for item in kept)))
+    if resets := program.laws.resets:
+        zeros = (Equation(item.state.component, item.value, f"before the first of {item.period} tokens") for item in resets)
+        groups.append(("resets", tuple(zeros)))
     equations = [(name, equation) for name, group in groups for equation in group]
     names = max(len(equation.name) for _, equation in equations)
     texts = [expression_text(equation.value) for _, equation in equations]

@@ -31,9 +31,11 @@ class LocalNames:
     def __init__(self, arguments: Iterable[str]) -> None:
         self._taken = {*arguments, *MODULE_WORDS, *PYTHON_WORDS}
 
-    def new(self, word: str) -> str:
-        """A variable called after the word: its dots become underscores."""
+    def new(self, word: str, owner: str = "") -> str:
+        """A variable called after the word: its dots become underscores. When it is taken, the owner's name goes before it."""
         name = word.replace(".", "_")
+        if owner and name in self._taken:
+            name = f"{owner}_{word}".replace(".", "_")
         while name in self._taken:
             name += "_"
         self._taken.add(name)

@@ -10,8 +10,9 @@ from nlc.emit.dims import dim_text
 from nlc.emit.layout import Lines, assignment, call
 from nlc.emit.names import MODULE_WORDS, LocalNames, attribute
 from nlc.emit.torch_printer import Piece, unwritable
-from nlc.ir.algebra import Expr, Hyperparameter, Index, Input, Named, State, When, contains, walk
+from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Named, State, Tick, When, contains, walk
 from nlc.ir.dims import Shape
+from nlc.ir.law import PREVIOUS
 from nlc.ir.model import InputStream, Model
 from nlc.ir.program import Program
 
@@ -50,6 +51,18 @@ class Sequence:
     @property
     def output_type(self) -> str:
         return "Tensor" if len(self.model.outputs) == 1 else "dict[str, Tensor]"
+
+    @property
+    def periods(self) -> tuple[int, ...]:
+        """The periods, in tokens, at whose ends something happens."""
+        values = self.program.laws.values
+        return tuple(sorted({node.period for value in values for node in walk(value) if isinstance(node, Due)}))
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """The components whose updates are counted."""
+        nodes = (node for value in self.program.laws.values for node in walk(value))
+        return tuple(sorted({node.component for node in nodes if isinstance(node, Tick)}))
 
     def carried(self, variable: str, component: str, part: str) -> str:
         """The carried value of a slot, where `variable` is the whole state."""
@@ -111,9 +124,12 @@ def indices(sequence: Sequence, names: LocalNames, carried: str, values: dict[Ex
 
 
 def previous(sequence: Sequence, variable: str) -> dict[Expr, str]:
-    """The states as the tick finds them, in the whole state `variable`."""
+    """The states, and previous inputs, as the tick finds them, in the whole state `variable`."""
+    kept = {item.name for item in sequence.program.laws.kept if item.component == PREVIOUS}
     return {
-        State(slot.component, slot.part, slot.shape, When.PREVIOUS): sequence.carried(variable, slot.component, slot.part)
+        Input(slot.part, slot.shape, delayed=True)
+        if slot.name in kept
+        else State(slot.component, slot.part, slot.shape, When.PREVIOUS): sequence.carried(variable, slot.component, slot.part)
         for slot in sequence.program.slots
     }
 

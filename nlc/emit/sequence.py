@@ -12,13 +12,14 @@ from nlc.emit.names import LocalNames, attribute
 from nlc.emit.prose import sentence, wrapped
 from nlc.emit.render import render
 from nlc.emit.scope import Sequence, Sizes, converted, indices, input_values, leaf, size_text, sizes
-from nlc.emit.steps import returned, step_body
+from nlc.emit.steps import initial_number, returned, step_body
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.emit.views import HelpersView, SequenceView
-from nlc.ir.algebra import Expr, Named
+from nlc.ir.algebra import Expr, Input, Named
 from nlc.ir.dims import Dim
+from nlc.ir.law import PREVIOUS
 from nlc.ir.model import DimDeclaration, HyperparameterDeclaration
-from nlc.ir.program import Program
+from nlc.ir.program import Program, StateSlot
 
 WIDEST_ARGUMENT = 60
 """A stream whose expression is longer gets a variable of its own."""
@@ -50,6 +51,7 @@ def _view(sequence: Sequence, forms: tuple[Chunked, ...]) -> SequenceView:
         constructor=_constructor(sequence),
         attributes=_attributes(sequence),
         initial_state=call("def initial_state", initial, f" -> {sequence.state_type}:", 4),
+        initial_says="The start" if _has_start(sequence) else "Zeros",
         zeros=_zeros(sequence, leading),
         forward=sequence.signature("forward", state=optional, result=result),
         forward_says=_forward_says(sequence),
@@ -72,14 +74,16 @@ def _docstring(sequence: Sequence) -> Lines:
     model = sequence.model
     width = max(len(stream.name) for stream in model.inputs)
     inputs = [f"    {stream.name:<{width}}  {_dims('batch', 'time', *stream.axes, *stream.shape)}" for stream in model.inputs]
-    states = [f"    {slot.name}  {_dims('batch', *model.axes, *slot.shape)}" for slot in sequence.program.slots]
+    states = [f"    {slot.name}  {_slot_text(sequence, slot)}" for slot in sequence.program.slots]
     outputs = [f"    {item.name}  {_dims('batch', 'time', *model.axes, *item.value.shape)}" for item in model.outputs]
     speed = "`chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew."
     slow = "Under torch.compile the loop over tokens is unrolled: compile `step` instead."
+    kind = "the tensor itself" if sequence.is_bare else "a dict by name"
+    begun = "the initial state" if _has_start(sequence) else "zeros"
     lines = (
         "Inputs, by keyword, in any float dtype:",
         *inputs,
-        f"State, kept in float32 or wider ({'the tensor itself' if sequence.is_bare else 'a dict by name'}; None starts from zeros):",
+        f"State, kept in float32 or wider ({kind}; None starts from {begun}):",
         *states,
         f"Returns the outputs ({'the tensor itself' if len(outputs) == 1 else 'a dict by name'}) and the state after the last token:",
         *outputs,
@@ -90,13 +94,19 @@ def _docstring(sequence: Sequence) -> Lines:
     return (first[0], *indented(first[1:]), "", *indented(lines))
 
 
+def _slot_text(sequence: Sequence, slot: StateSlot) -> str:
+    if slot.counts:
+        return "(), int64: how many tokens came before"
+    return _dims("batch", *sequence.model.axes, *slot.shape)
+
+
 def _dims(*dims: str | Dim) -> str:
     return f"({', '.join(str(dim) for dim in dims)})"
 
 
 def _constructor(sequence: Sequence) -> Lines:
     free = [f"{item.name}: int = {item.default}" for item in sequence.model.dims if item.definition is None]
-    numbers = [f"{item.name}: float = {_default(item)}" for item in sequence.model.hyperparameters]
+    numbers = [f"{item.name}: float = {_default(item)}" for item in sequence.program.hyperparameters]
     chunk = [f"chunk: int = {sequence.program.chunk}"] if sequence.program.is_parallel else []
     return call("def __init__", ["self", *free, *numbers, *chunk], " -> None:", 4)
 
@@ -110,7 +120,7 @@ def _attributes(sequence: Sequence) -> Lines:
     lines: list[Lines] = []
     if sequence.program.is_parallel:
         lines.append(("if chunk < 1:", '    raise ValueError(f"chunk must be 1 or more, not {chunk}")', "self.chunk = chunk"))
-    given = [item.name for item in model.dims if item.definition is None] + [item.name for item in model.hyperparameters]
+    given = [item.name for item in model.dims if item.definition is None] + [item.name for item in sequence.program.hyperparameters]
     lines.extend((f"{attribute(name)} = {name}",) for name in given)
     lines.extend(_derived(item) for item in model.dims if item.definition is not None)
     return block(lines)
@@ -138,10 +148,27 @@ def _shown(text: str) -> str:
 def _zeros(sequence: Sequence, leading: str) -> Lines:
     slots = sequence.program.slots
     if sequence.is_bare:
-        dtype = "dtype=torch.promote_types(like.dtype, torch.float32)"
-        return call("return like.new_zeros", [f"{leading}{size_text(slots[0].shape)}", dtype], "", 8)
-    items = [f'    "{slot.name}": like.new_zeros({leading}{size_text(slot.shape)}, dtype=dtype),' for slot in slots]
+        made, arguments = _filled(slots[0], leading)
+        return call(f"return {made}", [*arguments, "dtype=torch.promote_types(like.dtype, torch.float32)"], "", 8)
+    items = [
+        f'    "{slot.name}": like.new_zeros((), dtype=torch.int64),'
+        if slot.counts
+        else f'    "{slot.name}": {made}({", ".join(arguments)}, dtype=dtype),'
+        for slot in slots
+        for made, arguments in [_filled(slot, leading)]
+    ]
     return ("dtype = torch.promote_types(like.dtype, torch.float32)", "return {", *items, "}")
+
+
+def _has_start(sequence: Sequence) -> bool:
+    return any(slot.start is not None for slot in sequence.program.slots)
+
+
+def _filled(slot: StateSlot, leading: str) -> tuple[str, list[str]]:
+    """The call that makes what a slot starts from, and its arguments but the dtype."""
+    size = f"{leading}{size_text(slot.shape)}"
+    start = initial_number(slot.start) if slot.start is not None else "0"
+    return ("like.new_zeros", [size]) if start == "0" else ("like.new_full", [f"({size})", start])
 
 
 def _started(sequence: Sequence, leading: str) -> Lines:
@@ -193,6 +220,9 @@ def _forms(
     as_they_are = {value: outputs[name] for name, value in sequence.program.outputs if isinstance(value, Named)}
     leading = ", ".join((variables.batch, f"{sequence.like.name}.shape[1]", *variables.axes))
     state: dict[str, str] = {}
+    for kept, line in _earlier(sequence, names, values, start, leading):
+        state |= kept
+        yield line
     for form in forms:
         slot = next(item for item in sequence.program.slots if item.component == form.memory.component)
         state[slot.name] = start if sequence.is_bare else names.new(_slot_local(form))
@@ -215,6 +245,25 @@ def _forms(
 
 def _method(form: Chunked, local: str) -> str:
     return halves_method(form, local) if form.is_halved else chunk_method(form, local)
+
+
+def _earlier(
+    sequence: Sequence, names: LocalNames, values: dict[Expr, str], start: str, leading: str
+) -> Iterator[tuple[dict[str, str], Lines]]:
+    """The streams whose previous values are read, each with the value before its first token in front: what is kept of it, and its line."""
+    for item in sequence.program.laws.kept:
+        if item.component == PREVIOUS:
+            shape = item.value.shape
+            earlier, stream = names.new(f"earlier_{item.part}"), _whole(sequence, item.part, leading, len(shape))
+            values[Input(item.part, shape, delayed=True)] = f"{earlier}[:, :-1]"
+            first = f"{sequence.carried(start, PREVIOUS, item.part)}.unsqueeze(1)"
+            yield {item.name: f"{earlier}[:, -1]"}, assignment(earlier, [f"torch.cat(({first}, {stream}), 1)"], 12)
+
+
+def _whole(sequence: Sequence, name: str, leading: str, rank: int) -> str:
+    """An input stream at every axis of the system."""
+    own = next(stream.axes for stream in sequence.model.inputs if stream.name == name)
+    return name if own == sequence.model.axes else f"{name}.expand({leading}{', -1' * rank})"
 
 
 def _slot_local(form: Chunked) -> str:

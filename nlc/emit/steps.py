@@ -8,26 +8,70 @@ from nlc.emit.layout import Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames
 from nlc.emit.scope import Sequence, converted, indices, input_values, leaf, previous
 from nlc.emit.torch_printer import TorchPrinter
-from nlc.ir.algebra import Expr, Map, MatMul, Named, State, When, children, contains
+from nlc.ir.algebra import Due, Expr, Map, MatMul, Named, State, Tick, When, children, contains
 from nlc.ir.build import replace
-from nlc.ir.law import Law
+from nlc.ir.law import POSITION, Kept, Law
+from nlc.ir.model import Component, Family
 
 
 def step_body(sequence: Sequence) -> Lines:
     """One token: the laws as they stand, then the outputs."""
     names = LocalNames((*sequence.inputs, "state"))
     dtype, like = names.new("dtype"), sequence.like.name
-    first = sequence.program.slots[0]
     values = {**input_values(sequence), **previous(sequence, "state")}
+    first = sequence.program.slots[0]
     carried = sequence.carried("state", first.component, first.part)
     lines = [
         (f"{dtype} = {like}.dtype",),
-        *converted(sequence, f"{carried}.dtype", time=False),
+        *converted(sequence, _dtype(sequence), time=False),
         *indices(sequence, names, carried, values),
+        *_position(sequence, names, values),
         *(line for law in sequence.program.laws.laws for line in _law(sequence, law, names, values)),
         *_outputs(sequence, names, values, dtype),
     ]
     return (f"with _full_precision({like}):", *indented(block(lines)))
+
+
+def _position(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
+    """The position of this token, and which periods end with it."""
+    if not any(item.component == POSITION for item in sequence.program.laws.kept):
+        return
+    periods = sequence.periods
+    position = names.new(POSITION)
+    values[State(POSITION, "", ())] = position
+    yield (f"{position} = {sequence.carried('state', POSITION, '')} + 1",)
+    for period in periods:
+        due = values[Due(period)] = names.new("due" if len(periods) == 1 else f"due_{period}")
+        yield (f"{due} = {position} % {period} == 0",)
+    for item in sequence.program.laws.resets:
+        start = names.new(f"{item.state.component}_start")
+        carried = sequence.carried("state", item.state.component, item.state.part)
+        is_first = f"({position} > 1) & (({position} - 1) % {item.period} == 0)"
+        values[item.state] = start
+        yield assignment(start, [f"torch.where({is_first}, {initial_number(item.value)}, {carried})"], 12)
+    for component in sequence.counted:
+        tick = values[Tick(component)] = names.new("tick" if len(sequence.counted) == 1 else f"{component}_tick")
+        count = _count(sequence.model.component(component), position)
+        yield (f"{tick} = {count if count == position else f'({count})'}.to({_dtype(sequence)})",)
+
+
+def initial_number(value: Expr) -> str:
+    """What a state starts from, as a Python number."""
+    text = TorchPrinter(lambda node: leaf(node, {}), "like").number(value)
+    assert text is not None, value
+    return text
+
+
+def _count(component: Component, position: str) -> str:
+    """The number of the update that this token belongs to, since the last reset."""
+    is_reset = component.reset is not None and component.reset.family is Family.TOKEN
+    seen = f"({position} - 1) % {component.reset.period}" if component.reset is not None and is_reset else f"({position} - 1)"
+    return f"{seen} // {component.every.period} + 1" if component.every.period > 1 else f"{seen} + 1" if is_reset else position
+
+
+def _dtype(sequence: Sequence) -> str:
+    first = sequence.program.slots[0]
+    return f"{sequence.carried('state', first.component, first.part)}.dtype"
 
 
 def _law(sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
@@ -35,15 +79,16 @@ def _law(sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str
     own = dict(values)
     printer = TorchPrinter(lambda node: leaf(node, own), sequence.like.name)
     for equation in law.equations:
-        local = names.new(equation.name)
+        local = names.new(equation.name, law.component)
         shape = equation.value.shape
         terms = printer.terms(equation.value)
         if equation.part is not None:
-            carried = sequence.carried("state", law.component, equation.part)
+            owner = equation.owner or law.component
+            carried = sequence.carried("state", owner, equation.part)
             if not sequence.spans_axes(equation.value):
                 terms = (f"({' '.join(terms)}).expand_as({carried})",)
-            values[State(law.component, equation.part, shape, When.CURRENT)] = local
-            own[State(law.component, equation.part, shape, When.CURRENT)] = local
+            values[State(owner, equation.part, shape, When.CURRENT)] = local
+            own[State(owner, equation.part, shape, When.CURRENT)] = local
         own[Named(equation.name, shape)] = local
         yield assignment(local, terms, 12)
 
@@ -63,7 +108,9 @@ def _outputs(sequence: Sequence, names: LocalNames, values: dict[Expr, str], dty
             own[inner] = inner.name
             value = replace(value, {layer: inner}.get)
         yield assignment(local, broadcast(sequence, printer, value), 12)
-    new = {slot.name: values[State(slot.component, slot.part, slot.shape, When.CURRENT)] for slot in sequence.program.slots}
+    kept = {item.name: _kept(sequence, item, values) for item in sequence.program.laws.kept}
+    states = [slot for slot in sequence.program.slots if slot.name not in kept]
+    new = {slot.name: values[State(slot.component, slot.part, slot.shape, When.CURRENT)] for slot in states} | kept
     yield from returned(sequence, results, new, dtype)
 
 
@@ -74,6 +121,16 @@ def _layers(node: Expr) -> Iterator[Expr]:
     match node:
         case MatMul(_, Map() as layer) if contains(layer, lambda part: isinstance(part, State)):
             yield layer
+
+
+def _kept(sequence: Sequence, item: Kept, values: dict[Expr, str]) -> str:
+    """What is carried to the next token beside the states."""
+    if item.component == POSITION:
+        return values[State(POSITION, "", ())]
+    printer = TorchPrinter(lambda node: leaf(node, values), sequence.like.name)
+    if sequence.spans_axes(item.value):
+        return printer.text(item.value)
+    return f"{printer.atom(item.value)}.expand_as({sequence.carried('state', item.component, item.part)})"
 
 
 def broadcast(sequence: Sequence, printer: TorchPrinter, value: Expr) -> tuple[str, ...]:
@@ -98,6 +155,9 @@ def returned(sequence: Sequence, outputs: dict[str, str], state: dict[str, str],
     else:
         result = "{" + ", ".join(f'"{name}": {value}.to({dtype})' for name, value in outputs.items()) + "}"
     line = f"return {result}, {state_text}"
+    if len(line) > 128 and sequence.program.laws.kept:
+        yield ("state = {", *(f'    "{name}": {value},' for name, value in state.items()), "}")
+        line = f"return {result}, state"
     if len(line) <= 128:
         yield (line,)
     elif len(state_text) <= 123:

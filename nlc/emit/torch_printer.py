@@ -22,6 +22,7 @@ from nlc.ir.algebra import (
     Constant,
     Divide,
     Dot,
+    Due,
     Expr,
     Extremum,
     Eye,
@@ -169,7 +170,9 @@ class TorchPrinter:
 
     @piece.register
     def _(self, node: Where) -> Piece:
-        condition, then, otherwise = (self._aligned(part, node.shape) for part in (node.condition, node.then, node.otherwise))
+        then, otherwise = (self._aligned(part, node.shape) for part in (node.then, node.otherwise))
+        # The end of a period is one answer for all sequences and entries: it needs no dims.
+        condition = self.leaf(node.condition) if isinstance(node.condition, Due) else self._aligned(node.condition, node.shape)
         rank, full = _joined([condition, then, otherwise])
         if condition.rank is None:
             choice = f"{_wrapped(then, SUM)} if {condition.text} else {_wrapped(otherwise, SUM)}"

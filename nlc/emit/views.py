@@ -26,6 +26,7 @@ class SequenceView:
     constructor: tuple[str, ...]
     attributes: tuple[str, ...]
     initial_state: tuple[str, ...]
+    initial_says: str
     zeros: tuple[str, ...]
     forward: tuple[str, ...]
     forward_says: str

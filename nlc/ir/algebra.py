@@ -99,6 +99,14 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
+class Due:
+    """Whether this token ends a period of that many tokens, counted from the start of the sequence; only `Where` may hold it."""
+
+    period: int
+    shape: Shape = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Named:
     """The value of an equation of the same component's law: `prediction`, `error`, `gradient`."""
 
@@ -283,12 +291,12 @@ class StopGradient:
 
 
 Expr = (
-    Constant | Size | Index | Input | Hyperparameter | State | Gradient | Tick | Named | Eye | Full
+    Constant | Size | Index | Input | Hyperparameter | State | Gradient | Tick | Due | Named | Eye | Full
     | Add | Scale | Times | Divide | Power | Map | Extremum | Compare | Where | Spread
     | MatMul | Transpose | Outer | Dot | Sum | Norm | Softmax | StopGradient
 )  # fmt: skip
 
-LEAVES = (Constant, Size, Index, Input, Hyperparameter, State, Gradient, Tick, Named, Eye, Full)
+LEAVES = (Constant, Size, Index, Input, Hyperparameter, State, Gradient, Tick, Due, Named, Eye, Full)
 
 ZERO, ONE, MINUS_ONE, HALF = (Constant(Fraction(text)) for text in ("0", "1", "-1", "1/2"))
 

@@ -16,6 +16,7 @@ from nlc.ir.algebra import (
     Constant,
     Divide,
     Dot,
+    Due,
     Expr,
     Extremum,
     Eye,
@@ -151,6 +152,8 @@ def _leaf(node: Expr) -> str:
             return rf"\nabla_{{{variable}}} \mathcal{{L}}_{{t}}"
         case Tick():
             return "t"
+        case Due(period):
+            return rf"{period} \mid t"
         case Eye():
             return "I"
     return ""

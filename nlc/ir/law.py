@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nlc.ir.algebra import Expr
+from nlc.ir.algebra import Expr, State
 from nlc.ir.model import Clock
 from nlc.ir.order import LevelOrder
 
@@ -13,7 +13,8 @@ from nlc.ir.order import LevelOrder
 class Equation:
     """`name = value`, by a rule. `name` is unique within its law; later equations refer to it by `Named`.
 
-    `part` says which tensor of the component's state the equation gives the new value of (None for an abbreviation).
+    `part` says which tensor of the component's state the equation gives the new value of (None for an abbreviation); `owner` is that
+    component when it is not the law's own: an optimizer's level adds up the gradients of the level that it serves.
     """
 
     name: str
@@ -21,6 +22,7 @@ class Equation:
     rule: str
     cites: tuple[str, ...] = ()
     part: str | None = None
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +42,56 @@ class Law:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """A tensor that is carried to the next tick beside the states of the levels: `value` is what it is after this one.
+
+    Held states, sums of gradients over part of a period, previous inputs, and the position in the sequence: whatever makes the
+    future depend on the past is state. It starts from `start`, or from zeros.
+    """
+
+    component: str
+    part: str
+    value: Expr
+    rule: str
+    start: Expr | None = None
+
+    @property
+    def name(self) -> str:
+        """Its key in the state dict."""
+        return f"{self.component}.{self.part}" if self.part else self.component
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """A tensor that starts again, from `value`, before the first token of every new period, for whoever reads its older value there."""
+
+    state: State
+    period: int
+    value: Expr
+
+
+POSITION = "position"
+"""The count of the tokens that were seen, a whole number, the same for a whole batch."""
+
+PREVIOUS = "previous"
+"""What the previous values of input streams are kept under."""
+
+
+@dataclass(frozen=True, slots=True)
 class Laws:
-    """All laws of a system in the order in which they run at a tick, then the outputs (settled in the same way)."""
+    """All laws of a system in the order in which they run at a tick, then the outputs (settled in the same way), then what is kept."""
 
     order: LevelOrder
     laws: tuple[Law, ...]
     outputs: tuple[Equation, ...]
+    kept: tuple[Kept, ...] = ()
+    resets: tuple[Reset, ...] = ()
+
+    @property
+    def values(self) -> tuple[Expr, ...]:
+        """Every expression that a tick evaluates."""
+        moves = [equation.value for law in self.laws for equation in law.equations]
+        return (*moves, *(equation.value for equation in self.outputs), *(item.value for item in self.kept))
 
     def law(self, component: str) -> Law:
         return next(law for law in self.laws if law.component == component)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 from nlc.ir.affine import Classified, OutputRead
-from nlc.ir.algebra import Expr
+from nlc.ir.algebra import Expr, Hyperparameter, walk
 from nlc.ir.dims import Shape
 from nlc.ir.law import Laws
-from nlc.ir.model import Model
+from nlc.ir.model import HyperparameterDeclaration, Model
 
 
 class Form(Enum):
@@ -35,12 +35,17 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class StateSlot:
-    """One carried tensor. `name` is its key in the emitted state dict: the component's name, with `.part` if it has several."""
+    """One carried tensor. `name` is its key in the emitted state dict: the component's name, with `.part` if it has several.
+
+    A slot that `counts` is a single whole number; all others have one value for each sequence and axis. It starts from `start`, or zeros.
+    """
 
     name: str
     component: str
     part: str
     shape: Shape
+    counts: bool = False
+    start: Expr | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,18 @@ class Program:
     @property
     def model(self) -> Model:
         return self.laws.order.model
+
+    @property
+    def hyperparameters(self) -> tuple[HyperparameterDeclaration, ...]:
+        """What the compiled code may be given: not the counts of periods, which were read when the spec was compiled."""
+        if not self.laws.kept:
+            return self.model.hyperparameters
+        read = {node.name for value in (*self.laws.values, *self._starts) for node in walk(value) if isinstance(node, Hyperparameter)}
+        return tuple(item for item in self.model.hyperparameters if item.name in read)
+
+    @property
+    def _starts(self) -> tuple[Expr, ...]:
+        return tuple(slot.start for slot in self.slots if slot.start is not None)
 
     @property
     def is_parallel(self) -> bool:

@@ -8,6 +8,7 @@ from nlc.ir.algebra import (
     Constant,
     Divide,
     Dot,
+    Due,
     Expr,
     Extremum,
     Eye,
@@ -68,6 +69,8 @@ def _text(node: Expr) -> tuple[str, int]:
             return f"gradient({component}{'.' + part if part else ''})", ATOM
         case Tick(component):
             return f"tick({component})", ATOM
+        case Due(period):
+            return ("true" if period == 1 else f"due({period} tokens)"), ATOM
         case Eye():
             return "eye", ATOM
         case Add(terms):

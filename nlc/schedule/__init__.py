@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from nlc.codes import schedule as codes
 from nlc.diagnostics import CompileError
-from nlc.ir.law import Laws
+from nlc.ir.law import POSITION, Laws
 from nlc.ir.model import Component, StateDeclaration
 from nlc.ir.program import Program, StateSlot
 from nlc.schedule.describe import program_text
@@ -41,7 +41,13 @@ def _slots(laws: Laws) -> tuple[StateSlot, ...]:
     """What is carried from tick to tick; an optimizer's `weights` are the parameters themselves, and no state of its own."""
     model = laws.order.model
     carried = [component for component in model.components if not (model.kind == "optimizer" and component.name == "weights")]
-    return tuple(StateSlot(_slot_name(item, state), item.name, state.part, state.shape) for item in carried for state in item.states)
+    states = tuple(
+        StateSlot(_slot_name(item, state), item.name, state.part, state.shape, start=item.init[place] if item.init else None)
+        for item in carried
+        for place, state in enumerate(item.states)
+    )
+    kept = (StateSlot(item.name, item.component, item.part, item.value.shape, item.component == POSITION, item.start) for item in laws.kept)
+    return (*states, *kept)
 
 
 def _slot_name(component: Component, state: StateDeclaration) -> str:

@@ -22,7 +22,7 @@ def _state(program: Program) -> Iterator[str]:
     yield "state" if program.slots else "state: none but the parameters"
     width = max((len(slot.name) for slot in program.slots), default=0)
     for slot in program.slots:
-        yield f"    {slot.name:<{width}}  {shape_text(slot.shape)}"
+        yield f"    {slot.name:<{width}}  {'whole number' if slot.counts else shape_text(slot.shape)}"
 
 
 def _timetable(program: Program) -> Iterator[str]:

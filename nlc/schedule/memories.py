@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nlc.ir.affine import Classified, OutputRead
-from nlc.ir.algebra import Expr, State, When
+from nlc.ir.algebra import Expr, State, Tick, When, contains
 from nlc.ir.law import Laws
 from nlc.ir.model import Model
 from nlc.ir.program import Decision, MemoryProgram
@@ -54,6 +54,9 @@ def find_memories(laws: Laws) -> Memories:
             reads=reads[name],
             whole_reads=whole_reads(readers, name),
             coupled_with=_cycle(reached, name),
+            is_held=any(item.component == name for item in laws.kept),
+            is_counted=any(contains(value, lambda node: isinstance(node, Tick)) for value in values[name])
+            or any(item.state.component == name for item in laws.resets),
             later_reads=_later(reads[name], {read.name for earlier in order[:place] for read in reads[earlier]}),
         )
         for place, name in enumerate(order)

@@ -25,7 +25,7 @@ from nlc.verify.counterexample import Compare, Pairs, Question, Search, search, 
 from nlc.verify.normal_form import Values, normal_form
 from nlc.verify.orders import decide_order
 from nlc.verify.polynomial import LimitReached, Polynomial
-from nlc.verify.proofs import Equality, decide, free_leaves, needed, one_tick, settled
+from nlc.verify.proofs import Equality, all_due, decide, free_leaves, needed, one_tick, settled
 from nlc.verify.rational import Arithmetic, Sizes, Tensor, evaluate
 from nlc.verify.same_as import decide_same_as
 from nlc.verify.spelling import spelled_text
@@ -63,9 +63,9 @@ def _finding(claim: Claim, laws: Laws, laws_of: Callable[[Model], Laws]) -> Find
             except CompileError as error:
                 return Finding(verdict="unknown", method="none", detail=f"{claim.other_name} has no laws: {error}")
         case EqualityClaim() if isinstance(claim.sides, IllTyped):
-            return _ill_typed(claim, claim.sides, laws)
+            return _ill_typed(claim, claim.sides, all_due(laws))
         case EqualityClaim():
-            return decide_equality(*claim.sides, claim, laws)
+            return decide_equality(*claim.sides, claim, all_due(laws))
 
 
 def _ill_typed(claim: EqualityClaim, sides: IllTyped, laws: Laws) -> Finding:

@@ -71,4 +71,5 @@ def build(module_class: Callable[..., nn.Module], program: Program, drawn: Drawn
     if drawn.by_default:
         return Emitted(module_class(**dims), program, drawn.sizes)
     chunk = {"chunk": drawn.chunk} if program.is_parallel else {}
-    return Emitted(module_class(**dims, **drawn.hyperparameters, **chunk), program, drawn.sizes)
+    numbers = {item.name: drawn.hyperparameters[item.name] for item in program.hyperparameters}
+    return Emitted(module_class(**dims, **numbers, **chunk), program, drawn.sizes)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from nlc.ir.model import HyperparameterDeclaration, InputStream, Model
+from nlc.ir.program import StateSlot
 
 SMALL_CHUNK = 4
 DIM_SIZES = (5, 3, 4, 7, 6, 8, 12, 9, 10, 16)
@@ -70,8 +71,11 @@ class Drawn:
     by_default: bool
 
 
-def draw(model: Model, case: Case, own_chunk: int, *, seed: int = 0, edges: bool = True) -> Drawn:
-    """The evidence of a case in float64; without `edges` no scalar lies on an end of its range."""
+def draw(model: Model, case: Case, own_chunk: int, *, seed: int = 0, edges: bool = True, slots: Sequence[StateSlot] = ()) -> Drawn:
+    """The evidence of a case in float64; without `edges` no scalar lies on an end of its range.
+
+    `slots` are all that is carried; the position, a whole number, is anywhere in the first two chunks.
+    """
     chunk = own_chunk if case.own_chunk else SMALL_CHUNK
     tokens = min(case.chunks * chunk + case.extra, LONGEST)
     sizes = small_sizes(model)
@@ -85,6 +89,11 @@ def draw(model: Model, case: Case, own_chunk: int, *, seed: int = 0, edges: bool
         for component in model.components
         for state in component.states
     }
+    for slot in slots:
+        if slot.counts:
+            states[slot.name] = torch.randint(2 * SMALL_CHUNK, (), generator=generator)
+        elif slot.name not in states:
+            states[slot.name] = _normal((case.batch, *axes, *(dim.size(sizes) for dim in slot.shape)), generator)
     numbers = {item.name: _varied(item) if case.varied else float(item.default) for item in model.hyperparameters}
     return Drawn(
         inputs=inputs,

@@ -25,7 +25,7 @@ def judge(program: Program, case: Case, seed: int) -> Judged:
     Scalars lie on the ends of their ranges where that gives finite numbers, and between them otherwise (a logarithm of 0, say).
     """
     for edges in (True, False):
-        drawn = draw(program.model, case, program.chunk, seed=seed, edges=edges)
+        drawn = draw(program.model, case, program.chunk, seed=seed, edges=edges, slots=program.slots)
         wanted = attempt(partial(observe, partial(_run, program, drawn), drawn))
         if isinstance(wanted, Failure) or wanted.is_finite:
             return Judged(drawn, wanted)

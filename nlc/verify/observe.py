@@ -64,12 +64,13 @@ def attempt(run: Callable[[], Result]) -> Result | Failure:
 def observe(system: System, drawn: Drawn) -> Seen:
     """Run a system and differentiate it, with random directions on the outputs and the final state, in every input and state."""
     inputs = {name: tensor.clone().requires_grad_() for name, tensor in drawn.inputs.items()}
-    start = None if drawn.state is None else {name: tensor.clone().requires_grad_() for name, tensor in drawn.state.items()}
+    start = None if drawn.state is None else {name: _leaf(tensor) for name, tensor in drawn.state.items()}
     outputs, state = system(inputs, start)
     results = {f"output {name}": tensor for name, tensor in outputs.items()} | {f"state {name}": tensor for name, tensor in state.items()}
+    results = {name: tensor for name, tensor in results.items() if tensor.is_floating_point()}
     directions = cotangents(results, drawn.seed)
     loss = torch.stack([(tensor * directions[name]).sum() for name, tensor in results.items()]).sum()
-    leaves = inputs | {f"initial {name}": tensor for name, tensor in (start or {}).items()}
+    leaves = inputs | {f"initial {name}": tensor for name, tensor in (start or {}).items() if tensor.is_floating_point()}
     gradients = _gradients(loss, leaves)
     seen = [*leaves.values(), *results.values()]
     return Seen(
@@ -79,6 +80,11 @@ def observe(system: System, drawn: Drawn) -> Seen:
         magnitude(seen),
         magnitude((*gradients.values(), *directions.values())),
     )
+
+
+def _leaf(tensor: Tensor) -> Tensor:
+    """A copy to differentiate by; a whole number is a copy only."""
+    return tensor.clone().requires_grad_(tensor.is_floating_point())
 
 
 def _gradients(loss: Tensor, leaves: Tensors) -> Tensors:

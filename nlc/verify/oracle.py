@@ -7,18 +7,20 @@ is ordered beforehand: a component is updated when somebody first asks for its n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 import torch
 from torch import Tensor
 
 from nlc.ir.model import (
+    TOKEN,
+    Clock,
     Component,
-    Constant,
     Expr,
     Family,
-    Full,
     Gradient,
     GradientDescent,
     GradientPoint,
@@ -27,11 +29,12 @@ from nlc.ir.model import (
     Input,
     InputStream,
     Model,
-    Shape,
     State,
     StopGradient,
     When,
 )
+from nlc.ir.model import Tick as TickCount
+from nlc.verify.oracle_slots import counts, delayed, held_name, held_reads, initial, kept, refuse, slot_name, slots, sum_name, sums
 from nlc.verify.oracle_values import Arithmetic, OracleError, lift, rank_of, sizes_of
 
 __all__ = ["OracleError", "run_oracle", "run_oracle_steps"]
@@ -50,26 +53,36 @@ def run_oracle(
 
     Inputs are (batch, time, *own axes, *shape), states (batch, *axes, *shape); `state` None is zeros. Differentiable in both.
     """
-    _refuse(model)
+    refuse(model)
     sample = next(iter(inputs.values()))
     leading = (sample.shape[0], *(sizes[axis] for axis in model.axes))
     given = state or {}
     start = {
         name: given.get(name, sample.new_zeros((*(leading if component.every.is_fast else ()), *sizes_of(shape, sizes))))
         for component in model.components
-        for name, shape in _slots(component)
+        for name, shape in slots(component)
     }
+    for name, shape in kept(model):
+        start[name] = given.get(name, sample.new_zeros((*leading, *sizes_of(shape, sizes))))
+    numbers = {name: sample.new_tensor(value) for name, value in hyperparameters.items()}
+    nothing = Tick(model, Family.TOKEN, sizes, numbers, {}, {}, start, False)
+    start |= {name: nothing.start(node, start[name]) for name, node in initial(model) if name not in given}
     streams = {stream.name: _aligned(inputs[stream.name], stream, model) for stream in model.inputs}
     before = {name: given.get(f"previous.{name}", torch.zeros_like(x.sum(1))) for name, x in streams.items()}
-    numbers = {name: sample.new_tensor(value) for name, value in hyperparameters.items()}
-    tick = Tick(model, Family.TOKEN, sizes, numbers, before, before, start, _wants_graph((*inputs.values(), *start.values())))
+    position = int(given["position"]) if "position" in given else 0
+    tick = Tick(
+        model, Family.TOKEN, sizes, numbers, before, before, start, _wants_graph((*inputs.values(), *start.values())), position=position
+    )
     outputs = {output.name: [sample.new_zeros(0, *leading, *sizes_of(output.value.shape, sizes))] for output in model.outputs}
     for t in range(sample.shape[1]):
         tick = tick.next({name: x[:, t] for name, x in streams.items()})
         for output in model.outputs:
             value = tick.value(output.value)
             outputs[output.name].append(value.broadcast_to((1, *leading, *sizes_of(output.value.shape, sizes))))
-    final = {name: tick.slot(name) for name in start} | {f"previous.{name}": tick.inputs[name] for name in _delayed(model)}
+    final = {name: tick.slot(name) for name in start}
+    if counts(model):
+        final["position"] = torch.tensor(position + sample.shape[1])
+    final |= {f"previous.{name}": tick.inputs[name].expand(*leading, *tick.inputs[name].shape[len(leading) :]) for name in delayed(model)}
     return {name: torch.cat(values).transpose(0, 1) for name, values in outputs.items()}, final
 
 
@@ -84,11 +97,11 @@ def run_oracle_steps(
 
     `gradients` and `hyperparameters` hold one entry per step; a state that is not given starts from zeros.
     """
-    _refuse(model)
+    refuse(model)
     lengths = tuple(weight.numel() for weight in weights)
     flat = _flatten(weights)
     given = {name: _flatten(tensors) for name, tensors in (state or {}).items()} | {"weights": flat}
-    start = {name: given.get(name, torch.zeros_like(flat)) for component in model.components for name, _ in _slots(component)}
+    start = {name: given.get(name, torch.zeros_like(flat)) for component in model.components for name, _ in slots(component)}
     (stream,) = model.inputs
     nothing = {stream.name: torch.zeros_like(flat)}
     tick = Tick(model, Family.STEP, {}, {}, nothing, nothing, start, _wants_graph((flat, *start.values())), lengths)
@@ -113,7 +126,10 @@ class Fitted:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """One tick: what flows in, the states when it began, and the new states that were asked for so far."""
+    """One tick: what flows in, the states when it began, and the new states that were asked for so far.
+
+    `position` counts the ticks, this one included; `reader` is the clock of who reads (an output is on the token clock).
+    """
 
     model: Model
     family: Family
@@ -124,16 +140,56 @@ class Tick:
     previous: Mapping[str, Tensor]
     differentiable: bool
     lengths: tuple[int, ...] = ()
+    position: int = 0
+    reader: Clock = TOKEN
     updated: dict[str, Tensors] = field(default_factory=dict)
     running: list[str] = field(default_factory=list)
 
     def next(self, inputs: Mapping[str, Tensor]) -> Tick:
         """The tick after this one, with every due component updated."""
         states = {name: self.slot(name) for name in self.previous}
-        tick = replace(self, inputs=inputs, delayed=self.inputs, previous=states, updated={}, running=[])
+        for component in self.model.components:
+            clock = component.reset
+            if clock is not None and clock.family is Family.TOKEN and self.position > 0 and self.is_due(clock.period):
+                begun = dict(initial(self.model))
+                zeros = {name: torch.zeros_like(states[name]) for name, _ in slots(component)}
+                states |= {name: self.start(begun[name], zero) if name in begun else zero for name, zero in zeros.items()}
+        tick = replace(self, inputs=inputs, delayed=self.inputs, previous=states, position=self.position + 1, updated={}, running=[])
         for component in self.model.components:
             tick.new_states(component)
+        summed = [tick.sums_after(item) for item in self.model.components if sums(self.model, item)]
+        tick.updated["sums"] = {name: total for totals in summed for name, total in totals.items()}
+        tick.updated["held"] = {held_name(self.model, read): tick.held_after(read) for read in held_reads(self.model)}
         return tick
+
+    def start(self, node: Expr, like: Tensor) -> Tensor:
+        """What a state starts from."""
+        return self.value(node).expand_as(like)
+
+    def is_due(self, period: Fraction | int) -> bool:
+        return self.position % period == 0
+
+    def sums_after(self, component: Component) -> Tensors:
+        """The sums of gradients that the next tick starts with: nothing after an update."""
+        is_due = self.is_due(component.every.period)
+        return {sum_name(name): torch.zeros_like(total) if is_due else total for name, total in self.gathered(component).items()}
+
+    def gathered(self, component: Component) -> Tensors:
+        """The gradients of a level at the data since its last update, summed up; all are taken at the state that it has had since."""
+        now = self.gradient(component, component.objective, component.gradient_at)
+        return {name: self.previous[sum_name(name)] + gradient for name, gradient in now.items()}
+
+    def held_after(self, read: State) -> Tensor:
+        """The value that a held read sees at the next tick."""
+        name = slot_name(self.model.component(read.component), read.part)
+        return self.slot(name) if self.is_due(read.period) else self.previous[held_name(self.model, read)]
+
+    def of_update(self, component: Component) -> Tensors:
+        """The gradient of a level's objective over the data of its update."""
+        if not sums(self.model, component):
+            return self.gradient(component, component.objective, component.gradient_at)
+        share = component.every.period if component.reduce == "mean" else 1
+        return {name: total / int(share) for name, total in self.gathered(component).items()}
 
     def slot(self, name: str) -> Tensor:
         """The newest value of a state."""
@@ -141,26 +197,26 @@ class Tick:
 
     def new_states(self, component: Component) -> Tensors:
         """The states of a component after its update, or as they are when it is not due."""
-        names = [name for name, _ in _slots(component)]
-        if component.every.family is not self.family:
+        names = [name for name, _ in slots(component)]
+        if component.every.family is not self.family or not self.is_due(component.every.period):
             return {name: self.previous[name] for name in names}
         if component.name not in self.updated:
             if component.name in self.running:
                 raise OracleError(f"a cycle of same-tick reads: {' -> '.join((*self.running, component.name))}")
             self.running.append(component.name)
-            self.updated[component.name] = self._update(component)
+            self.updated[component.name] = replace(self, reader=component.every)._update(component)
             self.running.pop()
         return self.updated[component.name]
 
     def _update(self, component: Component) -> Tensors:
         """The explicit step: retention * state - rate * gradient, in the retained state's place."""
         assert isinstance(component.optimizer, GradientDescent)
-        point = component.step_at if component.follows != component.objective else component.gradient_at
-        gradients = self.gradient(component, component.follows, point)
+        own = component.follows == component.objective
+        gradients = self.of_update(component) if own else self.gradient(component, component.follows, component.step_at)
         rate = self.value(component.optimizer.rate)
         new: Tensors = {}
         retained = self._retained(component)
-        for name, shape in _slots(component):
+        for name, shape in slots(component):
             step = lift(rate, rank_of(shape) - rank_of(component.optimizer.rate.shape)) * gradients[name]
             new[name] = (retained[name] - step).broadcast_to(self.previous[name].shape)
         return new
@@ -168,7 +224,7 @@ class Tick:
     def _retained(self, component: Component) -> Tensors:
         """The states when the tick began, times the retention."""
         states: Tensors = {}
-        for index, (name, shape) in enumerate(_slots(component)):
+        for index, (name, shape) in enumerate(slots(component)):
             states[name] = self.previous[name]
             if component.retention:
                 keep = component.retention[index]
@@ -179,9 +235,9 @@ class Tick:
         """The gradient of an objective with respect to its FITTED reads; a differentiable function of everything else."""
         with torch.enable_grad():
             retained = point is GradientPoint.RETAINED
-            values = self._retained(component) if retained else {name: self.previous[name] for name, _ in _slots(component)}
+            values = self._retained(component) if retained else {name: self.previous[name] for name, _ in slots(component)}
             aliases = {name: x.clone() if x.requires_grad else x.detach().clone().requires_grad_() for name, x in values.items()}
-            loss = self.value(objective, Fitted(component.name, aliases, values))
+            loss = replace(self, reader=component.every).value(objective, Fitted(component.name, aliases, values))
             if self.lengths and loss.dim():
                 return {name: self._gradient_by_tensor(loss, alias) for name, alias in aliases.items()}
             found = self._autograd(loss.sum(), tuple(aliases.values()))
@@ -218,36 +274,40 @@ class Tick:
                 return lift(torch.arange(self.sizes[axis], dtype=like.dtype, device=like.device), later)
             case Gradient(name, part):
                 host = self.model.component(name)
-                return self.gradient(host, host.objective, host.gradient_at)[_slot_name(host, part)]
+                return self.of_update(host)[slot_name(host, part)]
             case State():
                 return self._state(node, fitted)
+            case TickCount(name):
+                return self._count(self.model.component(name))
             case StopGradient(x):
                 return self.value(x, fitted.stopped() if fitted else None)
         arithmetic = Arithmetic(self.sizes, self.lengths, next(iter(self.previous.values())))
         return arithmetic.value(node, lambda child: self.value(child, fitted))
 
+    def _count(self, component: Component) -> Tensor:
+        """The number, since the last reset, of the update that this tick belongs to: chunks are 1, 2, ..."""
+        reset = component.reset
+        ticks = self.position
+        while reset is not None and reset.family is Family.TOKEN and ticks > reset.period:
+            ticks -= int(reset.period)
+        return next(iter(self.previous.values())).new_tensor(math.ceil(ticks / component.every.period))
+
     def _state(self, node: State, fitted: Fitted | None) -> Tensor:
         component = self.model.component(node.component)
-        name = _slot_name(component, node.part)
+        name = slot_name(component, node.part)
         match node.when:
             case When.FITTED if fitted is not None and fitted.component == component.name:
                 return fitted.aliases[name]
-            case When.CURRENT:
+            case When.CURRENT if component.every.speed <= self.reader.speed:
                 return self.new_states(component)[name]
-            case When.PREVIOUS:
+            case When.CURRENT | When.PREVIOUS:
                 return self.previous[name]
+            case When.HELD:
+                return self.previous[held_name(self.model, node)]
         raise OracleError(f"the oracle does not run a read of {name} that is {node.when.value} here")
 
 
-# --- names and arrangement ---------------------------------------------------------------------------------------
-
-
-def _slot_name(component: Component, part: str) -> str:
-    return component.name if len(component.states) == 1 else f"{component.name}.{part}"
-
-
-def _slots(component: Component) -> tuple[tuple[str, Shape], ...]:
-    return tuple((_slot_name(component, state.part), state.shape) for state in component.states)
+# --- arrangement -----------------------------------------------------------------------------------------------------
 
 
 def _aligned(x: Tensor, stream: InputStream, model: Model) -> Tensor:
@@ -269,48 +329,3 @@ def _unflatten(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
 
 def _wants_graph(tensors: Sequence[Tensor]) -> bool:
     return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-
-
-# --- what the oracle runs ----------------------------------------------------------------------------------------
-
-
-def _expressions(model: Model) -> Iterator[Expr]:
-    """Every node of every expression that the oracle may evaluate."""
-    waiting: list[object] = [output.value for output in model.outputs]
-    for component in model.components:
-        waiting += [component.objective, component.follows, component.retention]
-        waiting += [component.optimizer.rate] if isinstance(component.optimizer, GradientDescent) else []
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, tuple):
-            waiting.extend(item)
-        elif isinstance(item, Expr):
-            yield item
-            waiting.extend(getattr(item, part.name) for part in fields(item))
-
-
-def _delayed(model: Model) -> list[str]:
-    return sorted({node.name for node in _expressions(model) if isinstance(node, Input) and node.delayed})
-
-
-def _is_zero(value: Expr) -> bool:
-    return isinstance(value, Constant | Full) and value.value == 0
-
-
-def _refuse(model: Model) -> None:
-    """Raise OracleError for what the oracle would otherwise run wrongly: it never guesses."""
-    family = Family.STEP if model.kind == "optimizer" else Family.TOKEN
-    for component in model.components:
-        clock = component.every
-        runs = clock.family in (Family.STEP, Family.NEVER) if clock.family is not family else clock.period == 1
-        reasons = {
-            "an optimizer that is not an explicit step": not isinstance(component.optimizer, GradientDescent),
-            f"the clock {clock}": not runs,
-            "a window": component.window is not None,
-            "a start other than zeros": not all(_is_zero(value) for value in component.init),
-            "a reset": component.reset is not None and component.reset.family is not Family.SEQUENCE,
-            "a held gradient": GradientPoint.HELD in (component.gradient_at, component.step_at),
-        }
-        for what, present in reasons.items():
-            if present:
-                raise OracleError(f"the oracle does not run {what} ({component.name})")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from nlc.ir.algebra import LEAVES, Constant, Divide, Expr, Eye, Full, Map, Named, Power, Size, State, When, walk
+from nlc.ir.algebra import LEAVES, Constant, Divide, Due, Expr, Eye, Full, Map, Named, Power, Size, State, When, Where, walk
 from nlc.ir.build import replace as replace_parts
 from nlc.ir.law import Equation, Law, Laws
 from nlc.ir.show import expression_text
@@ -86,8 +86,23 @@ def _moved(law: Law, before: Mapping[Expr, Value], evaluate: Evaluate[Value]) ->
         value = evaluate(equation.value, values)
         values[Named(equation.name, equation.value.shape)] = value
         if equation.part is not None:
-            new[State(law.component, equation.part, equation.value.shape)] = value
+            new[State(equation.owner or law.component, equation.part, equation.value.shape)] = value
     return new
+
+
+def all_due(laws: Laws) -> Laws:
+    """The laws at a tick at which every level is due, which is the tick that a claim is about."""
+
+    def change(node: Expr) -> Expr | None:
+        return all_due_in(node.then) if isinstance(node, Where) and isinstance(node.condition, Due) else None
+
+    def all_due_in(node: Expr) -> Expr:
+        return replace_parts(node, change)
+
+    def moved(law: Law) -> Law:
+        return replace(law, equations=tuple(replace(item, value=all_due_in(item.value)) for item in law.equations))
+
+    return replace(laws, laws=tuple(moved(law) for law in laws.laws))
 
 
 def settled(node: Expr, laws: Laws) -> Expr:
@@ -97,6 +112,8 @@ def settled(node: Expr, laws: Laws) -> Expr:
 
     def change(part: Expr) -> Expr | None:
         match part:
+            case State(part=name, when=When.HELD, period=period):
+                return replace(part, part=f"{name}.held_{period}".lstrip("."), when=When.PREVIOUS, period=0)
             case State(component, when=When.CURRENT) if component not in moved:
                 return replace(part, when=When.PREVIOUS)
             case Named() if part in shown:
@@ -117,7 +134,7 @@ def needed(laws: Laws, *goals: Expr) -> Laws:
         equations: list[Equation] = []
         for equation in reversed(law.equations):
             shape = equation.value.shape
-            is_state = equation.part is not None and State(law.component, equation.part, shape) in wanted
+            is_state = equation.part is not None and State(equation.owner or law.component, equation.part, shape) in wanted
             if is_state or Named(equation.name, shape) in wanted:
                 equations.append(equation)
                 wanted.update(walk(equation.value))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 
 from nlc.ir.program import Program
@@ -48,3 +49,8 @@ def pair(right: str, drawn: Drawn, left: str = "oracle") -> Pair:
 def every(tensors: Tensors, change: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
     """Each tensor changed, under its name."""
     return {name: change(tensor) for name, tensor in tensors.items()}
+
+
+def in_dtype(tensors: Tensors, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Each tensor in a dtype; counts, which are whole numbers, stay as they are."""
+    return every(tensors, lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)

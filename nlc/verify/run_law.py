@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from nlc.ir.algebra import Expr, Hyperparameter, Index, Input, Named, State, When
-from nlc.ir.law import Laws
-from nlc.ir.model import InputStream, Model
+from nlc.ir import algebra
+from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Named, State, When
+from nlc.ir.law import POSITION, PREVIOUS, Laws
+from nlc.ir.model import Family, InputStream, Model
 from nlc.verify.evaluate import Evaluator
 
 Tensors = dict[str, Tensor]
@@ -34,12 +36,15 @@ def run_laws(
     streams = {stream.name: with_axes(inputs[stream.name], stream, model) for stream in model.inputs}
     sample = next(iter(inputs.values()))
     leading = (sample.shape[0], *(sizes[axis] for axis in model.axes))
-    states = initial_states(model, leading, sizes, sample) if state is None else named_slots(model, state)
     numbers = {name: sample.new_tensor(value) for name, value in hyperparameters.items()}
     indices = axis_indices(model, sizes, sample)
+    states = starts(laws, leading, sizes, sample, numbers)
+    states = states if state is None else {slot: state[slot_name(model, *slot)] for slot in states}
+    begun = starts(laws, leading, sizes, sample, numbers)
     columns: dict[str, list[Tensor]] = {equation.name: [] for equation in laws.outputs}
     for t in range(sample.shape[1]):
-        tick = Tick({name: stream[:, t] for name, stream in streams.items()}, numbers, states, {}, sizes, indices=indices)
+        states = _reset(laws, states, begun)
+        tick = Tick({name: stream[:, t] for name, stream in streams.items()}, numbers, states, {}, sizes, model, indices=indices)
         states = tick.run(laws)
         emitted = tick.outputs(laws)
         for equation in laws.outputs:
@@ -68,10 +73,20 @@ def run_law_steps(
     (stream,) = model.inputs
     for step, numbers in zip(gradients, hyperparameters, strict=True):
         data = {stream.name: torch.cat([gradient.flatten() for gradient in step])}
-        tick = Tick(data, {name: flat.new_tensor(value) for name, value in numbers.items()}, states, {}, {}, group)
+        tick = Tick(data, {name: flat.new_tensor(value) for name, value in numbers.items()}, states, {}, {}, model, group)
         states = {slot: value.expand_as(flat) for slot, value in tick.run(laws).items()}
     by_name = {slot_name(model, *slot): _split(value, weights) for slot, value in states.items()}
     return by_name.pop("weights"), by_name
+
+
+def _reset(laws: Laws, states: dict[Slot, Tensor], begun: dict[Slot, Tensor]) -> dict[Slot, Tensor]:
+    """The states as the next tick finds them, those of a new period as they begun."""
+    new = dict(states)
+    for item in laws.resets:
+        seen = states[POSITION, ""]
+        slot = (item.state.component, item.state.part)
+        new[slot] = torch.where((seen > 0) & (seen % item.period == 0), begun[slot], states[slot])
+    return new
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +98,7 @@ class Tick:
     previous: Mapping[Slot, Tensor]
     new: dict[Slot, Tensor]
     sizes: Mapping[str, int]
+    model: Model
     group: tuple[int, ...] = ()
     indices: Mapping[str, Tensor] = field(default_factory=dict)
 
@@ -93,9 +109,11 @@ class Tick:
             for equation in law.equations:
                 named[equation.name] = self._evaluator(named)(equation.value)
                 if equation.part is not None:
-                    slot = (law.component, equation.part)
+                    slot = (equation.owner or law.component, equation.part)
                     self.new[slot] = named[equation.name].expand_as(self.previous[slot])
-        return {slot: self.new.get(slot, value) for slot, value in self.previous.items()}
+        kept = {(item.component, item.part): self._evaluator({})(item.value) for item in laws.kept}
+        after = {**self.previous, **self.new, **kept}
+        return {slot: after[slot].expand_as(value).to(value.dtype) for slot, value in self.previous.items()}
 
     def outputs(self, laws: Laws) -> Tensors:
         """What the system emits after the updates."""
@@ -112,8 +130,12 @@ class Tick:
         match node:
             case Named(name):
                 return named[name]
-            case Input(name, _, False):
-                return self.inputs[name]
+            case Input(name, _, delayed):
+                return self.previous[PREVIOUS, name] if delayed else self.inputs[name]
+            case Due(period):
+                return (self.previous[POSITION, ""] + 1) % period == 0
+            case algebra.Tick(component):
+                return self._count(component)
             case Hyperparameter(name):
                 return self.hyperparameters[name]
             case Index(axis):
@@ -123,6 +145,14 @@ class Tick:
             case State(component, part, when=When.PREVIOUS):
                 return self.previous[component, part]
         raise ValueError(f"a law cannot hold {node}")
+
+    def _count(self, component: str) -> Tensor:
+        """Updates since the last reset, the one at the end of this period included."""
+        declared, seen = self.model.component(component), self.previous[POSITION, ""]
+        if declared.reset is not None and declared.reset.family is Family.TOKEN:
+            seen = seen % int(declared.reset.period)
+        like = next(iter(self.previous.values()))
+        return (seen // int(declared.every.period) + 1).to(like.dtype)
 
 
 # --- states and streams, as programs need them too ---------------------------------------------------------------
@@ -137,6 +167,28 @@ def initial_states(model: Model, leading: tuple[int, ...], sizes: Mapping[str, i
     }
 
 
+def starts(
+    laws: Laws, leading: tuple[int, ...], sizes: Mapping[str, int], like: Tensor, numbers: Mapping[str, Tensor]
+) -> dict[Slot, Tensor]:
+    """What every state, and everything kept beside it, starts from."""
+    model = laws.order.model
+    begun = initial_states(model, leading, sizes, like) | kept_zeros(laws, leading, sizes, like)
+    evaluate = Evaluator(sizes, like, lambda node: numbers[node.name] if isinstance(node, Hyperparameter) else like.new_tensor(math.nan))
+    given = {(item.name, state.part): value for item in model.components for state, value in zip(item.states, item.init, strict=False)}
+    given |= {(item.component, item.part): item.start for item in laws.kept if item.start is not None}
+    return begun | {slot: evaluate(value).expand_as(begun[slot]) for slot, value in given.items()}
+
+
+def kept_zeros(laws: Laws, leading: tuple[int, ...], sizes: Mapping[str, int], like: Tensor) -> dict[Slot, Tensor]:
+    """Zeros for what is kept beside the states; the position is one whole number."""
+    return {
+        (item.component, item.part): like.new_zeros((), dtype=torch.int64)
+        if item.component == POSITION
+        else like.new_zeros((*leading, *(dim.size(sizes) for dim in item.value.shape)))
+        for item in laws.kept
+    }
+
+
 def named_slots(model: Model, state: Mapping[str, Tensor]) -> dict[Slot, Tensor]:
     """The states of a state dict by component and part."""
     slots = [(component.name, declared.part) for component in model.components for declared in component.states]
@@ -145,7 +197,9 @@ def named_slots(model: Model, state: Mapping[str, Tensor]) -> dict[Slot, Tensor]
 
 def slot_name(model: Model, component: str, part: str) -> str:
     """The key of a state in the state dict."""
-    return component if len(model.component(component).states) == 1 else f"{component}.{part}"
+    declared = next((item.states for item in model.components if item.name == component), ())
+    is_only = len(declared) == 1 and part == declared[0].part
+    return component if is_only or not part else f"{component}.{part}"
 
 
 def axis_indices(model: Model, sizes: Mapping[str, int], like: Tensor) -> Tensors:

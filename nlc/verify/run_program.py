@@ -19,9 +19,10 @@ from torch import Tensor
 
 from nlc.ir.affine import AffineLaw, OutputRead, Write
 from nlc.ir.algebra import Expr, Hyperparameter, Index, Input, Named, When
+from nlc.ir.law import PREVIOUS
 from nlc.ir.program import MemoryProgram, Program
 from nlc.verify.evaluate import Evaluator
-from nlc.verify.run_law import Tensors, axis_indices, initial_states, named_slots, run_laws, slot_name, with_axes
+from nlc.verify.run_law import Tensors, axis_indices, run_laws, slot_name, starts, with_axes
 
 
 def run_program(
@@ -39,12 +40,16 @@ def run_program(
     model = program.model
     sample = next(iter(inputs.values()))
     leading = (sample.shape[0], *(sizes[axis] for axis in model.axes))
-    states = initial_states(model, leading, sizes, sample) if state is None else named_slots(model, state)
-    streams = {stream.name: with_axes(inputs[stream.name], stream, model).movedim(1, 1 + len(model.axes)) for stream in model.inputs}
     numbers = {name: sample.new_tensor(value) for name, value in hyperparameters.items()}
     indices = {axis: index.unsqueeze(-1) for axis, index in axis_indices(model, sizes, sample).items()}
-    sequence = Sequence(streams, numbers, indices, {}, sizes, (*leading, sample.shape[1]), sample)
-    final: Tensors = {}
+    states = starts(program.laws, leading, sizes, sample, numbers)
+    states = states if state is None else {slot: state[slot_name(model, *slot)] for slot in states}
+    streams = {stream.name: with_axes(inputs[stream.name], stream, model).movedim(1, 1 + len(model.axes)) for stream in model.inputs}
+    past = [item.part for item in program.laws.kept if item.component == PREVIOUS]
+    earlier = {name: _earlier(states[PREVIOUS, name], streams[name], len(leading)) for name in past}
+    delayed = {name: x.narrow(len(leading), 0, sample.shape[1]) for name, x in earlier.items()}
+    sequence = Sequence(streams, delayed, numbers, indices, {}, sizes, (*leading, sample.shape[1]), sample)
+    final: Tensors = {f"{PREVIOUS}.{name}": x.select(len(leading), -1) for name, x in earlier.items()}
     for memory in program.memories:
         assert memory.classified.affine is not None, memory
         slot = (memory.component, memory.classified.affine.part)
@@ -53,11 +58,18 @@ def run_program(
     return outputs, final
 
 
+def _earlier(previous: Tensor, stream: Tensor, time: int) -> Tensor:
+    """The stream along its time dim, with the value before its first token in front."""
+    first = previous.unsqueeze(time)
+    return torch.cat((first, stream.expand(*first.shape[:time], -1, *first.shape[time + 1 :])), time)
+
+
 @dataclass(frozen=True, slots=True)
 class Sequence:
     """All tokens of a sequence at once: every value is (batch, *axes, time, *shape); `reads` fills up memory by memory."""
 
     inputs: Mapping[str, Tensor]
+    delayed: Mapping[str, Tensor]
     hyperparameters: Mapping[str, Tensor]
     indices: Mapping[str, Tensor]
     reads: dict[str, Tensor]
@@ -74,8 +86,8 @@ class Sequence:
         match node:
             case Named(name):
                 return self.reads[name]
-            case Input(name, _, False):
-                return self.inputs[name]
+            case Input(name, _, delayed):
+                return (self.delayed if delayed else self.inputs)[name]
             case Hyperparameter(name):
                 return self.hyperparameters[name]
             case Index(axis):

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from nlc.ir.law import POSITION
 from nlc.verify.emitted import Emitted, build
 from nlc.verify.inputs import Case, Drawn, default_sizes
 from nlc.verify.observe import Tensors
 from nlc.verify.refusal import refusal
-from nlc.verify.relation import BY_DEFAULT, CARRIED, FRESH, ModuleClass, Relation, every, pair
+from nlc.verify.relation import BY_DEFAULT, CARRIED, FRESH, ModuleClass, Relation, every, in_dtype, pair
 from nlc.verify.square import Square
 
 PRECISIONS: tuple[tuple[torch.dtype, torch.dtype | None], ...] = (
@@ -31,7 +32,7 @@ def _default_sizes(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) ->
     """Built without arguments, a module has the spec's own sizes."""
     program, sizes = emitted.program, default_sizes(emitted.program.model)
     axes = tuple(sizes[axis] for axis in program.model.axes)
-    wanted = {slot.name: (1, *axes, *(dim.size(sizes) for dim in slot.shape)) for slot in program.slots}
+    wanted = {slot.name: (1, *axes, *(dim.size(sizes) for dim in slot.shape)) for slot in program.slots if slot.component != POSITION}
     state = Emitted(module_class(), program, sizes).initial_state(1, torch.empty((), device="meta"))
     wrong = [f"{name} is {tuple(state[name].shape)}, not {shape}" for name, shape in wanted.items() if state[name].shape != shape]
     yield pair("module by default", drawn, left="spec").square("sizes", float(len(wrong)), 0.0, ", ".join(wrong))
@@ -40,8 +41,8 @@ def _default_sizes(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) ->
 def _dtypes(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
     """Outputs come in the dtype of the inputs; a state is never narrower than float32, the inputs or the state given; `step` keeps it."""
     for given, kept in PRECISIONS:
-        inputs = every(drawn.inputs, partial(Tensor.to, dtype=given))
-        state = None if kept is None else every(drawn.state or {}, partial(Tensor.to, dtype=kept))
+        inputs = in_dtype(drawn.inputs, given)
+        state = None if kept is None else in_dtype(drawn.state or {}, kept)
         least = torch.promote_types(given, torch.float32)
         for name, run in emitted.ways(drawn.tokens):
             outputs, final = run(inputs, state)
@@ -52,7 +53,11 @@ def _dtypes(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterat
 
 
 def _unlike(tensors: Tensors, dtype: torch.dtype) -> list[str]:
-    return [f"{name} is {tensor.dtype}, not {dtype}" for name, tensor in tensors.items() if tensor.dtype is not dtype]
+    return [
+        f"{name} is {tensor.dtype}, not {dtype}"
+        for name, tensor in tensors.items()
+        if tensor.is_floating_point() and tensor.dtype is not dtype
+    ]
 
 
 def _on_meta(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:

@@ -15,7 +15,7 @@ from nlc.verify.inputs import Case, Drawn
 from nlc.verify.judge import judge
 from nlc.verify.observe import OUTPUTS, STATE, System, Tensors, distance
 from nlc.verify.oracle import run_oracle
-from nlc.verify.relation import CARRIED, SEED, ModuleClass, Relation, every, pair
+from nlc.verify.relation import CARRIED, SEED, ModuleClass, Relation, every, in_dtype, pair
 from nlc.verify.square import Square
 
 
@@ -85,14 +85,14 @@ def _reversed_in_memory(tensor: Tensor) -> Tensor:
 
 def _bfloat16(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
     """With bfloat16 inputs the state is kept, and computed, in float32; outputs are rounded once, at the end."""
-    inputs = every(drawn.inputs, Tensor.bfloat16)
+    inputs = in_dtype(drawn.inputs, torch.bfloat16)
     for name, run in emitted.ways(drawn.tokens):
         yield from _low_precision(emitted.program, drawn, inputs, run, f"{name} in bfloat16")
 
 
 def _autocast(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
     """Under autocast the arithmetic of the state stays in float32."""
-    inputs = every(drawn.inputs, Tensor.float)
+    inputs = in_dtype(drawn.inputs, torch.float32)
     for name, run in emitted.ways(drawn.tokens):
         yield from _low_precision(emitted.program, drawn, inputs, _under_autocast(run), f"{name} under autocast")
 
@@ -110,12 +110,16 @@ def _low_precision(program: Program, drawn: Drawn, inputs: Tensors, run: System,
 
     A state is carried in, for a system may stay at zero once it is there.
     """
-    exact = every(inputs, Tensor.double)
-    start = every(drawn.state or {}, Tensor.float)
-    wanted, wanted_state = run_oracle(program.model, exact, drawn.sizes, drawn.hyperparameters, every(start, Tensor.double))
+    exact = in_dtype(inputs, torch.float64)
+    start = in_dtype(drawn.state or {}, torch.float32)
+    wanted, wanted_state = run_oracle(program.model, exact, drawn.sizes, drawn.hyperparameters, in_dtype(start, torch.float64))
     outputs, state = run(inputs, start)
     scale = magnitude([*exact.values(), *start.values(), *wanted.values(), *wanted_state.values()])
     precise = pair(name, drawn)
+    narrow = [
+        f"{key} is {tensor.dtype}" for key, tensor in state.items() if tensor.is_floating_point() and tensor.dtype is not torch.float32
+    ]
+    yield precise.square("dtype of the state", float(len(narrow)), 0.0, ", ".join(narrow))
     yield precise.closeness(STATE, {slot.name: wanted_state[slot.name] for slot in program.slots}, state, scale, torch.float32)
     dtype = next(iter(inputs.values())).dtype
     once = replace(precise, ticks=0, width=1) if dtype is torch.bfloat16 else precise

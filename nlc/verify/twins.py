@@ -86,7 +86,7 @@ class Twins:
 def states(laws: Laws) -> tuple[State, ...]:
     """The states of a system, read before the tick."""
     return tuple(
-        State(law.component, equation.part, equation.value.shape, When.PREVIOUS)
+        State(equation.owner or law.component, equation.part, equation.value.shape, When.PREVIOUS)
         for law in laws.laws
         for equation in law.equations
         if equation.part is not None

@@ -11,17 +11,18 @@ import pytest
 from nlc.codes.derive import CODES
 from nlc.derive import derive_laws
 from nlc.diagnostics import CompileError, Diagnostic
-from nlc.ir.algebra import ONE, ZERO, Gradient, Input, Softmax, State, Tick, When
-from nlc.ir.build import apply_map, matmul, scale, total
-from nlc.ir.model import STEP, Clock, ClosedForm, Family, GradientDescent, GradientPoint, Model, Output, Proximal
+from nlc.ir.algebra import ONE, ZERO, Expr, Gradient, Input, Softmax, State, Tick, When
+from nlc.ir.build import apply_map, outer, scale, total
+from nlc.ir.dims import LIKE_WEIGHTS
+from nlc.ir.model import STEP, Clock, ClosedForm, Family, GradientDescent, GradientPoint, Model, Proximal
 from nlc.source import Source, Span
 from tests.derive.hand import order_of
 from tests.derive.systems import PREDICTION
-from tests.models import D_K, MATRIX, delta_rule, delta_rule_with_momentum, momentum, stream
+from tests.models import MATRIX, delta_rule, delta_rule_with_momentum, momentum, stream
 
 SEQUENCE = Clock(Family.SEQUENCE)
 CHUNK = Clock(Family.TOKEN, Fraction(16))
-HELD = State("memory", "", MATRIX, When.HELD, period=16)
+HALF_TOKEN = Clock(Family.TOKEN, Fraction(1, 2))
 
 
 def with_level(**changes: object) -> Model:
@@ -29,8 +30,10 @@ def with_level(**changes: object) -> Model:
     return replace(model, components=(replace(model.components[0], **changes),))  # type: ignore[arg-type]
 
 
-def with_output(output: Output) -> Model:
-    return replace(delta_rule(), outputs=(output,))
+def with_rate(rate: Expr) -> Model:
+    """An optimizer whose weights have another rate."""
+    first, weights = momentum().components
+    return replace(momentum(), components=(first, replace(weights, optimizer=GradientDescent(rate))))
 
 
 def gradient_of_a_gradient() -> Model:
@@ -49,17 +52,21 @@ def nested_softmax() -> Model:
 REFUSED: Mapping[str, tuple[Callable[[], Model], ...]] = {
     "NLC401": (lambda: with_level(optimizer=Proximal(stream("beta"))),),
     "NLC402": (lambda: with_level(optimizer=ClosedForm()),),
-    "NLC403": (lambda: with_level(every=CHUNK), lambda: with_level(every=STEP)),
+    "NLC403": (lambda: with_level(every=HALF_TOKEN), lambda: with_level(every=STEP)),
     "NLC404": (lambda: replace(delta_rule(), inputs=tuple(replace(item, every=CHUNK) for item in delta_rule().inputs[:1])),),
-    "NLC405": (lambda: with_level(retention=(matmul(HELD, stream("k")),)), lambda: with_output(Output(name="y", value=HELD))),
+    "NLC405": (lambda: with_rate(State("momentum", "", (LIKE_WEIGHTS,), When.HELD, period=16)),),
     "NLC406": (lambda: with_level(gradient_at=GradientPoint.HELD), lambda: with_level(step_at=GradientPoint.HELD)),
-    "NLC407": (lambda: with_level(optimizer=GradientDescent(Input("beta", (), delayed=True))),),
+    "NLC407": (lambda: with_rate(Input("gradient", (LIKE_WEIGHTS,), delayed=True)),),
     "NLC408": (lambda: with_level(window=8), lambda: with_level(window="all")),
     "NLC409": (lambda: with_level(reset=STEP),),
-    "NLC410": (lambda: with_level(init=(ONE,)),),
-    "NLC412": (lambda: with_level(reduce="mean"),),
-    "NLC413": (lambda: with_level(retention=(Tick("memory"),)), lambda: with_output(Output(name="y", value=Tick("memory")))),
-    "NLC414": (lambda: with_level(unsupported=(("`backprop: none`", Span(Source("a.yaml", "x"), 0, 1)),)), gradient_of_a_gradient),
+    "NLC410": (lambda: with_level(init=(outer(stream("v"), stream("k")),)),),
+    "NLC412": (lambda: replace(momentum(), components=tuple(replace(item, reduce="mean") for item in momentum().components[:1])),),
+    "NLC413": (lambda: with_rate(Tick("weights")),),
+    "NLC414": (
+        lambda: with_level(every=CHUNK, gradient_at=GradientPoint.RETAINED, retention=(stream("beta"),)),
+        lambda: with_level(unsupported=(("`backprop: none`", Span(Source("a.yaml", "x"), 0, 1)),)),
+        gradient_of_a_gradient,
+    ),
     "NLC415": (nested_softmax,),
 }
 
@@ -85,12 +92,12 @@ def test_each_is_refused_alone(code: str) -> None:
 
 
 def test_all_at_once() -> None:
-    model = with_level(optimizer=ClosedForm(), every=CHUNK, window="all", reduce="mean")
-    assert [diagnostic.code for diagnostic in refused(model)] == ["NLC402", "NLC403", "NLC408", "NLC412"]
+    model = with_level(optimizer=ClosedForm(), every=HALF_TOKEN, window="all")
+    assert [diagnostic.code for diagnostic in refused(model)] == ["NLC402", "NLC403", "NLC408"]
 
 
 def test_a_place_is_named_once() -> None:
-    (diagnostic,) = refused(with_level(retention=(scale(Tick("memory"), Tick("memory")),)))
+    (diagnostic,) = refused(with_rate(scale(Tick("weights"), Tick("weights"))))
     assert diagnostic.code == "NLC413"
 
 
@@ -106,6 +113,6 @@ def test_defaults_spelled_out_are_fine() -> None:
 
 
 def test_a_message_reads_well() -> None:
-    (diagnostic,) = refused(with_level(optimizer=GradientDescent(Input("p", (D_K,), delayed=True))))
-    assert diagnostic.message == "the previous value of the stream `p` is not compiled yet"
-    assert diagnostic.help == "pass the shifted stream as an input of its own, say `previous_p`"
+    (diagnostic,) = refused(with_rate(Input("gradient", (LIKE_WEIGHTS,), delayed=True)))
+    assert diagnostic.message == "the previous value of the stream `gradient` of an optimizer is not compiled yet"
+    assert diagnostic.help.startswith("keep it in a level of its own")

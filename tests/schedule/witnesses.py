@@ -34,6 +34,17 @@ def on_a_slower_clock(fitting: Component) -> Laws:
     return replace(laws, laws=(slower,))
 
 
+def read_later(fitting: Component) -> Laws:
+    """What is read is a state of some tokens ago: the form knows those before and after the token alone."""
+    held = State("memory", "", MATRIX, When.HELD, period=4)
+    return laws_of(with_memory(fitting, matmul(held, stream("q"))))
+
+
+def restarted(fitting: Component) -> Laws:
+    """The state is zero again before every fourth token, which no write says."""
+    return laws_of(with_memory(replace(fitting, reset=Clock(Family.TOKEN, Fraction(4)))))
+
+
 def in_a_cycle(fitting: Component) -> Laws:
     """Neither memory's writes are known before the other's."""
     other = replace(fitting, name="other")
@@ -125,6 +136,8 @@ def gated_by_rows(fitting: Component) -> Laws:
 SAME_IN_EVERY_ROW = "decays that are the same in every row: one for each column, or for each entry of a vector"
 SHARED: Mapping[str, Witness] = {
     "an update at every token": on_a_slower_clock,
+    "no held reads of it": read_later,
+    "a law that is the same at every token": restarted,
     "no cycle of reads with other memories": in_a_cycle,
     "reads by others as a product with a vector": read_whole,
     "reads with vectors that come before it: streams, or reads of earlier memories": read_with_its_own_read,

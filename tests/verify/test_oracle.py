@@ -17,6 +17,7 @@ from torch import Tensor
 from nlc.ir.algebra import HALF, MINUS_ONE, ONE, Constant, Divide, Dot, Expr, Input, Norm, State, When
 from nlc.ir.build import add, dot, matmul, outer, scale, subtract
 from nlc.ir.model import (
+    STEP,
     TOKEN,
     Clock,
     ClosedForm,
@@ -29,7 +30,7 @@ from nlc.ir.model import (
     Output,
     StateDeclaration,
 )
-from nlc.verify import oracle, oracle_values
+from nlc.verify import oracle, oracle_slots, oracle_values
 from nlc.verify.oracle import OracleError, run_oracle, run_oracle_steps
 from tests import models
 from tests.derive import systems
@@ -256,12 +257,12 @@ def test_a_frozen_level_is_a_parameter_without_axes() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"every": Clock(Family.TOKEN, TOKEN.period * 2)},
+        {"every": Clock(Family.TOKEN, TOKEN.period / 2)},
         {"every": Clock(Family.SEQUENCE)},
         {"optimizer": ClosedForm()},
         {"window": 3},
         {"init": (outer(stream("v"), stream("k")),)},
-        {"reset": TOKEN},
+        {"reset": STEP},
         {"gradient_at": GradientPoint.HELD},
     ],
     ids=lambda changes: next(iter(changes)),
@@ -331,7 +332,7 @@ def test_each_tensor_descends_its_own_norm() -> None:
 # --- isolation ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("module", [oracle, oracle_values])
+@pytest.mark.parametrize("module", [oracle, oracle_slots, oracle_values])
 def test_the_oracle_imports_torch_and_the_model_alone(module: ModuleType) -> None:
     path = Path(str(module.__file__))
     roots = set()
@@ -342,7 +343,7 @@ def test_the_oracle_imports_torch_and_the_model_alone(module: ModuleType) -> Non
             case ast.ImportFrom(base):
                 roots.add(base or ".")
     ours = {name for name in roots if name.split(".")[0] not in sys.stdlib_module_names}
-    assert ours <= {"torch", "nlc.ir.model", "nlc.verify.oracle_values"}
+    assert ours <= {"torch", "nlc.ir.model", "nlc.verify.oracle_slots", "nlc.verify.oracle_values"}
 
 
 def test_the_oracle_runs_without_the_other_stages() -> None:

@@ -61,4 +61,16 @@ VECTORS_COME_EARLIER = Condition(
     ),
 )
 
-SHARED: tuple[Condition, ...] = (EVERY_TOKEN, UNCOUPLED, READ_WITH_VECTORS, VECTORS_COME_EARLIER)
+NOT_HELD = Condition(
+    "no held reads of it",
+    lambda candidate: not candidate.is_held,
+    lambda candidate: f"an older value of {candidate.component} is held and read",
+)
+
+NOT_COUNTED = Condition(
+    "a law that is the same at every token",
+    lambda candidate: not candidate.is_counted,
+    lambda candidate: f"{candidate.component} is reset inside the sequence, or its law counts its updates",
+)
+
+SHARED: tuple[Condition, ...] = (EVERY_TOKEN, NOT_HELD, NOT_COUNTED, UNCOUPLED, READ_WITH_VECTORS, VECTORS_COME_EARLIER)

@@ -15,7 +15,8 @@ class Candidate:
     """The facts about one memory that conditions look at.
 
     `whole_reads`: who uses its state other than as state @ vector. `coupled_with`: memories in a cycle of reads with it.
-    `later_reads`: reads of it whose vector needs a memory that does not come earlier (itself, say).
+    `later_reads`: reads of it whose vector needs a memory that does not come earlier (itself, say). `is_held`: a value that it had is
+    kept, and read later. `is_counted`: the position of the token decides about it.
     """
 
     classified: Classified
@@ -24,6 +25,8 @@ class Candidate:
     whole_reads: tuple[str, ...] = ()
     coupled_with: tuple[str, ...] = ()
     later_reads: tuple[OutputRead, ...] = ()
+    is_held: bool = False
+    is_counted: bool = False
 
     @property
     def component(self) -> str:
