@@ -31,7 +31,7 @@ def name_clashes(model: Model, kept: Sequence[Kept]) -> tuple[Diagnostic, ...]:
 
 def update_expressions(component: Component) -> tuple[Expr, ...]:
     """All expressions that decide how a component moves."""
-    rate = () if isinstance(component.optimizer, ClosedForm) else (component.optimizer.rate,)
+    rate = (component.optimizer.rate,) if isinstance(component.optimizer, GradientDescent | Proximal) else ()
     return (component.objective, component.follows, *component.retention, *rate)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from nlc.ir.algebra import Expr, Gradient, Input, State, When, walk
-from nlc.ir.model import ClosedForm, Component, GradientDescent, Output, Proximal
+from nlc.ir.model import ClosedForm, Component, GradientDescent, Output, Proximal, Trained
 from nlc.ir.order import LevelOrder
 from nlc.ir.show import expression_text
 
@@ -69,6 +69,8 @@ def _step(component: Component) -> str:
             return f"proximal({expression_text(rate)})"
         case ClosedForm():
             return "closed_form"
+        case Trained():
+            return "trained from outside"
 
 
 def _enters(component: Component, order: LevelOrder) -> Iterator[str]:

@@ -80,6 +80,23 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
+class Parameter:
+    """One tensor of a slow level: constant over a sequence, shared by all sequences, without the dims of batch, axes and time."""
+
+    component: str
+    part: str
+    shape: Shape
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """The loss handed in from outside, the objective of levels that a training loop moves; its gradient has no closed form."""
+
+    shape: Shape = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Gradient:
     """The gradient of a component's inner objective with respect to one tensor of its state (its optimizer's context)."""
 
@@ -283,6 +300,27 @@ class Softmax:
 
 
 @dataclass(frozen=True, slots=True)
+class Split:
+    """A vector of (axis * size) cut in one piece for each place along an axis of the system: `split(x, heads)`.
+
+    The value, (size,), differs along the axis; x must not.
+    """
+
+    x: Expr
+    axis: str
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """The vectors (size,) of all places along an axis of the system, one after another: `join(x, heads)`, (axis * size,)."""
+
+    x: Expr
+    axis: str
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
 class StopGradient:
     """The same value, a constant for the gradient of the level's own objective."""
 
@@ -291,12 +329,12 @@ class StopGradient:
 
 
 Expr = (
-    Constant | Size | Index | Input | Hyperparameter | State | Gradient | Tick | Due | Named | Eye | Full
+    Constant | Size | Index | Input | Hyperparameter | State | Parameter | Task | Gradient | Tick | Due | Named | Eye | Full
     | Add | Scale | Times | Divide | Power | Map | Extremum | Compare | Where | Spread
-    | MatMul | Transpose | Outer | Dot | Sum | Norm | Softmax | StopGradient
+    | MatMul | Transpose | Outer | Dot | Sum | Norm | Softmax | Split | Join | StopGradient
 )  # fmt: skip
 
-LEAVES = (Constant, Size, Index, Input, Hyperparameter, State, Gradient, Tick, Due, Named, Eye, Full)
+LEAVES = (Constant, Size, Index, Input, Hyperparameter, State, Parameter, Task, Gradient, Tick, Due, Named, Eye, Full)
 
 ZERO, ONE, MINUS_ONE, HALF = (Constant(Fraction(text)) for text in ("0", "1", "-1", "1/2"))
 
@@ -321,7 +359,7 @@ def children(node: Expr) -> tuple[Expr, ...]:
             return (x, exponent)
         case Where(condition, then, otherwise):
             return (condition, then, otherwise)
-        case Map(_, x) | Spread(x) | Transpose(x) | Sum(x) | Norm(x) | Softmax(x) | StopGradient(x):
+        case Map(_, x) | Spread(x) | Transpose(x) | Sum(x) | Norm(x) | Softmax(x) | Split(x) | Join(x) | StopGradient(x):
             return (x,)
     return ()
 

@@ -17,6 +17,7 @@ from nlc.ir.algebra import (
     Extremum,
     Eye,
     Full,
+    Join,
     Map,
     MatMul,
     Norm,
@@ -24,6 +25,7 @@ from nlc.ir.algebra import (
     Power,
     Scale,
     Softmax,
+    Split,
     Spread,
     StopGradient,
     Sum,
@@ -73,6 +75,10 @@ def rebuild(node: Expr, parts: tuple[Expr, ...]) -> Expr:
             return Norm(parts[0])
         case Softmax(_, axis):
             return Softmax(parts[0], axis, node.shape)
+        case Split(_, axis):
+            return Split(parts[0], axis, node.shape)
+        case Join(_, axis):
+            return Join(parts[0], axis, node.shape)
         case StopGradient():
             return StopGradient(parts[0], node.shape)
     return node

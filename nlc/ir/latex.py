@@ -25,19 +25,23 @@ from nlc.ir.algebra import (
     Hyperparameter,
     Index,
     Input,
+    Join,
     Map,
     MatMul,
     Named,
     Norm,
     Outer,
+    Parameter,
     Power,
     Scale,
     Size,
     Softmax,
+    Split,
     Spread,
     State,
     StopGradient,
     Sum,
+    Task,
     Tick,
     Times,
     Transpose,
@@ -147,6 +151,10 @@ def _leaf(node: Expr) -> str:
             return symbol(name, at="t")
         case Hyperparameter(name):
             return symbol(name)
+        case Parameter(component, part):
+            return symbol(part or component, of=symbol(component) if part else "")
+        case Task():
+            return r"\mathcal{L}"
         case Gradient(component, part):
             variable = symbol(component, of=part and symbol(part))
             return rf"\nabla_{{{variable}}} \mathcal{{L}}_{{t}}"
@@ -184,6 +192,9 @@ def _fenced(node: Expr) -> str:
             name = r"\operatorname{sum}" if isinstance(node, Sum) else r"\operatorname{softmax}"
             below = "" if axis is None else f"_{{{size_latex(x.shape[axis])}}}"
             return rf"{name}{below}\left({expression_latex(x)}\right)"
+        case Split(x, axis) | Join(x, axis):
+            name = r"\operatorname{split}" if isinstance(node, Split) else r"\operatorname{join}"
+            return rf"{name}_{{{_upright(axis)}}}\left({expression_latex(x)}\right)"
         case StopGradient(x):
             return rf"\operatorname{{stop}}\left({expression_latex(x)}\right)"
     raise TypeError(f"{type(node).__name__} has no LaTeX form")

@@ -26,19 +26,23 @@ from nlc.ir.algebra import (  # the expressions a model is made of, offered to t
     Hyperparameter,
     Index,
     Input,
+    Join,
     Map,
     MatMul,
     Named,
     Norm,
     Outer,
+    Parameter,
     Power,
     Scale,
     Size,
     Softmax,
+    Split,
     Spread,
     State,
     StopGradient,
     Sum,
+    Task,
     Tick,
     Times,
     Transpose,
@@ -49,11 +53,62 @@ from nlc.ir.dims import Dim, Shape
 from nlc.source import NOWHERE, Span
 
 __all__ = [
-    "Add", "Clock", "ClosedForm", "Compare", "Component", "Constant", "Dim", "DimDeclaration", "Divide", "Dot",
-    "EqualityClaim", "Expr", "Extremum", "Eye", "Family", "Full", "Gradient", "GradientDescent", "GradientPoint",
-    "Hyperparameter", "HyperparameterDeclaration", "IllTyped", "Index", "Input", "InputStream", "Map", "MatMul", "Model", "Named",
-    "Norm", "OrderClaim", "Outer", "Output", "Power", "Proximal", "SameAsClaim", "Scale", "Shape", "Size", "Softmax", "Spread",
-    "State", "StateDeclaration", "StopGradient", "Sum", "Tick", "Times", "Transpose", "When", "Where",
+    "Add",
+    "Clock",
+    "ClosedForm",
+    "Compare",
+    "Component",
+    "Constant",
+    "Dim",
+    "DimDeclaration",
+    "Divide",
+    "Dot",
+    "EqualityClaim",
+    "Expr",
+    "Extremum",
+    "Eye",
+    "Family",
+    "Full",
+    "Gradient",
+    "GradientDescent",
+    "GradientPoint",
+    "Hyperparameter",
+    "HyperparameterDeclaration",
+    "IllTyped",
+    "Index",
+    "Input",
+    "InputStream",
+    "Join",
+    "Map",
+    "MatMul",
+    "Model",
+    "Named",
+    "Norm",
+    "OrderClaim",
+    "Outer",
+    "Output",
+    "Parameter",
+    "Power",
+    "Proximal",
+    "SameAsClaim",
+    "Scale",
+    "Shape",
+    "Size",
+    "Softmax",
+    "Split",
+    "Spread",
+    "State",
+    "StateDeclaration",
+    "StopGradient",
+    "Sum",
+    "Task",
+    "Tick",
+    "Times",
+    "Trained",
+    "Training",
+    "Transpose",
+    "When",
+    "Where",
 ]  # fmt: skip
 
 
@@ -174,7 +229,12 @@ class ClosedForm:
     """The minimiser of the objective itself."""
 
 
-Optimizer = GradientDescent | Proximal | ClosedForm
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """Moved from outside: by whatever training loop holds the module, with the optimizer that it pleases."""
+
+
+Optimizer = GradientDescent | Proximal | ClosedForm | Trained
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,11 +286,26 @@ class Component:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """What moves slow levels of an architecture: an optimizer spec at one period, in outer steps, on the gradients of the task loss.
+
+    `numbers` bind the optimizer's hyperparameters to expressions over those of this model; over a period gradients are summed or averaged.
+    """
+
+    optimizer: Model
+    numbers: tuple[tuple[str, Expr], ...]
+    levels: tuple[str, ...]
+    every: Clock = STEP
+    reduce: OneOf["sum", "mean"] = "sum"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """What the system emits at every token (after the tick's updates)."""
+    """What the system emits at every token (after the tick's updates), for every place along every axis but those that it has `joined`."""
 
     name: str
     value: Expr
+    joined: tuple[str, ...] = ()
     span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
@@ -307,6 +382,7 @@ class Model:
     cites: tuple[str, ...] = ()
     strict: bool = False
     uneven_chunks: bool = False
+    training: tuple[Training, ...] = ()
     dims: tuple[DimDeclaration, ...] = ()
     axes: tuple[str, ...] = ()
     inputs: tuple[InputStream, ...] = ()
@@ -322,3 +398,17 @@ class Model:
 
     def component(self, name: str) -> Component:
         return next(component for component in self.components if component.name == name)
+
+    def axes_of(self, output: Output) -> tuple[str, ...]:
+        """The axes along which an output has a value for each place."""
+        return tuple(axis for axis in self.axes if axis not in output.joined)
+
+    @property
+    def fast(self) -> tuple[Component, ...]:
+        """The levels that run inside a sequence; in an optimizer, all of them."""
+        return tuple(item for item in self.components if self.kind == "optimizer" or item.every.is_fast)
+
+    @property
+    def parameters(self) -> tuple[Component, ...]:
+        """The slow levels of an architecture, which are its parameters; their optimizers' levels are not among them."""
+        return tuple(item for item in self.components if self.kind != "optimizer" and not item.every.is_fast and item.host is None)

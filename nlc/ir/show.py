@@ -17,19 +17,23 @@ from nlc.ir.algebra import (
     Hyperparameter,
     Index,
     Input,
+    Join,
     Map,
     MatMul,
     Named,
     Norm,
     Outer,
+    Parameter,
     Power,
     Scale,
     Size,
     Softmax,
+    Split,
     Spread,
     State,
     StopGradient,
     Sum,
+    Task,
     Tick,
     Times,
     Transpose,
@@ -65,6 +69,10 @@ def _text(node: Expr) -> tuple[str, int]:
             return name, ATOM
         case State():
             return _state(node), ATOM
+        case Parameter(component, part):
+            return (f"{component}.{part}" if part else component), ATOM
+        case Task():
+            return "task", ATOM
         case Gradient(component, part):
             return f"gradient({component}{'.' + part if part else ''})", ATOM
         case Tick(component):
@@ -100,6 +108,8 @@ def _call(node: Expr) -> str:
         Sum: "sum",
         Norm: "norm",
         Softmax: "softmax",
+        Split: "split",
+        Join: "join",
         StopGradient: "stop_gradient",
     }
     match node:
@@ -110,6 +120,8 @@ def _call(node: Expr) -> str:
     if isinstance(node, Dot) and node.left == node.right:
         return f"norm2({expression_text(node.left)})"
     arguments = [expression_text(child) for child in children(node)]
+    if isinstance(node, Split | Join):
+        arguments.append(node.axis)
     if isinstance(node, Sum | Softmax) and node.axis is not None:
         arguments.append(f"over = {node.x.shape[node.axis]}")
     return f"{name}({', '.join(arguments)})"

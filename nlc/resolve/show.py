@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nlc.ir.dims import shape_text
-from nlc.ir.model import Claim, ClosedForm, Component, EqualityClaim, GradientDescent, IllTyped, Model, Proximal
+from nlc.ir.model import Claim, ClosedForm, Component, EqualityClaim, GradientDescent, IllTyped, Model, Proximal, Trained
 from nlc.ir.show import expression_text
 
 
@@ -47,6 +47,8 @@ def _component(component: Component) -> Iterator[str]:
     match component.optimizer:
         case ClosedForm():
             yield "    optimizer   closed_form"
+        case Trained():
+            yield "    optimizer   the training loop's"
         case GradientDescent(rate):
             yield f"    optimizer   gradient_descent({expression_text(rate)})"
         case Proximal(rate):

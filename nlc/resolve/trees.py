@@ -11,7 +11,7 @@ from dataclasses import replace as with_changes
 from nlc.ir.algebra import Dot, Expr, Gradient, Norm, Softmax, State, Sum, children, contains
 from nlc.ir.build import add, dot, rebuild, total
 from nlc.ir.dims import LIKE_WEIGHTS, Shape
-from nlc.ir.model import ClosedForm, Component, Optimizer, StateDeclaration
+from nlc.ir.model import Component, GradientDescent, Optimizer, Proximal, StateDeclaration
 
 TREE: Shape = (LIKE_WEIGHTS,)
 ONE_TENSOR = StateDeclaration(part="", shape=TREE)
@@ -27,7 +27,7 @@ def over_tensors(component: Component, states: States) -> Component:
         return with_changes(component, unsupported=(*component.unsupported, other))
     objective, follows = _summed(component.objective, states), _summed(component.follows, states)
     optimizer = _stepping(component.optimizer, states)
-    scalars = (objective, follows) if isinstance(optimizer, ClosedForm) else (objective, follows, optimizer.rate)
+    scalars = (objective, follows, optimizer.rate) if isinstance(optimizer, GradientDescent | Proximal) else (objective, follows)
     is_mixed = any(contains(value, _is_tree) for value in scalars)
     marks = (("an optimizer whose step differs from tensor to tensor", component.place("optimizer")),) if is_mixed else ()
     return with_changes(
@@ -46,9 +46,9 @@ def over_tensors(component: Component, states: States) -> Component:
 
 
 def _stepping(optimizer: Optimizer, states: States) -> Optimizer:
-    if isinstance(optimizer, ClosedForm):
-        return optimizer
-    return with_changes(optimizer, rate=_summed(optimizer.rate, states))
+    if isinstance(optimizer, GradientDescent | Proximal):
+        return with_changes(optimizer, rate=_summed(optimizer.rate, states))
+    return optimizer
 
 
 def _summed(node: Expr, states: States) -> Expr:

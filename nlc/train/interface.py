@@ -8,7 +8,7 @@ from math import prod
 
 from nlc.ir.algebra import Expr, Input, MatMul, State, walk
 from nlc.ir.dims import Shape
-from nlc.ir.model import ClosedForm, Family, InputStream, Model
+from nlc.ir.model import Family, GradientDescent, InputStream, Model, Proximal
 from nlc.train.settings import TrainSettings
 
 RETENTION_START = 0.97
@@ -138,7 +138,7 @@ def _expressions(model: Model) -> Iterator[Expr]:
         yield component.objective
         yield component.follows
         yield from component.retention
-        if not isinstance(component.optimizer, ClosedForm):
+        if isinstance(component.optimizer, GradientDescent | Proximal):
             yield component.optimizer.rate
     for output in model.outputs:
         yield output.value
