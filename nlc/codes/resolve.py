@@ -279,6 +279,31 @@ def unread_state(span: Span, memory: str, state: str, read: Span) -> Diagnostic:
     return Diagnostic("NLC242", f"the read of `{memory}` does not use its state {quoted(state)}", labels, help)
 
 
+def axis_without_size(span: Span, axis: str, function: str) -> Diagnostic:
+    help = f"give the axis a size: `dims: {{{axis}: 4, ...}}`"
+    return _one("NLC243", f"`{function}` needs to know how many {axis} there are", span, "this axis is no dim of the spec", help)
+
+
+def split_again(span: Span, text: str, axis: str) -> Diagnostic:
+    help = f"split what has one value for all places: an input with `axes: []`, or a join over {axis}"
+    return _one("NLC244", f"{quoted(text)} differs along {axis} already", span, "split here", help)
+
+
+def joins_nothing(span: Span, text: str, axis: str) -> Diagnostic:
+    help = f"join what has a value for each place along {axis}: an input with that axis, a read of a fast memory, or a split"
+    return _one("NLC244", f"{quoted(text)} is the same everywhere along {axis}", span, "joined here", help)
+
+
+def fitted_across(span: Span, text: str, axis: str) -> Diagnostic:
+    help = f"each place along {axis} fits a state of its own, which cannot depend on the others: read `prev(...)` of the level here"
+    return _one("NLC244", f"{quoted(text)} takes what is being fitted across {axis}", span, "in this objective", help)
+
+
+def not_a_number_of_the_spec(span: Span, level: str) -> Diagnostic:
+    help = "a slow level moves once a step, when no token is at hand: use numbers, hyperparameters and dims"
+    return _one("NLC245", f"the optimizer of the slow level {quoted(level)} reads something that changes with the tokens", span, "", help)
+
+
 CODES = (
     Code("NLC201", "name not defined", "Expressions may use the spec's dims, inputs, hyperparameters, levels and `let` entries, and nlc's functions."),
     Code("NLC202", "shapes differ", "Two operands of +, -, * or / must have one shape, be scalars, or be a vector and a matrix that has the vector's dim."),
@@ -322,4 +347,7 @@ CODES = (
     Code("NLC240", "not a number", "Hyperparameters have numbers as defaults."),
     Code("NLC241", "number out of bounds", "nlc computes with exact fractions, which must stay within the range of floating point."),
     Code("NLC242", "state that is never read", "What a memory stores it has to answer with: a state that its read does not use would never learn from an objective."),
+    Code("NLC243", "axis without a size", "`split` and `join` cut and lay together vectors by the number of places along an axis, which then has to be a dim of the spec."),
+    Code("NLC244", "split or join used wrongly", "`split` takes a vector that is the same along the axis, `join` one that differs; neither takes what an objective fits."),
+    Code("NLC245", "slow optimizer reads tokens", "Slow levels move once in so many outer steps: the numbers of their optimizers are numbers and hyperparameters."),
 )  # fmt: skip

@@ -24,7 +24,8 @@ def derive_laws(order: LevelOrder) -> Laws:
         raise CompileError(*found)
     problems = Collector()
     laws = []
-    for name in order.run_order:
+    inside = {component.name for component in model.fast}
+    for name in (name for name in order.run_order if name in inside):
         with problems.collecting():
             laws.append(derive_law(order, model.component(name)))
     problems.raise_if_any()
@@ -32,4 +33,4 @@ def derive_laws(order: LevelOrder) -> Laws:
     kept = kept_tensors(order, tuple(laws), outputs)
     if clashes := name_clashes(model, kept):
         raise CompileError(*clashes)
-    return Laws(order, tuple(laws), outputs, kept, resets_of(model))
+    return Laws(order, tuple(laws), outputs, kept, resets_of(model), tuple(derive_laws(item) for item in order.training))

@@ -6,7 +6,24 @@ from collections.abc import Callable, Iterator, Sequence
 
 from nlc.codes import derive as codes
 from nlc.diagnostics import Diagnostic
-from nlc.ir.algebra import LEAVES, Constant, Expr, Full, Gradient, Hyperparameter, Input, Size, State, Tick, When, is_number, walk
+from nlc.ir.algebra import (
+    LEAVES,
+    Constant,
+    Expr,
+    Full,
+    Gradient,
+    Hyperparameter,
+    Input,
+    Join,
+    Size,
+    Split,
+    State,
+    Task,
+    Tick,
+    When,
+    is_number,
+    walk,
+)
 from nlc.ir.dims import LIKE_WEIGHTS
 from nlc.ir.law import POSITION, PREVIOUS, Kept
 from nlc.ir.model import STEP, TOKEN, Clock, ClosedForm, Component, Family, GradientDescent, GradientPoint, Model, Proximal
@@ -62,11 +79,38 @@ def _optimizers(model: Model) -> Iterator[Diagnostic]:
 def _clocks(model: Model) -> Iterator[Diagnostic]:
     clock = base_clock(model)
     for component in model.components:
-        if component.every != clock and not _is_whole_tokens(model, component.every):
+        if component.every != clock and not _is_whole_tokens(model, component.every) and not _is_trained(model, component):
             yield codes.level_clock(component.every_span, component.name, str(component.every), str(clock))
     for stream in model.inputs:
         if stream.every != clock:
             yield codes.input_clock(stream.span, stream.name, str(stream.every), str(clock))
+
+
+def _is_trained(model: Model, component: Component) -> bool:
+    """Whether a level is a parameter that a training loop moves, or that nothing does; or serves one."""
+    level = model.component(component.host) if component.host else component
+    if not model.is_parameter(level.name):
+        return False
+    return level.every.family is Family.NEVER or (isinstance(level.objective, Task) and component.every.period.denominator == 1)
+
+
+def _parameters(model: Model) -> Iterator[Diagnostic]:
+    for component in model.parameters:
+        for key in ("retention", "reset", "window"):
+            if component.place(key) != component.span:
+                what = f"`{key}` of a slow level, which its optimizer would have to know of"
+                yield codes.not_compiled(component.place(key), component.name, what)
+    if not model.fast:
+        yield codes.not_compiled(model.span, model.name, "an architecture without a level that moves inside a sequence")
+    joined = any(isinstance(node, Split | Join) for expression in _all_expressions(model) for node in walk(expression))
+    if joined and len(model.axes) > 1:
+        yield codes.not_compiled(model.span, model.name, "`split` and `join` in a system of several axes")
+
+
+def _all_expressions(model: Model) -> Iterator[Expr]:
+    for component in model.components:
+        yield from update_expressions(component)
+    yield from (output.value for output in model.outputs)
 
 
 def _is_whole_tokens(model: Model, clock: Clock) -> bool:
@@ -128,8 +172,7 @@ def _gradient_points(model: Model) -> Iterator[Diagnostic]:
 
 
 def _reads(model: Model) -> Iterator[Diagnostic]:
-    updates = (expression for component in model.components for expression in update_expressions(component))
-    for expression in (*updates, *(output.value for output in model.outputs)):
+    for expression in _all_expressions(model):
         for node in walk(expression):
             yield from _read(model, node)
 
@@ -162,6 +205,7 @@ CHECKS: tuple[Check, ...] = (
     _marked,
     _optimizers,
     _clocks,
+    _parameters,
     _memories,
     _gradient_points,
     _optimizers_of_slow_levels,

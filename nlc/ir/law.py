@@ -79,13 +79,17 @@ PREVIOUS = "previous"
 
 @dataclass(frozen=True, slots=True)
 class Laws:
-    """All laws of a system in the order in which they run at a tick, then the outputs (settled in the same way), then what is kept."""
+    """All laws of a system in the order in which they run at a tick, then the outputs (settled in the same way), then what is kept.
+
+    Slow levels of an architecture have no law in it; `training` holds the laws of the optimizers that move them.
+    """
 
     order: LevelOrder
     laws: tuple[Law, ...]
     outputs: tuple[Equation, ...]
     kept: tuple[Kept, ...] = ()
     resets: tuple[Reset, ...] = ()
+    training: tuple[Laws, ...] = ()
 
     @property
     def values(self) -> tuple[Expr, ...]:

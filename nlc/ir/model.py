@@ -408,6 +408,10 @@ class Model:
         """The levels that run inside a sequence; in an optimizer, all of them."""
         return tuple(item for item in self.components if self.kind == "optimizer" or item.every.is_fast)
 
+    def is_parameter(self, name: str) -> bool:
+        """Whether a component is a slow level of an architecture, constant while a sequence lasts."""
+        return self.kind != "optimizer" and not self.component(name).every.is_fast
+
     @property
     def parameters(self) -> tuple[Component, ...]:
         """The slow levels of an architecture, which are its parameters; their optimizers' levels are not among them."""

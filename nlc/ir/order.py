@@ -51,13 +51,17 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class LevelOrder:
-    """A model with its levels, fastest first; `run_order` lists components as they run when all are due at one tick."""
+    """A model with its levels, fastest first; `run_order` lists components as they run when all are due at one tick.
+
+    `training` orders the optimizers of the slow levels, in the order of the model's `training`.
+    """
 
     model: Model
     levels: tuple[Level, ...]
     edges: tuple[Edge, ...]
     relations: tuple[Relation, ...]
     run_order: tuple[str, ...]
+    training: tuple[LevelOrder, ...] = ()
 
     def relation(self, left: str, right: str) -> Relation:
         """How two components compare; `left` and `right` of the answer may be swapped."""

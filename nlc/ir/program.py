@@ -67,7 +67,8 @@ class Program:
     """A whole system. For an optimizer `memories` is empty: its laws run once a step.
 
     `outputs` give each output as an expression over inputs, hyperparameters and `Named` reads; they are used when every memory has a
-    parallel form (`is_parallel`). Otherwise the whole system runs token by token, by its laws.
+    parallel form (`is_parallel`). Otherwise the whole system runs token by token, by its laws. `parameters` are the tensors of slow
+    levels, `training` the programs of the optimizers that move them.
     """
 
     laws: Laws
@@ -77,6 +78,8 @@ class Program:
     outputs: tuple[tuple[str, Expr], ...]
     decisions: tuple[Decision, ...]
     chunk: int
+    parameters: tuple[StateSlot, ...] = ()
+    training: tuple[Program, ...] = ()
 
     @property
     def model(self) -> Model:
@@ -87,12 +90,15 @@ class Program:
         """What the compiled code may be given: not the counts of periods, which were read when the spec was compiled."""
         if not self.laws.kept:
             return self.model.hyperparameters
-        read = {node.name for value in (*self.laws.values, *self._starts) for node in walk(value) if isinstance(node, Hyperparameter)}
+        numbers = (value for item in self.model.training for _, value in item.numbers)
+        read = {
+            node.name for value in (*self.laws.values, *self._starts, *numbers) for node in walk(value) if isinstance(node, Hyperparameter)
+        }
         return tuple(item for item in self.model.hyperparameters if item.name in read)
 
     @property
     def _starts(self) -> tuple[Expr, ...]:
-        return tuple(slot.start for slot in self.slots if slot.start is not None)
+        return tuple(slot.start for slot in (*self.slots, *self.parameters) if slot.start is not None)
 
     @property
     def is_parallel(self) -> bool:

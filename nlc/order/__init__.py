@@ -30,4 +30,5 @@ def order_levels(model: Model) -> LevelOrder:
         edges=edges,
         relations=relations_of(levels, comparison),
         run_order=run_order_of(levels, edges),
+        training=tuple(order_levels(item.optimizer) for item in model.training),
     )

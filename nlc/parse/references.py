@@ -15,6 +15,9 @@ from nlc.parse.schema import read_spec
 from nlc.source import Span
 
 PRIMITIVES = ("closed_form", "gradient_descent", "proximal")
+TRAINER = "gradient_descent"
+"""The primitive that is also a spec: slow levels are moved by the optimizer that it compiles to."""
+
 FOLDER = "optimizers"
 
 Chain = tuple[tuple[str, Span], ...]
@@ -34,7 +37,7 @@ class Optimizers:
         collector = Collector()
         for syntax in _optimizers(spec):
             name = optimizer_name(syntax)
-            if name is not None and name not in PRIMITIVES:
+            if name is not None and (name not in PRIMITIVES or (name == TRAINER and _is_trained(spec))):
                 with collector.collecting():
                     self._read(name, syntax.span, chain)
         collector.raise_if_any()
@@ -72,6 +75,14 @@ def _optimizers(spec: Spec) -> Iterator[Syntax]:
     yield from (level.optimizer for level in spec.levels if level.optimizer is not None)
     if spec.outer is not None and spec.outer.optimizer is not None:
         yield spec.outer.optimizer
+
+
+def _is_trained(spec: Spec) -> bool:
+    """Whether a spec has levels whose objective is the loss of a training loop."""
+    objectives = [level.objective for level in spec.levels]
+    return spec.kind != "optimizer" and (
+        spec.outer is not None or any(item is None or optimizer_name(item) == "task" for item in objectives)
+    )
 
 
 def peers_named(spec: Spec) -> Iterator[tuple[str, Span]]:

@@ -25,7 +25,8 @@ from nlc.ir.model import (
     Model,
     Output,
 )  # fmt: skip
-from nlc.ir.spec import Call, DefinitionField, InputField, Name, Spec, SpecFile
+from nlc.ir.spec import Call, DefinitionField, InputField, LevelField, Name, Spec, SpecFile
+from nlc.resolve.axes import check_axes, joined_axes
 from nlc.resolve.claims import ClaimSurroundings, resolve_claim
 from nlc.resolve.clocks import clock_of
 from nlc.resolve.components import resolve_level
@@ -33,6 +34,7 @@ from nlc.resolve.levels import Surroundings
 from nlc.resolve.memories import is_like_weights, memory_type
 from nlc.resolve.scope import LevelType, MemoryType, Scope
 from nlc.resolve.sizes import declare_dims, dim_of, number_of, unfit_sizes
+from nlc.resolve.training import trainings, with_outer
 from nlc.resolve.typing import Typing
 
 __all__ = ["resolve_model"]
@@ -79,16 +81,19 @@ def _resolve(file: SpecFile) -> Model:
     around = Surroundings(scope, declared.counts, dict(file.optimizers), library)
     components: list[Component] = []
     outputs: list[Output] = []
+    fields: list[LevelField] = []
     for field in spec.levels:
         with collector.collecting():
-            components.extend(resolve_level(field, around))
+            slow = with_outer(field, spec.outer, around.clock(field.every)) if spec.kind != "optimizer" and field.every else field
+            components.extend(resolve_level(slow, around))
+            fields.append(slow)
     for item in spec.outputs:
         with collector.collecting():
             value = Typing(replace(_with_inlined(scope, components), where="output"), declared.counts).expression(item.value)
             outputs.append(Output(name=item.name.text, value=value, span=item.value.span))
     collector.raise_if_any()
     _check_sizes(declared.dims, declared.inputs, components)
-    return Model(
+    model = Model(
         name=spec.name.text,
         kind=spec.kind,
         says=" ".join(spec.says.text.split()) if spec.says else "",
@@ -100,12 +105,19 @@ def _resolve(file: SpecFile) -> Model:
         hyperparameters=declared.hyperparameters,
         components=tuple(components),
         outputs=tuple(outputs),
-        unsupported=(("`outer`", spec.outer.span),) if spec.outer else (),
+        training=() if spec.kind == "optimizer" else trainings(fields, components, around, lambda name, used: _optimizer(file, name, used)),
         path=file.path,
         overrides=file.overrides,
         digest=digest(file),
         span=spec.name.span,
     )
+    check_axes(model)
+    return replace(model, outputs=tuple(replace(item, joined=joined_axes(model, item.value)) for item in outputs))
+
+
+def _optimizer(file: SpecFile, name: str, spec: Spec) -> Model:
+    """An optimizer spec that serves slow levels, as a model of its own."""
+    return _resolve(replace(file, spec=spec, path=name, files=(), overrides=()))
 
 
 def _check_sizes(dims: tuple[DimDeclaration, ...], inputs: tuple[InputStream, ...], components: list[Component]) -> None:

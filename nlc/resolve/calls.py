@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from nlc.codes import resolve as codes
 from nlc.codes.code import used_here
 from nlc.diagnostics import CompileError
-from nlc.ir.algebra import Expr, Index, Where
-from nlc.ir.dims import shape_text
+from nlc.ir.algebra import Expr, Index, Join, Split, Where
+from nlc.ir.dims import Dim, shape_text
 from nlc.ir.spec import Call, DefinitionField, Name, Syntax
 from nlc.resolve.alignment import ShapeClash, align, conform
 from nlc.resolve.functions import FUNCTIONS, FunctionRule
@@ -70,6 +70,32 @@ def type_index(typing: Typing, call: Call) -> Expr:
                 raise CompileError(codes.no_such_stream(name.span, axis, "an axis of this spec", typing.scope.axes))
             return Index(axis)
     raise CompileError(codes.wrong_arguments(call.span, "index", "index(heads), where heads is an axis"))
+
+
+def type_split(typing: Typing, call: Call) -> Expr:
+    """`split(x, heads)`: (heads * size,) to (size,) for each place along the axis."""
+    x, name, axis = _vector_and_axis(typing, call, "split")
+    return Split(x, name, (x.shape[0] / axis,))
+
+
+def type_join(typing: Typing, call: Call) -> Expr:
+    """`join(x, heads)`: (size,) for each place along the axis to (heads * size,)."""
+    x, name, axis = _vector_and_axis(typing, call, "join")
+    return Join(x, name, (x.shape[0] * axis,))
+
+
+def _vector_and_axis(typing: Typing, call: Call, function: str) -> tuple[Expr, str, Dim]:
+    match call:
+        case Call(_, (argument, Name(axis) as name), ()):
+            if axis not in typing.scope.axes:
+                raise CompileError(codes.no_such_stream(name.span, axis, "an axis of this spec", typing.scope.axes))
+            if axis not in typing.scope.dims:
+                raise CompileError(codes.axis_without_size(name.span, axis, function))
+            x = typing.expression(argument)
+            if len(x.shape) != 1:
+                raise CompileError(codes.wrong_shape(argument.span, f"what `{function}` is given", shape_text(x.shape), "a vector"))
+            return x, axis, typing.scope.dims[axis]
+    raise CompileError(codes.wrong_arguments(call.span, function, f"{function}(x, heads), where heads is an axis"))
 
 
 def _axis(typing: Typing, syntax: Syntax, argument: Expr) -> int:

@@ -9,9 +9,9 @@ from types import MappingProxyType
 
 from nlc.codes import resolve as codes
 from nlc.diagnostics import CompileError
-from nlc.ir.algebra import Constant, Expr, Gradient, Hyperparameter
+from nlc.ir.algebra import Constant, Expr, Gradient, Hyperparameter, Task
 from nlc.ir.build import times
-from nlc.ir.model import ClosedForm, Component, GradientDescent, Optimizer, Proximal
+from nlc.ir.model import ClosedForm, Component, GradientDescent, Optimizer, Proximal, Trained
 from nlc.ir.spec import Binary, Call, LevelField, Name, Spec, Syntax
 from nlc.resolve.calls import bind, told_from
 from nlc.resolve.levels import Surroundings, component_of, fitting
@@ -32,6 +32,8 @@ def resolve_level(field: LevelField, around: Surroundings) -> tuple[Component, .
     """The component of a level, after those of the optimizer spec inlined into it (if any)."""
     level = around.scope.levels[field.name.text]
     component = component_of(field, level, around)
+    if field.optimizer is None and isinstance(component.objective, Task):
+        return (replace(component, optimizer=Trained()),)
     if field.optimizer is None:
         raise CompileError(
             codes.missing_field(field.name.span, field.name.text, "optimizer", "write `optimizer: gradient_descent(learning_rate)`")

@@ -9,7 +9,7 @@ from typing import Literal as OneOf
 
 from nlc.codes import resolve as codes
 from nlc.diagnostics import CompileError
-from nlc.ir.algebra import ONE, Expr, State, When, contains
+from nlc.ir.algebra import ONE, Expr, State, Task, When, contains
 from nlc.ir.dims import Shape, shape_text
 from nlc.ir.model import Clock, Component, GradientDescent, GradientPoint
 from nlc.ir.spec import Call, DefinitionField, LevelField, Name, Spec, Syntax
@@ -50,9 +50,7 @@ def component_of(field: LevelField, level: LevelType, around: Surroundings) -> C
     if field.every is None:
         raise CompileError(codes.missing_field(field.name.span, name, "every", "write `every: token` or another clock"))
     parts = _parts(field, level, around)
-    typing = around.typing(level, OwnName.FITTED, "objective", parts)
-    objective = typing.expression(field.objective)
-    _check_objective(field, level, objective, typing.used, parts)
+    objective = _objective(field, level, around, parts)
     point, period = _gradient_point(field.gradient_at, around.counts)
     return Component(
         name=level.name,
@@ -75,12 +73,26 @@ def component_of(field: LevelField, level: LevelType, around: Surroundings) -> C
         prediction=parts.get("prediction"),
         block=field.block.text if field.block else "",
         says=field.says.text if field.says else "",
-        unsupported=_unsupported(field),
+        unsupported=_unsupported(field, around.clock(field.every)),
         span=field.name.span,
         objective_span=field.objective.span,
         every_span=field.every.span,
         places=tuple((key, value.span) for key in PLACED if (value := getattr(field, key)) is not None),
     )
+
+
+def _objective(field: LevelField, level: LevelType, around: Surroundings, parts: Mapping[str, Expr]) -> Expr:
+    """The inner objective, checked; `task` is the loss of the training loop."""
+    assert field.objective is not None
+    if isinstance(field.objective, Name) and field.objective.text == "task" and around.scope.like is None:
+        for part, syntax in (("keys", field.keys), ("values", field.values)):
+            if syntax is not None:
+                raise CompileError(codes.unused_part(syntax.span, field.objective.span, field.name.text, part))
+        return Task()
+    typing = around.typing(level, OwnName.FITTED, "objective", parts)
+    objective = typing.expression(field.objective)
+    _check_objective(field, level, objective, typing.used, parts)
+    return objective
 
 
 def _parts(field: LevelField, level: LevelType, around: Surroundings) -> dict[str, Expr]:
@@ -168,11 +180,13 @@ def _window(syntax: Syntax | None, counts: Mapping[str, Fraction]) -> int | OneO
     return tokens_of(syntax, counts)
 
 
-def _unsupported(field: LevelField) -> tuple[tuple[str, Span], ...]:
+def _unsupported(field: LevelField, clock: Clock) -> tuple[tuple[str, Span], ...]:
     """Valid words of the language that are checked and ordered, and not compiled by this version."""
     found = []
-    if isinstance(field.init, Name) and field.init.text == "learned":
+    if isinstance(field.objective, Name) and field.objective.text == "task" and clock.is_fast:
+        found.append(("an objective of `task` inside the context", field.objective.span))
+    if isinstance(field.init, Name) and field.init.text == "learned" and clock.is_fast:
         found.append(("a learned initial state", field.init.span))
-    if field.backprop is not None:
-        found.append(("`backprop`", field.backprop.span))
+    if field.backprop is not None and not (isinstance(field.backprop, Name) and field.backprop.text == "full"):
+        found.append((f"`backprop: {field.backprop.span.text}`", field.backprop.span))
     return tuple(found)

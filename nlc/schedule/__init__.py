@@ -8,7 +8,7 @@ from __future__ import annotations
 from nlc.codes import schedule as codes
 from nlc.diagnostics import CompileError
 from nlc.ir.law import POSITION, Laws
-from nlc.ir.model import Component, StateDeclaration
+from nlc.ir.model import Component, Family, StateDeclaration
 from nlc.ir.program import Program, StateSlot
 from nlc.schedule.describe import program_text
 from nlc.schedule.memories import schedule_memories
@@ -34,13 +34,15 @@ def schedule_program(laws: Laws, chunk: int | None = None) -> Program:
         outputs=outputs,
         decisions=decisions,
         chunk=chunk or DEFAULT_CHUNK,
+        parameters=_parameters(laws),
+        training=tuple(schedule_program(item) for item in laws.training),
     )
 
 
 def _slots(laws: Laws) -> tuple[StateSlot, ...]:
     """What is carried from tick to tick; an optimizer's `weights` are the parameters themselves, and no state of its own."""
     model = laws.order.model
-    carried = [component for component in model.components if not (model.kind == "optimizer" and component.name == "weights")]
+    carried = [component for component in model.fast if not (model.kind == "optimizer" and component.name == "weights")]
     states = tuple(
         StateSlot(_slot_name(item, state), item.name, state.part, state.shape, start=item.init[place] if item.init else None)
         for item in carried
@@ -48,6 +50,15 @@ def _slots(laws: Laws) -> tuple[StateSlot, ...]:
     )
     kept = (StateSlot(item.name, item.component, item.part, item.value.shape, item.component == POSITION, item.start) for item in laws.kept)
     return (*states, *kept)
+
+
+def _parameters(laws: Laws) -> tuple[StateSlot, ...]:
+    """The tensors of slow levels."""
+    return tuple(
+        StateSlot(_slot_name(item, state), item.name, state.part, state.shape, start=item.init[place] if item.init else None)
+        for item in laws.order.model.parameters
+        for place, state in enumerate(item.states)
+    )
 
 
 def _slot_name(component: Component, state: StateDeclaration) -> str:
@@ -58,4 +69,7 @@ def _timetable(laws: Laws) -> tuple[tuple[str, tuple[str, ...]], ...]:
     rows: dict[str, list[str]] = {}
     for law in laws.laws:
         rows.setdefault(f"every {law.clock}", []).append(law.component)
+    slow = [laws.order.model.component(name) for name in laws.order.run_order if laws.order.model.is_parameter(name)]
+    for component in sorted(slow, key=lambda item: item.every.speed):
+        rows.setdefault("never" if component.every.family is Family.NEVER else f"every {component.every}", []).append(component.name)
     return tuple((clock, tuple(names)) for clock, names in rows.items())

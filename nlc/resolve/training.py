@@ -1,0 +1,87 @@
+"""`outer:` and the optimizers of slow levels -> what a training loop needs: optimizer specs as models, with their numbers and periods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from nlc.codes import resolve as codes
+from nlc.diagnostics import CompileError
+from nlc.ir.algebra import LEAVES, Constant, Expr, Hyperparameter, Size, walk
+from nlc.ir.model import Clock, Component, Model, Trained, Training
+from nlc.ir.spec import LevelField, Name, OuterField, Spec, Syntax
+from nlc.resolve.calls import bind
+from nlc.resolve.components import PRIMITIVES, optimizer_call
+from nlc.resolve.levels import Surroundings
+from nlc.resolve.typing import Typing
+
+NUMBERS = (Constant, Hyperparameter, Size)
+"""What the numbers of a slow level's optimizer are made of: streams belong to tokens, and its updates to steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A slow level and the optimizer that moves it: all but the level's name must agree for levels to share an optimizer."""
+
+    optimizer: str
+    numbers: tuple[tuple[str, Expr], ...]
+    every: Clock
+    reduce: str
+    level: str
+
+    @property
+    def by(self) -> tuple[object, ...]:
+        return (self.optimizer, self.numbers, self.every, self.reduce)
+
+
+def is_task(syntax: Syntax | None) -> bool:
+    """Whether an objective is `task`, the loss handed in from outside."""
+    return isinstance(syntax, Name) and syntax.text == "task"
+
+
+def with_outer(field: LevelField, outer: OuterField | None, clock: Clock) -> LevelField:
+    """A level as `outer` completes it: a slow level without an objective is trained on the task loss, by the outer optimizer if it has none."""
+    if clock.is_fast or not (field.objective is None or is_task(field.objective)):
+        return field
+    objective = field.objective or (outer.objective if outer else Name("task", field.name.span))
+    if not is_task(objective):
+        raise CompileError(codes.unknown_option(objective.span, "the objective of slow levels", "task"))
+    return replace(field, objective=objective, optimizer=field.optimizer or (outer.optimizer if outer else None))
+
+
+def trainings(
+    fields: Iterable[LevelField], components: Iterable[Component], around: Surroundings, resolve: Callable[[str, Spec], Model]
+) -> tuple[Training, ...]:
+    """One entry for every optimizer: levels share one when it, its numbers, its period and how it gathers gradients are the same."""
+    parts = {item.name: item for item in components if not item.every.is_fast and item.host is None}
+    moved = list(_moved(fields, parts, around))
+    first = {item.by: place for place, item in reversed(list(enumerate(moved)))}
+    groups = groupby(sorted(moved, key=lambda item: first[item.by]), key=lambda item: item.by)
+    return tuple(_training([*group], around, resolve) for _, group in groups)
+
+
+def _training(group: list[Moved], around: Surroundings, resolve: Callable[[str, Spec], Model]) -> Training:
+    one = group[0]
+    model = resolve(one.optimizer, around.optimizers[one.optimizer])
+    levels = tuple(item.level for item in group)
+    return Training(optimizer=model, numbers=one.numbers, levels=levels, every=one.every, reduce="mean" if one.reduce == "mean" else "sum")
+
+
+def _moved(fields: Iterable[LevelField], components: dict[str, Component], around: Surroundings) -> Iterator[Moved]:
+    for field in fields:
+        component = components.get(field.name.text)
+        if component is None or field.optimizer is None or isinstance(component.optimizer, Trained) or not is_task(field.objective):
+            continue
+        name, call = optimizer_call(field.optimizer)
+        if name in PRIMITIVES and name not in around.optimizers:
+            continue
+        parameters = [item.name.text for item in around.optimizers[name].hyperparameters]
+        typing = Typing(replace(around.scope, where="optimizer"), around.counts)
+        numbers = []
+        for key, syntax in bind(name, parameters, call).items():
+            value = typing.expression(syntax)
+            if any(isinstance(node, LEAVES) and not isinstance(node, NUMBERS) for node in walk(value)) or value.shape:
+                raise CompileError(codes.not_a_number_of_the_spec(syntax.span, component.name))
+            numbers.append((key, value))
+        yield Moved(name, tuple(numbers), component.every, component.reduce, component.name)
