@@ -33,9 +33,15 @@ def emit_module(program: Program) -> str:
     """The sealed text of a program's module; raises CompileError (NLC601, NLC602) for what cannot be written in torch."""
     is_optimizer = program.model.kind == "optimizer"
     parts = optimizer_parts(program) if is_optimizer else sequence_parts(program)
-    imports = OPTIMIZER_IMPORTS if is_optimizer else SEQUENCE_IMPORTS
-    if not is_optimizer and any("math." in part for part in parts):
-        imports = ("import math", "", *imports)
-    text = seal(render(ModuleView(header(program), imports, program.model.name, parts)) + "\n")
+    names = f'"{program.model.name}", "optimizers"' if program.training else f'"{program.model.name}"'
+    text = seal(render(ModuleView(header(program), _imports(program, parts), names, parts)) + "\n")
     assert_safe(text)
     return text
+
+
+def _imports(program: Program, parts: tuple[str, ...]) -> tuple[str, ...]:
+    if program.model.kind == "optimizer":
+        return OPTIMIZER_IMPORTS
+    if program.training:
+        return tuple("from torch import Tensor, nn" if line == "from torch import Tensor" else line for line in OPTIMIZER_IMPORTS)
+    return ("import math", "", *SEQUENCE_IMPORTS) if any("math." in part for part in parts) else SEQUENCE_IMPORTS

@@ -10,7 +10,7 @@ from nlc.emit.names import MODULE_WORDS, LocalNames
 from nlc.emit.prose import prose, sentence, wrapped
 from nlc.emit.render import render
 from nlc.emit.torch_printer import WEIGHTS, Piece
-from nlc.emit.views import OptimizerView, SlotView
+from nlc.emit.views import OptimizerHelpersView, OptimizerView, SlotView
 from nlc.ir.algebra import Expr, Hyperparameter, Input, State, When, walk
 from nlc.ir.model import Model
 from nlc.ir.program import Program
@@ -23,7 +23,17 @@ RATE = "learning_rate"
 
 
 def optimizer_parts(program: Program) -> tuple[str, ...]:
-    """The class and its helper, as one text."""
+    """The class, then its helper."""
+    return optimizer_class(program), optimizer_helpers(program.model.name)
+
+
+def optimizer_helpers(name: str) -> str:
+    """The functions beside the class, or beside several."""
+    return render(OptimizerHelpersView(name))
+
+
+def optimizer_class(program: Program) -> str:
+    """The class."""
     model = program.model
     for item in model.hyperparameters:
         if item.name in RESERVED:
@@ -50,7 +60,7 @@ def optimizer_parts(program: Program) -> tuple[str, ...]:
         slots=slots,
         body=block(body),
     )
-    return (render(view),)
+    return render(view)
 
 
 def _key(name: str) -> str:

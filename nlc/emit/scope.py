@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nlc.codes import emit as codes
@@ -9,10 +10,10 @@ from nlc.diagnostics import CompileError
 from nlc.emit.dims import dim_text
 from nlc.emit.layout import Lines, assignment, call
 from nlc.emit.names import MODULE_WORDS, LocalNames, attribute
-from nlc.emit.torch_printer import Piece, unwritable
-from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Named, State, Tick, When, contains, walk
+from nlc.emit.torch_printer import Piece, TorchPrinter, unwritable
+from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Join, Named, Split, State, Tick, When, children, contains, walk
 from nlc.ir.dims import Shape
-from nlc.ir.law import PREVIOUS
+from nlc.ir.law import PREVIOUS, Equation
 from nlc.ir.model import InputStream, Model
 from nlc.ir.program import Program
 
@@ -77,9 +78,30 @@ class Sequence:
     def spans_axes(self, node: Expr) -> bool:
         """Whether a value surely has the dims of all axes (and of time): not a constant, nor of a stream without an axis alone."""
         own = {stream.name: stream.axes for stream in self.model.inputs}
-        return contains(
-            node, lambda part: isinstance(part, Named | State) or (isinstance(part, Input) and own[part.name] == self.model.axes)
-        )
+        match node:
+            case Join():
+                return False
+            case Split(x):
+                return contains(x, lambda part: isinstance(part, Named | State | Input))
+            case Input(name):
+                return own[name] == self.model.axes
+            case Named() | State():
+                return True
+        return any(self.spans_axes(child) for child in children(node))
+
+    @property
+    def bare(self) -> frozenset[str]:
+        """The streams that are read where there is one value for all places along the axis: before a split, and after a join."""
+        found = {name for equation in self._equations for name in _bare_streams(equation.value, is_bare=False)}
+        joined = {item.name for item in self.model.outputs if item.joined}
+        outputs = (equation for equation in self.program.laws.outputs if equation.name in joined)
+        return frozenset(found.union(*(_bare_streams(equation.value, is_bare=True) for equation in outputs)))
+
+    @property
+    def _equations(self) -> Iterator[Equation]:
+        joined = {item.name for item in self.model.outputs if item.joined}
+        yield from (equation for law in self.program.laws.laws for equation in law.equations)
+        yield from (equation for equation in self.program.laws.outputs if equation.name not in joined)
 
     def check_names(self) -> None:
         """Raises CompileError for names that the module needs itself."""
@@ -92,6 +114,18 @@ class Sequence:
             raise CompileError(*problems)
 
 
+def _bare_streams(node: Expr, *, is_bare: bool) -> set[str]:
+    """The streams read in an expression where there is one value for all places along the axis."""
+    match node:
+        case Input(name):
+            return {name} if is_bare else set()
+        case Split(x):
+            return _bare_streams(x, is_bare=True)
+        case Join(x):
+            return _bare_streams(x, is_bare=False)
+    return {name for child in children(node) for name in _bare_streams(child, is_bare=is_bare)}
+
+
 def leaf(node: Expr, values: dict[Expr, str]) -> Piece:
     """Streams, states and named values by their variables, hyperparameters by the module's attributes."""
     if node in values:
@@ -100,6 +134,17 @@ def leaf(node: Expr, values: dict[Expr, str]) -> Piece:
         case Hyperparameter(name):
             return Piece(attribute(name), rank=None)
     raise unwritable(node)
+
+
+def printer_of(sequence: Sequence, values: dict[Expr, str], *, is_bare: bool = False) -> TorchPrinter:
+    """What prints the expressions of a function whose variables are `values`."""
+    return TorchPrinter(lambda node: leaf(node, values), sequence.like.name, sequence.bare, is_bare)
+
+
+def output_printer(sequence: Sequence, values: dict[Expr, str], name: str) -> TorchPrinter:
+    """What prints an output: one that has joined the axis has one value for all places along it."""
+    joined = {item.name for item in sequence.model.outputs if item.joined}
+    return printer_of(sequence, values, is_bare=name in joined)
 
 
 def input_values(sequence: Sequence) -> dict[Expr, str]:
@@ -144,7 +189,8 @@ def converted(sequence: Sequence, dtype: str, time: bool) -> list[Lines]:
     names = sequence.inputs
     one = assignment(names[0], [f"{names[0]}.to({dtype})"], 12)
     lines = [one] if len(names) == 1 else [_all(names, dtype)]
-    for stream in sequence.model.inputs:
+    bare = sequence.bare
+    for stream in (stream for stream in sequence.model.inputs if stream.name not in bare):
         index = [":" if axis in stream.axes else "None" for axis in sequence.model.axes]
         while index and index[-1] == ":":
             index.pop()
@@ -181,7 +227,9 @@ def sizes(sequence: Sequence, names: LocalNames) -> Sizes:
     lines: list[Lines] = [(f"{batch} = {like.name}.shape[0]",)]
     for place, (axis, variable) in enumerate(zip(model.axes, axes, strict=True), start=1):
         stream = next((stream for stream in model.inputs if axis in stream.axes), None)
-        if stream is not None:
+        if axis in {item.name for item in model.dims}:
+            lines.append((f"{variable} = {attribute(axis)}",))
+        elif stream is not None:
             lines.append((f"{variable} = {stream.name}.shape[{2 + stream.axes.index(axis)}]",))
         else:
             slot = sequence.program.slots[0]

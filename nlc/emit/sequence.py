@@ -9,16 +9,18 @@ from nlc.emit.dims import fraction_text
 from nlc.emit.halves import halves_helpers, halves_method
 from nlc.emit.layout import Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames, attribute
+from nlc.emit.parameters import made_parameters, read_parameters, reset_parameters
 from nlc.emit.prose import sentence, wrapped
 from nlc.emit.render import render
-from nlc.emit.scope import Sequence, Sizes, converted, indices, input_values, leaf, size_text, sizes
+from nlc.emit.scope import Sequence, Sizes, converted, indices, input_values, output_printer, printer_of, size_text, sizes
 from nlc.emit.steps import initial_number, returned, step_body
 from nlc.emit.torch_printer import TorchPrinter
+from nlc.emit.training import training_parts
 from nlc.emit.views import HelpersView, SequenceView
 from nlc.ir.algebra import Expr, Input, Named
 from nlc.ir.dims import Dim
 from nlc.ir.law import PREVIOUS
-from nlc.ir.model import DimDeclaration, HyperparameterDeclaration
+from nlc.ir.model import DimDeclaration, HyperparameterDeclaration, Output
 from nlc.ir.program import Program, StateSlot
 
 WIDEST_ARGUMENT = 60
@@ -33,7 +35,7 @@ def sequence_parts(program: Program) -> tuple[str, ...]:
     whole = tuple(form for form in forms if not form.is_halved)
     decays = any(form.has_decay for form in whole)
     helpers = HelpersView(bool(forms), bool(whole), decays, decays or any(form.is_triangular for form in forms))
-    return render(_view(sequence, forms)), render(helpers), *halves_helpers(forms)
+    return render(_view(sequence, forms)), *training_parts(sequence), render(helpers), *halves_helpers(forms)
 
 
 def _view(sequence: Sequence, forms: tuple[Chunked, ...]) -> SequenceView:
@@ -49,7 +51,8 @@ def _view(sequence: Sequence, forms: tuple[Chunked, ...]) -> SequenceView:
         name=model.name,
         docstring=_docstring(sequence),
         constructor=_constructor(sequence),
-        attributes=_attributes(sequence),
+        attributes=(*_attributes(sequence), *block(made_parameters(sequence))),
+        reset_parameters=reset_parameters(sequence),
         initial_state=call("def initial_state", initial, f" -> {sequence.state_type}:", 4),
         initial_says="The start" if _has_start(sequence) else "Zeros",
         zeros=_zeros(sequence, leading),
@@ -75,7 +78,7 @@ def _docstring(sequence: Sequence) -> Lines:
     width = max(len(stream.name) for stream in model.inputs)
     inputs = [f"    {stream.name:<{width}}  {_dims('batch', 'time', *stream.axes, *stream.shape)}" for stream in model.inputs]
     states = [f"    {slot.name}  {_slot_text(sequence, slot)}" for slot in sequence.program.slots]
-    outputs = [f"    {item.name}  {_dims('batch', 'time', *model.axes, *item.value.shape)}" for item in model.outputs]
+    outputs = [f"    {item.name}  {_dims('batch', 'time', *model.axes_of(item), *item.value.shape)}" for item in model.outputs]
     speed = "`chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew."
     slow = "Under torch.compile the loop over tokens is unrolled: compile `step` instead."
     kind = "the tensor itself" if sequence.is_bare else "a dict by name"
@@ -205,6 +208,7 @@ def _chunked_body(sequence: Sequence, forms: tuple[Chunked, ...]) -> Lines:
         (f"{dtype} = {like}.dtype",),
         (f"{start} = self._start(state, {variables.leading}, {like})",),
         *converted(sequence, f"{carried}.dtype", time=True),
+        *read_parameters(sequence, f"{carried}.dtype", names, values),
         *indices(sequence, names, carried, values),
         *_forms(sequence, forms, names, variables, values, start, dtype),
     ]
@@ -215,7 +219,7 @@ def _forms(
     sequence: Sequence, forms: tuple[Chunked, ...], names: LocalNames, variables: Sizes, values: dict[Expr, str], start: str, dtype: str
 ) -> Iterator[Lines]:
     """Memory after memory, then the outputs, then what is returned; `values` holds the variables of what is known before them."""
-    printer = TorchPrinter(lambda node: leaf(node, values), sequence.like.name)
+    printer = printer_of(sequence, values)
     outputs = {name: names.new(name) for name, _ in sequence.program.outputs}
     as_they_are = {value: outputs[name] for name, value in sequence.program.outputs if isinstance(value, Named)}
     leading = ", ".join((variables.batch, f"{sequence.like.name}.shape[1]", *variables.axes))
@@ -239,7 +243,7 @@ def _forms(
         yield call(f"{', '.join(targets)} = self.{method_name(_slot_local(form))}", arguments, "", 12)
     for name, value in sequence.program.outputs:
         if values.get(value) != outputs[name]:
-            yield assignment(outputs[name], _output(sequence, printer, value, leading), 12)
+            yield assignment(outputs[name], _output(sequence, output_printer(sequence, values, name), value, leading), 12)
     yield from returned(sequence, outputs, {slot.name: state[slot.name] for slot in sequence.program.slots}, dtype)
 
 
@@ -284,9 +288,15 @@ def _stream(sequence: Sequence, printer: TorchPrinter, stream: Stream, names: Lo
 
 
 def _output(sequence: Sequence, printer: TorchPrinter, value: Expr, leading: str) -> tuple[str, ...]:
-    if sequence.spans_axes(value):
+    if printer.is_bare or sequence.spans_axes(value):
         return printer.terms(value)
     return (f"({printer.text(value)}).expand({leading}{', -1' * len(value.shape)})",)
+
+
+def _empty(sequence: Sequence, output: Output, variables: Sizes) -> str:
+    """The sizes of an output over no tokens."""
+    axes = (variable for axis, variable in zip(sequence.model.axes, variables.axes, strict=True) if axis not in output.joined)
+    return ", ".join((variables.batch, "0", *axes)) + size_text(output.value.shape)
 
 
 def _by_token_body(sequence: Sequence) -> Lines:
@@ -294,7 +304,7 @@ def _by_token_body(sequence: Sequence) -> Lines:
     like, model, variables = sequence.like.name, sequence.model, sizes(sequence, names)
     outputs, t = names.new("outputs"), names.new("t")
     arguments = [*(f"{name}={name}[:, {t}]" for name in sequence.inputs), "state=state"]
-    shapes = {item.name: ", ".join((variables.batch, "0", *variables.axes)) + size_text(item.value.shape) for item in model.outputs}
+    shapes = {item.name: _empty(sequence, item, variables) for item in model.outputs}
     if len(model.outputs) == 1:
         (output,) = model.outputs
         empty: Lines = (f"{outputs} = [{like}.new_empty({shapes[output.name]})]",)

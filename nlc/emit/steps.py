@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from nlc.emit.layout import Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames
-from nlc.emit.scope import Sequence, converted, indices, input_values, leaf, previous
+from nlc.emit.parameters import read_parameters
+from nlc.emit.scope import Sequence, converted, indices, input_values, leaf, output_printer, previous, printer_of
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.ir.algebra import Due, Expr, Map, MatMul, Named, State, Tick, When, children, contains
 from nlc.ir.build import replace
@@ -24,6 +25,7 @@ def step_body(sequence: Sequence) -> Lines:
     lines = [
         (f"{dtype} = {like}.dtype",),
         *converted(sequence, _dtype(sequence), time=False),
+        *read_parameters(sequence, _dtype(sequence), names, values),
         *indices(sequence, names, carried, values),
         *_position(sequence, names, values),
         *(line for law in sequence.program.laws.laws for line in _law(sequence, law, names, values)),
@@ -77,7 +79,7 @@ def _dtype(sequence: Sequence) -> str:
 def _law(sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
     """The equations of one component; its new states join `values` for those that run later."""
     own = dict(values)
-    printer = TorchPrinter(lambda node: leaf(node, own), sequence.like.name)
+    printer = printer_of(sequence, own)
     for equation in law.equations:
         local = names.new(equation.name, law.component)
         shape = equation.value.shape
@@ -95,9 +97,9 @@ def _law(sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str
 
 def _outputs(sequence: Sequence, names: LocalNames, values: dict[Expr, str], dtype: str) -> Iterator[Lines]:
     own = dict(values)
-    printer = TorchPrinter(lambda node: leaf(node, own), sequence.like.name)
     results: dict[str, str] = {}
     for equation in sequence.program.laws.outputs:
+        printer = output_printer(sequence, own, equation.name)
         local = names.new(equation.name)
         results[equation.name] = own[Named(equation.name, equation.value.shape)] = local
         value, layers = equation.value, set(_layers(equation.value))
@@ -127,7 +129,7 @@ def _kept(sequence: Sequence, item: Kept, values: dict[Expr, str]) -> str:
     """What is carried to the next token beside the states."""
     if item.component == POSITION:
         return values[State(POSITION, "", ())]
-    printer = TorchPrinter(lambda node: leaf(node, values), sequence.like.name)
+    printer = printer_of(sequence, values)
     if sequence.spans_axes(item.value):
         return printer.text(item.value)
     return f"{printer.atom(item.value)}.expand_as({sequence.carried('state', item.component, item.part)})"
@@ -135,7 +137,7 @@ def _kept(sequence: Sequence, item: Kept, values: dict[Expr, str]) -> str:
 
 def broadcast(sequence: Sequence, printer: TorchPrinter, value: Expr) -> tuple[str, ...]:
     """The terms of an output; one that may lack the dims of batch and axes gets them from the state."""
-    if sequence.spans_axes(value):
+    if printer.is_bare or sequence.spans_axes(value):
         return printer.terms(value)
     slot = sequence.program.slots[0]
     carried = sequence.carried("state", slot.component, slot.part)

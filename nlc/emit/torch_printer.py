@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import singledispatchmethod
 
@@ -16,6 +16,7 @@ from nlc.codes import emit as codes
 from nlc.diagnostics import CompileError
 from nlc.emit.dims import dim_text
 from nlc.emit.functions import SPELLINGS
+from nlc.emit.names import attribute
 from nlc.ir.algebra import (
     Add,
     Compare,
@@ -27,20 +28,26 @@ from nlc.ir.algebra import (
     Extremum,
     Eye,
     Full,
+    Input,
+    Join,
     Map,
     MatMul,
     Norm,
     Outer,
+    Parameter,
     Power,
     Scale,
     Size,
     Softmax,
+    Split,
     Spread,
     StopGradient,
     Sum,
     Times,
     Transpose,
     Where,
+    children,
+    walk,
 )  # fmt: skip
 from nlc.ir.dims import LIKE_WEIGHTS, Shape
 from nlc.ir.show import expression_text
@@ -72,10 +79,16 @@ Leaf = Callable[[Expr], Piece]
 
 @dataclass(frozen=True, slots=True)
 class TorchPrinter:
-    """Prints expressions; `leaf` writes streams, states, hyperparameters and named values, `like` is a tensor of their dtype and device."""
+    """Prints expressions; `leaf` writes streams, states, hyperparameters and named values, `like` is a tensor of their dtype and device.
+
+    `bare_streams` come without a dim for the axis that they do not have. Where there is one value for all places along it (`is_bare`:
+    before a split, after a join) they are printed as they are, elsewhere they get that dim.
+    """
 
     leaf: Leaf
     like: str
+    bare_streams: frozenset[str] = frozenset()
+    is_bare: bool = False
 
     def text(self, node: Expr) -> str:
         """The expression as a tensor of its whole shape."""
@@ -101,7 +114,20 @@ class TorchPrinter:
     @singledispatchmethod
     def piece(self, node: Expr) -> Piece:
         """The code of a node, as broadcasting leaves it."""
-        return self.leaf(node)
+        piece = self.leaf(node)
+        if isinstance(node, Input) and node.name in self.bare_streams and not self.is_bare:
+            return Piece(f"{_wrapped(piece, ATOM)}.unsqueeze({-1 - len(node.shape)})", ATOM, piece.rank, piece.full)
+        return piece
+
+    @piece.register
+    def _(self, node: Split) -> Piece:
+        x = replace(self, is_bare=True)._full(node.x)
+        return Piece(f"{_wrapped(x, ATOM)}.unflatten(-1, ({attribute(node.axis)}, -1))", ATOM, 1)
+
+    @piece.register
+    def _(self, node: Join) -> Piece:
+        x = replace(self, is_bare=False)._full(node.x)
+        return Piece(f"{_wrapped(x, ATOM)}.flatten(-2){'' if self.is_bare else '.unsqueeze(-2)'}", ATOM, 1)
 
     @piece.register
     def _(self, node: Constant | Full) -> Piece:
@@ -193,6 +219,8 @@ class TorchPrinter:
     @piece.register
     def _(self, node: MatMul) -> Piece:
         left, right = self._full(node.left), self._full(node.right)
+        if len(node.right.shape) == 1 and all(isinstance(part, Parameter) for part in walk(node.left) if not children(part)):
+            return Piece(f"{_wrapped(right, PRODUCT)} @ {_wrapped(left, ATOM)}.mT", PRODUCT, 1)
         if len(node.right.shape) == 2:
             return Piece(f"{_wrapped(left, PRODUCT)} @ {_wrapped(right, UNARY)}", PRODUCT, 2)
         return Piece(f"({_wrapped(left, PRODUCT)} @ {_wrapped(right, ATOM)}[..., None]).squeeze(-1)", ATOM, 1)

@@ -13,7 +13,7 @@ class ModuleView:
 
     header: tuple[str, ...]
     imports: tuple[str, ...]
-    name: str
+    names: str
     parts: tuple[str, ...]
 
 
@@ -25,6 +25,7 @@ class SequenceView:
     docstring: tuple[str, ...]
     constructor: tuple[str, ...]
     attributes: tuple[str, ...]
+    reset_parameters: tuple[str, ...]
     initial_state: tuple[str, ...]
     initial_says: str
     zeros: tuple[str, ...]
@@ -183,6 +184,21 @@ class OptimizerView:
     body: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class OptimizerHelpersView:
+    """What an optimizer refuses; `name` is its class, or what several classes are together."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingView:
+    """The function that makes the optimizers of a module's slow levels; `levels` are the lines of its list."""
+
+    name: str
+    levels: tuple[str, ...]
+
+
 TEMPLATES: Mapping[str, type] = MappingProxyType(
     {
         "module.py.j2": ModuleView,
@@ -194,6 +210,8 @@ TEMPLATES: Mapping[str, type] = MappingProxyType(
         "halves.py.j2": HalvesView,
         "sequence_helpers.py.j2": HelpersView,
         "optimizer.py.j2": OptimizerView,
+        "optimizer_helpers.py.j2": OptimizerHelpersView,
+        "training.py.j2": TrainingView,
     }
 )
 """Each template and the view that fills it."""

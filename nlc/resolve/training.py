@@ -41,7 +41,7 @@ def is_task(syntax: Syntax | None) -> bool:
 
 
 def with_outer(field: LevelField, outer: OuterField | None, clock: Clock) -> LevelField:
-    """A level as `outer` completes it: a slow level without an objective is trained on the task loss, by the outer optimizer if it has none."""
+    """A level as `outer` completes it: a slow level that says nothing else is trained on the task loss, by the outer optimizer."""
     if clock.is_fast or not (field.objective is None or is_task(field.objective)):
         return field
     objective = field.objective or (outer.objective if outer else Name("task", field.name.span))

@@ -1,0 +1,60 @@
+"""The slow levels of a program -> parameters of its module: how they are made, and under which variables a tick reads them."""
+
+from __future__ import annotations
+
+from nlc.emit.dims import dim_text
+from nlc.emit.layout import Lines
+from nlc.emit.names import LocalNames
+from nlc.emit.scope import Sequence, leaf
+from nlc.emit.torch_printer import TorchPrinter
+from nlc.ir.algebra import Expr, Parameter, walk
+from nlc.ir.model import Family
+from nlc.ir.program import StateSlot
+
+
+def parameter_attribute(slot: StateSlot) -> str:
+    """`project.W` is kept as `project_W`."""
+    return slot.name.replace(".", "_")
+
+
+def made_parameters(sequence: Sequence) -> list[Lines]:
+    """The lines of the constructor that make the parameters; what never moves asks for no gradient."""
+    lines: list[Lines] = []
+    for slot in sequence.program.parameters:
+        sizes = ", ".join(_size(sequence, slot, place) for place in range(len(slot.shape)))
+        frozen = ", requires_grad=False" if sequence.model.component(slot.component).every.family is Family.NEVER else ""
+        lines.append((f"self.{parameter_attribute(slot)} = nn.Parameter(torch.empty({sizes or '()'}){frozen})",))
+    return [*lines, ("self.reset_parameters()",)] if lines else []
+
+
+def _size(sequence: Sequence, slot: StateSlot, place: int) -> str:
+    return dim_text(slot.shape[place])
+
+
+def reset_parameters(sequence: Sequence) -> Lines:
+    """The body of `reset_parameters`: given starts, vectors of zeros, and matrices as `nn.Linear` draws them."""
+    lines = []
+    for slot in sequence.program.parameters:
+        name = f"self.{parameter_attribute(slot)}"
+        if slot.start is not None:
+            start = TorchPrinter(lambda node: leaf(node, {}), "like").number(slot.start)
+            assert start is not None, slot
+            lines.append(f"nn.init.constant_({name}, {start})")
+        elif len(slot.shape) < 2:
+            lines.append(f"nn.init.zeros_({name})")
+        else:
+            bound = f"{_size(sequence, slot, 1)} ** -0.5" if " " in _size(sequence, slot, 1) else f"{_size(sequence, slot, 1)}**-0.5"
+            lines.append(f"nn.init.uniform_({name}, -({bound}), {bound})")
+    return tuple(lines)
+
+
+def read_parameters(sequence: Sequence, dtype: str, names: LocalNames, values: dict[Expr, str]) -> list[Lines]:
+    """The parameters that a tick reads, in the dtype of its arithmetic; `values` learns their variables."""
+    laws = sequence.program.laws
+    used = {(node.component, node.part) for value in laws.values for node in walk(value) if isinstance(node, Parameter)}
+    slots = [slot for slot in sequence.program.parameters if (slot.component, slot.part) in used]
+    for slot in slots:
+        values[Parameter(slot.component, slot.part, slot.shape)] = names.new(parameter_attribute(slot))
+    return [
+        (f"{values[Parameter(slot.component, slot.part, slot.shape)]} = self.{parameter_attribute(slot)}.to({dtype})",) for slot in slots
+    ]
