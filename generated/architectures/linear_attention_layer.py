@@ -6,14 +6,16 @@ Compiled by nlc from specs/architectures/linear_attention_layer.yaml. Edit the s
 sha256 of the spec: 93c1eca8b4982e632b9282e5bc3c9edeb865517aca1ccc2b9d1790dd06fcc3e8
 
 Levels, fastest first (Nested Learning, Definition 2)
-    rank  components                                                                        every  paper's number (slowest highest / slowest first)
-    0     memory                                                                            token  1 / 3
-    1     project_k.momentum, project_out.momentum, project_q.momentum, project_v.momentum  step   2 / 2
-    2     project_k, project_out, project_q, project_v                                      step   3 / 1
+    rank  components                                                     every  paper's number (slowest highest / slowest first)
+    0     memory                                                         token  1 / 3
+    1     project_k.momentum, project_out.momentum, project_q.momentum,  step   2 / 2
+          project_v.momentum
+    2     project_k, project_out, project_q, project_v                   step   3 / 1
 
 Timetable
     every token  memory
-    every step   project_k.momentum, project_out.momentum, project_q.momentum, project_v.momentum, project_k, project_out, project_q, project_v
+    every step   project_k.momentum, project_out.momentum, project_q.momentum,
+                 project_v.momentum, project_k, project_out, project_q, project_v
 
 Laws, per token; prev is the state before
     surprise  = -split(project_v @ x, heads)
@@ -21,6 +23,10 @@ Laws, per token; prev is the state before
     gradient  = outer(surprise, split(project_k @ x, heads))                     adjoint of apply; calculus
     memory    = prev(memory) - gradient                                          explicit gradient step; nl:eq-12; nl:eq-13; nl:eq-14
     y         = project_out @ join(memory @ split(project_q @ x, heads), heads)  read after the write
+
+Laws of Momentum, every step, for project_q, project_k, project_v, project_out
+    momentum  = decay * prev(momentum) - learning_rate * gradient  explicit gradient step on dot(momentum, gradient); nl:eq-10; nl:eq-33
+    weights   = prev(weights) + momentum                           explicit gradient step on -dot(weights, momentum); nl:eq-10; nl:eq-33
 
 Form
     memory: chunked prefix sum (linear-attention, gla, mamba2)
@@ -94,13 +100,14 @@ class LinearAttentionLayer(nn.Module):
             dtype = x.dtype
             memory = self._start(state, batch, heads, x)
             x = x.to(memory.dtype)
-            project_q, project_k, project_v, project_out = (
-                weight.to(memory.dtype) for weight in (self.project_q, self.project_k, self.project_v, self.project_out)
-            )
+            project_q = self.project_q.to(memory.dtype)
+            project_k = self.project_k.to(memory.dtype)
+            project_v = self.project_v.to(memory.dtype)
+            project_out = self.project_out.to(memory.dtype)
             memory_read, memory = self._memory_in_chunks(
-                key=(x @ project_k.mT).unflatten(-1, (self.heads, -1)),
-                value=(x @ project_v.mT).unflatten(-1, (self.heads, -1)),
-                query=(x @ project_q.mT).unflatten(-1, (self.heads, -1)),
+                key=torch.unflatten(x @ project_k.mT, -1, (self.heads, -1)),
+                value=torch.unflatten(x @ project_v.mT, -1, (self.heads, -1)),
+                query=torch.unflatten(x @ project_q.mT, -1, (self.heads, -1)),
                 memory=memory,
             )
             y = memory_read.flatten(-2) @ project_out.mT
@@ -138,36 +145,20 @@ class LinearAttentionLayer(nn.Module):
         with _full_precision(x):
             dtype = x.dtype
             x = x.to(state.dtype)
-            project_q, project_k, project_v, project_out = (
-                weight.to(state.dtype) for weight in (self.project_q, self.project_k, self.project_v, self.project_out)
-            )
-            surprise = -(x @ project_v.mT).unflatten(-1, (self.heads, -1))
-            gradient = surprise[..., None] * (x @ project_k.mT).unflatten(-1, (self.heads, -1))[..., None, :]
+            project_q = self.project_q.to(state.dtype)
+            project_k = self.project_k.to(state.dtype)
+            project_v = self.project_v.to(state.dtype)
+            project_out = self.project_out.to(state.dtype)
+            surprise = -torch.unflatten(x @ project_v.mT, -1, (self.heads, -1))
+            gradient = surprise[..., None] * torch.unflatten(x @ project_k.mT, -1, (self.heads, -1))[..., None, :]
             memory = state - gradient
-            y = (memory @ (x @ project_q.mT).unflatten(-1, (self.heads, -1))[..., None]).squeeze(-1).flatten(-2) @ project_out.mT
+            y = (memory @ torch.unflatten(x @ project_q.mT, -1, (self.heads, -1))[..., None]).squeeze(-1).flatten(-2) @ project_out.mT
             return y.to(dtype), memory
 
     def _start(self, state: Tensor | None, batch: int, heads: int, like: Tensor) -> Tensor:
         """The state to start from, never narrower than zeros would be."""
         zeros = self.initial_state(batch, heads, like=like)
         return zeros if state is None else state.to(torch.promote_types(state.dtype, zeros.dtype))
-
-
-def optimizers(module: LinearAttentionLayer) -> LevelOptimizers:
-    """The optimizers of the slow levels, for any training loop: `zero_grad()`, a backward pass of the task loss, `step()`."""
-    return LevelOptimizers(
-        [
-            (
-                Momentum(
-                    [module.project_q, module.project_k, module.project_v, module.project_out],
-                    learning_rate=module.learning_rate,
-                    decay=module.decay,
-                ),
-                1,
-                False,
-            ),
-        ]
-    )
 
 
 class LevelOptimizers:
@@ -226,6 +217,23 @@ def _parameters(optimizer: Optimizer) -> list[Tensor]:
 
 def _gradients(optimizer: Optimizer) -> list[Tensor]:
     return [x.grad for x in _parameters(optimizer) if x.grad is not None]
+
+
+def optimizers(module: LinearAttentionLayer) -> LevelOptimizers:
+    """The optimizers of the slow levels, for any training loop: `zero_grad()`, a backward pass of the task loss, `step()`."""
+    return LevelOptimizers(
+        [
+            (
+                Momentum(
+                    [module.project_q, module.project_k, module.project_v, module.project_out],
+                    learning_rate=module.learning_rate,
+                    decay=module.decay,
+                ),
+                1,
+                False,
+            ),
+        ]
+    )
 
 
 class Momentum(Optimizer):
@@ -311,4 +319,4 @@ def _joined(pieces: list[Tensor], leading: torch.Size) -> Tensor:
     return whole.view(*leading, *whole.shape[1:]).movedim(-2, 1)
 
 
-# sealed by nlc, sha256 of everything above: af019fbe0f14dc9444faf5fd19e72694f5a7d5e347b0db0e199f44ee2af783f4
+# sealed by nlc, sha256 of everything above: 2760197de7a8fc54456e9c2e42b2f877f8065811bc710366b0c63e90b337617a

@@ -9,8 +9,12 @@ from nlc.emit.digest import HEADER
 from nlc.emit.layout import Lines
 from nlc.emit.prose import prose, sentence, wrapped
 from nlc.ir.law import Equation
+from nlc.ir.model import Training
 from nlc.ir.program import MemoryProgram, Program
 from nlc.ir.show import expression_text
+
+WIDEST_LIST = 66
+"""A longer list of components goes on in the next line."""
 
 WIDEST_EQUATION = 76
 """A longer equation has its source on the next line."""
@@ -51,14 +55,17 @@ def _levels(program: Program) -> Iterator[str]:
     rows = [("rank", "components", "every", "paper's number (slowest highest / slowest first)")]
     for level in program.laws.order.levels:
         numbers = f"{level.number_slowest_highest} / {level.number_slowest_first}"
-        rows.append((str(level.speed_rank), ", ".join(level.components), str(level.clock), numbers))
+        first, *others = wrapped(", ".join(level.components), WIDEST_LIST)
+        rows.append((str(level.speed_rank), first, str(level.clock), numbers))
+        rows.extend(("", other, "", "") for other in others)
     yield from _table(rows)
 
 
 def _timetable(program: Program) -> Iterator[str]:
     yield ""
     yield "Timetable"
-    yield from _table([(clock, ", ".join(names)) for clock, names in program.timetable])
+    rows = [(clock, wrapped(", ".join(names), WIDEST_LIST)) for clock, names in program.timetable]
+    yield from _table([(clock if place == 0 else "", line) for clock, lines in rows for place, line in enumerate(lines)])
 
 
 def _laws(program: Program) -> Iterator[str]:
@@ -70,6 +77,20 @@ def _laws(program: Program) -> Iterator[str]:
     if resets := program.laws.resets:
         zeros = (Equation(item.state.component, item.value, f"before the first of {item.period} tokens") for item in resets)
         groups.append(("resets", tuple(zeros)))
+    yield from _equations(groups)
+    for item, training in zip(program.model.training, program.laws.training, strict=True):
+        yield ""
+        yield from wrapped(f"Laws of {_training(item)}", 136)
+        yield from _equations([(law.component, law.equations) for law in training.laws])
+
+
+def _training(item: Training) -> str:
+    """What moves which slow levels when."""
+    gathered = "" if item.every.period == 1 else f", on the {item.reduce} of the gradients since the last update"
+    return f"{item.optimizer.name}, every {item.every}{gathered}, for {', '.join(item.levels)}"
+
+
+def _equations(groups: list[tuple[str, tuple[Equation, ...]]]) -> Iterator[str]:
     equations = [(name, equation) for name, group in groups for equation in group]
     names = max(len(equation.name) for _, equation in equations)
     texts = [expression_text(equation.value) for _, equation in equations]

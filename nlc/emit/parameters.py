@@ -53,8 +53,9 @@ def read_parameters(sequence: Sequence, dtype: str, names: LocalNames, values: d
     laws = sequence.program.laws
     used = {(node.component, node.part) for value in laws.values for node in walk(value) if isinstance(node, Parameter)}
     slots = [slot for slot in sequence.program.parameters if (slot.component, slot.part) in used]
+    lines: list[Lines] = []
     for slot in slots:
-        values[Parameter(slot.component, slot.part, slot.shape)] = names.new(parameter_attribute(slot))
-    return [
-        (f"{values[Parameter(slot.component, slot.part, slot.shape)]} = self.{parameter_attribute(slot)}.to({dtype})",) for slot in slots
-    ]
+        name = parameter_attribute(slot)
+        variable = values[Parameter(slot.component, slot.part, slot.shape)] = names.new(name)
+        lines.append((f"{variable} = self.{name}.to({dtype})",))
+    return lines

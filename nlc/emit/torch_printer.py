@@ -122,7 +122,7 @@ class TorchPrinter:
     @piece.register
     def _(self, node: Split) -> Piece:
         x = replace(self, is_bare=True)._full(node.x)
-        return Piece(f"{_wrapped(x, ATOM)}.unflatten(-1, ({attribute(node.axis)}, -1))", ATOM, 1)
+        return Piece(f"torch.unflatten({x.text}, -1, ({attribute(node.axis)}, -1))", ATOM, 1)
 
     @piece.register
     def _(self, node: Join) -> Piece:
