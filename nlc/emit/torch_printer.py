@@ -122,11 +122,15 @@ class TorchPrinter:
     @piece.register
     def _(self, node: Split) -> Piece:
         x = replace(self, is_bare=True)._full(node.x)
+        if not node.shape:
+            return Piece(x.text, x.binding)
         return Piece(f"torch.unflatten({x.text}, -1, ({attribute(node.axis)}, -1))", ATOM, 1)
 
     @piece.register
     def _(self, node: Join) -> Piece:
         x = replace(self, is_bare=False)._full(node.x)
+        if not node.x.shape:
+            return Piece(x.text, x.binding, 1) if self.is_bare else Piece(f"{_wrapped(x, ATOM)}.unsqueeze(-2)", ATOM, 1)
         return Piece(f"{_wrapped(x, ATOM)}.flatten(-2){'' if self.is_bare else '.unsqueeze(-2)'}", ATOM, 1)
 
     @piece.register

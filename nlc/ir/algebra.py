@@ -303,7 +303,7 @@ class Softmax:
 class Split:
     """A vector of (axis * size) cut in one piece for each place along an axis of the system: `split(x, heads)`.
 
-    The value, (size,), differs along the axis; x must not.
+    The value, (size,), differs along the axis; x must not. Of an (axis,) vector each place gets one entry, a scalar.
     """
 
     x: Expr

@@ -73,18 +73,18 @@ def type_index(typing: Typing, call: Call) -> Expr:
 
 
 def type_split(typing: Typing, call: Call) -> Expr:
-    """`split(x, heads)`: (heads * size,) to (size,) for each place along the axis."""
-    x, name, axis = _vector_and_axis(typing, call, "split")
-    return Split(x, name, (x.shape[0] / axis,))
+    """`split(x, heads)`: (heads * size,) to (size,) for each place along the axis, (heads,) to a scalar for each."""
+    x, name, axis = _vector_and_axis(typing, call, "split", 1)
+    return Split(x, name, () if x.shape[0] == axis else (x.shape[0] / axis,))
 
 
 def type_join(typing: Typing, call: Call) -> Expr:
-    """`join(x, heads)`: (size,) for each place along the axis to (heads * size,)."""
-    x, name, axis = _vector_and_axis(typing, call, "join")
-    return Join(x, name, (x.shape[0] * axis,))
+    """`join(x, heads)`: (size,) for each place along the axis to (heads * size,), a scalar for each to (heads,)."""
+    x, name, axis = _vector_and_axis(typing, call, "join", 0)
+    return Join(x, name, (x.shape[0] * axis,) if x.shape else (axis,))
 
 
-def _vector_and_axis(typing: Typing, call: Call, function: str) -> tuple[Expr, str, Dim]:
+def _vector_and_axis(typing: Typing, call: Call, function: str, least: int) -> tuple[Expr, str, Dim]:
     match call:
         case Call(_, (argument, Name(axis) as name), ()):
             if axis not in typing.scope.axes:
@@ -92,7 +92,7 @@ def _vector_and_axis(typing: Typing, call: Call, function: str) -> tuple[Expr, s
             if axis not in typing.scope.dims:
                 raise CompileError(codes.axis_without_size(name.span, axis, function))
             x = typing.expression(argument)
-            if len(x.shape) != 1:
+            if not least <= len(x.shape) <= 1:
                 raise CompileError(codes.wrong_shape(argument.span, f"what `{function}` is given", shape_text(x.shape), "a vector"))
             return x, axis, typing.scope.dims[axis]
     raise CompileError(codes.wrong_arguments(call.span, function, f"{function}(x, heads), where heads is an axis"))
