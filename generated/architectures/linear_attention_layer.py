@@ -18,11 +18,13 @@ Timetable
                  project_v.momentum, project_k, project_out, project_q, project_v
 
 Laws, per token; prev is the state before
-    surprise  = -split(project_v @ x, heads)
-                objective -dot(memory @ split(project_k @ x, heads), split(project_v @ x, heads)), by the prediction; calculus
-    gradient  = outer(surprise, split(project_k @ x, heads))                     adjoint of apply; calculus
-    memory    = prev(memory) - gradient                                          explicit gradient step; nl:eq-12; nl:eq-13; nl:eq-14
-    y         = project_out @ join(memory @ split(project_q @ x, heads), heads)  read after the write
+    q         = split(project_q @ x, heads)            abbreviation
+    k         = split(project_k @ x, heads)            abbreviation
+    v         = split(project_v @ x, heads)            abbreviation
+    surprise  = -v                                     objective -dot(memory @ k, v), by the prediction; calculus
+    gradient  = outer(surprise, k)                     adjoint of apply; calculus
+    memory    = prev(memory) - gradient                explicit gradient step; nl:eq-12; nl:eq-13; nl:eq-14
+    y         = project_out @ join(memory @ q, heads)  read after the write
 
 Laws of Momentum, every step, for project_q, project_k, project_v, project_out
     momentum  = decay * prev(momentum) - learning_rate * gradient  explicit gradient step on dot(momentum, gradient); nl:eq-10; nl:eq-33
@@ -104,12 +106,10 @@ class LinearAttentionLayer(nn.Module):
             project_k = self.project_k.to(memory.dtype)
             project_v = self.project_v.to(memory.dtype)
             project_out = self.project_out.to(memory.dtype)
-            memory_read, memory = self._memory_in_chunks(
-                key=torch.unflatten(x @ project_k.mT, -1, (self.heads, -1)),
-                value=torch.unflatten(x @ project_v.mT, -1, (self.heads, -1)),
-                query=torch.unflatten(x @ project_q.mT, -1, (self.heads, -1)),
-                memory=memory,
-            )
+            q = torch.unflatten(x @ project_q.mT, -1, (self.heads, -1))
+            k = torch.unflatten(x @ project_k.mT, -1, (self.heads, -1))
+            v = torch.unflatten(x @ project_v.mT, -1, (self.heads, -1))
+            memory_read, memory = self._memory_in_chunks(key=k, value=v, query=q, memory=memory)
             y = memory_read.flatten(-2) @ project_out.mT
             return y.to(dtype), memory
 
@@ -149,10 +149,13 @@ class LinearAttentionLayer(nn.Module):
             project_k = self.project_k.to(state.dtype)
             project_v = self.project_v.to(state.dtype)
             project_out = self.project_out.to(state.dtype)
-            surprise = -torch.unflatten(x @ project_v.mT, -1, (self.heads, -1))
-            gradient = surprise[..., None] * torch.unflatten(x @ project_k.mT, -1, (self.heads, -1))[..., None, :]
+            q = torch.unflatten(x @ project_q.mT, -1, (self.heads, -1))
+            k = torch.unflatten(x @ project_k.mT, -1, (self.heads, -1))
+            v = torch.unflatten(x @ project_v.mT, -1, (self.heads, -1))
+            surprise = -v
+            gradient = surprise[..., None] * k[..., None, :]
             memory = state - gradient
-            y = (memory @ torch.unflatten(x @ project_q.mT, -1, (self.heads, -1))[..., None]).squeeze(-1).flatten(-2) @ project_out.mT
+            y = (memory @ q[..., None]).squeeze(-1).flatten(-2) @ project_out.mT
             return y.to(dtype), memory
 
     def _start(self, state: Tensor | None, batch: int, heads: int, like: Tensor) -> Tensor:
@@ -319,4 +322,4 @@ def _joined(pieces: list[Tensor], leading: torch.Size) -> Tensor:
     return whole.view(*leading, *whole.shape[1:]).movedim(-2, 1)
 
 
-# sealed by nlc, sha256 of everything above: 2760197de7a8fc54456e9c2e42b2f877f8065811bc710366b0c63e90b337617a
+# sealed by nlc, sha256 of everything above: aab4ec86fbf1696ec5835f0f2cd59340b38e43696bd0b3e8094a875ecbbe0bd8

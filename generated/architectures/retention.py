@@ -11,9 +11,9 @@ Timetable
     every token  memory
 
 Laws, per token; prev is the state before
-    memory  = (1 - 2 ** (-5 - index(heads))) * prev(memory) + outer(v, k)
-              explicit gradient step on -dot(memory @ k, v); retnet; nl:section-5
-    y       = memory @ q                                                   read after the write
+    gamma   = 1 - 2 ** (-5 - index(heads))        abbreviation
+    memory  = gamma * prev(memory) + outer(v, k)  explicit gradient step on -dot(memory @ k, v); retnet; nl:section-5
+    y       = memory @ q                          read after the write
 
 Form
     memory: chunked prefix sum (linear-attention, gla, mamba2)
@@ -61,8 +61,9 @@ class Retention(nn.Module):
             memory = self._start(state, batch, heads, q)
             q, k, v = (x.to(memory.dtype) for x in (q, k, v))
             heads_index = torch.arange(memory.shape[1], dtype=memory.dtype, device=memory.device)
+            gamma = 1 - 2 ** (-5 - heads_index)
             y, memory = self._memory_in_chunks(
-                decay=(1 - 2 ** (-5 - heads_index))[..., None].expand(batch, q.shape[1], heads, -1), key=k, value=v, query=q, memory=memory
+                decay=gamma[..., None].expand(batch, q.shape[1], heads, -1), key=k, value=v, query=q, memory=memory
             )
             return y.to(dtype), memory
 
@@ -101,7 +102,8 @@ class Retention(nn.Module):
             dtype = q.dtype
             q, k, v = (x.to(state.dtype) for x in (q, k, v))
             heads_index = torch.arange(state.shape[1], dtype=state.dtype, device=state.device)
-            memory = (1 - 2 ** (-5 - heads_index))[..., None, None] * state + v[..., None] * k[..., None, :]
+            gamma = 1 - 2 ** (-5 - heads_index)
+            memory = gamma[..., None, None] * state + v[..., None] * k[..., None, :]
             y = (memory @ q[..., None]).squeeze(-1)
             return y.to(dtype), memory
 
@@ -142,4 +144,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: 67147dd41d9697ecf345c43fb8176c43aaf214b9cd42649597554a03a3d04a42
+# sealed by nlc, sha256 of everything above: 0c67a5d34e36445fc07702a242d21f0b4c70f62cedc1b99278df330dd792e432

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from nlc.derive.describe import laws_text
 from nlc.derive.keep import kept_tensors, resets_of
-from nlc.derive.laws import derive_law, output_equation
+from nlc.derive.laws import definitions_of, derive_law, output_equation
 from nlc.derive.refusals import name_clashes, refusals
 from nlc.diagnostics import Collector, CompileError
 from nlc.ir.law import Laws
@@ -33,4 +33,6 @@ def derive_laws(order: LevelOrder) -> Laws:
     kept = kept_tensors(order, tuple(laws), outputs)
     if clashes := name_clashes(model, kept):
         raise CompileError(*clashes)
-    return Laws(order, tuple(laws), outputs, kept, resets_of(model), tuple(derive_laws(item) for item in order.training))
+    return Laws(
+        order, tuple(laws), outputs, kept, resets_of(model), tuple(derive_laws(item) for item in order.training), definitions_of(order)
+    )

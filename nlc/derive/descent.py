@@ -10,7 +10,7 @@ from nlc.derive.abbreviations import Abbreviation, count_layers, first_layer, oc
 from nlc.derive.adjoints import ADJOINT_OF
 from nlc.derive.draft import Draft
 from nlc.derive.gradient import gradient
-from nlc.derive.names import worded
+from nlc.derive.names import said, worded
 from nlc.derive.settle import settle
 from nlc.derive.simplify import simplify
 from nlc.ir.algebra import LEAVES, ONE, Expr, Gradient, Map, Named, Scale, State, When, contains
@@ -18,7 +18,6 @@ from nlc.ir.build import add, apply_map, constant, divide, negate, replace, subt
 from nlc.ir.maps import MAPS
 from nlc.ir.model import Component, Family, GradientDescent, GradientPoint, Model
 from nlc.ir.order import LevelOrder
-from nlc.ir.show import expression_text
 
 CALCULUS = ("calculus",)
 
@@ -68,7 +67,7 @@ class Descent:
         """The state at which a gradient is taken."""
         if where is not GradientPoint.RETAINED or not self.component.retention:
             return self.states(When.PREVIOUS)
-        rule = f"retention {expression_text(self.component.retention[0])}"
+        rule = f"retention {said(self.order.model, self.component.retention[0])}"
         return {part: self.draft.let(worded("retained", part), value, rule) for part, value in self.retained().items()}
 
     def of_update(self, *, named: bool = False) -> Parts:
@@ -102,7 +101,7 @@ class Descent:
 
     def gradients(self, objective: Expr, where: GradientPoint, *, named: bool = False) -> Parts:
         """The gradient of the objective by each tensor, under a name when `named` or when a reader needs one to follow."""
-        point, text = self.point(where), expression_text(objective)
+        point, text = self.point(where), said(self.order.model, objective)
         body, abbreviations = self._abbreviated(objective, point)
         bodies: list[Body] = [(body, ONE)]
         is_said = any(item.is_error for item in abbreviations)
@@ -126,7 +125,7 @@ class Descent:
 
     def _abbreviated(self, objective: Expr, point: Parts) -> tuple[Expr, list[Abbreviation]]:
         """The objective over names for the layers, the prediction and the error, and what they stand for."""
-        read, value, text = self.component.prediction, self.component.value, expression_text(objective)
+        read, value, text = self.component.prediction, self.component.value, said(self.order.model, objective)
         found: list[Abbreviation] = []
         if len(self.component.states) > 1:
             found = self._layers(objective if read is None else read, point)

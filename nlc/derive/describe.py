@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from nlc.ir.law import Equation, Laws
-from nlc.ir.show import expression_text
+from nlc.ir.law import Equation, Laws, abbreviated_text, used_definitions
 
 WIDEST_EQUATION = 60
 """A longer equation pushes its own rule to the right, and nobody else's."""
@@ -13,7 +12,9 @@ WIDEST_EQUATION = 60
 
 def laws_text(laws: Laws) -> str:
     """All laws in the order in which they run, then the outputs, each equation with its rule and citations. Ends without a newline."""
-    blocks = [(f"{law.component}, every {law.clock}", law.equations) for law in laws.laws]
+    definitions = used_definitions(laws)
+    blocks = [("abbreviations", definitions)] if definitions else []
+    blocks += [(f"{law.component}, every {law.clock}", law.equations) for law in laws.laws]
     if laws.outputs:
         blocks.append(("outputs, after the updates", laws.outputs))
     if laws.kept:
@@ -21,14 +22,18 @@ def laws_text(laws: Laws) -> str:
     if laws.resets:
         resets = (Equation(item.state.component, item.value, f"reset: {item.period} tokens") for item in laws.resets)
         blocks.append(("before the first token of a new period", tuple(resets)))
+    for item, training in zip(laws.order.model.training, laws.training, strict=True):
+        title = f"every {item.every}, by {item.optimizer.name}: {', '.join(item.levels)}"
+        blocks.append((title, tuple(equation for law in training.laws for equation in law.equations)))
     equations = [equation for _, group in blocks for equation in group]
     names = max(len(equation.name) for equation in equations)
-    values = max((width for equation in equations if (width := len(expression_text(equation.value))) <= WIDEST_EQUATION), default=0)
-    return "\n".join(line for title, group in blocks for line in _block(title, group, names, values))
+    texts = [abbreviated_text(equation, definitions) for equation in equations]
+    values = max((width for text in texts if (width := len(text)) <= WIDEST_EQUATION), default=0)
+    return "\n".join(line for title, group in blocks for line in _block(title, group, names, values, definitions))
 
 
-def _block(title: str, equations: Sequence[Equation], names: int, values: int) -> Iterator[str]:
+def _block(title: str, equations: Sequence[Equation], names: int, values: int, definitions: tuple[Equation, ...]) -> Iterator[str]:
     yield title
     for equation in equations:
         source = " ".join((f"[{equation.rule}]", *equation.cites))
-        yield f"    {equation.name:<{names}}  = {expression_text(equation.value):<{values}}    {source}"
+        yield f"    {equation.name:<{names}}  = {abbreviated_text(equation, definitions):<{values}}    {source}"

@@ -9,15 +9,14 @@ from nlc.codes import derive as codes
 from nlc.derive.descent import Descent, gathers
 from nlc.derive.draft import Draft
 from nlc.derive.gradient import LARGEST, DerivativeTooLarge
-from nlc.derive.names import last_segment, words_of
+from nlc.derive.names import last_segment, said, words_of
 from nlc.derive.settle import settle
 from nlc.diagnostics import CompileError
-from nlc.ir.algebra import Due, Expr, State, When, Where, is_number, walk
+from nlc.ir.algebra import LEAVES, Due, Expr, Gradient, State, Tick, When, Where, contains, is_number, walk
 from nlc.ir.build import subtract, times
 from nlc.ir.law import Equation, Law
-from nlc.ir.model import Component, Family, GradientDescent, GradientPoint, Output
+from nlc.ir.model import Component, Family, GradientDescent, GradientPoint, Model, Output
 from nlc.ir.order import LevelOrder
-from nlc.ir.show import expression_text
 
 READINGS: Mapping[frozenset[When], str] = MappingProxyType(
     {
@@ -48,7 +47,7 @@ def derive_law(order: LevelOrder, component: Component) -> Law:
         Equation(
             ".".join(filter(None, (last_segment(component.name), part))),
             _when_due(component, subtract(draft.known(retained[part]), times(rate, gradient)), before[part]),
-            _rule(component, draft, gradient),
+            _rule(order.model, component, draft, gradient),
             cites,
             part,
         )
@@ -57,12 +56,12 @@ def derive_law(order: LevelOrder, component: Component) -> Law:
     return Law(component.name, component.every, draft.finished(*new_states))
 
 
-def _rule(component: Component, draft: Draft, gradient: Expr) -> str:
+def _rule(model: Model, component: Component, draft: Draft, gradient: Expr) -> str:
     if draft.defines(gradient):
         return "explicit gradient step"
     if len(component.states) > 1 and is_number(gradient, 0):
         return "the objective does not depend on it"
-    return f"explicit gradient step on {expression_text(component.follows)}"
+    return f"explicit gradient step on {said(model, component.follows)}"
 
 
 def _when_due(component: Component, value: Expr, before: Expr) -> Expr:
@@ -70,6 +69,17 @@ def _when_due(component: Component, value: Expr, before: Expr) -> Expr:
     if component.every.family is not Family.TOKEN or component.every.period == 1:
         return value
     return Where(Due(int(component.every.period)), value, before, value.shape)
+
+
+def definitions_of(order: LevelOrder) -> tuple[Equation, ...]:
+    """The spec's abbreviations over streams and parameters alone, shorter ones first: each may stand in those after it."""
+    settled = ((item.name, settle(order, None, item.value)) for item in order.model.abbreviations)
+    found = [
+        Equation(name, value, "abbreviation")
+        for name, value in settled
+        if not isinstance(value, LEAVES) and not contains(value, lambda node: isinstance(node, State | Gradient | Tick))
+    ]
+    return tuple(sorted(found, key=lambda item: sum(1 for _ in walk(item.value))))
 
 
 def output_equation(order: LevelOrder, output: Output) -> Equation:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection
 from itertools import count
 
+from nlc.ir.algebra import Expr, Named
+from nlc.ir.build import replace
 from nlc.ir.model import Model
+from nlc.ir.show import expression_text
+
+
+def said(model: Model, node: Expr) -> str:
+    """The text of an expression of a spec, in which its abbreviations stand as their names."""
+    names: dict[Expr, Expr] = {item.value: Named(item.name, item.value.shape) for item in model.abbreviations}
+    return expression_text(replace(node, names.get))
 
 
 def last_segment(component: str) -> str:
@@ -17,7 +26,8 @@ def words_of(model: Model) -> frozenset[str]:
     """Every name that an expression of the model may print: no abbreviation may take one of them."""
     dims, inputs = (dim.name for dim in model.dims), (stream.name for stream in model.inputs)
     numbers, states = (item.name for item in model.hyperparameters), (last_segment(component.name) for component in model.components)
-    return frozenset((*dims, *inputs, *numbers, *states))
+    abbreviations = (item.name for item in model.abbreviations)
+    return frozenset((*abbreviations, *dims, *inputs, *numbers, *states))
 
 
 def worded(word: str, part: str) -> str:

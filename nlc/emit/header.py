@@ -8,10 +8,9 @@ from pathlib import PurePath
 from nlc.emit.digest import HEADER
 from nlc.emit.layout import Lines
 from nlc.emit.prose import prose, sentence, wrapped
-from nlc.ir.law import Equation
+from nlc.ir.law import Equation, abbreviated_text, used_definitions
 from nlc.ir.model import Training
 from nlc.ir.program import MemoryProgram, Program
-from nlc.ir.show import expression_text
 
 WIDEST_LIST = 66
 """A longer list of components goes on in the next line."""
@@ -71,13 +70,18 @@ def _timetable(program: Program) -> Iterator[str]:
 def _laws(program: Program) -> Iterator[str]:
     yield ""
     yield f"Laws, per {'step' if program.model.kind == 'optimizer' else 'token'}; prev is the state before"
-    groups = [*((law.component, law.equations) for law in program.laws.laws), ("outputs", program.laws.outputs)]
+    definitions = used_definitions(program.laws)
+    groups = [
+        ("abbreviations", definitions),
+        *((law.component, law.equations) for law in program.laws.laws),
+        ("outputs", program.laws.outputs),
+    ]
     if kept := program.laws.kept:
         groups.append(("kept", tuple(Equation(item.name, item.value, f"kept: {item.rule}") for item in kept)))
     if resets := program.laws.resets:
         zeros = (Equation(item.state.component, item.value, f"before the first of {item.period} tokens") for item in resets)
         groups.append(("resets", tuple(zeros)))
-    yield from _equations(groups)
+    yield from _equations(groups, definitions)
     for item, training in zip(program.model.training, program.laws.training, strict=True):
         yield ""
         yield from wrapped(f"Laws of {_training(item)}", 136)
@@ -90,10 +94,10 @@ def _training(item: Training) -> str:
     return f"{item.optimizer.name}, every {item.every}{gathered}, for {', '.join(item.levels)}"
 
 
-def _equations(groups: list[tuple[str, tuple[Equation, ...]]]) -> Iterator[str]:
+def _equations(groups: list[tuple[str, tuple[Equation, ...]]], definitions: tuple[Equation, ...] = ()) -> Iterator[str]:
     equations = [(name, equation) for name, group in groups for equation in group]
     names = max(len(equation.name) for _, equation in equations)
-    texts = [expression_text(equation.value) for _, equation in equations]
+    texts = [abbreviated_text(equation, definitions) for _, equation in equations]
     width = max((len(text) for text in texts if len(text) <= WIDEST_EQUATION), default=0)
     for (_, equation), text in zip(equations, texts, strict=True):
         yield from _law(equation, text, names, width)

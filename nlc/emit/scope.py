@@ -13,7 +13,7 @@ from nlc.emit.names import MODULE_WORDS, LocalNames, attribute
 from nlc.emit.torch_printer import Piece, TorchPrinter, unwritable
 from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Join, Named, Split, State, Tick, When, children, contains, walk
 from nlc.ir.dims import Shape
-from nlc.ir.law import PREVIOUS, Equation
+from nlc.ir.law import PREVIOUS, Equation, used_definitions
 from nlc.ir.model import InputStream, Model
 from nlc.ir.program import Program
 
@@ -138,7 +138,19 @@ def leaf(node: Expr, values: dict[Expr, str]) -> Piece:
 
 def printer_of(sequence: Sequence, values: dict[Expr, str], *, is_bare: bool = False) -> TorchPrinter:
     """What prints the expressions of a function whose variables are `values`."""
-    return TorchPrinter(lambda node: leaf(node, values), sequence.like.name, sequence.bare, is_bare)
+    known = {node: variable for node, variable in values.items() if children(node)}
+    inputs = (Input(stream.name, stream.shape) for stream in sequence.model.inputs if stream.name in sequence.bare)
+    bare = frozenset((*inputs, *(node for node in known if sequence.bare and not sequence.spans_axes(node))))
+    return TorchPrinter(lambda node: leaf(node, values), sequence.like.name, bare, known, is_bare)
+
+
+def define(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
+    """The spec's abbreviations that its laws use, a line each; `values` learns their variables."""
+    for equation in used_definitions(sequence.program.laws):
+        is_bare = bool(sequence.bare) and not sequence.spans_axes(equation.value)
+        terms = printer_of(sequence, values, is_bare=is_bare).terms(equation.value)
+        values[equation.value] = names.new(equation.name)
+        yield assignment(values[equation.value], terms, 12)
 
 
 def output_printer(sequence: Sequence, values: dict[Expr, str], name: str) -> TorchPrinter:

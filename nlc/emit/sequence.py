@@ -12,7 +12,7 @@ from nlc.emit.names import LocalNames, attribute
 from nlc.emit.parameters import made_parameters, read_parameters, reset_parameters
 from nlc.emit.prose import sentence, wrapped
 from nlc.emit.render import render
-from nlc.emit.scope import Sequence, Sizes, converted, indices, input_values, output_printer, printer_of, size_text, sizes
+from nlc.emit.scope import Sequence, Sizes, converted, define, indices, input_values, output_printer, printer_of, size_text, sizes
 from nlc.emit.steps import initial_number, returned, step_body
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.emit.training import training_parts
@@ -219,7 +219,6 @@ def _forms(
     sequence: Sequence, forms: tuple[Chunked, ...], names: LocalNames, variables: Sizes, values: dict[Expr, str], start: str, dtype: str
 ) -> Iterator[Lines]:
     """Memory after memory, then the outputs, then what is returned; `values` holds the variables of what is known before them."""
-    printer = printer_of(sequence, values)
     outputs = {name: names.new(name) for name, _ in sequence.program.outputs}
     as_they_are = {value: outputs[name] for name, value in sequence.program.outputs if isinstance(value, Named)}
     leading = ", ".join((variables.batch, f"{sequence.like.name}.shape[1]", *variables.axes))
@@ -227,6 +226,8 @@ def _forms(
     for kept, line in _earlier(sequence, names, values, start, leading):
         state |= kept
         yield line
+    yield from define(sequence, names, values)
+    printer = printer_of(sequence, values)
     for form in forms:
         slot = next(item for item in sequence.program.slots if item.component == form.memory.component)
         state[slot.name] = start if sequence.is_bare else names.new(_slot_local(form))

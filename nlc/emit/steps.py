@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from nlc.emit.layout import Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames
 from nlc.emit.parameters import read_parameters
-from nlc.emit.scope import Sequence, converted, indices, input_values, leaf, output_printer, previous, printer_of
+from nlc.emit.scope import Sequence, converted, define, indices, input_values, leaf, output_printer, previous, printer_of
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.ir.algebra import Due, Expr, Map, MatMul, Named, State, Tick, When, children, contains
 from nlc.ir.build import replace
@@ -28,6 +28,7 @@ def step_body(sequence: Sequence) -> Lines:
         *read_parameters(sequence, _dtype(sequence), names, values),
         *indices(sequence, names, carried, values),
         *_position(sequence, names, values),
+        *define(sequence, names, values),
         *(line for law in sequence.program.laws.laws for line in _law(sequence, law, names, values)),
         *_outputs(sequence, names, values, dtype),
     ]
@@ -79,11 +80,10 @@ def _dtype(sequence: Sequence) -> str:
 def _law(sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
     """The equations of one component; its new states join `values` for those that run later."""
     own = dict(values)
-    printer = printer_of(sequence, own)
     for equation in law.equations:
         local = names.new(equation.name, law.component)
         shape = equation.value.shape
-        terms = printer.terms(equation.value)
+        terms = printer_of(sequence, own).terms(equation.value)
         if equation.part is not None:
             owner = equation.owner or law.component
             carried = sequence.carried("state", owner, equation.part)

@@ -7,8 +7,8 @@ Broadcasting is used: a `Piece` says which dims of the shape its text really has
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import singledispatchmethod
 
@@ -28,7 +28,6 @@ from nlc.ir.algebra import (
     Extremum,
     Eye,
     Full,
-    Input,
     Join,
     Map,
     MatMul,
@@ -81,13 +80,15 @@ Leaf = Callable[[Expr], Piece]
 class TorchPrinter:
     """Prints expressions; `leaf` writes streams, states, hyperparameters and named values, `like` is a tensor of their dtype and device.
 
-    `bare_streams` come without a dim for the axis that they do not have. Where there is one value for all places along it (`is_bare`:
-    before a split, after a join) they are printed as they are, elsewhere they get that dim.
+    `known` has the variables of values that are more than leaves. What is in `bare` comes without a dim for the axis that it does not
+    have: where there is one value for all places along it (`is_bare`: before a split, after a join) it is printed as it is, elsewhere it
+    gets that dim.
     """
 
     leaf: Leaf
     like: str
-    bare_streams: frozenset[str] = frozenset()
+    bare: frozenset[Expr] = frozenset()
+    known: Mapping[Expr, str] = field(default_factory=dict)
     is_bare: bool = False
 
     def text(self, node: Expr) -> str:
@@ -100,7 +101,7 @@ class TorchPrinter:
 
     def terms(self, node: Expr) -> tuple[str, ...]:
         """The same, a sum as its terms: each after the first begins with its sign."""
-        if not isinstance(node, Add) or not self.piece(node).full:
+        if not isinstance(node, Add) or node in self.known or not self.piece(node).full:
             return (self.text(node),)
         return self._signed(node)
 
@@ -111,50 +112,53 @@ class TorchPrinter:
 
     # --- one method a node -------------------------------------------------------------------------------------------
 
-    @singledispatchmethod
     def piece(self, node: Expr) -> Piece:
         """The code of a node, as broadcasting leaves it."""
-        piece = self.leaf(node)
-        if isinstance(node, Input) and node.name in self.bare_streams and not self.is_bare:
+        piece = Piece(self.known[node], rank=len(node.shape)) if node in self.known else self._piece(node)
+        if node in self.bare and not self.is_bare:
             return Piece(f"{_wrapped(piece, ATOM)}.unsqueeze({-1 - len(node.shape)})", ATOM, piece.rank, piece.full)
         return piece
 
-    @piece.register
+    @singledispatchmethod
+    def _piece(self, node: Expr) -> Piece:
+        return self.leaf(node)
+
+    @_piece.register
     def _(self, node: Split) -> Piece:
         x = replace(self, is_bare=True)._full(node.x)
         if not node.shape:
             return Piece(x.text, x.binding)
         return Piece(f"torch.unflatten({x.text}, -1, ({attribute(node.axis)}, -1))", ATOM, 1)
 
-    @piece.register
+    @_piece.register
     def _(self, node: Join) -> Piece:
         x = replace(self, is_bare=False)._full(node.x)
         if not node.x.shape:
             return Piece(x.text, x.binding, 1) if self.is_bare else Piece(f"{_wrapped(x, ATOM)}.unsqueeze(-2)", ATOM, 1)
         return Piece(f"{_wrapped(x, ATOM)}.flatten(-2){'' if self.is_bare else '.unsqueeze(-2)'}", ATOM, 1)
 
-    @piece.register
+    @_piece.register
     def _(self, node: Constant | Full) -> Piece:
         return _number(node.value)
 
-    @piece.register
+    @_piece.register
     def _(self, node: Size) -> Piece:
         return Piece(dim_text(node.dim), ATOM if node.dim.name else SUM, None)
 
-    @piece.register
+    @_piece.register
     def _(self, node: Eye) -> Piece:
         return Piece(f"torch.eye({dim_text(node.shape[0])}, dtype={self.like}.dtype, device={self.like}.device)", ATOM, 2)
 
-    @piece.register
+    @_piece.register
     def _(self, node: StopGradient) -> Piece:
         return self.piece(node.x)
 
-    @piece.register
+    @_piece.register
     def _(self, node: Add) -> Piece:
         pieces = [self._aligned(term, node.shape) for term in node.terms]
         return Piece(" ".join(self._signed(node)), SUM, *_joined(pieces))
 
-    @piece.register
+    @_piece.register
     def _(self, node: Scale) -> Piece:
         match node.by:
             case Constant(value) if value == -1:
@@ -162,29 +166,32 @@ class TorchPrinter:
                 return Piece(f"-{_wrapped(x, PRODUCT)}", min(x.binding, UNARY), x.rank, x.full)
         return self._product(node.by, node.x, node.shape)
 
-    @piece.register
+    @_piece.register
     def _(self, node: Times) -> Piece:
         return self._product(node.left, node.right, node.shape)
 
-    @piece.register
+    @_piece.register
     def _(self, node: Divide) -> Piece:
+        match node:
+            case Divide(x, Extremum("maximum", Norm(y), Constant(least))) if x == y and len(x.shape) == 1 and least == Fraction(1, 10**12):
+                return Piece(f"torch.nn.functional.normalize({self._full(x).text}, dim=-1)", ATOM, 1)
         x, by = self._aligned(node.x, node.shape), self._aligned(node.by, node.shape)
         return Piece(f"{_wrapped(x, PRODUCT)} / {_wrapped(by, UNARY)}", PRODUCT, *_joined([x, by]))
 
-    @piece.register
+    @_piece.register
     def _(self, node: Power) -> Piece:
         x, exponent = self._aligned(node.x, node.shape), self._aligned(node.exponent, node.shape)
         base, power = _wrapped(x, ATOM), _wrapped(exponent, UNARY)
         operator = "**" if SIMPLE_OPERAND.fullmatch(base) and SIMPLE_OPERAND.fullmatch(power) else " ** "
         return Piece(f"{base}{operator}{power}", POWER, *_joined([x, exponent]))
 
-    @piece.register
+    @_piece.register
     def _(self, node: Map) -> Piece:
         x, spelling = self.piece(node.x), SPELLINGS[node.function]
         template = spelling.number if x.rank is None else spelling.tensor
         return Piece(template.format(x=x.text, atom=_wrapped(x, ATOM)), ATOM, x.rank, x.full)
 
-    @piece.register
+    @_piece.register
     def _(self, node: Extremum) -> Piece:
         pieces = [self._aligned(side, node.shape) for side in (node.left, node.right)]
         rank, full = _joined(pieces)
@@ -193,12 +200,12 @@ class TorchPrinter:
         left, right = (self._tensor(piece) for piece in pieces)
         return Piece(f"torch.{node.function}({left}, {right})", ATOM, rank, full)
 
-    @piece.register
+    @_piece.register
     def _(self, node: Compare) -> Piece:
         left, right = self._aligned(node.left, node.shape), self._aligned(node.right, node.shape)
         return Piece(f"{_wrapped(left, SUM)} {node.operator} {_wrapped(right, SUM)}", COMPARISON, *_joined([left, right]))
 
-    @piece.register
+    @_piece.register
     def _(self, node: Where) -> Piece:
         then, otherwise = (self._aligned(part, node.shape) for part in (node.then, node.otherwise))
         # The end of a period is one answer for all sequences and entries: it needs no dims.
@@ -210,7 +217,7 @@ class TorchPrinter:
         first = then.text if otherwise.rank is not None else self._tensor(then)
         return Piece(f"torch.where({condition.text}, {first}, {otherwise.text})", ATOM, rank, full)
 
-    @piece.register
+    @_piece.register
     def _(self, node: Spread) -> Piece:
         x = self.piece(node.x)
         if x.rank is None or node.shape == node.x.shape:
@@ -220,7 +227,7 @@ class TorchPrinter:
         index = ", ".join([":" if axis == node.axis else "None" for axis in range(len(node.shape))])
         return Piece(f"{_wrapped(x, ATOM)}[..., {_short(index)}]", ATOM, len(node.shape), False)
 
-    @piece.register
+    @_piece.register
     def _(self, node: MatMul) -> Piece:
         left, right = self._full(node.left), self._full(node.right)
         if len(node.right.shape) == 1 and all(isinstance(part, Parameter) for part in walk(node.left) if not children(part)):
@@ -229,16 +236,16 @@ class TorchPrinter:
             return Piece(f"{_wrapped(left, PRODUCT)} @ {_wrapped(right, UNARY)}", PRODUCT, 2)
         return Piece(f"({_wrapped(left, PRODUCT)} @ {_wrapped(right, ATOM)}[..., None]).squeeze(-1)", ATOM, 1)
 
-    @piece.register
+    @_piece.register
     def _(self, node: Transpose) -> Piece:
         return Piece(f"{_wrapped(self._full(node.x), ATOM)}.mT", ATOM, 2)
 
-    @piece.register
+    @_piece.register
     def _(self, node: Outer) -> Piece:
         left, right = self._full(node.left), self._full(node.right)
         return Piece(f"{_wrapped(left, ATOM)}[..., None] * {_wrapped(right, ATOM)}[..., None, :]", PRODUCT, 2)
 
-    @piece.register
+    @_piece.register
     def _(self, node: Dot) -> Piece:
         dims = _dims(_rank(node.left.shape))
         if node.left == node.right:
@@ -246,18 +253,18 @@ class TorchPrinter:
         left, right = self._full(node.left), self.piece(node.right)
         return Piece(f"({_wrapped(left, PRODUCT)} * {_wrapped(right, UNARY)}).sum({dims})")
 
-    @piece.register
+    @_piece.register
     def _(self, node: Sum) -> Piece:
         rank = _rank(node.x.shape)
         dims = _dims(rank) if node.axis is None else str(node.axis - rank)
         return Piece(f"{_wrapped(self._full(node.x), ATOM)}.sum({dims})", ATOM, len(node.shape))
 
-    @piece.register
+    @_piece.register
     def _(self, node: Norm) -> Piece:
         dims = f", dim={_dims(rank)}" if (rank := _rank(node.x.shape)) else ""
         return Piece(f"torch.linalg.vector_norm({self._full(node.x).text}{dims})")
 
-    @piece.register
+    @_piece.register
     def _(self, node: Softmax) -> Piece:
         return Piece(f"{_wrapped(self._full(node.x), ATOM)}.softmax({node.axis - len(node.shape)})", ATOM, len(node.shape))
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nlc.ir.algebra import Expr, State
+from nlc.ir.algebra import Expr, Named, State, walk
+from nlc.ir.build import replace
 from nlc.ir.model import Clock
 from nlc.ir.order import LevelOrder
+from nlc.ir.show import expression_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,21 @@ class Reset:
     value: Expr
 
 
+def used_definitions(laws: Laws) -> tuple[Equation, ...]:
+    """The definitions that the laws hold, or that others hold that they do."""
+    used, found = list(laws.values), []
+    for equation in reversed(laws.definitions):
+        if any(part == equation.value for value in used for part in walk(value)):
+            found.append(equation)
+    return tuple(reversed(found))
+
+
+def abbreviated_text(equation: Equation, definitions: tuple[Equation, ...]) -> str:
+    """The text of an equation's value, in which definitions stand as their names."""
+    names = {item.value: Named(item.name, item.value.shape) for item in definitions if item != equation}
+    return expression_text(replace(equation.value, names.get))
+
+
 POSITION = "position"
 """The count of the tokens that were seen, a whole number, the same for a whole batch."""
 
@@ -82,6 +99,7 @@ class Laws:
     """All laws of a system in the order in which they run at a tick, then the outputs (settled in the same way), then what is kept.
 
     Slow levels of an architecture have no law in it; `training` holds the laws of the optimizers that move them.
+    `definitions` name values of streams alone, which equations hold written out: who prints them says the name instead.
     """
 
     order: LevelOrder
@@ -90,6 +108,7 @@ class Laws:
     kept: tuple[Kept, ...] = ()
     resets: tuple[Reset, ...] = ()
     training: tuple[Laws, ...] = ()
+    definitions: tuple[Equation, ...] = ()
 
     @property
     def values(self) -> tuple[Expr, ...]:

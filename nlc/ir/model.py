@@ -53,6 +53,7 @@ from nlc.ir.dims import Dim, Shape
 from nlc.source import NOWHERE, Span
 
 __all__ = [
+    "Abbreviation",
     "Add",
     "Clock",
     "ClosedForm",
@@ -310,6 +311,14 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
+class Abbreviation:
+    """A `let` entry that can be said on its own; it means its text where it is used, and gives the value a name for readers."""
+
+    name: str
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
 class IllTyped:
     """A claim whose shapes do not match; `identified` is the claim with the clashing dims taken to be one."""
 
@@ -389,6 +398,7 @@ class Model:
     hyperparameters: tuple[HyperparameterDeclaration, ...] = ()
     components: tuple[Component, ...] = ()
     outputs: tuple[Output, ...] = ()
+    abbreviations: tuple[Abbreviation, ...] = ()
     claims: tuple[Claim, ...] = ()
     unsupported: tuple[tuple[str, Span], ...] = ()
     path: str = ""

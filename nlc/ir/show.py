@@ -87,6 +87,8 @@ def _text(node: Expr) -> tuple[str, int]:
             return f"-{_wrapped(x, PRODUCT)}", UNARY
         case Scale(left, right) | Times(left, right):
             return f"{_wrapped(left, PRODUCT)} * {_wrapped(right, UNARY)}", PRODUCT
+        case Divide(x, Extremum("maximum", Norm(y), Constant())) if x == y:
+            return f"l2_normalise({expression_text(x)})", ATOM
         case Divide(x, by):
             return f"{_wrapped(x, PRODUCT)} / {_wrapped(by, POWER)}", PRODUCT
         case Power(x, exponent):

@@ -7,7 +7,8 @@ bindings of scope.py; levels become components in components.py.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -18,6 +19,7 @@ from nlc.ir.dims import LIKE_WEIGHTS, Dim, Shape
 from nlc.ir.model import (
     STEP,
     TOKEN,
+    Abbreviation,
     Component,
     DimDeclaration,
     HyperparameterDeclaration,
@@ -105,6 +107,7 @@ def _resolve(file: SpecFile) -> Model:
         hyperparameters=declared.hyperparameters,
         components=tuple(components),
         outputs=tuple(outputs),
+        abbreviations=tuple(_abbreviations(spec, scope, declared.counts)),
         training=() if spec.kind == "optimizer" else trainings(fields, components, around, lambda name, used: _optimizer(file, name, used)),
         path=file.path,
         overrides=file.overrides,
@@ -113,6 +116,13 @@ def _resolve(file: SpecFile) -> Model:
     )
     check_axes(model)
     return replace(model, outputs=tuple(replace(item, joined=joined_axes(model, item.value)) for item in outputs))
+
+
+def _abbreviations(spec: Spec, scope: Scope, counts: Mapping[str, Fraction]) -> Iterator[Abbreviation]:
+    """The `let` entries that have a value outside of any level; whether they are right is found out where they are used."""
+    for item in spec.let:
+        with suppress(CompileError):
+            yield Abbreviation(item.name.text, Typing(replace(scope, where="let"), counts).expression(Name(item.name.text, item.name.span)))
 
 
 def _optimizer(file: SpecFile, name: str, spec: Spec) -> Model:

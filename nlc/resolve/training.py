@@ -9,7 +9,7 @@ from itertools import groupby
 from nlc.codes import resolve as codes
 from nlc.diagnostics import CompileError
 from nlc.ir.algebra import LEAVES, Constant, Expr, Hyperparameter, Size, walk
-from nlc.ir.model import Clock, Component, Model, Trained, Training
+from nlc.ir.model import Clock, Component, Family, Model, Trained, Training
 from nlc.ir.spec import LevelField, Name, OuterField, Spec, Syntax
 from nlc.resolve.calls import bind
 from nlc.resolve.components import PRIMITIVES, optimizer_call
@@ -47,7 +47,9 @@ def with_outer(field: LevelField, outer: OuterField | None, clock: Clock) -> Lev
     objective = field.objective or (outer.objective if outer else Name("task", field.name.span))
     if not is_task(objective):
         raise CompileError(codes.unknown_option(objective.span, "the objective of slow levels", "task"))
-    return replace(field, objective=objective, optimizer=field.optimizer or (outer.optimizer if outer else None))
+    return replace(
+        field, objective=objective, optimizer=field.optimizer or (outer.optimizer if outer and clock.family is not Family.NEVER else None)
+    )
 
 
 def trainings(
@@ -71,7 +73,13 @@ def _training(group: list[Moved], around: Surroundings, resolve: Callable[[str, 
 def _moved(fields: Iterable[LevelField], components: dict[str, Component], around: Surroundings) -> Iterator[Moved]:
     for field in fields:
         component = components.get(field.name.text)
-        if component is None or field.optimizer is None or isinstance(component.optimizer, Trained) or not is_task(field.objective):
+        if (
+            component is None
+            or component.every.family is Family.NEVER
+            or field.optimizer is None
+            or isinstance(component.optimizer, Trained)
+            or not is_task(field.objective)
+        ):
             continue
         name, call = optimizer_call(field.optimizer)
         if name in PRIMITIVES and name not in around.optimizers:
