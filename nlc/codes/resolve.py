@@ -284,24 +284,17 @@ def axis_without_size(span: Span, axis: str, function: str) -> Diagnostic:
     return _one("NLC243", f"`{function}` needs to know how many {axis} there are", span, "this axis is no dim of the spec", help)
 
 
-def split_again(span: Span, text: str, axis: str) -> Diagnostic:
-    help = f"split what has one value for all places: an input with `axes: []`, or a join over {axis}"
-    return _one("NLC244", f"{quoted(text)} differs along {axis} already", span, "split here", help)
-
-
-def joins_nothing(span: Span, text: str, axis: str) -> Diagnostic:
-    help = f"join what has a value for each place along {axis}: an input with that axis, a read of a fast memory, or a split"
-    return _one("NLC244", f"{quoted(text)} is the same everywhere along {axis}", span, "joined here", help)
-
-
-def fitted_across(span: Span, text: str, axis: str) -> Diagnostic:
-    help = f"each place along {axis} fits a state of its own, which cannot depend on the others: read `prev(...)` of the level here"
-    return _one("NLC244", f"{quoted(text)} takes what is being fitted across {axis}", span, "in this objective", help)
+def across_axis(span: Span, text: str, problem: str, help: str) -> Diagnostic:
+    return _one("NLC244", f"{quoted(text)} {problem}", span, "split or joined here", help)
 
 
 def not_a_number_of_the_spec(span: Span, level: str) -> Diagnostic:
     help = "a slow level moves once a step, when no token is at hand: use numbers, hyperparameters and dims"
     return _one("NLC245", f"the optimizer of the slow level {quoted(level)} reads something that changes with the tokens", span, "", help)
+
+
+def trains_nothing(span: Span) -> Diagnostic:
+    return _one("NLC246", "there is no slow level to train", span, "", "give a level the clock `step`, `n steps`, or take `outer` out")
 
 
 CODES = (
@@ -350,4 +343,5 @@ CODES = (
     Code("NLC243", "axis without a size", "`split` and `join` cut and lay together vectors by the number of places along an axis, which then has to be a dim of the spec."),
     Code("NLC244", "split or join used wrongly", "`split` takes a vector that is the same along the axis, `join` one that differs; neither takes what an objective fits."),
     Code("NLC245", "slow optimizer reads tokens", "Slow levels move once in so many outer steps: the numbers of their optimizers are numbers and hyperparameters."),
+    Code("NLC246", "outer trains nothing", "`outer` is what trains the levels on the clocks of steps; without such a level it would silently do nothing."),
 )  # fmt: skip

@@ -100,7 +100,7 @@ def _parameters(model: Model) -> Iterator[Diagnostic]:
             if component.place(key) != component.span:
                 what = f"`{key}` of a slow level, which its optimizer would have to know of"
                 yield codes.not_compiled(component.place(key), component.name, what)
-    if not model.fast:
+    if not model.fast and all(_is_trained(model, component) for component in model.components):
         yield codes.not_compiled(model.span, model.name, "an architecture without a level that moves inside a sequence")
     joined = any(isinstance(node, Split | Join) for expression in _all_expressions(model) for node in walk(expression))
     if joined and len(model.axes) > 1:

@@ -114,8 +114,8 @@ class TorchPrinter:
 
     def piece(self, node: Expr) -> Piece:
         """The code of a node, as broadcasting leaves it."""
-        piece = Piece(self.known[node], rank=len(node.shape)) if node in self.known else self._piece(node)
-        if node in self.bare and not self.is_bare:
+        piece = Piece(self.known[node], rank=len(node.shape)) if self.known and node in self.known else self._piece(node)
+        if self.bare and not self.is_bare and node in self.bare:
             return Piece(f"{_wrapped(piece, ATOM)}.unsqueeze({-1 - len(node.shape)})", ATOM, piece.rank, piece.full)
         return piece
 
@@ -175,8 +175,8 @@ class TorchPrinter:
         match node:
             case Divide(x, Extremum("maximum", Norm(y), Constant(least))) if x == y and len(x.shape) == 1 and least == Fraction(1, 10**12):
                 return Piece(f"torch.nn.functional.normalize({self._full(x).text}, dim=-1)", ATOM, 1)
-        x, by = self._aligned(node.x, node.shape), self._aligned(node.by, node.shape)
-        return Piece(f"{_wrapped(x, PRODUCT)} / {_wrapped(by, UNARY)}", PRODUCT, *_joined([x, by]))
+        over, under = self._aligned(node.x, node.shape), self._aligned(node.by, node.shape)
+        return Piece(f"{_wrapped(over, PRODUCT)} / {_wrapped(under, UNARY)}", PRODUCT, *_joined([over, under]))
 
     @_piece.register
     def _(self, node: Power) -> Piece:

@@ -84,7 +84,7 @@ def used_definitions(laws: Laws) -> tuple[Equation, ...]:
 def abbreviated_text(equation: Equation, definitions: tuple[Equation, ...]) -> str:
     """The text of an equation's value, in which definitions stand as their names."""
     names = {item.value: Named(item.name, item.value.shape) for item in definitions if item != equation}
-    return expression_text(replace(equation.value, names.get))
+    return expression_text(replace(equation.value, names.get) if names else equation.value)
 
 
 POSITION = "position"

@@ -37,7 +37,7 @@ class Optimizers:
         collector = Collector()
         for syntax in _optimizers(spec):
             name = optimizer_name(syntax)
-            if name is not None and (name not in PRIMITIVES or (name == TRAINER and _is_trained(spec))):
+            if name is not None and (name not in PRIMITIVES or (name == TRAINER and _trains(spec) and self._find(name, syntax.span))):
                 with collector.collecting():
                     self._read(name, syntax.span, chain)
         collector.raise_if_any()
@@ -63,12 +63,18 @@ class Optimizers:
         return read_spec(compose(self.workspace.open(there, span), there, self.workspace))
 
     def _locate(self, name: str, span: Span) -> Place:
-        place = Place(self.place.name, self.place.root.folder if self.place.root else None, self.place.root)
-        found = find(name if "/" in name else f"{FOLDER}/{name}", span, place)
+        found = self._find(name, span)
         if found is None:
+            place = self._beside()
             known = [path.removeprefix(f"{FOLDER}/") for path in known_specs(place, FOLDER)]
             raise CompileError(codes.unknown_optimizer(span, name, [*PRIMITIVES, *known]))
         return found
+
+    def _find(self, name: str, span: Span) -> Place | None:
+        return find(name if "/" in name else f"{FOLDER}/{name}", span, self._beside())
+
+    def _beside(self) -> Place:
+        return Place(self.place.name, self.place.root.folder if self.place.root else None, self.place.root)
 
 
 def _optimizers(spec: Spec) -> Iterator[Syntax]:
@@ -77,7 +83,7 @@ def _optimizers(spec: Spec) -> Iterator[Syntax]:
         yield spec.outer.optimizer
 
 
-def _is_trained(spec: Spec) -> bool:
+def _trains(spec: Spec) -> bool:
     """Whether a spec has levels whose objective is the loss of a training loop."""
     objectives = [level.objective for level in spec.levels]
     return spec.kind != "optimizer" and (

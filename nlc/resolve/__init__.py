@@ -93,6 +93,8 @@ def _resolve(file: SpecFile) -> Model:
         with collector.collecting():
             value = Typing(replace(_with_inlined(scope, components), where="output"), declared.counts).expression(item.value)
             outputs.append(Output(name=item.name.text, value=value, span=item.value.span))
+    if spec.outer is not None and all(item.every.is_fast for item in components):
+        collector.add(codes.trains_nothing(spec.outer.span))
     collector.raise_if_any()
     _check_sizes(declared.dims, declared.inputs, components)
     model = Model(

@@ -56,8 +56,11 @@ def _problems(model: Model, value: Expr, span: Span) -> Iterator[Diagnostic]:
     for node in walk(value):
         match node:
             case Split(x, axis) if varies(model, x, axis):
-                yield codes.split_again(span, expression_text(x), axis)
+                help = f"split what has one value for all places: an input with `axes: []`, or a join over {axis}"
+                yield codes.across_axis(span, expression_text(x), f"differs along {axis} already", help)
             case Join(x, axis) if not varies(model, x, axis):
-                yield codes.joins_nothing(span, expression_text(x), axis)
+                help = f"join what has a value for each place along {axis}: a stream with that axis, a read of a fast memory, or a split"
+                yield codes.across_axis(span, expression_text(x), f"is the same everywhere along {axis}", help)
             case Split(x, axis) | Join(x, axis) if contains(x, lambda part: isinstance(part, State) and part.when is When.FITTED):
-                yield codes.fitted_across(span, expression_text(node), axis)
+                help = f"each place along {axis} fits a state of its own, which cannot depend on the others: read `prev(...)` of the level"
+                yield codes.across_axis(span, expression_text(node), f"takes what is being fitted across {axis}", help)

@@ -105,7 +105,7 @@ def test_a_mistake_in_the_library_is_told_from_where_it_is_used() -> None:
 
 
 REFUSED = {
-    "what trains slow levels": (spec(top="outer: {objective: task}"), "NLC414"),
+    "what trains slow levels": (spec(top="outer: {objective: task}"), "NLC246"),
     "a stream of three sizes": (spec().replace("k: [d_k]", "k: [d_k, d_k, d_k]"), "NLC208"),
     "a state of a broken size": (spec().replace("matrix(d_v, d_k)", "matrix(d_v, d_k / 3)").replace("k: [d_k]", "k: [d_k / 3]"), "NLC217"),
     "one dim twice": (spec(learning_rate="sum(sum(outer(k, k), over = d_k))"), "NLC224"),
