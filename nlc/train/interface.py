@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
 
-from nlc.ir.algebra import Expr, Input, MatMul, State, walk
+from nlc.ir.algebra import Expr, Input, MatMul, Split, State, walk
 from nlc.ir.dims import Shape
 from nlc.ir.model import Family, GradientDescent, InputStream, Model, Proximal
 from nlc.train.settings import TrainSettings
@@ -54,11 +54,12 @@ class MemoryInterface:
 def memory_interface(model: Model, settings: TrainSettings, chosen: Mapping[str, float]) -> MemoryInterface:
     """The interface of an architecture's emitted class, at the sizes of a run; `chosen` are the user's dims, axes and hyperparameters.
 
-    The first axis has `settings.heads` copies, any other one; a dim of an input that was not chosen is the width of a head.
+    The first axis has `settings.heads` copies, any other one; a dim of an input that was not chosen is the width of a head,
+    or of the whole network for a vector without axes, which the architecture cuts up itself.
     Raises ValueError for a derived dim that does not come out whole.
     """
     axes = _axis_sizes(model, settings, chosen)
-    free = _free_sizes(model, max(1, settings.d_model // prod(axes.values())), chosen)
+    free = _free_sizes(model, max(1, settings.d_model // prod(axes.values())), {**_whole_widths(model, settings), **chosen, **axes})
     sizes = {**free, **axes}
     for item in model.dims:
         if item.definition is not None:
@@ -68,10 +69,10 @@ def memory_interface(model: Model, settings: TrainSettings, chosen: Mapping[str,
         name=model.name,
         inputs=tuple(_input(item, sizes, addresses, retentions) for item in model.inputs),
         outputs=tuple(
-            MemoryOutput(name=item.name, axes=tuple(axes[axis] for axis in model.axes), shape=_shape(item.value.shape, sizes))
+            MemoryOutput(name=item.name, axes=tuple(axes[axis] for axis in model.axes_of(item)), shape=_shape(item.value.shape, sizes))
             for item in model.outputs
         ),
-        arguments={**{name: value for name, value in chosen.items() if name not in axes}, **free},
+        arguments={**{name: value for name, value in chosen.items() if name not in axes or name in free}, **free},
     )
 
 
@@ -87,6 +88,14 @@ def _free_sizes(model: Model, width: int, chosen: Mapping[str, float]) -> dict[s
         for item in model.dims
         if item.definition is None
     }
+
+
+def _whole_widths(model: Model, settings: TrainSettings) -> dict[str, float]:
+    """The dims of streams that an architecture splits over its axes itself: these are as wide as the network."""
+    if not any(isinstance(node, Split) for expression in _expressions(model) for node in walk(expression)):
+        return {}
+    own = {stream.shape[0].name for stream in model.inputs if model.axes and not stream.axes and len(stream.shape) == 1}
+    return {name: settings.d_model for name in own if name is not None}
 
 
 def _input(item: InputStream, sizes: Mapping[str, int], addresses: Collection[str], retentions: Collection[str]) -> MemoryInput:
