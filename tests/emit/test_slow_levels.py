@@ -66,7 +66,7 @@ def test_a_layer_trained_by_its_own_optimizers_is_the_layer_written_by_hand() ->
     reference = torch.optim.SGD(by_hand.values(), lr=0.05, momentum=0.9)
     optimizer = module.optimizers(layer)
     for _ in range(STEPS):
-        x, target = torch.randn(2, 2, 70, 24, dtype=torch.double)
+        x, target = 0.3 * torch.randn(2, 2, 70, 24, dtype=torch.double)
         y, _ = layer(x=x)
         optimizer.zero_grad()
         (y - target).square().mean().backward()
