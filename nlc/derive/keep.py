@@ -8,16 +8,16 @@ from nlc.derive.descent import gathered_part
 from nlc.derive.settle import held_part
 from nlc.ir.algebra import Due, Expr, Input, State, Tick, When, Where, walk
 from nlc.ir.build import add, constant, full, spread
-from nlc.ir.law import POSITION, PREVIOUS, Equation, Kept, Law, Reset
+from nlc.ir.law import POSITION, PREVIOUS, Equation, Kept, Law, Reset, with_parameters
 from nlc.ir.model import Component, Family, Model, StateDeclaration
 from nlc.ir.order import LevelOrder
 
 
-def start_of(component: Component, state: StateDeclaration) -> Expr:
+def start_of(model: Model, component: Component, state: StateDeclaration) -> Expr:
     """What a tensor of a state starts from: its `init`, or zeros."""
     if not component.init:
         return full(0, state.shape)
-    value = component.init[component.states.index(state)]
+    value = with_parameters(model, component.init[component.states.index(state)])
     return spread(value, None, state.shape) if not value.shape else value
 
 
@@ -25,7 +25,7 @@ def resets_of(model: Model) -> tuple[Reset, ...]:
     """The states that start again from zeros inside a sequence."""
     found = ((item, item.reset) for item in model.components if item.reset is not None and item.reset.family is Family.TOKEN)
     return tuple(
-        Reset(State(item.name, state.part, state.shape, When.PREVIOUS), int(clock.period), start_of(item, state))
+        Reset(State(item.name, state.part, state.shape, When.PREVIOUS), int(clock.period), start_of(model, item, state))
         for item, clock in found
         for state in item.states
     )
@@ -59,7 +59,7 @@ def _held(model: Model, nodes: list[Expr]) -> Iterator[Kept]:
         declared = next(state for state in model.component(name).states if held_part(state.part, period) == part)
         now = State(name, declared.part, declared.shape)
         value = now if period == 1 else Where(Due(period), now, State(name, part, read.shape, When.PREVIOUS), read.shape)
-        start = start_of(model.component(name), declared) if model.component(name).init else None
+        start = start_of(model, model.component(name), declared) if model.component(name).init else None
         yield Kept(name, part, value, f"read by hold({name}, {period} tokens)", start)
 
 
