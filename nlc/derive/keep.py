@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from nlc.derive.descent import gathered_part
 from nlc.derive.settle import held_part
-from nlc.ir.algebra import Due, Expr, Input, State, Tick, When, Where, walk
+from nlc.ir.algebra import Due, Expr, Input, State, StopGradient, Tick, When, Where, walk
 from nlc.ir.build import add, constant, full, spread
 from nlc.ir.law import POSITION, PREVIOUS, Equation, Kept, Law, Reset, with_parameters
 from nlc.ir.model import Component, Family, Model, StateDeclaration
@@ -22,7 +22,18 @@ def start_of(model: Model, component: Component, state: StateDeclaration) -> Exp
 
 
 def resets_of(model: Model) -> tuple[Reset, ...]:
-    """The states that start again from zeros inside a sequence."""
+    """The states that start again inside a sequence: from their start, or from what they were, cut off from how it came about."""
+    return (*_begun_again(model), *_cut_off(model))
+
+
+def _cut_off(model: Model) -> Iterator[Reset]:
+    for item in model.fast:
+        for state in item.states if item.backprop else ():
+            seen = State(item.name, state.part, state.shape, When.PREVIOUS)
+            yield Reset(seen, int(item.every.period) * (item.backprop or 1), StopGradient(seen, state.shape))
+
+
+def _begun_again(model: Model) -> tuple[Reset, ...]:
     found = ((item, item.reset) for item in model.components if item.reset is not None and item.reset.family is Family.TOKEN)
     return tuple(
         Reset(State(item.name, state.part, state.shape, When.PREVIOUS), int(clock.period), start_of(model, item, state))

@@ -142,6 +142,18 @@ def _lifetimes(model: Model) -> Iterator[Diagnostic]:
             yield codes.mean_reduction(component.place("reduce"), component.name)
 
 
+def _knowledge_transfer(model: Model) -> Iterator[Diagnostic]:
+    for component in model.components:
+        if component.backprop is None:
+            continue
+        if component.host is not None or _stands_in_the_way(model, component) or not component.every.is_fast:
+            what = "`backprop` of a slow level, or of one with an optimizer of several levels"
+            yield codes.not_compiled(component.place("backprop"), component.name, what)
+        elif component.backprop and component.reset is not None and component.reset.family is Family.TOKEN:
+            what = "`backprop: truncated` of a level that is reset by tokens"
+            yield codes.not_compiled(component.place("backprop"), component.name, what)
+
+
 def _is_compiled_start(model: Model, value: Expr) -> bool:
     """Whether a state can start from this: in architectures whatever is known before the first token."""
     known = all(
@@ -215,6 +227,7 @@ CHECKS: tuple[Check, ...] = (
     _gradient_points,
     _optimizers_of_slow_levels,
     _lifetimes,
+    _knowledge_transfer,
     _reads,
     _gradients_of_gradients,
 )

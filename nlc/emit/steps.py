@@ -9,7 +9,7 @@ from nlc.emit.names import LocalNames
 from nlc.emit.parameters import parameter_values, read_parameters
 from nlc.emit.scope import Sequence, converted, define, indices, input_values, leaf, output_printer, previous, printer_of
 from nlc.emit.torch_printer import TorchPrinter
-from nlc.ir.algebra import Due, Expr, Map, MatMul, Named, Parameter, State, Tick, When, children, contains
+from nlc.ir.algebra import Due, Expr, Map, MatMul, Named, Parameter, State, StopGradient, Tick, When, children, contains
 from nlc.ir.build import replace
 from nlc.ir.law import POSITION, Kept, Law
 from nlc.ir.model import Component, Family
@@ -60,6 +60,8 @@ def _position(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) ->
 
 def _begin(value: Expr, carried: str) -> str:
     """What a carried tensor starts again from, in its dtype."""
+    if isinstance(value, StopGradient):
+        return f"{carried}.detach()"
     text = initial_text(value)
     return text if is_number_known(value) else f"{text if ' ' not in text else f'({text})'}.to({carried}.dtype)"
 
