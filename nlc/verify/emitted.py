@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from nlc.ir.program import Program
-from nlc.verify.inputs import Drawn
+from nlc.verify.inputs import Drawn, moving
 from nlc.verify.observe import System, Tensors
 
 
@@ -40,6 +41,19 @@ class Emitted:
                 outputs[name].append(value)
         return {name: torch.stack(values, 1) for name, values in outputs.items()}, self._unpacked({}, now)[1]
 
+    @property
+    def leaves(self) -> Tensors:
+        """The parameters that move, by slot name."""
+        return {name: self.parameter(name) for name in moving(self.program.model)}
+
+    def parameter(self, slot: str) -> nn.Parameter:
+        """The parameter of a slow level; raises AttributeError when the module has none of its name."""
+        return self.module.get_parameter(attribute(slot))
+
+    def on(self, device: str) -> Emitted:
+        """A copy of the module with its parameters on another device."""
+        return replace(self, module=copy.deepcopy(self.module).to(device))
+
     def initial_state(self, batch: int, like: Tensor) -> Tensors:
         """The state that a sequence starts from, by slot name."""
         axes = (self.sizes[axis] for axis in self.program.model.axes)
@@ -64,12 +78,23 @@ class Emitted:
         return named, {self.program.slots[0].name: state} if isinstance(state, Tensor) else state
 
 
-def build(module_class: Callable[..., nn.Module], program: Program, drawn: Drawn) -> Emitted:
-    """The module at drawn sizes, by keyword; hyperparameters and chunk too, unless the evidence is drawn for its defaults."""
+def attribute(slot: str) -> str:
+    """What a module calls the parameter of a slot."""
+    return slot.replace(".", "_")
+
+
+def build(module_class: Callable[..., nn.Module], program: Program, drawn: Drawn, dtype: torch.dtype = torch.float64) -> Emitted:
+    """The module at drawn sizes, by keyword; hyperparameters and chunk too, unless the evidence is drawn for its defaults.
+
+    Its parameters, in a dtype, are those drawn.
+    """
     model = program.model
     dims = {dim.name: drawn.sizes[dim.name] for dim in model.dims if dim.definition is None}
-    if drawn.by_default:
-        return Emitted(module_class(**dims), program, drawn.sizes)
     chunk = {"chunk": drawn.chunk} if program.is_parallel else {}
     numbers = {item.name: drawn.hyperparameters[item.name] for item in program.hyperparameters}
-    return Emitted(module_class(**dims, **numbers, **chunk), program, drawn.sizes)
+    module = module_class(**dims) if drawn.by_default else module_class(**dims, **numbers, **chunk)
+    emitted = Emitted(module.to(dtype) if drawn.parameters else module, program, drawn.sizes)
+    with torch.no_grad():
+        for slot, value in drawn.parameters.items():
+            emitted.parameter(slot).copy_(value)
+    return emitted

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from types import MappingProxyType
 
@@ -25,6 +25,7 @@ from nlc.ir.algebra import (
     Extremum,
     Eye,
     Full,
+    Join,
     Map,
     MatMul,
     Norm,
@@ -33,6 +34,7 @@ from nlc.ir.algebra import (
     Scale,
     Size,
     Softmax,
+    Split,
     Spread,
     StopGradient,
     Sum,
@@ -67,12 +69,16 @@ Leaf = Callable[[Expr], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Evaluator:
-    """Evaluates expressions; `leaf` gives inputs, hyperparameters, states and named values, `group` the entries per parameter."""
+    """Evaluates expressions; `leaf` gives inputs, hyperparameters, states and named values, `group` the entries per parameter.
+
+    `places` says which of the leading dims is an axis' own, counted from the last, which is -1.
+    """
 
     sizes: Mapping[str, int]
     like: Tensor
     leaf: Leaf
     group: tuple[int, ...] = ()
+    places: Mapping[str, int] = field(default_factory=dict)
 
     def __call__(self, node: Expr) -> Tensor:
         """The value: (leading dims or none, *shape)."""
@@ -127,6 +133,10 @@ class Evaluator:
                 return self(x).softmax(axis - len(x.shape))
             case Norm(x):
                 return self._norm(x)
+            case Split(x, axis):
+                return self._split(self(x), axis, len(node.shape))
+            case Join(x, axis):
+                return self._join(self(x), axis, len(x.shape))
         return self.leaf(node)
 
     def shape(self, shape: Shape) -> tuple[int, ...]:
@@ -145,6 +155,18 @@ class Evaluator:
         inner = [1] * len(shape)
         inner[axis] = value.shape[-1]
         return value.reshape(*value.shape[:-1], *inner) * ones
+
+    def _split(self, x: Tensor, axis: str, rank: int) -> Tensor:
+        """(..., 1, ..., n * size) -> (..., n, ..., size), or (..., n, ...) when each place gets a scalar."""
+        place, count = self.places[axis], self.sizes[axis]
+        whole = x[(None,) * (1 - place - x.dim())]
+        pieces = whole.unflatten(-1, (count, whole.shape[-1] // count)).transpose(place - 2, -2).squeeze(-2)
+        return pieces if rank else pieces[..., 0]
+
+    def _join(self, x: Tensor, axis: str, rank: int) -> Tensor:
+        """(..., n, ..., size) -> (..., 1, ..., n * size)."""
+        vectors = x if rank else x[..., None]
+        return vectors[..., None, :].transpose(self.places[axis] - 2, -2).flatten(-2)
 
     def _total(self, x: Tensor, shape: Shape) -> Tensor:
         if shape == (LIKE_WEIGHTS,):

@@ -14,7 +14,7 @@ from itertools import islice, permutations
 import torch
 from torch import Tensor
 
-from nlc.ir.model import HyperparameterDeclaration, InputStream, Model
+from nlc.ir.model import Component, Family, HyperparameterDeclaration, InputStream, Model, Shape
 from nlc.ir.program import StateSlot
 
 SMALL_CHUNK = 4
@@ -58,10 +58,14 @@ SHAPE_CASES: tuple[Case, ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawn:
-    """Evidence for an architecture: inputs (batch, time, *own axes, *shape), states (batch, *axes, *shape) or None for zeros."""
+    """Evidence for an architecture: inputs (batch, time, *own axes, *shape), states (batch, *axes, *shape) or None for zeros.
+
+    `parameters` are the tensors of slow levels, (*shape).
+    """
 
     inputs: Mapping[str, Tensor]
     state: Mapping[str, Tensor] | None
+    parameters: Mapping[str, Tensor]
     sizes: Mapping[str, int]
     hyperparameters: Mapping[str, float]
     batch: int
@@ -83,11 +87,7 @@ def draw(model: Model, case: Case, own_chunk: int, *, seed: int = 0, edges: bool
     inputs = {stream.name: _stream(stream, (case.batch, tokens), sizes, generator, edges) for stream in model.inputs}
     axes = tuple(sizes[axis] for axis in model.axes)
     states = {
-        component.name if len(component.states) == 1 else f"{component.name}.{state.part}": _normal(
-            (case.batch, *axes, *(dim.size(sizes) for dim in state.shape)), generator
-        )
-        for component in model.components
-        for state in component.states
+        name: _normal((case.batch, *axes, *(dim.size(sizes) for dim in shape)), generator) for name, shape in _tensors(model.fast).items()
     }
     for slot in slots:
         if slot.counts:
@@ -98,6 +98,7 @@ def draw(model: Model, case: Case, own_chunk: int, *, seed: int = 0, edges: bool
     return Drawn(
         inputs=inputs,
         state=states if case.carried else None,
+        parameters=draw_parameters(model, sizes, generator),
         sizes=sizes,
         hyperparameters=numbers,
         batch=case.batch,
@@ -106,6 +107,26 @@ def draw(model: Model, case: Case, own_chunk: int, *, seed: int = 0, edges: bool
         seed=seed,
         by_default=case.own_chunk,
     )
+
+
+def draw_parameters(model: Model, sizes: Mapping[str, int], generator: torch.Generator) -> dict[str, Tensor]:
+    """Values for the slow levels, frozen ones too, in float64: normal, of norm about 1 per row."""
+    shapes = {name: tuple(dim.size(sizes) for dim in shape) for name, shape in _tensors(model.parameters).items()}
+    return {name: _normal(shape, generator) for name, shape in shapes.items()}
+
+
+def _tensors(components: Sequence[Component]) -> dict[str, Shape]:
+    """Every tensor of some components, by slot name."""
+    return {
+        component.name if len(component.states) == 1 else f"{component.name}.{state.part}": state.shape
+        for component in components
+        for state in component.states
+    }
+
+
+def moving(model: Model) -> tuple[str, ...]:
+    """The slots of the slow levels that training moves: all but the frozen ones."""
+    return tuple(_tensors([item for item in model.parameters if item.every.family is not Family.NEVER]))
 
 
 def cotangents(tensors: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
@@ -197,7 +218,7 @@ def _range(stream: InputStream) -> tuple[float, float]:
 
 
 def _normal(shape: Sequence[int], generator: torch.Generator) -> Tensor:
-    return torch.randn(tuple(shape), dtype=torch.float64, generator=generator) / math.sqrt(shape[-1])
+    return torch.randn(tuple(shape), dtype=torch.float64, generator=generator) / math.sqrt(shape[-1] if shape else 1)
 
 
 # --- optimizers --------------------------------------------------------------------------------------------------

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from nlc.ir.program import Program
-from nlc.verify.inputs import Case, Drawn, draw
-from nlc.verify.observe import Failure, Seen, Tensors, attempt, observe
+from nlc.verify.inputs import Case, Drawn, draw, moving
+from nlc.verify.observe import Failure, Seen, Tensors, attempt, leaves_of, observe
 from nlc.verify.oracle import run_oracle
 
 
@@ -26,13 +26,14 @@ def judge(program: Program, case: Case, seed: int) -> Judged:
     """
     for edges in (True, False):
         drawn = draw(program.model, case, program.chunk, seed=seed, edges=edges, slots=program.slots)
-        wanted = attempt(partial(observe, partial(_run, program, drawn), drawn))
+        parameters, leaves = leaves_of(drawn.parameters, moving(program.model))
+        wanted = attempt(partial(observe, partial(_run, program, drawn, parameters), drawn, leaves))
         if isinstance(wanted, Failure) or wanted.is_finite:
             return Judged(drawn, wanted)
     return Judged(drawn, Failure("the spec itself gives numbers that are not finite"))
 
 
-def _run(program: Program, drawn: Drawn, inputs: Tensors, state: Tensors | None) -> tuple[Tensors, Tensors]:
+def _run(program: Program, drawn: Drawn, parameters: Tensors, inputs: Tensors, state: Tensors | None) -> tuple[Tensors, Tensors]:
     """The oracle at drawn sizes; of the state, what the program carries."""
-    outputs, final = run_oracle(program.model, inputs, drawn.sizes, drawn.hyperparameters, state)
+    outputs, final = run_oracle(program.model, inputs, drawn.sizes, drawn.hyperparameters, state, parameters)
     return outputs, {slot.name: final[slot.name] for slot in program.slots}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypeVar
 
 import torch
@@ -53,6 +54,9 @@ class Failure:
     text: str
 
 
+NO_TENSORS: Tensors = MappingProxyType({})
+
+
 def attempt(run: Callable[[], Result]) -> Result | Failure:
     """What `run` gives, or the exception that it raised: emitted code is on trial, and may raise anything."""
     try:
@@ -61,8 +65,11 @@ def attempt(run: Callable[[], Result]) -> Result | Failure:
         return Failure(f"{type(error).__name__}: {error}".splitlines()[0])
 
 
-def observe(system: System, drawn: Drawn) -> Seen:
-    """Run a system and differentiate it, with random directions on the outputs and the final state, in every input and state."""
+def observe(system: System, drawn: Drawn, parameters: Tensors = NO_TENSORS) -> Seen:
+    """Run a system and differentiate it, with random directions on the outputs and the final state, in every input and state.
+
+    `parameters` are leaves that the system computes with beside its arguments; it is differentiated in them too.
+    """
     inputs = {name: tensor.clone().requires_grad_() for name, tensor in drawn.inputs.items()}
     start = None if drawn.state is None else {name: _leaf(tensor) for name, tensor in drawn.state.items()}
     outputs, state = system(inputs, start)
@@ -71,6 +78,7 @@ def observe(system: System, drawn: Drawn) -> Seen:
     directions = cotangents(results, drawn.seed)
     loss = torch.stack([(tensor * directions[name]).sum() for name, tensor in results.items()]).sum()
     leaves = inputs | {f"initial {name}": tensor for name, tensor in (start or {}).items() if tensor.is_floating_point()}
+    leaves |= {f"parameter {name}": tensor for name, tensor in parameters.items()}
     gradients = _gradients(loss, leaves)
     seen = [*leaves.values(), *results.values()]
     return Seen(
@@ -80,6 +88,12 @@ def observe(system: System, drawn: Drawn) -> Seen:
         magnitude(seen),
         magnitude((*gradients.values(), *directions.values())),
     )
+
+
+def leaves_of(parameters: Tensors, moved: Collection[str]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Copies of parameters, and those among them that are to be differentiated by."""
+    copies = {name: tensor.clone().requires_grad_(name in moved) for name, tensor in parameters.items()}
+    return copies, {name: tensor for name, tensor in copies.items() if name in moved}
 
 
 def _leaf(tensor: Tensor) -> Tensor:

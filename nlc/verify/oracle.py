@@ -29,15 +29,31 @@ from nlc.ir.model import (
     Input,
     InputStream,
     Model,
+    Output,
     State,
     StopGradient,
     When,
 )
 from nlc.ir.model import Tick as TickCount
-from nlc.verify.oracle_slots import counts, delayed, held_name, held_reads, initial, kept, refuse, slot_name, slots, sum_name, sums
+from nlc.verify.oracle_slots import (
+    counts,
+    delayed,
+    held_name,
+    held_reads,
+    initial,
+    kept,
+    refuse,
+    slot_name,
+    slots,
+    sum_name,
+    sums,
+)
+from nlc.verify.oracle_slots import (
+    parameters as parameters_of,
+)
 from nlc.verify.oracle_values import Arithmetic, OracleError, lift, rank_of, sizes_of
 
-__all__ = ["OracleError", "run_oracle", "run_oracle_steps"]
+__all__ = ["OracleError", "number_of", "run_oracle", "run_oracle_steps"]
 
 Tensors = dict[str, Tensor]
 
@@ -48,42 +64,48 @@ def run_oracle(
     sizes: Mapping[str, int],
     hyperparameters: Mapping[str, float],
     state: Mapping[str, Tensor] | None = None,
+    parameters: Mapping[str, Tensor] | None = None,
 ) -> tuple[Tensors, Tensors]:
     """An architecture over a sequence: outputs (batch, time, *axes, *shape) and the state after the last token, by slot name.
 
-    Inputs are (batch, time, *own axes, *shape), states (batch, *axes, *shape); `state` None is zeros. Differentiable in both.
+    Inputs are (batch, time, *own axes, *shape), states (batch, *axes, *shape); `state` None is zeros. `parameters` are the tensors of
+    slow levels, (*shape). An output has no dims of axes that it has joined. Differentiable in all of them.
     """
     refuse(model)
+    trained = parameters or {}
+    if missing := ", ".join(parameters_of(model).keys() - trained.keys()):
+        raise OracleError(f"no value is given for the slow level {missing}")
     sample = next(iter(inputs.values()))
     leading = (sample.shape[0], *(sizes[axis] for axis in model.axes))
     given = state or {}
     start = {
-        name: given.get(name, sample.new_zeros((*(leading if component.every.is_fast else ()), *sizes_of(shape, sizes))))
-        for component in model.components
+        name: given.get(name, sample.new_zeros((*leading, *sizes_of(shape, sizes))))
+        for component in model.fast
         for name, shape in slots(component)
     }
     for name, shape in kept(model):
         start[name] = given.get(name, sample.new_zeros((*leading, *sizes_of(shape, sizes))))
     numbers = {name: sample.new_tensor(value) for name, value in hyperparameters.items()}
-    nothing = Tick(model, Family.TOKEN, sizes, numbers, {}, {}, start, False)
+    nothing = Tick(model, Family.TOKEN, sizes, numbers, {}, {}, start, False, parameters=trained)
     start |= {name: nothing.start(node, start[name]) for name, node in initial(model) if name not in given}
     streams = {stream.name: _aligned(inputs[stream.name], stream, model) for stream in model.inputs}
     before = {name: given.get(f"previous.{name}", torch.zeros_like(x.sum(1))) for name, x in streams.items()}
     position = int(given["position"]) if "position" in given else 0
-    tick = Tick(
-        model, Family.TOKEN, sizes, numbers, before, before, start, _wants_graph((*inputs.values(), *start.values())), position=position
-    )
-    outputs = {output.name: [sample.new_zeros(0, *leading, *sizes_of(output.value.shape, sizes))] for output in model.outputs}
+    differentiable = _wants_graph((*inputs.values(), *start.values(), *trained.values()))
+    tick = Tick(model, Family.TOKEN, sizes, numbers, before, before, start, differentiable, position=position, parameters=trained)
+    dims = {output.name: _with_ones(leading, output, model) + sizes_of(output.value.shape, sizes) for output in model.outputs}
+    outputs = {output.name: [sample.new_zeros(0, *dims[output.name])] for output in model.outputs}
     for t in range(sample.shape[1]):
         tick = tick.next({name: x[:, t] for name, x in streams.items()})
         for output in model.outputs:
             value = tick.value(output.value)
-            outputs[output.name].append(value.broadcast_to((1, *leading, *sizes_of(output.value.shape, sizes))))
+            outputs[output.name].append(value.broadcast_to((1, *dims[output.name])))
     final = {name: tick.slot(name) for name in start}
     if counts(model):
         final["position"] = torch.tensor(position + sample.shape[1])
     final |= {f"previous.{name}": tick.inputs[name].expand(*leading, *tick.inputs[name].shape[len(leading) :]) for name in delayed(model)}
-    return {name: torch.cat(values).transpose(0, 1) for name, values in outputs.items()}, final
+    joined = {output.name: [2 + model.axes.index(axis) for axis in output.joined] for output in model.outputs}
+    return {name: torch.cat(values).transpose(0, 1).squeeze(joined[name]) for name, values in outputs.items()}, final
 
 
 def run_oracle_steps(
@@ -92,10 +114,11 @@ def run_oracle_steps(
     gradients: Sequence[Sequence[Tensor]],
     hyperparameters: Sequence[Mapping[str, float]],
     state: Mapping[str, Sequence[Tensor]] | None = None,
+    steps_before: int = 0,
 ) -> tuple[list[Tensor], dict[str, list[Tensor]]]:
     """An optimizer over steps of one parameter group: the final weights, and every other state by slot name, as lists of tensors.
 
-    `gradients` and `hyperparameters` hold one entry per step; a state that is not given starts from zeros.
+    `gradients` and `hyperparameters` hold one entry per step; a state that is not given starts from zeros, after `steps_before` steps.
     """
     refuse(model)
     lengths = tuple(weight.numel() for weight in weights)
@@ -104,12 +127,19 @@ def run_oracle_steps(
     start = {name: given.get(name, torch.zeros_like(flat)) for component in model.components for name, _ in slots(component)}
     (stream,) = model.inputs
     nothing = {stream.name: torch.zeros_like(flat)}
-    tick = Tick(model, Family.STEP, {}, {}, nothing, nothing, start, _wants_graph((flat, *start.values())), lengths)
+    tick = Tick(model, Family.STEP, {}, {}, nothing, nothing, start, _wants_graph((flat, *start.values())), lengths, steps_before)
     for step, numbers in zip(gradients, hyperparameters, strict=True):
         now = replace(tick, hyperparameters={name: flat.new_tensor(value) for name, value in numbers.items()})
         tick = now.next({stream.name: _flatten(step)})
     final = {name: _unflatten(tick.slot(name), weights) for name in start}
     return final.pop("weights"), final
+
+
+def number_of(model: Model, node: Expr, sizes: Mapping[str, int], hyperparameters: Mapping[str, float]) -> float:
+    """The value of an expression over numbers, sizes and hyperparameters, in float64."""
+    numbers = {name: torch.tensor(value, dtype=torch.float64) for name, value in hyperparameters.items()}
+    like = {"": torch.zeros((), dtype=torch.float64)}
+    return float(Tick(model, Family.TOKEN, sizes, numbers, {}, {}, like, False).value(node))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +171,7 @@ class Tick:
     differentiable: bool
     lengths: tuple[int, ...] = ()
     position: int = 0
+    parameters: Mapping[str, Tensor] = field(default_factory=dict)
     reader: Clock = TOKEN
     updated: dict[str, Tensors] = field(default_factory=dict)
     running: list[str] = field(default_factory=list)
@@ -148,16 +179,16 @@ class Tick:
     def next(self, inputs: Mapping[str, Tensor]) -> Tick:
         """The tick after this one, with every due component updated."""
         states = {name: self.slot(name) for name in self.previous}
-        for component in self.model.components:
+        for component in self.model.fast:
             clock = component.reset
             if clock is not None and clock.family is Family.TOKEN and self.position > 0 and self.is_due(clock.period):
                 begun = dict(initial(self.model))
                 zeros = {name: torch.zeros_like(states[name]) for name, _ in slots(component)}
                 states |= {name: self.start(begun[name], zero) if name in begun else zero for name, zero in zeros.items()}
         tick = replace(self, inputs=inputs, delayed=self.inputs, previous=states, position=self.position + 1, updated={}, running=[])
-        for component in self.model.components:
+        for component in self.model.fast:
             tick.new_states(component)
-        summed = [tick.sums_after(item) for item in self.model.components if sums(self.model, item)]
+        summed = [tick.sums_after(item) for item in self.model.fast if sums(self.model, item)]
         tick.updated["sums"] = {name: total for totals in summed for name, total in totals.items()}
         tick.updated["held"] = {held_name(self.model, read): tick.held_after(read) for read in held_reads(self.model)}
         return tick
@@ -190,6 +221,11 @@ class Tick:
             return self.gradient(component, component.objective, component.gradient_at)
         share = component.every.period if component.reduce == "mean" else 1
         return {name: total / int(share) for name, total in self.gathered(component).items()}
+
+    @property
+    def like(self) -> Tensor:
+        """Some tensor of the system, for dtype and device."""
+        return next(iter((*self.previous.values(), *self.parameters.values())))
 
     def slot(self, name: str) -> Tensor:
         """The newest value of a state."""
@@ -270,8 +306,7 @@ class Tick:
                 return self.hyperparameters[name]
             case Index(axis):
                 later = len(self.model.axes) - 1 - self.model.axes.index(axis)
-                like = next(iter(self.previous.values()))
-                return lift(torch.arange(self.sizes[axis], dtype=like.dtype, device=like.device), later)
+                return lift(torch.arange(self.sizes[axis], dtype=self.like.dtype, device=self.like.device), later)
             case Gradient(name, part):
                 host = self.model.component(name)
                 return self.of_update(host)[slot_name(host, part)]
@@ -281,7 +316,7 @@ class Tick:
                 return self._count(self.model.component(name))
             case StopGradient(x):
                 return self.value(x, fitted.stopped() if fitted else None)
-        arithmetic = Arithmetic(self.sizes, self.lengths, next(iter(self.previous.values())))
+        arithmetic = Arithmetic(self.sizes, self.lengths, self.like, self.model.axes)
         return arithmetic.value(node, lambda child: self.value(child, fitted))
 
     def _count(self, component: Component) -> Tensor:
@@ -290,11 +325,13 @@ class Tick:
         ticks = self.position
         while reset is not None and reset.family is Family.TOKEN and ticks > reset.period:
             ticks -= int(reset.period)
-        return next(iter(self.previous.values())).new_tensor(math.ceil(ticks / component.every.period))
+        return self.like.new_tensor(math.ceil(ticks / component.every.period))
 
     def _state(self, node: State, fitted: Fitted | None) -> Tensor:
         component = self.model.component(node.component)
         name = slot_name(component, node.part)
+        if self.model.is_parameter(node.component):
+            return self.parameters[name]
         match node.when:
             case When.FITTED if fitted is not None and fitted.component == component.name:
                 return fitted.aliases[name]
@@ -316,6 +353,11 @@ def _aligned(x: Tensor, stream: InputStream, model: Model) -> Tensor:
         if axis not in stream.axes:
             x = x.unsqueeze(2 + place)
     return x
+
+
+def _with_ones(leading: tuple[int, ...], output: Output, model: Model) -> tuple[int, ...]:
+    """The leading dims of an output, (batch, *axes), with size 1 for the axes that it has joined."""
+    return (leading[0], *(1 if axis in output.joined else size for axis, size in zip(model.axes, leading[1:], strict=True)))
 
 
 def _flatten(tensors: Sequence[Tensor]) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields
+from typing import TypeGuard
 
 from nlc.ir.model import (
     Component,
@@ -34,6 +35,11 @@ def slots(component: Component) -> tuple[tuple[str, Shape], ...]:
     return tuple((slot_name(component, state.part), state.shape) for state in component.states)
 
 
+def parameters(model: Model) -> dict[str, Shape]:
+    """The tensors of slow levels, by slot name."""
+    return {name: shape for component in model.parameters for name, shape in slots(component)}
+
+
 def sums(model: Model, component: Component) -> bool:
     """Whether several data come to one update; a level of an optimizer is fed one gradient at each update of its host."""
     host = next((item.every.period for item in model.components if item.name == component.host), 1)
@@ -52,13 +58,18 @@ def held_name(model: Model, read: State) -> str:
 
 def held_reads(model: Model) -> list[State]:
     """One read for every level and period that something holds."""
-    reads = {held_name(model, node): node for node in _expressions(model) if isinstance(node, State) and node.when is When.HELD}
+    reads = {held_name(model, node): node for node in _expressions(model) if _is_held(model, node)}
     return [reads[name] for name in sorted(reads)]
+
+
+def _is_held(model: Model, node: Expr) -> TypeGuard[State]:
+    """Whether something has to be kept for a read; slow levels stay as they are anyway."""
+    return isinstance(node, State) and node.when is When.HELD and not model.is_parameter(node.component)
 
 
 def kept(model: Model) -> Iterator[tuple[str, Shape]]:
     """What is carried beside the states of levels, by slot name."""
-    for component in model.components:
+    for component in model.fast:
         if sums(model, component):
             yield from ((sum_name(name), shape) for name, shape in slots(component))
     for read in held_reads(model):
@@ -68,7 +79,7 @@ def kept(model: Model) -> Iterator[tuple[str, Shape]]:
 def _expressions(model: Model) -> Iterator[Expr]:
     """Every node of every expression that the oracle may evaluate."""
     waiting: list[object] = [output.value for output in model.outputs]
-    for component in model.components:
+    for component in model.fast:
         waiting += [component.objective, component.follows, component.retention]
         waiting += [component.optimizer.rate] if isinstance(component.optimizer, GradientDescent) else []
     while waiting:
@@ -82,7 +93,7 @@ def _expressions(model: Model) -> Iterator[Expr]:
 
 def initial(model: Model) -> Iterator[tuple[str, Expr]]:
     """The states that have an `init`, and what is held of them before the first period ends, by slot name."""
-    for component in model.components:
+    for component in model.fast:
         for (name, _), value in zip(slots(component), component.init, strict=False):
             yield name, value
             for read in held_reads(model):
@@ -92,14 +103,14 @@ def initial(model: Model) -> Iterator[tuple[str, Expr]]:
 
 def counts(model: Model) -> bool:
     """Whether the position of a token decides about anything."""
-    clocks = [clock for item in model.components for clock in (item.every, item.reset) if clock is not None]
+    clocks = [clock for item in model.fast for clock in (item.every, item.reset) if clock is not None]
     has_periods = any(clock.family is Family.TOKEN and clock.period > 1 for clock in clocks)
-    resets = any(item.reset is not None and item.reset.family is Family.TOKEN for item in model.components)
-    return has_periods or resets or any(_counts(node) for node in _expressions(model))
+    resets = any(item.reset is not None and item.reset.family is Family.TOKEN for item in model.fast)
+    return has_periods or resets or any(_counts(model, node) for node in _expressions(model))
 
 
-def _counts(node: Expr) -> bool:
-    return isinstance(node, Tick) or (isinstance(node, State) and node.when is When.HELD and node.period > 1)
+def _counts(model: Model, node: Expr) -> bool:
+    return isinstance(node, Tick) or (_is_held(model, node) and node.period > 1)
 
 
 def delayed(model: Model) -> list[str]:
@@ -124,9 +135,9 @@ def _is_known(value: Expr) -> bool:
 def refuse(model: Model) -> None:
     """Raise OracleError for what the oracle would otherwise run wrongly: it never guesses."""
     family = Family.STEP if model.kind == "optimizer" else Family.TOKEN
-    for component in model.components:
+    for component in model.fast:
         clock = component.every
-        runs = clock.family in (Family.STEP, Family.NEVER) if clock.family is not family else clock.period.denominator == 1
+        runs = clock.family is family and clock.period.denominator == 1
         if family is Family.STEP:
             runs = runs and clock.period == 1
         reasons = {

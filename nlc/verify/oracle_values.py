@@ -24,6 +24,7 @@ from nlc.ir.model import (
     Extremum,
     Eye,
     Full,
+    Join,
     Map,
     MatMul,
     Norm,
@@ -33,6 +34,7 @@ from nlc.ir.model import (
     Shape,
     Size,
     Softmax,
+    Split,
     Spread,
     Sum,
     Times,
@@ -77,11 +79,15 @@ class OracleError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Arithmetic:
-    """The operations at given sizes; `lengths` are the entries of each tensor of an optimizer's parameter group."""
+    """The operations at given sizes; `lengths` are the entries of each tensor of an optimizer's parameter group.
+
+    `axes` are those of the system, whose dims end the leading ones.
+    """
 
     sizes: Mapping[str, int]
     lengths: tuple[int, ...]
     like: Tensor
+    axes: tuple[str, ...] = ()
 
     def value(self, node: Expr, operand: Operand) -> Tensor:
         """The value of a node, given the values of its operands."""
@@ -96,6 +102,10 @@ class Arithmetic:
                 return self.like.new_tensor(float(dim.value(self.sizes)))
             case MatMul() | Transpose() | Outer() | Dot() | Sum() | Softmax() | Norm():
                 return self._product(node, operand)
+            case Split(x, axis):
+                return self._split(operand(x), axis, rank_of(node.shape))
+            case Join(x, axis):
+                return self._join(operand(x), axis, rank_of(x.shape))
         return self._elementwise(node, operand)
 
     def _elementwise(self, node: Expr, operand: Operand) -> Tensor:
@@ -144,6 +154,19 @@ class Arithmetic:
             case Norm(x):
                 return self._norm(operand(x), x.shape)
         raise OracleError(f"the oracle does not run {type(node).__name__}")
+
+    def _split(self, x: Tensor, axis: str, rank: int) -> Tensor:
+        """(..., 1, ..., n * size) -> (..., n, ..., size): the pieces one after another in the dim of the axis."""
+        later = len(self.axes) - self.axes.index(axis)
+        whole = x.reshape((1,) * (later + 1 - x.dim()) + x.shape)
+        pieces = torch.chunk(whole, self.sizes[axis], -1)
+        joined = torch.cat(pieces, -1 - later)
+        return joined if rank else joined.squeeze(-1)
+
+    def _join(self, x: Tensor, axis: str, rank: int) -> Tensor:
+        """(..., n, ..., size) -> (..., 1, ..., n * size): the values of all places one after another in the last dim."""
+        vectors = x if rank else x.unsqueeze(-1)
+        return torch.cat(torch.split(vectors, 1, -1 - (len(self.axes) - self.axes.index(axis))), -1)
 
     def _sum(self, x: Tensor, shape: Shape) -> Tensor:
         if _is_like_weights(shape):

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from nlc.ir import algebra
-from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Named, State, When
+from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Named, Parameter, State, When
 from nlc.ir.law import POSITION, PREVIOUS, Laws
-from nlc.ir.model import Family, InputStream, Model
+from nlc.ir.model import Family, InputStream, Model, Output
 from nlc.verify.evaluate import Evaluator
 
 Tensors = dict[str, Tensor]
@@ -27,10 +27,11 @@ def run_laws(
     *,
     sizes: Mapping[str, int],
     hyperparameters: Mapping[str, float],
+    parameters: Mapping[str, Tensor] | None = None,
 ) -> tuple[Tensors, Tensors]:
     """An architecture's laws over a sequence: outputs (batch, time, *axes, *shape) and the final state by slot name.
 
-    Inputs are (batch, time, *own axes, *shape), states (batch, *axes, *shape); `state` None is zeros.
+    Inputs are (batch, time, *own axes, *shape), states (batch, *axes, *shape), `parameters` (*shape); `state` None is zeros.
     """
     model = laws.order.model
     streams = {stream.name: with_axes(inputs[stream.name], stream, model) for stream in model.inputs}
@@ -41,18 +42,21 @@ def run_laws(
     states = starts(laws, leading, sizes, sample, numbers)
     states = states if state is None else {slot: state[slot_name(model, *slot)] for slot in states}
     begun = starts(laws, leading, sizes, sample, numbers)
-    columns: dict[str, list[Tensor]] = {equation.name: [] for equation in laws.outputs}
+    trained = named_parameters(model, parameters)
+    columns: dict[str, list[Tensor]] = {output.name: [] for output in model.outputs}
     for t in range(sample.shape[1]):
         states = _reset(laws, states, begun)
-        tick = Tick({name: stream[:, t] for name, stream in streams.items()}, numbers, states, {}, sizes, model, indices=indices)
+        tick = Tick({name: stream[:, t] for name, stream in streams.items()}, numbers, states, {}, sizes, model, (), indices, trained)
         states = tick.run(laws)
         emitted = tick.outputs(laws)
-        for equation in laws.outputs:
-            size = (*leading, *(dim.size(sizes) for dim in equation.value.shape))
-            columns[equation.name].append(emitted[equation.name].expand(size))
+        for output in model.outputs:
+            size = (*places_of(model, output, leading), *(dim.size(sizes) for dim in output.value.shape))
+            columns[output.name].append(without_joined(model, output, emitted[output.name].expand(size)))
     empty = {
-        equation.name: sample.new_empty((leading[0], 0, *leading[1:], *(dim.size(sizes) for dim in equation.value.shape)))
-        for equation in laws.outputs
+        output.name: sample.new_empty(
+            (leading[0], 0, *(sizes[axis] for axis in model.axes_of(output)), *(dim.size(sizes) for dim in output.value.shape))
+        )
+        for output in model.outputs
     }
     outputs = {name: torch.stack(column, dim=1) if column else empty[name] for name, column in columns.items()}
     return outputs, {slot_name(model, *slot): value for slot, value in states.items()}
@@ -101,6 +105,7 @@ class Tick:
     model: Model
     group: tuple[int, ...] = ()
     indices: Mapping[str, Tensor] = field(default_factory=dict)
+    parameters: Mapping[Slot, Tensor] = field(default_factory=dict)
 
     def run(self, laws: Laws) -> dict[Slot, Tensor]:
         """Every law's equations in order; gives all states after the tick."""
@@ -124,7 +129,7 @@ class Tick:
 
     def _evaluator(self, named: Mapping[str, Tensor]) -> Evaluator:
         like = next(iter(self.previous.values()))
-        return Evaluator(self.sizes, like, lambda node: self._leaf(node, named), self.group)
+        return Evaluator(self.sizes, like, lambda node: self._leaf(node, named), self.group, axis_places(self.model))
 
     def _leaf(self, node: Expr, named: Mapping[str, Tensor]) -> Tensor:
         match node:
@@ -140,6 +145,8 @@ class Tick:
                 return self.hyperparameters[name]
             case Index(axis):
                 return self.indices[axis]
+            case Parameter(component, part):
+                return self.parameters[component, part]
             case State(component, part, when=When.CURRENT):
                 return self.new[component, part]
             case State(component, part, when=When.PREVIOUS):
@@ -162,7 +169,7 @@ def initial_states(model: Model, leading: tuple[int, ...], sizes: Mapping[str, i
     """Zeros for every state, (*leading, *shape); of `like(weights)` the leading dim is all there is."""
     return {
         (component.name, state.part): like.new_zeros((*leading, *(dim.size(sizes) for dim in state.shape if model.kind != "optimizer")))
-        for component in model.components
+        for component in model.fast
         for state in component.states
     }
 
@@ -174,7 +181,7 @@ def starts(
     model = laws.order.model
     begun = initial_states(model, leading, sizes, like) | kept_zeros(laws, leading, sizes, like)
     evaluate = Evaluator(sizes, like, lambda node: numbers[node.name] if isinstance(node, Hyperparameter) else like.new_tensor(math.nan))
-    given = {(item.name, state.part): value for item in model.components for state, value in zip(item.states, item.init, strict=False)}
+    given = {(item.name, state.part): value for item in model.fast for state, value in zip(item.states, item.init, strict=False)}
     given |= {(item.component, item.part): item.start for item in laws.kept if item.start is not None}
     return begun | {slot: evaluate(value).expand_as(begun[slot]) for slot, value in given.items()}
 
@@ -189,10 +196,10 @@ def kept_zeros(laws: Laws, leading: tuple[int, ...], sizes: Mapping[str, int], l
     }
 
 
-def named_slots(model: Model, state: Mapping[str, Tensor]) -> dict[Slot, Tensor]:
-    """The states of a state dict by component and part."""
-    slots = [(component.name, declared.part) for component in model.components for declared in component.states]
-    return {slot: state[slot_name(model, *slot)] for slot in slots}
+def named_parameters(model: Model, parameters: Mapping[str, Tensor] | None) -> dict[Slot, Tensor]:
+    """The tensors of slow levels by component and part."""
+    slots = [(component.name, declared.part) for component in model.parameters for declared in component.states]
+    return {slot: (parameters or {})[slot_name(model, *slot)] for slot in slots}
 
 
 def slot_name(model: Model, component: str, part: str) -> str:
@@ -206,6 +213,22 @@ def axis_indices(model: Model, sizes: Mapping[str, int], like: Tensor) -> Tensor
     """0, 1, 2, ... along each axis, with a dim of size 1 for each axis after it."""
     later = {axis: [1] * (len(model.axes) - place) for place, axis in enumerate(model.axes, start=1)}
     return {axis: torch.arange(sizes[axis], dtype=like.dtype).reshape(-1, *ones) for axis, ones in later.items()}
+
+
+def axis_places(model: Model) -> dict[str, int]:
+    """Which of the leading dims, when they end with the axes, is that of each axis: -1 is the last."""
+    return {axis: place - len(model.axes) for place, axis in enumerate(model.axes)}
+
+
+def places_of(model: Model, output: Output, leading: tuple[int, ...]) -> tuple[int, ...]:
+    """Leading dims (batch, *axes, ...) as an output has them: 1 for each axis that it has joined."""
+    joined = [1 + model.axes.index(axis) for axis in output.joined]
+    return tuple(1 if place in joined else size for place, size in enumerate(leading))
+
+
+def without_joined(model: Model, output: Output, value: Tensor) -> Tensor:
+    """(batch, *axes or 1, ...) without the dims of the axes that an output has joined."""
+    return value[tuple(0 if axis in output.joined else slice(None) for axis in ("", *model.axes))]
 
 
 def with_axes(x: Tensor, stream: InputStream, model: Model) -> Tensor:

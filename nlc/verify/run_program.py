@@ -18,11 +18,23 @@ import torch
 from torch import Tensor
 
 from nlc.ir.affine import AffineLaw, OutputRead, Write
-from nlc.ir.algebra import Expr, Hyperparameter, Index, Input, Named, When
+from nlc.ir.algebra import Expr, Hyperparameter, Index, Input, Named, Parameter, When
 from nlc.ir.law import PREVIOUS
 from nlc.ir.program import MemoryProgram, Program
 from nlc.verify.evaluate import Evaluator
-from nlc.verify.run_law import Tensors, axis_indices, run_laws, slot_name, starts, with_axes
+from nlc.verify.run_law import (
+    Slot,
+    Tensors,
+    axis_indices,
+    axis_places,
+    named_parameters,
+    places_of,
+    run_laws,
+    slot_name,
+    starts,
+    with_axes,
+    without_joined,
+)
 
 
 def run_program(
@@ -33,10 +45,11 @@ def run_program(
     sizes: Mapping[str, int],
     hyperparameters: Mapping[str, float],
     chunk: int,
+    parameters: Mapping[str, Tensor] | None = None,
 ) -> tuple[Tensors, Tensors]:
     """A program over a sequence, in chunks: as `run_laws`, which it is when some memory has no parallel form."""
     if not program.is_parallel:
-        return run_laws(program.laws, inputs, state, sizes=sizes, hyperparameters=hyperparameters)
+        return run_laws(program.laws, inputs, state, sizes=sizes, hyperparameters=hyperparameters, parameters=parameters)
     model = program.model
     sample = next(iter(inputs.values()))
     leading = (sample.shape[0], *(sizes[axis] for axis in model.axes))
@@ -48,14 +61,20 @@ def run_program(
     past = [item.part for item in program.laws.kept if item.component == PREVIOUS]
     earlier = {name: _earlier(states[PREVIOUS, name], streams[name], len(leading)) for name in past}
     delayed = {name: x.narrow(len(leading), 0, sample.shape[1]) for name, x in earlier.items()}
-    sequence = Sequence(streams, delayed, numbers, indices, {}, sizes, (*leading, sample.shape[1]), sample)
+    places = {axis: place - 1 for axis, place in axis_places(model).items()}
+    sequence = Sequence(
+        streams, delayed, numbers, indices, {}, sizes, (*leading, sample.shape[1]), sample, named_parameters(model, parameters), places
+    )
     final: Tensors = {f"{PREVIOUS}.{name}": x.select(len(leading), -1) for name, x in earlier.items()}
     for memory in program.memories:
         assert memory.classified.affine is not None, memory
         slot = (memory.component, memory.classified.affine.part)
         final[slot_name(model, *slot)] = sequence.run(memory, memory.classified.affine, states[slot], chunk)
-    outputs = {name: sequence.stream(value).movedim(len(leading), 1) for name, value in program.outputs}
-    return outputs, final
+    values = dict(program.outputs)
+    whole = {item.name: sequence.stream(values[item.name], places_of(model, item, sequence.leading)) for item in model.outputs}
+    return {
+        item.name: without_joined(model, item, whole[item.name]).movedim(1 + len(model.axes_of(item)), 1) for item in model.outputs
+    }, final
 
 
 def _earlier(previous: Tensor, stream: Tensor, time: int) -> Tensor:
@@ -76,11 +95,13 @@ class Sequence:
     sizes: Mapping[str, int]
     leading: tuple[int, ...]
     like: Tensor
+    parameters: Mapping[Slot, Tensor]
+    places: Mapping[str, int]
 
-    def stream(self, node: Expr) -> Tensor:
+    def stream(self, node: Expr, leading: tuple[int, ...] | None = None) -> Tensor:
         """The value of an expression at every token."""
-        value = Evaluator(self.sizes, self.like, self._leaf)(node)
-        return value.expand(*self.leading, *(dim.size(self.sizes) for dim in node.shape))
+        value = Evaluator(self.sizes, self.like, self._leaf, places=self.places)(node)
+        return value.expand(*(self.leading if leading is None else leading), *(dim.size(self.sizes) for dim in node.shape))
 
     def _leaf(self, node: Expr) -> Tensor:
         match node:
@@ -90,6 +111,8 @@ class Sequence:
                 return (self.delayed if delayed else self.inputs)[name]
             case Hyperparameter(name):
                 return self.hyperparameters[name]
+            case Parameter(component, part):
+                return self.parameters[component, part]
             case Index(axis):
                 return self.indices[axis]
         raise ValueError(f"the affine form of a law cannot hold {node}")

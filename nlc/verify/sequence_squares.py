@@ -10,15 +10,16 @@ from torch import nn
 
 from nlc.ir.program import Program
 from nlc.verify.emitted import build
-from nlc.verify.inputs import SHAPE_CASES, Case, Drawn
+from nlc.verify.inputs import SHAPE_CASES, Case, Drawn, moving
 from nlc.verify.judge import Judged, judge
-from nlc.verify.observe import GRADIENTS, OUTPUTS, STATE, Failure, Pair, Seen, attempt, observe
+from nlc.verify.observe import GRADIENTS, OUTPUTS, STATE, Failure, Pair, Seen, attempt, leaves_of, observe
 from nlc.verify.relation import relation_squares
 from nlc.verify.run_law import run_laws
 from nlc.verify.run_program import run_program
 from nlc.verify.sequence_contract import CONTRACT
 from nlc.verify.sequence_relations import RELATIONS
 from nlc.verify.square import Square
+from nlc.verify.training_squares import training_squares
 
 ALL_QUANTITIES = (OUTPUTS, STATE, GRADIENTS)
 
@@ -34,6 +35,8 @@ def sequence_squares(program: Program, module: ModuleType) -> Iterator[Square]:
         return
     for case, view in judged:
         yield from _module_squares(program, module_class, case, view)
+    if program.model.training:
+        yield from training_squares(program, module, module_class)
     yield from relation_squares((*RELATIONS, *CONTRACT), program, module_class)
 
 
@@ -43,12 +46,13 @@ def _inner_squares(program: Program, case: Case, view: Judged) -> Iterator[Squar
     if isinstance(wanted, Failure):
         yield from _pair("spec", "oracle", case, drawn).failed(wanted, OUTPUTS)
         return
-    laws = partial(run_laws, program.laws, sizes=drawn.sizes, hyperparameters=drawn.hyperparameters)
-    by_laws = attempt(partial(observe, laws, drawn))
+    parameters, leaves = leaves_of(drawn.parameters, moving(program.model))
+    given = {"sizes": drawn.sizes, "hyperparameters": drawn.hyperparameters, "parameters": parameters}
+    by_laws = attempt(partial(observe, partial(run_laws, program.laws, **given), drawn, leaves))
     yield from _pair("oracle", "laws", case, drawn).compare(wanted, by_laws)
     if program.is_parallel and isinstance(by_laws, Seen):
-        chunks = partial(run_program, program, sizes=drawn.sizes, hyperparameters=drawn.hyperparameters, chunk=drawn.chunk)
-        yield from _pair("laws", "program", case, drawn).compare(by_laws, attempt(partial(observe, chunks, drawn)))
+        chunks = partial(run_program, program, chunk=drawn.chunk, **given)
+        yield from _pair("laws", "program", case, drawn).compare(by_laws, attempt(partial(observe, chunks, drawn, leaves)))
 
 
 def _module_squares(program: Program, module_class: Callable[..., nn.Module], case: Case, view: Judged) -> Iterator[Square]:
@@ -60,7 +64,8 @@ def _module_squares(program: Program, module_class: Callable[..., nn.Module], ca
         yield from _pair("oracle", "forward", case, view.drawn).failed(emitted, *ALL_QUANTITIES)
         return
     for name, system in emitted.ways(view.drawn.tokens):
-        yield from _pair("oracle", name, case, view.drawn).compare(view.wanted, attempt(partial(observe, system, view.drawn)))
+        seen = attempt(partial(observe, system, view.drawn, emitted.leaves))
+        yield from _pair("oracle", name, case, view.drawn).compare(view.wanted, seen)
 
 
 def _pair(left: str, right: str, case: Case, drawn: Drawn) -> Pair:

@@ -1,0 +1,84 @@
+"""The judge of training: outer steps of an architecture's slow levels, by autograd on a task loss and its optimizer specs run as they stand.
+
+As apart as the oracle: it imports torch, `nlc.ir.model` and the oracle only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nlc.ir.model import Model, Training
+from nlc.verify.oracle import number_of, run_oracle, run_oracle_steps
+from nlc.verify.oracle_slots import slots
+
+Tensors = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one outer step is given: input streams, and for every output the target of a quadratic loss."""
+
+    inputs: Tensors
+    targets: Tensors
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What training did: all parameters after every step, and the gradient of every step's task loss, by slot name."""
+
+    parameters: tuple[Tensors, ...]
+    gradients: tuple[Tensors, ...]
+
+
+def task_loss(outputs: Tensors, targets: Tensors) -> Tensor:
+    """Half the mean squared distance of the outputs from their targets."""
+    return torch.stack([(outputs[name] - target).square().mean() / 2 for name, target in targets.items()]).sum()
+
+
+def run_oracle_training(
+    model: Model, batches: Sequence[Batch], sizes: Mapping[str, int], hyperparameters: Mapping[str, float], parameters: Tensors
+) -> Trained:
+    """Train an architecture from given parameters, (*shape) by slot name, one outer step on each batch, every sequence from its start."""
+    now = {name: tensor.detach().clone() for name, tensor in parameters.items()}
+    optimizers = [Optimizer(model, training, sizes, hyperparameters) for training in model.training]
+    history, slopes = [], []
+    for batch in batches:
+        leaves = {name: tensor.clone().requires_grad_() for name, tensor in now.items()}
+        outputs, _ = run_oracle(model, batch.inputs, sizes, hyperparameters, None, leaves)
+        loss = task_loss(outputs, batch.targets)
+        found = torch.autograd.grad(loss, tuple(leaves.values()), allow_unused=True, materialize_grads=True)
+        gradients = dict(zip(leaves, found, strict=True))
+        for optimizer in optimizers:
+            now = now | optimizer.step(now, gradients)
+        history.append(now)
+        slopes.append(gradients)
+    return Trained(tuple(history), tuple(slopes))
+
+
+class Optimizer:
+    """One optimizer spec at its own period: what it has gathered since its last update, and its states."""
+
+    def __init__(self, model: Model, training: Training, sizes: Mapping[str, int], hyperparameters: Mapping[str, float]) -> None:
+        defaults = {item.name: float(item.default) for item in training.optimizer.hyperparameters}
+        self.training = training
+        self.names = [name for level in training.levels for name, _ in slots(model.component(level))]
+        self.numbers = defaults | {name: number_of(model, value, sizes, hyperparameters) for name, value in training.numbers}
+        self.gathered: list[Tensors] = []
+        self.state: dict[str, list[Tensor]] = {}
+        self.updates = 0
+
+    def step(self, parameters: Tensors, gradients: Tensors) -> dict[str, Tensor]:
+        """The parameters of its levels after one more outer step."""
+        self.gathered.append(gradients)
+        if len(self.gathered) < self.training.every.period:
+            return {}
+        share = len(self.gathered) if self.training.reduce == "mean" else 1
+        totals = [torch.stack([item[name] for item in self.gathered]).sum(0) / share for name in self.names]
+        weights = [parameters[name] for name in self.names]
+        moved, self.state = run_oracle_steps(self.training.optimizer, weights, [totals], [self.numbers], self.state, self.updates)
+        self.gathered, self.updates = [], self.updates + 1
+        return dict(zip(self.names, moved, strict=True))

@@ -1,0 +1,155 @@
+"""The squares of training: an architecture's slow levels moved over outer steps, by the oracle and by the module's own `optimizers`.
+
+Evidence is a quadratic task loss on new random batches at every step; what is compared is every parameter after every step. Levels that
+are not due at a step, frozen ones, and those that the module leaves to another training loop must stay the same to the bit.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nlc.ir.program import Program
+from nlc.verify.bounds import magnitude
+from nlc.verify.emitted import Emitted, build
+from nlc.verify.inputs import SMALL_CHUNK, Case, Drawn, cotangents, draw
+from nlc.verify.observe import Failure, Pair, Tensors, attempt, distance
+from nlc.verify.oracle import run_oracle
+from nlc.verify.oracle_training import Batch, Trained, run_oracle_training, task_loss
+from nlc.verify.square import Square
+
+STEPS = 6
+"""Outer steps of training; more when some level is slower, so that it moves twice."""
+
+MOST_STEPS = 48
+PARAMETERS, STILL = "parameters", "levels that are not due"
+SEED = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One case: its evidence, a batch for every step, and the step before which the loop is saved and goes on in a new module."""
+
+    name: str
+    drawn: Drawn
+    batches: tuple[Batch, ...]
+    restored_before: int | None = None
+
+
+def training_squares(program: Program, module: ModuleType, module_class: Callable[..., nn.Module]) -> Iterator[Square]:
+    """Every square of every case; what raises opens those of its case."""
+    make = getattr(module, "optimizers", None)
+    if make is None:
+        yield Pair("text", "module", "importing it", 0, 0).failed(Failure("there is no function optimizers"), "import")[0]
+        return
+    for name, case, restored in CASES:
+        run = attempt(partial(_run, program, name, case, restored))
+        wanted = run if isinstance(run, Failure) else attempt(partial(_by_oracle, program, run))
+        if isinstance(run, Failure) or isinstance(wanted, Failure):
+            yield from Pair("spec", "oracle", name, 0, 0).failed(Failure("" if not isinstance(wanted, Failure) else wanted.text), PARAMETERS)
+            continue
+        found = attempt(partial(_by_module, program, make, module_class, run))
+        yield from _compare(program, run, wanted, found)
+
+
+CASES: tuple[tuple[str, Case, bool], ...] = (
+    ("training by default", Case(name="training", chunks=1, extra=1, batch=2, own_chunk=True), False),
+    ("training with other hyperparameters", Case(name="training", chunks=1, extra=1, batch=2, varied=True), False),
+    ("training saved and restored", Case(name="training", chunks=1, extra=1, batch=2, varied=True), True),
+)
+"""Each case by name, with its evidence and whether it is saved and restored on the way."""
+
+
+def _run(program: Program, name: str, case: Case, restored: bool) -> Run:
+    """The evidence of a case: sequences of a few tokens, even where the chunk is the program's own."""
+    slowest = max(int(item.every.period) for item in program.model.training)
+    steps = min(max(STEPS, 2 * slowest), MOST_STEPS)
+    drawn = [draw(program.model, case, SMALL_CHUNK, seed=SEED + step, edges=False) for step in range(steps)]
+    first = drawn[0]
+    batches = tuple(Batch(item.inputs, _targets(program, item, first.parameters)) for item in drawn)
+    return Run(name, first, batches, steps // 2 if restored else None)
+
+
+def _targets(program: Program, drawn: Drawn, parameters: Tensors) -> Tensors:
+    outputs, _ = run_oracle(program.model, drawn.inputs, drawn.sizes, drawn.hyperparameters, None, parameters)
+    return cotangents(outputs, drawn.seed)
+
+
+def _by_oracle(program: Program, run: Run) -> Trained:
+    drawn = run.drawn
+    return run_oracle_training(program.model, run.batches, drawn.sizes, drawn.hyperparameters, drawn.parameters)
+
+
+# --- the emitted module ------------------------------------------------------------------------------------------
+
+
+def _by_module(
+    program: Program, make: Callable[[nn.Module], Any], module_class: Callable[..., nn.Module], run: Run
+) -> tuple[Tensors, ...]:
+    """The parameters after every step of the loop that users write."""
+    emitted = build(module_class, program, run.drawn)
+    optimizer = make(emitted.module)
+    history = []
+    for step, batch in enumerate(run.batches):
+        if step == run.restored_before:
+            saved = copy.deepcopy((emitted.module.state_dict(), optimizer.state_dict()))
+            emitted = build(module_class, program, run.drawn)
+            emitted.module.load_state_dict(saved[0])
+            optimizer = make(emitted.module)
+            optimizer.load_state_dict(saved[1])
+        optimizer.zero_grad()
+        outputs, _ = emitted.forward(batch.inputs, None)
+        task_loss(outputs, batch.targets).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        history.append(_parameters(emitted, run.drawn))
+    return tuple(history)
+
+
+def _parameters(emitted: Emitted, drawn: Drawn) -> dict[str, Tensor]:
+    return {slot: emitted.parameter(slot).detach().clone() for slot in drawn.parameters}
+
+
+# --- what is compared --------------------------------------------------------------------------------------------
+
+
+def _compare(program: Program, run: Run, wanted: Trained, found: tuple[Tensors, ...] | Failure) -> Iterator[Square]:
+    """One square for the parameters, with the rounding of every token of every step, and one, to the bit, for those that may not move."""
+    drawn = run.drawn
+    pair = Pair("oracle", "optimizers", run.name, drawn.tokens * len(run.batches), max(drawn.sizes.values(), default=1))
+    if isinstance(found, Failure):
+        yield from pair.failed(found, PARAMETERS, STILL)
+        return
+    flows = [tensor for batch in run.batches for tensor in (*batch.inputs.values(), *batch.targets.values())]
+    moves = [tensor for tensors in (*wanted.parameters, *wanted.gradients) for tensor in tensors.values()]
+    yield pair.closeness(PARAMETERS, _by_step(wanted.parameters), _by_step(found), magnitude([*flows, *moves]))
+    yield _still(program, drawn, pair, found)
+
+
+def _by_step(history: Sequence[Tensors]) -> dict[str, Tensor]:
+    return {f"{name} after step {step}": tensor for step, tensors in enumerate(history, 1) for name, tensor in tensors.items()}
+
+
+def _still(program: Program, drawn: Drawn, pair: Pair, found: tuple[Tensors, ...]) -> Square:
+    """How far parameters moved at steps that do not end a period of theirs."""
+    before = drawn.parameters
+    for step, after in enumerate(found, 1):
+        due = _due(program, step)
+        for name, tensor in after.items():
+            error = distance(before[name], tensor)
+            if name not in due and error:
+                return pair.square(STILL, error, 0.0, f"{name} moves at step {step}")
+        before = after
+    return pair.square(STILL, 0.0, 0.0)
+
+
+def _due(program: Program, step: int) -> set[str]:
+    """The slots that move at a step, the first of which is 1."""
+    levels = {level for item in program.model.training if step % item.every.period == 0 for level in item.levels}
+    return {slot.name for slot in program.parameters if slot.component in levels}
