@@ -13,7 +13,6 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from nlc.ir.program import Program
@@ -53,7 +52,9 @@ def training_squares(program: Program, module: ModuleType, module_class: Callabl
         run = attempt(partial(_run, program, name, case, restored))
         wanted = run if isinstance(run, Failure) else attempt(partial(_by_oracle, program, run))
         if isinstance(run, Failure) or isinstance(wanted, Failure):
-            yield from Pair("spec", "oracle", name, 0, 0).failed(Failure("" if not isinstance(wanted, Failure) else wanted.text), PARAMETERS)
+            yield from Pair("spec", "oracle", name, 0, 0).failed(
+                Failure("" if not isinstance(wanted, Failure) else wanted.text), PARAMETERS
+            )
             continue
         found = attempt(partial(_by_module, program, make, module_class, run))
         yield from _compare(program, run, wanted, found)
@@ -90,9 +91,7 @@ def _by_oracle(program: Program, run: Run) -> Trained:
 # --- the emitted module ------------------------------------------------------------------------------------------
 
 
-def _by_module(
-    program: Program, make: Callable[[nn.Module], Any], module_class: Callable[..., nn.Module], run: Run
-) -> tuple[Tensors, ...]:
+def _by_module(program: Program, make: Callable[[nn.Module], Any], module_class: Callable[..., nn.Module], run: Run) -> tuple[Tensors, ...]:
     """The parameters after every step of the loop that users write."""
     emitted = build(module_class, program, run.drawn)
     optimizer = make(emitted.module)
