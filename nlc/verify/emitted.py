@@ -46,6 +46,11 @@ class Emitted:
         """The parameters that move, by slot name."""
         return {name: self.parameter(name) for name in moving(self.program.model)}
 
+    @property
+    def parameters(self) -> Tensors:
+        """All its parameters as they are now, by slot name."""
+        return {slot.name: self.parameter(slot.name).detach() for slot in self.program.parameters}
+
     def parameter(self, slot: str) -> nn.Parameter:
         """The parameter of a slow level; raises AttributeError when the module has none of its name."""
         return self.module.get_parameter(attribute(slot))

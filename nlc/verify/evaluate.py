@@ -160,7 +160,7 @@ class Evaluator:
         """(..., 1, ..., n * size) -> (..., n, ..., size), or (..., n, ...) when each place gets a scalar."""
         place, count = self.places[axis], self.sizes[axis]
         whole = x[(None,) * (1 - place - x.dim())]
-        pieces = whole.unflatten(-1, (count, whole.shape[-1] // count)).transpose(place - 2, -2).squeeze(-2)
+        pieces = torch.unflatten(whole, -1, (count, -1)).transpose(place - 2, -2).squeeze(-2)
         return pieces if rank else pieces[..., 0]
 
     def _join(self, x: Tensor, axis: str, rank: int) -> Tensor:

@@ -164,7 +164,7 @@ def distance(left: Tensor, right: Tensor) -> float:
     """The largest difference of entries in float64; infinite when one is not a number, 0 when there are no entries."""
     if not left.numel():
         return 0.0
-    difference = (left.double() - right.detach().double()).abs().max()
+    difference = (left.detach().double() - right.detach().double()).abs().max()
     return float(difference) if bool(difference.isfinite()) else float("inf")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields
-from typing import TypeGuard
 
 from nlc.ir.model import (
     Component,
@@ -58,13 +57,13 @@ def held_name(model: Model, read: State) -> str:
 
 def held_reads(model: Model) -> list[State]:
     """One read for every level and period that something holds."""
-    reads = {held_name(model, node): node for node in _expressions(model) if _is_held(model, node)}
+    reads = {held_name(model, node): node for node in _expressions(model) if isinstance(node, State) and _is_held(model, node)}
     return [reads[name] for name in sorted(reads)]
 
 
-def _is_held(model: Model, node: Expr) -> TypeGuard[State]:
+def _is_held(model: Model, node: State) -> bool:
     """Whether something has to be kept for a read; slow levels stay as they are anyway."""
-    return isinstance(node, State) and node.when is When.HELD and not model.is_parameter(node.component)
+    return node.when is When.HELD and not model.is_parameter(node.component)
 
 
 def kept(model: Model) -> Iterator[tuple[str, Shape]]:
@@ -111,7 +110,7 @@ def counts(model: Model) -> bool:
 
 
 def _counts(model: Model, node: Expr) -> bool:
-    return isinstance(node, Tick) or (_is_held(model, node) and node.period > 1)
+    return isinstance(node, Tick) or (isinstance(node, State) and _is_held(model, node) and node.period > 1)
 
 
 def delayed(model: Model) -> list[str]:

@@ -1,4 +1,4 @@
-"""The judge of training: outer steps of an architecture's slow levels, by autograd on a task loss and its optimizer specs run as they stand.
+"""The judge of training: outer steps of slow levels, by autograd on a task loss and the optimizer specs run as they stand.
 
 As apart as the oracle: it imports torch, `nlc.ir.model` and the oracle only.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
+from itertools import pairwise, product
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from nlc.verify.inputs import Case, Drawn, default_sizes
 from nlc.verify.observe import Tensors
 from nlc.verify.refusal import refusal
 from nlc.verify.relation import BY_DEFAULT, CARRIED, FRESH, ModuleClass, Relation, every, in_dtype, pair
+from nlc.verify.slow_levels import SLOW_LEVELS
 from nlc.verify.square import Square
 
 PRECISIONS: tuple[tuple[torch.dtype, torch.dtype | None], ...] = (
@@ -39,17 +40,26 @@ def _default_sizes(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) ->
 
 
 def _dtypes(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
-    """Outputs come in the dtype of the inputs; a state is never narrower than float32, the inputs or the state given; `step` keeps it."""
-    for given, kept in PRECISIONS:
+    """Outputs come in the dtype of the inputs; a state is never narrower than float32, the inputs or the state given; `step` keeps it.
+
+    Parameters, in float32 or float64, have no say.
+    """
+    modules = {dtype: build(module_class, emitted.program, drawn, dtype) for dtype in (torch.float32, torch.float64)[: _held(drawn)]}
+    for (given, kept), (held, module) in product(PRECISIONS, modules.items()):
         inputs = in_dtype(drawn.inputs, given)
         state = None if kept is None else in_dtype(drawn.state or {}, kept)
         least = torch.promote_types(given, torch.float32)
-        for name, run in emitted.ways(drawn.tokens):
+        for name, run in module.ways(drawn.tokens):
             outputs, final = run(inputs, state)
             widest = least if kept is None else kept if name == "step" else torch.promote_types(least, kept)
             wrong = [*_unlike(outputs, given), *_unlike(final, widest)]
-            case = f"{given} inputs, {'no state' if kept is None else f'{kept} state'}"
+            case = f"{given} inputs, {'no state' if kept is None else f'{kept} state'}{f', {held} parameters' if drawn.parameters else ''}"
             yield replace(pair(name, drawn, left="spec"), case=case).square("dtypes", float(len(wrong)), 0.0, ", ".join(wrong))
+
+
+def _held(drawn: Drawn) -> int:
+    """How many dtypes of parameters there are to try."""
+    return 2 if drawn.parameters else 1
 
 
 def _unlike(tensors: Tensors, dtype: torch.dtype) -> list[str]:
@@ -62,7 +72,7 @@ def _unlike(tensors: Tensors, dtype: torch.dtype) -> list[str]:
 
 def _on_meta(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
     """Nothing fixes a device: with every tensor on the meta device, which computes shapes alone, the results are there too."""
-    for name, run in emitted.ways(drawn.tokens):
+    for name, run in emitted.on("meta").ways(drawn.tokens):
         outputs, final = run(every(drawn.inputs, _on_device_meta), every(drawn.state or {}, _on_device_meta))
         wrong = [f"{key} is on {tensor.device}" for key, tensor in (*outputs.items(), *final.items()) if not tensor.is_meta]
         yield pair(f"{name} on device meta", drawn, left=name).square("device", float(len(wrong)), 0.0, ", ".join(wrong))
@@ -125,6 +135,7 @@ def _refusals(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iter
 
 CONTRACT: tuple[tuple[Relation, Case], ...] = (
     (_default_sizes, FRESH),
+    *((part, FRESH) for part in SLOW_LEVELS),
     (_dtypes, CARRIED),
     (_on_meta, CARRIED),
     (_chunk, FRESH),

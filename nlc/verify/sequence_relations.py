@@ -8,7 +8,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from nlc.ir.program import Program
 from nlc.verify.bounds import magnitude
 from nlc.verify.emitted import Emitted, build
 from nlc.verify.inputs import Case, Drawn
@@ -20,12 +19,14 @@ from nlc.verify.square import Square
 
 
 def _arguments_kept(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
-    """No way to run changes its inputs or the state it was given."""
+    """No way to run changes its inputs, the state it was given or its parameters."""
     for name, run in emitted.ways(drawn.tokens):
         inputs, state = every(drawn.inputs, Tensor.clone), every(drawn.state or {}, Tensor.clone)
         run(inputs, state)
         error = max(_largest(drawn.inputs, inputs), _largest(drawn.state or {}, state))
         yield pair(f"arguments after {name}", drawn, left="arguments before").square("inputs and state", error, 0.0)
+        error = _largest(drawn.parameters, emitted.parameters)
+        yield pair(f"slow levels after {name}", drawn, left="slow levels before").square("parameters", error, 0.0)
 
 
 def _causality(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
@@ -86,15 +87,17 @@ def _reversed_in_memory(tensor: Tensor) -> Tensor:
 def _bfloat16(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
     """With bfloat16 inputs the state is kept, and computed, in float32; outputs are rounded once, at the end."""
     inputs = in_dtype(drawn.inputs, torch.bfloat16)
-    for name, run in emitted.ways(drawn.tokens):
-        yield from _low_precision(emitted.program, drawn, inputs, run, f"{name} in bfloat16")
+    single = build(module_class, emitted.program, drawn, torch.float32)
+    for name, run in single.ways(drawn.tokens):
+        yield from _low_precision(single, drawn, inputs, run, f"{name} in bfloat16")
 
 
 def _autocast(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
     """Under autocast the arithmetic of the state stays in float32."""
     inputs = in_dtype(drawn.inputs, torch.float32)
-    for name, run in emitted.ways(drawn.tokens):
-        yield from _low_precision(emitted.program, drawn, inputs, _under_autocast(run), f"{name} under autocast")
+    single = build(module_class, emitted.program, drawn, torch.float32)
+    for name, run in single.ways(drawn.tokens):
+        yield from _low_precision(single, drawn, inputs, _under_autocast(run), f"{name} under autocast")
 
 
 def _under_autocast(run: System) -> System:
@@ -105,22 +108,24 @@ def _under_autocast(run: System) -> System:
     return cast
 
 
-def _low_precision(program: Program, drawn: Drawn, inputs: Tensors, run: System, name: str) -> Iterator[Square]:
-    """Against the oracle in float64 on the very same rounded inputs: the state to float32, outputs to their own precision.
+def _low_precision(emitted: Emitted, drawn: Drawn, inputs: Tensors, run: System, name: str) -> Iterator[Square]:
+    """Against the oracle in float64 on the very same rounded inputs and parameters: the state to float32, outputs to their own precision.
 
     A state is carried in, for a system may stay at zero once it is there.
     """
     exact = in_dtype(inputs, torch.float64)
     start = in_dtype(drawn.state or {}, torch.float32)
-    wanted, wanted_state = run_oracle(program.model, exact, drawn.sizes, drawn.hyperparameters, in_dtype(start, torch.float64))
+    parameters = in_dtype(emitted.parameters, torch.float64)
+    given = in_dtype(start, torch.float64)
+    wanted, wanted_state = run_oracle(emitted.program.model, exact, drawn.sizes, drawn.hyperparameters, given, parameters)
     outputs, state = run(inputs, start)
-    scale = magnitude([*exact.values(), *start.values(), *wanted.values(), *wanted_state.values()])
+    scale = magnitude([*exact.values(), *start.values(), *parameters.values(), *wanted.values(), *wanted_state.values()])
     precise = pair(name, drawn)
     narrow = [
         f"{key} is {tensor.dtype}" for key, tensor in state.items() if tensor.is_floating_point() and tensor.dtype is not torch.float32
     ]
     yield precise.square("dtype of the state", float(len(narrow)), 0.0, ", ".join(narrow))
-    yield precise.closeness(STATE, {slot.name: wanted_state[slot.name] for slot in program.slots}, state, scale, torch.float32)
+    yield precise.closeness(STATE, {slot.name: wanted_state[slot.name] for slot in emitted.program.slots}, state, scale, torch.float32)
     dtype = next(iter(inputs.values())).dtype
     once = replace(precise, ticks=0, width=1) if dtype is torch.bfloat16 else precise
     yield once.closeness(OUTPUTS, wanted, outputs, scale, dtype)

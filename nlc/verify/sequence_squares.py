@@ -47,11 +47,12 @@ def _inner_squares(program: Program, case: Case, view: Judged) -> Iterator[Squar
         yield from _pair("spec", "oracle", case, drawn).failed(wanted, OUTPUTS)
         return
     parameters, leaves = leaves_of(drawn.parameters, moving(program.model))
-    given = {"sizes": drawn.sizes, "hyperparameters": drawn.hyperparameters, "parameters": parameters}
-    by_laws = attempt(partial(observe, partial(run_laws, program.laws, **given), drawn, leaves))
+    laws = partial(run_laws, program.laws, sizes=drawn.sizes, hyperparameters=drawn.hyperparameters, parameters=parameters)
+    by_laws = attempt(partial(observe, laws, drawn, leaves))
     yield from _pair("oracle", "laws", case, drawn).compare(wanted, by_laws)
     if program.is_parallel and isinstance(by_laws, Seen):
-        chunks = partial(run_program, program, chunk=drawn.chunk, **given)
+        numbers = drawn.hyperparameters
+        chunks = partial(run_program, program, sizes=drawn.sizes, hyperparameters=numbers, chunk=drawn.chunk, parameters=parameters)
         yield from _pair("laws", "program", case, drawn).compare(by_laws, attempt(partial(observe, chunks, drawn, leaves)))
 
 

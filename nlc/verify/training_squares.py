@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from nlc.ir.program import Program
 from nlc.verify.bounds import magnitude
-from nlc.verify.emitted import Emitted, build
+from nlc.verify.emitted import build
 from nlc.verify.inputs import SMALL_CHUNK, Case, Drawn, cotangents, draw
 from nlc.verify.observe import Failure, Pair, Tensors, attempt, distance
 from nlc.verify.oracle import run_oracle
@@ -49,15 +49,13 @@ def training_squares(program: Program, module: ModuleType, module_class: Callabl
         yield Pair("text", "module", "importing it", 0, 0).failed(Failure("there is no function optimizers"), "import")[0]
         return
     for name, case, restored in CASES:
-        run = attempt(partial(_run, program, name, case, restored))
-        wanted = run if isinstance(run, Failure) else attempt(partial(_by_oracle, program, run))
-        if isinstance(run, Failure) or isinstance(wanted, Failure):
-            yield from Pair("spec", "oracle", name, 0, 0).failed(
-                Failure("" if not isinstance(wanted, Failure) else wanted.text), PARAMETERS
-            )
-            continue
-        found = attempt(partial(_by_module, program, make, module_class, run))
-        yield from _compare(program, run, wanted, found)
+        judged = attempt(partial(_judged, program, name, case, restored))
+        if isinstance(judged, Failure):
+            yield from Pair("spec", "oracle", name, 0, 0).failed(judged, PARAMETERS)
+        else:
+            run, wanted = judged
+            found = attempt(partial(_by_module, program, make, module_class, run))
+            yield from _compare(program, run, wanted, found)
 
 
 CASES: tuple[tuple[str, Case, bool], ...] = (
@@ -68,24 +66,21 @@ CASES: tuple[tuple[str, Case, bool], ...] = (
 """Each case by name, with its evidence and whether it is saved and restored on the way."""
 
 
-def _run(program: Program, name: str, case: Case, restored: bool) -> Run:
-    """The evidence of a case: sequences of a few tokens, even where the chunk is the program's own."""
+def _judged(program: Program, name: str, case: Case, restored: bool) -> tuple[Run, Trained]:
+    """The evidence of a case, sequences of a few tokens even where the chunk is the program's own, and what the oracle makes of it."""
     slowest = max(int(item.every.period) for item in program.model.training)
     steps = min(max(STEPS, 2 * slowest), MOST_STEPS)
     drawn = [draw(program.model, case, SMALL_CHUNK, seed=SEED + step, edges=False) for step in range(steps)]
     first = drawn[0]
     batches = tuple(Batch(item.inputs, _targets(program, item, first.parameters)) for item in drawn)
-    return Run(name, first, batches, steps // 2 if restored else None)
+    mid_period = min(slowest + slowest // 2, steps - 1)
+    run = Run(name, first, batches, mid_period if restored else None)
+    return run, run_oracle_training(program.model, batches, first.sizes, first.hyperparameters, first.parameters)
 
 
 def _targets(program: Program, drawn: Drawn, parameters: Tensors) -> Tensors:
     outputs, _ = run_oracle(program.model, drawn.inputs, drawn.sizes, drawn.hyperparameters, None, parameters)
     return cotangents(outputs, drawn.seed)
-
-
-def _by_oracle(program: Program, run: Run) -> Trained:
-    drawn = run.drawn
-    return run_oracle_training(program.model, run.batches, drawn.sizes, drawn.hyperparameters, drawn.parameters)
 
 
 # --- the emitted module ------------------------------------------------------------------------------------------
@@ -107,12 +102,8 @@ def _by_module(program: Program, make: Callable[[nn.Module], Any], module_class:
         outputs, _ = emitted.forward(batch.inputs, None)
         task_loss(outputs, batch.targets).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        history.append(_parameters(emitted, run.drawn))
+        history.append({name: tensor.clone() for name, tensor in emitted.parameters.items()})
     return tuple(history)
-
-
-def _parameters(emitted: Emitted, drawn: Drawn) -> dict[str, Tensor]:
-    return {slot: emitted.parameter(slot).detach().clone() for slot in drawn.parameters}
 
 
 # --- what is compared --------------------------------------------------------------------------------------------

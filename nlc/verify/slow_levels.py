@@ -1,0 +1,70 @@
+"""What users of an emitted module may rely on about its slow levels: which parameters it has, and how they start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from nlc.ir.algebra import Expr, Hyperparameter
+from nlc.ir.program import Program
+from nlc.verify.bounds import magnitude
+from nlc.verify.emitted import Emitted, attribute
+from nlc.verify.evaluate import Evaluator
+from nlc.verify.inputs import Drawn, default_sizes, moving
+from nlc.verify.relation import ModuleClass, Relation, pair
+from nlc.verify.square import Square
+
+
+def _parameters(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
+    """Slow levels, and nothing else, are parameters: of their shapes, in the state_dict, and frozen ones without gradients."""
+    program = emitted.program
+    for module, sizes in ((module_class(), default_sizes(program.model)), (emitted.module, drawn.sizes)):
+        wrong = [*_misnamed(program, module), *_misshapen(program, module, sizes)]
+        yield pair("module", drawn, left="spec").square("slow levels", float(len(wrong)), 0.0, ", ".join(wrong))
+
+
+def _misnamed(program: Program, module: nn.Module) -> Iterator[str]:
+    wanted = {attribute(slot.name) for slot in program.parameters}
+    for what, names in (("parameter", dict(module.named_parameters())), ("tensor of the state_dict", module.state_dict())):
+        yield from (f"{name} is no {what}" for name in sorted(wanted - names.keys()))
+        yield from (f"the {what} {name} is no slow level" for name in sorted(names.keys() - wanted))
+
+
+def _misshapen(program: Program, module: nn.Module, sizes: Mapping[str, int]) -> Iterator[str]:
+    found = dict(module.named_parameters())
+    moved = {attribute(name) for name in moving(program.model)}
+    for slot in program.parameters:
+        name, shape = attribute(slot.name), tuple(dim.size(sizes) for dim in slot.shape)
+        if name in found and found[name].shape != shape:
+            yield f"{name} is {tuple(found[name].shape)}, not {shape}"
+        if name in found and found[name].requires_grad is not (name in moved):
+            yield f"{name} has requires_grad = {found[name].requires_grad}"
+
+
+def _starts(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
+    """A slow level with an `init` starts from it."""
+    program = emitted.program
+    sizes = default_sizes(program.model)
+    numbers = {item.name: torch.tensor(float(item.default), dtype=torch.float64) for item in program.model.hyperparameters}
+
+    def leaf(node: Expr) -> Tensor:
+        assert isinstance(node, Hyperparameter), node
+        return numbers[node.name]
+
+    evaluate = Evaluator(sizes, torch.zeros((), dtype=torch.float64), leaf)
+    found = dict(module_class().named_parameters())
+    wanted = {
+        attribute(slot.name): evaluate(slot.start).expand(tuple(dim.size(sizes) for dim in slot.shape))
+        for slot in program.parameters
+        if slot.start is not None
+    }
+    if wanted:
+        once = replace(pair("module", drawn, left="spec"), ticks=0, width=1)
+        begun = {name: found[name].detach() for name in wanted if name in found}
+        yield once.closeness("start of slow levels", wanted, begun, magnitude(wanted.values()), torch.float32)
+
+
+SLOW_LEVELS: tuple[Relation, ...] = (_parameters, _starts)
