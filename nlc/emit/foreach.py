@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 
 from nlc.emit.layout import STEP, WIDTH, Lines
 from nlc.emit.names import LocalNames
+from nlc.emit.pieces import WEIGHTS, Piece
 from nlc.emit.prose import wrapped
-from nlc.emit.torch_printer import WEIGHTS, Piece, TorchPrinter, unwritable
+from nlc.emit.torch_printer import TorchPrinter, unwritable
 from nlc.ir.algebra import ONE, Add, Dot, Expr, Named, Scale, State, Sum, Times, When, contains, walk
 from nlc.ir.build import replace, scale
 from nlc.ir.law import Equation

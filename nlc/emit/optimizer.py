@@ -7,9 +7,9 @@ from nlc.diagnostics import CompileError
 from nlc.emit.foreach import Update
 from nlc.emit.layout import Lines, block, call, indented
 from nlc.emit.names import MODULE_WORDS, LocalNames
+from nlc.emit.pieces import WEIGHTS, Piece
 from nlc.emit.prose import prose, sentence, wrapped
 from nlc.emit.render import render
-from nlc.emit.torch_printer import WEIGHTS, Piece
 from nlc.emit.views import OptimizerHelpersView, OptimizerView, SlotView
 from nlc.ir.algebra import Expr, Hyperparameter, Input, State, When, walk
 from nlc.ir.model import Model

@@ -10,7 +10,8 @@ from nlc.diagnostics import CompileError
 from nlc.emit.dims import dim_text
 from nlc.emit.layout import Lines, assignment, call
 from nlc.emit.names import MODULE_WORDS, LocalNames, attribute
-from nlc.emit.torch_printer import Piece, TorchPrinter, unwritable
+from nlc.emit.pieces import Piece
+from nlc.emit.torch_printer import TorchPrinter, unwritable
 from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Join, Named, Split, State, Tick, When, children, contains, walk
 from nlc.ir.dims import Shape
 from nlc.ir.law import PREVIOUS, Equation, used_definitions

@@ -6,7 +6,6 @@ Broadcasting is used: a `Piece` says which dims of the shape its text really has
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -17,6 +16,24 @@ from nlc.diagnostics import CompileError
 from nlc.emit.dims import dim_text
 from nlc.emit.functions import SPELLINGS
 from nlc.emit.names import attribute
+from nlc.emit.pieces import (
+    ATOM,
+    COMPARISON,
+    POWER,
+    PRODUCT,
+    SIMPLE_OPERAND,
+    SUM,
+    UNARY,
+    WEIGHTS,
+    Piece,
+    dims_text,
+    joined_dims,
+    number_piece,
+    rank_of,
+    short_index,
+    with_dims,
+    wrapped,
+)
 from nlc.ir.algebra import (
     Add,
     Compare,
@@ -48,30 +65,9 @@ from nlc.ir.algebra import (
     children,
     walk,
 )  # fmt: skip
-from nlc.ir.dims import LIKE_WEIGHTS, Shape
+from nlc.ir.dims import Shape
 from nlc.ir.show import expression_text
 from nlc.source import NOWHERE
-
-COMPARISON, SUM, PRODUCT, UNARY, POWER, ATOM = range(6)
-"""How tightly Python binds, loosest first."""
-
-SIMPLE_OPERAND = re.compile(r"-?[A-Za-z0-9_.]+")
-"""Operands of ** that ruff writes without spaces."""
-
-
-WEIGHTS: Shape = (LIKE_WEIGHTS,)
-"""The shape of a parameter tensor, whose rank is not known: an emitted optimizer takes tensors as they come."""
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Code and how it binds; `rank` counts its trailing dims (None: a Python number), `full` says that they have their whole size."""
-
-    text: str
-    binding: int = ATOM
-    rank: int | None = 0
-    full: bool = True
-
 
 Leaf = Callable[[Expr], Piece]
 
@@ -97,7 +93,7 @@ class TorchPrinter:
 
     def atom(self, node: Expr) -> str:
         """The same, to be subscripted or to call a method of."""
-        return _wrapped(self._full(node), ATOM)
+        return wrapped(self._full(node), ATOM)
 
     def terms(self, node: Expr) -> tuple[str, ...]:
         """The same, a sum as its terms: each after the first begins with its sign."""
@@ -116,7 +112,7 @@ class TorchPrinter:
         """The code of a node, as broadcasting leaves it."""
         piece = Piece(self.known[node], rank=len(node.shape)) if self.known and node in self.known else self._piece(node)
         if self.bare and not self.is_bare and node in self.bare:
-            return Piece(f"{_wrapped(piece, ATOM)}.unsqueeze({-1 - len(node.shape)})", ATOM, piece.rank, piece.full)
+            return Piece(f"{wrapped(piece, ATOM)}.unsqueeze({-1 - len(node.shape)})", ATOM, piece.rank, piece.full)
         return piece
 
     @singledispatchmethod
@@ -134,12 +130,12 @@ class TorchPrinter:
     def _(self, node: Join) -> Piece:
         x = replace(self, is_bare=False)._full(node.x)
         if not node.x.shape:
-            return Piece(x.text, x.binding, 1) if self.is_bare else Piece(f"{_wrapped(x, ATOM)}.unsqueeze(-2)", ATOM, 1)
-        return Piece(f"{_wrapped(x, ATOM)}.flatten(-2){'' if self.is_bare else '.unsqueeze(-2)'}", ATOM, 1)
+            return Piece(x.text, x.binding, 1) if self.is_bare else Piece(f"{wrapped(x, ATOM)}.unsqueeze(-2)", ATOM, 1)
+        return Piece(f"{wrapped(x, ATOM)}.flatten(-2){'' if self.is_bare else '.unsqueeze(-2)'}", ATOM, 1)
 
     @_piece.register
     def _(self, node: Constant | Full) -> Piece:
-        return _number(node.value)
+        return number_piece(node.value)
 
     @_piece.register
     def _(self, node: Size) -> Piece:
@@ -152,19 +148,19 @@ class TorchPrinter:
     @_piece.register
     def _(self, node: StopGradient) -> Piece:
         x = self.piece(node.x)
-        return x if x.rank is None else Piece(f"{_wrapped(x, ATOM)}.detach()", ATOM, x.rank, x.full)
+        return x if x.rank is None else Piece(f"{wrapped(x, ATOM)}.detach()", ATOM, x.rank, x.full)
 
     @_piece.register
     def _(self, node: Add) -> Piece:
         pieces = [self._aligned(term, node.shape) for term in node.terms]
-        return Piece(" ".join(self._signed(node)), SUM, *_joined(pieces))
+        return Piece(" ".join(self._signed(node)), SUM, *joined_dims(pieces))
 
     @_piece.register
     def _(self, node: Scale) -> Piece:
         match node.by:
             case Constant(value) if value == -1:
                 x = self.piece(node.x)
-                return Piece(f"-{_wrapped(x, PRODUCT)}", min(x.binding, UNARY), x.rank, x.full)
+                return Piece(f"-{wrapped(x, PRODUCT)}", min(x.binding, UNARY), x.rank, x.full)
         return self._product(node.by, node.x, node.shape)
 
     @_piece.register
@@ -177,25 +173,25 @@ class TorchPrinter:
             case Divide(x, Extremum("maximum", Norm(y), Constant(least))) if x == y and len(x.shape) == 1 and least == Fraction(1, 10**12):
                 return Piece(f"torch.nn.functional.normalize({self._full(x).text}, dim=-1)", ATOM, 1)
         over, under = self._aligned(node.x, node.shape), self._aligned(node.by, node.shape)
-        return Piece(f"{_wrapped(over, PRODUCT)} / {_wrapped(under, UNARY)}", PRODUCT, *_joined([over, under]))
+        return Piece(f"{wrapped(over, PRODUCT)} / {wrapped(under, UNARY)}", PRODUCT, *joined_dims([over, under]))
 
     @_piece.register
     def _(self, node: Power) -> Piece:
         x, exponent = self._aligned(node.x, node.shape), self._aligned(node.exponent, node.shape)
-        base, power = _wrapped(x, ATOM), _wrapped(exponent, UNARY)
+        base, power = wrapped(x, ATOM), wrapped(exponent, UNARY)
         operator = "**" if SIMPLE_OPERAND.fullmatch(base) and SIMPLE_OPERAND.fullmatch(power) else " ** "
-        return Piece(f"{base}{operator}{power}", POWER, *_joined([x, exponent]))
+        return Piece(f"{base}{operator}{power}", POWER, *joined_dims([x, exponent]))
 
     @_piece.register
     def _(self, node: Map) -> Piece:
         x, spelling = self.piece(node.x), SPELLINGS[node.function]
         template = spelling.number if x.rank is None else spelling.tensor
-        return Piece(template.format(x=x.text, atom=_wrapped(x, ATOM)), ATOM, x.rank, x.full)
+        return Piece(template.format(x=x.text, atom=wrapped(x, ATOM)), ATOM, x.rank, x.full)
 
     @_piece.register
     def _(self, node: Extremum) -> Piece:
         pieces = [self._aligned(side, node.shape) for side in (node.left, node.right)]
-        rank, full = _joined(pieces)
+        rank, full = joined_dims(pieces)
         if rank is None:
             return Piece(f"{node.function[:3]}({pieces[0].text}, {pieces[1].text})", ATOM, None)
         left, right = (self._tensor(piece) for piece in pieces)
@@ -204,16 +200,16 @@ class TorchPrinter:
     @_piece.register
     def _(self, node: Compare) -> Piece:
         left, right = self._aligned(node.left, node.shape), self._aligned(node.right, node.shape)
-        return Piece(f"{_wrapped(left, SUM)} {node.operator} {_wrapped(right, SUM)}", COMPARISON, *_joined([left, right]))
+        return Piece(f"{wrapped(left, SUM)} {node.operator} {wrapped(right, SUM)}", COMPARISON, *joined_dims([left, right]))
 
     @_piece.register
     def _(self, node: Where) -> Piece:
         then, otherwise = (self._aligned(part, node.shape) for part in (node.then, node.otherwise))
         # The end of a period is one answer for all sequences and entries: it needs no dims.
         condition = self.leaf(node.condition) if isinstance(node.condition, Due) else self._aligned(node.condition, node.shape)
-        rank, full = _joined([condition, then, otherwise])
+        rank, full = joined_dims([condition, then, otherwise])
         if condition.rank is None:
-            choice = f"{_wrapped(then, SUM)} if {condition.text} else {_wrapped(otherwise, SUM)}"
+            choice = f"{wrapped(then, SUM)} if {condition.text} else {wrapped(otherwise, SUM)}"
             return Piece(f"({choice})", ATOM, rank, full and then.full and otherwise.full)
         first = then.text if otherwise.rank is not None else self._tensor(then)
         return Piece(f"torch.where({condition.text}, {first}, {otherwise.text})", ATOM, rank, full)
@@ -224,50 +220,50 @@ class TorchPrinter:
         if x.rank is None or node.shape == node.x.shape:
             return x
         if node.axis is None or node.x.shape == ():
-            return _with_dims(x, _rank(node.shape))
+            return with_dims(x, rank_of(node.shape))
         index = ", ".join([":" if axis == node.axis else "None" for axis in range(len(node.shape))])
-        return Piece(f"{_wrapped(x, ATOM)}[..., {_short(index)}]", ATOM, len(node.shape), False)
+        return Piece(f"{wrapped(x, ATOM)}[..., {short_index(index)}]", ATOM, len(node.shape), False)
 
     @_piece.register
     def _(self, node: MatMul) -> Piece:
         left, right = self._full(node.left), self._full(node.right)
         if len(node.right.shape) == 1 and all(isinstance(part, Parameter) for part in walk(node.left) if not children(part)):
-            return Piece(f"{_wrapped(right, PRODUCT)} @ {_wrapped(left, ATOM)}.mT", PRODUCT, 1)
+            return Piece(f"{wrapped(right, PRODUCT)} @ {wrapped(left, ATOM)}.mT", PRODUCT, 1)
         if len(node.right.shape) == 2:
-            return Piece(f"{_wrapped(left, PRODUCT)} @ {_wrapped(right, UNARY)}", PRODUCT, 2)
-        return Piece(f"({_wrapped(left, PRODUCT)} @ {_wrapped(right, ATOM)}[..., None]).squeeze(-1)", ATOM, 1)
+            return Piece(f"{wrapped(left, PRODUCT)} @ {wrapped(right, UNARY)}", PRODUCT, 2)
+        return Piece(f"({wrapped(left, PRODUCT)} @ {wrapped(right, ATOM)}[..., None]).squeeze(-1)", ATOM, 1)
 
     @_piece.register
     def _(self, node: Transpose) -> Piece:
-        return Piece(f"{_wrapped(self._full(node.x), ATOM)}.mT", ATOM, 2)
+        return Piece(f"{wrapped(self._full(node.x), ATOM)}.mT", ATOM, 2)
 
     @_piece.register
     def _(self, node: Outer) -> Piece:
         left, right = self._full(node.left), self._full(node.right)
-        return Piece(f"{_wrapped(left, ATOM)}[..., None] * {_wrapped(right, ATOM)}[..., None, :]", PRODUCT, 2)
+        return Piece(f"{wrapped(left, ATOM)}[..., None] * {wrapped(right, ATOM)}[..., None, :]", PRODUCT, 2)
 
     @_piece.register
     def _(self, node: Dot) -> Piece:
-        dims = _dims(_rank(node.left.shape))
+        dims = dims_text(rank_of(node.left.shape))
         if node.left == node.right:
-            return Piece(f"{_wrapped(self._full(node.left), ATOM)}.square().sum({dims})")
+            return Piece(f"{wrapped(self._full(node.left), ATOM)}.square().sum({dims})")
         left, right = self._full(node.left), self.piece(node.right)
-        return Piece(f"({_wrapped(left, PRODUCT)} * {_wrapped(right, UNARY)}).sum({dims})")
+        return Piece(f"({wrapped(left, PRODUCT)} * {wrapped(right, UNARY)}).sum({dims})")
 
     @_piece.register
     def _(self, node: Sum) -> Piece:
-        rank = _rank(node.x.shape)
-        dims = _dims(rank) if node.axis is None else str(node.axis - rank)
-        return Piece(f"{_wrapped(self._full(node.x), ATOM)}.sum({dims})", ATOM, len(node.shape))
+        rank = rank_of(node.x.shape)
+        dims = dims_text(rank) if node.axis is None else str(node.axis - rank)
+        return Piece(f"{wrapped(self._full(node.x), ATOM)}.sum({dims})", ATOM, len(node.shape))
 
     @_piece.register
     def _(self, node: Norm) -> Piece:
-        dims = f", dim={_dims(rank)}" if (rank := _rank(node.x.shape)) else ""
+        dims = f", dim={dims_text(rank)}" if (rank := rank_of(node.x.shape)) else ""
         return Piece(f"torch.linalg.vector_norm({self._full(node.x).text}{dims})")
 
     @_piece.register
     def _(self, node: Softmax) -> Piece:
-        return Piece(f"{_wrapped(self._full(node.x), ATOM)}.softmax({node.axis - len(node.shape)})", ATOM, len(node.shape))
+        return Piece(f"{wrapped(self._full(node.x), ATOM)}.softmax({node.axis - len(node.shape)})", ATOM, len(node.shape))
 
     # --- shapes ------------------------------------------------------------------------------------------------------
 
@@ -278,7 +274,7 @@ class TorchPrinter:
             return Piece(f"{self.like}.new_full({self._size(node.shape)}, {piece.text})", ATOM, len(node.shape))
         if piece.full:
             return piece
-        return Piece(f"{_wrapped(piece, PRODUCT)} * {self.like}.new_ones({self._size(node.shape)})", PRODUCT, len(node.shape))
+        return Piece(f"{wrapped(piece, PRODUCT)} * {self.like}.new_ones({self._size(node.shape)})", PRODUCT, len(node.shape))
 
     def _size(self, shape: Shape) -> str:
         if shape == WEIGHTS:
@@ -293,14 +289,14 @@ class TorchPrinter:
     def _aligned(self, node: Expr, shape: Shape) -> Piece:
         """The code of a node with the trailing dims of a shape, so that it broadcasts over it."""
         piece = self.piece(node)
-        return piece if len(node.shape) == len(shape) else _with_dims(piece, _rank(shape))
+        return piece if len(node.shape) == len(shape) else with_dims(piece, rank_of(shape))
 
     def _product(self, left: Expr, right: Expr, shape: Shape) -> Piece:
         pieces = [self._aligned(left, shape), self._aligned(right, shape)]
-        return Piece(f"{_wrapped(pieces[0], PRODUCT)} * {_wrapped(pieces[1], UNARY)}", PRODUCT, *_joined(pieces))
+        return Piece(f"{wrapped(pieces[0], PRODUCT)} * {wrapped(pieces[1], UNARY)}", PRODUCT, *joined_dims(pieces))
 
     def _signed(self, node: Add) -> tuple[str, ...]:
-        texts = [_wrapped(self._aligned(node.terms[0], node.shape), SUM)]
+        texts = [wrapped(self._aligned(node.terms[0], node.shape), SUM)]
         for term in node.terms[1:]:
             match term:
                 case Scale(Constant(value), x, shape) if value < 0:
@@ -309,46 +305,10 @@ class TorchPrinter:
                     term, sign = Full(-value, shape), "-"
                 case _:
                     sign = "+"
-            texts.append(f"{sign} {_wrapped(self._aligned(term, node.shape), PRODUCT)}")
+            texts.append(f"{sign} {wrapped(self._aligned(term, node.shape), PRODUCT)}")
         return tuple(texts)
 
 
 def unwritable(node: Expr) -> CompileError:
     """The error for a node that no torch code of this version computes."""
     return CompileError(codes.not_emitted(getattr(node, "span", NOWHERE), f"`{expression_text(node)}`"))
-
-
-def _rank(shape: Shape) -> int:
-    """How many dims a scalar needs to broadcast over the shape: over a parameter tensor, of whatever rank, none."""
-    return 0 if shape == WEIGHTS else len(shape)
-
-
-def _wrapped(piece: Piece, lowest: int) -> str:
-    return piece.text if piece.binding >= lowest else f"({piece.text})"
-
-
-def _with_dims(piece: Piece, rank: int) -> Piece:
-    """A scalar at every place, with trailing dims of size 1."""
-    if not rank or piece.rank is None:
-        return piece
-    return Piece(f"{_wrapped(piece, ATOM)}[..., {', '.join(['None'] * rank)}]", ATOM, rank, False)
-
-
-def _joined(pieces: list[Piece]) -> tuple[int | None, bool]:
-    """Rank and fullness of pieces broadcast together."""
-    ranks = [piece.rank for piece in pieces if piece.rank is not None]
-    return (max(ranks), any(piece.full for piece in pieces if piece.rank is not None)) if ranks else (None, True)
-
-
-def _dims(rank: int) -> str:
-    return "" if not rank else "-1" if rank == 1 else f"({', '.join(str(-number) for number in range(rank, 0, -1))})"
-
-
-def _short(index: str) -> str:
-    """`:, None` after an ellipsis is `None`."""
-    return index.removeprefix(":, ")
-
-
-def _number(value: Fraction) -> Piece:
-    text = expression_text(Constant(value))
-    return Piece(text, PRODUCT if "/" in text else UNARY if value < 0 else ATOM, None)

@@ -8,142 +8,55 @@ Exact numbers, no floats: a spec's 0.1 is one tenth.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass
 from fractions import Fraction
 
-from nlc.ir.dims import Dim, Shape
-from nlc.source import NOWHERE, Span
-
-
-class When(Enum):
-    """Which value of a state a read sees (design section 2)."""
-
-    CURRENT = "current"  # the new state of a level that is as fast or faster, the tick-start state of a slower one
-    PREVIOUS = "previous"  # the state when the reader's tick began
-    HELD = "held"  # the state after the last whole period
-    FITTED = "fitted"  # inside a level's own objective: the variable being fitted
-
-
-@dataclass(frozen=True, slots=True)
-class Constant:
-    """An exact number."""
-
-    value: Fraction
-    shape: Shape = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """The size of a dim, as a number: `sqrt(d_k)`."""
-
-    dim: Dim
-    shape: Shape = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Index:
-    """The place along an axis of the system, 0 for the first: `index(heads)`."""
-
-    axis: str
-    shape: Shape = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Input:
-    """This tick's value of an input stream; `delayed` is the previous tick's (zero before the first)."""
-
-    name: str
-    shape: Shape
-    delayed: bool = False
-    span: Span = field(default=NOWHERE, compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Hyperparameter:
-    """A named number of the spec, constant over a sequence (an optimizer's may change between steps)."""
-
-    name: str
-    shape: Shape = ()
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """A read of one tensor of a component's state; `period` is the HELD period in ticks of the token clock."""
-
-    component: str
-    part: str
-    shape: Shape
-    when: When = When.CURRENT
-    period: int = 0
-    span: Span = field(default=NOWHERE, compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """One tensor of a slow level: constant over a sequence, shared by all sequences, without the dims of batch, axes and time."""
-
-    component: str
-    part: str
-    shape: Shape
-    span: Span = field(default=NOWHERE, compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """The loss handed in from outside, the objective of levels that a training loop moves; its gradient has no closed form."""
-
-    shape: Shape = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Gradient:
-    """The gradient of a component's inner objective with respect to one tensor of its state (its optimizer's context)."""
-
-    component: str
-    part: str
-    shape: Shape
-    span: Span = field(default=NOWHERE, compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """Updates of a component since its last reset, this one included."""
-
-    component: str
-    shape: Shape = ()
-    span: Span = field(default=NOWHERE, compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """Whether this token ends a period of that many tokens, counted from the start of the sequence; only `Where` may hold it."""
-
-    period: int
-    shape: Shape = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """The value of an equation of the same component's law: `prediction`, `error`, `gradient`."""
-
-    name: str
-    shape: Shape
-
-
-@dataclass(frozen=True, slots=True)
-class Eye:
-    """The identity matrix."""
-
-    shape: Shape
-
-
-@dataclass(frozen=True, slots=True)
-class Full:
-    """A tensor with every entry the same exact number."""
-
-    value: Fraction
-    shape: Shape
+from nlc.ir.dims import Shape
+from nlc.ir.leaves import (
+    Constant as Constant,
+)
+from nlc.ir.leaves import (
+    Due as Due,
+)
+from nlc.ir.leaves import (
+    Eye as Eye,
+)
+from nlc.ir.leaves import (
+    Full as Full,
+)
+from nlc.ir.leaves import (
+    Gradient as Gradient,
+)
+from nlc.ir.leaves import (
+    Hyperparameter as Hyperparameter,
+)
+from nlc.ir.leaves import (
+    Index as Index,
+)
+from nlc.ir.leaves import (
+    Input as Input,
+)
+from nlc.ir.leaves import (
+    Named as Named,
+)
+from nlc.ir.leaves import (
+    Parameter as Parameter,
+)
+from nlc.ir.leaves import (
+    Size as Size,
+)
+from nlc.ir.leaves import (
+    State as State,
+)
+from nlc.ir.leaves import (
+    Task as Task,
+)
+from nlc.ir.leaves import (
+    Tick as Tick,
+)
+from nlc.ir.leaves import (
+    When as When,
+)
 
 
 @dataclass(frozen=True, slots=True)

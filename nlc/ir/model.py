@@ -11,7 +11,6 @@ from enum import Enum
 from fractions import Fraction
 from typing import Literal as OneOf
 
-from nlc.diagnostics import Diagnostic
 from nlc.ir.algebra import (  # the expressions a model is made of, offered to those who may import nothing else
     Add,
     Compare,
@@ -49,12 +48,17 @@ from nlc.ir.algebra import (  # the expressions a model is made of, offered to t
     When,
     Where,
 )  # fmt: skip
+from nlc.ir.claim import Claim, EqualityClaim, IllTyped, OrderClaim, SameAsClaim
+from nlc.ir.clock import STEP, TOKEN, Clock, Family
 from nlc.ir.dims import Dim, Shape
 from nlc.source import NOWHERE, Span
 
 __all__ = [
+    "STEP",
+    "TOKEN",
     "Abbreviation",
     "Add",
+    "Claim",
     "Clock",
     "ClosedForm",
     "Compare",
@@ -111,56 +115,6 @@ __all__ = [
     "When",
     "Where",
 ]  # fmt: skip
-
-
-class Family(Enum):
-    """The families of clocks, fastest first; between families the order is lexicographic."""
-
-    ALWAYS = 0
-    TOKEN = 1
-    SEQUENCE = 2
-    STEP = 3
-    NEVER = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """An update period, in ticks of its family: `token / 2` is 1/2 token, `16 tokens` 16. ALWAYS and NEVER have none."""
-
-    family: Family
-    period: Fraction = Fraction(1)
-    text: str = field(default="", compare=False)
-
-    @property
-    def frequency(self) -> Fraction:
-        """Updates per tick of the family."""
-        return 1 / self.period
-
-    @property
-    def speed(self) -> tuple[int, Fraction]:
-        """Sorts clocks, fastest first."""
-        return (self.family.value, self.period)
-
-    @property
-    def is_fast(self) -> bool:
-        """Fast state is one per sequence and axis; slow state is a shared parameter."""
-        return self.family in (Family.ALWAYS, Family.TOKEN, Family.SEQUENCE)
-
-    def __str__(self) -> str:
-        if self.family in (Family.ALWAYS, Family.NEVER):
-            return self.family.name.lower()
-        unit = self.family.name.lower()
-        if self.period == 1:
-            return unit
-        if self.period.numerator == 1:
-            return f"{unit} / {self.period.denominator}"
-        if self.period.denominator == 1:
-            return f"{self.period} {unit}s"
-        return f"({self.period.numerator} {unit}s) / {self.period.denominator}"
-
-
-TOKEN = Clock(Family.TOKEN)
-STEP = Clock(Family.STEP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,65 +272,6 @@ class Abbreviation:
 
     name: str
     value: Expr
-
-
-@dataclass(frozen=True, slots=True)
-class IllTyped:
-    """A claim whose shapes do not match; `identified` is the claim with the clashing dims taken to be one."""
-
-    diagnostic: Diagnostic
-    identified: tuple[Expr, Expr] | None = None
-    dims: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EqualityClaim:
-    """`prove: left == right`, about one tick from any state; `given` are equations `state == value` assumed."""
-
-    says: str
-    expect: str
-    sides: tuple[Expr, Expr] | IllTyped
-    given: tuple[tuple[Expr, Expr], ...] = ()
-    text: str = ""
-    cites: tuple[str, ...] = ()
-    span: Span = field(default=NOWHERE, compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderClaim:
-    """`order: a > b ~ c`: a is faster than b, b and c tie."""
-
-    says: str
-    expect: str
-    names: tuple[str, ...]
-    relations: tuple[OneOf[">", "<", "~"], ...]
-    text: str = ""
-    cites: tuple[str, ...] = ()
-    span: Span = field(default=NOWHERE, compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SameAsClaim:
-    """`same_as: OTHER`: this whole spec computes what another one does.
-
-    `bindings` give the other's inputs and hyperparameters as expressions of this model (by default, the same names);
-    `varying` names this model's hyperparameters that take another value at every tick (a schedule).
-    """
-
-    says: str
-    expect: str
-    other: Model
-    other_name: str
-    bindings: tuple[tuple[str, Expr], ...] = ()
-    given: tuple[tuple[Expr, Expr], ...] = ()
-    options: tuple[tuple[str, Fraction], ...] = ()
-    varying: tuple[str, ...] = ()
-    text: str = ""
-    cites: tuple[str, ...] = ()
-    span: Span = field(default=NOWHERE, compare=False, repr=False)
-
-
-Claim = EqualityClaim | OrderClaim | SameAsClaim
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,7 +74,7 @@ def component_of(field: LevelField, level: LevelType, around: Surroundings) -> C
         prediction=parts.get("prediction"),
         block=field.block.text if field.block else "",
         says=field.says.text if field.says else "",
-        unsupported=_unsupported(field, around.clock(field.every)),
+        unsupported=_unsupported(field, around),
         span=field.name.span,
         objective_span=field.objective.span,
         every_span=field.every.span,
@@ -193,11 +193,13 @@ def _backprop(syntax: Syntax | None, counts: Mapping[str, Fraction]) -> int | No
     raise CompileError(codes.unknown_option(syntax.span, "backprop", "full, truncated(n updates), none"))
 
 
-def _unsupported(field: LevelField, clock: Clock) -> tuple[tuple[str, Span], ...]:
+def _unsupported(field: LevelField, around: Surroundings) -> tuple[tuple[str, Span], ...]:
     """Valid words of the language that are checked and ordered, and not compiled by this version."""
     found = []
+    assert field.every is not None
+    clock, is_optimizer = around.clock(field.every), around.scope.like is not None
     if isinstance(field.objective, Name) and field.objective.text == "task" and clock.is_fast:
         found.append(("an objective of `task` inside the context", field.objective.span))
-    if isinstance(field.init, Name) and field.init.text == "learned" and clock.is_fast:
+    if isinstance(field.init, Name) and field.init.text == "learned" and (clock.is_fast or is_optimizer):
         found.append(("a learned initial state", field.init.span))
     return tuple(found)

@@ -27,14 +27,13 @@ from nlc.ir.model import (
     Hyperparameter,
     Index,
     Input,
-    InputStream,
     Model,
-    Output,
     State,
     StopGradient,
     When,
 )
 from nlc.ir.model import Tick as TickCount
+from nlc.verify.oracle_layout import aligned, flatten, unflatten, wants_graph, with_ones
 from nlc.verify.oracle_slots import (
     counts,
     delayed,
@@ -88,12 +87,12 @@ def run_oracle(
     numbers = {name: sample.new_tensor(value) for name, value in hyperparameters.items()}
     nothing = Tick(model, Family.TOKEN, sizes, numbers, {}, {}, start, False, parameters=trained)
     start |= {name: nothing.start(node, start[name]) for name, node in initial(model) if name not in given}
-    streams = {stream.name: _aligned(inputs[stream.name], stream, model) for stream in model.inputs}
+    streams = {stream.name: aligned(inputs[stream.name], stream, model) for stream in model.inputs}
     before = {name: given.get(f"previous.{name}", torch.zeros_like(x.sum(1))) for name, x in streams.items()}
     position = int(given["position"]) if "position" in given else 0
-    differentiable = _wants_graph((*inputs.values(), *start.values(), *trained.values()))
+    differentiable = wants_graph((*inputs.values(), *start.values(), *trained.values()))
     tick = Tick(model, Family.TOKEN, sizes, numbers, before, before, start, differentiable, position=position, parameters=trained)
-    dims = {output.name: _with_ones(leading, output, model) + sizes_of(output.value.shape, sizes) for output in model.outputs}
+    dims = {output.name: with_ones(leading, output, model) + sizes_of(output.value.shape, sizes) for output in model.outputs}
     outputs = {output.name: [sample.new_zeros(0, *dims[output.name])] for output in model.outputs}
     for t in range(sample.shape[1]):
         tick = tick.next({name: x[:, t] for name, x in streams.items()})
@@ -122,16 +121,16 @@ def run_oracle_steps(
     """
     refuse(model)
     lengths = tuple(weight.numel() for weight in weights)
-    flat = _flatten(weights)
-    given = {name: _flatten(tensors) for name, tensors in (state or {}).items()} | {"weights": flat}
+    flat = flatten(weights)
+    given = {name: flatten(tensors) for name, tensors in (state or {}).items()} | {"weights": flat}
     start = {name: given.get(name, torch.zeros_like(flat)) for component in model.components for name, _ in slots(component)}
     (stream,) = model.inputs
     nothing = {stream.name: torch.zeros_like(flat)}
-    tick = Tick(model, Family.STEP, {}, {}, nothing, nothing, start, _wants_graph((flat, *start.values())), lengths, steps_before)
+    tick = Tick(model, Family.STEP, {}, {}, nothing, nothing, start, wants_graph((flat, *start.values())), lengths, steps_before)
     for step, numbers in zip(gradients, hyperparameters, strict=True):
         now = replace(tick, hyperparameters={name: flat.new_tensor(value) for name, value in numbers.items()})
-        tick = now.next({stream.name: _flatten(step)})
-    final = {name: _unflatten(tick.slot(name), weights) for name in start}
+        tick = now.next({stream.name: flatten(step)})
+    final = {name: unflatten(tick.slot(name), weights) for name in start}
     return final.pop("weights"), final
 
 
@@ -347,32 +346,3 @@ class Tick:
             case When.HELD:
                 return self.previous[held_name(self.model, node)]
         raise OracleError(f"the oracle does not run a read of {name} that is {node.when.value} here")
-
-
-# --- arrangement -----------------------------------------------------------------------------------------------------
-
-
-def _aligned(x: Tensor, stream: InputStream, model: Model) -> Tensor:
-    """(batch, time, *own axes, *shape) with a dim of size 1 for every axis of the system that the stream lacks."""
-    for place, axis in enumerate(model.axes):
-        if axis not in stream.axes:
-            x = x.unsqueeze(2 + place)
-    return x
-
-
-def _with_ones(leading: tuple[int, ...], output: Output, model: Model) -> tuple[int, ...]:
-    """The leading dims of an output, (batch, *axes), with size 1 for the axes that it has joined."""
-    return (leading[0], *(1 if axis in output.joined else size for axis, size in zip(model.axes, leading[1:], strict=True)))
-
-
-def _flatten(tensors: Sequence[Tensor]) -> Tensor:
-    return torch.cat([tensor.reshape(-1) for tensor in tensors])
-
-
-def _unflatten(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
-    parts = torch.split(flat, [tensor.numel() for tensor in like])
-    return [part.view_as(tensor) for part, tensor in zip(parts, like, strict=True)]
-
-
-def _wants_graph(tensors: Sequence[Tensor]) -> bool:
-    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)

@@ -249,8 +249,8 @@ def test_a_frozen_level_is_a_parameter_without_axes() -> None:
         models.delta_rule(), components=(frozen,), outputs=(Output(name="y", value=matmul(State("project", "", MATRIX), stream("q"))),)
     )
     inputs, weights = drawn(model), torch.randn(3, 5, dtype=torch.float64)
-    outputs, final = run_oracle(model, inputs, SIZES, {}, {"project": weights})
-    assert torch.equal(final["project"], weights)
+    outputs, final = run_oracle(model, inputs, SIZES, {}, parameters={"project": weights})
+    assert not final
     assert_close([outputs["y"]], [inputs["q"] @ weights.T])
 
 

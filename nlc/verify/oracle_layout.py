@@ -1,0 +1,39 @@
+"""How the oracle lays out tensors: streams along the axes of a system, an optimizer's parameters in one row. As apart as the oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from nlc.ir.model import InputStream, Model, Output
+
+
+def aligned(x: Tensor, stream: InputStream, model: Model) -> Tensor:
+    """(batch, time, *own axes, *shape) with a dim of size 1 for every axis of the system that the stream lacks."""
+    for place, axis in enumerate(model.axes):
+        if axis not in stream.axes:
+            x = x.unsqueeze(2 + place)
+    return x
+
+
+def with_ones(leading: tuple[int, ...], output: Output, model: Model) -> tuple[int, ...]:
+    """The leading dims of an output, (batch, *axes), with size 1 for the axes that it has joined."""
+    return (leading[0], *(1 if axis in output.joined else size for axis, size in zip(model.axes, leading[1:], strict=True)))
+
+
+def flatten(tensors: Sequence[Tensor]) -> Tensor:
+    """All entries in one row."""
+    return torch.cat([tensor.reshape(-1) for tensor in tensors])
+
+
+def unflatten(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """A row of entries as tensors of the given shapes."""
+    parts = torch.split(flat, [tensor.numel() for tensor in like])
+    return [part.view_as(tensor) for part, tensor in zip(parts, like, strict=True)]
+
+
+def wants_graph(tensors: Sequence[Tensor]) -> bool:
+    """Whether somebody will differentiate."""
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
