@@ -12,7 +12,7 @@ from nlc.derive.gradient import LARGEST, DerivativeTooLarge
 from nlc.derive.names import last_segment, said, words_of
 from nlc.derive.settle import settle
 from nlc.diagnostics import CompileError
-from nlc.ir.algebra import LEAVES, Due, Expr, Gradient, State, Tick, When, Where, contains, is_number, walk
+from nlc.ir.algebra import LEAVES, Due, Expr, Gradient, State, StopGradient, Tick, When, Where, contains, is_number, walk
 from nlc.ir.build import subtract, times
 from nlc.ir.law import Equation, Law
 from nlc.ir.model import Component, Family, GradientDescent, GradientPoint, Model, Output
@@ -46,7 +46,7 @@ def derive_law(order: LevelOrder, component: Component) -> Law:
     new_states = [
         Equation(
             ".".join(filter(None, (last_segment(component.name), part))),
-            _when_due(component, subtract(draft.known(retained[part]), times(rate, gradient)), before[part]),
+            _when_due(component, _learned_through(component, subtract(draft.known(retained[part]), times(rate, gradient))), before[part]),
             _rule(order.model, component, draft, gradient),
             cites,
             part,
@@ -62,6 +62,11 @@ def _rule(model: Model, component: Component, draft: Draft, gradient: Expr) -> s
     if len(component.states) > 1 and is_number(gradient, 0):
         return "the objective does not depend on it"
     return f"explicit gradient step on {said(model, component.follows)}"
+
+
+def _learned_through(component: Component, value: Expr) -> Expr:
+    """The new state; a constant for slower levels when they do not learn through the updates of this one."""
+    return StopGradient(value, value.shape) if component.backprop == 0 else value
 
 
 def _when_due(component: Component, value: Expr, before: Expr) -> Expr:

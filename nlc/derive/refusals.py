@@ -135,15 +135,32 @@ def _lifetimes(model: Model) -> Iterator[Diagnostic]:
         elif component.reset is not None and component.reset.family is Family.TOKEN and _stands_in_the_way(model, component):
             what = "a reset of a level with an optimizer of several levels, or with uneven chunks"
             yield codes.not_compiled(component.place("reset"), component.name, what)
-        if not all(_is_compiled_start(model, value) for value in component.init):
+        reads = [node for value in component.init for node in walk(value) if isinstance(node, State)]
+        if (model.is_parameter(component.name) and reads) or not all(_is_compiled_start(model, value) for value in component.init):
             yield codes.initial_value(component.place("init"), component.name)
         if component.reduce == "mean" and model.kind == "optimizer":
             yield codes.mean_reduction(component.place("reduce"), component.name)
 
 
+def _knowledge_transfer(model: Model) -> Iterator[Diagnostic]:
+    for component in model.components:
+        if component.backprop is None:
+            continue
+        if component.host is not None or _stands_in_the_way(model, component) or not component.every.is_fast:
+            what = "`backprop` of a slow level, or of one with an optimizer of several levels"
+            yield codes.not_compiled(component.place("backprop"), component.name, what)
+        elif component.backprop and component.reset is not None and component.reset.family is Family.TOKEN:
+            what = "`backprop: truncated` of a level that is reset by tokens"
+            yield codes.not_compiled(component.place("backprop"), component.name, what)
+
+
 def _is_compiled_start(model: Model, value: Expr) -> bool:
-    """Whether a state can start from this: in architectures any number that is known before the first token."""
-    known = all(isinstance(node, Constant | Full | Hyperparameter | Size) for node in walk(value) if isinstance(node, LEAVES))
+    """Whether a state can start from this: in architectures whatever is known before the first token."""
+    known = all(
+        isinstance(node, Constant | Full | Hyperparameter | Size) or (isinstance(node, State) and model.is_parameter(node.component))
+        for node in walk(value)
+        if isinstance(node, LEAVES)
+    )
     return is_number(value, 0) or (known and model.kind != "optimizer")
 
 
@@ -210,6 +227,7 @@ CHECKS: tuple[Check, ...] = (
     _gradient_points,
     _optimizers_of_slow_levels,
     _lifetimes,
+    _knowledge_transfer,
     _reads,
     _gradients_of_gradients,
 )

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace as with_changes
 
-from nlc.ir.algebra import Expr, Parameter, State, StopGradient, When
+from nlc.ir.algebra import Expr, State, StopGradient, When
 from nlc.ir.build import replace
+from nlc.ir.law import with_parameters
 from nlc.ir.order import LevelOrder
 
 
@@ -31,8 +32,8 @@ def settle(order: LevelOrder, reader: str | None, node: Expr, point: Mapping[str
                 return settle(order, reader, inner, point)
             case State(part=tensor, when=When.FITTED):
                 return point[tensor] if point else None
-            case State(component, name, shape) if order.model.is_parameter(component):
-                return Parameter(component, name, shape, span=part.span)
+            case State(component) if order.model.is_parameter(component):
+                return with_parameters(order.model, part)
             case State(part=name, when=When.HELD, period=period):
                 return with_changes(part, part=held_part(name, period), when=When.PREVIOUS, period=0)
             case State(component, when=When.CURRENT) if component == reader or not order.sees_new(reader, component):

@@ -48,6 +48,12 @@ def reset_parameters(sequence: Sequence) -> Lines:
     return tuple(lines)
 
 
+def parameter_values(value: Expr) -> dict[Expr, str]:
+    """The attributes of the parameters in an expression."""
+    parameters = (node for node in walk(value) if isinstance(node, Parameter))
+    return {node: "self." + (f"{node.component}.{node.part}" if node.part else node.component).replace(".", "_") for node in parameters}
+
+
 def read_parameters(sequence: Sequence, dtype: str, names: LocalNames, values: dict[Expr, str]) -> list[Lines]:
     """The parameters that a tick reads, in the dtype of its arithmetic; `values` learns their variables."""
     laws = sequence.program.laws

@@ -13,7 +13,7 @@ from nlc.emit.parameters import made_parameters, read_parameters, reset_paramete
 from nlc.emit.prose import sentence, wrapped
 from nlc.emit.render import render
 from nlc.emit.scope import Sequence, Sizes, converted, define, indices, input_values, output_printer, printer_of, size_text, sizes
-from nlc.emit.steps import initial_number, returned, step_body
+from nlc.emit.steps import initial_text, is_number_known, returned, step_body
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.emit.training import training_parts
 from nlc.emit.views import HelpersView, SequenceView
@@ -150,17 +150,24 @@ def _shown(text: str) -> str:
 
 def _zeros(sequence: Sequence, leading: str) -> Lines:
     slots = sequence.program.slots
-    if sequence.is_bare:
+    if sequence.is_bare and is_number_known(slots[0].start):
         made, arguments = _filled(slots[0], leading)
         return call(f"return {made}", [*arguments, "dtype=torch.promote_types(like.dtype, torch.float32)"], "", 8)
-    items = [
-        f'    "{slot.name}": like.new_zeros((), dtype=torch.int64),'
-        if slot.counts
-        else f'    "{slot.name}": {made}({", ".join(arguments)}, dtype=dtype),'
-        for slot in slots
-        for made, arguments in [_filled(slot, leading)]
-    ]
-    return ("dtype = torch.promote_types(like.dtype, torch.float32)", "return {", *items, "}")
+    dtype = "dtype = torch.promote_types(like.dtype, torch.float32)"
+    if sequence.is_bare:
+        return (dtype, f"return {_begun(slots[0], leading)}")
+    return (dtype, "return {", *(f'    "{slot.name}": {_begun(slot, leading)},' for slot in slots), "}")
+
+
+def _begun(slot: StateSlot, leading: str) -> str:
+    """What a slot starts from, in `dtype`."""
+    if slot.counts:
+        return "like.new_zeros((), dtype=torch.int64)"
+    if slot.start is not None and not is_number_known(slot.start):
+        text = initial_text(slot.start)
+        return f"{text if ' ' not in text else f'({text})'}.to(dtype).expand({leading}{size_text(slot.shape)})"
+    made, arguments = _filled(slot, leading)
+    return f"{made}({', '.join(arguments)}, dtype=dtype)"
 
 
 def _has_start(sequence: Sequence) -> bool:
@@ -168,9 +175,9 @@ def _has_start(sequence: Sequence) -> bool:
 
 
 def _filled(slot: StateSlot, leading: str) -> tuple[str, list[str]]:
-    """The call that makes what a slot starts from, and its arguments but the dtype."""
+    """The call that makes what a slot starts from when that is a number, and its arguments but the dtype."""
     size = f"{leading}{size_text(slot.shape)}"
-    start = initial_number(slot.start) if slot.start is not None else "0"
+    start = initial_text(slot.start) if slot.start is not None else "0"
     return ("like.new_zeros", [size]) if start == "0" else ("like.new_full", [f"({size})", start])
 
 

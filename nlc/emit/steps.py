@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from nlc.emit.layout import Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames
-from nlc.emit.parameters import read_parameters
+from nlc.emit.parameters import parameter_values, read_parameters
 from nlc.emit.scope import Sequence, converted, define, indices, input_values, leaf, output_printer, previous, printer_of
 from nlc.emit.torch_printer import TorchPrinter
-from nlc.ir.algebra import Due, Expr, Map, MatMul, Named, State, Tick, When, children, contains
+from nlc.ir.algebra import Due, Expr, Map, MatMul, Named, Parameter, State, StopGradient, Tick, When, children, contains
 from nlc.ir.build import replace
 from nlc.ir.law import POSITION, Kept, Law
 from nlc.ir.model import Component, Family
@@ -47,22 +47,34 @@ def _position(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) ->
         due = values[Due(period)] = names.new("due" if len(periods) == 1 else f"due_{period}")
         yield (f"{due} = {position} % {period} == 0",)
     for item in sequence.program.laws.resets:
-        start = names.new(f"{item.state.component}_start")
+        start = names.new(".".join(filter(None, (item.state.component, item.state.part, "start"))))
         carried = sequence.carried("state", item.state.component, item.state.part)
         is_first = f"({position} > 1) & (({position} - 1) % {item.period} == 0)"
         values[item.state] = start
-        yield assignment(start, [f"torch.where({is_first}, {initial_number(item.value)}, {carried})"], 12)
+        yield assignment(start, [f"torch.where({is_first}, {_begin(item.value, carried)}, {carried})"], 12)
     for component in sequence.counted:
         tick = values[Tick(component)] = names.new("tick" if len(sequence.counted) == 1 else f"{component}_tick")
         count = _count(sequence.model.component(component), position)
         yield (f"{tick} = {count if count == position else f'({count})'}.to({_dtype(sequence)})",)
 
 
-def initial_number(value: Expr) -> str:
-    """What a state starts from, as a Python number."""
-    text = TorchPrinter(lambda node: leaf(node, {}), "like").number(value)
-    assert text is not None, value
-    return text
+def _begin(value: Expr, carried: str) -> str:
+    """What a carried tensor starts again from, in its dtype."""
+    if isinstance(value, StopGradient):
+        return f"{carried}.detach()"
+    text = initial_text(value)
+    return text if is_number_known(value) else f"{text if ' ' not in text else f'({text})'}.to({carried}.dtype)"
+
+
+def initial_text(value: Expr) -> str:
+    """What a state starts from: a Python number, or a tensor of parameters without the dims of batch and axes."""
+    printer = TorchPrinter(lambda node: leaf(node, parameter_values(value)), "like")
+    return printer.number(value) or printer.text(value)
+
+
+def is_number_known(value: Expr | None) -> bool:
+    """Whether a start is a number that the constructor is given, not a parameter; None stands for zero."""
+    return value is None or not contains(value, lambda node: isinstance(node, Parameter))
 
 
 def _count(component: Component, position: str) -> str:

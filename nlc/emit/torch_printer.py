@@ -151,7 +151,8 @@ class TorchPrinter:
 
     @_piece.register
     def _(self, node: StopGradient) -> Piece:
-        return self.piece(node.x)
+        x = self.piece(node.x)
+        return x if x.rank is None else Piece(f"{_wrapped(x, ATOM)}.detach()", ATOM, x.rank, x.full)
 
     @_piece.register
     def _(self, node: Add) -> Piece:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nlc.ir.algebra import Expr, Named, State, walk
+from nlc.ir.algebra import Expr, Named, Parameter, State, walk
 from nlc.ir.build import replace
-from nlc.ir.model import Clock
+from nlc.ir.model import Clock, Model
 from nlc.ir.order import LevelOrder
 from nlc.ir.show import expression_text
 
@@ -70,6 +70,17 @@ class Reset:
     state: State
     period: int
     value: Expr
+
+
+def with_parameters(model: Model, node: Expr) -> Expr:
+    """The expression with reads of slow levels, which are constant over a sequence, as parameters."""
+
+    def change(part: Expr) -> Expr | None:
+        if isinstance(part, State) and model.is_parameter(part.component):
+            return Parameter(part.component, part.part, part.shape, span=part.span)
+        return None
+
+    return replace(node, change)
 
 
 def used_definitions(laws: Laws) -> tuple[Equation, ...]:

@@ -245,7 +245,8 @@ class Component:
     `objective` is the inner objective (a scalar; own states inside it are FITTED reads); its gradient is what `Gradient` nodes
     mean. `follows` is the objective that the step descends: the same one, or, when an optimizer spec was inlined, that spec's
     objective for `weights` (with FITTED reads too). `retention` multiplies the old state (a scalar, or spread to a
-    state's shape). `key`, `value` and `prediction` name parts of `objective` for the reader of the laws.
+    state's shape). `backprop` is the number of updates through which slower levels learn (None for all).
+    `key`, `value` and `prediction` name parts of `objective` for the reader of the laws.
     """
 
     name: str
@@ -262,6 +263,7 @@ class Component:
     reset: Clock | None = None
     reduce: OneOf["sum", "mean"] = "sum"
     window: int | OneOf["all"] | None = None
+    backprop: int | None = None
     memory: str = ""
     key: Expr | None = None
     value: Expr | None = None

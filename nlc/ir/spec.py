@@ -84,7 +84,7 @@ class Duration:
     """`16 tokens`, `period steps`: a count and a unit (`token`, `step` or `sequence`, always singular here)."""
 
     count: Syntax
-    unit: OneOf["token", "step", "sequence"]
+    unit: OneOf["token", "step", "sequence", "update"]
     span: Span = span_field()
 
 

@@ -52,10 +52,13 @@ POWERS: Mapping[str, tuple[int, int]] = MappingProxyType(
 )
 """How strongly each operator holds its left and its right operand; equal powers group from the right."""
 
-Unit = OneOf["token", "step", "sequence"]
+Unit = OneOf["token", "step", "sequence", "update"]
 UNITS: Mapping[str, Unit] = MappingProxyType(
-    {"token": "token", "tokens": "token", "step": "step", "steps": "step", "sequence": "sequence", "sequences": "sequence"}
-)
+    {
+        "token": "token", "tokens": "token", "step": "step", "steps": "step",
+        "sequence": "sequence", "sequences": "sequence", "update": "update", "updates": "update",
+    }
+)  # fmt: skip
 CLOSERS: Mapping[str, str] = MappingProxyType({"(": ")", "[": "]"})
 
 

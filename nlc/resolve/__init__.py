@@ -36,7 +36,7 @@ from nlc.resolve.levels import Surroundings
 from nlc.resolve.memories import is_like_weights, memory_type
 from nlc.resolve.scope import LevelType, MemoryType, Scope
 from nlc.resolve.sizes import declare_dims, dim_of, number_of, unfit_sizes
-from nlc.resolve.training import trainings, with_outer
+from nlc.resolve.training import start_name, trainings, with_learned_starts, with_outer
 from nlc.resolve.typing import Typing
 
 __all__ = ["resolve_model"]
@@ -84,7 +84,7 @@ def _resolve(file: SpecFile) -> Model:
     components: list[Component] = []
     outputs: list[Output] = []
     fields: list[LevelField] = []
-    for field in spec.levels:
+    for field in spec.levels if spec.kind == "optimizer" else with_learned_starts(spec.levels):
         with collector.collecting():
             slow = with_outer(field, spec.outer, around.clock(field.every)) if spec.kind != "optimizer" and field.every else field
             components.extend(resolve_level(slow, around))
@@ -225,6 +225,8 @@ def _scope(spec: Spec, declared: Declarations, identified: Mapping[str, Dim], co
                 )
             syntax = memory if memory is not None else _LIKE_WEIGHTS
             levels[name] = LevelType(name, memory_type(syntax, dims, declared.macros, like))
+            if isinstance(field.init, Name) and field.init.text == "learned" and spec.kind != "optimizer":
+                levels[start_name(name)] = LevelType(start_name(name), levels[name].memory)
     lets, axes = {item.name.text: item.value for item in spec.let}, tuple(item.text for item in spec.axes)
     return Scope(dims=dims, values=values, levels=levels, lets=lets, macros=declared.macros, like=like, axes=axes)
 

@@ -20,7 +20,7 @@ def clock_of(syntax: Syntax, counts: Mapping[str, Fraction]) -> Clock:
     match syntax:
         case Name(text) if text in FAMILIES:
             return Clock(FAMILIES[text])
-        case Duration(count, unit):
+        case Duration(count, unit) if unit in FAMILIES:
             return Clock(FAMILIES[unit], _count(count, counts))
         case Binary("/", left, right):
             whole = clock_of(left, counts)
@@ -35,6 +35,14 @@ def tokens_of(syntax: Syntax, counts: Mapping[str, Fraction]) -> int:
         case Duration(count, "token"):
             return int(_count(count, counts))
     raise CompileError(codes.not_a_duration(syntax.span))
+
+
+def updates_of(syntax: Syntax, counts: Mapping[str, Fraction]) -> int | None:
+    """The number of updates that `4 updates` means; None for anything else."""
+    match syntax:
+        case Duration(count, "update"):
+            return int(_count(count, counts))
+    return None
 
 
 def _count(syntax: Syntax, counts: Mapping[str, Fraction]) -> Fraction:

@@ -14,13 +14,13 @@ from nlc.ir.dims import Shape, shape_text
 from nlc.ir.model import Clock, Component, GradientDescent, GradientPoint
 from nlc.ir.spec import Call, DefinitionField, LevelField, Name, Spec, Syntax
 from nlc.resolve.alignment import align
-from nlc.resolve.clocks import clock_of, tokens_of, within_host
+from nlc.resolve.clocks import clock_of, tokens_of, updates_of, within_host
 from nlc.resolve.reads import Reading, value_of
 from nlc.resolve.scope import LevelType, OwnName, Scope
 from nlc.resolve.typing import Typing
 from nlc.source import Span
 
-PLACED = ("memory", "optimizer", "retention", "gradient_at", "init", "reset", "reduce", "window")
+PLACED = ("memory", "optimizer", "retention", "gradient_at", "init", "reset", "reduce", "window", "backprop")
 """Keys whose places later stages point at."""
 
 
@@ -68,6 +68,7 @@ def component_of(field: LevelField, level: LevelType, around: Surroundings) -> C
         reset=around.clock(field.reset) if field.reset else None,
         reduce=_reduce(field.reduce),
         window=_window(field.window, around.counts),
+        backprop=_backprop(field.backprop, around.counts),
         key=parts.get("key"),
         value=parts.get("value"),
         prediction=parts.get("prediction"),
@@ -180,6 +181,18 @@ def _window(syntax: Syntax | None, counts: Mapping[str, Fraction]) -> int | OneO
     return tokens_of(syntax, counts)
 
 
+def _backprop(syntax: Syntax | None, counts: Mapping[str, Fraction]) -> int | None:
+    """Through how many updates slower levels learn."""
+    match syntax:
+        case None | Name("full"):
+            return None
+        case Name("none"):
+            return 0
+        case Call(Name("truncated"), (updates,), ()) if (number := updates_of(updates, counts)) is not None:
+            return number
+    raise CompileError(codes.unknown_option(syntax.span, "backprop", "full, truncated(n updates), none"))
+
+
 def _unsupported(field: LevelField, clock: Clock) -> tuple[tuple[str, Span], ...]:
     """Valid words of the language that are checked and ordered, and not compiled by this version."""
     found = []
@@ -187,6 +200,4 @@ def _unsupported(field: LevelField, clock: Clock) -> tuple[tuple[str, Span], ...
         found.append(("an objective of `task` inside the context", field.objective.span))
     if isinstance(field.init, Name) and field.init.text == "learned" and clock.is_fast:
         found.append(("a learned initial state", field.init.span))
-    if field.backprop is not None and not (isinstance(field.backprop, Name) and field.backprop.text == "full"):
-        found.append((f"`backprop: {field.backprop.span.text}`", field.backprop.span))
     return tuple(found)

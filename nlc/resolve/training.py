@@ -52,6 +52,23 @@ def with_outer(field: LevelField, outer: OuterField | None, clock: Clock) -> Lev
     )
 
 
+def with_learned_starts(fields: Iterable[LevelField]) -> Iterator[LevelField]:
+    """`init: learned` written out: a slow level `memory.start` of the same memory, trained like the others, and a start from it."""
+    for field in fields:
+        if not isinstance(field.init, Name) or field.init.text != "learned" or field.every is None or field.memory is None:
+            yield field
+            continue
+        start = replace(field.name, text=start_name(field.name.text))
+        place = field.init.span
+        yield LevelField(name=start, memory=field.memory, every=Name("step", place), block=field.block, span=field.span)
+        yield replace(field, init=Name(start.text, place))
+
+
+def start_name(level: str) -> str:
+    """What the level is called that holds the learned start of another."""
+    return f"{level}.start"
+
+
 def trainings(
     fields: Iterable[LevelField], components: Iterable[Component], around: Surroundings, resolve: Callable[[str, Spec], Model]
 ) -> tuple[Training, ...]:

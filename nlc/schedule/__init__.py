@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from nlc.codes import schedule as codes
 from nlc.diagnostics import CompileError
-from nlc.ir.law import POSITION, Laws
+from nlc.ir.law import POSITION, Laws, with_parameters
 from nlc.ir.model import Component, Family, StateDeclaration
 from nlc.ir.program import Program, StateSlot
 from nlc.schedule.describe import program_text
@@ -44,7 +44,13 @@ def _slots(laws: Laws) -> tuple[StateSlot, ...]:
     model = laws.order.model
     carried = [component for component in model.fast if not (model.kind == "optimizer" and component.name == "weights")]
     states = tuple(
-        StateSlot(_slot_name(item, state), item.name, state.part, state.shape, start=item.init[place] if item.init else None)
+        StateSlot(
+            _slot_name(item, state),
+            item.name,
+            state.part,
+            state.shape,
+            start=with_parameters(model, item.init[place]) if item.init else None,
+        )
         for item in carried
         for place, state in enumerate(item.states)
     )

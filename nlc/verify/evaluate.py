@@ -92,7 +92,7 @@ class Evaluator:
             case Size(dim):
                 return self.like.new_tensor(float(dim.value(self.sizes)))
             case StopGradient(x):
-                return self(x)
+                return self(x).detach()
             case Add(terms):
                 return reduce(torch.add, (self(term) for term in terms))
             case Scale(by, x):

@@ -185,6 +185,9 @@ class Tick:
                 begun = dict(initial(self.model))
                 zeros = {name: torch.zeros_like(states[name]) for name, _ in slots(component)}
                 states |= {name: self.start(begun[name], zero) if name in begun else zero for name, zero in zeros.items()}
+        for component in self.model.fast:
+            if component.backprop and self.position > 0 and self.is_due(component.backprop * component.every.period):
+                states |= {name: states[name].detach() for name, _ in slots(component)}
         tick = replace(self, inputs=inputs, delayed=self.inputs, previous=states, position=self.position + 1, updated={}, running=[])
         for component in self.model.fast:
             tick.new_states(component)
@@ -255,6 +258,8 @@ class Tick:
         for name, shape in slots(component):
             step = lift(rate, rank_of(shape) - rank_of(component.optimizer.rate.shape)) * gradients[name]
             new[name] = (retained[name] - step).broadcast_to(self.previous[name].shape)
+            if component.backprop == 0:
+                new[name] = new[name].detach()
         return new
 
     def _retained(self, component: Component) -> Tensors:

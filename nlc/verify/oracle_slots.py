@@ -105,7 +105,8 @@ def counts(model: Model) -> bool:
     clocks = [clock for item in model.fast for clock in (item.every, item.reset) if clock is not None]
     has_periods = any(clock.family is Family.TOKEN and clock.period > 1 for clock in clocks)
     resets = any(item.reset is not None and item.reset.family is Family.TOKEN for item in model.fast)
-    return has_periods or resets or any(_counts(model, node) for node in _expressions(model))
+    truncated = any(item.backprop for item in model.components)
+    return has_periods or resets or truncated or any(_counts(model, node) for node in _expressions(model))
 
 
 def _counts(model: Model, node: Expr) -> bool:
@@ -117,11 +118,14 @@ def delayed(model: Model) -> list[str]:
     return sorted({node.name for node in _expressions(model) if isinstance(node, Input) and node.delayed})
 
 
-def _is_known(value: Expr) -> bool:
-    """Whether a value depends on numbers alone."""
+def _is_known(model: Model, value: Expr) -> bool:
+    """Whether a value depends on numbers and slow levels alone."""
+    slow = parameters(model)
     waiting: list[object] = [value]
     while waiting:
         item = waiting.pop()
+        if isinstance(item, State) and slot_name(model.component(item.component), item.part) in slow:
+            continue
         if isinstance(item, Input | State | Gradient | Tick | Named | Eye):
             return False
         if isinstance(item, tuple):
@@ -143,7 +147,7 @@ def refuse(model: Model) -> None:
             "an optimizer that is not an explicit step": not isinstance(component.optimizer, GradientDescent),
             f"the clock {clock}": not runs,
             "a window": component.window is not None,
-            "a start that depends on the stream": not all(_is_known(value) for value in component.init),
+            "a start that depends on the stream": not all(_is_known(model, value) for value in component.init),
             "a reset": component.reset is not None and component.reset.family not in (Family.SEQUENCE, family),
             "a held gradient": GradientPoint.HELD in (component.gradient_at, component.step_at),
         }

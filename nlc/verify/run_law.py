@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,8 +9,8 @@ import torch
 from torch import Tensor
 
 from nlc.ir import algebra
-from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Named, Parameter, State, When
-from nlc.ir.law import POSITION, PREVIOUS, Laws
+from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Named, Parameter, State, StopGradient, When
+from nlc.ir.law import POSITION, PREVIOUS, Laws, with_parameters
 from nlc.ir.model import Family, InputStream, Model, Output
 from nlc.verify.evaluate import Evaluator
 
@@ -39,10 +38,9 @@ def run_laws(
     leading = (sample.shape[0], *(sizes[axis] for axis in model.axes))
     numbers = {name: sample.new_tensor(value) for name, value in hyperparameters.items()}
     indices = axis_indices(model, sizes, sample)
-    states = starts(laws, leading, sizes, sample, numbers)
-    states = states if state is None else {slot: state[slot_name(model, *slot)] for slot in states}
-    begun = starts(laws, leading, sizes, sample, numbers)
     trained = named_parameters(model, parameters)
+    begun = starts(laws, leading, sizes, sample, numbers, trained)
+    states = begun if state is None else {slot: state[slot_name(model, *slot)] for slot in begun}
     columns: dict[str, list[Tensor]] = {output.name: [] for output in model.outputs}
     for t in range(sample.shape[1]):
         states = _reset(laws, states, begun)
@@ -84,12 +82,13 @@ def run_law_steps(
 
 
 def _reset(laws: Laws, states: dict[Slot, Tensor], begun: dict[Slot, Tensor]) -> dict[Slot, Tensor]:
-    """The states as the next tick finds them, those of a new period as they begun."""
+    """The states as the next tick finds them, those of a new period as they begun, or cut off from their past."""
     new = dict(states)
     for item in laws.resets:
         seen = states[POSITION, ""]
         slot = (item.state.component, item.state.part)
-        new[slot] = torch.where((seen > 0) & (seen % item.period == 0), begun[slot], states[slot])
+        again = states[slot].detach() if isinstance(item.value, StopGradient) else begun[slot]
+        new[slot] = torch.where((seen > 0) & (seen % item.period == 0), again, states[slot])
     return new
 
 
@@ -175,15 +174,29 @@ def initial_states(model: Model, leading: tuple[int, ...], sizes: Mapping[str, i
 
 
 def starts(
-    laws: Laws, leading: tuple[int, ...], sizes: Mapping[str, int], like: Tensor, numbers: Mapping[str, Tensor]
+    laws: Laws,
+    leading: tuple[int, ...],
+    sizes: Mapping[str, int],
+    like: Tensor,
+    numbers: Mapping[str, Tensor],
+    parameters: Mapping[Slot, Tensor],
 ) -> dict[Slot, Tensor]:
     """What every state, and everything kept beside it, starts from."""
     model = laws.order.model
+
+    def known(node: Expr) -> Tensor:
+        match node:
+            case Hyperparameter(name):
+                return numbers[name]
+            case Parameter(component, part):
+                return parameters[component, part]
+        raise ValueError(f"a start cannot hold {node}")
+
     begun = initial_states(model, leading, sizes, like) | kept_zeros(laws, leading, sizes, like)
-    evaluate = Evaluator(sizes, like, lambda node: numbers[node.name] if isinstance(node, Hyperparameter) else like.new_tensor(math.nan))
     given = {(item.name, state.part): value for item in model.fast for state, value in zip(item.states, item.init, strict=False)}
     given |= {(item.component, item.part): item.start for item in laws.kept if item.start is not None}
-    return begun | {slot: evaluate(value).expand_as(begun[slot]) for slot, value in given.items()}
+    evaluate = Evaluator(sizes, like, known)
+    return begun | {slot: evaluate(with_parameters(model, value)).expand_as(begun[slot]) for slot, value in given.items()}
 
 
 def kept_zeros(laws: Laws, leading: tuple[int, ...], sizes: Mapping[str, int], like: Tensor) -> dict[Slot, Tensor]:

@@ -55,16 +55,15 @@ def run_program(
     leading = (sample.shape[0], *(sizes[axis] for axis in model.axes))
     numbers = {name: sample.new_tensor(value) for name, value in hyperparameters.items()}
     indices = {axis: index.unsqueeze(-1) for axis, index in axis_indices(model, sizes, sample).items()}
-    states = starts(program.laws, leading, sizes, sample, numbers)
+    trained = named_parameters(model, parameters)
+    states = starts(program.laws, leading, sizes, sample, numbers, trained)
     states = states if state is None else {slot: state[slot_name(model, *slot)] for slot in states}
     streams = {stream.name: with_axes(inputs[stream.name], stream, model).movedim(1, 1 + len(model.axes)) for stream in model.inputs}
     past = [item.part for item in program.laws.kept if item.component == PREVIOUS]
     earlier = {name: _earlier(states[PREVIOUS, name], streams[name], len(leading)) for name in past}
     delayed = {name: x.narrow(len(leading), 0, sample.shape[1]) for name, x in earlier.items()}
     places = {axis: place - 1 for axis, place in axis_places(model).items()}
-    sequence = Sequence(
-        streams, delayed, numbers, indices, {}, sizes, (*leading, sample.shape[1]), sample, named_parameters(model, parameters), places
-    )
+    sequence = Sequence(streams, delayed, numbers, indices, {}, sizes, (*leading, sample.shape[1]), sample, trained, places)
     final: Tensors = {f"{PREVIOUS}.{name}": x.select(len(leading), -1) for name, x in earlier.items()}
     for memory in program.memories:
         assert memory.classified.affine is not None, memory
