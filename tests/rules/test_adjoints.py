@@ -92,7 +92,8 @@ def gap(objective: Expr, leaf: Expr, values: Mapping[Expr, torch.Tensor]) -> flo
 def test_every_differentiable_node_has_one_row_and_cases() -> None:
     assert [row.node for row in ADJOINTS] == list(CASES)
     leaves_and_constants = {
-        "Constant", "Size", "Input", "Hyperparameter", "State", "Gradient", "Tick", "Due", "Parameter", "Task", "Named", "Eye", "Full", "Index",
+        "Constant", "Size", "Input", "Hyperparameter", "State", "Gradient", "Tick", "Due", "Parameter", "Task",
+        "Named", "Eye", "Full", "Index",
     }  # fmt: skip
     differentiable = {kind.__name__ for kind in Expr.__args__} - leaves_and_constants - {"Compare", "StopGradient", "Split", "Join"}
     assert {row.node.__name__ for row in ADJOINTS} == differentiable
