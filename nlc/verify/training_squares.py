@@ -59,7 +59,7 @@ def training_squares(program: Program, module: ModuleType, module_class: Callabl
             run, wanted = judged
             found = attempt(partial(_by_module, program, make, module_class, run))
             yield from _compare(program, run, wanted, found)
-    refused = attempt(partial(_refusals, make, module_class()))
+    refused = attempt(partial(_refusals, make, module_class))
     yield from CONTRACT.failed(refused, "refusals") if isinstance(refused, Failure) else refused
 
 
@@ -111,8 +111,9 @@ def _by_module(program: Program, make: Callable[[nn.Module], Any], module_class:
     return tuple(history)
 
 
-def _refusals(make: Callable[[nn.Module], Any], module: nn.Module) -> list[Square]:
+def _refusals(make: Callable[[nn.Module], Any], module_class: Callable[..., nn.Module]) -> list[Square]:
     """A state_dict that lacks something, of fewer levels say, is refused rather than loaded in part."""
+    module = module_class()
     for parameter in module.parameters():
         parameter.grad = torch.zeros_like(parameter)
     optimizer = make(module)

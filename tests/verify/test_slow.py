@@ -13,6 +13,7 @@ from nlc.ir.algebra import Join, Named, Split
 from nlc.ir.dims import Dim
 from nlc.ir.model import STEP, Clock, Family, Model, Training
 from nlc.ir.program import Program
+from nlc.verify.claims import decide_claims
 from nlc.verify.evaluate import Evaluator
 from nlc.verify.inputs import Case, draw, moving
 from nlc.verify.oracle import OracleError, run_oracle, run_oracle_steps
@@ -245,6 +246,12 @@ MUTANTS: dict[str, tuple[str, str, str, str]] = {
         "nn.init.constant_(self.averaged, 1 + ",
         "spec = module: start of slow levels",
     ),
+    "a state_dict of fewer levels loaded": (
+        LAYER,
+        'state_dict["optimizers"], strict=True',
+        'state_dict["optimizers"]',
+        "contract = optimizers: refusal of a state_dict['optimizers'] that is too short",
+    ),
     "no optimizers": (LAYER, "def optimizers(module", "def some_optimizers(module", "text = module: import"),
 }
 
@@ -264,3 +271,25 @@ def test_a_level_that_moves_when_it_is_not_due_is_named() -> None:
     squares = check_squares(program, text.replace(f"{SLOWER}2,", f"{SLOWER}1,"))
     (square,) = (square for square in squares if square.quantity == "levels that are not due")
     assert square.detail == "summed moves at step 1"
+
+
+CLAIMS = (
+    LAYER
+    + """
+claims:
+  - says: the slow levels stay as they are while the memory moves
+    prove: memory == prev(memory) + outer(split(project_v(x), heads), split(prev(project_k)(x), heads))
+  - says: a factor is noticed
+    prove: memory == prev(memory) + 2 * outer(split(project_v(x), heads), split(project_k(x), heads))
+    expect: refuted
+  - says: split is linear
+    prove: split(x + x, heads) == 2 * split(x, heads)
+    expect: tested
+"""
+)
+
+
+def test_claims_about_slow_levels_and_pieces_are_decided() -> None:
+    program = program_from(CLAIMS)
+    verdicts = decide_claims(program.laws, lambda model: pipeline.derive(pipeline.order(model)))
+    assert [(verdict.text, verdict.as_expected) for verdict in verdicts if not verdict.as_expected] == []
