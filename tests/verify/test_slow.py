@@ -292,4 +292,4 @@ claims:
 def test_claims_about_slow_levels_and_pieces_are_decided() -> None:
     program = program_from(CLAIMS)
     verdicts = decide_claims(program.laws, lambda model: pipeline.derive(pipeline.order(model)))
-    assert [(verdict.text, verdict.as_expected) for verdict in verdicts if not verdict.as_expected] == []
+    assert [verdict for verdict in verdicts if not verdict.as_expected] == []
