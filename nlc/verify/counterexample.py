@@ -217,7 +217,9 @@ def _sizes(question: Question) -> Iterator[dict[str, int]]:
     for numbers in sorted(choices, key=lambda items: (max(items, default=0), sum(items), items)):
         sizes = dict(zip(free, numbers, strict=True))
         try:
-            yield {**sizes, **{name: _defined(Dim.named(name), declared).size(sizes) for name in used}}
+            found = {**sizes, **{name: _defined(Dim.named(name), declared).size(sizes) for name in used}}
+            _ = [dim.size(found) for part in parts for dim in _dims(part) if dim.names]
+            yield found
         except ValueError:
             continue
 

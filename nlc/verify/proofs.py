@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from nlc.ir.algebra import LEAVES, Constant, Divide, Due, Expr, Eye, Full, Map, Named, Power, Size, State, When, Where, walk
+from nlc.ir.algebra import LEAVES, Constant, Divide, Due, Expr, Eye, Full, Map, Named, Parameter, Power, Size, State, When, Where, walk
 from nlc.ir.build import replace as replace_parts
 from nlc.ir.law import Equation, Law, Laws
 from nlc.ir.show import expression_text
@@ -112,6 +112,8 @@ def settled(node: Expr, laws: Laws) -> Expr:
 
     def change(part: Expr) -> Expr | None:
         match part:
+            case State(component, name, shape) if laws.order.model.is_parameter(component):
+                return Parameter(component, name, shape)
             case State(part=name, when=When.HELD, period=period):
                 return replace(part, part=f"{name}.held_{period}".lstrip("."), when=When.PREVIOUS, period=0)
             case State(component, when=When.CURRENT) if component not in moved:

@@ -24,6 +24,7 @@ from nlc.ir.algebra import (
     Extremum,
     Eye,
     Full,
+    Join,
     Map,
     MatMul,
     Norm,
@@ -32,6 +33,7 @@ from nlc.ir.algebra import (
     Scale,
     Size,
     Softmax,
+    Split,
     Spread,
     StopGradient,
     Sum,
@@ -179,10 +181,11 @@ def evaluate(node: Expr, values: Mapping[Expr, Tensor], sizes: Sizes, arithmetic
     parts = [evaluate(child, values, sizes, arithmetic) for child in children(node)]
     if not parts:
         raise KeyError(node)
-    return _apply(node, parts, shape, arithmetic)
+    return _apply(node, parts, shape, sizes, arithmetic)
 
 
-def _apply(node: Expr, parts: list[Tensor], shape: tuple[int, ...], arithmetic: Arithmetic) -> Tensor:
+def _apply(node: Expr, parts: list[Tensor], shape: tuple[int, ...], sizes: Sizes, arithmetic: Arithmetic) -> Tensor:
+    """The value of a node, given those of its parts. Values are those of one place: it splits and joins where there is only one."""
     first, last = parts[0], parts[-1]
     match node:
         case MatMul():
@@ -204,6 +207,10 @@ def _apply(node: Expr, parts: list[Tensor], shape: tuple[int, ...], arithmetic: 
             return _softmax(first, axis, arithmetic)
         case StopGradient():
             return first
+        case Split(_, axis) | Join(_, axis):
+            if sizes.get(axis) != 1:
+                raise ValueError(f"no place along {axis} is known of others")
+            return Tensor(shape, first.entries)
     return Tensor(shape, tuple(_entry(node, entries, arithmetic) for entries in _aligned(parts, math.prod(shape))))
 
 

@@ -13,6 +13,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from nlc.ir.program import Program
@@ -22,12 +23,14 @@ from nlc.verify.inputs import SMALL_CHUNK, Case, Drawn, cotangents, draw
 from nlc.verify.observe import Failure, Pair, Tensors, attempt, distance
 from nlc.verify.oracle import run_oracle
 from nlc.verify.oracle_training import Batch, Trained, run_oracle_training, task_loss
+from nlc.verify.refusal import refusal
 from nlc.verify.square import Square
 
 STEPS = 6
 """Outer steps of training; more when some level is slower, so that it moves twice."""
 
 MOST_STEPS = 48
+CONTRACT = Pair("contract", "optimizers", "one step", 1, 1)
 PARAMETERS, STILL = "parameters", "levels that are not due"
 SEED = 2_000
 
@@ -56,6 +59,8 @@ def training_squares(program: Program, module: ModuleType, module_class: Callabl
             run, wanted = judged
             found = attempt(partial(_by_module, program, make, module_class, run))
             yield from _compare(program, run, wanted, found)
+    refused = attempt(partial(_refusals, make, module_class))
+    yield from CONTRACT.failed(refused, "refusals") if isinstance(refused, Failure) else refused
 
 
 CASES: tuple[tuple[str, Case, bool], ...] = (
@@ -104,6 +109,29 @@ def _by_module(program: Program, make: Callable[[nn.Module], Any], module_class:
         optimizer.step()
         history.append({name: tensor.clone() for name, tensor in emitted.parameters.items()})
     return tuple(history)
+
+
+def _refusals(make: Callable[[nn.Module], Any], module_class: Callable[..., nn.Module]) -> list[Square]:
+    """A state_dict that lacks something, of fewer levels say, is refused rather than loaded in part."""
+    module = module_class()
+    for parameter in module.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer = make(module)
+    optimizer.step()
+    found = list(_shortened(optimizer.state_dict(), "state_dict"))
+    return [refusal(CONTRACT, f"a {where} that is too short", partial(make(module).load_state_dict, short)) for where, short in found]
+
+
+def _shortened(value: Any, where: str) -> Iterator[tuple[str, Any]]:
+    """Every copy of a value in which one list lacks its last item, with the place of that list."""
+    if isinstance(value, list) and value:
+        yield where, value[:-1]
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        for place, short in _shortened(item, f"{where}[{key!r}]"):
+            changed = copy.copy(value)
+            changed[key] = short
+            yield place, changed
 
 
 # --- what is compared --------------------------------------------------------------------------------------------
