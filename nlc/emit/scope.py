@@ -90,6 +90,20 @@ class Sequence:
                 return True
         return any(self.spans_axes(child) for child in children(node))
 
+    def is_whole(self, node: Expr) -> bool:
+        """Whether a value has no dim for the axis, in a system that splits or joins it: one value for all places along it."""
+        return bool(self.bare) and not self._varies(node)
+
+    def _varies(self, node: Expr) -> bool:
+        match node:
+            case Join():
+                return False
+            case Split() | Named() | State() | Index():
+                return True
+            case Input(name):
+                return any(stream.name == name and stream.axes for stream in self.model.inputs)
+        return any(self._varies(child) for child in children(node))
+
     @property
     def bare(self) -> frozenset[str]:
         """The streams that are read where there is one value for all places along the axis: before a split, and after a join."""
@@ -141,15 +155,14 @@ def printer_of(sequence: Sequence, values: dict[Expr, str], *, is_bare: bool = F
     """What prints the expressions of a function whose variables are `values`."""
     known = {node: variable for node, variable in values.items() if children(node)}
     inputs = (Input(stream.name, stream.shape) for stream in sequence.model.inputs if stream.name in sequence.bare)
-    bare = frozenset((*inputs, *(node for node in known if sequence.bare and not sequence.spans_axes(node))))
+    bare = frozenset((*inputs, *(node for node in known if sequence.is_whole(node))))
     return TorchPrinter(lambda node: leaf(node, values), sequence.like.name, bare, known, is_bare)
 
 
 def define(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
     """The spec's abbreviations that its laws use, a line each; `values` learns their variables."""
     for equation in used_definitions(sequence.program.laws):
-        is_bare = bool(sequence.bare) and not sequence.spans_axes(equation.value)
-        terms = printer_of(sequence, values, is_bare=is_bare).terms(equation.value)
+        terms = printer_of(sequence, values, is_bare=sequence.is_whole(equation.value)).terms(equation.value)
         values[equation.value] = names.new(equation.name)
         yield assignment(values[equation.value], terms, 12)
 
