@@ -55,7 +55,6 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
     ("*", "arguments swapped", "x.movedim(1, -2)", "x.movedim(-2, 1)", SWAPPED),
     ("*", "arguments swapped", ".movedim(-2, 1)", ".movedim(1, -2)", SWAPPED),
     ("*", "keyword dropped", "), strict=True)", "))", ONE_LENGTH),
-    ("*", "keyword dropped", ", strict=True):", "):", ONE_LENGTH),
     ("*", "constant changed", "), strict=True)", "), strict=False)", ONE_LENGTH),
     ("*", "word changed", "[q.new_empty(batch, 0, ", "[q.new_ones(batch, 0, ", "a tensor of 0 tokens has no numbers"),
     ("*", "condition fixed", '"cpu" if x.is_meta', '"cpu" if True', "the two differ only where there is a device other than the processor"),
