@@ -108,6 +108,6 @@ class Artist:
         return LIKE if self.around.is_optimizer else (self.pick(self.around.dims),)
 
     def _expression(self, slot: str, shape: Shape, depth: int) -> Phrase:
-        ends = depth <= 0 or self.maybe(0.35)
+        ends = depth <= 0 or self.maybe(0.25)
         drawn: Phrase = self.fill(slot, shape, depth, only=lambda row: row.leaf if ends else True)
         return drawn

@@ -77,6 +77,15 @@ def of_vectors(count: int = 1) -> Parts:
     return parts
 
 
+def and_a_vector(kind: str) -> Parts:
+    """A part of the shape of the whole, and one of a shape that is no number."""
+    return lambda artist, shape, depth: (getattr(artist, kind)(shape, depth), artist.signal(artist.vector(), depth))
+
+
+def with_a_number(artist: Artist, shape: Shape, depth: int) -> tuple[Phrase, ...]:
+    return artist.signal((), depth), artist.signal(shape, depth)
+
+
 def scaled(kind: str) -> Parts:
     """A number, and a part of the shape of the whole."""
     return lambda artist, shape, depth: (artist.gate((), depth), getattr(artist, kind)(shape, depth))
@@ -175,6 +184,15 @@ def draw_tensor(artist: Artist, shape: Shape, depth: int) -> Phrase:
     return Phrase(f"read: {word}", way.format(text), shape)
 
 
+def can_read_another(artist: Artist, shape: Shape) -> bool:
+    return bool(applied(artist, shape) or tensors(artist, shape))
+
+
+def read_of_another(artist: Artist, shape: Shape) -> Phrase:
+    """What another level answers, or is."""
+    return (draw_applied if applied(artist, shape) else draw_tensor)(artist, shape, 1)
+
+
 # --- the table ---------------------------------------------------------------------------------------------------
 
 
@@ -213,7 +231,7 @@ def over(name: str, form: str) -> Construct:
     def needs(artist: Artist, shape: Shape) -> bool:
         return is_vector(artist, shape) and len(artist.around.dims) > 1
 
-    return Construct(name=name, slot="signal", draw=draw, needs=needs)
+    return Construct(name=name, slot="signal", draw=draw, needs=needs, weight=1.5)
 
 
 def draw_softmax_over(artist: Artist, shape: Shape, depth: int) -> Phrase:
@@ -227,52 +245,54 @@ def spread_parts(artist: Artist, shape: Shape, depth: int) -> tuple[Phrase, ...]
 OF_GATES = ("exp", "log", "sqrt", "sinh", "cosh")
 FORMS_OF_GATES = {"log": "log(0.5 + {})", "sqrt": "sqrt(0.1 + {})"}.get
 
+
 def draw_outer(artist: Artist, shape: Shape, depth: int) -> Phrase:
     return Phrase("signal: outer", "outer({}, {})", shape, outer_parts(artist, shape, 0))
 
 
 SIGNALS = (
-    leaf("signal", "stream", stream_of("units"), 8),
+    leaf("signal", "stream", stream_of("units"), 6),
     leaf("signal", "number", numbers("1", "0.5", "-0.25", "2"), 0.7),
     leaf("signal", "hyperparameter", hyperparameter("numbers"), 1),
     leaf("signal", "stream with a range", stream_of("gates"), 2),
     leaf("signal", "abbreviation", abbreviation, 3),
-    leaf("signal", "size", size),
+    leaf("signal", "size", size, 2),
     leaf("signal", "index", index_of, 2),
     Construct(name="own read", slot="signal", draw=own, needs=has_own, weight=24, leaf=True),
-    Construct(name="read of a level", slot="signal", draw=draw_applied, needs=lambda artist, shape: bool(applied(artist, shape)), weight=5),
-    Construct(name="state of a level", slot="signal", draw=draw_tensor, needs=lambda artist, shape: bool(tensors(artist, shape)), weight=3),
+    Construct(name="read of a level", slot="signal", draw=draw_applied, needs=lambda artist, shape: bool(applied(artist, shape)), weight=30),
+    Construct(name="state of a level", slot="signal", draw=draw_tensor, needs=lambda artist, shape: bool(tensors(artist, shape)), weight=8),
     *(row("signal", name, f"{name}({{}})", alike("signal")) for name in MAPS if name not in OF_GATES),
     *(row("signal", name, FORMS_OF_GATES(name) or f"{name}({{}})", alike("gate")) for name in OF_GATES),
     row("signal", "sum", "{} + {}", alike("signal", "signal"), weight=2),
     row("signal", "difference", "{} - {}", alike("signal", "signal"), weight=2),
     row("signal", "product", "{} * {}", alike("signal", "gate"), weight=2),
     row("signal", "quotient", "{} / (1 + {})", alike("signal", "gate")),
-    row("signal", "quotient by a norm", "{} / (1 + norm2({}))", lambda artist, shape, depth: (artist.signal(shape, depth), *of_vectors()(artist, shape, depth))),
+    row("signal", "quotient by a norm", "{} / (1 + norm2({}))", and_a_vector("signal")),
     row("signal", "negation", "-{}", alike("signal")),
     row("signal", "square", "{} ** 2", alike("signal")),
-    row("signal", "power of two", "2 ** (-{})", alike("gate"), is_number, 2),
+    row("signal", "power of two", "2 ** (-{})", alike("gate"), is_number, 4),
     row("signal", "scaled", "{} * {}", scaled("signal"), is_no_number, 2),
-    row("signal", "spread", "{} + {}", spread_parts, is_oblong, 3),
+    row("signal", "product with a number", "sin({}) * {}", with_a_number, is_no_number, 24),
+    row("signal", "spread", "{} + {}", spread_parts, is_oblong, 36),
     row("signal", "where", "where({} < {}, {}, {})", compared("signal"), weight=2),
     row("signal", "maximum", "maximum({}, {})", alike("signal", "signal")),
     row("signal", "minimum", "minimum({}, {})", alike("signal", "signal")),
     row("signal", "clip", "clip({}, -0.5, 0.75)", alike("signal")),
-    row("signal", "dot", "dot({}, {})", of_vectors(2), is_number, 2),
-    row("signal", "inner", "inner({}, {})", of_vectors(2), is_number),
-    row("signal", "norm", "norm({})", of_vectors(), is_number),
-    row("signal", "norm2", "norm2({})", of_vectors(), is_number),
-    row("signal", "total", "sum({})", of_vectors(), is_number),
-    row("signal", "mean", "mean({})", of_vectors(), has_sizes, 1.5),
+    row("signal", "dot", "dot({}, {})", of_vectors(2), is_number, 7),
+    row("signal", "inner", "inner({}, {})", of_vectors(2), is_number, 7),
+    row("signal", "norm", "norm({})", of_vectors(), is_number, 6),
+    row("signal", "norm2", "norm2({})", of_vectors(), is_number, 7),
+    row("signal", "total", "sum({})", of_vectors(), is_number, 6),
+    row("signal", "mean", "mean({})", of_vectors(), has_sizes, 6),
     row("signal", "softmax", "softmax({})", alike("signal"), is_vector, 1.5),
-    row("signal", "l2_normalise", "l2_normalise({})", regular, is_vector, 1.5),
+    row("signal", "l2_normalise", "l2_normalise({})", regular, is_vector, 3),
     Construct(name="outer", slot="signal", draw=draw_outer, needs=is_matrix, weight=3, leaf=True),
-    row("signal", "transpose", "transpose({})", transposed_parts, is_matrix, 1.5),
-    row("signal", "matrix product", "{} @ {}", product_parts, is_vector, 2),
+    row("signal", "transpose", "transpose({})", transposed_parts, is_matrix, 20),
+    row("signal", "matrix product", "{} @ {}", product_parts, is_vector, 7),
     row("signal", "eye", "(eye - {} * outer({}, {})) @ {}", erased_parts, is_vector, 1.5),
     over("sum over a dim", "sum({}, over = DIM)"),
     over("mean over a dim", "mean({}, over = DIM)"),
-    Construct(name="softmax over a dim", slot="signal", draw=draw_softmax_over, needs=is_oblong, weight=3),
+    Construct(name="softmax over a dim", slot="signal", draw=draw_softmax_over, needs=is_oblong, weight=40),
 )  # fmt: skip
 
 GATES = (
@@ -288,7 +308,7 @@ GATES = (
         leaf=True,
     ),
     row("gate", "normal_cdf", "normal_cdf({})", alike("signal")),
-    row("gate", "softmax", "softmax({})", alike("signal"), is_vector),
+    row("gate", "softmax", "softmax({})", alike("signal"), is_vector, 3),
     row("gate", "clip", "clip({}, 0, 1)", alike("signal")),
     row("gate", "product", "{} * {}", alike("gate", "gate")),
     row("gate", "complement", "1 - {}", alike("gate")),
@@ -309,7 +329,7 @@ RATES = (
         weight=2,
         leaf=True,
     ),
-    row("rate", "divided by a norm", "{} / (4 + norm2({}))", lambda artist, shape, depth: (artist.gate(shape, depth), *of_vectors()(artist, shape, depth))),
+    row("rate", "divided by a norm", "{} / (4 + norm2({}))", and_a_vector("gate")),
 )  # fmt: skip
 
 KEYS = (

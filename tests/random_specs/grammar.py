@@ -5,6 +5,7 @@ The same seed gives the same spec on every machine: chance is one `random.Random
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from tests.random_specs.levels import PARTS
 from tests.random_specs.specs import draw_tree
 from tests.random_specs.tied import TIED
 from tests.random_specs.timed import CLOCKS, HELD, TIMED, is_timed
-from tests.random_specs.tree import SpecTree
+from tests.random_specs.tree import Phrase, SpecTree
 
 TABLE: tuple[Construct, ...] = (*EXPRESSIONS, *PARTS, *TIED, *CLOCKS, *(TIMED if is_timed() else ()))
 """Everything that can be drawn for a place of a spec."""
@@ -36,12 +37,14 @@ class Trait:
 def _reads(tree: SpecTree) -> dict[str, set[str]]:
     """The levels that each level's text names."""
     names = [level.name for level in tree.levels]
-    forms = {level.name: " ".join(phrase.form for _, value in level.fields() for phrase in value.walk()) for level in tree.levels}
-    called = {name: [f"{name}(", f"prev({name}", f"{name}.", f"hold({name}"] for name in names}
-    return {
-        reader: {name for name in names if name != reader and (form in called[name] or any(word in form for word in called[name]))}
-        for reader, form in forms.items()
+    words = {
+        level.name: {word for _, value in level.fields() for phrase in value.walk() for word in words_of(phrase)} for level in tree.levels
     }
+    return {reader: {name for name in names if name != reader and name in found} for reader, found in words.items()}
+
+
+def words_of(phrase: Phrase) -> list[str]:
+    return re.findall(r"[a-z]\w*", phrase.form)
 
 
 def _read_each_other(tree: SpecTree) -> bool:
@@ -49,10 +52,14 @@ def _read_each_other(tree: SpecTree) -> bool:
     return any(reader in reads[name] for reader, names in reads.items() for name in names)
 
 
+def _has(kind: str, what: str, count: int) -> Callable[[SpecTree], bool]:
+    return lambda tree: tree.kind == kind and len(getattr(tree, what)) == count
+
+
 TRAITS: tuple[Trait, ...] = (
-    *(Trait(f"spec: {count} axes", lambda tree, count=count: tree.kind == "architecture" and len(tree.axes) == count) for count in range(3)),
-    *(Trait(f"spec: {count} levels", lambda tree, count=count: tree.kind == "architecture" and len(tree.levels) == count) for count in (1, 2, 3)),
-    *(Trait(f"spec: optimizer of {count} levels", lambda tree, count=count: tree.kind == "optimizer" and len(tree.levels) == count) for count in (1, 2, 3)),
+    *(Trait(f"spec: {count} axes", _has("architecture", "axes", count)) for count in range(3)),
+    *(Trait(f"spec: {count} levels", _has("architecture", "levels", count)) for count in (1, 2, 3)),
+    *(Trait(f"spec: optimizer of {count} levels", _has("optimizer", "levels", count)) for count in (1, 2, 3)),
     Trait("spec: derived dim", lambda tree: any(not text.isdigit() for _, text in tree.dims)),
     Trait("spec: product of dims", lambda tree: any(text == "heads * d_k" for _, text in tree.dims)),
     Trait("spec: axis with a size", lambda tree: any(name in tree.axes for name, _ in tree.dims)),

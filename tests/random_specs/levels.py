@@ -6,9 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.random_specs.artist import Artist, Construct
+from tests.random_specs.expressions import can_read_another, read_of_another
 from tests.random_specs.tree import Definition, Memory, Phrase, Shape
 
 ACTIVATIONS = ("gelu", "silu", "relu", "tanh", "sigmoid", "softplus", "sin")
+
+
+Needs = Callable[..., bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +48,8 @@ class Goal:
     values: Phrase | None = None
 
 
+Parts = Callable[[Artist, Sketch], tuple[Phrase, ...]]
+
 # --- memories: from a shape to a memory, with its definition -----------------------------------------------------------
 
 DrawnMemory = tuple[Memory, tuple[Definition, ...]]
@@ -64,7 +70,11 @@ def _vector(artist: Artist, request: Request) -> DrawnMemory:
     return Memory(phrase=Phrase("memory: vector", f"vector({request[1][0]})"), tensors=(("", request[1]),)), ()
 
 
-def _defined(name: str, states: tuple[tuple[str, str], ...], read: str, needs: Callable[..., bool] = lambda artist, request: True) -> Construct:
+def _is_any(artist: Artist, request: Request) -> bool:
+    return True
+
+
+def _defined(name: str, states: tuple[tuple[str, str], ...], read: str, needs: Needs = _is_any, weight: float = 1) -> Construct:
     """A memory of the spec's own; the states are sizes in its parameters `rows` and `columns`."""
     body = ("parameters: [rows, columns]", f"states: {{{', '.join(f'{part}: [{sizes}]' for part, sizes in states)}}}", f"read: {read}")
 
@@ -76,7 +86,7 @@ def _defined(name: str, states: tuple[tuple[str, str], ...], read: str, needs: C
         memory = Memory(phrase=phrase, tensors=shapes, takes=request[0], gives=request[1])
         return memory, (Definition(name=name, construct=f"memory: {name}", body=body),)
 
-    return Construct(name=name, slot="memory", draw=draw, needs=needs, weight=1)
+    return Construct(name=name, slot="memory", draw=draw, needs=needs, weight=weight)
 
 
 def _is_free(artist: Artist, request: Request) -> bool:
@@ -88,7 +98,7 @@ def _is_free_square(artist: Artist, request: Request) -> bool:
 
 
 def _free(row: Construct) -> Construct:
-    return Construct(name=row.name, slot=row.slot, draw=row.draw, needs=_is_free)
+    return Construct(name=row.name, slot=row.slot, draw=row.draw, needs=_is_free, weight=2.5)
 
 
 MEMORIES = (
@@ -115,9 +125,9 @@ MEMORIES = (
         )
     ),
     _defined("linear_memory", (("W", "rows, columns"),), "(x) -> W @ (2 * x)"),
-    _defined("biased_memory", (("W", "rows, columns"), ("bias", "rows")), "(x) -> W @ x + bias", _is_free),
-    _defined("scaled_memory", (("W", "rows, columns"), ("scale", "")), "(x) -> tanh(scale + 0.5) * (W @ x)", _is_free),
-    _defined("residual_memory", (("W", "rows, columns"),), "(x) -> x + W @ tanh(x)", _is_free_square),
+    _defined("biased_memory", (("W", "rows, columns"), ("bias", "rows")), "(x) -> W @ x + bias", _is_free, 2),
+    _defined("scaled_memory", (("W", "rows, columns"), ("scale", "")), "(x) -> tanh(scale + 0.5) * (W @ x)", _is_free, 2.5),
+    _defined("residual_memory", (("W", "rows, columns"),), "(x) -> x + W @ tanh(x)", _is_free_square, 16),
 )
 
 # --- objectives: from a sketch to a goal -------------------------------------------------------------------------------
@@ -128,7 +138,7 @@ def _named(name: str, text: str, *, affine: bool, weight: float = 1) -> Construc
 
     def draw(artist: Artist, sketch: Sketch) -> Goal:
         keys = None if sketch.memory.takes is None else artist.key(sketch.memory.takes)
-        values = artist.signal(sketch.answer, 2)
+        values = artist.signal(sketch.answer, 3)
         if artist.maybe(0.1):
             values = Phrase("signal: stop_gradient", "stop_gradient({})", sketch.answer, (values,))
         return Goal(objective=Phrase(f"objective: {name}", text), keys=keys, values=values)
@@ -140,7 +150,7 @@ def _when(affine: bool) -> Callable[[Artist, Sketch], bool]:
     return lambda artist, sketch: affine or not artist.around.is_affine
 
 
-def _written(name: str, form: str, parts: Callable[[Artist, Sketch], tuple[Phrase, ...]], *, affine: bool, weight: float = 1) -> Construct:
+def _written(name: str, form: str, parts: Parts, *, affine: bool, weight: float = 1) -> Construct:
     """An objective written out, in parts."""
     label = f"objective: {name}"
     return Construct(
@@ -153,7 +163,7 @@ def _written(name: str, form: str, parts: Callable[[Artist, Sketch], tuple[Phras
 
 
 def _read_and_value(artist: Artist, sketch: Sketch) -> tuple[Phrase, ...]:
-    return sketch.read(artist), artist.signal(sketch.answer, 2)
+    return sketch.read(artist), artist.signal(sketch.answer, 3)
 
 
 def _elsewhere(artist: Artist, sketch: Sketch) -> tuple[Phrase, ...]:
@@ -185,34 +195,66 @@ def _outer_write(artist: Artist, sketch: Sketch) -> tuple[Phrase, ...]:
     return Phrase("level: tensor", sketch.name, sketch.shape), artist.signal(sketch.shape, 2)
 
 
+def _answer_of_another(artist: Artist, sketch: Sketch) -> tuple[Phrase, ...]:
+    return (*_read_and_value(artist, sketch), read_of_another(artist, sketch.answer))
+
+
+FAR = "{} - 0.1"
+
+
+def _three_times(artist: Artist, sketch: Sketch) -> tuple[Phrase, ...]:
+    return (sketch.read(artist),) * 3
+
+
+def _any_sketch(artist: Artist, sketch: Sketch) -> bool:
+    return True
+
+
+def _row(slot: str, name: str, form: str, parts: Parts, needs: Needs = _any_sketch, weight: float = 1) -> Construct:
+    """A row for a phrase with parts."""
+    label = f"{slot}: {name}"
+
+    def draw(artist: Artist, sketch: Sketch) -> Phrase:
+        return Phrase(label, form, (), parts(artist, sketch))
+
+    return Construct(name=name, slot=slot, draw=draw, needs=needs, weight=weight)
+
+
 OBJECTIVES = (
     _named("l2", "l2", affine=True, weight=3),
     _named("dot", "dot", affine=True, weight=3),
-    _named("l1", "l1", affine=False),
-    _named("huber", "huber(0.5)", affine=False),
-    _named("log_cosh", "log_cosh", affine=False),
+    _named("l1", "l1", affine=False, weight=12),
+    _named("huber", "huber(0.5)", affine=False, weight=9),
+    _named("log_cosh", "log_cosh", affine=False, weight=7),
     _named("library in an expression", "0.5 * l2 + 0.1 * norm2(prediction)", affine=True),
-    _named("own", "pseudo_huber(0.5)", affine=False, weight=1.5),
+    _named("own", "pseudo_huber(0.5)", affine=False, weight=9),
     _written("half square", "0.5 * norm2({} - {})", _read_and_value, affine=True, weight=3),
     _written("similarity", "-dot({}, {})", _read_and_value, affine=True, weight=2),
     _written("read elsewhere", "dot({}, stop_gradient({} * ({} - {})))", _elsewhere, affine=True, weight=2),
     _written("error before the tick", "dot({}, {} - {})", _before, affine=True, weight=1.5),
-    _written("two writes", "0.5 * norm2({} - {}) - {} * dot({}, {})", _two_writes, affine=True, weight=1.5),
+    _written("two writes", "0.5 * norm2({} - {}) - {} * dot({}, {})", _two_writes, affine=False, weight=10),
     Construct(
         name="inner with a matrix",
         slot="objective",
         draw=lambda artist, sketch: Goal(
             objective=Phrase("objective: inner with a matrix", "-inner({}, {})", (), _outer_write(artist, sketch))
         ),
-        needs=lambda artist, sketch: len(sketch.shape) == 2,
-        weight=2,
+        needs=lambda artist, sketch: len(sketch.shape) == 2 and not artist.around.is_affine,
+        weight=18,
     ),
-    _written("where of an error", "where(norm({0}) < 1, 0.5 * norm2({0}), norm({0}) - 0.5)".replace("{0}", "{} - 0.1"), lambda artist, sketch: (sketch.read(artist),) * 3, affine=False),
-    _written("maximum of an error", "sum(maximum({} - {}, 0.1))", _read_and_value, affine=False),
-    _written("penalty on the state", "0.5 * norm2({} - {}) + 0.05 * norm2({})", _whole_tensor, affine=False),
-    _written("absolute penalty on the state", "0.5 * norm2({} - {}) + 0.05 * sum(abs({}))", _whole_tensor, affine=False),
-    _written("any function", "0.3 * sum(tanh({}))", _any_function, affine=False, weight=6),
-    _written("mean of any function", "0.5 * mean(sigmoid({}))", _any_function, affine=False, weight=4),
+    _written("where of an error", f"where(norm({FAR}) < 1, 0.5 * norm2({FAR}), norm({FAR}) - 0.5)", _three_times, affine=False, weight=9),
+    Construct(
+        name="answer of another level",
+        slot="objective",
+        draw=_written("answer of another level", "0.5 * norm2({} - {} + {})", _answer_of_another, affine=True).draw,
+        needs=lambda artist, sketch: not artist.around.is_affine and can_read_another(artist, sketch.answer),
+        weight=30,
+    ),
+    _written("maximum of an error", "sum(maximum({} - {}, 0.1))", _read_and_value, affine=False, weight=9),
+    _written("penalty on the state", "0.5 * norm2({} - {}) + 0.05 * norm2({})", _whole_tensor, affine=False, weight=9),
+    _written("absolute penalty on the state", "0.5 * norm2({} - {}) + 0.05 * sum(abs({}))", _whole_tensor, affine=False, weight=9),
+    _written("any function", "0.3 * sum(tanh({}))", _any_function, affine=False, weight=8),
+    _written("mean of any function", "0.5 * mean(sigmoid({}))", _any_function, affine=False, weight=9),
 )  # fmt: skip
 
 PSEUDO_HUBER = Definition(
@@ -232,28 +274,26 @@ def _is_oblong(artist: Artist, sketch: Sketch) -> bool:
     return len(sketch.shape) == 2 and sketch.shape[0] != sketch.shape[1]
 
 
-def _retention(name: str, form: str, parts: Callable[[Artist, Sketch], tuple[Phrase, ...]], needs: Callable[..., bool], weight: float = 1) -> Construct:
-    label = f"retention: {name}"
-    return Construct(
-        name=name, slot="retention", draw=lambda artist, sketch: Phrase(label, form, (), parts(artist, sketch)), needs=needs, weight=weight
-    )
-
-
-def _any_sketch(artist: Artist, sketch: Sketch) -> bool:
-    return True
+def _has_channels(artist: Artist, sketch: Sketch) -> bool:
+    return not artist.around.is_affine and (len(sketch.shape) == 1 or _is_oblong(artist, sketch))
 
 
 RETENTIONS = (
     Construct(name="none", slot="retention", draw=lambda artist, sketch: None, weight=4),
-    _retention("number for each token", "{}", lambda artist, sketch: (artist.gate((), 2),), _any_sketch, 4),
-    _retention("number for each key channel", "{}", lambda artist, sketch: (_one_of_its_dims(artist, sketch, 1),), _is_oblong, 3),
-    _retention("number for each value", "{}", lambda artist, sketch: (_one_of_its_dims(artist, sketch, 0),), _is_oblong, 1),
-    _retention(
-        "number for each entry", "{}", lambda artist, sketch: (artist.gate(sketch.shape, 1),), lambda artist, sketch: len(sketch.shape) == 1, 2
+    _row("retention", "number for each token", "{}", lambda artist, sketch: (artist.gate((), 3),), _any_sketch, 4),
+    _row("retention", "number for each key channel", "{}", lambda artist, sketch: (_one_of_its_dims(artist, sketch, 1),), _is_oblong, 3),
+    _row("retention", "number for each value", "{}", lambda artist, sketch: (_one_of_its_dims(artist, sketch, 0),), _has_channels, 3),
+    _row(
+        "retention",
+        "number for each entry",
+        "{}",
+        lambda artist, sketch: (artist.gate(sketch.shape, 1),),
+        lambda artist, sketch: len(sketch.shape) == 1,
+        4,
     ),
-    _retention("forget", "forget({})", lambda artist, sketch: (artist.gate((), 0),), _any_sketch),
-    _retention("weight_decay", "weight_decay({}, 0.5)", lambda artist, sketch: (artist.rate(),), _any_sketch),
-    _retention("own", "keep_most({})", lambda artist, sketch: (artist.gate((), 0),), _any_sketch),
+    _row("retention", "forget", "forget({})", lambda artist, sketch: (artist.gate((), 0),), _any_sketch),
+    _row("retention", "weight_decay", "weight_decay({}, 0.5)", lambda artist, sketch: (artist.rate(),), _any_sketch),
+    _row("retention", "own", "keep_most({})", lambda artist, sketch: (artist.gate((), 0),), _any_sketch),
 )
 
 KEEP_MOST = Definition(name="keep_most", construct="retention: own", body=("parameters: [share]", "retention: 0.5 + 0.5 * share"))
@@ -261,19 +301,8 @@ KEEP_MOST = Definition(name="keep_most", construct="retention: own", body=("para
 # --- optimizers and further keys ---------------------------------------------------------------------------------------
 
 
-def _optimizer(name: str, form: str, parts: Callable[[Artist, Sketch], tuple[Phrase, ...]], needs: Callable[..., bool] = _any_sketch, weight: float = 1) -> Construct:
-    label = f"optimizer: {name}"
-    return Construct(
-        name=name, slot="optimizer", draw=lambda artist, sketch: Phrase(label, form, (), parts(artist, sketch)), needs=needs, weight=weight
-    )
-
-
 def _channel_rate(artist: Artist, sketch: Sketch) -> tuple[Phrase, ...]:
     return (artist.rate((artist.pick(sketch.shape),)),)
-
-
-def _has_channels(artist: Artist, sketch: Sketch) -> bool:
-    return not artist.around.is_affine and (len(sketch.shape) == 1 or _is_oblong(artist, sketch))
 
 
 def _rate_and_decay(artist: Artist, sketch: Sketch) -> tuple[Phrase, ...]:
@@ -281,12 +310,18 @@ def _rate_and_decay(artist: Artist, sketch: Sketch) -> tuple[Phrase, ...]:
 
 
 OPTIMIZERS = (
-    _optimizer("gradient_descent", "gradient_descent({})", lambda artist, sketch: (artist.rate(),), weight=10),
-    _optimizer("gradient_descent by keyword", "gradient_descent(learning_rate = {})", lambda artist, sketch: (artist.rate(),), weight=2),
-    _optimizer("rate for each channel", "gradient_descent({})", _channel_rate, _has_channels, 3),
-    _optimizer("momentum", "momentum(learning_rate = {}, decay = {} / 2)", _rate_and_decay, _when(False), 2),
-    _optimizer("heavy_ball", "optimizers/heavy_ball(learning_rate = {}, decay = {} / 2)", _rate_and_decay, _when(False), 2),
-    _optimizer("shipped gradient_descent", "optimizers/gradient_descent({})", lambda artist, sketch: (artist.rate(),)),
+    _row("optimizer", "gradient_descent", "gradient_descent({})", lambda artist, sketch: (artist.rate(),), weight=10),
+    _row(
+        "optimizer",
+        "gradient_descent by keyword",
+        "gradient_descent(learning_rate = {})",
+        lambda artist, sketch: (artist.rate(),),
+        weight=2,
+    ),
+    _row("optimizer", "rate for each channel", "gradient_descent({})", _channel_rate, _has_channels, 8),
+    _row("optimizer", "momentum", "momentum(learning_rate = {}, decay = {} / 2)", _rate_and_decay, _when(False), 3),
+    _row("optimizer", "heavy_ball", "optimizers/heavy_ball(learning_rate = {}, decay = {} / 2)", _rate_and_decay, _when(False), 3),
+    _row("optimizer", "shipped gradient_descent", "optimizers/gradient_descent({})", lambda artist, sketch: (artist.rate(),)),
 )
 
 

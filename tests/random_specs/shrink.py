@@ -11,7 +11,7 @@ from itertools import chain
 from typing import TypeVar
 
 from tests.random_specs.specs import without_unused
-from tests.random_specs.tree import LIKE, Level, Phrase, SpecTree
+from tests.random_specs.tree import LIKE, Level, Memory, Phrase, SpecTree
 
 Anything = TypeVar("Anything")
 
@@ -46,7 +46,8 @@ def _steps(tree: SpecTree) -> Iterator[SpecTree]:
         for smaller in _levels(level):
             yield replace(tree, levels=_with(tree.levels, place, smaller))
     yield from _outputs(tree)
-    yield from (replace(tree, lets=_with(tree.lets, place, (name, value))) for place, (name, old) in enumerate(tree.lets) for value in _phrases(old))
+    for place, (name, value) in enumerate(tree.lets):
+        yield from (replace(tree, lets=_with(tree.lets, place, (name, smaller))) for smaller in _phrases(value))
     yield from (_inlined(tree, name, value) for name, value in tree.lets)
     yield from _declarations(tree)
 
@@ -62,7 +63,7 @@ def _levels(level: Level) -> Iterator[Level]:
     if level.memory is not None and level.memory.phrase.text != LIKE[0]:
         shape = level.memory.gives or level.memory.tensors[0][1]
         itself = Phrase("level: itself", level.name, shape)
-        memory = replace(level.memory, phrase=Phrase("memory: vector", f"vector({shape[0]})"), tensors=(("", shape),), takes=None, gives=None)
+        memory = Memory(phrase=Phrase("memory: vector", f"vector({shape[0]})"), tensors=(("", shape),))
         simple = Phrase("objective: simple", f"-sum({level.name})")
         yield replace(level, memory=memory, keys=None, objective=_without_reads(level.objective, level.name, itself))
         yield replace(level, memory=memory, keys=None, values=None, objective=simple)

@@ -12,9 +12,10 @@ from tests.random_specs.tree import LIKE, Definition, Level, Memory, Phrase, Sha
 CURRENT, PREVIOUS = ("the new state", "{}"), ("the state before", "prev({})")
 NAMES = (("memory", "trace", "slow"), ("first", "second", "third"), ("fast", "time", "batch"), ("associative", "error", "x"))
 """Names of levels; some are words that the emitted code uses itself."""
-SHARE_OF_OPTIMIZERS, SHARE_OF_AFFINE = 0.15, 0.7
+SHARE_OF_OPTIMIZERS, SHARE_OF_AFFINE = 0.16, 0.6
 
 Pairs = tuple[tuple[str, str], ...]
+Named = tuple[tuple[str, Phrase], ...]
 
 
 def draw_tree(chance: Random, rows: tuple[Construct, ...], more_ways: Pairs = ()) -> SpecTree:
@@ -49,9 +50,10 @@ def _architecture(artist: Artist, more_ways: Pairs) -> SpecTree:
     axes = artist.pick(((), ("heads",), ("heads",), ("heads", "banks")))
     dims = _dims(artist, axes)
     artist = artist.within(**_streams(artist, tuple(name for name, _ in dims if name != "heads"), axes))
-    artist = artist.within(axes=axes, numbers=("temperature",), shares=("share",), steps=("step_size",), is_affine=artist.maybe(SHARE_OF_AFFINE))
+    artist = artist.within(axes=axes, numbers=("temperature",), shares=("share",), steps=("step_size",))
+    artist = artist.within(is_affine=artist.maybe(SHARE_OF_AFFINE))
     artist = artist.within(lets=tuple(_abbreviation(artist, name) for name in ("rotated", "gated")))
-    names = artist.pick(NAMES)[: artist.pick((1, 1, 1, 2, 2, 3))]
+    names = artist.pick(NAMES)[: artist.pick((1, 1, 2, 2, 3) if artist.around.is_affine else (1, 2, 3))]
     sketches, definitions = _sketches(artist, names)
     levels = [_level(artist, place, sketches, more_ways) for place in range(len(sketches))]
     outputs, lets = _outputs(artist, sketches, more_ways)
@@ -72,8 +74,8 @@ def _architecture(artist: Artist, more_ways: Pairs) -> SpecTree:
 
 
 def _dims(artist: Artist, axes: Shape) -> Pairs:
-    heads = (("heads", "2"),) if axes and artist.maybe(0.4) else ()
-    derived = ["2 * d_k", "d_k + d_v", *(["heads * d_k"] if heads else [])]
+    heads = (("heads", "2"),) if axes and artist.maybe(0.6) else ()
+    derived = ["2 * d_k", "d_k + d_v", *(["heads * d_k"] * 2 if heads else [])]
     third = (("d_w", artist.pick(derived) if artist.maybe(0.5) else "5"),) if artist.maybe(0.6) else ()
     return (*heads, ("d_k", "4"), ("d_v", "3"), *third)
 
@@ -88,7 +90,7 @@ def _streams(artist: Artist, dims: Shape, axes: Shape) -> dict[str, tuple[object
     first = Stream(name="q", shape=("d_k",))
     units = [first, stream("k", ("d_k",)), stream("p", ("d_k",)), stream("v", ("d_v",)), stream("s", ())]
     units += [stream("w", ("d_w",))] if "d_w" in dims else []
-    units += [stream("table", ("d_v", "d_k"))] if artist.maybe(0.2) else []
+    units += [stream("table", ("d_v", "d_k"))] if artist.maybe(0.8) else []
     gates = [stream("alpha", (), "0", "1"), stream("keep", ("d_k",), "0.5", "1"), stream("fade", ("d_v",), "0", "1")]
     return {"dims": dims, "units": tuple(units), "gates": tuple(gates), "rates": (stream("beta", (), "0", "0.3"),)}
 
@@ -139,18 +141,23 @@ def _level(artist: Artist, place: int, sketches: list[Sketch], more_ways: Pairs)
     )
 
 
-def _outputs(artist: Artist, sketches: list[Sketch], more_ways: Pairs) -> tuple[tuple[tuple[str, Phrase], ...], tuple[tuple[str, Phrase], ...]]:
+def _outputs(artist: Artist, sketches: list[Sketch], more_ways: Pairs) -> tuple[Named, Named]:
     """Outputs of which each reads some level, and perhaps an abbreviation with a read in it."""
     artist = artist.within(readable=_readable(artist, len(sketches), sketches, more_ways))
     lets = []
-    if artist.maybe(0.2):
+    if artist.maybe(0.3):
         lets.append(("answer", Phrase("spec: abbreviation of a read", "{}", sketches[0].answer, (_answer(artist, sketches[0]),))))
         artist = artist.within(lets=(*artist.around.lets, *lets))
     outputs = []
     for name in ("y", "z", "other")[: artist.pick((1, 1, 2, 3))]:
         sketch = artist.pick(sketches)
-        inside = artist.within(own=_answer(artist, sketch))
-        drawn = [inside.signal(sketch.answer, 2) for _ in range(4)]
+        own = lets[0][1] if lets and artist.maybe(0.4) else None
+        if own is not None and own.shape == sketch.answer:
+            answer = Phrase("signal: abbreviation", "answer", own.shape)
+        else:
+            answer = _answer(artist, sketch)
+        inside = artist.within(own=answer)
+        drawn = [inside.signal(sketch.answer, 3) for _ in range(4)]
         outputs.append((name, next((phrase for phrase in drawn if inside.around.own in phrase.walk()), inside.around.own)))
     return tuple(outputs), tuple(lets)
 
@@ -173,7 +180,7 @@ def _optimizer(artist: Artist) -> SpecTree:
         shares=("decay", "mixing"),
         steps=("learning_rate",),
     )
-    names = ("momentum", "second")[: artist.pick((0, 1, 1, 2, 2))]
+    names = ("momentum", "second")[: artist.pick((0, 1, 2))]
     levels = [_moment(artist, place, names) for place in range(len(names))]
     return SpecTree(
         name="RandomSpec",

@@ -18,9 +18,7 @@ def _row(slot: str, name: str, form: str, parts: Parts, weight: float = 1) -> Co
 
 def _objective(name: str, form: str, parts: Parts, weight: float = 1) -> Construct:
     phrase = _row("tied objective", name, form, parts).draw
-    return Construct(
-        name=name, slot="tied objective", draw=lambda artist, sketch: Goal(objective=phrase(artist, sketch)), weight=weight
-    )
+    return Construct(name=name, slot="tied objective", draw=lambda artist, sketch: Goal(objective=phrase(artist, sketch)), weight=weight)
 
 
 def _itself(sketch: Sketch) -> Phrase:
@@ -39,9 +37,9 @@ def _any_function(artist: Artist, sketch: Sketch) -> tuple[Phrase, ...]:
 
 TIED = (
     _objective("inner", "inner({}, {})", _and_target, 4),
-    _objective("minus inner", "-inner({}, {})", _and_target, 2),
+    _objective("minus inner", "-inner({}, {})", _and_target, 3),
     _objective("half square", "0.5 * norm2({} - {})", _and_target, 4),
-    _objective("log cosh", "sum(log(cosh({} - {})))", _and_target, 2),
+    _objective("log cosh", "sum(log(cosh({} - {})))", _and_target, 3),
     _objective("any function", "0.3 * sum(tanh({}))", _any_function, 3),
     Construct(name="none", slot="tied retention", draw=lambda artist, sketch: None, weight=2),
     _row("tied retention", "number", "{}", lambda artist, sketch: (artist.gate((), 1),), 3),
