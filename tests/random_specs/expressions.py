@@ -184,13 +184,21 @@ def draw_tensor(artist: Artist, shape: Shape, depth: int) -> Phrase:
     return Phrase(f"read: {word}", way.format(text), shape)
 
 
+def can_be_asked(artist: Artist, shape: Shape) -> bool:
+    return bool(applied(artist, shape))
+
+
+def can_be_named(artist: Artist, shape: Shape) -> bool:
+    return bool(tensors(artist, shape))
+
+
 def can_read_another(artist: Artist, shape: Shape) -> bool:
-    return bool(applied(artist, shape) or tensors(artist, shape))
+    return can_be_asked(artist, shape) or can_be_named(artist, shape)
 
 
 def read_of_another(artist: Artist, shape: Shape) -> Phrase:
     """What another level answers, or is."""
-    return (draw_applied if applied(artist, shape) else draw_tensor)(artist, shape, 1)
+    return (draw_applied if can_be_asked(artist, shape) else draw_tensor)(artist, shape, 1)
 
 
 # --- the table ---------------------------------------------------------------------------------------------------
@@ -259,8 +267,8 @@ SIGNALS = (
     leaf("signal", "size", size, 2),
     leaf("signal", "index", index_of, 2),
     Construct(name="own read", slot="signal", draw=own, needs=has_own, weight=24, leaf=True),
-    Construct(name="read of a level", slot="signal", draw=draw_applied, needs=lambda artist, shape: bool(applied(artist, shape)), weight=30),
-    Construct(name="state of a level", slot="signal", draw=draw_tensor, needs=lambda artist, shape: bool(tensors(artist, shape)), weight=8),
+    Construct(name="read of a level", slot="signal", draw=draw_applied, needs=can_be_asked, weight=30),
+    Construct(name="state of a level", slot="signal", draw=draw_tensor, needs=can_be_named, weight=8),
     *(row("signal", name, f"{name}({{}})", alike("signal")) for name in MAPS if name not in OF_GATES),
     *(row("signal", name, FORMS_OF_GATES(name) or f"{name}({{}})", alike("gate")) for name in OF_GATES),
     row("signal", "sum", "{} + {}", alike("signal", "signal"), weight=2),
@@ -273,7 +281,7 @@ SIGNALS = (
     row("signal", "power of two", "2 ** (-{})", alike("gate"), is_number, 4),
     row("signal", "scaled", "{} * {}", scaled("signal"), is_no_number, 2),
     row("signal", "product with a number", "sin({}) * {}", with_a_number, is_no_number, 24),
-    row("signal", "spread", "{} + {}", spread_parts, is_oblong, 36),
+    row("signal", "spread", "{} + {}", spread_parts, is_oblong, 60),
     row("signal", "where", "where({} < {}, {}, {})", compared("signal"), weight=2),
     row("signal", "maximum", "maximum({}, {})", alike("signal", "signal")),
     row("signal", "minimum", "minimum({}, {})", alike("signal", "signal")),
@@ -283,16 +291,16 @@ SIGNALS = (
     row("signal", "norm", "norm({})", of_vectors(), is_number, 6),
     row("signal", "norm2", "norm2({})", of_vectors(), is_number, 7),
     row("signal", "total", "sum({})", of_vectors(), is_number, 6),
-    row("signal", "mean", "mean({})", of_vectors(), has_sizes, 6),
+    row("signal", "mean", "mean({})", of_vectors(), has_sizes, 8),
     row("signal", "softmax", "softmax({})", alike("signal"), is_vector, 1.5),
     row("signal", "l2_normalise", "l2_normalise({})", regular, is_vector, 3),
     Construct(name="outer", slot="signal", draw=draw_outer, needs=is_matrix, weight=3, leaf=True),
-    row("signal", "transpose", "transpose({})", transposed_parts, is_matrix, 20),
-    row("signal", "matrix product", "{} @ {}", product_parts, is_vector, 7),
+    row("signal", "transpose", "transpose({})", transposed_parts, is_matrix, 30),
+    row("signal", "matrix product", "{} @ {}", product_parts, is_vector, 9),
     row("signal", "eye", "(eye - {} * outer({}, {})) @ {}", erased_parts, is_vector, 1.5),
     over("sum over a dim", "sum({}, over = DIM)"),
     over("mean over a dim", "mean({}, over = DIM)"),
-    Construct(name="softmax over a dim", slot="signal", draw=draw_softmax_over, needs=is_oblong, weight=40),
+    Construct(name="softmax over a dim", slot="signal", draw=draw_softmax_over, needs=is_oblong, weight=60),
 )  # fmt: skip
 
 GATES = (
@@ -307,7 +315,7 @@ GATES = (
         weight=3,
         leaf=True,
     ),
-    row("gate", "normal_cdf", "normal_cdf({})", alike("signal")),
+    row("gate", "normal_cdf", "normal_cdf({})", alike("signal"), weight=1.5),
     row("gate", "softmax", "softmax({})", alike("signal"), is_vector, 3),
     row("gate", "clip", "clip({}, 0, 1)", alike("signal")),
     row("gate", "product", "{} * {}", alike("gate", "gate")),

@@ -43,6 +43,18 @@ class Outcome:
         return (self.word, self.stage, self.square) == (other.word, other.stage, other.square)
 
 
+def compiles(text: str) -> bool:
+    """Whether a spec has a program; nothing is run."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "random_spec.yaml"
+        path.write_text(text)
+        try:
+            pipeline.compile_program(path)
+        except CompileError:
+            return False
+    return True
+
+
 def judge(text: str, *, stop_early: bool = False) -> Outcome:
     """Compile a spec and verify it; with `stop_early` no further than to the first square that does not close."""
     with TemporaryDirectory() as folder:

@@ -138,7 +138,7 @@ def _named(name: str, text: str, *, affine: bool, weight: float = 1) -> Construc
 
     def draw(artist: Artist, sketch: Sketch) -> Goal:
         keys = None if sketch.memory.takes is None else artist.key(sketch.memory.takes)
-        values = artist.signal(sketch.answer, 3)
+        values = artist.signal(sketch.answer, 2)
         if artist.maybe(0.1):
             values = Phrase("signal: stop_gradient", "stop_gradient({})", sketch.answer, (values,))
         return Goal(objective=Phrase(f"objective: {name}", text), keys=keys, values=values)
@@ -163,7 +163,7 @@ def _written(name: str, form: str, parts: Parts, *, affine: bool, weight: float 
 
 
 def _read_and_value(artist: Artist, sketch: Sketch) -> tuple[Phrase, ...]:
-    return sketch.read(artist), artist.signal(sketch.answer, 3)
+    return sketch.read(artist), artist.signal(sketch.answer, 2)
 
 
 def _elsewhere(artist: Artist, sketch: Sketch) -> tuple[Phrase, ...]:
@@ -224,15 +224,15 @@ OBJECTIVES = (
     _named("l2", "l2", affine=True, weight=3),
     _named("dot", "dot", affine=True, weight=3),
     _named("l1", "l1", affine=False, weight=12),
-    _named("huber", "huber(0.5)", affine=False, weight=9),
-    _named("log_cosh", "log_cosh", affine=False, weight=7),
-    _named("library in an expression", "0.5 * l2 + 0.1 * norm2(prediction)", affine=True),
-    _named("own", "pseudo_huber(0.5)", affine=False, weight=9),
+    _named("huber", "huber(0.5)", affine=False, weight=15),
+    _named("log_cosh", "log_cosh", affine=False, weight=11),
+    _named("library in an expression", "0.5 * l2 + 0.1 * norm2(prediction)", affine=True, weight=1.5),
+    _named("own", "pseudo_huber(0.5)", affine=False, weight=20),
     _written("half square", "0.5 * norm2({} - {})", _read_and_value, affine=True, weight=3),
     _written("similarity", "-dot({}, {})", _read_and_value, affine=True, weight=2),
     _written("read elsewhere", "dot({}, stop_gradient({} * ({} - {})))", _elsewhere, affine=True, weight=2),
     _written("error before the tick", "dot({}, {} - {})", _before, affine=True, weight=1.5),
-    _written("two writes", "0.5 * norm2({} - {}) - {} * dot({}, {})", _two_writes, affine=False, weight=10),
+    _written("two writes", "0.5 * norm2({} - {}) - {} * dot({}, {})", _two_writes, affine=False, weight=13),
     Construct(
         name="inner with a matrix",
         slot="objective",
@@ -240,9 +240,9 @@ OBJECTIVES = (
             objective=Phrase("objective: inner with a matrix", "-inner({}, {})", (), _outer_write(artist, sketch))
         ),
         needs=lambda artist, sketch: len(sketch.shape) == 2 and not artist.around.is_affine,
-        weight=18,
+        weight=36,
     ),
-    _written("where of an error", f"where(norm({FAR}) < 1, 0.5 * norm2({FAR}), norm({FAR}) - 0.5)", _three_times, affine=False, weight=9),
+    _written("where of an error", f"where(norm({FAR}) < 1, 0.5 * norm2({FAR}), norm({FAR}) - 0.5)", _three_times, affine=False, weight=20),
     Construct(
         name="answer of another level",
         slot="objective",
@@ -250,11 +250,11 @@ OBJECTIVES = (
         needs=lambda artist, sketch: not artist.around.is_affine and can_read_another(artist, sketch.answer),
         weight=30,
     ),
-    _written("maximum of an error", "sum(maximum({} - {}, 0.1))", _read_and_value, affine=False, weight=9),
-    _written("penalty on the state", "0.5 * norm2({} - {}) + 0.05 * norm2({})", _whole_tensor, affine=False, weight=9),
-    _written("absolute penalty on the state", "0.5 * norm2({} - {}) + 0.05 * sum(abs({}))", _whole_tensor, affine=False, weight=9),
-    _written("any function", "0.3 * sum(tanh({}))", _any_function, affine=False, weight=8),
-    _written("mean of any function", "0.5 * mean(sigmoid({}))", _any_function, affine=False, weight=9),
+    _written("maximum of an error", "sum(maximum({} - {}, 0.1))", _read_and_value, affine=False, weight=12),
+    _written("penalty on the state", "0.5 * norm2({} - {}) + 0.05 * norm2({})", _whole_tensor, affine=False, weight=14),
+    _written("absolute penalty on the state", "0.5 * norm2({} - {}) + 0.05 * sum(abs({}))", _whole_tensor, affine=False, weight=18),
+    _written("any function", "0.3 * sum(tanh({}))", _any_function, affine=False, weight=16),
+    _written("mean of any function", "0.5 * mean(sigmoid({}))", _any_function, affine=False, weight=16),
 )  # fmt: skip
 
 PSEUDO_HUBER = Definition(
@@ -282,7 +282,7 @@ RETENTIONS = (
     Construct(name="none", slot="retention", draw=lambda artist, sketch: None, weight=4),
     _row("retention", "number for each token", "{}", lambda artist, sketch: (artist.gate((), 3),), _any_sketch, 4),
     _row("retention", "number for each key channel", "{}", lambda artist, sketch: (_one_of_its_dims(artist, sketch, 1),), _is_oblong, 3),
-    _row("retention", "number for each value", "{}", lambda artist, sketch: (_one_of_its_dims(artist, sketch, 0),), _has_channels, 3),
+    _row("retention", "number for each value", "{}", lambda artist, sketch: (_one_of_its_dims(artist, sketch, 0),), _has_channels, 6),
     _row(
         "retention",
         "number for each entry",
