@@ -180,7 +180,8 @@ def tensors(artist: Artist, shape: Shape) -> list[tuple[Readable, str]]:
 
 def draw_tensor(artist: Artist, shape: Shape, depth: int) -> Phrase:
     level, text = artist.pick(tensors(artist, shape))
-    word, way = artist.pick(level.ways)
+    is_part = "." in text  # only a whole level can be held
+    word, way = artist.pick([item for item in level.ways if not (is_part and "hold" in item[1])])
     return Phrase(f"read: {word}", way.format(text), shape)
 
 

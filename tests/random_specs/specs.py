@@ -12,7 +12,7 @@ from tests.random_specs.tree import LIKE, Definition, Level, Memory, Phrase, Sha
 CURRENT, PREVIOUS = ("the new state", "{}"), ("the state before", "prev({})")
 NAMES = (("memory", "trace", "slow"), ("first", "second", "third"), ("fast", "time", "batch"), ("associative", "error", "x"))
 """Names of levels; some are words that the emitted code uses itself."""
-SHARE_OF_OPTIMIZERS, SHARE_OF_AFFINE = 0.2, 0.56
+SHARE_OF_OPTIMIZERS, SHARE_OF_AFFINE = 0.18, 0.52
 
 Pairs = tuple[tuple[str, str], ...]
 Named = tuple[tuple[str, Phrase], ...]
@@ -53,7 +53,7 @@ def _architecture(artist: Artist, more_ways: Pairs) -> SpecTree:
     artist = artist.within(axes=axes, numbers=("temperature",), shares=("share",), steps=("step_size",))
     artist = artist.within(is_affine=artist.maybe(SHARE_OF_AFFINE))
     artist = artist.within(lets=tuple(_abbreviation(artist, name) for name in ("rotated", "gated")))
-    names = artist.pick(NAMES)[: artist.pick((1, 1, 2, 2, 3) if artist.around.is_affine else (1, 2, 2, 3))]
+    names = artist.pick(NAMES)[: artist.pick((1, 1, 1, 2, 2, 3) if artist.around.is_affine else (1, 2, 2, 3))]
     sketches, definitions = _sketches(artist, names)
     levels = [_level(artist, place, sketches, more_ways) for place in range(len(sketches))]
     outputs, lets = _outputs(artist, sketches, more_ways)
@@ -149,7 +149,7 @@ def _outputs(artist: Artist, sketches: list[Sketch], more_ways: Pairs) -> tuple[
         lets.append(("answer", Phrase("spec: abbreviation of a read", "{}", sketches[0].answer, (_answer(artist, sketches[0]),))))
         artist = artist.within(lets=(*artist.around.lets, *lets))
     outputs = []
-    for name in ("y", "z", "other")[: artist.pick((1, 1, 2, 3))]:
+    for name in ("y", "z", "other")[: artist.pick((1, 1, 2, 2, 3))]:
         sketch = artist.pick(sketches)
         own = lets[0][1] if lets and artist.maybe(0.4) else None
         if own is not None and own.shape == sketch.answer:
@@ -157,7 +157,7 @@ def _outputs(artist: Artist, sketches: list[Sketch], more_ways: Pairs) -> tuple[
         else:
             answer = _answer(artist, sketch)
         inside = artist.within(own=answer)
-        drawn = [inside.signal(sketch.answer, 3) for _ in range(4)]
+        drawn = [inside.signal(sketch.answer, 2) for _ in range(4)]
         outputs.append((name, next((phrase for phrase in drawn if inside.around.own in phrase.walk()), inside.around.own)))
     return tuple(outputs), tuple(lets)
 

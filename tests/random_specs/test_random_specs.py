@@ -1,4 +1,4 @@
-"""500 random specs: each is refused with a code, or compiles and every square of `nlc verify` closes; failures are shown at their smallest."""
+"""500 random specs: each is refused with a code, or every square of `nlc verify` closes; failures are shown at their smallest."""
 
 from __future__ import annotations
 
