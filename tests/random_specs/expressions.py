@@ -240,7 +240,7 @@ def over(name: str, form: str) -> Construct:
     def needs(artist: Artist, shape: Shape) -> bool:
         return is_vector(artist, shape) and len(artist.around.dims) > 1
 
-    return Construct(name=name, slot="signal", draw=draw, needs=needs, weight=1.5)
+    return Construct(name=name, slot="signal", draw=draw, needs=needs, weight=2.2)
 
 
 def draw_softmax_over(artist: Artist, shape: Shape, depth: int) -> Phrase:
@@ -270,29 +270,29 @@ SIGNALS = (
     Construct(name="own read", slot="signal", draw=own, needs=has_own, weight=24, leaf=True),
     Construct(name="read of a level", slot="signal", draw=draw_applied, needs=can_be_asked, weight=30),
     Construct(name="state of a level", slot="signal", draw=draw_tensor, needs=can_be_named, weight=8),
-    *(row("signal", name, f"{name}({{}})", alike("signal")) for name in MAPS if name not in OF_GATES),
-    *(row("signal", name, FORMS_OF_GATES(name) or f"{name}({{}})", alike("gate")) for name in OF_GATES),
+    *(row("signal", name, f"{name}({{}})", alike("signal"), weight=1.25) for name in MAPS if name not in OF_GATES),
+    *(row("signal", name, FORMS_OF_GATES(name) or f"{name}({{}})", alike("gate"), weight=1.3) for name in OF_GATES),
     row("signal", "sum", "{} + {}", alike("signal", "signal"), weight=2),
     row("signal", "difference", "{} - {}", alike("signal", "signal"), weight=2),
     row("signal", "product", "{} * {}", alike("signal", "gate"), weight=2),
-    row("signal", "quotient", "{} / (1 + {})", alike("signal", "gate")),
+    row("signal", "quotient", "{} / (1 + {})", alike("signal", "gate"), weight=1.5),
     row("signal", "quotient by a norm", "{} / (1 + norm2({}))", and_a_vector("signal")),
     row("signal", "negation", "-{}", alike("signal")),
     row("signal", "square", "{} ** 2", alike("signal")),
-    row("signal", "power of two", "2 ** (-{})", alike("gate"), is_number, 4),
+    row("signal", "power of two", "2 ** (-{})", alike("gate"), is_number, 9),
     row("signal", "scaled", "{} * {}", scaled("signal"), is_no_number, 2),
-    row("signal", "product with a number", "sin({}) * {}", with_a_number, is_no_number, 24),
-    row("signal", "spread", "{} + {}", spread_parts, is_oblong, 60),
+    row("signal", "product with a number", "sin({}) * {}", with_a_number, is_no_number, 28),
+    row("signal", "spread", "{} + {}", spread_parts, is_oblong, 90),
     row("signal", "where", "where({} < {}, {}, {})", compared("signal"), weight=2),
     row("signal", "maximum", "maximum({}, {})", alike("signal", "signal")),
     row("signal", "minimum", "minimum({}, {})", alike("signal", "signal")),
     row("signal", "clip", "clip({}, -0.5, 0.75)", alike("signal")),
-    row("signal", "dot", "dot({}, {})", of_vectors(2), is_number, 7),
-    row("signal", "inner", "inner({}, {})", of_vectors(2), is_number, 7),
-    row("signal", "norm", "norm({})", of_vectors(), is_number, 6),
-    row("signal", "norm2", "norm2({})", of_vectors(), is_number, 7),
-    row("signal", "total", "sum({})", of_vectors(), is_number, 6),
-    row("signal", "mean", "mean({})", of_vectors(), has_sizes, 8),
+    row("signal", "dot", "dot({}, {})", of_vectors(2), is_number, 10),
+    row("signal", "inner", "inner({}, {})", of_vectors(2), is_number, 10),
+    row("signal", "norm", "norm({})", of_vectors(), is_number, 9),
+    row("signal", "norm2", "norm2({})", of_vectors(), is_number, 9),
+    row("signal", "total", "sum({})", of_vectors(), is_number, 9),
+    row("signal", "mean", "mean({})", of_vectors(), has_sizes, 10),
     row("signal", "softmax", "softmax({})", alike("signal"), is_vector, 1.5),
     row("signal", "l2_normalise", "l2_normalise({})", regular, is_vector, 3),
     Construct(name="outer", slot="signal", draw=draw_outer, needs=is_matrix, weight=3, leaf=True),

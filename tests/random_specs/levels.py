@@ -227,7 +227,7 @@ OBJECTIVES = (
     _named("huber", "huber(0.5)", affine=False, weight=16),
     _named("log_cosh", "log_cosh", affine=False, weight=18),
     _named("library in an expression", "0.5 * l2 + 0.1 * norm2(prediction)", affine=True, weight=1.5),
-    _named("own", "pseudo_huber(0.5)", affine=False, weight=18),
+    _named("own", "pseudo_huber(0.5)", affine=False, weight=23),
     _written("half square", "0.5 * norm2({} - {})", _read_and_value, affine=True, weight=3),
     _written("similarity", "-dot({}, {})", _read_and_value, affine=True, weight=2),
     _written("read elsewhere", "dot({}, stop_gradient({} * ({} - {})))", _elsewhere, affine=True, weight=2),
@@ -252,7 +252,7 @@ OBJECTIVES = (
     ),
     _written("maximum of an error", "sum(maximum({} - {}, 0.1))", _read_and_value, affine=False, weight=16),
     _written("penalty on the state", "0.5 * norm2({} - {}) + 0.05 * norm2({})", _whole_tensor, affine=False, weight=18),
-    _written("absolute penalty on the state", "0.5 * norm2({} - {}) + 0.05 * sum(abs({}))", _whole_tensor, affine=False, weight=18),
+    _written("absolute penalty on the state", "0.5 * norm2({} - {}) + 0.05 * sum(abs({}))", _whole_tensor, affine=False, weight=22),
     _written("any function", "0.3 * sum(tanh({}))", _any_function, affine=False, weight=20),
     _written("mean of any function", "0.5 * mean(sigmoid({}))", _any_function, affine=False, weight=18),
 )  # fmt: skip

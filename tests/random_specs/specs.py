@@ -12,7 +12,7 @@ from tests.random_specs.tree import LIKE, Definition, Level, Memory, Phrase, Sha
 CURRENT, PREVIOUS = ("the new state", "{}"), ("the state before", "prev({})")
 NAMES = (("memory", "trace", "slow"), ("first", "second", "third"), ("fast", "time", "batch"), ("associative", "error", "x"))
 """Names of levels; some are words that the emitted code uses itself."""
-SHARE_OF_OPTIMIZERS, SHARE_OF_AFFINE = 0.18, 0.52
+SHARE_OF_OPTIMIZERS, SHARE_OF_AFFINE = 0.19, 0.52
 
 Pairs = tuple[tuple[str, str], ...]
 Named = tuple[tuple[str, Phrase], ...]
