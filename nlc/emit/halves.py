@@ -75,6 +75,8 @@ def _overlaps(form: Chunked, reads: tuple[ReadView, ...], keys: tuple[str, ...])
             is_new = read.products == "after"
             query = f"decay * {read.query}" if is_new else read.query
             found.append(OverlapView(", ".join(once(name) for name in targets), query, key, (own,) if is_new else ()))
+    if not found:  # nothing reads the memory, which moves all the same
+        found = [OverlapView(", ".join(once(name) for name in ("_", "_", f"{key}_to_end", "kept")), key, key, ()) for key in keys]
     return tuple(found)
 
 

@@ -86,12 +86,12 @@ def _on_device_meta(tensor: Tensor) -> Tensor:
 
 
 def _chunk(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
-    """Other chunks take another number of operations: the argument is heeded, from 1 token to the whole sequence."""
+    """Other chunks take other operations: the argument is heeded, from 1 token to the whole sequence."""
     if emitted.program.is_parallel:
         lengths = (1, drawn.tokens - 1, drawn.tokens)
-        counts = [_operations(build(module_class, emitted.program, replace(drawn, chunk=chunk)), drawn.inputs) for chunk in lengths]
-        differ = all(one != other for one, other in pairwise(counts))
-        says = "" if differ else f"chunks of {lengths} tokens take {counts} operations"
+        asked = [_operations(build(module_class, emitted.program, replace(drawn, chunk=chunk)), drawn.inputs) for chunk in lengths]
+        differ = all(one != other for one, other in pairwise(asked))
+        says = "" if differ else f"of chunks of {lengths} tokens, two lengths take the same operations"
         yield pair("longer chunks", drawn, left="shorter chunks").square("operations", float(not differ), 0.0, says)
 
 
@@ -101,26 +101,33 @@ def _default_chunk(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) ->
         chosen = build(module_class, emitted.program, replace(drawn, by_default=False))
         for tokens in (drawn.tokens - 1, drawn.tokens):
             inputs = {name: stream[:, :tokens] for name, stream in drawn.inputs.items()}
-            error = abs(_operations(emitted, inputs) - _operations(chosen, inputs))
+            error = _operations(emitted, inputs) != _operations(chosen, inputs)
             says = f"the default is not the program's chunk of {drawn.chunk} tokens" if error else ""
             yield pair("default chunk", drawn, left="program's chunk").square("operations", float(error), 0.0, says)
 
 
-class Counter(TorchFunctionMode):
-    """Counts what is asked of torch while it is entered."""
+Operation = tuple[str, tuple[int, ...]]
+"""What was asked of torch, and the shape of what it gave: () unless that is a tensor."""
 
-    count: int = 0
+
+class Listener(TorchFunctionMode):
+    """Remembers what is asked of torch while it is entered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[Operation] = []
 
     def __torch_function__(self, operation, types, arguments=(), keywords=None):  # type: ignore[no-untyped-def]
-        self.count += 1
-        return operation(*arguments, **(keywords or {}))
+        result = operation(*arguments, **(keywords or {}))
+        self.heard.append((operation.__name__, tuple(result.shape) if isinstance(result, Tensor) else ()))
+        return result
 
 
-def _operations(emitted: Emitted, inputs: Tensors) -> int:
-    counter = Counter()
-    with counter:
+def _operations(emitted: Emitted, inputs: Tensors) -> list[Operation]:
+    listener = Listener()
+    with listener:
         emitted.forward(inputs, None)
-    return counter.count
+    return listener.heard
 
 
 # --- what is refused ---------------------------------------------------------------------------------------------
