@@ -162,7 +162,9 @@ def printer_of(sequence: Sequence, values: dict[Expr, str], *, is_bare: bool = F
 def define(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
     """The spec's abbreviations that its laws use, a line each; `values` learns their variables."""
     for equation in used_definitions(sequence.program.laws):
-        terms = printer_of(sequence, values, is_bare=sequence.is_whole(equation.value)).terms(equation.value)
+        printer = printer_of(sequence, values, is_bare=sequence.is_whole(equation.value))
+        number = printer.number(equation.value)
+        terms = printer.terms(equation.value) if number is None else (number,)
         values[equation.value] = names.new(equation.name)
         yield assignment(values[equation.value], terms, 12)
 

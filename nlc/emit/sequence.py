@@ -178,7 +178,7 @@ def _filled(slot: StateSlot, leading: str) -> tuple[str, list[str]]:
     """The call that makes what a slot starts from when that is a number, and its arguments but the dtype."""
     size = f"{leading}{size_text(slot.shape)}"
     start = initial_text(slot.start) if slot.start is not None else "0"
-    return ("like.new_zeros", [size]) if start == "0" else ("like.new_full", [f"({size})", start])
+    return ("like.new_zeros", [size]) if start == "0" else ("like.new_full", [f"({size})" if ", " in size else f"({size},)", start])
 
 
 def _started(sequence: Sequence, leading: str) -> Lines:

@@ -110,7 +110,9 @@ class TorchPrinter:
 
     def piece(self, node: Expr) -> Piece:
         """The code of a node, as broadcasting leaves it."""
-        piece = Piece(self.known[node], rank=len(node.shape)) if self.known and node in self.known else self._piece(node)
+        piece = self._piece(node)
+        if self.known and node in self.known:
+            piece = Piece(self.known[node], rank=None if piece.rank is None else len(node.shape))
         if self.bare and not self.is_bare and node in self.bare:
             return Piece(f"{wrapped(piece, ATOM)}.unsqueeze({-1 - len(node.shape)})", ATOM, piece.rank, piece.full)
         return piece

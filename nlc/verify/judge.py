@@ -26,11 +26,16 @@ def judge(program: Program, case: Case, seed: int) -> Judged:
     """
     for edges in (True, False):
         drawn = draw(program.model, case, program.chunk, seed=seed, edges=edges, slots=program.slots)
-        parameters, leaves = leaves_of(drawn.parameters, moving(program.model))
-        wanted = attempt(partial(observe, partial(_run, program, drawn, parameters), drawn, leaves))
+        wanted = judged_by_oracle(program, drawn)
         if isinstance(wanted, Failure) or wanted.is_finite:
             return Judged(drawn, wanted)
     return Judged(drawn, Failure("the spec itself gives numbers that are not finite"))
+
+
+def judged_by_oracle(program: Program, drawn: Drawn) -> Seen | Failure:
+    """What the oracle makes of evidence."""
+    parameters, leaves = leaves_of(drawn.parameters, moving(program.model))
+    return attempt(partial(observe, partial(_run, program, drawn, parameters), drawn, leaves))
 
 
 def _run(program: Program, drawn: Drawn, parameters: Tensors, inputs: Tensors, state: Tensors | None) -> tuple[Tensors, Tensors]:

@@ -9,6 +9,7 @@ from types import ModuleType
 from torch import nn
 
 from nlc.ir.program import Program
+from nlc.verify.conditioning import Conditioning
 from nlc.verify.emitted import build
 from nlc.verify.inputs import SHAPE_CASES, Case, Drawn, moving
 from nlc.verify.judge import Judged, judge
@@ -27,14 +28,15 @@ ALL_QUANTITIES = (OUTPUTS, STATE, GRADIENTS)
 def sequence_squares(program: Program, module: ModuleType) -> Iterator[Square]:
     """Every square of every case, in the order of the stages; a module without the spec's class opens one."""
     judged = [(case, judge(program, case, seed)) for seed, case in enumerate(SHAPE_CASES)]
-    for case, view in judged:
-        yield from _inner_squares(program, case, view)
+    conditionings = [Conditioning(program, view) for _, view in judged]
+    for (case, view), conditioning in zip(judged, conditionings, strict=True):
+        yield from conditioning.widened(_inner_squares(program, case, view), _roundings(view.drawn))
     module_class = getattr(module, program.model.name, None)
     if module_class is None:
         yield Pair("text", "module", "importing it", 0, 0).failed(Failure(f"there is no class {program.model.name}"), "import")[0]
         return
-    for case, view in judged:
-        yield from _module_squares(program, module_class, case, view)
+    for (case, view), conditioning in zip(judged, conditionings, strict=True):
+        yield from conditioning.widened(_module_squares(program, module_class, case, view), _roundings(view.drawn))
     if program.model.training:
         yield from training_squares(program, module, module_class)
     yield from relation_squares((*RELATIONS, *CONTRACT), program, module_class)
@@ -70,4 +72,13 @@ def _module_squares(program: Program, module_class: Callable[..., nn.Module], ca
 
 
 def _pair(left: str, right: str, case: Case, drawn: Drawn) -> Pair:
-    return Pair(left, right, case.name, drawn.tokens, max(drawn.sizes.values(), default=1))
+    return Pair(left, right, case.name, drawn.tokens, _width(drawn))
+
+
+def _width(drawn: Drawn) -> int:
+    return max(drawn.sizes.values(), default=1)
+
+
+def _roundings(drawn: Drawn) -> int:
+    """How often a number is rounded on its way through the system."""
+    return drawn.tokens + _width(drawn)

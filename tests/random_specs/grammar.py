@@ -16,10 +16,10 @@ from tests.random_specs.expressions import EXPRESSIONS
 from tests.random_specs.levels import PARTS
 from tests.random_specs.specs import draw_tree
 from tests.random_specs.tied import TIED
-from tests.random_specs.timed import CLOCKS, HELD, TIMED, is_timed
+from tests.random_specs.timed import CLOCKS, HELD, TIMED
 from tests.random_specs.tree import Phrase, SpecTree
 
-TABLE: tuple[Construct, ...] = (*EXPRESSIONS, *PARTS, *TIED, *CLOCKS, *(TIMED if is_timed() else ()))
+TABLE: tuple[Construct, ...] = (*EXPRESSIONS, *PARTS, *TIED, *CLOCKS, *TIMED)
 """Everything that can be drawn for a place of a spec."""
 
 UNLABELLED = frozenset({"none", "every tick", "own read", "read of a level", "state of a level"})
@@ -74,13 +74,13 @@ TRAITS: tuple[Trait, ...] = (
 
 def draw_spec(seed: int) -> SpecTree:
     """The spec of a seed."""
-    return draw_tree(Random(seed), TABLE, HELD if is_timed() else ())
+    return draw_tree(Random(seed), TABLE, HELD)
 
 
 def constructs() -> tuple[str, ...]:
     """The labels of all that must be drawn."""
     labels = [row.label for row in TABLE if row.name not in UNLABELLED]
-    reads = ["read: the new state", "read: the state before", *(f"read: {word}" for word, _ in (HELD if is_timed() else ()))]
+    reads = ["read: the new state", "read: the state before", *(f"read: {word}" for word, _ in HELD)]
     return tuple(dict.fromkeys((*labels, *reads, *(trait.label for trait in TRAITS), "spec: abbreviation", "spec: abbreviation of a read")))
 
 

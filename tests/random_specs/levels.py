@@ -248,7 +248,7 @@ OBJECTIVES = (
         slot="objective",
         draw=_written("answer of another level", "0.5 * norm2({} - {} + {})", _answer_of_another, affine=True).draw,
         needs=lambda artist, sketch: not artist.around.is_affine and can_read_another(artist, sketch.answer),
-        weight=40,
+        weight=50,
     ),
     _written("maximum of an error", "sum(maximum({} - {}, 0.1))", _read_and_value, affine=False, weight=16),
     _written("penalty on the state", "0.5 * norm2({} - {}) + 0.05 * norm2({})", _whole_tensor, affine=False, weight=18),

@@ -67,6 +67,10 @@ def _levels(level: Level) -> Iterator[Level]:
         simple = Phrase("objective: simple", f"-sum({level.name})")
         yield replace(level, memory=memory, keys=None, objective=_without_reads(level.objective, level.name, itself))
         yield replace(level, memory=memory, keys=None, values=None, objective=simple)
+        if level.memory.takes is not None and level.memory.gives is not None:
+            (columns,), (rows,) = level.memory.takes, level.memory.gives
+            matrix = Phrase("memory: matrix", f"matrix({rows}, {columns})")
+            yield replace(level, memory=replace(level.memory, phrase=matrix, tensors=(("", (rows, columns)),)))
     for key in ("objective", "keys", "values", "retention", "optimizer"):
         phrase = getattr(level, key)
         if phrase is not None:

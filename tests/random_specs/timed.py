@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from collections.abc import Callable
 
 from tests.random_specs.artist import Artist, Construct
 from tests.random_specs.expressions import leaf
 from tests.random_specs.levels import Sketch
 from tests.random_specs.tree import Phrase, Shape
-
-
-def is_timed() -> bool:
-    """Whether this nlc keeps what such constructs carry from token to token."""
-    return find_spec("nlc.derive.keep") is not None
-
 
 CLOCKS = (Construct(name="none", slot="clock", draw=lambda artist, sketch: (Phrase("every tick", "token"), ()), weight=8),)
 """Every token: what is always compiled."""
@@ -28,25 +22,32 @@ def _previous(artist: Artist, shape: Shape) -> list[str]:
 
 
 def _count(artist: Artist, shape: Shape) -> list[str]:
-    return ["0.3 / tick"] if shape == () and not artist.around.is_optimizer else []
+    return ["0.3 / tick"] if shape == () and not artist.around.is_optimizer and not artist.around.is_affine else []
 
 
 def _period(count: int, reduction: str) -> Construct:
     label = f"clock: {count} tokens, {reduction}"
     options = (("reduce", Phrase(label, reduction)), ("gradient_at", Phrase("option: gradient_at previous", "previous")))
     return Construct(
-        name=f"{count} tokens, {reduction}", slot="clock", draw=lambda artist, sketch: (Phrase(label, f"{count} tokens"), options), weight=1
+        name=f"{count} tokens, {reduction}",
+        slot="clock",
+        draw=lambda artist, sketch: (Phrase(label, f"{count} tokens"), options),
+        needs=_is_free,
+        weight=2,
     )
 
 
-def _option(name: str, key: str, text: str) -> Construct:
-    return Construct(
-        name=name, slot="option", draw=lambda artist, sketch: ((key, Phrase(f"option: {name}", text)),), needs=_is_plain, weight=1
-    )
+def _option(name: str, key: str, text: str, needs: Callable[[Artist, Sketch], bool]) -> Construct:
+    return Construct(name=name, slot="option", draw=lambda artist, sketch: ((key, Phrase(f"option: {name}", text)),), needs=needs, weight=2)
 
 
 def _is_plain(artist: Artist, sketch: Sketch) -> bool:
     return not artist.around.is_optimizer
+
+
+def _is_free(artist: Artist, sketch: Sketch) -> bool:
+    """Not in a spec that is drawn to get a parallel form: a law that changes from token to token has none."""
+    return _is_plain(artist, sketch) and not artist.around.is_affine
 
 
 TIMED = (
@@ -54,7 +55,7 @@ TIMED = (
     leaf("rate", "count of updates", _count, 1),
     _period(2, "sum"),
     _period(4, "mean"),
-    _option("reset by tokens", "reset", "8 tokens"),
-    _option("start from a number", "init", "0.25"),
+    _option("reset by tokens", "reset", "8 tokens", _is_free),
+    _option("start from a number", "init", "0.25", _is_plain),
 )
-"""The rows that are part of the table when `is_timed`."""
+"""The rows about time."""
