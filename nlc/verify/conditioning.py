@@ -1,9 +1,10 @@
 """Squares that stay open and the evidence they were judged on -> the same squares, with the bounds that ill-conditioned evidence needs.
 
-The bounds of `bounds` are derived for systems that enlarge no error. A direction of a vector that is nearly zero, or a memory that learns too
-fast, enlarges errors by any factor, in the oracle as well. So before a square is called open the oracle is run once more with every number of
-its evidence moved by at most one rounding: how far its own results then move, times the same count of roundings, is what rounding explains.
-That is measured in float64 on the system that the spec states: a wrong rule moves none of it, so none is hidden unless one rounding hides it.
+The bounds of `bounds` are derived for systems that enlarge no error. A direction of a vector that is nearly zero, or a memory that
+learns too fast, enlarges errors by any factor, in the oracle as well. So before a square is called open the oracle is run again with
+every number of its evidence moved by at most one rounding: how far its own results then move, times the same count of roundings, is
+what rounding explains. That is measured in float64 on the system that the spec states, so it hides a wrong rule only where one
+rounding of the inputs does as much.
 """
 
 from __future__ import annotations
