@@ -74,8 +74,8 @@ def test_explain_follows_what_is_set(printed: Printed) -> None:
 
 
 def test_explain_orders_what_it_cannot_compile(printed: Printed) -> None:
-    text = printed("explain", "memory.yaml", "--set", "levels.memory.every=token / 2", status=1)
-    assert "token / 2" in text
+    text = printed("explain", "memory.yaml", "--set", "levels.memory.every=(2 tokens) / 3", status=1)
+    assert "(2 tokens) / 3" in text
     assert "error[NLC403]" in text and "--set:1:" in text
 
 

@@ -37,7 +37,8 @@ def level_clock(span: Span, level: str, clock: str, wanted: str) -> Diagnostic:
         f"`{level}` updates every {clock}, which nlc does not compile yet",
         span,
         f"every {clock}",
-        f"write `every: {wanted}`" + (", or a whole number of them, as in `16 tokens`" if wanted == "token" else ""),
+        f"write `every: {wanted}`"
+        + (", a whole number of them, as in `16 tokens`, or `token / n` with one n for all" if wanted == "token" else ""),
     )
 
 

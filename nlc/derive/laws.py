@@ -71,7 +71,7 @@ def _learned_through(component: Component, value: Expr) -> Expr:
 
 def _when_due(component: Component, value: Expr, before: Expr) -> Expr:
     """The new state at the last token of each period, the old one at the others."""
-    if component.every.family is not Family.TOKEN or component.every.period == 1:
+    if component.every.family is not Family.TOKEN or component.every.period <= 1:
         return value
     return Where(Due(int(component.every.period)), value, before, value.shape)
 

@@ -79,10 +79,11 @@ def _optimizers(model: Model) -> Iterator[Diagnostic]:
 def _clocks(model: Model) -> Iterator[Diagnostic]:
     clock = base_clock(model)
     for component in model.components:
-        if component.every != clock and not _is_whole_tokens(model, component.every) and not _is_trained(model, component):
+        fits = _is_whole_tokens(model, component.every) or _is_part_of_a_token(model, component.every) or _is_trained(model, component)
+        if component.every != clock and not fits:
             yield codes.level_clock(component.every_span, component.name, str(component.every), str(clock))
     for stream in model.inputs:
-        if stream.every != clock:
+        if stream.every != clock and not _is_part_of_a_token(model, stream.every):
             yield codes.input_clock(stream.span, stream.name, str(stream.every), str(clock))
 
 
@@ -120,6 +121,23 @@ def _all_expressions(model: Model) -> Iterator[Expr]:
 def _is_whole_tokens(model: Model, clock: Clock) -> bool:
     """Whether a clock ticks at the last token of every so many."""
     return model.kind != "optimizer" and clock.family is Family.TOKEN and clock.period.denominator == 1
+
+
+def _is_part_of_a_token(model: Model, clock: Clock) -> bool:
+    """Whether a clock ticks n times a token, for the one n of the system."""
+    return model.kind != "optimizer" and clock.family is Family.TOKEN and clock.updates_per_tick == model.updates_per_tick > 1
+
+
+def _parts_of_tokens(model: Model) -> Iterator[Diagnostic]:
+    for component in (item for item in model.fast if _is_part_of_a_token(model, item.every)):
+        if component.backprop is not None:
+            yield codes.not_compiled(component.place("backprop"), component.name, "`backprop` on a clock of several updates a token")
+        if any(isinstance(node, Tick) and node.component == component.name for value in _all_expressions(model) for node in walk(value)):
+            yield codes.not_compiled(component.span, component.name, "`tick` on a clock of several updates a token")
+    parted = {stream.name for stream in model.inputs if stream.is_parted}
+    for node in (node for value in _all_expressions(model) for node in walk(value)):
+        if isinstance(node, Input) and node.delayed and node.name in parted:
+            yield codes.not_compiled(node.span, node.name, "`prev` of a stream of several values a token")
 
 
 def _optimizers_of_slow_levels(model: Model) -> Iterator[Diagnostic]:
@@ -226,6 +244,7 @@ CHECKS: tuple[Check, ...] = (
     _marked,
     _optimizers,
     _clocks,
+    _parts_of_tokens,
     _parameters,
     _memories,
     _gradient_points,

@@ -14,7 +14,7 @@ from nlc.emit.pieces import Piece
 from nlc.emit.torch_printer import TorchPrinter, unwritable
 from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Join, Named, Split, State, Tick, When, children, contains, walk
 from nlc.ir.dims import Shape
-from nlc.ir.law import PREVIOUS, Equation, used_definitions
+from nlc.ir.law import PREVIOUS, Equation, Law, used_definitions
 from nlc.ir.model import InputStream, Model
 from nlc.ir.program import Program
 
@@ -38,8 +38,11 @@ class Sequence:
 
     @property
     def like(self) -> InputStream:
-        """The input whose dtype outputs have, and that tells the sizes that it knows: the first of those with the most axes."""
-        return max(self.model.inputs, key=lambda stream: len(stream.axes))
+        """The input whose dtype outputs have, and that tells the sizes that it knows: the first of those with the most axes.
+
+        Those with one value a token go before those with several.
+        """
+        return max(self.model.inputs, key=lambda stream: (len(stream.axes), not stream.is_parted))
 
     @property
     def state_type(self) -> str:
@@ -118,6 +121,10 @@ class Sequence:
         yield from (equation for law in self.program.laws.laws for equation in law.equations)
         yield from (equation for equation in self.program.laws.outputs if equation.name not in joined)
 
+    def is_parted(self, law: Law) -> bool:
+        """Whether a law runs several times a token."""
+        return law.clock.updates_per_tick > 1
+
     def check_names(self) -> None:
         """Raises CompileError for names that the module needs itself."""
         model = self.model
@@ -159,9 +166,15 @@ def printer_of(sequence: Sequence, values: dict[Expr, str], *, is_bare: bool = F
     return TorchPrinter(lambda node: leaf(node, values), sequence.like.name, bare, known, is_bare)
 
 
-def define(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
-    """The spec's abbreviations that its laws use, a line each; `values` learns their variables."""
+def define(sequence: Sequence, names: LocalNames, values: dict[Expr, str], *, parted: bool | None = None) -> Iterator[Lines]:
+    """The spec's abbreviations that its laws use, a line each; `values` learns their variables.
+
+    With `parted` only those that change inside a token, or only those that do not.
+    """
+    changing = {Input(stream.name, stream.shape) for stream in sequence.model.inputs if stream.is_parted}
     for equation in used_definitions(sequence.program.laws):
+        if parted is not None and parted is not any(part in changing for part in walk(equation.value)):
+            continue
         printer = printer_of(sequence, values, is_bare=sequence.is_whole(equation.value))
         number = printer.number(equation.value)
         terms = printer.terms(equation.value) if number is None else (number,)
@@ -175,9 +188,12 @@ def output_printer(sequence: Sequence, values: dict[Expr, str], name: str) -> To
     return printer_of(sequence, values, is_bare=name in joined)
 
 
-def input_values(sequence: Sequence) -> dict[Expr, str]:
-    """The variable of every input stream: its own name."""
-    return {Input(stream.name, stream.shape): stream.name for stream in sequence.model.inputs}
+def input_values(sequence: Sequence, part: str = "") -> dict[Expr, str]:
+    """The variable of every input stream: its own name, which is subscripted where one part of a token is meant."""
+    return {
+        Input(stream.name, stream.shape): f"{stream.name}[:, {part}]" if part and stream.is_parted else stream.name
+        for stream in sequence.model.inputs
+    }
 
 
 def indices(sequence: Sequence, names: LocalNames, carried: str, values: dict[Expr, str]) -> list[Lines]:
@@ -223,7 +239,7 @@ def converted(sequence: Sequence, dtype: str, time: bool) -> list[Lines]:
         while index and index[-1] == ":":
             index.pop()
         if index:
-            leading = [":", ":"] if time else [":"]
+            leading = [":"] * (1 + time + stream.is_parted)
             lines.append((f"{stream.name} = {stream.name}[{', '.join([*leading, *index])}]",))
     return lines
 
@@ -251,14 +267,15 @@ def sizes(sequence: Sequence, names: LocalNames) -> Sizes:
     like, model = sequence.like, sequence.model
     batch, axes = names.new("batch"), tuple(names.new(axis) for axis in model.axes)
     if like.axes == model.axes and axes:
-        return Sizes(batch, axes, ((f"{', '.join((batch, '_', *axes))} = {like.name}.shape[:{2 + len(axes)}]",),))
+        skipped = ["_"] * (2 if like.is_parted else 1)
+        return Sizes(batch, axes, ((f"{', '.join((batch, *skipped, *axes))} = {like.name}.shape[:{1 + len(skipped) + len(axes)}]",),))
     lines: list[Lines] = [(f"{batch} = {like.name}.shape[0]",)]
     for place, (axis, variable) in enumerate(zip(model.axes, axes, strict=True), start=1):
         stream = next((stream for stream in model.inputs if axis in stream.axes), None)
         if axis in {item.name for item in model.dims}:
             lines.append((f"{variable} = {attribute(axis)}",))
         elif stream is not None:
-            lines.append((f"{variable} = {stream.name}.shape[{2 + stream.axes.index(axis)}]",))
+            lines.append((f"{variable} = {stream.name}.shape[{(3 if stream.is_parted else 2) + stream.axes.index(axis)}]",))
         else:
             slot = sequence.program.slots[0]
             carried = sequence.carried("state", slot.component, slot.part)

@@ -20,7 +20,7 @@ from nlc.emit.views import HelpersView, SequenceView
 from nlc.ir.algebra import Expr, Input, Named
 from nlc.ir.dims import Dim
 from nlc.ir.law import PREVIOUS
-from nlc.ir.model import DimDeclaration, HyperparameterDeclaration, Output
+from nlc.ir.model import DimDeclaration, HyperparameterDeclaration, InputStream, Output
 from nlc.ir.program import Program, StateSlot
 
 WIDEST_ARGUMENT = 60
@@ -76,10 +76,11 @@ def _view(sequence: Sequence, forms: tuple[Chunked, ...]) -> SequenceView:
 def _docstring(sequence: Sequence) -> Lines:
     model = sequence.model
     width = max(len(stream.name) for stream in model.inputs)
-    inputs = [f"    {stream.name:<{width}}  {_dims('batch', 'time', *stream.axes, *stream.shape)}" for stream in model.inputs]
+    inputs = [f"    {item.name:<{width}}  {_dims('batch', 'time', *_parts(item), *item.axes, *item.shape)}" for item in model.inputs]
     states = [f"    {slot.name}  {_slot_text(sequence, slot)}" for slot in sequence.program.slots]
     outputs = [f"    {item.name}  {_dims('batch', 'time', *model.axes_of(item), *item.value.shape)}" for item in model.outputs]
-    speed = "`chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew."
+    unit = "tokens" if model.updates_per_tick == 1 else f"updates ({model.updates_per_tick} a token)"
+    speed = f"`chunk`, in {unit}, is about speed alone; under torch.compile every new length compiles anew."
     slow = "Under torch.compile the loop over tokens is unrolled: compile `step` instead."
     kind = "the tensor itself" if sequence.is_bare else "a dict by name"
     begun = "the initial state" if _has_start(sequence) else "zeros"
@@ -95,6 +96,11 @@ def _docstring(sequence: Sequence) -> Lines:
     says = wrapped(sentence(model.says or model.name), 128)
     first = says if len(says) == 1 else (f"{model.name}, a memory over a sequence.", "", *says)
     return (first[0], *indented(first[1:]), "", *indented(lines))
+
+
+def _parts(stream: InputStream) -> tuple[str, ...]:
+    """The dim of a stream's values inside a token, if it has several."""
+    return (str(stream.every.updates_per_tick),) if stream.is_parted else ()
 
 
 def _slot_text(sequence: Sequence, slot: StateSlot) -> str:
@@ -215,6 +221,7 @@ def _chunked_body(sequence: Sequence, forms: tuple[Chunked, ...]) -> Lines:
         (f"{dtype} = {like}.dtype",),
         (f"{start} = self._start(state, {variables.leading}, {like})",),
         *converted(sequence, f"{carried}.dtype", time=True),
+        *_by_update(sequence),
         *read_parameters(sequence, f"{carried}.dtype", names, values),
         *indices(sequence, names, carried, values),
         *_forms(sequence, forms, names, variables, values, start, dtype),
@@ -252,7 +259,17 @@ def _forms(
     for name, value in sequence.program.outputs:
         if values.get(value) != outputs[name]:
             yield assignment(outputs[name], _output(sequence, output_printer(sequence, values, name), value, leading), 12)
-    yield from returned(sequence, outputs, {slot.name: state[slot.name] for slot in sequence.program.slots}, dtype)
+    updates = sequence.model.updates_per_tick
+    last = f"[:, {updates - 1}::{updates}]" if updates > 1 else ""
+    emitted = {name: f"{variable}{last}" for name, variable in outputs.items()}
+    yield from returned(sequence, emitted, {slot.name: state[slot.name] for slot in sequence.program.slots}, dtype)
+
+
+def _by_update(sequence: Sequence) -> Iterator[Lines]:
+    """In a system of several updates a token: every stream with a value for each update, along time."""
+    updates = sequence.model.updates_per_tick
+    for stream in sequence.model.inputs if updates > 1 else ():
+        yield (f"{stream.name} = {stream.name}.{'flatten(1, 2)' if stream.is_parted else f'repeat_interleave({updates}, 1)'}",)
 
 
 def _method(form: Chunked, local: str) -> str:

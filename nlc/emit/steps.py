@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace as replace_with
+from types import MappingProxyType
 
 from nlc.emit.layout import Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames
@@ -14,12 +16,14 @@ from nlc.ir.build import replace
 from nlc.ir.law import POSITION, Kept, Law
 from nlc.ir.model import Component, Family
 
+NO_TARGETS: Mapping[State, str] = MappingProxyType({})
+
 
 def step_body(sequence: Sequence) -> Lines:
     """One token: the laws as they stand, then the outputs."""
     names = LocalNames((*sequence.inputs, "state"))
     dtype, like = names.new("dtype"), sequence.like.name
-    values = {**input_values(sequence), **previous(sequence, "state")}
+    values = {**input_values(sequence, part="-1"), **previous(sequence, "state")}
     first = sequence.program.slots[0]
     carried = sequence.carried("state", first.component, first.part)
     lines = [
@@ -28,8 +32,9 @@ def step_body(sequence: Sequence) -> Lines:
         *read_parameters(sequence, _dtype(sequence), names, values),
         *indices(sequence, names, carried, values),
         *_position(sequence, names, values),
-        *define(sequence, names, values),
-        *(line for law in sequence.program.laws.laws for line in _law(sequence, law, names, values)),
+        *define(sequence, names, values, parted=False),
+        *_parts(sequence, names, values),
+        *(line for law in sequence.program.laws.laws if not sequence.is_parted(law) for line in _law(sequence, law, names, values)),
         *_outputs(sequence, names, values, dtype),
     ]
     return (f"with _full_precision({like}):", *indented(block(lines)))
@@ -84,17 +89,48 @@ def _count(component: Component, position: str) -> str:
     return f"{seen} // {component.every.period} + 1" if component.every.period > 1 else f"{seen} + 1" if is_reset else position
 
 
+def _parts(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
+    """The levels that move several times a token, in a loop; afterwards `values` has the variables of their last states."""
+    laws = [law for law in sequence.program.laws.laws if sequence.is_parted(law)]
+    if not laws:
+        return
+    moved = [(law.component, equation) for law in laws for equation in law.equations if equation.part is not None]
+    variables = {
+        State(item.owner or level, item.part or "", item.value.shape, When.PREVIOUS): names.new(item.name, item.owner or level)
+        for level, item in moved
+    }
+    index = names.new("part")
+    yield from ((f"{variable} = {values[state]}",) for state, variable in variables.items())
+    inside = values | input_values(sequence, part=index)
+    for state, variable in variables.items():
+        inside[state] = variable
+    targets = variables
+    if len(variables) > 1:
+        targets = {state: names.new(f"new_{variable}") for state, variable in variables.items()}
+    body = [*define(sequence, names, inside, parted=True), *(line for law in laws for line in _law(sequence, law, names, inside, targets))]
+    if len(variables) > 1:
+        body.append(assignment(", ".join(variables.values()), [", ".join(targets.values())], 16))
+    yield (f"for {index} in range({sequence.model.updates_per_tick}):", *indented(block(body)))
+    values.update({replace_with(state, when=When.CURRENT): variable for state, variable in variables.items()})
+
+
 def _dtype(sequence: Sequence) -> str:
     first = sequence.program.slots[0]
     return f"{sequence.carried('state', first.component, first.part)}.dtype"
 
 
-def _law(sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
-    """The equations of one component; its new states join `values` for those that run later."""
+def _law(
+    sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str], targets: Mapping[State, str] = NO_TARGETS
+) -> Iterator[Lines]:
+    """The equations of one component; its new states join `values` for those that run later.
+
+    The new value of a state goes to its target, if it has one, else to a variable of its own.
+    """
     own = dict(values)
     for equation in law.equations:
-        local = names.new(equation.name, law.component)
         shape = equation.value.shape
+        target = targets.get(State(equation.owner or law.component, equation.part or "", shape, When.PREVIOUS))
+        local = target if target and equation.part is not None else names.new(equation.name, law.component)
         terms = printer_of(sequence, own).terms(equation.value)
         if equation.part is not None:
             owner = equation.owner or law.component

@@ -31,6 +31,11 @@ class Clock:
         return 1 / self.period
 
     @property
+    def updates_per_tick(self) -> int:
+        """Updates inside one tick of its family: 2 for `token / 2`, 1 for a tick and whole numbers of them."""
+        return self.frequency.numerator if self.frequency.denominator == 1 else 1
+
+    @property
     def speed(self) -> tuple[int, Fraction]:
         """Sorts clocks, fastest first."""
         return (self.family.value, self.period)

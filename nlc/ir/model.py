@@ -139,6 +139,11 @@ class InputStream:
     high: Fraction | None = None
     span: Span = field(default=NOWHERE, compare=False, repr=False)
 
+    @property
+    def is_parted(self) -> bool:
+        """Whether it has several values a tick, along a dim of their own after that of time."""
+        return self.every.updates_per_tick > 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HyperparameterDeclaration:
@@ -314,6 +319,16 @@ class Model:
     def fast(self) -> tuple[Component, ...]:
         """The levels that run inside a sequence; in an optimizer, all of them."""
         return tuple(item for item in self.components if self.kind == "optimizer" or item.every.is_fast)
+
+    @property
+    def updates_per_tick(self) -> int:
+        """How many parts a tick has: n when levels or streams are on the clock `token / n` (or `step / n`), else 1."""
+        clocks = (*(item.every for item in self.fast), *(item.every for item in self.inputs))
+        return max((clock.updates_per_tick for clock in clocks), default=1)
+
+    def is_parted(self, name: str) -> bool:
+        """Whether a component is updated several times a tick."""
+        return self.component(name).every.updates_per_tick > 1
 
     def is_parameter(self, name: str) -> bool:
         """Whether a component is a slow level of an architecture, constant while a sequence lasts."""

@@ -88,7 +88,7 @@ class Program:
     @property
     def hyperparameters(self) -> tuple[HyperparameterDeclaration, ...]:
         """What the compiled code may be given: not the counts of periods, which were read when the spec was compiled."""
-        if not self.laws.kept:
+        if not self.laws.kept and self.model.updates_per_tick == 1:
             return self.model.hyperparameters
         numbers = (value for item in self.model.training for _, value in item.numbers)
         read = {

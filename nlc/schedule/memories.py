@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nlc.ir.affine import Classified, OutputRead
-from nlc.ir.algebra import Expr, State, Tick, When, contains
+from nlc.ir.algebra import Expr, State, Tick, When, contains, walk
 from nlc.ir.law import Laws
 from nlc.ir.model import Model
 from nlc.ir.program import Decision, MemoryProgram
@@ -58,10 +58,22 @@ def find_memories(laws: Laws) -> Memories:
             is_counted=any(contains(value, lambda node: isinstance(node, Tick)) for value in values[name])
             or any(item.state.component == name for item in laws.resets),
             later_reads=_later(reads[name], {read.name for earlier in order[:place] for read in reads[earlier]}),
+            whole_tokens=_whole_tokens(laws) if model.updates_per_tick > 1 else "",
         )
         for place, name in enumerate(order)
     )
     return Memories(tuple(candidates), outputs)
+
+
+def _whole_tokens(laws: Laws) -> str:
+    """What a system of several updates a token does once a token, other than to emit what it reads then; empty when there is nothing."""
+    model = laws.order.model
+    slower = [law.component for law in laws.laws if not model.is_parted(law.component)]
+    if slower:
+        return f"{' and '.join(slower)} {'moves' if len(slower) == 1 else 'move'}"
+    if any(isinstance(node, State) and node.when is When.PREVIOUS for output in laws.outputs for node in walk(output.value)):
+        return "states before the token are read"
+    return "previous values of streams are kept" if laws.kept else ""
 
 
 def _later(reads: Sequence[OutputRead], known: set[str]) -> tuple[OutputRead, ...]:

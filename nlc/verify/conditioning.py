@@ -60,14 +60,15 @@ def _move(wanted: Seen, found: Seen, place: int) -> float:
 
 
 def _nudged(drawn: Drawn, seed: int) -> Drawn:
-    """The evidence with each number as it is or one rounding nearer to zero, which leaves no range from 0 to 1."""
+    """The evidence with each number as it is or one rounding nearer to zero, which leaves no range; a zero may be as much."""
     generator = torch.Generator().manual_seed(seed)
 
     def nudge(tensor: Tensor) -> Tensor:
         if not tensor.is_floating_point():
             return tensor
-        smaller = torch.rand(tensor.shape, dtype=torch.float64, generator=generator) < 0.5
-        return torch.where(smaller, torch.nextafter(tensor, torch.zeros_like(tensor)), tensor)
+        is_moved = torch.rand(tensor.shape, dtype=torch.float64, generator=generator) < 0.5
+        moved = torch.where(tensor == 0, torch.finfo(tensor.dtype).eps, torch.nextafter(tensor, torch.zeros_like(tensor)))
+        return torch.where(is_moved, moved, tensor)
 
     return replace(
         drawn,

@@ -73,6 +73,12 @@ class Drawn:
     chunk: int
     seed: int
     by_default: bool
+    updates_per_tick: int = 1
+
+    @property
+    def updates(self) -> int:
+        """How often the fastest levels move over the whole sequence."""
+        return self.tokens * self.updates_per_tick
 
 
 def draw(model: Model, case: Case, own_chunk: int, *, seed: int = 0, edges: bool = True, slots: Sequence[StateSlot] = ()) -> Drawn:
@@ -106,6 +112,7 @@ def draw(model: Model, case: Case, own_chunk: int, *, seed: int = 0, edges: bool
         chunk=chunk,
         seed=seed,
         by_default=case.own_chunk,
+        updates_per_tick=model.updates_per_tick,
     )
 
 
@@ -198,7 +205,8 @@ def _varied(item: HyperparameterDeclaration) -> float:
 
 def _stream(stream: InputStream, leading: tuple[int, int], sizes: Mapping[str, int], generator: torch.Generator, edges: bool) -> Tensor:
     own_axes = tuple(sizes[axis] for axis in stream.axes)
-    shape = (*leading, *own_axes, *(dim.size(sizes) for dim in stream.shape))
+    parts = (stream.every.updates_per_tick,) if stream.is_parted else ()
+    shape = (*leading, *parts, *own_axes, *(dim.size(sizes) for dim in stream.shape))
     if stream.shape and stream.low is None and stream.high is None:
         return _normal(shape, generator)
     low, high = _range(stream)

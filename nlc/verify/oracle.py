@@ -33,7 +33,7 @@ from nlc.ir.model import (
     When,
 )
 from nlc.ir.model import Tick as TickCount
-from nlc.verify.oracle_layout import aligned, flatten, unflatten, wants_graph, with_ones
+from nlc.verify.oracle_layout import aligned, at_part, flatten, parts_of_tick, unflatten, wants_graph, with_ones
 from nlc.verify.oracle_slots import (
     counts,
     delayed,
@@ -50,7 +50,7 @@ from nlc.verify.oracle_slots import (
 from nlc.verify.oracle_slots import (
     parameters as parameters_of,
 )
-from nlc.verify.oracle_values import Arithmetic, OracleError, lift, rank_of, sizes_of
+from nlc.verify.oracle_values import Arithmetic, Fitted, OracleError, lift, rank_of, sizes_of
 
 __all__ = ["OracleError", "number_of", "run_oracle", "run_oracle_steps"]
 
@@ -142,22 +142,11 @@ def number_of(model: Model, node: Expr, sizes: Mapping[str, int], hyperparameter
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
-    """What FITTED reads give: aliases, which the inner gradient is taken of, and the very values, for `stop_gradient`."""
-
-    component: str
-    aliases: Tensors
-    values: Tensors
-
-    def stopped(self) -> Fitted:
-        return replace(self, aliases=self.values)
-
-
-@dataclass(frozen=True, slots=True)
 class Tick:
     """One tick: what flows in, the states when it began, and the new states that were asked for so far.
 
-    `position` counts the ticks, this one included; `reader` is the clock of who reads (an output is on the token clock).
+    `position` counts the ticks, this one included; `reader` is the clock of who reads (an output is on the token clock). Levels on the
+    clock `token / n` are updated n times inside it: `previous` are the states before such a part of it, `begun` those before all parts.
     """
 
     model: Model
@@ -172,6 +161,7 @@ class Tick:
     position: int = 0
     parameters: Mapping[str, Tensor] = field(default_factory=dict)
     reader: Clock = TOKEN
+    begun: Mapping[str, Tensor] = field(default_factory=dict)
     updated: dict[str, Tensors] = field(default_factory=dict)
     running: list[str] = field(default_factory=list)
 
@@ -187,9 +177,15 @@ class Tick:
         for component in self.model.fast:
             if component.backprop and self.position > 0 and self.is_due(component.backprop * component.every.period):
                 states |= {name: states[name].detach() for name, _ in slots(component)}
-        tick = replace(self, inputs=inputs, delayed=self.inputs, previous=states, position=self.position + 1, updated={}, running=[])
-        for component in self.model.fast:
-            tick.new_states(component)
+        tick = replace(self, delayed=self.inputs, begun=states, position=self.position + 1)
+        parts = parts_of_tick(self.model)
+        for part in range(parts):
+            now = {stream.name: at_part(inputs[stream.name], stream, part) for stream in self.model.inputs}
+            tick = replace(tick, inputs=now, previous=states, updated={}, running=[])
+            for component in self.model.fast:
+                if part == parts - 1 or component.every.period < 1:
+                    tick.new_states(component)
+            states = {name: tick.slot(name) for name in states}
         summed = [tick.sums_after(item) for item in self.model.fast if sums(self.model, item)]
         tick.updated["sums"] = {name: total for totals in summed for name, total in totals.items()}
         tick.updated["held"] = {held_name(self.model, read): tick.held_after(read) for read in held_reads(self.model)}
@@ -342,7 +338,7 @@ class Tick:
             case When.CURRENT if component.every.speed <= self.reader.speed:
                 return self.new_states(component)[name]
             case When.CURRENT | When.PREVIOUS:
-                return self.previous[name]
+                return (self.begun if component.every.period < 1 <= self.reader.period else self.previous)[name]
             case When.HELD:
                 return self.previous[held_name(self.model, node)]
         raise OracleError(f"the oracle does not run a read of {name} that is {node.when.value} here")

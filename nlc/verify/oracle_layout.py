@@ -7,15 +7,34 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from nlc.ir.model import InputStream, Model, Output
+from nlc.ir.model import Clock, InputStream, Model, Output
 
 
 def aligned(x: Tensor, stream: InputStream, model: Model) -> Tensor:
-    """(batch, time, *own axes, *shape) with a dim of size 1 for every axis of the system that the stream lacks."""
+    """(batch, time, *own axes, *shape) with a dim of size 1 for every axis of the system that the stream lacks.
+
+    A stream of n values a token has n after time.
+    """
+    first = 3 if parts_of(stream.every) > 1 else 2
     for place, axis in enumerate(model.axes):
         if axis not in stream.axes:
-            x = x.unsqueeze(2 + place)
+            x = x.unsqueeze(first + place)
     return x
+
+
+def parts_of(clock: Clock) -> int:
+    """How often a clock ticks inside a token or step: `token / 2` ticks twice."""
+    return clock.period.denominator if clock.period < 1 else 1
+
+
+def parts_of_tick(model: Model) -> int:
+    """How many parts a tick of the system has, for its fastest levels and streams."""
+    return max(parts_of(clock) for clock in (*(item.every for item in model.fast), *(item.every for item in model.inputs)))
+
+
+def at_part(x: Tensor, stream: InputStream, part: int) -> Tensor:
+    """The value of a stream, (batch, *axes, *shape), at one part of a tick; most streams have one value for all parts."""
+    return x[:, part] if parts_of(stream.every) > 1 else x
 
 
 def with_ones(leading: tuple[int, ...], output: Output, model: Model) -> tuple[int, ...]:

@@ -138,9 +138,12 @@ def _is_known(model: Model, value: Expr) -> bool:
 def refuse(model: Model) -> None:
     """Raise OracleError for what the oracle would otherwise run wrongly: it never guesses."""
     family = Family.STEP if model.kind == "optimizer" else Family.TOKEN
+    periods = {item.every.period for item in model.fast} | {item.every.period for item in model.inputs}
+    fractions = {period for period in periods if period < 1}
+    parts = fractions if len(fractions) == 1 and all(fraction.numerator == 1 for fraction in fractions) else set()
     for component in model.fast:
         clock = component.every
-        runs = clock.family is family and clock.period.denominator == 1
+        runs = clock.family is family and (clock.period.denominator == 1 or clock.period in parts)
         if family is Family.STEP:
             runs = runs and clock.period == 1
         reasons = {

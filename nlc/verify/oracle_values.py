@@ -8,7 +8,7 @@ sums and norms see more than one entry (a sum runs over the whole parameter grou
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import torch
@@ -75,6 +75,18 @@ Operand = Callable[[Expr], Tensor]
 
 class OracleError(ValueError):
     """The model uses something that the oracle does not run, or its reads have a cycle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What FITTED reads give: aliases, which the inner gradient is taken of, and the very values, for `stop_gradient`."""
+
+    component: str
+    aliases: dict[str, Tensor]
+    values: dict[str, Tensor]
+
+    def stopped(self) -> Fitted:
+        return replace(self, aliases=self.values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ def _squares(relation: Relation, program: Program, module_class: ModuleClass, dr
 
 def pair(right: str, drawn: Drawn, left: str = "oracle") -> Pair:
     """What is compared, with the rounding of as many ticks and as wide sums as the evidence has."""
-    return Pair(left, right, f"{drawn.tokens} tokens", drawn.tokens, max(drawn.sizes.values(), default=1))
+    return Pair(left, right, f"{drawn.tokens} tokens", drawn.updates, max(drawn.sizes.values(), default=1))
 
 
 def every(tensors: Tensors, change: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:

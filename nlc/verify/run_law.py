@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from nlc.ir import algebra
 from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Named, Parameter, State, StopGradient, When
-from nlc.ir.law import POSITION, PREVIOUS, Laws, with_parameters
+from nlc.ir.law import POSITION, PREVIOUS, Law, Laws, with_parameters
 from nlc.ir.model import Family, InputStream, Model, Output
 from nlc.verify.evaluate import Evaluator
 
@@ -44,7 +44,10 @@ def run_laws(
     columns: dict[str, list[Tensor]] = {output.name: [] for output in model.outputs}
     for t in range(sample.shape[1]):
         states = _reset(laws, states, begun)
-        tick = Tick({name: stream[:, t] for name, stream in streams.items()}, numbers, states, {}, sizes, model, (), indices, trained)
+        parts = [_at(model, streams, t, part) for part in range(model.updates_per_tick)]
+        tick = Tick(parts[-1], numbers, states, {}, sizes, model, (), indices, trained)
+        for early in parts[:-1]:
+            tick = replace(tick, between=replace(tick, inputs=early).run_part(laws))
         states = tick.run(laws)
         emitted = tick.outputs(laws)
         for output in model.outputs:
@@ -58,6 +61,11 @@ def run_laws(
     }
     outputs = {name: torch.stack(column, dim=1) if column else empty[name] for name, column in columns.items()}
     return outputs, {slot_name(model, *slot): value for slot, value in states.items()}
+
+
+def _at(model: Model, streams: Mapping[str, Tensor], t: int, part: int) -> Tensors:
+    """What flows in at one part of a token; a stream of one value a token has it at every part."""
+    return {item.name: streams[item.name][:, t, part] if item.is_parted else streams[item.name][:, t] for item in model.inputs}
 
 
 def run_law_steps(
@@ -94,7 +102,10 @@ def _reset(laws: Laws, states: dict[Slot, Tensor], begun: dict[Slot, Tensor]) ->
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """What one tick sees; `new` fills up as the laws run."""
+    """What one tick sees; `new` fills up as the laws run.
+
+    In a system of several updates a token, `between` holds the states before this part of it, where they are not those before the token.
+    """
 
     inputs: Mapping[str, Tensor]
     hyperparameters: Mapping[str, Tensor]
@@ -105,19 +116,32 @@ class Tick:
     group: tuple[int, ...] = ()
     indices: Mapping[str, Tensor] = field(default_factory=dict)
     parameters: Mapping[Slot, Tensor] = field(default_factory=dict)
+    between: Mapping[Slot, Tensor] = field(default_factory=dict)
+
+    def run_part(self, laws: Laws) -> dict[Slot, Tensor]:
+        """One part of a tick, not the last: the states of the levels that move at each, after it."""
+        part = replace(self, new={})
+        for law in laws.laws:
+            if self.model.is_parted(law.component):
+                part._run(law)
+        return part.new
 
     def run(self, laws: Laws) -> dict[Slot, Tensor]:
         """Every law's equations in order; gives all states after the tick."""
         for law in laws.laws:
-            named: Tensors = {}
-            for equation in law.equations:
-                named[equation.name] = self._evaluator(named)(equation.value)
-                if equation.part is not None:
-                    slot = (equation.owner or law.component, equation.part)
-                    self.new[slot] = named[equation.name].expand_as(self.previous[slot])
+            self._run(law)
         kept = {(item.component, item.part): self._evaluator({})(item.value) for item in laws.kept}
         after = {**self.previous, **self.new, **kept}
         return {slot: after[slot].expand_as(value).to(value.dtype) for slot, value in self.previous.items()}
+
+    def _run(self, law: Law) -> None:
+        named: Tensors = {}
+        seen = {**self.previous, **self.between} if self.model.is_parted(law.component) else self.previous
+        for equation in law.equations:
+            named[equation.name] = replace(self, previous=seen)._evaluator(named)(equation.value)
+            if equation.part is not None:
+                slot = (equation.owner or law.component, equation.part)
+                self.new[slot] = named[equation.name].expand_as(self.previous[slot])
 
     def outputs(self, laws: Laws) -> Tensors:
         """What the system emits after the updates."""
@@ -245,9 +269,9 @@ def without_joined(model: Model, output: Output, value: Tensor) -> Tensor:
 
 
 def with_axes(x: Tensor, stream: InputStream, model: Model) -> Tensor:
-    """(batch, time, *own axes, *shape) -> (batch, time, *axes or 1, *shape)."""
+    """(batch, time, *own axes, *shape) -> (batch, time, *axes or 1, *shape); the parts of a token, if any, come after time."""
     index = (slice(None) if axis in stream.axes else None for axis in model.axes)
-    return x[(slice(None), slice(None), *index)]
+    return x[(slice(None),) * (3 if stream.is_parted else 2) + tuple(index)]
 
 
 def _split(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:

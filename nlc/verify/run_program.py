@@ -20,6 +20,7 @@ from torch import Tensor
 from nlc.ir.affine import AffineLaw, OutputRead, Write
 from nlc.ir.algebra import Expr, Hyperparameter, Index, Input, Named, Parameter, When
 from nlc.ir.law import PREVIOUS
+from nlc.ir.model import InputStream, Model
 from nlc.ir.program import MemoryProgram, Program
 from nlc.verify.evaluate import Evaluator
 from nlc.verify.run_law import (
@@ -58,12 +59,13 @@ def run_program(
     trained = named_parameters(model, parameters)
     states = starts(program.laws, leading, sizes, sample, numbers, trained)
     states = states if state is None else {slot: state[slot_name(model, *slot)] for slot in states}
-    streams = {stream.name: with_axes(inputs[stream.name], stream, model).movedim(1, 1 + len(model.axes)) for stream in model.inputs}
+    streams = {stream.name: _by_update(inputs[stream.name], stream, model).movedim(1, 1 + len(model.axes)) for stream in model.inputs}
     past = [item.part for item in program.laws.kept if item.component == PREVIOUS]
     earlier = {name: _earlier(states[PREVIOUS, name], streams[name], len(leading)) for name in past}
-    delayed = {name: x.narrow(len(leading), 0, sample.shape[1]) for name, x in earlier.items()}
+    updates = sample.shape[1] * model.updates_per_tick
+    delayed = {name: x.narrow(len(leading), 0, updates) for name, x in earlier.items()}
     places = {axis: place - 1 for axis, place in axis_places(model).items()}
-    sequence = Sequence(streams, delayed, numbers, indices, {}, sizes, (*leading, sample.shape[1]), sample, trained, places)
+    sequence = Sequence(streams, delayed, numbers, indices, {}, sizes, (*leading, updates), sample, trained, places)
     final: Tensors = {f"{PREVIOUS}.{name}": x.select(len(leading), -1) for name, x in earlier.items()}
     for memory in program.memories:
         assert memory.classified.affine is not None, memory
@@ -71,9 +73,16 @@ def run_program(
         final[slot_name(model, *slot)] = sequence.run(memory, memory.classified.affine, states[slot], chunk)
     values = dict(program.outputs)
     whole = {item.name: sequence.stream(values[item.name], places_of(model, item, sequence.leading)) for item in model.outputs}
+    last = slice(model.updates_per_tick - 1, None, model.updates_per_tick)
     return {
-        item.name: without_joined(model, item, whole[item.name]).movedim(1 + len(model.axes_of(item)), 1) for item in model.outputs
+        item.name: without_joined(model, item, whole[item.name]).movedim(1 + len(model.axes_of(item)), 1)[:, last] for item in model.outputs
     }, final
+
+
+def _by_update(x: Tensor, stream: InputStream, model: Model) -> Tensor:
+    """A stream with a value for every update: (batch, time * updates a token, *axes or 1, *shape)."""
+    whole = with_axes(x, stream, model)
+    return whole.flatten(1, 2) if stream.is_parted else whole.repeat_interleave(model.updates_per_tick, 1)
 
 
 def _earlier(previous: Tensor, stream: Tensor, time: int) -> Tensor:

@@ -72,7 +72,7 @@ def _module_squares(program: Program, module_class: Callable[..., nn.Module], ca
 
 
 def _pair(left: str, right: str, case: Case, drawn: Drawn) -> Pair:
-    return Pair(left, right, case.name, drawn.tokens, _width(drawn))
+    return Pair(left, right, case.name, drawn.updates, _width(drawn))
 
 
 def _width(drawn: Drawn) -> int:
@@ -81,4 +81,4 @@ def _width(drawn: Drawn) -> int:
 
 def _roundings(drawn: Drawn) -> int:
     """How often a number is rounded on its way through the system."""
-    return drawn.tokens + _width(drawn)
+    return drawn.updates + _width(drawn)

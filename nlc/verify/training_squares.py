@@ -140,7 +140,7 @@ def _shortened(value: Any, where: str) -> Iterator[tuple[str, Any]]:
 def _compare(program: Program, run: Run, wanted: Trained, found: tuple[Tensors, ...] | Failure) -> Iterator[Square]:
     """One square for the parameters, with the rounding of every token of every step, and one, to the bit, for those that may not move."""
     drawn = run.drawn
-    pair = Pair("oracle", "optimizers", run.name, drawn.tokens * len(run.batches), max(drawn.sizes.values(), default=1))
+    pair = Pair("oracle", "optimizers", run.name, drawn.updates * len(run.batches), max(drawn.sizes.values(), default=1))
     if isinstance(found, Failure):
         yield from pair.failed(found, PARAMETERS, STILL)
         return

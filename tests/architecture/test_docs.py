@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from docs.generate import NOTICE, pages
+from nlc import pipeline
 from nlc.cli import COMMANDS, main
 from nlc.pipeline import STAGES
 from tests.architecture.modules import ROOT
@@ -85,6 +86,19 @@ def test_the_laws_on_the_page_of_derive_are_what_nlc_derives(capsys: pytest.Capt
     derived = " ".join(capsys.readouterr().out.split())
     assert len(equations) == 4 + 8
     assert [equation for equation in equations if " ".join(equation.split()) not in derived] == []
+
+
+COMPLETE_SPEC = re.compile(r"```yaml\n(nlc: 1\n.*?)```(?:[^`]*```python\n(.*?)```)?", re.DOTALL)
+
+
+def test_the_specs_of_the_manual_compile_to_the_code_beside_them(tmp_path: Path) -> None:
+    found = [match for page in PAGES if page.parent == DOCS for match in COMPLETE_SPEC.findall(page.read_text())]
+    assert found
+    for spec, code in found:
+        path = tmp_path / "spec.yaml"
+        path.write_text(spec)
+        emitted = [line.strip() for line in pipeline.emit(pipeline.compile_program(path)).splitlines()]
+        assert [line for line in code.splitlines() if line.strip() not in emitted] == []
 
 
 def test_decisions_are_numbered_and_say_what_follows() -> None:

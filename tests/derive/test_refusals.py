@@ -22,7 +22,7 @@ from tests.models import MATRIX, delta_rule, delta_rule_with_momentum, momentum,
 
 SEQUENCE = Clock(Family.SEQUENCE)
 CHUNK = Clock(Family.TOKEN, Fraction(16))
-HALF_TOKEN = Clock(Family.TOKEN, Fraction(1, 2))
+TWO_THIRDS = Clock(Family.TOKEN, Fraction(2, 3))
 
 
 def with_level(**changes: object) -> Model:
@@ -52,7 +52,7 @@ def nested_softmax() -> Model:
 REFUSED: Mapping[str, tuple[Callable[[], Model], ...]] = {
     "NLC401": (lambda: with_level(optimizer=Proximal(stream("beta"))),),
     "NLC402": (lambda: with_level(optimizer=ClosedForm()),),
-    "NLC403": (lambda: with_level(every=HALF_TOKEN), lambda: with_level(every=STEP)),
+    "NLC403": (lambda: with_level(every=TWO_THIRDS), lambda: with_level(every=STEP)),
     "NLC404": (lambda: replace(delta_rule(), inputs=tuple(replace(item, every=CHUNK) for item in delta_rule().inputs[:1])),),
     "NLC405": (lambda: with_rate(State("momentum", "", (LIKE_WEIGHTS,), When.HELD, period=16)),),
     "NLC406": (lambda: with_level(gradient_at=GradientPoint.HELD), lambda: with_level(step_at=GradientPoint.HELD)),
@@ -92,7 +92,7 @@ def test_each_is_refused_alone(code: str) -> None:
 
 
 def test_all_at_once() -> None:
-    model = with_level(optimizer=ClosedForm(), every=HALF_TOKEN, window="all")
+    model = with_level(optimizer=ClosedForm(), every=TWO_THIRDS, window="all")
     assert [diagnostic.code for diagnostic in refused(model)] == ["NLC402", "NLC403", "NLC408"]
 
 

@@ -45,7 +45,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Path(f"{name}.yaml").write_text(spec())
     Path("bad.yaml").write_text("nlc: 1\nname: \u03bb\n")
-    Path("refused.yaml").write_text(spec(every="token / 2"))
+    Path("refused.yaml").write_text(spec(every="(2 tokens) / 3"))
     Path("no_text.yaml").write_bytes(b"\xff\xfe\x00")
     Path("file").write_text("mine\n")
     Path("empty").mkdir()

@@ -11,7 +11,7 @@ from itertools import chain
 from typing import TypeVar
 
 from tests.random_specs.specs import without_unused
-from tests.random_specs.tree import LIKE, Level, Memory, Phrase, SpecTree
+from tests.random_specs.tree import LIKE, Level, Memory, Phrase, SpecTree, Stream
 
 Anything = TypeVar("Anything")
 
@@ -45,6 +45,10 @@ def _steps(tree: SpecTree) -> Iterator[SpecTree]:
     for place, level in enumerate(tree.levels):
         for smaller in _levels(level):
             yield replace(tree, levels=_with(tree.levels, place, smaller))
+        if level.values is not None and any(phrase.construct.startswith("read:") for phrase in level.values.walk()):
+            given = Stream(name="given", shape=level.values.shape)
+            simpler = replace(level, values=Phrase("signal: stream", given.name, given.shape))
+            yield replace(tree, levels=_with(tree.levels, place, simpler), inputs=tuple(dict.fromkeys((*tree.inputs, given))))
     yield from _outputs(tree)
     for place, (name, value) in enumerate(tree.lets):
         yield from (replace(tree, lets=_with(tree.lets, place, (name, smaller))) for smaller in _phrases(value))

@@ -34,6 +34,13 @@ def on_a_slower_clock(fitting: Component) -> Laws:
     return replace(laws, laws=(slower,))
 
 
+def read_before_all_parts(fitting: Component) -> Laws:
+    """The read is of the state two updates ago: the form knows those before and after an update alone."""
+    before = State("memory", "", MATRIX, When.PREVIOUS)
+    twice = replace(fitting, every=Clock(Family.TOKEN, Fraction(1, 2)))
+    return laws_of(with_memory(twice, matmul(before, stream("q"))))
+
+
 def read_later(fitting: Component) -> Laws:
     """What is read is a state of some tokens ago: the form knows those before and after the token alone."""
     held = State("memory", "", MATRIX, When.HELD, period=4)
@@ -136,6 +143,7 @@ def gated_by_rows(fitting: Component) -> Laws:
 SAME_IN_EVERY_ROW = "decays that are the same in every row: one for each column, or for each entry of a vector"
 SHARED: Mapping[str, Witness] = {
     "an update at every token": on_a_slower_clock,
+    "tokens whose parts are all alike": read_before_all_parts,
     "no held reads of it": read_later,
     "a law that is the same at every token": restarted,
     "no cycle of reads with other memories": in_a_cycle,

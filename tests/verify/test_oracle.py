@@ -257,7 +257,7 @@ def test_a_frozen_level_is_a_parameter_without_axes() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"every": Clock(Family.TOKEN, TOKEN.period / 2)},
+        {"every": Clock(Family.TOKEN, TOKEN.period * 2 / 3)},
         {"every": Clock(Family.SEQUENCE)},
         {"optimizer": ClosedForm()},
         {"window": 3},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from nlc.ir.affine import AffineLaw, Transition
-from nlc.ir.model import TOKEN
 from nlc.ir.show import expression_text
 from nlc.schedule.rules.rule import Candidate, Condition
 
@@ -35,8 +34,14 @@ WRITES_SOMETHING = Condition(
 
 EVERY_TOKEN = Condition(
     "an update at every token",
-    lambda candidate: candidate.clock == TOKEN,
+    lambda candidate: candidate.clock.period <= 1,
     lambda candidate: f"{candidate.component} updates every {candidate.clock}",
+)
+
+ALL_PARTS_ALIKE = Condition(
+    "tokens whose parts are all alike",
+    lambda candidate: not candidate.whole_tokens,
+    lambda candidate: f"{candidate.whole_tokens} at whole tokens alone, of {candidate.clock.updates_per_tick} updates each",
 )
 
 UNCOUPLED = Condition(
@@ -73,4 +78,4 @@ NOT_COUNTED = Condition(
     lambda candidate: f"{candidate.component} is reset inside the sequence, or its law counts its updates",
 )
 
-SHARED: tuple[Condition, ...] = (EVERY_TOKEN, NOT_HELD, NOT_COUNTED, UNCOUPLED, READ_WITH_VECTORS, VECTORS_COME_EARLIER)
+SHARED: tuple[Condition, ...] = (EVERY_TOKEN, ALL_PARTS_ALIKE, NOT_HELD, NOT_COUNTED, UNCOUPLED, READ_WITH_VECTORS, VECTORS_COME_EARLIER)
