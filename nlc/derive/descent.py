@@ -13,7 +13,7 @@ from nlc.derive.gradient import gradient
 from nlc.derive.names import said, worded
 from nlc.derive.settle import settle
 from nlc.derive.simplify import simplify
-from nlc.ir.algebra import LEAVES, ONE, Expr, Gradient, Map, Named, Scale, State, When, contains
+from nlc.ir.algebra import LEAVES, ONE, Expr, Gradient, Map, Named, Scale, State, StopGradient, When, contains
 from nlc.ir.build import add, apply_map, constant, divide, negate, replace, subtract, times
 from nlc.ir.maps import MAPS
 from nlc.ir.model import Component, Family, GradientDescent, GradientPoint, Model
@@ -52,10 +52,11 @@ class Descent:
         return settle(self.order, self.component.name, written, point)
 
     def retained(self) -> Parts:
-        """The old state times the retention."""
+        """The old state times the retention, a constant for slower levels when they do not learn through the updates of this one."""
         kept = self.states(When.PREVIOUS)
         for part, retention in zip(kept if self.component.retention else (), self.component.retention, strict=True):
-            kept[part] = times(self.seen(retention), kept[part])
+            share = self.seen(retention)
+            kept[part] = times(StopGradient(share, share.shape) if self.component.backprop == 0 else share, kept[part])
         return kept
 
     def rate(self, rate: Expr) -> Expr:

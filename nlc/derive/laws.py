@@ -46,7 +46,7 @@ def derive_law(order: LevelOrder, component: Component) -> Law:
     new_states = [
         Equation(
             ".".join(filter(None, (last_segment(component.name), part))),
-            _when_due(component, _learned_through(component, subtract(draft.known(retained[part]), times(rate, gradient))), before[part]),
+            _when_due(component, subtract(draft.known(retained[part]), _learned_through(component, times(rate, gradient))), before[part]),
             _rule(order.model, component, draft, gradient),
             cites,
             part,
@@ -64,9 +64,9 @@ def _rule(model: Model, component: Component, draft: Draft, gradient: Expr) -> s
     return f"explicit gradient step on {said(model, component.follows)}"
 
 
-def _learned_through(component: Component, value: Expr) -> Expr:
-    """The new state; a constant for slower levels when they do not learn through the updates of this one."""
-    return StopGradient(value, value.shape) if component.backprop == 0 else value
+def _learned_through(component: Component, step: Expr) -> Expr:
+    """What an update adds; a constant for slower levels when they do not learn through the updates of this one."""
+    return StopGradient(step, step.shape) if component.backprop == 0 else step
 
 
 def _when_due(component: Component, value: Expr, before: Expr) -> Expr:

@@ -252,9 +252,8 @@ class Tick:
         retained = self._retained(component)
         for name, shape in slots(component):
             step = lift(rate, rank_of(shape) - rank_of(component.optimizer.rate.shape)) * gradients[name]
+            step = step.detach() if component.backprop == 0 else step
             new[name] = (retained[name] - step).broadcast_to(self.previous[name].shape)
-            if component.backprop == 0:
-                new[name] = new[name].detach()
         return new
 
     def _retained(self, component: Component) -> Tensors:
@@ -264,7 +263,8 @@ class Tick:
             states[name] = self.previous[name]
             if component.retention:
                 keep = component.retention[index]
-                states[name] = lift(self.value(keep), rank_of(shape) - rank_of(keep.shape)) * states[name]
+                share = self.value(keep).detach() if component.backprop == 0 else self.value(keep)
+                states[name] = lift(share, rank_of(shape) - rank_of(keep.shape)) * states[name]
         return states
 
     def gradient(self, component: Component, objective: Expr, point: GradientPoint) -> Tensors:

@@ -50,13 +50,20 @@ def run_oracle_training(
         leaves = {name: tensor.clone().requires_grad_() for name, tensor in now.items()}
         outputs, _ = run_oracle(model, batch.inputs, sizes, hyperparameters, None, leaves)
         loss = task_loss(outputs, batch.targets)
-        found = torch.autograd.grad(loss, tuple(leaves.values()), allow_unused=True, materialize_grads=True)
-        gradients = dict(zip(leaves, found, strict=True))
+        gradients = _gradients(loss, leaves)
         for optimizer in optimizers:
             now = now | optimizer.step(now, gradients)
         history.append(now)
         slopes.append(gradients)
     return Trained(tuple(history), tuple(slopes))
+
+
+def _gradients(loss: Tensor, leaves: dict[str, Tensor]) -> Tensors:
+    """The slope of the loss by each leaf that it depends on; an optimizer never sees the others."""
+    if not loss.requires_grad:
+        return {}
+    found: tuple[Tensor | None, ...] = torch.autograd.grad(loss, tuple(leaves.values()), allow_unused=True)
+    return {name: slope for name, slope in zip(leaves, found, strict=True) if slope is not None}
 
 
 class Optimizer:
@@ -77,8 +84,12 @@ class Optimizer:
         if len(self.gathered) < self.training.every.period:
             return {}
         share = len(self.gathered) if self.training.reduce == "mean" else 1
-        totals = [torch.stack([item[name] for item in self.gathered]).sum(0) / share for name in self.names]
-        weights = [parameters[name] for name in self.names]
+        names = [name for name in self.names if name in gradients]
+        if not names:
+            self.gathered = []
+            return {}
+        totals = [torch.stack([item[name] for item in self.gathered]).sum(0) / share for name in names]
+        weights = [parameters[name] for name in names]
         moved, self.state = run_oracle_steps(self.training.optimizer, weights, [totals], [self.numbers], self.state, self.updates)
         self.gathered, self.updates = [], self.updates + 1
-        return dict(zip(self.names, moved, strict=True))
+        return dict(zip(names, moved, strict=True))

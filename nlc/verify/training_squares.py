@@ -105,7 +105,9 @@ def _by_module(program: Program, make: Callable[[nn.Module], Any], module_class:
             optimizer.load_state_dict(saved[1])
         optimizer.zero_grad()
         outputs, _ = emitted.forward(batch.inputs, None)
-        task_loss(outputs, batch.targets).backward()  # type: ignore[no-untyped-call]
+        loss = task_loss(outputs, batch.targets)
+        if loss.requires_grad:
+            loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         history.append({name: tensor.clone() for name, tensor in emitted.parameters.items()})
     return tuple(history)
