@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,17 +29,19 @@ BATCH, HEADS, SIZE = 1, 4, 64
 TIME = 2048
 SHORT, LONG = 1024, 8192
 
-Run = Callable[..., tuple[Tensor, Tensor]]
+Run = Callable[..., Any]
 
 CASES: Mapping[str, tuple[Run, tuple[str, ...]]] = MappingProxyType(
     {
         "linear_attention": (hand_written.linear_attention, ("q", "k", "v")),
+        "retention": (hand_written.retention, ("q", "k", "v")),
         "delta_rule": (hand_written.delta_rule, ("q", "k", "v", "beta")),
         "gated_linear_attention": (hand_written.gated_linear_attention, ("q", "k", "v", "channels:alpha")),
         "gated_delta_rule": (hand_written.gated_delta_rule, ("q", "k", "v", "beta", "alpha")),
+        "linear_attention_layer": (hand_written.linear_attention_layer, ("x",)),
     }
 )
-"""Each architecture: its form by hand, and its inputs; `channels:` is a gate for each key channel."""
+"""Each architecture: its form by hand, and its inputs; `channels:` is a gate for each key channel. A layer's form takes the layer first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ def measure(name: str, repetitions: int) -> Iterator[Measurement]:
     """The emitted form, the one by hand and the loop over tokens, of one architecture."""
     by_hand, inputs = CASES[name]
     module = emitted(name)
+    by_hand = by_hand(module) if any(True for _ in module.parameters()) else by_hand
     ways: dict[str, Run] = {"emitted": module, "by hand": by_hand, "by token": module.forward_by_token}  # type: ignore[dict-item]
     forward = medians(ways, streams(inputs, TIME), repetitions, backward=False)
     both = medians(ways, streams(inputs, TIME), repetitions, backward=True)
@@ -99,7 +103,9 @@ def streams(inputs: tuple[str, ...], time: int) -> dict[str, Tensor]:
     for text in inputs:
         channels, name = text.startswith("channels:"), text.removeprefix("channels:")
         is_gate = name in ("beta", "alpha")
-        size = (BATCH, time, HEADS) if is_gate and not channels else (BATCH, time, HEADS, SIZE)
+        size = (
+            (BATCH, time, HEADS) if is_gate and not channels else (BATCH, time, HEADS, SIZE) if name != "x" else (BATCH, time, HEADS * SIZE)
+        )
         value = torch.rand(size, generator=generator) if is_gate else torch.randn(size, generator=generator)
         drawn[name] = {"k": nn.functional.normalize(value, dim=-1), "alpha": 0.9 + 0.1 * value}.get(name, value)
     return drawn

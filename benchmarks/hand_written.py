@@ -17,8 +17,10 @@ after the last token, exactly the recurrence's. What the measurements decided (f
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 CHUNK = 64
 
@@ -31,6 +33,33 @@ def linear_attention(q: Tensor, k: Tensor, v: Tensor, *, state: Tensor | None = 
         outputs.append(torch.baddbmm((query @ key.mT).tril() @ value, query, memory.mT))
         memory = torch.baddbmm(memory, value.mT, key)
     return _joined(outputs, leading), memory.view(*leading, *memory.shape[1:])
+
+
+def retention(q: Tensor, k: Tensor, v: Tensor, *, state: Tensor | None = None, chunk: int = CHUNK) -> tuple[Tensor, Tensor]:
+    """M_t = gamma M_{t-1} + v_t k_t^T, y_t = M_t q_t, with gamma = 1 - 2^(-5-h) in head h: what depends on gamma alone is made once."""
+    memory, leading = _initial(q, v, state)
+    gamma = (1 - 2.0 ** (-5 - torch.arange(leading[1], dtype=memory.dtype))).repeat(leading[0])[:, None, None]
+    tokens = torch.arange(chunk, dtype=memory.dtype)
+    within = (gamma ** (tokens[:, None] - tokens).clamp(min=0)).tril()
+    since_start = within[:, :, :1] * gamma
+    outputs = []
+    for query, key, value in zip(*(_pieces(x, chunk) for x in (q, k, v)), strict=True):
+        n = key.shape[1]
+        outputs.append(torch.baddbmm((within[:, :n, :n] * (query @ key.mT)) @ value, since_start[:, :n] * query, memory.mT))
+        memory = torch.baddbmm(since_start[:, n - 1 : n] * memory, value.mT, within[:, n - 1 : n, :n].mT * key)
+    return _joined(outputs, leading), memory.view(*leading, *memory.shape[1:])
+
+
+def linear_attention_layer(layer: nn.Module) -> Callable[..., tuple[Tensor, Tensor]]:
+    """Linear attention between the projections of a layer, as plain matrix products around the memory."""
+
+    def run(x: Tensor) -> tuple[Tensor, Tensor]:
+        weights = (layer.get_parameter(f"project_{name}") for name in ("q", "k", "v"))
+        q, k, v = (torch.unflatten(x @ weight.mT, -1, (4, -1)) for weight in weights)
+        y, memory = linear_attention(q, k, v)
+        return y.flatten(-2) @ layer.get_parameter("project_out").mT, memory
+
+    return run
 
 
 def delta_rule(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, *, state: Tensor | None = None, chunk: int = CHUNK) -> tuple[Tensor, Tensor]:

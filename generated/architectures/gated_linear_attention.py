@@ -74,15 +74,15 @@ class GatedLinearAttention(nn.Module):
         key, value, query = (_stretches(x, self.chunk, 0.0) for x in (key, value, query))
         attention, query_from_start, key_to_end, kept = _overlaps(decay * query, key, decay)
         attention = attention + torch.diag_embed((query * key).sum(-1))  # what a token writes, it reads whole
-        chunks = zip(*(x.unbind(1) for x in (attention, query_from_start, key_to_end, kept, value)), strict=True)
-        reads = []
-        for attention, query_from_start, key_to_end, kept, value in chunks:
-            read = query_from_start @ memory.mT
-            read = torch.baddbmm(read, attention, value)
-            reads.append(read)
-            memory = kept * memory
-            memory = torch.baddbmm(memory, value.mT, key_to_end)
-        return _joined(reads, leading)[:, :time], memory.view(*leading, *memory.shape[1:])
+        writes = value.mT @ key_to_end
+        memories = [memory]
+        for write, decay in zip(writes.unbind(1), kept.unbind(1), strict=True):
+            memories.append(torch.addcmul(write, decay, memories[-1]))
+        memory = memories.pop()
+        starts = torch.stack(memories, 1).mT
+        read = query_from_start @ starts
+        read = read + attention @ value
+        return _joined([read.flatten(1, 2)], leading)[:, :time], memory.view(*leading, *memory.shape[1:])
 
     def forward_by_token(self, *, q: Tensor, k: Tensor, v: Tensor, alpha: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The laws, one token at a time: slow, and what `forward` must equal."""
@@ -147,4 +147,4 @@ def _overlaps(query: Tensor, key: Tensor, decay: Tensor) -> tuple[Tensor, Tensor
     return torch.cat(rows, -2), torch.cat((first, left * late), -2), torch.cat((right * early, last), -2), left * right
 
 
-# sealed by nlc, sha256 of everything above: bc37c4e19c35e9308137ab4c828764beecd46c7921c781da32915f96a4d2fffb
+# sealed by nlc, sha256 of everything above: a89fb8e8e0db41e47ad472b0d3f8713ce4f535fdef8860624d4c3e998e4552bd

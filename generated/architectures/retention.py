@@ -62,28 +62,28 @@ class Retention(nn.Module):
             q, k, v = (x.to(memory.dtype) for x in (q, k, v))
             heads_index = torch.arange(memory.shape[1], dtype=memory.dtype, device=memory.device)
             gamma = 1 - 2 ** (-5 - heads_index)
-            y, memory = self._memory_in_chunks(
-                decay=gamma[..., None].expand(batch, q.shape[1], heads, -1), key=k, value=v, query=q, memory=memory
-            )
+            y, memory = self._memory_in_chunks(decay=gamma[..., None].expand(batch, heads, -1), key=k, value=v, query=q, memory=memory)
             return y.to(dtype), memory
 
     def _memory_in_chunks(self, decay: Tensor, key: Tensor, value: Tensor, query: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         """memory_t = decay_t memory_{t-1} + value_t key_t^T, chunk by chunk.
 
         Streams are (batch, time, *axes, size), a scalar one with size 1.
+        The decay, (batch, *axes, 1), is that of every token: its products are made once.
         """
         leading, memory = memory.shape[:-2], memory.flatten(0, -3)
-        chunks = zip(*(_pieces(x, self.chunk) for x in (decay, key, value, query)), strict=True)
+        chunks = zip(*(_pieces(x, self.chunk) for x in (key, value, query)), strict=True)
+        products = _decay_products(decay.flatten(0, -2).unsqueeze(1).expand(-1, min(self.chunk, key.shape[1]), -1))
+        kept_after, after = products[:, 1:, :1].contiguous(), products[:, 1:, 1:].contiguous()
         reads = []
-        for decay, key, value, query in chunks:
-            products = _decay_products(decay)
-            after = products[:, 1:]
-            read = (after[:, :, :1] * query) @ memory.mT
-            attention = after[:, :, 1:] * (query @ key.mT).tril()
+        for key, value, query in chunks:
+            n = key.shape[1]
+            read = (kept_after[:, :n] * query) @ memory.mT
+            attention = after[:, :n, :n] * (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, value)
             reads.append(read)
-            memory = products[:, -1:, :1] * memory
-            memory = torch.baddbmm(memory, value.mT, products[:, -1, 1:, None] * key)
+            memory = products[:, n : n + 1, :1] * memory
+            memory = torch.baddbmm(memory, value.mT, products[:, n, 1 : n + 1, None] * key)
         return _joined(reads, leading), memory.view(*leading, *memory.shape[1:])
 
     def forward_by_token(self, *, q: Tensor, k: Tensor, v: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -144,4 +144,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: 0c67a5d34e36445fc07702a242d21f0b4c70f62cedc1b99278df330dd792e432
+# sealed by nlc, sha256 of everything above: 3fc84e4c81a3783b6ef37fdcb5936b008d1c83a47bf5a1d0198cc7ac1372b88b

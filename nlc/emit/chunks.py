@@ -7,13 +7,15 @@ All reads of one write are one: sum_j coefficient_j (S @ vector_j) = -S @ erase 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from nlc.emit.layout import Lines, call
 from nlc.emit.render import render
-from nlc.emit.views import MatrixChunksView, ReadView, VectorChunksView, WriteView
+from nlc.emit.views import DecaysView, MatrixChunksView, ReadView, VectorChunksView, WriteView
 from nlc.ir.affine import AffineLaw, OutputRead, Write
-from nlc.ir.algebra import MINUS_ONE, Expr, When, is_number
+from nlc.ir.algebra import MINUS_ONE, Expr, Input, Named, When, contains, is_number
 from nlc.ir.build import add, full, scale
 from nlc.ir.program import Form, MemoryProgram
 
@@ -24,6 +26,11 @@ class Stream:
 
     role: str
     value: Expr
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether it is a decay that all tokens share, so that its products are made once."""
+        return self.role == "decay" and not contains(self.value, lambda node: isinstance(node, Input | Named))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,16 @@ class Chunked:
     @property
     def has_decay(self) -> bool:
         return any(stream.role == "decay" for stream in self.streams)
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether every token has the same decay."""
+        return any(stream.is_steady for stream in self.streams)
+
+    @property
+    def moving(self) -> tuple[str, ...]:
+        """The roles that change from token to token."""
+        return tuple(stream.role for stream in self.streams if not stream.is_steady)
 
     @property
     def is_halved(self) -> bool:
@@ -103,8 +120,7 @@ def _query(read: OutputRead) -> Expr:
 
 
 def numbered(number: int, count: int) -> str:
-    """What tells one of several apart in a name; nothing when there is one."""
-    """What is appended to a name of which there are several."""
+    """What is appended to a name of which there are several; nothing when there is one."""
     return "" if count == 1 else f"_{number + 1}"
 
 
@@ -115,62 +131,105 @@ def _matrix_view(form: Chunked, local: str) -> MatrixChunksView:
     reads = read_views(form)
     count = len(form.law.writes)
     value = "write" if form.is_triangular else "value"
-    roles = [stream.role for stream in form.streams]
     return MatrixChunksView(
         signature=signature(form, local),
         docstring=docstring(form),
-        streams=", ".join(roles),
-        targets=", ".join(roles),
+        streams=", ".join(form.moving),
+        targets=", ".join(form.moving),
         columns=tuple(read.column for read in reads),
         writes=tuple(WriteView(f"key{numbered(number, count)}", f"{value}{numbered(number, count)}") for number in range(count)),
         reads=reads,
         has_decay=form.has_decay,
         is_triangular=form.is_triangular,
-        factors=_factors(form),
+        prelude=_steady_products(form),
+        factors=_products(form),
+        old=_decays(form, "before"),
+        last=LAST_OF_STEADY if form.is_steady else LAST,
         results=_results(reads),
     )
 
 
-def _factors(form: Chunked) -> tuple[str, ...]:
-    """The decays that a token sees: without its own before the write, with its own after it."""
+LAST = DecaysView("products[:, -1:, :1]", "products[:, -1, 1:, None]")
+LAST_OF_STEADY = DecaysView("products[:, n : n + 1, :1]", "products[:, n, 1 : n + 1, None]")
+"""The decays up to the last token of a chunk; where every token has the same decay, `products` are those of the longest chunk."""
+
+ROWS: Mapping[str, str] = MappingProxyType({"before": ":-1", "after": "1:"})
+"""Which rows of the products a token sees: without its own decay before its write, with it afterwards."""
+
+
+def _sides(form: Chunked) -> tuple[str, ...]:
+    """The decays that some read or write sees."""
     whens = {read.when for read in form.memory.reads}
-    before, after = form.is_triangular or When.PREVIOUS in whens, When.CURRENT in whens
-    if not form.has_decay or not (before or after):
+    needed = {"before": form.is_triangular or When.PREVIOUS in whens, "after": When.CURRENT in whens}
+    return tuple(side for side, is_needed in needed.items() if is_needed) if form.has_decay else ()
+
+
+def _decays(form: Chunked, side: str) -> DecaysView:
+    if form.is_steady:
+        return DecaysView(f"kept_{side}[:, :n]", f"{side}[:, :n, :n]")
+    return DecaysView(f"{side}[:, :, :1]", f"{side}[:, :, 1:]")
+
+
+def _steady_products(form: Chunked) -> tuple[str, ...]:
+    """The products of the longest chunk, cut before the loop into what is multiplied in it."""
+    if not form.is_steady:
         return ()
-    if before and after:
-        return ("before, after = products[:, :-1], products[:, 1:]  # up to each token, without and with its own decay",)
-    return ("before = products[:, :-1]",) if before else ("after = products[:, 1:]",)
+    cuts = [
+        f"kept_{side}, {side} = products[:, {ROWS[side]}, :1].contiguous(), products[:, {ROWS[side]}, 1:].contiguous()"
+        for side in _sides(form)
+    ]
+    return (f"products = {steady_products(form.streams[1].role)}", *cuts)
+
+
+def steady_products(role: str) -> str:
+    """The products of one decay for all tokens, as many as a chunk has; `role` is a stream (batch, time, ...)."""
+    return f"_decay_products(decay.flatten(0, -2).unsqueeze(1).expand(-1, min(self.chunk, {role}.shape[1]), -1))"
+
+
+def _products(form: Chunked) -> tuple[str, ...]:
+    """The products of the decays of one chunk, as its reads and writes see them."""
+    if not form.has_decay:
+        return ()
+    if form.is_steady:
+        return ("n = key.shape[1]",)
+    sides = _sides(form)
+    cuts = f"{', '.join(sides)} = {', '.join(f'products[:, {ROWS[side]}]' for side in sides)}"
+    if len(sides) == 2:
+        cuts += "  # up to each token, without and with its own decay"
+    return ("products = _decay_products(decay)", *([cuts] if sides else ()))
 
 
 def _vector_view(form: Chunked, local: str) -> VectorChunksView:
     reads = read_views(form)
-    roles = ", ".join(stream.role for stream in form.streams)
+    roles = ", ".join(form.moving)
+    is_alone = len(form.moving) == 1
     return VectorChunksView(
         signature=signature(form, local),
         docstring=docstring(form),
-        streams=roles if form.has_decay else f"{roles},",
-        targets=roles if form.has_decay else f"({roles},)",
+        streams=f"{roles}," if is_alone else roles,
+        targets=f"({roles},)" if is_alone else roles,
         columns=tuple(read.column for read in reads),
         reads=reads,
+        prelude=(f"products = {steady_products('value')}",) if form.is_steady else (),
         has_decay=form.has_decay,
+        products="products[:, : value.shape[1] + 1, : value.shape[1] + 1]" if form.is_steady else "_decay_products(decay)",
         results=_results(reads),
     )
 
 
 def read_views(form: Chunked) -> tuple[ReadView, ...]:
-    """The reads of a memory, as the templates see them."""
     """The reads of a memory, with the names that its method gives them."""
     count = len(form.memory.reads)
-    return tuple(_read(read, numbered(number, count)) for number, read in enumerate(form.memory.reads))
+    return tuple(_read(form, read, numbered(number, count)) for number, read in enumerate(form.memory.reads))
 
 
-def _read(read: OutputRead, number: str) -> ReadView:
+def _read(form: Chunked, read: OutputRead, number: str) -> ReadView:
     is_new = read.when is When.CURRENT
     return ReadView(
         query=f"query{number}",
         name=f"read{number}",
         column=f"reads{number}",
-        products="after" if is_new else "before",
+        decays=_decays(form, "after" if is_new else "before"),
         diagonal="" if is_new else "-1",
         states="1:" if is_new else ":-1",
     )
@@ -181,8 +240,7 @@ def _results(reads: tuple[ReadView, ...]) -> str:
 
 
 def signature(form: Chunked, local: str) -> Lines:
-    """The first lines of the method that runs a memory in chunks."""
-    """The first lines of the method: streams and state in, reads and state out."""
+    """The first lines of the method that runs a memory in chunks: streams and state in, reads and state out."""
     result = ", ".join(["Tensor"] * (len(form.memory.reads) + 1))
     result = f"tuple[{result}]" if form.memory.reads else result
     arguments = ["self", *(f"{stream.role}: Tensor" for stream in form.streams), "memory: Tensor"]
@@ -201,6 +259,8 @@ def docstring(form: Chunked) -> Lines:
         numbers = [numbered(number, count) for number in range(count)]
         law = " + ".join((f"memory_t = {kept}", *(f"value{number}_t key{number}_t^T" for number in numbers)))
     lines = [f"{law}, chunk by chunk.", "", "        Streams are (batch, time, *axes, size), a scalar one with size 1."]
+    if form.is_steady:
+        lines += ["        The decay, (batch, *axes, 1), is that of every token: its products are made once."]
     if form.is_triangular:
         lines += [
             "        Inside a chunk the writes read one another:",

@@ -48,7 +48,8 @@ def _matrix_view(form: Chunked, local: str) -> MatrixHalvesView:
         writes=tuple(WriteView(f"{key}_to_end", value) for key, value in zip(keys, written, strict=True)),
         reads=tuple(_read(read, keys, written) for read in reads),
         is_triangular=form.is_triangular,
-        results=_results(reads),
+        written=" + ".join(f"{value}.mT @ {key}_to_end" for key, value in zip(keys, written, strict=True)),
+        results=_results(reads) if form.is_triangular else _results_of_all_chunks(reads),
     )
 
 
@@ -72,7 +73,7 @@ def _overlaps(form: Chunked, reads: tuple[ReadView, ...], keys: tuple[str, ...])
             attention = _attention(read, key)
             targets = (attention, f"{read.query}_from_start", f"{key}_to_end", "kept")
             own = f"{attention} = {attention} + torch.diag_embed(({read.query} * {key}).sum(-1))  # what a token writes, it reads whole"
-            is_new = read.products == "after"
+            is_new = not read.diagonal
             query = f"decay * {read.query}" if is_new else read.query
             found.append(OverlapView(", ".join(once(name) for name in targets), query, key, (own,) if is_new else ()))
     if not found:  # nothing reads the memory, which moves all the same
@@ -88,6 +89,12 @@ def _read(read: ReadView, keys: tuple[str, ...], values: tuple[str, ...]) -> Hal
 def _attention(read: ReadView, key: str) -> str:
     """`attention`, with the numbers of query and key if there are several."""
     return f"attention{read.query.removeprefix('query')}{key.removeprefix('key')}"
+
+
+def _results_of_all_chunks(reads: tuple[ReadView, ...]) -> str:
+    """Reads that are (copies, chunks, tokens, size)."""
+    joined = (f"_joined([{read.name}.flatten(1, 2)], leading)[:, :time]" for read in reads)
+    return ", ".join((*joined, "memory.view(*leading, *memory.shape[1:])"))
 
 
 def _results(reads: tuple[ReadView, ...]) -> str:

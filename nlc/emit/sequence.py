@@ -309,6 +309,9 @@ def _stream(sequence: Sequence, printer: TorchPrinter, stream: Stream, names: Lo
         local = names.new(stream.role)
         lines.append(assignment(local, printer.terms(value) if value.shape else [text], 12))
         text = atom = local
+    if stream.is_steady:
+        places = ", ".join(part for place, part in enumerate(leading.split(", ")) if place != 1)
+        return f"{atom}.expand({places}, -1)", lines
     return (text if sequence.spans_axes(value) else f"{atom}.expand({leading}, -1)"), lines
 
 

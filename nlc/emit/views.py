@@ -51,20 +51,28 @@ class WriteView:
 
 
 @dataclass(frozen=True, slots=True)
+class DecaysView:
+    """Products of decays in a chunk, as code: `kept` of the state at its start (n, 1), `within` of what each token wrote (n, n)."""
+
+    kept: str
+    within: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReadView:
-    """One read of a memory: names of query, value and column; `products` are the decays it sees, `diagonal` the last one it masks."""
+    """One read of a memory: names of query, value and column; the decays it sees, or without any the diagonal of the last token it sees."""
 
     query: str
     name: str
     column: str
-    products: str
+    decays: DecaysView
     diagonal: str
     states: str
 
 
 @dataclass(frozen=True, slots=True)
 class MatrixChunksView:
-    """The chunked form of a matrix memory."""
+    """The chunked form of a matrix memory; `old` are the decays that writes see of what they read, `last` those up to the chunk's end."""
 
     signature: tuple[str, ...]
     docstring: tuple[str, ...]
@@ -75,7 +83,10 @@ class MatrixChunksView:
     reads: tuple[ReadView, ...]
     has_decay: bool
     is_triangular: bool
+    prelude: tuple[str, ...]
     factors: tuple[str, ...]
+    old: DecaysView
+    last: DecaysView
     results: str
 
 
@@ -89,7 +100,9 @@ class VectorChunksView:
     targets: str
     columns: tuple[str, ...]
     reads: tuple[ReadView, ...]
+    prelude: tuple[str, ...]
     has_decay: bool
+    products: str
     results: str
 
 
@@ -118,7 +131,7 @@ class HalvesReadView:
 
 @dataclass(frozen=True, slots=True)
 class MatrixHalvesView:
-    """The chunked form of a matrix memory with a decay for each key channel."""
+    """The chunked form of a matrix memory with a decay for each key channel; `written` is what a chunk adds, as code."""
 
     signature: tuple[str, ...]
     docstring: tuple[str, ...]
@@ -129,6 +142,7 @@ class MatrixHalvesView:
     writes: tuple[WriteView, ...]
     reads: tuple[HalvesReadView, ...]
     is_triangular: bool
+    written: str
     results: str
 
 

@@ -78,7 +78,6 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
     ),
     ("*delta_rule.py", "done in place", "prediction - v", "prediction.sub_(v)", UNUSED),
     ("*/retention.py", "detached", "heads_index)", "heads_index.detach())", CONSTANT),
-    ("*/retention.py", "detached", "(decay, key", "(decay.detach(), key", CONSTANT),
     ("*/retention.py", "detached", "after[", "after.detach()[", CONSTANT),
     ("*/retention.py", "detached", "products[", "products.detach()[", CONSTANT),
     ("*/retention.py", "minus added or dropped", "heads, -1)", "heads, 1)", "the dim has size 1, kept or given"),
