@@ -42,6 +42,7 @@ SWAPPED = "moving one of two neighbours past the other is the same in both direc
 UNUSED = "the tensor that is overwritten was made for this sum, and neither the values nor the gradients read it again"
 CONSTANT = "it depends on no input, so that no gradient flows through it"
 FINITE_MASK = "the decays above the diagonal are exactly 0 and mask every finite number"
+LEADING = "the products of a shorter chunk are the first rows and columns of those of a longer one"
 SPEED = "it changes the length of chunks, which is about speed alone"
 
 ROWS: tuple[tuple[str, str, str, str, str], ...] = (
@@ -66,6 +67,9 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
     ("*", "constant changed", "return 1 if tokens <= 1 else", "return 1 if tokens <= 2 else", SPEED),
     ("*", "constant changed", "return 1 if tokens <= 1 else", "return 2 if tokens <= 1 else", SPEED),
     ("*", "detached", "torch.zeros_like(query[..., :1])", "torch.zeros_like(query.detach()[..., :1])", CONSTANT),
+    ("*", "arguments swapped", "addcmul(write, decay, memories[-1])", "addcmul(write, memories[-1], decay)", "a product, in either order"),
+    ("*", "done in place", "read + attention @ value", "read.add_(attention @ value)", UNUSED),
+    ("*/gated_linear_attention.py", "constant changed", "torch.cat(pieces, 1)", "torch.cat(pieces, 2)", "there is one piece"),
     ("*", "done in place", "torch.baddbmm(read, attention, ", "read.baddbmm_(attention, ", UNUSED),
     ("*/gated_*", "done in place", "torch.baddbmm(memory, ", "memory.baddbmm_(", UNUSED),
     ("*/retention.py", "done in place", "torch.baddbmm(memory, ", "memory.baddbmm_(", UNUSED),
@@ -80,6 +84,21 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
     ("*/retention.py", "detached", "heads_index)", "heads_index.detach())", CONSTANT),
     ("*/retention.py", "detached", "after[", "after.detach()[", CONSTANT),
     ("*/retention.py", "detached", "products[", "products.detach()[", CONSTANT),
+    ("*/retention.py", "detached", "gamma[", "gamma.detach()[", CONSTANT),
+    ("*/retention.py", "constant changed", ".unsqueeze(1).expand(-1, min", ".unsqueeze(2).expand(-1, min", "both dims have size 1"),
+    ("*/retention.py", "call dropped", "min(self.chunk, key.shape[1])", "self.chunk", LEADING),
+    ("*/retention.py", "call dropped", "min(self.chunk, key.shape[1])", "key.shape[1]", LEADING),
+    (
+        "*/retention.py",
+        "arguments swapped",
+        "min(self.chunk, key.shape[1])",
+        "min(key.shape[1], self.chunk)",
+        "the lesser, in either order",
+    ),
+    ("*/retention.py", "minus added or dropped", "key.shape[1]), -1)", "key.shape[1]), 1)", "the dim has size 1, kept or given"),
+    ("*/retention.py", "call dropped", ".contiguous()", "", "the same numbers, in another layout"),
+    ("*/retention.py", "mask moved", "(query @ key.mT).tril()", "(query @ key.mT).tril(1)", FINITE_MASK),
+    ("*/retention.py", "call dropped", "(query @ key.mT).tril()", "(query @ key.mT)", FINITE_MASK),
     ("*/retention.py", "minus added or dropped", "heads, -1)", "heads, 1)", "the dim has size 1, kept or given"),
     ("*/retention.py", "variable changed", "torch.arange(state.shape[1]", "torch.arange(v.shape[1]", "v has the same heads"),
     ("*/retention.py", "variable changed", "dtype=state.dtype", "dtype=v.dtype", SAME_DTYPE),
