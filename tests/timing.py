@@ -12,18 +12,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import process_time
 
-YARDSTICK = 0.0025
+YARDSTICK = 0.002
 """Seconds of processor time."""
 PATIENCE = 8
 """Runs, of which one must be in time: a neighbour may have the cache."""
 
 
-def is_in_time(limit: float, work: Callable[[], object], clock: Callable[[], float] = process_time) -> bool:
+def is_in_time(limit: float, work: Callable[[], object], clock: Callable[[], float] = process_time, *, patience: int = PATIENCE) -> bool:
     """Whether a run takes less than `limit` seconds by the clock, or, on a slower machine, as many times more as the yardstick does."""
     with _frozen_heap():
         if _seconds(work, clock) < limit:
             return True
-        return any(_seconds(_pure_python, process_time) / YARDSTICK * limit > _seconds(work, clock) for _ in range(PATIENCE))
+        return any(_seconds(_pure_python, process_time) / YARDSTICK * limit > _seconds(work, clock) for _ in range(patience))
 
 
 def time_of_children() -> float:

@@ -48,9 +48,9 @@ from tests.models import (
     momentum,
     stream,
 )  # fmt: skip
+from tests.timing import is_in_time
 
 OLD, NEW = memory_state(When.PREVIOUS), memory_state(When.CURRENT)
-from tests.timing import is_in_time
 
 q, k, v, beta, alpha = (stream(name) for name in ("q", "k", "v", "beta", "alpha"))
 EYE = Eye((D_K, D_K))
