@@ -11,6 +11,7 @@ from torch import nn
 from nlc.ir.program import Program
 from nlc.verify.conditioning import Conditioning
 from nlc.verify.emitted import build
+from nlc.verify.exact_squares import exact_squares
 from nlc.verify.inputs import SHAPE_CASES, Case, Drawn, moving
 from nlc.verify.judge import Judged, judge
 from nlc.verify.observe import GRADIENTS, OUTPUTS, STATE, Failure, Pair, Seen, attempt, leaves_of, observe
@@ -40,6 +41,7 @@ def sequence_squares(program: Program, module: ModuleType) -> Iterator[Square]:
     if program.model.training:
         yield from training_squares(program, module, module_class)
     yield from relation_squares((*RELATIONS, *CONTRACT), program, module_class)
+    yield from exact_squares(program, module_class)
 
 
 def _inner_squares(program: Program, case: Case, view: Judged) -> Iterator[Square]:
