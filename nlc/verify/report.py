@@ -76,7 +76,7 @@ class Report:
             for square in [square for square in drawn if not square.closed][:3]:
                 yield False, f"    {square.text}"
         for square in self.inapplicable:
-            yield True, f"    does not apply: {square.name}: {square.detail}"
+            yield True, f"    does not apply: {square.right}: {square.detail}"
         for verdict in self.verdicts:
             expected = "" if verdict.as_expected else f" (expected {verdict.expected})"
             yield verdict.as_expected, f"{'ok ' if verdict.as_expected else 'BAD'}   {verdict.verdict:<9} {verdict.claim}{expected}"
