@@ -35,12 +35,8 @@ class Shipped:
     mutants: tuple[Mutant, ...]
 
 
-LEFT_OUT = frozenset({"mlp_training", "mlp_training_with_momentum", "linear_attention_layer"})
-"""The delta rule's code again, without heads: the rows of EQUIVALENT are about tensors that have them. And a layer whose levels all move at
-every step, where most of `LevelOptimizers` has nothing to do: tests/verify/test_slow.py and tests/emit/test_slow_levels.py have periods."""
-
-FILES = tuple(path.relative_to(SPECS).with_suffix(".py").as_posix() for path in sorted(SPECS.rglob("*.yaml")) if path.stem not in LEFT_OUT)
-"""The modules of the other shipped specs, by their paths below generated/."""
+FILES = tuple(path.relative_to(SPECS).with_suffix(".py").as_posix() for path in sorted(SPECS.rglob("*.yaml")))
+"""The modules of the shipped specs, by their paths below generated/."""
 
 
 @cache
