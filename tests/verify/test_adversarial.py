@@ -1,4 +1,4 @@
-"""What breaks kernels: dims of 1, strides of 0, zero and collinear keys, rates of 0 and 2, gates at 0, huge and tiny numbers, half precision."""
+"""What breaks kernels: dims of 1, strides of 0, zero and collinear keys, rates of 0 and 2, closed gates, huge and tiny numbers."""
 
 from __future__ import annotations
 
