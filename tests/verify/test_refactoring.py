@@ -133,7 +133,7 @@ def test_the_order_of_independent_levels_does_not_matter() -> None:
 
 @pytest.mark.parametrize(("rate", "read"), [("beta", ""), ("0", ""), ("0", " + idle(q)")])
 def test_idle_levels_do_not_matter(rate: str, read: str) -> None:
-    """A level that nothing reads, and one whose rate is 0 and that everybody reads; `forward` may take another form, and round otherwise."""
+    """A level that nothing reads, and one of rate 0 that is read; `forward` may take another form, and round otherwise."""
     more = SPEC.replace("outputs:", IDLE.format(rate=rate) + "outputs:").replace("store(q)\n", f"store(q){read}\n")
     drawn = drawn_for(SPEC)
     before, after = ways(SPEC, drawn.inputs, drawn), ways(more, drawn.inputs, drawn)
