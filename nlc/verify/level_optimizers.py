@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,8 +17,13 @@ STEPS = 13
 PERIODS: tuple[tuple[int, bool], ...] = ((1, False), (2, True), (3, False), (4, True))
 """Steps of a period, and whether gradients are averaged over it or summed."""
 
-RESTORED_BEFORE: tuple[int | None, ...] = (None, 0, 6, 11)
-"""Before which step a loop is saved, and goes on with new parameters and optimizers; None is not at all."""
+RESTORED: tuple[tuple[int | None, torch.dtype], ...] = (
+    (None, torch.float32),
+    (0, torch.float32),
+    (6, torch.float32),
+    (11, torch.float64),
+)
+"""After how many steps a loop is saved, and goes on with new parameters, of a dtype, and optimizers; None is not at all."""
 
 STILL = 2
 """Steps at which no gradient arrives: a level without any does not move."""
@@ -36,10 +42,10 @@ class Loop:
 def level_optimizer_squares(make: Make) -> Iterator[Square]:
     """The weights after every step against a plain sum of the gradients of every period, to the bit."""
     wanted = _expected()
-    for before in RESTORED_BEFORE:
+    for before, dtype in RESTORED:
         case = "from the first step to the last" if before is None else f"saved and restored after {before} steps"
         pair = Pair("contract", "LevelOptimizers", case, 1, 1)
-        found = attempt(lambda before=before: _run(make, before))  # type: ignore[misc]
+        found = attempt(partial(_run, make, before, dtype))
         yield from pair.failed(found, "weights") if isinstance(found, Failure) else [pair.equality("weights", wanted, found)]
 
 
@@ -61,12 +67,12 @@ def _expected() -> dict[str, Tensor]:
     return named
 
 
-def _run(make: Make, restored_before: int | None) -> dict[str, Tensor]:
+def _run(make: Make, restored_after: int | None, dtype: torch.dtype) -> dict[str, Tensor]:
     loop = _loop(make)
     named: dict[str, Tensor] = {}
     for step in range(1, STEPS + 1):
-        if step - 1 == restored_before:
-            loop = _restored(make, loop)
+        if step - 1 == restored_after:
+            loop = _restored(make, loop, dtype)
         loop.levels.zero_grad()
         for level, weights in enumerate(loop.weights):
             for place, weight in enumerate(weights):
@@ -78,16 +84,16 @@ def _run(make: Make, restored_before: int | None) -> dict[str, Tensor]:
     return named
 
 
-def _loop(make: Make) -> Loop:
-    weights = tuple((nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))) for _ in PERIODS)
+def _loop(make: Make, dtype: torch.dtype = torch.float32) -> Loop:
+    weights = tuple((nn.Parameter(torch.zeros(1, dtype=dtype)), nn.Parameter(torch.zeros(1, dtype=dtype))) for _ in PERIODS)
     optimizers = [torch.optim.SGD([{"params": [one]}, {"params": [two]}], lr=1.0) for one, two in weights]
     return Loop(weights, make([(item, *period) for item, period in zip(optimizers, PERIODS, strict=True)]))
 
 
-def _restored(make: Make, old: Loop) -> Loop:
+def _restored(make: Make, old: Loop, dtype: torch.dtype) -> Loop:
     """A new loop with the weights of the old one, and what it saved; the old one then goes on, which is no matter of the new one."""
     saved = old.levels.state_dict()
-    new = _loop(make)
+    new = _loop(make, dtype)
     with torch.no_grad():
         for mine, its in zip(new.weights, old.weights, strict=True):
             for weight, other in zip(mine, its, strict=True):

@@ -48,6 +48,8 @@ SPEED = "it changes the length of chunks, which is about speed alone"
 NO_AXES = "these specs have no axes: there is nothing to flatten, and the token is next to the batch already"
 HEADS = "*/[!m]*"
 """The files of specs with an axis."""
+NO_GRAPH = "a gradient has no graph of its own, and the optimizers switch graphs off themselves"
+LAYER = "*/linear_attention_layer.py"
 
 ROWS: tuple[tuple[str, str, str, str, str], ...] = (
     ("*", "arguments swapped", "promote_types(like.dtype, torch.float32)", "promote_types(torch.float32, like.dtype)", SYMMETRIC),
@@ -116,8 +118,16 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
     ("*/retention.py", "variable changed", "torch.arange(state.shape[1]", "torch.arange(v.shape[1]", "v has the same heads"),
     ("*/retention.py", "variable changed", "dtype=state.dtype", "dtype=v.dtype", SAME_DTYPE),
     ("*/retention.py", "variable changed", "device=state.device", "device=v.device", SAME_DTYPE),
+    (LAYER, "minus added or dropped", "memory_read.flatten(-2)", "memory_read.flatten(2)", ONE_AXIS),
+    (LAYER, "minus added or dropped", ".mT, -1, (self.heads, -1))", ".mT, 1, (self.heads, -1))", "a token has two dims, batch and d_model"),
+    (LAYER, "variable changed", ".to(state.dtype)", ".to(x.dtype)", SAME_DTYPE),
+    (LAYER, "constant changed", "False,", "True,", "over a period of one step the mean is the sum"),
+    (LAYER, "guard dropped", "@torch.no_grad()", "", NO_GRAPH),
+    (LAYER, "word changed", "@torch.no_grad()", "@torch.enable_grad()", NO_GRAPH),
+    (LAYER, "call dropped", "gradient.detach().clone()", "gradient.clone()", NO_GRAPH),
+    (LAYER, "detached", "gradient.detach().clone().to(x)", "gradient.detach().clone().to(x).detach()", NO_GRAPH),
     (
-        "optimizers/*",
+        "*",
         "elements swapped",
         "isinstance(value, (int, float))",
         "isinstance(value, (float, int))",
