@@ -45,7 +45,7 @@ def level_optimizer_squares(make: Make) -> Iterator[Square]:
     for before, dtype in RESTORED:
         case = "from the first step to the last" if before is None else f"saved and restored after {before} steps"
         pair = Pair("contract", "LevelOptimizers", case, 1, 1)
-        found = attempt(partial(_run, make, before, dtype))
+        found = attempt(partial(run_levels, make, before, dtype))
         yield from pair.failed(found, "weights") if isinstance(found, Failure) else [pair.equality("weights", wanted, found)]
 
 
@@ -67,7 +67,8 @@ def _expected() -> dict[str, Tensor]:
     return named
 
 
-def _run(make: Make, restored_after: int | None, dtype: torch.dtype) -> dict[str, Tensor]:
+def run_levels(make: Make, restored_after: int | None, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The weights after every step of a loop that is saved, and goes on, after so many steps."""
     loop = _loop(make)
     named: dict[str, Tensor] = {}
     for step in range(1, STEPS + 1):
