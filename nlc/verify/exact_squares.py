@@ -50,10 +50,10 @@ class Wanted:
 
 def exact_squares(program: Program, module_class: ModuleClass) -> Iterator[Square]:
     """Everything against exact numbers, or one square that says why the system has none."""
-    try:
-        wanted = reckoned(program)
-    except NotRational as reason:
-        yield Pair("oracle", NAME, CASE.name, 0, 0).inapplicable(OUTPUTS, f"the laws do not stay exact: {reason}")
+    pair = Pair("oracle", NAME, CASE.name, 0, 0)
+    wanted = attempt(partial(_reckoned_or_why, program))
+    if not isinstance(wanted, Wanted):
+        yield from pair.failed(wanted, OUTPUTS) if isinstance(wanted, Failure) else [pair.inapplicable(OUTPUTS, wanted)]
         return
     drawn = wanted.drawn
     oracle = _observed(program, drawn, partial(_oracle, program))
@@ -73,6 +73,13 @@ def exact_squares(program: Program, module_class: ModuleClass) -> Iterator[Squar
         for name, way in ways if chunk == drawn.chunk else ways[:1]:
             seen = attempt(partial(observe, way, other, emitted.leaves, whole_directions))
             yield from _same(wanted, oracle, seen, other, NAME, name.partition(",")[0], f"chunks of {chunk}, {name}")
+
+
+def _reckoned_or_why(program: Program) -> Wanted | str:
+    try:
+        return reckoned(program)
+    except NotRational as reason:
+        return f"the laws do not stay exact: {reason}"
 
 
 def _chunks(program: Program, drawn: Drawn) -> Sequence[int]:
