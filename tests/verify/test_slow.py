@@ -45,9 +45,8 @@ def test_gradients_in_the_slow_levels_are_compared() -> None:
     text = pipeline.emit(program).replace("project_q = self.project_q.to", "project_q = self.project_q.detach().to")
     opened = {(square.name, square.quantity) for square in check_squares(program, text) if not square.closed}
     assert {name for name, quantity in opened if quantity == "gradients"} == {
-        "oracle = forward",
-        "oracle = forward_by_token",
-        "oracle = step",
+        *(f"oracle = {way}" for way in ("forward", "forward_by_token", "step")),
+        *(f"exact numbers = {way}" for way in ("forward", "forward_by_token", "step", "forward in pieces")),
     }
     assert all(quantity in ("gradients", "parameters") for _, quantity in opened)
 
