@@ -183,7 +183,7 @@ class Block:
             return name
 
         is_known = [
-            is_gathered(term, equation.owner or component, equation.part or "") or (isinstance(term, Named) and term not in self.values)
+            is_gathered(term, equation.owner or component, equation.part) or (isinstance(term, Named) and term not in self.values)
             for term in sum_terms(equation.value)
         ]
         sums = (term if known else over_block(term, named) for term, known in zip(sum_terms(equation.value), is_known, strict=True))

@@ -46,8 +46,8 @@ def gathers(component: str, equation: Equation) -> bool:
     )
 
 
-def is_gathered(node: Expr, component: str, part: str) -> bool:
-    """Whether a term is that sum as the block begins."""
+def is_gathered(node: Expr, component: str, part: str | None) -> bool:
+    """Whether a term is that sum as the block begins; an abbreviation, whose part is None, has none."""
     return isinstance(node, State) and (node.component, node.part, node.when) == (component, part, When.PREVIOUS)
 
 

@@ -65,7 +65,7 @@ def find_memories(laws: Laws) -> Memories:
         *((f"the output {name}", value) for name, value in outputs),
     )
     reads = {name: tuple(read for read in book.reads if read.component == name) for name in order}
-    facts = {"block": blocks.tokens, "whole_tokens": _whole_tokens(laws) if model.updates_per_tick > 1 else ""}
+    whole_tokens = _whole_tokens(laws) if model.updates_per_tick > 1 else ""
     candidates = (
         Candidate(
             classified=_classified(model, name, streams[name], moving[name]),
@@ -75,12 +75,18 @@ def find_memories(laws: Laws) -> Memories:
             coupled_with=_cycle(reached, name),
             is_counted=any(contains(value, lambda node: isinstance(node, Tick)) for value in values[name]),
             later_reads=_later(reads[name], {read.name for earlier in order[:place] for read in reads[earlier]}),
-            **facts,
+            block=blocks.tokens,
+            whole_tokens=whole_tokens,
         )
         for place, name in enumerate(order)
     )
     slower = (
-        Candidate(_classified(model, law.component, values[law.component], states_read(*values[law.component])), law.clock, **facts)
+        Candidate(
+            _classified(model, law.component, values[law.component], states_read(*values[law.component])),
+            law.clock,
+            block=blocks.tokens,
+            whole_tokens=whole_tokens,
+        )
         for law in slow_laws
     )
     return Memories((*candidates, *slower), outputs, replace(blocks, laws=slow_laws))

@@ -6,9 +6,8 @@ tokens too. Whatever is not gathered is what it is at the last token.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -21,16 +20,8 @@ from nlc.ir.model import Family
 from nlc.ir.program import Program
 
 Slot = tuple[str, str]
-
-
-class Evaluated(Protocol):
-    """All tokens of the block at once."""
-
-    reads: dict[str, Tensor]
-    leading: tuple[int, ...]
-
-    def stream(self, node: Expr) -> Tensor:
-        """The value of an expression at every token."""
+Stream = Callable[[Expr], Tensor]
+"""Gives the value of an expression at every token of the block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,32 +48,32 @@ class Block:
                 return self._count(component)
         raise ValueError(f"no state: {node}")
 
-    def end(self, tokens: Evaluated, states: Mapping[Slot, Tensor]) -> dict[Slot, Tensor]:
-        """All that the laws of this block move, after its last token; `states` has the memories that move at every token."""
+    def end(self, stream: Stream, reads: dict[str, Tensor], states: Mapping[Slot, Tensor], tokens: int) -> dict[Slot, Tensor]:
+        """All states after the last of the block's tokens; `states` has the memories that move at each, `reads` what is read of them."""
         self.new.update(states)
         for law in self.program.blocks.laws:
-            self._run(law, tokens)
+            self._run(law, stream, reads)
         for item in self.program.laws.kept:
             if item.component == POSITION:
-                self.new[POSITION, ""] = self.before[POSITION, ""] + tokens.leading[-1]
+                self.new[POSITION, ""] = self.before[POSITION, ""] + tokens
             elif item.component != PREVIOUS:
-                self.new[item.component, item.part] = self._last(tokens.stream(item.value), len(item.value.shape))
+                self.new[item.component, item.part] = self._last(stream(item.value), len(item.value.shape))
         return self.new
 
-    def _run(self, law: Law, tokens: Evaluated) -> None:
-        reads = dict(tokens.reads)
+    def _run(self, law: Law, stream: Stream, reads: dict[str, Tensor]) -> None:
+        known = dict(reads)
         for equation in law.equations:
             slot = (equation.owner or law.component, equation.part or "")
             rank = len(equation.value.shape)
             if equation.part is not None and slot in self.program.blocks.kept:
-                added = tokens.stream(_without(equation.value, State(*slot, equation.value.shape, When.PREVIOUS)))
-                tokens.reads[equation.name] = added.cumsum(-1 - rank) + self.before[slot].unsqueeze(-1 - rank)
+                added = stream(_without(equation.value, State(*slot, equation.value.shape, When.PREVIOUS)))
+                reads[equation.name] = added.cumsum(-1 - rank) + self.before[slot].unsqueeze(-1 - rank)
             else:
-                tokens.reads[equation.name] = tokens.stream(equation.value)
+                reads[equation.name] = stream(equation.value)
             if equation.part is not None:
-                self.new[slot] = self._last(tokens.reads[equation.name], rank)
-        tokens.reads.clear()
-        tokens.reads.update(reads)
+                self.new[slot] = self._last(reads[equation.name], rank)
+        reads.clear()
+        reads.update(known)
 
     @staticmethod
     def _last(value: Tensor, rank: int) -> Tensor:

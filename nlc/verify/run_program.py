@@ -69,7 +69,7 @@ def run_program(
     for tokens in _stretches(program, states, sample.shape[1]):
         inside = slice(tokens.start * model.updates_per_tick, tokens.stop * model.updates_per_tick)
         stretch = {name: x[(slice(None),) * len(leading) + (inside,)] for name, x in streams.items()}
-        states = reset_states(program.laws, states, begun) if program.is_in_blocks else states
+        states = reset_states(program.laws, states, begun) if program.is_in_blocks and sample.shape[1] else states
         outputs, states = around.run(stretch, states, inside.stop - inside.start)
         stretches.append(outputs)
     last = slice(model.updates_per_tick - 1, None, model.updates_per_tick)
@@ -122,7 +122,7 @@ class Around:
         model = program.model
         outputs = {item.name: sequence.stream(values[item.name], places_of(model, item, leading)) for item in model.outputs}
         if block is not None and updates:
-            final |= block.end(sequence, final)
+            final |= block.end(sequence.stream, sequence.reads, final, updates)
         return outputs, final
 
 
