@@ -75,9 +75,12 @@ def is_over_streams(node: Expr) -> bool:
 
 
 def is_new_read(node: Expr) -> bool:
-    """Whether the node is the smallest scalar or vector (or the state itself) in which the new state of a level is read."""
+    """Whether the node is what a level gives by its new state: the state at a vector, or the smallest expression that it stands in."""
     if not _reads_new(node):
         return False
+    match node:
+        case MatMul(left, right) if len(right.shape) == 1 and not is_over_streams(left):
+            return True
     below = [child for child in children(node) if _reads_new(child)]
     return not below or (len(node.shape) < 2 and all(len(child.shape) == 2 for child in below))
 

@@ -20,8 +20,9 @@ from nlc.emit.steps import kept_text, returned
 from nlc.emit.sums import over_block
 from nlc.emit.uses import Uses, find_uses, is_gathered, sum_terms, written_out
 from nlc.emit.views import BlockHelpersView, BlockView
-from nlc.ir.algebra import Expr, Input, MatMul, Named, State, When, contains, walk
+from nlc.ir.algebra import Expr, Input, MatMul, Named, State, When, children, contains, walk
 from nlc.ir.build import add
+from nlc.ir.build import replace as replaced
 from nlc.ir.law import PREVIOUS, Equation, Kept, Law
 from nlc.ir.program import StateSlot
 
@@ -58,7 +59,8 @@ def _body(sequence: Sequence, forms: tuple[Chunked, ...]) -> Lines:
 class Block:
     """The tokens of a block in the making: `leading` are the sizes of (batch, time, *axes), `tokens` is that of time.
 
-    `values` are the variables over all tokens and of what they share, `at_end` those at the last token.
+    `values` are the variables over all tokens and of what they share, `at_end` those at the last token; `written` are the abbreviations
+    of one law written out.
     """
 
     sequence: Sequence
@@ -67,6 +69,7 @@ class Block:
     tokens: str
     values: dict[Expr, str] = field(default_factory=dict)
     at_end: dict[Expr, str] = field(default_factory=dict)
+    written: dict[Expr, Expr] = field(default_factory=dict)
 
     def known(self) -> Iterator[Lines]:
         """Parameters, axes, the position, previous inputs and abbreviations."""
@@ -92,9 +95,12 @@ class Block:
         equations = (equation.value for law in program.blocks.laws for equation in law.equations)
         values = (*streams, *equations, *(value for _, value in program.outputs))
         read = Counter(node for value in values for node in walk(as_before(value)))
+        said = {equation.value for law in program.blocks.laws for equation in law.equations}
         for node, count in read.items():
             match node:
-                case MatMul(State(component) as state, vector) if count > 1 and program.blocks.is_steady(state) and is_over_streams(vector):
+                case MatMul(State(component) as state, vector) if (
+                    count > 1 and node not in said and program.blocks.is_steady(state) and is_over_streams(vector)
+                ):
                     terms = self._printer().terms(node)
                     local = self.values[node] = self.names.new(f"{component}_read")
                     self.at_end[node] = _last(local)
@@ -142,25 +148,26 @@ class Block:
 
     def _law(self, law: Law) -> Iterator[Lines]:
         """Its abbreviations over all tokens, sums of gradients, and the new states if a period ends."""
-        own = replace(self, values=dict(self.values), at_end=dict(self.at_end))
+        own = replace(self, values=dict(self.values), at_end=dict(self.at_end), written={})
         equations = written_out(law.equations)
         uses = find_uses(law.component, equations)
         for equation in equations:
             yield from own._equation(law.component, equation, uses)
-        self.at_end.update((node, text) for node, text in own.at_end.items() if isinstance(node, State))
+        self.at_end.update((node, text) for node, text in own.at_end.items() if isinstance(node, State) or children(node))
+        self.values.update((node, text) for node, text in own.values.items() if children(node))
 
     def _equation(self, component: str, equation: Equation, uses: Uses) -> Iterator[Lines]:
         name, named = equation.name, Named(equation.name, equation.value.shape)
         if name not in uses:
             return
-        if name in uses.at_every_token and equation.value in self.values:
-            self.values[named], self.at_end[named] = self.values[equation.value], self.at_end[equation.value]
-            return
         local = self.names.new(name, component)
         self.at_end[named] = local
         if name in uses.at_every_token:
-            self.values[named], self.at_end[named] = local, _last(local)
             terms = self._printer().terms(equation.value)
+            whole = replaced(equation.value, self.written.get)
+            self.written[named] = whole
+            for node in (named, whole) if children(whole) else (named,):
+                self.values[node], self.at_end[node] = local, _last(local)
         elif name in uses.summed:
             terms = self._sum(component, equation)
         else:

@@ -11,7 +11,7 @@ from nlc.emit.layout import Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames
 from nlc.emit.parameters import read_parameters
 from nlc.emit.scope import Sequence, Sizes, converted, define, indices, input_values, output_printer, printer_of, sizes
-from nlc.emit.steps import returned
+from nlc.emit.steps import hidden_layers, returned
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.ir.algebra import Expr, Input, Named
 from nlc.ir.law import PREVIOUS
@@ -106,7 +106,8 @@ def output_lines(tokens: Tokens, outputs: dict[str, str]) -> Iterator[Lines]:
     """What the outputs are, unless they are reads as they came."""
     for name, value in tokens.sequence.program.outputs:
         if tokens.values.get(value) != outputs[name]:
-            yield assignment(outputs[name], _output(tokens, name, value), 12)
+            over = yield from hidden_layers(tokens.names, tokens.values, tokens.printer, name, value)
+            yield assignment(outputs[name], _output(tokens, name, over), 12)
 
 
 def _by_update(sequence: Sequence) -> Iterator[Lines]:
@@ -166,4 +167,4 @@ def _output(tokens: Tokens, name: str, value: Expr) -> tuple[str, ...]:
     printer = output_printer(tokens.sequence, tokens.printer, name)
     if printer.is_bare or tokens.sequence.spans_tokens(value):
         return printer.terms(value)
-    return (f"({printer.text(value)}).expand({tokens.leading}{', -1' * len(value.shape)})",)
+    return (f"{printer.atom(value)}.expand({tokens.leading}{', -1' * len(value.shape)})",)

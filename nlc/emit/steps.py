@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace as replace_with
 from types import MappingProxyType
 
@@ -96,18 +96,26 @@ def _outputs(sequence: Sequence, names: LocalNames, values: dict[Expr, str], dty
         printer = output_printer(sequence, printer_of(sequence, own), equation.name)
         local = names.new(equation.name)
         results[equation.name] = own[Named(equation.name, equation.value.shape)] = local
-        value, layers = equation.value, set(_layers(equation.value))
-        for number in range(1, len(layers) + 1):
-            layer = next(_layers(value))
-            inner = Named(names.new(f"{equation.name}_hidden{f'_{number}' if len(layers) > 1 else ''}"), layer.shape)
-            yield assignment(inner.name, [printer.text(layer)], 12)
-            own[inner] = inner.name
-            value = replace(value, {layer: inner}.get)
+        value = yield from hidden_layers(names, own, printer, equation.name, equation.value)
         yield assignment(local, broadcast(sequence, printer, value), 12)
     kept = {item.name: kept_text(sequence, item, values) for item in sequence.program.laws.kept}
     states = [slot for slot in sequence.program.slots if slot.name not in kept]
     new = {slot.name: values[State(slot.component, slot.part, slot.shape, When.CURRENT)] for slot in states} | kept
     yield from returned(sequence, results, new, dtype)
+
+
+def hidden_layers(
+    names: LocalNames, values: dict[Expr, str], printer: TorchPrinter, output: str, value: Expr
+) -> Generator[Lines, None, Expr]:
+    """The layers of a network that an output reads, a line each; gives the output over their names, which `values` learns."""
+    layers = set(_layers(value))
+    for number in range(1, len(layers) + 1):
+        layer = next(_layers(value))
+        inner = Named(names.new(f"{output}_hidden{f'_{number}' if len(layers) > 1 else ''}"), layer.shape)
+        yield assignment(inner.name, [printer.text(layer)], 12)
+        values[inner] = inner.name
+        value = replace(value, {layer: inner}.get)
+    return value
 
 
 def _layers(node: Expr) -> Iterator[Expr]:
