@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from nlc.emit.block_printer import BlockPrinter, as_before, is_over_streams
+from nlc.emit.block_printer import BlockPrinter, as_before, is_new_read, is_over_streams
 from nlc.emit.chunks import Chunked, chunked
 from nlc.emit.forward import Tokens, earlier, leading_text, output_lines, run_form, slot_local
 from nlc.emit.layout import Lines, assignment, block, indented
@@ -160,6 +160,7 @@ class Block:
         name, named = equation.name, Named(equation.name, equation.value.shape)
         if name not in uses:
             return
+        yield from self._new_reads(equation.value if name in uses.at_every_token or name in uses.summed else named)
         local = self.names.new(name, component)
         self.at_end[named] = local
         if name in uses.at_every_token:
@@ -178,6 +179,19 @@ class Block:
             if not self.sequence.spans_axes(equation.value):
                 terms = (f"({' '.join(terms)}).expand_as({self.sequence.carried('state', owner, equation.part)})",)
         yield assignment(local, terms, 12)
+
+    def _new_reads(self, value: Expr) -> Iterator[Lines]:
+        """What levels that move at this block's end give, at its last token by their new states: a line each."""
+        if value in self.values:
+            return
+        if not is_new_read(value) or len(value.shape) > 1:
+            for child in children(value):
+                yield from self._new_reads(child)
+            return
+        source = next(part.component for part in walk(value) if isinstance(part, State) and part.when is When.CURRENT)
+        terms = self._printer().terms(value)
+        self.values[value] = self.names.new(f"{source.replace('.', '_')}_seen")
+        yield assignment(self.values[value], terms, 12)
 
     def _sum(self, component: str, equation: Equation) -> tuple[str, ...]:
         """The sum over the block, added to what was gathered before it; sums that have a name are not taken again."""

@@ -7,11 +7,11 @@ from dataclasses import replace
 from fractions import Fraction
 
 from nlc.derive import derive_laws
-from nlc.ir.algebra import HALF, Expr, Norm, Spread, State, When
-from nlc.ir.build import dot, matmul, outer, scale
+from nlc.ir.algebra import HALF, Expr, Norm, Spread, State, Tick, When
+from nlc.ir.build import divide, dot, matmul, outer, scale
 from nlc.ir.build import replace as replaced
 from nlc.ir.law import Laws
-from nlc.ir.model import Clock, Component, Family, Model
+from nlc.ir.model import Clock, Component, Family, GradientDescent, Model
 from nlc.order import order_levels
 from nlc.schedule.rules import FORM_RULES, FormRule
 from tests import models
@@ -20,7 +20,7 @@ from tests.derive.systems import FITTED, READ_VECTOR, with_memory
 from tests.models import MATRIX, memory_state, stream
 
 Witness = Callable[[Component], Laws]
-"""Given a memory that the form fits, laws that it does not fit. The first law is the one concerned."""
+"""Given a memory that the form fits, laws that it does not fit. The memory called `memory` is the one concerned."""
 
 
 def laws_of(model: Model) -> Laws:
@@ -54,8 +54,19 @@ def counted(fitting: Component) -> Laws:
     return laws_of(with_memory(replace(fitting, optimizer=GradientDescent(rate))))
 
 
-def every_four_tokens(_: Component) -> Component:
-    return replace(models.delta_rule().components[0], every=Clock(Family.TOKEN, Fraction(4)))
+def at_every_token(fitting: Component) -> Laws:
+    """Later tokens of the block see a state that earlier ones have moved."""
+    return laws_of(with_memory(replace(fitting, every=models.delta_rule().components[0].every)))
+
+
+def beside_parts_of_tokens(fitting: Component) -> Laws:
+    """A block would be so many parts of tokens, of which the last of each token alone adds a datum."""
+    model = with_memory(fitting)
+    parted = replace(models.delta_rule().components[0], every=Clock(Family.TOKEN, Fraction(1, 2)))
+    own = State("other", "", MATRIX, When.FITTED)
+    objective = _substitute(parted.objective, FITTED, own)
+    other = replace(parted, name="other", objective=objective, follows=objective, prediction=None, value=None)
+    return laws_of(replace(model, components=(fitting, other)))
 
 
 def in_a_cycle(fitting: Component) -> Laws:
@@ -156,11 +167,13 @@ SHARED: Mapping[str, Witness] = {
     "reads with vectors that come before it: streams, or reads of earlier memories": read_with_its_own_read,
 }
 EVERY_TOKEN: Mapping[str, Witness] = {"an update at every token": on_a_slower_clock}
+EVERY_FOUR_TOKENS = replace(models.delta_rule().components[0], every=Clock(Family.TOKEN, Fraction(4)))
 FITTING: Mapping[str, Component] = {
     "prefix-sum": models.linear_attention().components[0],
     "halved-prefix-sum": systems.channel_gated_memory().components[0],
     "triangular-chunks": models.delta_rule().components[0],
     "halved-triangular-chunks": systems.channel_gated_delta_rule().components[0],
+    "blocks": EVERY_FOUR_TOKENS,
 }
 WITNESSES: Mapping[str, Mapping[str, Witness]] = {
     "prefix-sum": {
@@ -188,6 +201,11 @@ WITNESSES: Mapping[str, Mapping[str, Witness]] = {
         "one write a token": two_gated_writes,
         SAME_IN_EVERY_ROW: gated_by_rows,
         **SHARED,
+    },
+    "blocks": {
+        "an update every so many tokens": at_every_token,
+        "tokens whose parts are all alike": beside_parts_of_tokens,
+        "periods that end together somewhere but at every token": read_at_two_periods,
     },
     "recurrence": {},
 }
