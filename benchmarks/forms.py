@@ -42,7 +42,10 @@ CASES: Mapping[str, tuple[Run, tuple[str, ...]]] = MappingProxyType(
         "consolidation": (hand_written.consolidation, ("q", "k", "v", "beta")),
     }
 )
-"""Each architecture, of specs/ or of this folder: its form by hand, and its inputs; `channels:` is a gate for each key channel. A layer's form takes the layer first."""
+"""Each architecture, of specs/ or of this folder: its form by hand, and its inputs; `channels:` is a gate for each key channel.
+
+A layer's form takes the layer first.
+"""
 
 
 @dataclass(frozen=True, slots=True)
