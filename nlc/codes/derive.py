@@ -105,10 +105,10 @@ def reset_clock(span: Span, level: str, clock: str) -> Diagnostic:
 def initial_value(span: Span, level: str) -> Diagnostic:
     return _refused(
         "NLC410",
-        f"`{level}` has an initial value that is no number known beforehand, which is not compiled yet",
+        f"`{level}` has an initial value that nlc does not compile",
         span,
-        "this level starts from a stream, a state or a matrix",
-        "write a number or hyperparameters, as in `init: 0.5`, or pass the initial state to the compiled module: `module(..., state=...)`",
+        "this level starts from what there is not yet when it starts",
+        "start it from numbers, matrices, streams or other levels (an optimizer's level from 0), not from `tick` or a gradient",
     )
 
 
@@ -162,7 +162,7 @@ CODES: tuple[Code, ...] = (
     Code("NLC407", "delayed input", "`prev(x)` of an input is its value at the tick before, which is state. Compiled architectures carry it; compiled optimizers do not yet."),
     Code("NLC408", "window", "A window makes the objective range over several tokens, whose data would be state. This version compiles objectives of one tick."),
     Code("NLC409", "reset", "`reset` starts a level anew on a clock. This version compiles levels that are reset with the sequence, or every so many tokens."),
-    Code("NLC410", "initial value", "This version starts every state from zeros, in architectures also from any number that is known beforehand, or from the state passed to the compiled module."),
+    Code("NLC410", "initial value", "Architectures start a level from numbers, matrices, streams and other levels, or from the state passed to the compiled module; neither its own count of updates nor a gradient exists before its first update. Optimizers of this version start every state from zeros."),
     Code("NLC412", "mean over data", "`reduce: mean` divides the gradient by the number of data of an update. Architectures compile it; an optimizer of this version has one datum per update, and no mean to take."),
     Code("NLC413", "tick", "`tick` counts the updates of a level since its last reset. Compiled architectures count them; compiled optimizers of this version carry no counts."),
     Code("NLC414", "not compiled yet", "The spec is well-formed, and uses a part of the language that this version checks but does not compile."),

@@ -7,9 +7,10 @@ is refused with a diagnostic for each place (`refusals`).
 from __future__ import annotations
 
 from nlc.derive.describe import laws_text
-from nlc.derive.keep import kept_tensors, resets_of
+from nlc.derive.keep import kept_tensors
 from nlc.derive.laws import definitions_of, derive_law, output_equation
 from nlc.derive.refusals import name_clashes, refusals
+from nlc.derive.starts import resets_of
 from nlc.diagnostics import Collector, CompileError
 from nlc.ir.law import Laws
 from nlc.ir.order import LevelOrder
@@ -33,6 +34,5 @@ def derive_laws(order: LevelOrder) -> Laws:
     kept = kept_tensors(order, tuple(laws), outputs)
     if clashes := name_clashes(model, kept):
         raise CompileError(*clashes)
-    return Laws(
-        order, tuple(laws), outputs, kept, resets_of(model), tuple(derive_laws(item) for item in order.training), definitions_of(order)
-    )
+    training = tuple(derive_laws(item) for item in order.training)
+    return Laws(order, tuple(laws), outputs, kept, resets_of(order, kept), training, definitions_of(order))

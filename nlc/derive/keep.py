@@ -6,49 +6,23 @@ from collections.abc import Iterator
 
 from nlc.derive.descent import gathered_part
 from nlc.derive.settle import held_part
-from nlc.ir.algebra import Due, Expr, Input, State, StopGradient, Tick, When, Where, walk
-from nlc.ir.build import add, constant, full, spread
-from nlc.ir.law import POSITION, PREVIOUS, Equation, Kept, Law, Reset, with_parameters
-from nlc.ir.model import Component, Family, Model, StateDeclaration
+from nlc.derive.starts import restarts, settled_starts
+from nlc.ir.algebra import Due, Expr, Input, State, Tick, When, Where, walk
+from nlc.ir.build import add, constant, full
+from nlc.ir.law import POSITION, PREVIOUS, Equation, Kept, Law
+from nlc.ir.model import Model
 from nlc.ir.order import LevelOrder
-
-
-def start_of(model: Model, component: Component, state: StateDeclaration) -> Expr:
-    """What a tensor of a state starts from: its `init`, or zeros."""
-    if not component.init:
-        return full(0, state.shape)
-    value = with_parameters(model, component.init[component.states.index(state)])
-    return spread(value, None, state.shape) if not value.shape else value
-
-
-def resets_of(model: Model) -> tuple[Reset, ...]:
-    """The states that start again inside a sequence: from their start, or from what they were, cut off from how it came about."""
-    return (*_begun_again(model), *_cut_off(model))
-
-
-def _cut_off(model: Model) -> Iterator[Reset]:
-    for item in model.fast:
-        for state in item.states if item.backprop else ():
-            seen = State(item.name, state.part, state.shape, When.PREVIOUS)
-            yield Reset(seen, int(item.every.period) * (item.backprop or 1), StopGradient(seen, state.shape))
-
-
-def _begun_again(model: Model) -> tuple[Reset, ...]:
-    found = ((item, item.reset) for item in model.components if item.reset is not None and item.reset.family is Family.TOKEN)
-    return tuple(
-        Reset(State(item.name, state.part, state.shape, When.PREVIOUS), int(clock.period), start_of(model, item, state))
-        for item, clock in found
-        for state in item.states
-    )
+from nlc.ir.starts import known_start
 
 
 def kept_tensors(order: LevelOrder, laws: tuple[Law, ...], outputs: tuple[Equation, ...]) -> tuple[Kept, ...]:
     """Gathered gradients, held states, previous inputs; the position last, if a law or one of these asks for it."""
     expressions = [equation.value for law in laws for equation in law.equations] + [equation.value for equation in outputs]
+    expressions += settled_starts(order)
     nodes = [node for expression in expressions for node in walk(expression)]
     kept = (*_gathered(order.model, laws), *_held(order.model, nodes), *_previous(nodes))
     is_counted = any(isinstance(node, Due | Tick) for node in (*nodes, *(node for item in kept for node in walk(item.value))))
-    return (*kept, *_position()) if is_counted or resets_of(order.model) else kept
+    return (*kept, *_position()) if is_counted or restarts(order.model) else kept
 
 
 def _gathered(model: Model, laws: tuple[Law, ...]) -> Iterator[Kept]:
@@ -70,7 +44,7 @@ def _held(model: Model, nodes: list[Expr]) -> Iterator[Kept]:
         declared = next(state for state in model.component(name).states if held_part(state.part, period) == part)
         now = State(name, declared.part, declared.shape)
         value = now if period == 1 else Where(Due(period), now, State(name, part, read.shape, When.PREVIOUS), read.shape)
-        start = start_of(model, model.component(name), declared) if model.component(name).init else None
+        start = known_start(model, model.component(name), declared) if model.component(name).init else None
         yield Kept(name, part, value, f"read by hold({name}, {period} tokens)", start)
 
 

@@ -8,14 +8,10 @@ from nlc.codes import derive as codes
 from nlc.diagnostics import Diagnostic
 from nlc.ir.algebra import (
     LEAVES,
-    Constant,
     Expr,
-    Full,
     Gradient,
-    Hyperparameter,
     Input,
     Join,
-    Size,
     Split,
     State,
     Task,
@@ -27,6 +23,7 @@ from nlc.ir.algebra import (
 from nlc.ir.dims import LIKE_WEIGHTS
 from nlc.ir.law import POSITION, PREVIOUS, Kept
 from nlc.ir.model import STEP, TOKEN, Clock, ClosedForm, Component, Family, GradientDescent, GradientPoint, Model, Proximal
+from nlc.ir.starts import NUMBERS
 
 Check = Callable[[Model], Iterator[Diagnostic]]
 
@@ -154,11 +151,7 @@ def _lifetimes(model: Model) -> Iterator[Diagnostic]:
             yield codes.window(component.place("window"), component.name)
         if component.reset is not None and not _is_reset_by_tokens(model, component.reset):
             yield codes.reset_clock(component.place("reset"), component.name, str(component.reset))
-        elif component.reset is not None and component.reset.family is Family.TOKEN and _stands_in_the_way(model, component):
-            what = "a reset of a level with an optimizer of several levels, or with uneven chunks"
-            yield codes.not_compiled(component.place("reset"), component.name, what)
-        reads = [node for value in component.init for node in walk(value) if isinstance(node, State)]
-        if (model.is_parameter(component.name) and reads) or not all(_is_compiled_start(model, value) for value in component.init):
+        if not all(_is_compiled_start(model, component, value) for value in component.init):
             yield codes.initial_value(component.place("init"), component.name)
         if component.reduce == "mean" and model.kind == "optimizer":
             yield codes.mean_reduction(component.place("reduce"), component.name)
@@ -171,19 +164,16 @@ def _knowledge_transfer(model: Model) -> Iterator[Diagnostic]:
         if component.host is not None or _stands_in_the_way(model, component) or not component.every.is_fast:
             what = "`backprop` of a slow level, or of one with an optimizer of several levels"
             yield codes.not_compiled(component.place("backprop"), component.name, what)
-        elif component.backprop and component.reset is not None and component.reset.family is Family.TOKEN:
-            what = "`backprop: truncated` of a level that is reset by tokens"
-            yield codes.not_compiled(component.place("backprop"), component.name, what)
 
 
-def _is_compiled_start(model: Model, value: Expr) -> bool:
-    """Whether a state can start from this: in architectures whatever is known before the first token."""
-    known = all(
-        isinstance(node, Constant | Full | Hyperparameter | Size) or (isinstance(node, State) and model.is_parameter(node.component))
-        for node in walk(value)
-        if isinstance(node, LEAVES)
-    )
-    return is_number(value, 0) or (known and model.kind != "optimizer")
+def _is_compiled_start(model: Model, component: Component, value: Expr) -> bool:
+    """Whether a state can start from this: slow levels from what is known before any sequence, fast ones from all but counts."""
+    if model.kind == "optimizer":
+        return is_number(value, 0)
+    leaves = [node for node in walk(value) if isinstance(node, LEAVES)]
+    if model.is_parameter(component.name):
+        return all(isinstance(node, (*NUMBERS, State)) for node in leaves)
+    return not any(isinstance(node, Tick | Gradient) for node in leaves)
 
 
 def _is_reset_by_tokens(model: Model, clock: Clock) -> bool:

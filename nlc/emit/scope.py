@@ -198,9 +198,8 @@ def input_values(sequence: Sequence, part: str = "") -> dict[Expr, str]:
 
 def indices(sequence: Sequence, names: LocalNames, carried: str, values: dict[Expr, str]) -> list[Lines]:
     """The lines that number the copies along each axis whose index the laws use; `values` learns their variables."""
-    laws, axes = sequence.program.laws, sequence.model.axes
-    equations = [*laws.outputs, *(equation for law in laws.laws for equation in law.equations)]
-    used = {part for equation in equations for part in walk(equation.value)}
+    axes = sequence.model.axes
+    used = {part for value in sequence.program.laws.values for part in walk(value)}
     lines: list[Lines] = []
     for place, axis in enumerate(axes):
         index = Index(axis)

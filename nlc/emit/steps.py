@@ -9,9 +9,10 @@ from types import MappingProxyType
 from nlc.emit.layout import Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames
 from nlc.emit.parameters import parameter_values, read_parameters
+from nlc.emit.resets import Resets
 from nlc.emit.scope import Sequence, converted, define, indices, input_values, leaf, output_printer, previous, printer_of
 from nlc.emit.torch_printer import TorchPrinter
-from nlc.ir.algebra import Due, Expr, Map, MatMul, Named, Parameter, State, StopGradient, Tick, When, children, contains
+from nlc.ir.algebra import Due, Expr, Eye, Map, MatMul, Named, Parameter, State, Tick, When, children, contains
 from nlc.ir.build import replace
 from nlc.ir.law import POSITION, Kept, Law
 from nlc.ir.model import Component, Family
@@ -33,8 +34,7 @@ def step_body(sequence: Sequence) -> Lines:
         *indices(sequence, names, carried, values),
         *_position(sequence, names, values),
         *define(sequence, names, values, parted=False),
-        *_parts(sequence, names, values),
-        *(line for law in sequence.program.laws.laws if not sequence.is_parted(law) for line in _law(sequence, law, names, values)),
+        *_laws(sequence, names, values),
         *_outputs(sequence, names, values, dtype),
     ]
     return (f"with _full_precision({like}):", *indented(block(lines)))
@@ -51,24 +51,24 @@ def _position(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) ->
     for period in periods:
         due = values[Due(period)] = names.new("due" if len(periods) == 1 else f"due_{period}")
         yield (f"{due} = {position} % {period} == 0",)
-    for item in sequence.program.laws.resets:
-        start = names.new(".".join(filter(None, (item.state.component, item.state.part, "start"))))
-        carried = sequence.carried("state", item.state.component, item.state.part)
-        is_first = f"({position} > 1) & (({position} - 1) % {item.period} == 0)"
-        values[item.state] = start
-        yield assignment(start, [f"torch.where({is_first}, {_begin(item.value, carried)}, {carried})"], 12)
     for component in sequence.counted:
         tick = values[Tick(component)] = names.new("tick" if len(sequence.counted) == 1 else f"{component}_tick")
         count = _count(sequence.model.component(component), position)
         yield (f"{tick} = {count if count == position else f'({count})'}.to({_dtype(sequence)})",)
 
 
-def _begin(value: Expr, carried: str) -> str:
-    """What a carried tensor starts again from, in its dtype."""
-    if isinstance(value, StopGradient):
-        return f"{carried}.detach()"
-    text = initial_text(value)
-    return text if is_number_known(value) else f"{text if ' ' not in text else f'({text})'}.to({carried}.dtype)"
+def _laws(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
+    """The laws as they run, those of levels that move several times a token together; a state starts again when what it reads is known."""
+    laws = sequence.program.laws
+    resets = Resets(sequence, values.get(State(POSITION, "", ()), ""), list(laws.resets))
+    yield from resets.ready(names, values)
+    parts = [law for law in laws.laws if sequence.is_parted(law)]
+    for law in laws.laws:
+        if not sequence.is_parted(law):
+            yield from _law(sequence, law, names, values)
+        elif law == parts[0]:
+            yield from _parts(sequence, parts, names, values)
+        yield from resets.ready(names, values)
 
 
 def initial_text(value: Expr) -> str:
@@ -78,8 +78,8 @@ def initial_text(value: Expr) -> str:
 
 
 def is_number_known(value: Expr | None) -> bool:
-    """Whether a start is a number that the constructor is given, not a parameter; None stands for zero."""
-    return value is None or not contains(value, lambda node: isinstance(node, Parameter))
+    """Whether a start is a number that the constructor is given, not a parameter or a matrix; None stands for zero."""
+    return value is None or not contains(value, lambda node: isinstance(node, Eye | Parameter))
 
 
 def _count(component: Component, position: str) -> str:
@@ -89,11 +89,8 @@ def _count(component: Component, position: str) -> str:
     return f"{seen} // {component.every.period} + 1" if component.every.period > 1 else f"{seen} + 1" if is_reset else position
 
 
-def _parts(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
+def _parts(sequence: Sequence, laws: list[Law], names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
     """The levels that move several times a token, in a loop; afterwards `values` has the variables of their last states."""
-    laws = [law for law in sequence.program.laws.laws if sequence.is_parted(law)]
-    if not laws:
-        return
     moved = [(law.component, equation) for law in laws for equation in law.equations if equation.part is not None]
     variables = {
         State(item.owner or level, item.part or "", item.value.shape, When.PREVIOUS): names.new(item.name, item.owner or level)

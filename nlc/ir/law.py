@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nlc.ir.algebra import Expr, Named, Parameter, State, walk
+from nlc.ir.algebra import Expr, Named, Parameter, State, StopGradient, When, walk
 from nlc.ir.build import replace
 from nlc.ir.model import Clock, Model
 from nlc.ir.order import LevelOrder
@@ -65,11 +65,27 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """A tensor that starts again, from `value`, before the first token of every new period, for whoever reads its older value there."""
+    """A tensor that starts again, from `value`, before the first token of every new period, for whoever reads its older value there.
+
+    With `at_start` it does so before the very first token too, and with a `period` of 0 only there. Periods are counted anew `within`
+    longer ones, if that is not 0. What the value reads of the same tick is settled like an equation.
+    """
 
     state: State
     period: int
     value: Expr
+    at_start: bool = False
+    within: int = 0
+
+    @property
+    def sources(self) -> tuple[State, ...]:
+        """The new states of this tick that the value reads."""
+        return tuple(node for node in walk(self.value) if isinstance(node, State) and node.when is When.CURRENT)
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the state stays as it is, and slower levels no longer learn through how it came about."""
+        return isinstance(self.value, StopGradient)
 
 
 def with_parameters(model: Model, node: Expr) -> Expr:
@@ -125,7 +141,8 @@ class Laws:
     def values(self) -> tuple[Expr, ...]:
         """Every expression that a tick evaluates."""
         moves = [equation.value for law in self.laws for equation in law.equations]
-        return (*moves, *(equation.value for equation in self.outputs), *(item.value for item in self.kept))
+        begun = (item.value for item in self.resets if not item.is_cut_off)
+        return (*moves, *(equation.value for equation in self.outputs), *(item.value for item in self.kept), *begun)
 
     def law(self, component: str) -> Law:
         return next(law for law in self.laws if law.component == component)

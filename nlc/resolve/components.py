@@ -99,8 +99,10 @@ def inline_optimizer(component: Component, level: LevelType, name: str, call: Ca
 
 
 def _serving(host: Component, level: Component, optimizer: str) -> Component:
-    """A level of the optimizer as a component that serves the host; its `weights` are the host itself."""
-    return _hosting(host, level, optimizer) if level.name == host.name else replace(level, host=host.name, block=host.block)
+    """A level of the optimizer as a component that serves the host, and starts again with it; its `weights` are the host itself."""
+    if level.name == host.name:
+        return _hosting(host, level, optimizer)
+    return replace(level, host=host.name, block=host.block, reset=level.reset or host.reset)
 
 
 def _hosting(component: Component, weights: Component, optimizer: str) -> Component:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from nlc.codes import schedule as codes
 from nlc.diagnostics import CompileError
-from nlc.ir.law import POSITION, Laws, with_parameters
+from nlc.ir.law import POSITION, Laws
 from nlc.ir.model import Component, Family, StateDeclaration
 from nlc.ir.program import Program, StateSlot
+from nlc.ir.starts import known_start
 from nlc.schedule.describe import program_text
 from nlc.schedule.memories import schedule_memories
 
@@ -49,10 +50,10 @@ def _slots(laws: Laws) -> tuple[StateSlot, ...]:
             item.name,
             state.part,
             state.shape,
-            start=with_parameters(model, item.init[place]) if item.init else None,
+            start=known_start(model, item, state) if item.init else None,
         )
         for item in carried
-        for place, state in enumerate(item.states)
+        for state in item.states
     )
     kept = (StateSlot(item.name, item.component, item.part, item.value.shape, item.component == POSITION, item.start) for item in laws.kept)
     return (*states, *kept)
@@ -60,10 +61,11 @@ def _slots(laws: Laws) -> tuple[StateSlot, ...]:
 
 def _parameters(laws: Laws) -> tuple[StateSlot, ...]:
     """The tensors of slow levels."""
+    model = laws.order.model
     return tuple(
-        StateSlot(_slot_name(item, state), item.name, state.part, state.shape, start=item.init[place] if item.init else None)
-        for item in laws.order.model.parameters
-        for place, state in enumerate(item.states)
+        StateSlot(_slot_name(item, state), item.name, state.part, state.shape, start=known_start(model, item, state) if item.init else None)
+        for item in model.parameters
+        for state in item.states
     )
 
 

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from nlc.ir import algebra
-from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Named, Parameter, State, StopGradient, When
-from nlc.ir.law import POSITION, PREVIOUS, Law, Laws, with_parameters
+from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Named, Parameter, State, When
+from nlc.ir.law import POSITION, PREVIOUS, Law, Laws, Reset
 from nlc.ir.model import Family, InputStream, Model, Output
+from nlc.ir.starts import known_start
 from nlc.verify.evaluate import Evaluator
 
 Tensors = dict[str, Tensor]
@@ -43,12 +44,9 @@ def run_laws(
     states = begun if state is None else {slot: state[slot_name(model, *slot)] for slot in begun}
     columns: dict[str, list[Tensor]] = {output.name: [] for output in model.outputs}
     for t in range(sample.shape[1]):
-        states = _reset(laws, states, begun)
         parts = [_at(model, streams, t, part) for part in range(model.updates_per_tick)]
-        tick = Tick(parts[-1], numbers, states, {}, sizes, model, (), indices, trained)
-        for early in parts[:-1]:
-            tick = replace(tick, between=replace(tick, inputs=early).run_part(laws))
-        states = tick.run(laws)
+        tick = Tick(parts[-1], numbers, dict(states), {}, sizes, model, (), indices, trained)
+        states = tick.run(laws, parts[:-1])
         emitted = tick.outputs(laws)
         for output in model.outputs:
             size = (*places_of(model, output, leading), *(dim.size(sizes) for dim in output.value.shape))
@@ -89,17 +87,6 @@ def run_law_steps(
     return by_name.pop("weights"), by_name
 
 
-def _reset(laws: Laws, states: dict[Slot, Tensor], begun: dict[Slot, Tensor]) -> dict[Slot, Tensor]:
-    """The states as the next tick finds them, those of a new period as they begun, or cut off from their past."""
-    new = dict(states)
-    for item in laws.resets:
-        seen = states[POSITION, ""]
-        slot = (item.state.component, item.state.part)
-        again = states[slot].detach() if isinstance(item.value, StopGradient) else begun[slot]
-        new[slot] = torch.where((seen > 0) & (seen % item.period == 0), again, states[slot])
-    return new
-
-
 @dataclass(frozen=True, slots=True)
 class Tick:
     """What one tick sees; `new` fills up as the laws run.
@@ -109,7 +96,7 @@ class Tick:
 
     inputs: Mapping[str, Tensor]
     hyperparameters: Mapping[str, Tensor]
-    previous: Mapping[Slot, Tensor]
+    previous: dict[Slot, Tensor]
     new: dict[Slot, Tensor]
     sizes: Mapping[str, int]
     model: Model
@@ -118,21 +105,41 @@ class Tick:
     parameters: Mapping[Slot, Tensor] = field(default_factory=dict)
     between: Mapping[Slot, Tensor] = field(default_factory=dict)
 
-    def run_part(self, laws: Laws) -> dict[Slot, Tensor]:
-        """One part of a tick, not the last: the states of the levels that move at each, after it."""
-        part = replace(self, new={})
-        for law in laws.laws:
-            if self.model.is_parted(law.component):
-                part._run(law)
-        return part.new
-
-    def run(self, laws: Laws) -> dict[Slot, Tensor]:
-        """Every law's equations in order; gives all states after the tick."""
-        for law in laws.laws:
-            self._run(law)
+    def run(self, laws: Laws, early: Sequence[Mapping[str, Tensor]] = ()) -> dict[Slot, Tensor]:
+        """Every law's equations in order, those of levels that move in parts once for each early part too; gives all states after."""
+        waiting = self._begin_again(laws.resets)
+        between: dict[Slot, Tensor] = {}
+        for place, law in enumerate(laws.laws):
+            is_first_part = self.model.is_parted(law.component) and not any(
+                self.model.is_parted(item.component) for item in laws.laws[:place]
+            )
+            for inputs in early if is_first_part else ():
+                between = replace(self, inputs=inputs, between=between).run_part(laws)
+            replace(self, between=between)._run(law)
+            waiting = self._begin_again(waiting)
         kept = {(item.component, item.part): self._evaluator({})(item.value) for item in laws.kept}
         after = {**self.previous, **self.new, **kept}
         return {slot: after[slot].expand_as(value).to(value.dtype) for slot, value in self.previous.items()}
+
+    def run_part(self, laws: Laws) -> dict[Slot, Tensor]:
+        """One part of a tick, not the last: the states of the levels that move at each, after it."""
+        part = replace(self, new=dict(self.new))
+        for law in (law for law in laws.laws if self.model.is_parted(law.component)):
+            part._run(law)
+        return {slot: value for slot, value in part.new.items() if slot not in self.new}
+
+    def _begin_again(self, resets: Sequence[Reset]) -> list[Reset]:
+        """Starts the states of a new period again, or cuts them off from their past; gives those that wait for new states of this tick."""
+        waiting = []
+        for item in resets:
+            if any((read.component, read.part) not in self.new for read in item.sources):
+                waiting.append(item)
+                continue
+            slot = (item.state.component, item.state.part)
+            old = self.previous[slot]
+            again = old.detach() if item.is_cut_off else self._evaluator({})(item.value).expand_as(old)
+            self.previous[slot] = torch.where(_is_first(item, self.previous[POSITION, ""]), again, old)
+        return waiting
 
     def _run(self, law: Law) -> None:
         named: Tensors = {}
@@ -185,6 +192,12 @@ class Tick:
         return (seen // int(declared.every.period) + 1).to(like.dtype)
 
 
+def _is_first(item: Reset, seen: Tensor) -> Tensor:
+    """Whether a new period begins, after so many tokens."""
+    counted = seen % item.within if item.within else seen
+    return ((seen == 0) & item.at_start) | ((seen > 0) & (counted % item.period == 0) if item.period else seen < 0)
+
+
 # --- states and streams, as programs need them too ---------------------------------------------------------------
 
 
@@ -217,10 +230,10 @@ def starts(
         raise ValueError(f"a start cannot hold {node}")
 
     begun = initial_states(model, leading, sizes, like) | kept_zeros(laws, leading, sizes, like)
-    given = {(item.name, state.part): value for item in model.fast for state, value in zip(item.states, item.init, strict=False)}
+    given = {(item.name, state.part): known_start(model, item, state) for item in model.fast for state in item.states}
     given |= {(item.component, item.part): item.start for item in laws.kept if item.start is not None}
     evaluate = Evaluator(sizes, like, known)
-    return begun | {slot: evaluate(with_parameters(model, value)).expand_as(begun[slot]) for slot, value in given.items()}
+    return begun | {slot: evaluate(value).expand_as(begun[slot]) for slot, value in given.items() if value is not None}
 
 
 def kept_zeros(laws: Laws, leading: tuple[int, ...], sizes: Mapping[str, int], like: Tensor) -> dict[Slot, Tensor]:

@@ -12,7 +12,7 @@ from nlc.codes.derive import CODES
 from nlc.derive import derive_laws
 from nlc.diagnostics import CompileError, Diagnostic
 from nlc.ir.algebra import ONE, ZERO, Expr, Gradient, Input, Softmax, State, Tick, When
-from nlc.ir.build import apply_map, outer, scale, total
+from nlc.ir.build import apply_map, scale, spread, total
 from nlc.ir.dims import LIKE_WEIGHTS
 from nlc.ir.model import STEP, Clock, ClosedForm, Family, GradientDescent, GradientPoint, Model, Proximal
 from nlc.source import Source, Span
@@ -59,7 +59,7 @@ REFUSED: Mapping[str, tuple[Callable[[], Model], ...]] = {
     "NLC407": (lambda: with_rate(Input("gradient", (LIKE_WEIGHTS,), delayed=True)),),
     "NLC408": (lambda: with_level(window=8), lambda: with_level(window="all")),
     "NLC409": (lambda: with_level(reset=STEP),),
-    "NLC410": (lambda: with_level(init=(outer(stream("v"), stream("k")),)),),
+    "NLC410": (lambda: with_level(init=(spread(Tick("memory"), None, delta_rule().components[0].states[0].shape),)),),
     "NLC412": (lambda: replace(momentum(), components=tuple(replace(item, reduce="mean") for item in momentum().components[:1])),),
     "NLC413": (lambda: with_rate(Tick("weights")),),
     "NLC414": (

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.random_specs.artist import Artist, Construct
+from tests.random_specs.artist import Artist, Construct, Readable
 from tests.random_specs.expressions import leaf
 from tests.random_specs.levels import Sketch
 from tests.random_specs.tree import Phrase, Shape
+
+Options = tuple[tuple[str, Phrase], ...]
+"""Further keys of a level."""
 
 CLOCKS = (Construct(name="none", slot="clock", draw=lambda artist, sketch: (Phrase("every tick", "token"), ()), weight=8),)
 """Every token: what is always compiled."""
@@ -50,6 +53,36 @@ def _is_free(artist: Artist, sketch: Sketch) -> bool:
     return _is_plain(artist, sketch) and not artist.around.is_affine
 
 
+def _start_from_streams(artist: Artist, sketch: Sketch) -> Options:
+    start = artist.within(readable=()).signal(sketch.shape, 2)
+    return (("init", Phrase("option: start from streams", "{}", sketch.shape, (start,))),)
+
+
+def _start_from_another(artist: Artist, sketch: Sketch) -> Options:
+    other = artist.pick(_alike(artist, sketch))
+    return (
+        ("init", Phrase("option: start from another level", other.name)),
+        ("reset", Phrase("option: start from another level", "4 tokens")),
+    )
+
+
+def _alike(artist: Artist, sketch: Sketch) -> list[Readable]:
+    """The earlier levels of the same tensors: starts among them close no ring."""
+    return [
+        item
+        for item in artist.around.readable
+        if any(form == "{}" for _, form in item.ways) and item.memory.tensors == sketch.memory.tensors
+    ]
+
+
+def _has_one_tensor(artist: Artist, sketch: Sketch) -> bool:
+    return _is_free(artist, sketch) and not sketch.memory.is_network
+
+
+def _has_another_alike(artist: Artist, sketch: Sketch) -> bool:
+    return _is_free(artist, sketch) and bool(_alike(artist, sketch))
+
+
 TIMED = (
     leaf("signal", "previous value of a stream", _previous, 1.5),
     leaf("rate", "count of updates", _count, 1),
@@ -57,5 +90,7 @@ TIMED = (
     _period(4, "mean"),
     _option("reset by tokens", "reset", "8 tokens", _is_free),
     _option("start from a number", "init", "0.25", _is_plain),
+    Construct(name="start from streams", slot="option", draw=_start_from_streams, needs=_has_one_tensor, weight=3),
+    Construct(name="start from another level", slot="option", draw=_start_from_another, needs=_has_another_alike, weight=55),
 )
 """The rows about time."""
