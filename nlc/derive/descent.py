@@ -16,7 +16,7 @@ from nlc.derive.simplify import simplify
 from nlc.ir.algebra import LEAVES, ONE, Expr, Gradient, Map, Named, Scale, State, StopGradient, When, contains
 from nlc.ir.build import add, apply_map, constant, divide, negate, replace, subtract, times
 from nlc.ir.maps import MAPS
-from nlc.ir.model import Component, Family, GradientDescent, GradientPoint, Model
+from nlc.ir.model import Component, GradientDescent, GradientPoint, Model
 from nlc.ir.order import LevelOrder
 
 CALCULUS = ("calculus",)
@@ -83,7 +83,7 @@ class Descent:
             gathered = self._gathered(totals, period)
         if component.reduce == "sum":
             return gathered
-        rule = f"the mean over {period} tokens"
+        rule = f"the mean over {period} {self.order.model.unit}s"
         return {
             part: self.draft.let(worded("mean_gradient", part), divide(total, constant(period)), rule) for part, total in gathered.items()
         }
@@ -94,7 +94,7 @@ class Descent:
         if all(known.values()):
             return {part: name for part, name in known.items() if name is not None}
         gradients = self.gradients(self.component.objective, self.component.gradient_at, named=True)
-        rule = f"the data since the last update, of {period} tokens"
+        rule = f"the data since the last update, of {period} {self.order.model.unit}s"
         return {
             part: self.draft.keep(worded("gathered", part), add(replace_with(total, when=When.PREVIOUS), gradients[part]), rule, total)
             for part, total in totals.items()
@@ -198,7 +198,7 @@ def gathered_part(part: str) -> str:
 def gathers(model: Model, component: Component) -> bool:
     """Whether a level has several data per update: tokens, or, for a level of an optimizer, updates of the level that it serves."""
     data = model.component(component.host).every.period if component.host else 1
-    return component.every.family is Family.TOKEN and component.every.period > max(data, 1)
+    return component.every.is_counted and component.every.period > max(data, 1)
 
 
 def gatherer(order: LevelOrder, host: Component) -> str:

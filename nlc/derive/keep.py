@@ -22,7 +22,7 @@ def kept_tensors(order: LevelOrder, laws: tuple[Law, ...], outputs: tuple[Equati
     nodes = [node for expression in expressions for node in walk(expression)]
     kept = (*_gathered(order.model, laws), *_held(order.model, nodes), *_previous(nodes))
     is_counted = any(isinstance(node, Due | Tick) for node in (*nodes, *(node for item in kept for node in walk(item.value))))
-    return (*kept, *_position()) if is_counted or restarts(order.model) else kept
+    return (*kept, *_position(order.model)) if is_counted or restarts(order.model) else kept
 
 
 def _gathered(model: Model, laws: tuple[Law, ...]) -> Iterator[Kept]:
@@ -32,7 +32,7 @@ def _gathered(model: Model, laws: tuple[Law, ...]) -> Iterator[Kept]:
             component = model.component(equation.owner or law.component)
             if equation.part in {gathered_part(state.part) for state in component.states}:
                 name, part, shape = component.name, equation.part, equation.value.shape
-                after = Where(Due(int(component.every.period)), full(0, shape), State(name, part, shape), shape)
+                after = Where(Due(int(component.every.period), model.unit), full(0, shape), State(name, part, shape), shape)
                 yield Kept(name, part, after, "gathered since the last update")
 
 
@@ -43,9 +43,9 @@ def _held(model: Model, nodes: list[Expr]) -> Iterator[Kept]:
         period = int(part.rpartition("held_")[2])
         declared = next(state for state in model.component(name).states if held_part(state.part, period) == part)
         now = State(name, declared.part, declared.shape)
-        value = now if period == 1 else Where(Due(period), now, State(name, part, read.shape, When.PREVIOUS), read.shape)
+        value = now if period == 1 else Where(Due(period, model.unit), now, State(name, part, read.shape, When.PREVIOUS), read.shape)
         start = known_start(model, model.component(name), declared) if model.component(name).init else None
-        yield Kept(name, part, value, f"read by hold({name}, {period} tokens)", start)
+        yield Kept(name, part, value, f"read by hold({name}, {period} {model.unit}s)", start)
 
 
 def _previous(nodes: list[Expr]) -> Iterator[Kept]:
@@ -54,6 +54,6 @@ def _previous(nodes: list[Expr]) -> Iterator[Kept]:
         yield Kept(PREVIOUS, name, Input(name, node.shape), f"read by prev({name})")
 
 
-def _position() -> Iterator[Kept]:
+def _position(model: Model) -> Iterator[Kept]:
     seen = State(POSITION, "", (), When.PREVIOUS)
-    yield Kept(POSITION, "", add(seen, constant(1)), "the tokens so far")
+    yield Kept(POSITION, "", add(seen, constant(1)), f"the {model.unit}s so far")

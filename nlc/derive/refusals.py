@@ -76,11 +76,11 @@ def _optimizers(model: Model) -> Iterator[Diagnostic]:
 def _clocks(model: Model) -> Iterator[Diagnostic]:
     clock = base_clock(model)
     for component in model.components:
-        fits = _is_whole_tokens(model, component.every) or _is_part_of_a_token(model, component.every) or _is_trained(model, component)
+        fits = _is_whole_ticks(model, component.every) or _is_part_of_a_tick(model, component.every) or _is_trained(model, component)
         if component.every != clock and not fits:
             yield codes.level_clock(component.every_span, component.name, str(component.every), str(clock))
     for stream in model.inputs:
-        if stream.every != clock and not _is_part_of_a_token(model, stream.every):
+        if stream.every != clock and not _is_part_of_a_tick(model, stream.every):
             yield codes.input_clock(stream.span, stream.name, str(stream.every), str(clock))
 
 
@@ -115,18 +115,18 @@ def _all_expressions(model: Model) -> Iterator[Expr]:
     yield from (output.value for output in model.outputs)
 
 
-def _is_whole_tokens(model: Model, clock: Clock) -> bool:
-    """Whether a clock ticks at the last token of every so many."""
-    return model.kind != "optimizer" and clock.family is Family.TOKEN and clock.period.denominator == 1
+def _is_whole_ticks(model: Model, clock: Clock) -> bool:
+    """Whether a clock ticks at the last token (in an optimizer: step) of every so many."""
+    return clock.family is base_clock(model).family and clock.period.denominator == 1
 
 
-def _is_part_of_a_token(model: Model, clock: Clock) -> bool:
-    """Whether a clock ticks n times a token, for the one n of the system."""
-    return model.kind != "optimizer" and clock.family is Family.TOKEN and clock.updates_per_tick == model.updates_per_tick > 1
+def _is_part_of_a_tick(model: Model, clock: Clock) -> bool:
+    """Whether a clock ticks n times a token (or step), for the one n of the system."""
+    return clock.family is base_clock(model).family and clock.updates_per_tick == model.updates_per_tick > 1
 
 
 def _parts_of_tokens(model: Model) -> Iterator[Diagnostic]:
-    for component in (item for item in model.fast if _is_part_of_a_token(model, item.every)):
+    for component in (item for item in model.fast if _is_part_of_a_tick(model, item.every)):
         if component.backprop is not None:
             yield codes.not_compiled(component.place("backprop"), component.name, "`backprop` on a clock of several updates a token")
         if any(isinstance(node, Tick) and node.component == component.name for value in _all_expressions(model) for node in walk(value)):
@@ -149,12 +149,10 @@ def _lifetimes(model: Model) -> Iterator[Diagnostic]:
     for component in model.components:
         if component.window is not None:
             yield codes.window(component.place("window"), component.name)
-        if component.reset is not None and not _is_reset_by_tokens(model, component.reset):
+        if component.reset is not None and not _is_compiled_reset(model, component.reset):
             yield codes.reset_clock(component.place("reset"), component.name, str(component.reset))
         if not all(_is_compiled_start(model, component, value) for value in component.init):
             yield codes.initial_value(component.place("init"), component.name)
-        if component.reduce == "mean" and model.kind == "optimizer":
-            yield codes.mean_reduction(component.place("reduce"), component.name)
 
 
 def _knowledge_transfer(model: Model) -> Iterator[Diagnostic]:
@@ -168,16 +166,14 @@ def _knowledge_transfer(model: Model) -> Iterator[Diagnostic]:
 
 def _is_compiled_start(model: Model, component: Component, value: Expr) -> bool:
     """Whether a state can start from this: slow levels from what is known before any sequence, fast ones from all but counts."""
-    if model.kind == "optimizer":
-        return is_number(value, 0)
     leaves = [node for node in walk(value) if isinstance(node, LEAVES)]
     if model.is_parameter(component.name):
         return all(isinstance(node, (*NUMBERS, State)) for node in leaves)
     return not any(isinstance(node, Tick | Gradient) for node in leaves)
 
 
-def _is_reset_by_tokens(model: Model, clock: Clock) -> bool:
-    return clock.family is Family.SEQUENCE or _is_whole_tokens(model, clock)
+def _is_compiled_reset(model: Model, clock: Clock) -> bool:
+    return (clock.family is Family.SEQUENCE and model.kind != "optimizer") or _is_whole_ticks(model, clock)
 
 
 def _stands_in_the_way(model: Model, component: Component) -> bool:
@@ -211,9 +207,7 @@ def _read(model: Model, node: Expr) -> Iterator[Diagnostic]:
     match node:
         case State(component, when=When.HELD) if is_optimizer or not model.component(component).every.is_fast:
             yield codes.held_read(node.span, component)
-        case Input(name, delayed=True) if is_optimizer:
-            yield codes.delayed_input(node.span, name)
-        case Tick(component) if is_optimizer or not model.component(component).every.is_fast:
+        case Tick(component) if not is_optimizer and not model.component(component).every.is_fast:
             yield codes.tick_count(node.span, component)
 
 

@@ -9,7 +9,7 @@ from nlc.derive.settle import held_part, settle
 from nlc.ir.algebra import Expr, State, StopGradient, When
 from nlc.ir.build import replace
 from nlc.ir.law import Kept, Reset
-from nlc.ir.model import Component, Family, Model, StateDeclaration
+from nlc.ir.model import Component, Model, StateDeclaration
 from nlc.ir.order import LevelOrder
 from nlc.ir.starts import by_start, known_start, sees_new_at_start, start_of
 
@@ -54,7 +54,7 @@ def _resets(order: LevelOrder, component: Component, kept: tuple[Kept, ...]) -> 
 def _period(component: Component) -> int:
     """The tokens after which a level is reset; 0 when it is not, inside a sequence."""
     clock = component.reset
-    return int(clock.period) if clock is not None and clock.family is Family.TOKEN else 0
+    return int(clock.period) if clock is not None and clock.is_counted else 0
 
 
 def _settled(order: LevelOrder, component: Component, state: StateDeclaration) -> Expr:

@@ -1,22 +1,25 @@
-"""An optimizer's equations -> statements over lists of tensors, one entry for each parameter of a group.
+"""An optimizer's equations -> statements over lists of tensors, one entry for each parameter that moves with the others.
 
-A new state that is `number * old state + number * x + ...` is written in place, by torch's multi-tensor functions. Anything else is
-a comprehension over the tensors. Sums over all weights (`inner`) are taken over the whole group first.
+What torch's multi-tensor functions can do is done by them, in place wherever a list is the update's own (`multi_tensor`). Anything else
+is a comprehension over the tensors. Sums over all weights (`inner`) are taken over the whole list first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from dataclasses import replace as with_changes
 
-from nlc.emit.layout import STEP, WIDTH, Lines
+from nlc.emit.layout import STEP, WIDTH, Lines, indented
+from nlc.emit.multi_tensor import MultiTensor
 from nlc.emit.names import LocalNames
 from nlc.emit.pieces import WEIGHTS, Piece
 from nlc.emit.prose import wrapped
 from nlc.emit.torch_printer import TorchPrinter, unwritable
-from nlc.ir.algebra import ONE, Add, Dot, Expr, Named, Scale, State, Sum, Times, When, contains, walk
-from nlc.ir.build import replace, scale
-from nlc.ir.law import Equation
+from nlc.ir.algebra import Dot, Due, Expr, Full, Input, Named, State, Sum, Tick, When, Where, contains, walk
+from nlc.ir.build import replace
+from nlc.ir.law import POSITION, PREVIOUS, Equation, Kept, Law, Reset
+from nlc.ir.model import Component
 from nlc.ir.program import Program
 from nlc.ir.show import expression_text
 
@@ -25,29 +28,119 @@ INDENT = 8
 
 @dataclass(slots=True)
 class Update:
-    """The body of an optimizer's update. `lists` and `scalars` say by which variable a value is known; they grow line by line."""
+    """The body of an optimizer's update. `lists` and `scalars` say by which variable a value is known; they grow line by line.
+
+    `step` is the variable with the number of this step, if steps are counted; `told` are the equations that stand above an equation's lines.
+    """
 
     program: Program
     names: LocalNames
     weights: str
     lists: dict[Expr, str]
     scalars: dict[Expr, Piece] = field(default_factory=dict)
+    step: str = ""
+    told: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def lines(self) -> Iterator[Lines]:
-        """The equations of every law, in order."""
-        equations = [(law.component, equation) for law in self.program.laws.laws for equation in law.equations]
-        for place, (component, equation) in enumerate(equations):
-            value = equation.value
+        """The equations of every law, in order; then what is kept for the next step."""
+        self.scalars |= {Tick(item.name): self._count(item) for item in self.program.model.components}
+        laws = self.program.laws.laws
+        waiting = list(self.program.laws.resets)
+        yield from self._begin_again(waiting)
+        for place, law in enumerate(laws):
+            later = [equation.value for item in laws[place + 1 :] for equation in item.equations]
+            later += [item.value for item in waiting]
+            yield from self._law(law, [*later, *(item.value for item in self.program.laws.kept if item.component == PREVIOUS)])
+            yield from self._begin_again(waiting)
+        for item in self.program.laws.kept:
+            yield from self._kept(item)
+
+    # --- time --------------------------------------------------------------------------------------------------------
+
+    def _count(self, component: Component) -> Piece:
+        """`tick`: the number of the update of a level that this step belongs to, since its last reset."""
+        reset, period = component.reset, component.every.period
+        is_reset = reset is not None and reset.is_counted
+        seen = f"({self.step} - 1) % {reset.period}" if reset is not None and is_reset else f"({self.step} - 1)"
+        if period > 1:
+            return Piece(f"({seen} // {period} + 1)", rank=None)
+        return Piece(f"({seen} + 1)" if is_reset else self.step, rank=None)
+
+    def _begin_again(self, waiting: list[Reset]) -> Iterator[Lines]:
+        """The states that start again with this step, as soon as what they start from is known."""
+        for item in list(waiting):
+            if all(source in self.lists for source in item.sources):
+                waiting.remove(item)
+                yield from self._reset(item)
+
+    def _reset(self, item: Reset) -> Iterator[Lines]:
+        state = State(item.state.component, item.state.part, WEIGHTS, When.PREVIOUS)
+        yield from _comment(f"{item.state.component} starts from {expression_text(item.value)}")
+        if item.period == 1 and item.at_start:
+            variable = self.names.new(item.state.component)
+            yield from self._value(variable, item.value)
+            self.lists[state] = variable
+            return
+        variable = self.lists[state]
+        first = f"({self.step} - 1) % {item.period} == 0" if item.period else f"{self.step} == 1"
+        new = self.names.new(f"{variable}_start")
+        lines = (*self._value(new, item.value), (f"torch._foreach_copy_({variable}, {new})",))
+        condition = first if item.at_start or not item.period else f"{self.step} > 1 and {first}"
+        yield (f"if {condition}:", *indented([line for group in lines for line in group]))
+
+    def _value(self, variable: str, value: Expr) -> Iterator[Lines]:
+        """`variable` as a list of its own with this value."""
+        made = self._multi().list_of(value, variable)
+        if made is None:
+            yield _comprehension(variable, self._each(value))
+            return
+        lines, result, is_own = made
+        yield from ((line,) for line in lines)
+        if not is_own:
+            yield (f"{variable} = [x.clone() for x in {result}]",)
+        elif result != variable:
+            yield (f"{variable} = {result}",)
+
+    def _kept(self, item: Kept) -> Iterator[Lines]:
+        """What is kept beside the states, but for sums of gradients, which are emptied where they are used."""
+        if item.component == PREVIOUS:
+            yield from _comment(f"{item.rule} at the next step")
+            old, new = self.lists[Input(item.part, WEIGHTS, delayed=True)], self.lists[Input(item.part, WEIGHTS)]
+            yield (f"torch._foreach_copy_({old}, {new})",)
+        elif item.component != POSITION and not _is_emptied(item):
+            raise unwritable(item.value)
+
+    # --- laws --------------------------------------------------------------------------------------------------------
+
+    def _law(self, law: Law, later: list[Expr]) -> Iterator[Lines]:
+        """The equations of one level: what it gathers at every step, and what it does when it is due."""
+        told = _inlined(law.equations)
+        equations = tuple(item for item, _ in told)
+        self.told |= {item.name: texts for item, texts in told}
+        gathered = max((place + 1 for place, item in enumerate(equations) if _is_gathered(item)), default=0)
+        yield from self._equations(law, equations, range(gathered), later)
+        after = list(self._equations(law, equations, range(gathered, len(equations)), later))
+        period = int(law.clock.period) if law.clock.period > 1 else 0
+        emptied = [item for item in self.program.laws.kept if item.component == law.component and _is_emptied(item)]
+        sums = [self.lists[State(item.component, item.part, WEIGHTS, When.PREVIOUS)] for item in emptied]
+        if not period:
+            yield from after
+            return
+        body = [line for lines in after for line in lines] + [f"torch._foreach_zero_({variable})" for variable in sums]
+        yield (f"if {self.step} % {period} == 0:", *indented(body))
+
+    def _equations(self, law: Law, equations: Sequence[Equation], places: range, later: list[Expr]) -> Iterator[Lines]:
+        for place in places:
+            equation = equations[place]
+            value = _when_due(equation.value)
             for part in dict.fromkeys(part for part in reversed(list(walk(value))) if _is_total(part)):
                 yield self._total(part)
             value = replace(value, lambda node: _placeholder(node) if _is_total(node) else None)
             if equation.part is None:
-                yield self._abbreviation(equation.name, value)
+                yield from self._abbreviation(equation.name, value)
             else:
-                later = [item.value for _, item in equations[place + 1 :]]
-                yield from self._new_state(component, equation, value, later)
-
-    # --- one equation ------------------------------------------------------------------------------------------------
+                needed = [*(item.value for item in equations[place + 1 :]), *later]
+                yield from self._new_state(law, equation, value, needed)
 
     def _total(self, node: Expr) -> Lines:
         """A sum over the group: a tensor of one number."""
@@ -56,26 +149,33 @@ class Update:
         self.scalars[_placeholder(node)] = Piece(local)
         return (f"{local} = torch.stack({self._each(inside)}).sum()",)
 
-    def _abbreviation(self, name: str, value: Expr) -> Lines:
+    def _abbreviation(self, name: str, value: Expr) -> Iterator[Lines]:
         node, local = Named(name, value.shape), self.names.new(name)
         if value.shape == WEIGHTS:
-            lines = _comprehension(local, self._each(value))
+            yield from self._comments(name)
+            made = self._multi().list_of(value, local)
+            if made is None:
+                yield _comprehension(local, self._each(value))
+            else:
+                lines, local, _ = made
+                yield from ((line,) for line in lines)
             self.lists[node] = local
-            return lines
+            return
         number = self._printer().number(value)
         text = self._printer().text(value) if number is None else number
         self.scalars[node] = Piece(local, rank=0 if number is None else None)
-        return (f"{local} = {text}",)
+        yield (f"{local} = {text}",)
 
-    def _new_state(self, component: str, equation: Equation, value: Expr, later: list[Expr]) -> Iterator[Lines]:
+    def _new_state(self, law: Law, equation: Equation, value: Expr, later: list[Expr]) -> Iterator[Lines]:
         assert equation.part is not None, equation
+        component = equation.owner or law.component
         old = State(component, equation.part, WEIGHTS, When.PREVIOUS)
         variable = self.lists[old]
-        yield tuple(f"# {line}" for line in wrapped(f"{equation.name} = {expression_text(equation.value)}", 128))
+        yield from self._comments(equation.name)
         if any(contains(item, lambda part: part == old) for item in later):
             self.lists[old] = self.names.new(f"previous_{variable}")
             yield (f"{self.lists[old]} = [x.clone() for x in {variable}]",)
-        in_place = self._in_place(variable, value, old)
+        in_place = self._multi().moved(variable, value, old)
         if in_place is not None:
             yield in_place
         else:
@@ -85,33 +185,14 @@ class Update:
         self.lists[State(component, equation.part, WEIGHTS, When.CURRENT)] = variable
         self.lists[Named(equation.name, WEIGHTS)] = variable
 
-    def _in_place(self, variable: str, value: Expr, old: Expr) -> Lines | None:
-        """The statements for `number * old + number * x + ...`; None when the value has another form."""
-        terms = [_factored(term) for term in (value.terms if isinstance(value, Add) else (value,))]
-        kept = [coefficient for coefficient, core in terms if core == old]
-        added = [self._added(variable, coefficient, core) for coefficient, core in terms if core != old]
-        if len(kept) != 1 or any(line is None for line in added):
-            return None
-        number = self._printer().number(kept[0])
-        if number is None:
-            return None
-        scaled = () if kept[0] == ONE else (f"torch._foreach_mul_({variable}, {number})",)
-        return (*scaled, *(line for line in added if line is not None))
-
-    def _added(self, variable: str, coefficient: Expr, core: Expr) -> str | None:
-        number = self._printer().number(coefficient)
-        match core:
-            case _ if number is None:
-                return None
-            case Times(left, right) if left in self.lists and right in self.lists:
-                weight = "" if coefficient == ONE else f", value={number}"
-                return f"torch._foreach_addcmul_({variable}, {self.lists[left]}, {self.lists[right]}{weight})"
-            case _ if core in self.lists:
-                weight = "" if coefficient == ONE else f", alpha={number}"
-                return f"torch._foreach_add_({variable}, {self.lists[core]}{weight})"
-        return None
+    def _comments(self, name: str) -> Iterator[Lines]:
+        for text in self.told[name]:
+            yield from _comment(text)
 
     # --- printing ----------------------------------------------------------------------------------------------------
+
+    def _multi(self) -> MultiTensor:
+        return MultiTensor(self.names, self.lists, self._printer())
 
     def _printer(self) -> TorchPrinter:
         return TorchPrinter(self._leaf, self.weights)
@@ -134,6 +215,52 @@ class Update:
         return f"[{text} for {', '.join(used)} in {entries}]"
 
 
+def _comment(text: str) -> Iterator[Lines]:
+    yield tuple(f"# {line}" for line in wrapped(text, 120))
+
+
+def _when_due(value: Expr) -> Expr:
+    """What a state becomes when it is due; the lines stand under that condition."""
+    match value:
+        case Where(Due(), then):
+            return then
+    return value
+
+
+def _is_gathered(equation: Equation) -> bool:
+    """Whether an equation adds a datum to what is gathered between two updates."""
+    return equation.part is not None and not isinstance(equation.value, Where)
+
+
+def _is_emptied(item: Kept) -> bool:
+    """Whether this is a sum of gradients, which starts anew after an update."""
+    match item.value:
+        case Where(Due(), Full(value)):
+            return value == 0
+    return False
+
+
+def _inlined(equations: tuple[Equation, ...]) -> list[tuple[Equation, tuple[str, ...]]]:
+    """The equations without those lists that a single one of them uses, once: they are written out there.
+
+    Each comes with its text and, before it, the texts of those that are written out in it.
+    """
+    kept = [(item, (f"{item.name} = {expression_text(_when_due(item.value))}",)) for item in equations]
+    for name in [item.name for item in equations]:
+        equation, texts = next(pair for pair in kept if pair[0].name == name)
+        word = Named(name, equation.value.shape)
+        uses = [item.name for item, _ in kept for node in walk(item.value) if node == word]
+        if equation.part is None and equation.value.shape == WEIGHTS and len(uses) == 1:
+            kept = [_with(pair, word, equation.value, texts) if pair[0].name in uses else pair for pair in kept if pair[0] != equation]
+    return kept
+
+
+def _with(pair: tuple[Equation, tuple[str, ...]], word: Expr, value: Expr, texts: tuple[str, ...]) -> tuple[Equation, tuple[str, ...]]:
+    equation, own = pair
+    new = replace(equation.value, lambda node: value if node == word else None)
+    return with_changes(equation, value=new), (*texts, *own)
+
+
 def _is_total(node: Expr) -> bool:
     """Whether a node sums over all weights."""
     return (isinstance(node, Dot) and node.left.shape == WEIGHTS) or (isinstance(node, Sum) and node.x.shape == WEIGHTS)
@@ -141,15 +268,6 @@ def _is_total(node: Expr) -> bool:
 
 def _placeholder(node: Expr) -> Named:
     return Named(f"total of {expression_text(node)}", ())
-
-
-def _factored(term: Expr) -> tuple[Expr, Expr]:
-    """All scalar factors of a term, multiplied, and what is left."""
-    match term:
-        case Scale(by, x):
-            coefficient, core = _factored(x)
-            return scale(by, coefficient), core
-    return ONE, term
 
 
 def _comprehension(local: str, text: str) -> Lines:

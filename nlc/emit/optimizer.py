@@ -10,10 +10,12 @@ from nlc.emit.names import MODULE_WORDS, LocalNames
 from nlc.emit.pieces import WEIGHTS, Piece
 from nlc.emit.prose import prose, sentence, wrapped
 from nlc.emit.render import render
+from nlc.emit.torch_printer import TorchPrinter
 from nlc.emit.views import OptimizerHelpersView, OptimizerView, SlotView
-from nlc.ir.algebra import Expr, Hyperparameter, Input, State, When, walk
+from nlc.ir.algebra import Expr, Hyperparameter, Input, State, When, is_number, walk
+from nlc.ir.law import PREVIOUS
 from nlc.ir.model import Model
-from nlc.ir.program import Program
+from nlc.ir.program import Program, StateSlot
 
 RESERVED = frozenset({*MODULE_WORDS, "params", "lr", "closure", "group"})
 """Words that an optimizer's hyperparameters cannot have."""
@@ -41,15 +43,20 @@ def optimizer_class(program: Program) -> str:
     names = LocalNames(("group", "x", "dtype"))
     weights, (stream,) = names.new("weights"), model.inputs
     gradient = names.new(stream.name)
-    slots = tuple(SlotView(slot.name, names.new(slot.name)) for slot in program.slots)
+    is_counted = any(slot.counts for slot in program.slots)
+    carried = [slot for slot in program.slots if not slot.counts]
+    slots = tuple(SlotView(slot.name, names.new(slot.name), _start(slot, names)) for slot in carried)
+    step = names.new("step") if is_counted else ""
     numbers = {item.name: names.new(item.name) for item in model.hyperparameters}
     used = _used(program)
     lists: dict[Expr, str] = {Input(stream.name, WEIGHTS): gradient, State("weights", "", WEIGHTS, When.PREVIOUS): weights}
-    lists |= {State(item.component, item.part, WEIGHTS, When.PREVIOUS): slot.local for item, slot in zip(program.slots, slots, strict=True)}
+    lists |= {_read_as(item): slot.local for item, slot in zip(carried, slots, strict=True)}
     scalars: dict[Expr, Piece] = {Hyperparameter(name): Piece(local, rank=None) for name, local in numbers.items()}
     settings = [(local, f'group["{_key(name)}"]') for name, local in numbers.items() if name in used]
-    body = [*_settings(settings), *Update(program, names, weights, lists, scalars).lines()]
+    body = [*_settings(settings), *Update(program, names, weights, lists, scalars, step).lines()]
+    needs_one_dtype = any("_foreach_lerp_" in line for lines in body for line in lines)
     view = OptimizerView(
+        gradients="_checked(x.grad)" + (".to(torch.promote_types(x.dtype, torch.float32))" if needs_one_dtype else ""),
         name=model.name,
         docstring=_docstring(program),
         constructor=_constructor(model),
@@ -58,9 +65,29 @@ def optimizer_class(program: Program) -> str:
         weights=weights,
         gradient=gradient,
         slots=slots,
+        step=step,
         body=block(body),
     )
     return render(view)
+
+
+def _read_as(slot: StateSlot) -> Expr:
+    """The node that reads what a slot held when the step began."""
+    if slot.component == PREVIOUS:
+        return Input(slot.part, WEIGHTS, delayed=True)
+    return State(slot.component, slot.part, WEIGHTS, When.PREVIOUS)
+
+
+def _start(slot: StateSlot, names: LocalNames) -> str:
+    """The code that makes what a state starts from."""
+    if slot.start is None or is_number(slot.start, 0):
+        return "torch.zeros_like(x, dtype=dtype)"
+
+    def setting(node: Expr) -> Piece:
+        assert isinstance(node, Hyperparameter), node
+        return Piece(f'group["{_key(node.name)}"]', rank=None)
+
+    return f"torch.full_like(x, {TorchPrinter(setting, 'x').number(slot.start)}, dtype=dtype)"
 
 
 def _key(name: str) -> str:
@@ -68,7 +95,7 @@ def _key(name: str) -> str:
 
 
 def _used(program: Program) -> frozenset[str]:
-    values = [equation.value for law in program.laws.laws for equation in law.equations]
+    values = program.laws.values
     return frozenset(part.name for value in values for part in walk(value) if isinstance(part, Hyperparameter))
 
 
@@ -96,7 +123,9 @@ def _docstring(program: Program) -> Lines:
     lines += [f"    {item.name} = {float(item.default)!r}" for item in model.hyperparameters]
     if any(item.name == RATE for item in model.hyperparameters):
         lines += ["Groups keep the learning rate as `lr`, which is what torch's schedulers change."]
-    if program.slots:
-        kept = prose(", ".join(slot.name for slot in program.slots))
-        lines += [f"State of each parameter, in its dtype or float32, whichever is wider: {kept}."]
+    carried = [slot.name for slot in program.slots if not slot.counts]
+    if carried:
+        lines += [f"State of each parameter, in its dtype or float32, whichever is wider: {prose(', '.join(carried))}."]
+    if len(carried) < len(program.slots):
+        lines += ["Each parameter counts the steps at which it had a gradient."]
     return (first[0], *indented(first[1:]), "", *indented(lines))

@@ -177,15 +177,19 @@ class HelpersView:
 
 @dataclass(frozen=True, slots=True)
 class SlotView:
-    """A state of every parameter: its key in the parameter's state, and the variable that lists it."""
+    """A state of every parameter: its key in the parameter's state, the variable that lists it, and the code that starts it."""
 
     key: str
     local: str
+    start: str
 
 
 @dataclass(frozen=True, slots=True)
 class OptimizerView:
-    """An optimizer as a `torch.optim.Optimizer`."""
+    """An optimizer as a `torch.optim.Optimizer`; `step` is the variable with the number of the step, if steps are counted.
+
+    `gradients` is the code that takes the gradient of a parameter `x`.
+    """
 
     name: str
     docstring: tuple[str, ...]
@@ -194,7 +198,9 @@ class OptimizerView:
     has_learning_rate: bool
     weights: str
     gradient: str
+    gradients: str
     slots: tuple[SlotView, ...]
+    step: str
     body: tuple[str, ...]
 
 

@@ -321,6 +321,11 @@ class Model:
         return tuple(item for item in self.components if self.kind == "optimizer" or item.every.is_fast)
 
     @property
+    def unit(self) -> str:
+        """What the compiled code ticks by: a step for an optimizer, else a token."""
+        return "step" if self.kind == "optimizer" else "token"
+
+    @property
     def updates_per_tick(self) -> int:
         """How many parts a tick has: n when levels or streams are on the clock `token / n` (or `step / n`), else 1."""
         clocks = (*(item.every for item in self.fast), *(item.every for item in self.inputs))

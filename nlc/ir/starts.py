@@ -51,7 +51,8 @@ def known_start(model: Model, component: Component, state: StateDeclaration) -> 
     for read in (node for node in walk(value) if isinstance(node, State)):
         source = model.component(read.component)
         tensor = declared(source, read.part)
-        start = None if sees_new_at_start(component, source, read) else known_start(model, source, tensor)
+        is_given = model.kind == "optimizer" and source.name == "weights"
+        start = None if is_given or sees_new_at_start(component, source, read) else known_start(model, source, tensor)
         if start is None:
             return None
         started[read] = _spread(start, tensor)

@@ -43,7 +43,8 @@ def schedule_program(laws: Laws, chunk: int | None = None) -> Program:
 def _slots(laws: Laws) -> tuple[StateSlot, ...]:
     """What is carried from tick to tick; an optimizer's `weights` are the parameters themselves, and no state of its own."""
     model = laws.order.model
-    carried = [component for component in model.fast if not (model.kind == "optimizer" and component.name == "weights")]
+    anew = {item.state.component for item in laws.resets if model.kind == "optimizer" and item.period == 1 and item.at_start}
+    carried = [item for item in model.fast if not (model.kind == "optimizer" and item.name == "weights") and item.name not in anew]
     states = tuple(
         StateSlot(
             _slot_name(item, state),
@@ -55,7 +56,17 @@ def _slots(laws: Laws) -> tuple[StateSlot, ...]:
         for item in carried
         for state in item.states
     )
-    kept = (StateSlot(item.name, item.component, item.part, item.value.shape, item.component == POSITION, item.start) for item in laws.kept)
+    kept = (
+        StateSlot(
+            "step" if item.component == POSITION and model.kind == "optimizer" else item.name,
+            item.component,
+            item.part,
+            item.value.shape,
+            item.component == POSITION,
+            item.start,
+        )
+        for item in laws.kept
+    )
     return (*states, *kept)
 
 

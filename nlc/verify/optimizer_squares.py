@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
@@ -96,7 +96,8 @@ def _compare(
         yield from pair.failed(found, "weights", "state")
         return
     gradients = [tensor for group in trial.groups for step in group.gradients for tensor in step]
-    ours, theirs = _flattened(wanted), _flattened(found)
+    carried = {slot.name for slot in program.slots}
+    ours, theirs = _flattened(wanted, carried), _flattened(found, carried)
     scale = magnitude([*gradients, *ours.values()])
     for quantity in ("weights", "state"):
         chosen, others = ({name: x for name, x in tensors.items() if name.startswith(quantity)} for tensors in (ours, theirs))
@@ -109,12 +110,13 @@ def _adds_up(program: Program) -> bool:
     return any(contains(value, lambda node: isinstance(node, Dot | Sum | Norm)) for value in values)
 
 
-def _flattened(results: Sequence[Result]) -> Tensors:
-    """Every tensor under a name of its own: `weights 0.1` is the second tensor of the first group."""
+def _flattened(results: Sequence[Result], carried: Collection[str]) -> Tensors:
+    """Every tensor that is carried under a name of its own: `weights 0.1` is the second tensor of the first group."""
     named: dict[str, Tensor] = {}
     for number, (weights, state) in enumerate(results):
         named |= {f"weights {number}.{index}": tensor for index, tensor in enumerate(weights)}
-        named |= {f"state {name} {number}.{index}": tensor for name, tensors in state.items() for index, tensor in enumerate(tensors)}
+        known = {name: tensors for name, tensors in state.items() if name in carried}
+        named |= {f"state {name} {number}.{index}": tensor for name, tensors in known.items() for index, tensor in enumerate(tensors)}
     return named
 
 
@@ -138,7 +140,7 @@ def _run_optimizer(program: Program, optimizer_class: OptimizerClass, trial: Tri
             for parameter, gradient in zip(tensors, group.gradients[step], strict=True):
                 parameter.grad = gradient.clone()
         optimizer.step()
-    names = [slot.name for slot in program.slots]
+    names = [slot.name for slot in program.slots if not slot.counts]
     return [
         ([parameter.detach() for parameter in group], {name: [optimizer.state[parameter][name] for parameter in group] for name in names})
         for group in parameters

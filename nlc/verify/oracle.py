@@ -94,14 +94,21 @@ def run_oracle_steps(
     lengths = tuple(weight.numel() for weight in weights)
     flat = flatten(weights)
     given = {name: flatten(tensors) for name, tensors in (state or {}).items()} | {"weights": flat}
-    start = {name: given.get(name, torch.zeros_like(flat)) for component in model.components for name, _ in slots(component)}
+    names = [name for component in model.components for name, _ in slots(component)] + [name for name, _ in kept(model)]
+    start = {name: given.get(name, torch.zeros_like(flat)) for name in names}
+    schedule = [{name: flat.new_tensor(value) for name, value in numbers.items()} for numbers in hyperparameters]
     (stream,) = model.inputs
-    nothing = {stream.name: torch.zeros_like(flat)}
-    tick = Tick(model, Family.STEP, {}, {}, nothing, nothing, start, wants_graph((flat, *start.values())), lengths, steps_before)
-    for step, numbers in zip(gradients, hyperparameters, strict=True):
-        now = replace(tick, hyperparameters={name: flat.new_tensor(value) for name, value in numbers.items()})
-        tick = now.next({stream.name: flatten(step)})
+    past = f"previous.{stream.name}"
+    before = {stream.name: given.get(past, torch.zeros_like(flat))}
+    tick = Tick(model, Family.STEP, {}, schedule[0] if schedule else {}, before, before, start, False, lengths, steps_before)
+    for name, node in ((name, node) for name, node in initial(model) if name not in given):
+        start[name] = tick.start(node, start[name])
+    tick = replace(tick, started=start, differentiable=wants_graph((flat, *start.values())))
+    for step, numbers in zip(gradients, schedule, strict=True):
+        tick = replace(tick, hyperparameters=numbers).next({stream.name: flatten(step)})
     final = {name: unflatten(tick.slot(name), weights) for name in start}
+    if delayed(model):
+        final[past] = unflatten(tick.inputs[stream.name], weights)
     return final.pop("weights"), final
 
 

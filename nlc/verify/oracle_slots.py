@@ -38,7 +38,7 @@ def parameters(model: Model) -> dict[str, Shape]:
 def sums(model: Model, component: Component) -> bool:
     """Whether several data come to one update; a level of an optimizer is fed one gradient at each update of its host."""
     host = next((item.every.period for item in model.components if item.name == component.host), 1)
-    return component.every.family is Family.TOKEN and component.every.period > max(host, 1)
+    return component.every.is_counted and component.every.period > max(host, 1)
 
 
 def sum_name(slot: str) -> str:
@@ -106,8 +106,6 @@ def refuse(model: Model) -> None:
     for component in model.fast:
         clock = component.every
         runs = clock.family is family and (clock.period.denominator == 1 or clock.period in parts)
-        if family is Family.STEP:
-            runs = runs and clock.period == 1
         reasons = {
             "an optimizer that is not an explicit step": not isinstance(component.optimizer, GradientDescent),
             f"the clock {clock}": not runs,

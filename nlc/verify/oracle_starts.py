@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nlc.ir.model import Component, Expr, Family, Gradient, Index, Input, Model, Named, State, Tick, When
+from nlc.ir.model import Component, Expr, Gradient, Index, Input, Model, Named, State, Tick, When
 from nlc.verify.oracle_slots import expressions, held_name, held_reads, is_held, nodes_in, slot_name, slots
 
 
@@ -13,7 +13,7 @@ def starts_at(component: Component, position: int, *, is_known: bool, is_held: b
 
     At the first token that is so only of what could not be known before it; a level that is reset at every token starts there too.
     """
-    reset = component.reset if component.reset is not None and component.reset.family is Family.TOKEN else None
+    reset = component.reset if component.reset is not None and component.reset.is_counted else None
     if position <= 1:
         return position == 1 and (not is_known or (reset is not None and reset.period == 1 and not is_held))
     return reset is not None and not is_held and (position - 1) % reset.period == 0
@@ -22,7 +22,7 @@ def starts_at(component: Component, position: int, *, is_known: bool, is_held: b
 def is_cut_off(component: Component, position: int) -> bool:
     """Whether slower levels no longer learn through the updates of a level up to this token: they do through `backprop` of them."""
     reset = component.reset
-    seen = position % int(reset.period) if reset is not None and reset.family is Family.TOKEN and reset.period >= 1 else position
+    seen = position % int(reset.period) if reset is not None and reset.is_counted and reset.period >= 1 else position
     return bool(component.backprop) and seen > 0 and seen % ((component.backprop or 1) * component.every.period) == 0
 
 
@@ -57,6 +57,8 @@ def starts_known(model: Model, component: Component) -> bool:
             return False
         if isinstance(node, State) and not model.is_parameter(node.component):
             source = model.component(node.component)
+            if model.kind == "optimizer" and source.name == "weights":
+                return False
             if (node.when is When.CURRENT and is_new_at_start(component, source)) or not starts_known(model, source):
                 return False
     return True
@@ -84,8 +86,8 @@ def _sources(model: Model, component: Component) -> set[str]:
 def counts(model: Model) -> bool:
     """Whether the position of a token decides about anything."""
     clocks = [clock for item in model.fast for clock in (item.every, item.reset) if clock is not None]
-    has_periods = any(clock.family is Family.TOKEN and clock.period > 1 for clock in clocks)
-    resets = any(item.reset is not None and item.reset.family is Family.TOKEN for item in model.fast)
+    has_periods = any(clock.is_counted and clock.period > 1 for clock in clocks)
+    resets = any(item.reset is not None and item.reset.is_counted for item in model.fast)
     truncated = any(item.backprop for item in model.components)
     begun = any(not starts_known(model, item) for item in model.fast)
     return has_periods or resets or truncated or begun or any(_counts(model, node) for node in expressions(model))

@@ -100,7 +100,7 @@ class Tick:
 
     def starts_again(self, component: Component, name: str) -> bool:
         """Whether a state of a level, or what is held of it, begins anew at this part of the tick."""
-        if self.family is not Family.TOKEN or (component.every.period < 1 and self.part > 0):
+        if component.every.period < 1 and self.part > 0:
             return False
         is_held = name not in dict(slots(component))
         return starts_at(component, self.position, is_known=starts_known(self.model, component), is_held=is_held)
@@ -239,7 +239,7 @@ class Tick:
         parts = parts_of_tick(self.model)
         updates = (self.position - 1) * parts + self.part + 1 if component.every.period < 1 else self.position
         reset = component.reset
-        while reset is not None and reset.family is Family.TOKEN and updates > reset.period * (parts if component.every.period < 1 else 1):
+        while reset is not None and reset.is_counted and updates > reset.period * (parts if component.every.period < 1 else 1):
             updates -= int(reset.period * (parts if component.every.period < 1 else 1))
         return self.like.new_tensor(updates if component.every.period < 1 else math.ceil(updates / component.every.period))
 

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from nlc.ir import algebra
 from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Named, Parameter, State, When
+from nlc.ir.dims import LIKE_WEIGHTS
 from nlc.ir.law import POSITION, PREVIOUS, Law, Laws, Reset
-from nlc.ir.model import Family, InputStream, Model, Output
+from nlc.ir.model import InputStream, Model, Output
 from nlc.ir.starts import known_start
 from nlc.verify.evaluate import Evaluator
 
@@ -76,14 +77,14 @@ def run_law_steps(
     model = laws.order.model
     group = tuple(weight.numel() for weight in weights)
     flat = torch.cat([weight.flatten() for weight in weights])
-    states = initial_states(model, (sum(group),), {}, flat)
-    states = {slot: flat if slot[0] == "weights" else value for slot, value in states.items()}
+    schedule = [{name: flat.new_tensor(value) for name, value in numbers.items()} for numbers in hyperparameters]
+    states = starts(laws, (sum(group),), {}, flat, schedule[0] if schedule else {}, {}) | {("weights", ""): flat}
     (stream,) = model.inputs
-    for step, numbers in zip(gradients, hyperparameters, strict=True):
+    for step, numbers in zip(gradients, schedule, strict=True):
         data = {stream.name: torch.cat([gradient.flatten() for gradient in step])}
-        tick = Tick(data, {name: flat.new_tensor(value) for name, value in numbers.items()}, states, {}, {}, model, group)
-        states = {slot: value.expand_as(flat) for slot, value in tick.run(laws).items()}
-    by_name = {slot_name(model, *slot): _split(value, weights) for slot, value in states.items()}
+        tick = Tick(data, numbers, dict(states), {}, {}, model, group)
+        states = tick.run(laws, [data] * (model.updates_per_tick - 1))
+    by_name = {slot_name(model, *slot): _split(value, weights) for slot, value in states.items() if slot != (POSITION, "")}
     return by_name.pop("weights"), by_name
 
 
@@ -186,7 +187,7 @@ class Tick:
     def _count(self, component: str) -> Tensor:
         """Updates since the last reset, the one at the end of this period included."""
         declared, seen = self.model.component(component), self.previous[POSITION, ""]
-        if declared.reset is not None and declared.reset.family is Family.TOKEN:
+        if declared.reset is not None and declared.reset.is_counted:
             seen = seen % int(declared.reset.period)
         like = next(iter(self.previous.values()))
         return (seen // int(declared.every.period) + 1).to(like.dtype)
@@ -241,7 +242,7 @@ def kept_zeros(laws: Laws, leading: tuple[int, ...], sizes: Mapping[str, int], l
     return {
         (item.component, item.part): like.new_zeros((), dtype=torch.int64)
         if item.component == POSITION
-        else like.new_zeros((*leading, *(dim.size(sizes) for dim in item.value.shape)))
+        else like.new_zeros((*leading, *(dim.size(sizes) for dim in item.value.shape if dim != LIKE_WEIGHTS)))
         for item in laws.kept
     }
 
