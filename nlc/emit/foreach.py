@@ -82,9 +82,10 @@ class Update:
             self.lists[state] = variable
             return
         variable = self.lists[state]
+        known = self.lists.get(item.value)
         first = f"({self.step} - 1) % {item.period} == 0" if item.period else f"{self.step} == 1"
-        new = self.names.new(f"{variable}_start")
-        lines = (*self._value(new, item.value), (f"torch._foreach_copy_({variable}, {new})",))
+        new = known or self.names.new(f"{variable}_start")
+        lines = (*(() if known else self._value(new, item.value)), (f"torch._foreach_copy_({variable}, {new})",))
         condition = first if item.at_start or not item.period else f"{self.step} > 1 and {first}"
         yield (f"if {condition}:", *indented([line for group in lines for line in group]))
 

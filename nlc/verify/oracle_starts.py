@@ -71,6 +71,8 @@ def is_new_at_start(reader: Component, source: Component) -> bool:
     """
     if source.every.family is not reader.every.family or source.every.period > 1:
         return False
+    if reader.reset is None and not reader.every.is_fast:
+        return False  # what is never reset started before the first step
     return source.every.period <= reader.every.period or (reader.reset is not None and source.every.speed <= reader.reset.speed)
 
 
