@@ -20,7 +20,7 @@ from nlc.ir.algebra import (
     is_number,
     walk,
 )
-from nlc.ir.dims import LIKE_WEIGHTS
+from nlc.ir.dims import ENTRIES, MATRIX
 from nlc.ir.law import POSITION, PREVIOUS, Kept
 from nlc.ir.model import STEP, TOKEN, Clock, ClosedForm, Component, Family, GradientDescent, GradientPoint, Model, Proximal
 from nlc.ir.starts import NUMBERS
@@ -183,7 +183,7 @@ def _stands_in_the_way(model: Model, component: Component) -> bool:
 
 def _memories(model: Model) -> Iterator[Diagnostic]:
     for component in model.components:
-        if model.kind == "optimizer" and any(state.shape != (LIKE_WEIGHTS,) for state in component.states):
+        if model.kind == "optimizer" and any(state.shape not in (ENTRIES, MATRIX) for state in component.states):
             yield codes.not_compiled(component.place("memory"), component.name, "a memory that is not `like(weights)`, in an optimizer")
 
 

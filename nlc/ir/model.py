@@ -321,6 +321,11 @@ class Model:
         return tuple(item for item in self.components if self.kind == "optimizer" or item.every.is_fast)
 
     @property
+    def moves_matrices(self) -> bool:
+        """Whether this is an optimizer of matrices, for which `like(weights)` has rows and columns."""
+        return self.kind == "optimizer" and len(self.component("weights").states[0].shape) == 2
+
+    @property
     def unit(self) -> str:
         """What the compiled code ticks by: a step for an optimizer, else a token."""
         return "step" if self.kind == "optimizer" else "token"

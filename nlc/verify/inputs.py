@@ -232,6 +232,7 @@ def _normal(shape: Sequence[int], generator: torch.Generator) -> Tensor:
 # --- optimizers --------------------------------------------------------------------------------------------------
 
 PARAMETER_SHAPES: tuple[tuple[int, ...], ...] = ((3,), (2, 3), (4, 1, 2), ())
+MATRIX_SHAPES: tuple[tuple[int, ...], ...] = ((2, 3), (4, 2), (2, 3), (1, 3))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,7 +252,7 @@ def draw_steps(model: Model, steps: int, *, seed: int, schedule: bool) -> DrawnS
     generator = torch.Generator().manual_seed(seed)
 
     def tensors() -> tuple[Tensor, ...]:
-        return tuple(torch.randn(shape, dtype=torch.float64, generator=generator) for shape in PARAMETER_SHAPES)
+        return tuple(torch.randn(shape, dtype=torch.float64, generator=generator) for shape in (MATRIX_SHAPES if model.moves_matrices else PARAMETER_SHAPES))
 
     def number(item: HyperparameterDeclaration) -> float:
         factor = float(torch.rand((), generator=generator))

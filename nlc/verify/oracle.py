@@ -91,6 +91,14 @@ def run_oracle_steps(
     `gradients` and `hyperparameters` hold one entry per step; a state that is not given starts from zeros, after `steps_before` steps.
     """
     refuse(model)
+    if model.moves_matrices:
+        alone = [
+            _steps_of_matrix(
+                model, weight, own, hyperparameters, {name: tensors[place] for name, tensors in (state or {}).items()}, steps_before
+            )
+            for place, (weight, own) in enumerate(zip(weights, zip(*gradients, strict=True), strict=True))
+        ]
+        return [final.pop("weights") for final in alone], {name: [final[name] for final in alone] for name in alone[0]}
     lengths = tuple(weight.numel() for weight in weights)
     flat = flatten(weights)
     given = {name: flatten(tensors) for name, tensors in (state or {}).items()} | {"weights": flat}
@@ -110,6 +118,33 @@ def run_oracle_steps(
     if delayed(model):
         final[past] = unflatten(tick.inputs[stream.name], weights)
     return final.pop("weights"), final
+
+
+def _steps_of_matrix(
+    model: Model,
+    weight: Tensor,
+    gradients: Sequence[Tensor],
+    hyperparameters: Sequence[Mapping[str, float]],
+    given: Mapping[str, Tensor],
+    steps_before: int,
+) -> Tensors:
+    """An optimizer of matrices over steps of one matrix: every final state by slot name, the weights among them."""
+    sizes = {"rows(weights)": weight.shape[0], "columns(weights)": weight.shape[1]}
+    shapes = dict(pair for component in model.components for pair in slots(component)) | dict(kept(model))
+    known = {**given, "weights": weight}
+    start = {name: known.get(name, weight.new_zeros(sizes_of(shape, sizes))) for name, shape in shapes.items()}
+    schedule = [{name: weight.new_tensor(value) for name, value in numbers.items()} for numbers in hyperparameters]
+    (stream,) = model.inputs
+    past = f"previous.{stream.name}"
+    before = {stream.name: given.get(past, torch.zeros_like(weight))}
+    tick = Tick(model, Family.STEP, sizes, schedule[0] if schedule else {}, before, before, start, False, position=steps_before)
+    for name, node in ((name, node) for name, node in initial(model) if name not in given):
+        start[name] = tick.start(node, start[name])
+    tick = replace(tick, started=start, differentiable=wants_graph(tuple(start.values())))
+    for gradient, numbers in zip(gradients, schedule, strict=True):
+        tick = replace(tick, hyperparameters=numbers).next({stream.name: gradient})
+    final = {name: tick.slot(name) for name in start}
+    return final | ({past: tick.inputs[stream.name]} if delayed(model) else {})
 
 
 def number_of(model: Model, node: Expr, sizes: Mapping[str, int], hyperparameters: Mapping[str, float]) -> float:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nlc.ir import algebra
 from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Named, Parameter, State, When
-from nlc.ir.dims import LIKE_WEIGHTS
+from nlc.ir.dims import LIKE_WEIGHTS, MATRIX
 from nlc.ir.law import POSITION, PREVIOUS, Law, Laws, Reset
 from nlc.ir.model import InputStream, Model, Output
 from nlc.ir.starts import known_start
@@ -75,6 +75,9 @@ def run_law_steps(
 ) -> tuple[list[Tensor], dict[str, list[Tensor]]]:
     """An optimizer's laws over steps of one parameter group, from zero states: the weights, and the other states by slot name."""
     model = laws.order.model
+    if model.moves_matrices:
+        alone = [run_law_steps_of_matrix(laws, *one, hyperparameters) for one in zip(weights, zip(*gradients, strict=True), strict=True)]
+        return [weight for weight, _ in alone], {name: [state[name] for _, state in alone] for name in alone[0][1]}
     group = tuple(weight.numel() for weight in weights)
     flat = torch.cat([weight.flatten() for weight in weights])
     schedule = [{name: flat.new_tensor(value) for name, value in numbers.items()} for numbers in hyperparameters]
@@ -85,6 +88,21 @@ def run_law_steps(
         tick = Tick(data, numbers, dict(states), {}, {}, model, group)
         states = tick.run(laws, [data] * (model.updates_per_tick - 1))
     by_name = {slot_name(model, *slot): _split(value, weights) for slot, value in states.items() if slot != (POSITION, "")}
+    return by_name.pop("weights"), by_name
+
+
+def run_law_steps_of_matrix(
+    laws: Laws, weight: Tensor, gradients: Sequence[Tensor], hyperparameters: Sequence[Mapping[str, float]]
+) -> tuple[Tensor, Tensors]:
+    """The laws of an optimizer of matrices over steps of one matrix, from zero states."""
+    model, sizes = laws.order.model, {str(dim): size for dim, size in zip(MATRIX, weight.shape, strict=True)}
+    schedule = [{name: weight.new_tensor(value) for name, value in numbers.items()} for numbers in hyperparameters]
+    states = starts(laws, (), sizes, weight, schedule[0] if schedule else {}, {}) | {("weights", ""): weight}
+    (stream,) = model.inputs
+    for gradient, numbers in zip(gradients, schedule, strict=True):
+        data = {stream.name: gradient}
+        states = Tick(data, numbers, dict(states), {}, sizes, model).run(laws, [data] * (model.updates_per_tick - 1))
+    by_name = {slot_name(model, *slot): value for slot, value in states.items() if slot != (POSITION, "")}
     return by_name.pop("weights"), by_name
 
 
@@ -205,7 +223,7 @@ def _is_first(item: Reset, seen: Tensor) -> Tensor:
 def initial_states(model: Model, leading: tuple[int, ...], sizes: Mapping[str, int], like: Tensor) -> dict[Slot, Tensor]:
     """Zeros for every state, (*leading, *shape); of `like(weights)` the leading dim is all there is."""
     return {
-        (component.name, state.part): like.new_zeros((*leading, *(dim.size(sizes) for dim in state.shape if model.kind != "optimizer")))
+        (component.name, state.part): like.new_zeros((*leading, *(dim.size(sizes) for dim in state.shape if dim != LIKE_WEIGHTS)))
         for component in model.fast
         for state in component.states
     }
