@@ -10,6 +10,7 @@ from nlc.derive.abbreviations import Abbreviation, count_layers, first_layer, oc
 from nlc.derive.adjoints import ADJOINT_OF
 from nlc.derive.draft import Draft
 from nlc.derive.gradient import gradient
+from nlc.derive.grams import over_gram
 from nlc.derive.names import said, worded
 from nlc.derive.settle import settle
 from nlc.derive.simplify import simplify
@@ -118,7 +119,7 @@ class Descent:
         return {part: self._gradient(bodies, state, point, rule, named) for part, state in self.states(When.FITTED).items()}
 
     def _gradient(self, bodies: Sequence[Body], state: Expr, point: Parts, rule: str, named: bool) -> Expr:
-        value = self._shared(self.seen(_pulled_back(bodies, state), point))
+        value = over_gram(self._shared(self.seen(_pulled_back(bodies, state), point)), self.draft)
         if not named and not _needs_a_name(value):
             return value
         assert isinstance(state, State)

@@ -15,9 +15,12 @@ from nlc.emit.multi_tensor import MultiTensor
 from nlc.emit.names import LocalNames
 from nlc.emit.pieces import WEIGHTS, Piece
 from nlc.emit.prose import wrapped
+from nlc.emit.stacked import Stacked, as_entries, needs_stack
 from nlc.emit.torch_printer import TorchPrinter, unwritable
-from nlc.ir.algebra import Dot, Due, Expr, Full, Input, Named, State, Sum, Tick, When, Where, contains, walk
-from nlc.ir.build import replace
+from nlc.emit.written_out import when_due, written_out
+from nlc.ir.algebra import Dot, Due, Expr, Full, Input, Named, State, Sum, Tick, When, Where, children, contains, walk
+from nlc.ir.build import rebuild, replace
+from nlc.ir.dims import MATRIX
 from nlc.ir.law import POSITION, PREVIOUS, Equation, Kept, Law, Reset
 from nlc.ir.model import Component
 from nlc.ir.program import Program
@@ -44,16 +47,30 @@ class Update:
     def lines(self) -> Iterator[Lines]:
         """The equations of every law, in order; then what is kept for the next step."""
         self.scalars |= {Tick(item.name): self._count(item) for item in self.program.model.components}
-        laws = self.program.laws.laws
+        groups = _groups(self.program.laws.laws)
         waiting = list(self.program.laws.resets)
-        yield from self._begin_again(waiting)
-        for place, law in enumerate(laws):
-            later = [equation.value for item in laws[place + 1 :] for equation in item.equations]
-            later += [item.value for item in waiting]
-            yield from self._law(law, [*later, *(item.value for item in self.program.laws.kept if item.component == PREVIOUS)])
-            yield from self._begin_again(waiting)
+        kept = [item.value for item in self.program.laws.kept if item.component == PREVIOUS]
+        yield from self._begin_again(waiting, groups)
+        for place, group in enumerate(groups):
+            later = [equation.value for rest in groups[place + 1 :] for law in rest for equation in law.equations]
+            yield from self._group(group, [*later, *(item.value for item in waiting), *kept], waiting)
+            yield from self._begin_again(waiting, groups)
         for item in self.program.laws.kept:
             yield from self._kept(item)
+
+    def _group(self, laws: Sequence[Law], later: list[Expr], waiting: list[Reset]) -> Iterator[Lines]:
+        """Levels that move one after another, or together several times a step."""
+        if any(needs_stack(law) for law in laws):
+            own = [item for item in waiting if any(item.state.component == law.component for law in laws)]
+            yield from Stacked(self.names, self.lists, self.scalars).lines(laws, own)
+            waiting[:] = [item for item in waiting if item not in own]
+            return
+        body = [line for law in laws for line in self._law(_law_of_entries(law), later)]
+        updates = laws[0].clock.updates_per_tick
+        if updates == 1:
+            yield from body
+        else:
+            yield (f"for _ in range({updates}):", *indented([line for lines in body for line in lines]))
 
     # --- time --------------------------------------------------------------------------------------------------------
 
@@ -66,14 +83,16 @@ class Update:
             return Piece(f"({seen} // {period} + 1)", rank=None)
         return Piece(f"({seen} + 1)" if is_reset else self.step, rank=None)
 
-    def _begin_again(self, waiting: list[Reset]) -> Iterator[Lines]:
-        """The states that start again with this step, as soon as what they start from is known."""
+    def _begin_again(self, waiting: list[Reset], groups: Sequence[Sequence[Law]]) -> Iterator[Lines]:
+        """The states that start again with this step, as soon as what they start from is known; those of stacks start there."""
+        stacked = {law.component for laws in groups if any(map(needs_stack, laws)) for law in laws}
         for item in list(waiting):
-            if all(source in self.lists for source in item.sources):
+            if item.state.component not in stacked and all(as_entries(source) in self.lists for source in item.sources):
                 waiting.remove(item)
                 yield from self._reset(item)
 
-    def _reset(self, item: Reset) -> Iterator[Lines]:
+    def _reset(self, reset: Reset) -> Iterator[Lines]:
+        item = with_changes(reset, value=entries_of(reset.value))
         state = State(item.state.component, item.state.part, WEIGHTS, When.PREVIOUS)
         yield from _comment(f"{item.state.component} starts from {expression_text(item.value)}")
         if item.period == 1 and item.at_start:
@@ -102,8 +121,9 @@ class Update:
         elif result != variable:
             yield (f"{variable} = {result}",)
 
-    def _kept(self, item: Kept) -> Iterator[Lines]:
+    def _kept(self, kept: Kept) -> Iterator[Lines]:
         """What is kept beside the states, but for sums of gradients, which are emptied where they are used."""
+        item = with_changes(kept, value=entries_of(kept.value))
         if item.component == PREVIOUS:
             yield from _comment(f"{item.rule} at the next step")
             old, new = self.lists[Input(item.part, WEIGHTS, delayed=True)], self.lists[Input(item.part, WEIGHTS)]
@@ -115,7 +135,7 @@ class Update:
 
     def _law(self, law: Law, later: list[Expr]) -> Iterator[Lines]:
         """The equations of one level: what it gathers at every step, and what it does when it is due."""
-        told = _inlined(law.equations)
+        told = written_out(law.equations)
         equations = tuple(item for item, _ in told)
         self.told |= {item.name: texts for item, texts in told}
         gathered = max((place + 1 for place, item in enumerate(equations) if _is_gathered(item)), default=0)
@@ -133,10 +153,11 @@ class Update:
     def _equations(self, law: Law, equations: Sequence[Equation], places: range, later: list[Expr]) -> Iterator[Lines]:
         for place in places:
             equation = equations[place]
-            value = _when_due(equation.value)
-            for part in dict.fromkeys(part for part in reversed(list(walk(value))) if _is_total(part)):
+            value = when_due(equation.value)
+            is_over_all = not self.program.model.moves_matrices  # an optimizer of matrices takes each by itself
+            for part in dict.fromkeys(part for part in reversed(list(walk(value))) if is_over_all and _is_total(part)):
                 yield self._total(part)
-            value = replace(value, lambda node: _placeholder(node) if _is_total(node) else None)
+            value = replace(value, lambda node: _placeholder(node) if is_over_all and _is_total(node) else None)  # noqa: B023
             if equation.part is None:
                 yield from self._abbreviation(equation.name, value)
             else:
@@ -173,7 +194,7 @@ class Update:
         old = State(component, equation.part, WEIGHTS, When.PREVIOUS)
         variable = self.lists[old]
         yield from self._comments(equation.name)
-        if any(contains(item, lambda part: part == old) for item in later):
+        if any(contains(item, lambda part: as_entries(part) == old) for item in later):
             self.lists[old] = self.names.new(f"previous_{variable}")
             yield (f"{self.lists[old]} = [x.clone() for x in {variable}]",)
         in_place = self._multi().moved(variable, value, old)
@@ -216,16 +237,30 @@ class Update:
         return f"[{text} for {', '.join(used)} in {entries}]"
 
 
+def _groups(laws: Sequence[Law]) -> list[tuple[Law, ...]]:
+    """The laws one by one; neighbours that move several times a step together."""
+    groups: list[tuple[Law, ...]] = []
+    for law in laws:
+        if groups and law.clock.updates_per_tick > 1 and groups[-1][-1].clock == law.clock:
+            groups[-1] = (*groups[-1], law)
+        else:
+            groups.append((law,))
+    return groups
+
+
+def entries_of(node: Expr) -> Expr:
+    """An expression without products of matrices over the entries of the weights, whatever their rank."""
+    parts = tuple(entries_of(part) for part in children(node))
+    flat = with_changes(node, shape=WEIGHTS) if node.shape == MATRIX else node
+    return rebuild(flat, parts) if parts else flat
+
+
+def _law_of_entries(law: Law) -> Law:
+    return with_changes(law, equations=tuple(with_changes(item, value=entries_of(item.value)) for item in law.equations))
+
+
 def _comment(text: str) -> Iterator[Lines]:
     yield tuple(f"# {line}" for line in wrapped(text, 120))
-
-
-def _when_due(value: Expr) -> Expr:
-    """What a state becomes when it is due; the lines stand under that condition."""
-    match value:
-        case Where(Due(), then):
-            return then
-    return value
 
 
 def _is_gathered(equation: Equation) -> bool:
@@ -239,27 +274,6 @@ def _is_emptied(item: Kept) -> bool:
         case Where(Due(), Full(value)):
             return value == 0
     return False
-
-
-def _inlined(equations: tuple[Equation, ...]) -> list[tuple[Equation, tuple[str, ...]]]:
-    """The equations without those lists that a single one of them uses, once: they are written out there.
-
-    Each comes with its text and, before it, the texts of those that are written out in it.
-    """
-    kept = [(item, (f"{item.name} = {expression_text(_when_due(item.value))}",)) for item in equations]
-    for name in [item.name for item in equations]:
-        equation, texts = next(pair for pair in kept if pair[0].name == name)
-        word = Named(name, equation.value.shape)
-        uses = [item.name for item, _ in kept for node in walk(item.value) if node == word]
-        if equation.part is None and equation.value.shape == WEIGHTS and len(uses) == 1:
-            kept = [_with(pair, word, equation.value, texts) if pair[0].name in uses else pair for pair in kept if pair[0] != equation]
-    return kept
-
-
-def _with(pair: tuple[Equation, tuple[str, ...]], word: Expr, value: Expr, texts: tuple[str, ...]) -> tuple[Equation, tuple[str, ...]]:
-    equation, own = pair
-    new = replace(equation.value, lambda node: value if node == word else None)
-    return with_changes(equation, value=new), (*texts, *own)
 
 
 def _is_total(node: Expr) -> bool:

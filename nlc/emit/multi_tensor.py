@@ -39,7 +39,7 @@ class MultiTensor:
         """The lines that turn the list `variable`, now `old`, into `value` = number * old + number * x + ...; None for another form."""
         if (towards := self._towards(value, old)) is not None:
             return (f"torch._foreach_lerp_({variable}, {towards[0]}, {towards[1]})",)
-        terms = _terms(value)
+        terms = terms_of(value)
         kept = terms.pop(old, None)
         number = None if kept is None else self.number(kept)
         if number is None or any(contains(core, lambda part: part == old) for core in terms):
@@ -220,12 +220,12 @@ def _factored(term: Expr) -> tuple[Expr, Expr]:
     return ONE, term
 
 
-def _terms(value: Expr) -> dict[Expr, Expr]:
+def terms_of(value: Expr) -> dict[Expr, Expr]:
     """The cores of a sum and their coefficients; scalars are multiplied out, like cores are added up."""
     found: dict[Expr, Expr] = {}
     for term in value.terms if isinstance(value, Add) else (value,):
         coefficient, core = _factored(term)
-        parts = {core: ONE} if not isinstance(core, Add) else _terms(core)
+        parts = {core: ONE} if not isinstance(core, Add) else terms_of(core)
         for part, factor in parts.items():
             share = scale(coefficient, factor)
             if isinstance(share, Scale) and share.by == Constant(-ONE.value) and isinstance(share.x, Add):

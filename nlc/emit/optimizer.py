@@ -26,18 +26,19 @@ RATE = "learning_rate"
 
 def optimizer_parts(program: Program) -> tuple[str, ...]:
     """The class, then its helper."""
-    return optimizer_class(program), optimizer_helpers(program.model.name)
+    text = optimizer_class(program)
+    return text, optimizer_helpers(program.model.name, "_stacked(" in text)
 
 
-def optimizer_helpers(name: str) -> str:
+def optimizer_helpers(name: str, stacks: bool) -> str:
     """The functions beside the class, or beside several."""
-    return render(OptimizerHelpersView(name))
+    return render(OptimizerHelpersView(name, stacks))
 
 
 def optimizer_class(program: Program) -> str:
     """The class."""
     model = program.model
-    for item in model.hyperparameters:
+    for item in program.hyperparameters:
         if item.name in RESERVED:
             raise CompileError(codes.reserved_in_emitted_code(item.span, "a hyperparameter", item.name))
     names = LocalNames(("group", "x", "dtype"))
@@ -47,7 +48,7 @@ def optimizer_class(program: Program) -> str:
     carried = [slot for slot in program.slots if not slot.counts]
     slots = tuple(SlotView(slot.name, names.new(slot.name), _start(slot, names)) for slot in carried)
     step = names.new("step") if is_counted else ""
-    numbers = {item.name: names.new(item.name) for item in model.hyperparameters}
+    numbers = {item.name: names.new(item.name) for item in program.hyperparameters}
     used = _used(program)
     lists: dict[Expr, str] = {Input(stream.name, WEIGHTS): gradient, State("weights", "", WEIGHTS, When.PREVIOUS): weights}
     lists |= {_read_as(item): slot.local for item, slot in zip(carried, slots, strict=True)}
@@ -59,16 +60,24 @@ def optimizer_class(program: Program) -> str:
         gradients="_checked(x.grad)" + (".to(torch.promote_types(x.dtype, torch.float32))" if needs_one_dtype else ""),
         name=model.name,
         docstring=_docstring(program),
-        constructor=_constructor(model),
-        defaults=_defaults(model),
-        has_learning_rate=any(item.name == RATE for item in model.hyperparameters),
+        constructor=_constructor(program),
+        defaults=_defaults(program),
+        has_learning_rate=any(item.name == RATE for item in program.hyperparameters),
         weights=weights,
         gradient=gradient,
         slots=slots,
         step=step,
+        kind=_kind(model, is_counted),
+        moves_matrices=model.moves_matrices,
         body=block(body),
     )
     return render(view)
+
+
+def _kind(model: Model, is_counted: bool) -> str:
+    """The code of what tensors of one update have in common, of a parameter `x`; empty when all move together."""
+    kinds = [*(['self.state[x]["step"]'] if is_counted else []), *(["x.shape"] if model.moves_matrices else [])]
+    return kinds[0] if len(kinds) == 1 else f"({', '.join(kinds)})" if kinds else ""
 
 
 def _read_as(slot: StateSlot) -> Expr:
@@ -105,13 +114,14 @@ def _settings(settings: list[tuple[str, str]]) -> list[Lines]:
     return [(f"{', '.join(local for local, _ in settings)} = {', '.join(value for _, value in settings)}",)]
 
 
-def _constructor(model: Model) -> Lines:
-    numbers = [f"{item.name}: float = {float(item.default)!r}" for item in model.hyperparameters]
-    return call("def __init__", ["self", "params: ParamsT", *numbers], " -> None:", 4)
+def _constructor(program: Program) -> Lines:
+    numbers = [f"{item.name}: float = {float(item.default)!r}" for item in program.hyperparameters]
+    products = ["matmul_dtype: torch.dtype | None = None"] if program.model.moves_matrices else []
+    return call("def __init__", ["self", "params: ParamsT", *numbers, *products], " -> None:", 4)
 
 
-def _defaults(model: Model) -> Lines:
-    items = [f'"{_key(item.name)}": {item.name}' for item in model.hyperparameters]
+def _defaults(program: Program) -> Lines:
+    items = [f'"{_key(item.name)}": {item.name}' for item in program.hyperparameters]
     return (f"super().__init__(params, {{{', '.join(items)}}})",)
 
 
@@ -120,8 +130,10 @@ def _docstring(program: Program) -> Lines:
     says = wrapped(sentence(model.says or model.name), 128)
     first = says if len(says) == 1 else (f"{model.name}, a torch optimizer.", "", *says)
     lines = ["Takes the parameters first (tensors or groups of them), then by keyword, also for each group apart:"]
-    lines += [f"    {item.name} = {float(item.default)!r}" for item in model.hyperparameters]
-    if any(item.name == RATE for item in model.hyperparameters):
+    lines += [f"    {item.name} = {float(item.default)!r}" for item in program.hyperparameters]
+    if model.moves_matrices:
+        lines += ["Takes matrices alone. Their products are in `matmul_dtype`, by default in the dtype of the state."]
+    if any(item.name == RATE for item in program.hyperparameters):
         lines += ["Groups keep the learning rate as `lr`, which is what torch's schedulers change."]
     carried = [slot.name for slot in program.slots if not slot.counts]
     if carried:

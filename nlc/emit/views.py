@@ -188,7 +188,7 @@ class SlotView:
 class OptimizerView:
     """An optimizer as a `torch.optim.Optimizer`; `step` is the variable with the number of the step, if steps are counted.
 
-    `gradients` is the code that takes the gradient of a parameter `x`.
+    `gradients` is the code that takes the gradient of a parameter `x`, `kind` that of what tensors which move together have in common.
     """
 
     name: str
@@ -201,14 +201,17 @@ class OptimizerView:
     gradients: str
     slots: tuple[SlotView, ...]
     step: str
+    kind: str
+    moves_matrices: bool
     body: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class OptimizerHelpersView:
-    """What an optimizer refuses; `name` is its class, or what several classes are together."""
+    """What an optimizer refuses; `name` is its class, or what several classes are together. `stacks`: matrices of one shape."""
 
     name: str
+    stacks: bool
 
 
 @dataclass(frozen=True, slots=True)

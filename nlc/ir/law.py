@@ -117,6 +117,9 @@ def abbreviated_text(equation: Equation, definitions: tuple[Equation, ...]) -> s
 POSITION = "position"
 """The count of the tokens that were seen, a whole number, the same for a whole batch."""
 
+GRAM = "the Gram matrix"
+"""The rule of an equation X X^T that names it, for sums of products that alternate between X and its transpose."""
+
 PREVIOUS = "previous"
 """What the previous values of input streams are kept under."""
 

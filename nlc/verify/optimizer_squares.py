@@ -126,7 +126,8 @@ def _flattened(results: Sequence[Result], carried: Collection[str]) -> Tensors:
 def _run_optimizer(program: Program, optimizer_class: OptimizerClass, trial: Trial) -> list[Result]:
     """Step the optimizer over both groups; half way it may be replaced by a new one that loads its state_dict."""
     parameters = [[nn.Parameter(weight.clone()) for weight in group.weights] for group in trial.groups]
-    keywords = {} if trial.scheduled else trial.groups[0].hyperparameters[0]
+    numbers = {item.name for item in program.hyperparameters}
+    keywords = {} if trial.scheduled else {name: value for name, value in trial.groups[0].hyperparameters[0].items() if name in numbers}
     optimizer = _new(optimizer_class, parameters, keywords)
     for step in range(STEPS):
         if step == trial.restored_after:
@@ -136,7 +137,7 @@ def _run_optimizer(program: Program, optimizer_class: OptimizerClass, trial: Tri
             optimizer.load_state_dict(saved)
         for settings, tensors, group in zip(optimizer.param_groups, parameters, trial.groups, strict=True):
             if trial.scheduled:
-                _set(settings, group.hyperparameters[step])
+                _set(settings, {name: value for name, value in group.hyperparameters[step].items() if name in numbers})
             for parameter, gradient in zip(tensors, group.gradients[step], strict=True):
                 parameter.grad = gradient.clone()
         optimizer.step()
