@@ -47,7 +47,12 @@ def derive_law(order: LevelOrder, component: Component) -> Law:
     new_states = [
         Equation(
             ".".join(filter(None, (last_segment(component.name), part))),
-            _when_due(order.model, component, subtract(draft.known(retained[part]), _learned_through(component, times(rate, gradient))), before[part]),
+            _when_due(
+                order.model,
+                component,
+                subtract(draft.known(retained[part]), _learned_through(component, times(rate, gradient))),
+                before[part],
+            ),
             _rule(order.model, component, draft, gradient),
             cites,
             part,
@@ -78,7 +83,12 @@ def _when_due(model: Model, component: Component, value: Expr, before: Expr) -> 
 
 
 def definitions_of(order: LevelOrder) -> tuple[Equation, ...]:
-    """The spec's abbreviations over streams and parameters alone, shorter ones first: each may stand in those after it."""
+    """The spec's abbreviations over streams and parameters alone, shorter ones first: each may stand in those after it.
+
+    An optimizer, whose laws run in one place, has them among the equations of the laws.
+    """
+    if order.model.kind == "optimizer":
+        return ()
     settled = ((item.name, settle(order, None, item.value)) for item in order.model.abbreviations)
     found = [
         Equation(name, value, "abbreviation")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace as with_changes
 
 from nlc.derive.settle import settle
-from nlc.ir.algebra import LEAVES, Expr, Gradient, Named, State, Tick, contains, walk
+from nlc.ir.algebra import LEAVES, Expr, Gradient, Input, Named, State, Tick, contains, walk
 from nlc.ir.build import replace
 from nlc.ir.law import Equation
 from nlc.ir.order import LevelOrder
@@ -39,7 +39,8 @@ def _words(order: LevelOrder, level: str) -> Iterator[tuple[str, Expr]]:
     for item in order.model.abbreviations:
         counted = replace(item.value, lambda node: with_changes(node, component=level) if isinstance(node, Tick) else None)
         value = settle(order, level, counted)
-        reads_states = contains(value, lambda node: isinstance(node, State | Tick))
+        own = (State, Tick, Input) if order.model.kind == "optimizer" else (State, Tick)
+        reads_states = contains(value, lambda node: isinstance(node, own))  # noqa: B023
         if reads_states and not isinstance(value, LEAVES) and not contains(value, lambda node: isinstance(node, Gradient)):
             found.append((item.name, value))
     yield from sorted(found, key=lambda item: sum(1 for _ in walk(item[1])))

@@ -18,7 +18,7 @@ from nlc.emit.prose import wrapped
 from nlc.emit.stacked import Stacked, as_entries, needs_stack
 from nlc.emit.torch_printer import TorchPrinter, unwritable
 from nlc.emit.written_out import when_due, written_out
-from nlc.ir.algebra import Dot, Due, Expr, Full, Input, Named, State, Sum, Tick, When, Where, children, contains, walk
+from nlc.ir.algebra import Dot, Due, Expr, Full, Input, Named, State, Sum, Tick, When, Where, children, walk
 from nlc.ir.build import rebuild, replace
 from nlc.ir.dims import MATRIX
 from nlc.ir.law import POSITION, PREVIOUS, Equation, Kept, Law, Reset
@@ -33,7 +33,8 @@ INDENT = 8
 class Update:
     """The body of an optimizer's update. `lists` and `scalars` say by which variable a value is known; they grow line by line.
 
-    `step` is the variable with the number of this step, if steps are counted; `told` are the equations that stand above an equation's lines.
+    `step` is the variable with the number of this step, if steps are counted. `told` are the equations that stand above the lines of one,
+    `moving` the lists that become new states whose old ones are remembered.
     """
 
     program: Program
@@ -43,6 +44,7 @@ class Update:
     scalars: dict[Expr, Piece] = field(default_factory=dict)
     step: str = ""
     told: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    moving: dict[Expr, str] = field(default_factory=dict)
 
     def lines(self) -> Iterator[Lines]:
         """The equations of every law, in order; then what is kept for the next step."""
@@ -135,6 +137,7 @@ class Update:
 
     def _law(self, law: Law, later: list[Expr]) -> Iterator[Lines]:
         """The equations of one level: what it gathers at every step, and what it does when it is due."""
+        yield from self._remembered(law, later)
         told = written_out(law.equations)
         equations = tuple(item for item, _ in told)
         self.told |= {item.name: texts for item, texts in told}
@@ -149,6 +152,17 @@ class Update:
             return
         body = [line for lines in after for line in lines] + [f"torch._foreach_zero_({variable})" for variable in sums]
         yield (f"if {self.step} % {period} == 0:", *indented(body))
+
+    def _remembered(self, law: Law, later: list[Expr]) -> Iterator[Lines]:
+        """The states of a level that are read as they were, after it has moved."""
+        for place, equation in enumerate(law.equations):
+            if equation.part is None:
+                continue
+            old = State(equation.owner or law.component, equation.part, WEIGHTS, When.PREVIOUS)
+            if any(as_entries(node) == old for value in (*_values(law.equations[place + 1 :]), *later) for node in walk(value)):
+                self.moving[old] = self.lists[old]
+                self.lists[old] = self.names.new(f"previous_{self.lists[old]}")
+                yield (f"{self.lists[old]} = [x.clone() for x in {self.moving[old]}]",)
 
     def _equations(self, law: Law, equations: Sequence[Equation], places: range, later: list[Expr]) -> Iterator[Lines]:
         for place in places:
@@ -192,11 +206,8 @@ class Update:
         assert equation.part is not None, equation
         component = equation.owner or law.component
         old = State(component, equation.part, WEIGHTS, When.PREVIOUS)
-        variable = self.lists[old]
+        variable = self.moving.pop(old, self.lists[old])
         yield from self._comments(equation.name)
-        if any(contains(item, lambda part: as_entries(part) == old) for item in later):
-            self.lists[old] = self.names.new(f"previous_{variable}")
-            yield (f"{self.lists[old]} = [x.clone() for x in {variable}]",)
         in_place = self._multi().moved(variable, value, old)
         if in_place is not None:
             yield in_place
@@ -217,7 +228,7 @@ class Update:
         return MultiTensor(self.names, self.lists, self._printer())
 
     def _printer(self) -> TorchPrinter:
-        return TorchPrinter(self._leaf, self.weights)
+        return TorchPrinter(self._leaf, self.weights, clamps=True)
 
     def _leaf(self, node: Expr) -> Piece:
         """Inside a comprehension an entry is called as its list; `_each` binds the lists that a text needs."""
@@ -253,6 +264,10 @@ def entries_of(node: Expr) -> Expr:
     parts = tuple(entries_of(part) for part in children(node))
     flat = with_changes(node, shape=WEIGHTS) if node.shape == MATRIX else node
     return rebuild(flat, parts) if parts else flat
+
+
+def _values(equations: Sequence[Equation]) -> Iterator[Expr]:
+    yield from (item.value for item in equations)
 
 
 def _law_of_entries(law: Law) -> Law:

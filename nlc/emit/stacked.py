@@ -26,12 +26,16 @@ from nlc.ir.show import expression_text
 
 @dataclass(slots=True)
 class Stacked:
-    """Writes the laws of some levels; `lists` and `scalars` are what the update around them knows, `values` the stacked tensors."""
+    """Writes the laws of some levels.
+
+    `lists` and `scalars` are what the update around them knows, `values` the stacked tensors, `before` lines that the one at hand needs.
+    """
 
     names: LocalNames
     lists: dict[Expr, str]
     scalars: Mapping[Expr, Piece]
     values: dict[Expr, str] = field(default_factory=dict)
+    before: list[Lines] = field(default_factory=list)
 
     def lines(self, laws: Sequence[Law], resets: Sequence[Reset]) -> Iterator[Lines]:
         """The matrices stacked, the levels moved, and their new states as lists again; `resets` are those of these levels at every step."""
@@ -64,8 +68,11 @@ class Stacked:
         for equation, texts in written_out(law.equations):
             yield from (_comment(text) for text in texts)
             state = State(equation.owner or law.component, equation.part or "", MATRIX, When.PREVIOUS)
-            local = self.values[state] if equation.part is not None else self.names.new(equation.name)
-            yield assignment(local, [self._text(equation.value, own)], 12)
+            local = self.values[state] if equation.part is not None else self.names.new(equation.name, law.component)
+            text = self._text(equation.value, own, law.component)
+            yield from self.before
+            self.before.clear()
+            yield assignment(local, [text], 12)
             own[Named(equation.name, equation.value.shape)] = local
             if equation.part is not None:
                 moved[with_changes(state, when=When.CURRENT)] = local
@@ -86,8 +93,8 @@ class Stacked:
 
     # --- printing ----------------------------------------------------------------------------------------------------
 
-    def _text(self, value: Expr, own: Mapping[Expr, str] | None = None) -> str:
-        """A value; a product that is added to something is one call."""
+    def _text(self, value: Expr, own: Mapping[Expr, str] | None = None, level: str = "") -> str:
+        """A value; a product that is added to something is one call, and what it multiplies has a line of its own."""
         printer = self._printer(own or {})
         terms = terms_of(value)
         products = [core for core in terms if isinstance(core, MatMul)]
@@ -97,7 +104,11 @@ class Stacked:
             return printer.text(value)
         (product,) = products
         assert isinstance(product, MatMul)
-        left, right = self._text(product.left, own), self._text(product.right, own)
+        left, right = self._text(product.left, own, level), self._text(product.right, own, level)
+        if rest and not isinstance(product.left, LEAVES):
+            local = self.names.new("polynomial", level)
+            self.before.append(assignment(local, [left], 12))
+            left = local
         if not rest:
             return printer.text(value) if isinstance(product.left, LEAVES) else f"{left} @ {right}"
         factors = {"beta": (rest[0], numbers[rest[0]]), "alpha": (product, numbers[product])}
@@ -114,7 +125,7 @@ class Stacked:
                 return self.scalars[node]
             raise unwritable(node)
 
-        return TorchPrinter(leaf, next(iter(known.values())))
+        return TorchPrinter(leaf, next(iter(known.values())), clamps=True)
 
 
 def needs_stack(law: Law) -> bool:
@@ -145,7 +156,10 @@ def _read_outside(laws: Sequence[Law], anew: Mapping[State, Reset]) -> Iterator[
 
 def _is_the_same_transposed(laws: Sequence[Law]) -> bool:
     """Whether matrices enter products as Gram matrices alone, in powers before the matrix itself: X^T then moves as X does, transposed."""
-    equations = [equation for law in laws for equation in law.equations]
+    return all(_is_either_way(law.equations) for law in laws)
+
+
+def _is_either_way(equations: Sequence[Equation]) -> bool:
     grams: dict[Expr, Expr] = {}
     for equation in equations:
         match equation.value:
