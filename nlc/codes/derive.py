@@ -132,6 +132,36 @@ def tick_count(span: Span, level: str) -> Diagnostic:
     )
 
 
+def no_tokens(span: Span, stream: str) -> Diagnostic:
+    return _refused(
+        "NLC416",
+        "no stream has a value for each token, so nothing says how long a sequence is",
+        span,
+        f"`{stream}`, and every other stream, has one value for each sequence",
+        "let some stream have its values at tokens, which is what it does without `every`",
+    )
+
+
+def not_of_a_sequence(span: Span, level: str, what: str) -> Diagnostic:
+    return _refused(
+        "NLC417",
+        f"`{level}` moves when a sequence ends, and has {what}, which nlc compiles for levels of tokens only",
+        span,
+        "every sequence",
+        f"take out {what}, or let the level move every so many tokens",
+    )
+
+
+def late_start(span: Span, level: str) -> Diagnostic:
+    return _refused(
+        "NLC418",
+        f"`{level}` goes on from sequence to sequence, and starts from what is known at a first token only",
+        span,
+        "this start needs a token",
+        "start it from numbers, slow levels or matrices, or let it start again with every sequence: `reset: sequence`",
+    )
+
+
 def not_compiled(span: Span, level: str, what: str) -> Diagnostic:
     return _refused(
         "NLC414",
@@ -167,4 +197,7 @@ CODES: tuple[Code, ...] = (
     Code("NLC413", "tick", "`tick` counts the updates of a level since its last reset. Compiled architectures count them; compiled optimizers of this version carry no counts."),
     Code("NLC414", "not compiled yet", "The spec is well-formed, and uses a part of the language that this version checks but does not compile."),
     Code("NLC415", "derivative too large", "Derivatives are written out in full, and some objectives of moderate size have derivatives that nobody could read. nlc stops at a fixed number of operations."),
+    Code("NLC416", "no stream of tokens", "A sequence is as long as its streams; a stream on the clock `sequence` has one value and no dim of time."),
+    Code("NLC417", "not for a level of sequences", "A level on the clock `sequence` gathers its gradients over the tokens of a sequence and moves when that ends. Counts of its updates, gradients at a retained state and a declared knowledge transfer are compiled for levels that move at tokens."),
+    Code("NLC418", "late start of what lasts", "A level that outlasts a sequence starts once. Which token that is made at would have to be carried from sequence to sequence, which nlc does not do."),
 )  # fmt: skip

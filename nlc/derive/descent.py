@@ -13,8 +13,9 @@ from nlc.derive.gradient import gradient
 from nlc.derive.names import said, worded
 from nlc.derive.settle import settle
 from nlc.derive.simplify import simplify
-from nlc.ir.algebra import LEAVES, ONE, Expr, Gradient, Map, Named, Scale, State, StopGradient, When, contains
+from nlc.ir.algebra import LEAVES, ONE, ZERO, Compare, Expr, Gradient, Map, Named, Scale, State, StopGradient, When, Where, contains
 from nlc.ir.build import add, apply_map, constant, divide, negate, replace, subtract, times
+from nlc.ir.law import POSITION
 from nlc.ir.maps import MAPS
 from nlc.ir.model import Component, Family, GradientDescent, GradientPoint, Model
 from nlc.ir.order import LevelOrder
@@ -76,6 +77,8 @@ class Descent:
         component = self.component
         if not gathers(self.order.model, component):
             return self.gradients(component.objective, component.gradient_at, named=named)
+        if component.every.family is Family.SEQUENCE:
+            return self._of_sequence()
         period = int(component.every.period)
         totals = {part: replace_with(state, part=gathered_part(part)) for part, state in self._tensors(When.CURRENT).items()}
         gathered: Parts = dict(totals)
@@ -88,13 +91,27 @@ class Descent:
             part: self.draft.let(worded("mean_gradient", part), divide(total, constant(period)), rule) for part, total in gathered.items()
         }
 
+    def _of_sequence(self) -> Parts:
+        """The gradients that were gathered over a sequence, when it has ended."""
+        totals = {part: replace_with(state, part=gathered_part(part)) for part, state in self._tensors(When.PREVIOUS).items()}
+        if self.component.reduce == "sum":
+            return dict(totals)
+        position = State(POSITION, "", (), When.PREVIOUS)
+        tokens = Where(Compare(">", position, ZERO, ()), position, ONE, ())
+        rule = "the mean over the tokens of the sequence"
+        return {part: self.draft.let(worded("mean_gradient", part), divide(total, tokens), rule) for part, total in totals.items()}
+
+    def gather(self) -> None:
+        """One token's data for a level that moves when the sequence ends, into the draft."""
+        self._gathered({part: replace_with(state, part=gathered_part(part)) for part, state in self._tensors(When.CURRENT).items()}, 0)
+
     def _gathered(self, totals: dict[str, State], period: int) -> Parts:
         """One more datum in the sums of gradients since the last update, all of them taken at the same state."""
         known = {part: self.draft.kept(total) for part, total in totals.items()}
         if all(known.values()):
             return {part: name for part, name in known.items() if name is not None}
         gradients = self.gradients(self.component.objective, self.component.gradient_at, named=True)
-        rule = f"the data since the last update, of {period} tokens"
+        rule = f"the data since the last update, of {period} tokens" if period else "the data of the sequence so far"
         return {
             part: self.draft.keep(worded("gathered", part), add(replace_with(total, when=When.PREVIOUS), gradients[part]), rule, total)
             for part, total in totals.items()
@@ -197,6 +214,8 @@ def gathered_part(part: str) -> str:
 
 def gathers(model: Model, component: Component) -> bool:
     """Whether a level has several data per update: tokens, or, for a level of an optimizer, updates of the level that it serves."""
+    if component.every.family is Family.SEQUENCE:
+        return component.host is None
     data = model.component(component.host).every.period if component.host else 1
     return component.every.family is Family.TOKEN and component.every.period > max(data, 1)
 

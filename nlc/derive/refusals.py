@@ -23,7 +23,7 @@ from nlc.ir.algebra import (
 from nlc.ir.dims import LIKE_WEIGHTS
 from nlc.ir.law import POSITION, PREVIOUS, Kept
 from nlc.ir.model import STEP, TOKEN, Clock, ClosedForm, Component, Family, GradientDescent, GradientPoint, Model, Proximal
-from nlc.ir.starts import NUMBERS
+from nlc.ir.starts import NUMBERS, known_start, lasts
 
 Check = Callable[[Model], Iterator[Diagnostic]]
 
@@ -77,11 +77,49 @@ def _clocks(model: Model) -> Iterator[Diagnostic]:
     clock = base_clock(model)
     for component in model.components:
         fits = _is_whole_tokens(model, component.every) or _is_part_of_a_token(model, component.every) or _is_trained(model, component)
+        fits = fits or _is_a_sequence(model, component.every)
         if component.every != clock and not fits:
             yield codes.level_clock(component.every_span, component.name, str(component.every), str(clock))
     for stream in model.inputs:
-        if stream.every != clock and not _is_part_of_a_token(model, stream.every):
+        fits = _is_part_of_a_token(model, stream.every) or _is_a_sequence(model, stream.every)
+        if stream.every != clock and not fits:
             yield codes.input_clock(stream.span, stream.name, str(stream.every), str(clock))
+
+
+def _sequences(model: Model) -> Iterator[Diagnostic]:
+    """What levels and streams of whole sequences cannot have."""
+    if model.kind != "optimizer" and model.inputs and all(stream.is_of_sequence for stream in model.inputs):
+        yield codes.no_tokens(model.inputs[0].span, model.inputs[0].name)
+    for component in (item for item in model.fast if item.every.family is Family.SEQUENCE):
+        counts = [
+            node for value in _all_expressions(model) for node in walk(value) if isinstance(node, Tick) and node.component == component.name
+        ]
+        found = {
+            "`backprop`": component.backprop is not None,
+            "`tick`": bool(counts),
+            "`gradient_at: retained`": component.gradient_at is GradientPoint.RETAINED and bool(component.retention),
+        }
+        for what, is_used in found.items():
+            if is_used:
+                yield codes.not_of_a_sequence(component.every_span, component.name, what)
+        for node in (node for value in _at_the_end(component) for node in walk(value)):
+            if isinstance(node, Input) and node.delayed:
+                yield codes.not_compiled(node.span, component.name, "`prev` of a stream where a sequence has ended")
+    for component in (item for item in model.fast if lasts(item)):
+        if any(known_start(model, component, state) is None for state in component.states):
+            yield codes.late_start(component.place("init"), component.name)
+
+
+def _at_the_end(component: Component) -> Iterator[Expr]:
+    """What a level evaluates when it moves, and not where it gathers its data."""
+    rate = (component.optimizer.rate,) if isinstance(component.optimizer, GradientDescent | Proximal) else ()
+    yield from (*component.retention, *rate)
+    if component.host or component.has_inlined_optimizer:
+        yield component.follows
+
+
+def _is_a_sequence(model: Model, clock: Clock) -> bool:
+    return model.kind != "optimizer" and clock.family is Family.SEQUENCE and clock.period == 1
 
 
 def _is_trained(model: Model, component: Component) -> bool:
@@ -177,7 +215,7 @@ def _is_compiled_start(model: Model, component: Component, value: Expr) -> bool:
 
 
 def _is_reset_by_tokens(model: Model, clock: Clock) -> bool:
-    return clock.family is Family.SEQUENCE or _is_whole_tokens(model, clock)
+    return _is_a_sequence(model, clock) or clock.family is Family.NEVER or _is_whole_tokens(model, clock)
 
 
 def _stands_in_the_way(model: Model, component: Component) -> bool:
@@ -209,10 +247,12 @@ def _reads(model: Model) -> Iterator[Diagnostic]:
 def _read(model: Model, node: Expr) -> Iterator[Diagnostic]:
     is_optimizer = model.kind == "optimizer"
     match node:
-        case State(component, when=When.HELD) if is_optimizer or not model.component(component).every.is_fast:
+        case State(component, when=When.HELD) if is_optimizer or model.component(component).every.family is not Family.TOKEN:
             yield codes.held_read(node.span, component)
         case Input(name, delayed=True) if is_optimizer:
             yield codes.delayed_input(node.span, name)
+        case Input(name, delayed=True) if name in {stream.name for stream in model.inputs if stream.is_of_sequence}:
+            yield codes.not_compiled(node.span, name, "`prev` of a stream of whole sequences")
         case Tick(component) if is_optimizer or not model.component(component).every.is_fast:
             yield codes.tick_count(node.span, component)
 
@@ -234,6 +274,7 @@ CHECKS: tuple[Check, ...] = (
     _marked,
     _optimizers,
     _clocks,
+    _sequences,
     _parts_of_tokens,
     _parameters,
     _memories,

@@ -13,6 +13,7 @@ from nlc.emit.parameters import made_parameters, read_parameters, reset_paramete
 from nlc.emit.prose import sentence, wrapped
 from nlc.emit.render import render
 from nlc.emit.scope import Sequence, Sizes, converted, define, indices, input_values, output_printer, printer_of, size_text, sizes
+from nlc.emit.sequences import next_sequence_method
 from nlc.emit.steps import initial_text, is_number_known, returned, step_body
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.emit.training import training_parts
@@ -65,6 +66,7 @@ def _view(sequence: Sequence, forms: tuple[Chunked, ...]) -> SequenceView:
         step=sequence.signature("step", state=f"state: {sequence.state_type}", result=result),
         step_says="One token, for decoding: the laws as they stand; inputs without their time dim.",
         step_body=step_body(sequence),
+        next_sequence=next_sequence_method(sequence),
         start=call("def _start", start, f" -> {sequence.state_type}:", 4),
         started=_started(sequence, leading),
     )
@@ -76,7 +78,7 @@ def _view(sequence: Sequence, forms: tuple[Chunked, ...]) -> SequenceView:
 def _docstring(sequence: Sequence) -> Lines:
     model = sequence.model
     width = max(len(stream.name) for stream in model.inputs)
-    inputs = [f"    {item.name:<{width}}  {_dims('batch', 'time', *_parts(item), *item.axes, *item.shape)}" for item in model.inputs]
+    inputs = [f"    {item.name:<{width}}  {_dims('batch', *_time(item), *item.axes, *item.shape)}" for item in model.inputs]
     states = [f"    {slot.name}  {_slot_text(sequence, slot)}" for slot in sequence.program.slots]
     outputs = [f"    {item.name}  {_dims('batch', 'time', *model.axes_of(item), *item.value.shape)}" for item in model.outputs]
     unit = "tokens" if model.updates_per_tick == 1 else f"updates ({model.updates_per_tick} a token)"
@@ -98,9 +100,10 @@ def _docstring(sequence: Sequence) -> Lines:
     return (first[0], *indented(first[1:]), "", *indented(lines))
 
 
-def _parts(stream: InputStream) -> tuple[str, ...]:
-    """The dim of a stream's values inside a token, if it has several."""
-    return (str(stream.every.updates_per_tick),) if stream.is_parted else ()
+def _time(stream: InputStream) -> tuple[str, ...]:
+    """The dims of a stream's values in time: none for one value a sequence, two when there are several inside a token."""
+    parts = (str(stream.every.updates_per_tick),) if stream.is_parted else ()
+    return () if stream.is_of_sequence else ("time", *parts)
 
 
 def _slot_text(sequence: Sequence, slot: StateSlot) -> str:
@@ -268,7 +271,7 @@ def _forms(
 def _by_update(sequence: Sequence) -> Iterator[Lines]:
     """In a system of several updates a token: every stream with a value for each update, along time."""
     updates = sequence.model.updates_per_tick
-    for stream in sequence.model.inputs if updates > 1 else ():
+    for stream in (item for item in sequence.model.inputs if updates > 1 and not item.is_of_sequence):
         yield (f"{stream.name} = {stream.name}.{'flatten(1, 2)' if stream.is_parted else f'repeat_interleave({updates}, 1)'}",)
 
 
@@ -331,7 +334,7 @@ def _by_token_body(sequence: Sequence) -> Lines:
     names = LocalNames((*sequence.inputs, "state"))
     like, model, variables = sequence.like.name, sequence.model, sizes(sequence, names)
     outputs, t = names.new("outputs"), names.new("t")
-    arguments = [*(f"{name}={name}[:, {t}]" for name in sequence.inputs), "state=state"]
+    arguments = [*(item.name + "=" + item.name + ("" if item.is_of_sequence else f"[:, {t}]") for item in model.inputs), "state=state"]
     shapes = {item.name: _empty(sequence, item, variables) for item in model.outputs}
     if len(model.outputs) == 1:
         (output,) = model.outputs

@@ -16,6 +16,7 @@ from nlc.ir.algebra import Due, Expr, Eye, Map, MatMul, Named, Parameter, State,
 from nlc.ir.build import replace
 from nlc.ir.law import POSITION, Kept, Law
 from nlc.ir.model import Component, Family
+from nlc.ir.program import StateSlot
 
 NO_TARGETS: Mapping[State, str] = MappingProxyType({})
 
@@ -65,7 +66,7 @@ def _laws(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) -> Ite
     parts = [law for law in laws.laws if sequence.is_parted(law)]
     for law in laws.laws:
         if not sequence.is_parted(law):
-            yield from _law(sequence, law, names, values)
+            yield from law_lines(sequence, law, names, values)
         elif law == parts[0]:
             yield from _parts(sequence, parts, names, values)
         yield from resets.ready(names, values)
@@ -104,7 +105,10 @@ def _parts(sequence: Sequence, laws: list[Law], names: LocalNames, values: dict[
     targets = variables
     if len(variables) > 1:
         targets = {state: names.new(f"new_{variable}") for state, variable in variables.items()}
-    body = [*define(sequence, names, inside, parted=True), *(line for law in laws for line in _law(sequence, law, names, inside, targets))]
+    body = [
+        *define(sequence, names, inside, parted=True),
+        *(line for law in laws for line in law_lines(sequence, law, names, inside, targets)),
+    ]
     if len(variables) > 1:
         body.append(assignment(", ".join(variables.values()), [", ".join(targets.values())], 16))
     yield (f"for {index} in range({sequence.model.updates_per_tick}):", *indented(block(body)))
@@ -116,7 +120,7 @@ def _dtype(sequence: Sequence) -> str:
     return f"{sequence.carried('state', first.component, first.part)}.dtype"
 
 
-def _law(
+def law_lines(
     sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str], targets: Mapping[State, str] = NO_TARGETS
 ) -> Iterator[Lines]:
     """The equations of one component; its new states join `values` for those that run later.
@@ -157,8 +161,14 @@ def _outputs(sequence: Sequence, names: LocalNames, values: dict[Expr, str], dty
         yield assignment(local, broadcast(sequence, printer, value), 12)
     kept = {item.name: _kept(sequence, item, values) for item in sequence.program.laws.kept}
     states = [slot for slot in sequence.program.slots if slot.name not in kept]
-    new = {slot.name: values[State(slot.component, slot.part, slot.shape, When.CURRENT)] for slot in states} | kept
+    new = {slot.name: _newest(slot, values) for slot in states} | kept
     yield from returned(sequence, results, new, dtype)
+
+
+def _newest(slot: StateSlot, values: dict[Expr, str]) -> str:
+    """The variable of a state after the token: the old one of a level that moves when the sequence ends."""
+    state = State(slot.component, slot.part, slot.shape, When.CURRENT)
+    return values.get(state) or values[replace_with(state, when=When.PREVIOUS)]
 
 
 def _layers(node: Expr) -> Iterator[Expr]:

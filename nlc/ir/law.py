@@ -88,6 +88,17 @@ class Reset:
         return isinstance(self.value, StopGradient)
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What a carried tensor is as the next sequence begins.
+
+    In the value, PREVIOUS reads are of what other levels begin with, CURRENT ones of what they were when the last sequence had ended.
+    """
+
+    state: State
+    value: Expr
+
+
 def with_parameters(model: Model, node: Expr) -> Expr:
     """The expression with reads of slow levels, which are constant over a sequence, as parameters."""
 
@@ -127,6 +138,8 @@ class Laws:
 
     Slow levels of an architecture have no law in it; `training` holds the laws of the optimizers that move them.
     `definitions` name values of streams alone, which equations hold written out: who prints them says the name instead.
+    Where levels outlast a sequence, `endings` are the laws of those that move when it ends, over the state that it ended with, and
+    `beginnings` say what the next one begins with, each after those that it reads.
     """
 
     order: LevelOrder
@@ -136,6 +149,8 @@ class Laws:
     resets: tuple[Reset, ...] = ()
     training: tuple[Laws, ...] = ()
     definitions: tuple[Equation, ...] = ()
+    endings: tuple[Law, ...] = ()
+    beginnings: tuple[Beginning, ...] = ()
 
     @property
     def values(self) -> tuple[Expr, ...]:

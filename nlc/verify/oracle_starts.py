@@ -88,6 +88,7 @@ def counts(model: Model) -> bool:
     resets = any(item.reset is not None and item.reset.family is Family.TOKEN for item in model.fast)
     truncated = any(item.backprop for item in model.components)
     begun = any(not starts_known(model, item) for item in model.fast)
+    begun = begun or any(item.every.family is Family.SEQUENCE and item.reduce == "mean" for item in model.fast)
     return has_periods or resets or truncated or begun or any(_counts(model, node) for node in expressions(model))
 
 

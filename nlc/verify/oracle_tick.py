@@ -131,6 +131,9 @@ class Tick:
         """The gradient of a level's objective over the data of its update."""
         if not sums(self.model, component):
             return self.gradient(component, component.objective, component.gradient_at)
+        if self.family is Family.SEQUENCE:
+            tokens = max(self.position, 1) if component.reduce == "mean" else 1
+            return {name: self.previous[sum_name(name)] / tokens for name, _ in slots(component)}
         share = component.every.period if component.reduce == "mean" else 1
         return {name: total / int(share) for name, total in self.gathered(component).items()}
 

@@ -35,7 +35,7 @@ def run_laws(
     """
     model = laws.order.model
     streams = {stream.name: with_axes(inputs[stream.name], stream, model) for stream in model.inputs}
-    sample = next(iter(inputs.values()))
+    sample = inputs[of_tokens(model)]
     leading = (sample.shape[0], *(sizes[axis] for axis in model.axes))
     numbers = {name: sample.new_tensor(value) for name, value in hyperparameters.items()}
     indices = axis_indices(model, sizes, sample)
@@ -63,7 +63,13 @@ def run_laws(
 
 def _at(model: Model, streams: Mapping[str, Tensor], t: int, part: int) -> Tensors:
     """What flows in at one part of a token; a stream of one value a token has it at every part."""
-    return {item.name: streams[item.name][:, t, part] if item.is_parted else streams[item.name][:, t] for item in model.inputs}
+
+    def at(stream: InputStream) -> Tensor:
+        if stream.is_of_sequence:
+            return streams[stream.name]
+        return streams[stream.name][:, t, part] if stream.is_parted else streams[stream.name][:, t]
+
+    return {item.name: at(item) for item in model.inputs}
 
 
 def run_law_steps(
@@ -115,9 +121,9 @@ class Tick:
             )
             for inputs in early if is_first_part else ():
                 between = replace(self, inputs=inputs, between=between).run_part(laws)
-            replace(self, between=between)._run(law)
+            replace(self, between=between).move(law)
             waiting = self._begin_again(waiting)
-        kept = {(item.component, item.part): self._evaluator({})(item.value) for item in laws.kept}
+        kept = {(item.component, item.part): self.value(item.value) for item in laws.kept}
         after = {**self.previous, **self.new, **kept}
         return {slot: after[slot].expand_as(value).to(value.dtype) for slot, value in self.previous.items()}
 
@@ -125,7 +131,7 @@ class Tick:
         """One part of a tick, not the last: the states of the levels that move at each, after it."""
         part = replace(self, new=dict(self.new))
         for law in (law for law in laws.laws if self.model.is_parted(law.component)):
-            part._run(law)
+            part.move(law)
         return {slot: value for slot, value in part.new.items() if slot not in self.new}
 
     def _begin_again(self, resets: Sequence[Reset]) -> list[Reset]:
@@ -137,11 +143,16 @@ class Tick:
                 continue
             slot = (item.state.component, item.state.part)
             old = self.previous[slot]
-            again = old.detach() if item.is_cut_off else self._evaluator({})(item.value).expand_as(old)
+            again = old.detach() if item.is_cut_off else self.value(item.value).expand_as(old)
             self.previous[slot] = torch.where(_is_first(item, self.previous[POSITION, ""]), again, old)
         return waiting
 
-    def _run(self, law: Law) -> None:
+    def value(self, node: Expr) -> Tensor:
+        """The value of an expression that names no equation."""
+        return self._evaluator({})(node)
+
+    def move(self, law: Law) -> None:
+        """One law's equations in order."""
         named: Tensors = {}
         seen = {**self.previous, **self.between} if self.model.is_parted(law.component) else self.previous
         for equation in law.equations:
@@ -282,9 +293,15 @@ def without_joined(model: Model, output: Output, value: Tensor) -> Tensor:
 
 
 def with_axes(x: Tensor, stream: InputStream, model: Model) -> Tensor:
-    """(batch, time, *own axes, *shape) -> (batch, time, *axes or 1, *shape); the parts of a token, if any, come after time."""
+    """(batch, time, *own axes, *shape) -> (batch, time, *axes or 1, *shape); the parts of a token, if any, after time, if there is one."""
     index = (slice(None) if axis in stream.axes else None for axis in model.axes)
-    return x[(slice(None),) * (3 if stream.is_parted else 2) + tuple(index)]
+    leading = 1 if stream.is_of_sequence else 3 if stream.is_parted else 2
+    return x[(slice(None),) * leading + tuple(index)]
+
+
+def of_tokens(model: Model) -> str:
+    """A stream that has values at tokens, which tells how many there are."""
+    return next(stream.name for stream in model.inputs if not stream.is_of_sequence)
 
 
 def _split(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
