@@ -38,7 +38,7 @@ def level_clock(span: Span, level: str, clock: str, wanted: str) -> Diagnostic:
         span,
         f"every {clock}",
         f"write `every: {wanted}`"
-        + (", a whole number of them, as in `16 tokens`, or `token / n` with one n for all" if wanted == "token" else ""),
+        + (", a whole number of them, as in `16 tokens`, `token / n` with one n for all, or `sequence`" if wanted == "token" else ""),
     )
 
 
@@ -48,7 +48,7 @@ def input_clock(span: Span, stream: str, clock: str, wanted: str) -> Diagnostic:
         f"`{stream}` has a value every {clock}, which nlc does not compile yet",
         span,
         f"every {clock}",
-        f"in this kind of spec every input has one value every {wanted}",
+        f"in this kind of spec every input has one value every {wanted}" + (", or every sequence" if wanted == "token" else ""),
     )
 
 
@@ -185,8 +185,8 @@ def derivative_too_large(span: Span, level: str, limit: int) -> Diagnostic:
 CODES: tuple[Code, ...] = (
     Code("NLC401", "proximal step", "An implicit step needs the objective's minimiser near the old state. This version derives explicit gradient steps only."),
     Code("NLC402", "closed form", "The optimizer `closed_form` asks for the objective's own minimiser. This version derives explicit gradient steps only."),
-    Code("NLC403", "level on another clock", "This version compiles architectures whose levels update at every token or every so many tokens, and optimizers whose levels update at every step. Other clocks are checked and ordered, and refused here."),
-    Code("NLC404", "input on another clock", "This version compiles inputs with one value per token (architectures) or per step (optimizers)."),
+    Code("NLC403", "level on another clock", "This version compiles architectures whose levels update several times a token, at every token, every so many tokens or when a sequence ends, and optimizers whose levels update at every step. Other clocks are checked and ordered, and refused here."),
+    Code("NLC404", "input on another clock", "This version compiles inputs with values at tokens, several inside a token or one for a sequence (architectures) or per step (optimizers)."),
     Code("NLC405", "held read", "`hold(x, n tokens)` reads the state after the last whole period of tokens. This version compiles it for levels that move on the clocks of tokens, not for those of optimizers."),
     Code("NLC406", "held gradient", "`gradient_at: hold(...)` takes the gradient at the state of the chunk's start. This is another function than the gradient at the previous state, so nlc never replaces one by the other."),
     Code("NLC407", "delayed input", "`prev(x)` of an input is its value at the tick before, which is state. Compiled architectures carry it; compiled optimizers do not yet."),

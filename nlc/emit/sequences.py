@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace as with_changes
 
 from nlc.emit.layout import Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames
@@ -36,9 +37,10 @@ def _body(sequence: Sequence) -> Lines:
     given = dict(values)
     for law in laws.endings:
         lines += law_lines(sequence, law, names, values)
-    begun = {node: text for node, text in given.items() if not isinstance(node, State)}
-    begun |= {State(node.component, node.part, node.shape): text for node, text in ended.items() if isinstance(node, State)}
-    begun |= {node: text for node, text in values.items() if isinstance(node, State) and node.when is When.CURRENT}
+    begun: dict[Expr, str] = {node: text for node, text in given.items() if not isinstance(node, State)}
+    for node, text in (*ended.items(), *((node, text) for node, text in values.items() if node not in ended)):
+        if isinstance(node, State):
+            begun[with_changes(node, when=When.CURRENT)] = text
     lines += _begin(sequence, names, begun, ended)
     return (f"with _full_precision({carried}):", *indented(block(lines)))
 

@@ -83,6 +83,20 @@ class Reset:
         return tuple(node for node in walk(self.value) if isinstance(node, State) and node.when is When.CURRENT)
 
     @property
+    def name(self) -> str:
+        """What is called that starts again, as a word."""
+        return ".".join(filter(None, (self.state.component, self.state.part)))
+
+    @property
+    def says(self) -> str:
+        """When it starts again, for readers of the laws."""
+        if self.is_cut_off:
+            return f"nothing is learned through what came before, every {self.period} tokens"
+        if not self.period:
+            return "before the first token"
+        return f"before {'every token' if self.period == 1 else f'the first of {self.period} tokens'}"
+
+    @property
     def is_cut_off(self) -> bool:
         """Whether the state stays as it is, and slower levels no longer learn through how it came about."""
         return isinstance(self.value, StopGradient)
@@ -97,6 +111,16 @@ class Beginning:
 
     state: State
     value: Expr
+
+    @property
+    def name(self) -> str:
+        """What is carried, as a word."""
+        return ".".join(filter(None, (self.state.component, self.state.part)))
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it is kept from the sequence that ended."""
+        return isinstance(self.value, State) and self.value.when is When.CURRENT
 
 
 def with_parameters(model: Model, node: Expr) -> Expr:

@@ -24,7 +24,7 @@ def next_sequence(
     hyperparameters: Mapping[str, float],
     parameters: Mapping[str, Tensor],
 ) -> Tensors:
-    """The state with which the next sequence begins: levels of sequences moved by all its data, levels that last kept, all else at its start."""
+    """The state with which the next sequence begins: levels of sequences moved, levels that last kept, the rest at its start."""
     like = next(iter(state.values()))
     numbers = {name: like.new_tensor(value) for name, value in hyperparameters.items()}
     last = {name: state[f"previous.{name}"] for name in delayed(model)}

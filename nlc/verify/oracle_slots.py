@@ -111,7 +111,7 @@ def _at_the_end(model: Model) -> Iterator[object]:
 def refuse(model: Model) -> None:
     """Raise OracleError for what the oracle would otherwise run wrongly: it never guesses."""
     family = Family.STEP if model.kind == "optimizer" else Family.TOKEN
-    periods = {item.every.period for item in (*model.fast, *model.inputs)}
+    periods = {item.every.period for item in model.fast} | {item.every.period for item in model.inputs}
     fractions = {period for period in periods if period < 1}
     parts = fractions if len(fractions) == 1 and all(fraction.numerator == 1 for fraction in fractions) else set()
     for component in model.fast:

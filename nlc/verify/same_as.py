@@ -59,6 +59,8 @@ def _obstacles(twins: Twins) -> Iterator[str]:
     for laws in (twins.this, twins.other):
         if any(item.component == POSITION for item in laws.kept):
             yield f"{laws.order.model.name} has periods of several tokens, which these methods do not follow"
+        if laws.beginnings:
+            yield f"levels of {laws.order.model.name} outlast a sequence, which these methods do not follow"
         if laws.order.model.updates_per_tick > 1:
             yield f"{laws.order.model.name} has several updates a token, which these methods do not follow"
         if len({law.clock for law in laws.laws}) > 1:

@@ -12,7 +12,7 @@ from nlc.codes.derive import CODES
 from nlc.derive import derive_laws
 from nlc.diagnostics import CompileError, Diagnostic
 from nlc.ir.algebra import ONE, ZERO, Expr, Gradient, Input, Softmax, State, Tick, When
-from nlc.ir.build import apply_map, scale, spread, total
+from nlc.ir.build import apply_map, outer, scale, spread, total
 from nlc.ir.dims import LIKE_WEIGHTS
 from nlc.ir.model import STEP, Clock, ClosedForm, Family, GradientDescent, GradientPoint, Model, Proximal
 from nlc.source import Source, Span
@@ -68,6 +68,9 @@ REFUSED: Mapping[str, tuple[Callable[[], Model], ...]] = {
         gradient_of_a_gradient,
     ),
     "NLC415": (nested_softmax,),
+    "NLC416": (lambda: replace(delta_rule(), inputs=tuple(replace(item, every=SEQUENCE) for item in delta_rule().inputs)),),
+    "NLC417": (lambda: with_level(every=SEQUENCE, backprop=0),),
+    "NLC418": (lambda: with_level(every=SEQUENCE, init=(outer(stream("v"), stream("k")),)),),
 }
 
 

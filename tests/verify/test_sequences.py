@@ -113,3 +113,30 @@ def test_every_square_closes(program: Program) -> None:
     squares = check_squares(program, emit_module(program))
     assert [square for square in squares if not square.closed] == []
     assert any("next sequence" in square.name for square in squares) == bool(program.laws.beginnings)
+
+
+def test_a_level_of_sequences_moves_by_all_of_its_data_when_the_sequence_ends() -> None:
+    module = emitted_class(PROGRAMS[0])(d_k=4, d_v=3).double()
+    generator = torch.Generator().manual_seed(3)
+    shapes = {"q": (2, 5, 2, 4), "k": (2, 5, 2, 4), "v": (2, 5, 2, 3), "beta": (2, 5), "gate": (2,), "goal": (2, 2, 3)}
+    inputs = {name: torch.rand(shape, dtype=torch.float64, generator=generator) for name, shape in shapes.items()}
+    _, ended = module(**inputs)
+    begun = module.next_sequence(ended)
+    average = torch.full((2, 2, 3), 0.25, dtype=torch.float64)
+    torch.testing.assert_close(begun["average"], average - 0.25 * (average - inputs["v"].mean(1)), rtol=0, atol=1e-13)
+    torch.testing.assert_close(begun["fast"], 0.5 * begun["slow"], rtol=0, atol=0)
+    assert torch.equal(begun["kept"], ended["kept"])
+    assert not any(value.any() for name, value in begun.items() if name.endswith("gradient") or name.startswith(("previous", "position")))
+
+
+def test_a_sequence_in_pieces_moves_its_levels_as_the_whole_does() -> None:
+    module = emitted_class(PROGRAMS[0])(d_k=4, d_v=3).double()
+    shapes = {"q": (2, 6, 1, 4), "k": (2, 6, 1, 4), "v": (2, 6, 1, 3), "beta": (2, 6)}
+    inputs = {name: torch.rand(shape, dtype=torch.float64) for name, shape in shapes.items()}
+    whole = {"gate": torch.rand(2, dtype=torch.float64), "goal": torch.rand(2, 1, 3, dtype=torch.float64)}
+    _, ended = module(**inputs, **whole)
+    state = None
+    for part in (slice(2), slice(2, 5), slice(5, 6)):
+        _, state = module(**{name: x[:, part] for name, x in inputs.items()}, **whole, state=state)
+    wanted, found = module.next_sequence(ended), module.next_sequence(state)
+    assert all(torch.allclose(value, found[name], rtol=0, atol=1e-13) for name, value in wanted.items())
