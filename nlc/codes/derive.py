@@ -132,6 +132,16 @@ def tick_count(span: Span, level: str) -> Diagnostic:
     )
 
 
+def cut_inside_a_token(span: Span, level: str, updates: int, parts: int) -> Diagnostic:
+    return _refused(
+        "NLC419",
+        f"`{level}` would be cut off inside a token: it has {parts} updates in each",
+        span,
+        f"truncated after {updates} updates",
+        f"truncate after a multiple of {parts} updates, as in `truncated({parts * max(1, updates // parts)} updates)`",
+    )
+
+
 def no_tokens(span: Span, stream: str) -> Diagnostic:
     return _refused(
         "NLC416",
@@ -200,4 +210,5 @@ CODES: tuple[Code, ...] = (
     Code("NLC416", "no stream of tokens", "A sequence is as long as its streams; a stream on the clock `sequence` has one value and no dim of time."),
     Code("NLC417", "not for a level of sequences", "A level on the clock `sequence` gathers its gradients over the tokens of a sequence and moves when that ends. Counts of its updates, gradients at a retained state and a declared knowledge transfer are compiled for levels that move at tokens."),
     Code("NLC418", "late start of what lasts", "A level that outlasts a sequence starts once. Which token that is made at would have to be carried from sequence to sequence, which nlc does not do."),
+    Code("NLC419", "cut off inside a token", "`backprop: truncated(n updates)` of a level of several updates a token is compiled where n of them are whole tokens."),
 )  # fmt: skip

@@ -10,6 +10,7 @@ from nlc.ir.algebra import (
     LEAVES,
     Expr,
     Gradient,
+    Index,
     Input,
     Join,
     Split,
@@ -137,7 +138,10 @@ def _parameters(model: Model) -> Iterator[Diagnostic]:
                 what = f"`{key}` of a slow level, which its optimizer would have to know of"
                 yield codes.not_compiled(component.place(key), component.name, what)
     if not model.fast and all(_is_trained(model, component) for component in model.components):
-        yield codes.not_compiled(model.span, model.name, "an architecture without a level that moves inside a sequence")
+        for output in model.outputs:
+            if any(isinstance(node, Index) or (isinstance(node, Input) and node.delayed) for node in walk(output.value)):
+                what = "`index` or `prev`, in an architecture without a level that moves inside a sequence"
+                yield codes.not_compiled(output.span, output.name, what)
     joined = any(isinstance(node, Split | Join) for expression in _all_expressions(model) for node in walk(expression))
     whole = {stream.name for stream in model.inputs if not stream.axes}
     for node in (node for expression in _all_expressions(model) for node in walk(expression) if joined):
@@ -165,14 +169,8 @@ def _is_part_of_a_token(model: Model, clock: Clock) -> bool:
 
 def _parts_of_tokens(model: Model) -> Iterator[Diagnostic]:
     for component in (item for item in model.fast if _is_part_of_a_token(model, item.every)):
-        if component.backprop is not None:
-            yield codes.not_compiled(component.place("backprop"), component.name, "`backprop` on a clock of several updates a token")
-        if any(isinstance(node, Tick) and node.component == component.name for value in _all_expressions(model) for node in walk(value)):
-            yield codes.not_compiled(component.span, component.name, "`tick` on a clock of several updates a token")
-    parted = {stream.name for stream in model.inputs if stream.is_parted}
-    for node in (node for value in _all_expressions(model) for node in walk(value)):
-        if isinstance(node, Input) and node.delayed and node.name in parted:
-            yield codes.not_compiled(node.span, node.name, "`prev` of a stream of several values a token")
+        if component.backprop and (component.every.period * component.backprop).denominator != 1:
+            yield codes.cut_inside_a_token(component.place("backprop"), component.name, component.backprop, model.updates_per_tick)
 
 
 def _optimizers_of_slow_levels(model: Model) -> Iterator[Diagnostic]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from nlc.codes import emit as codes
@@ -199,10 +199,12 @@ def input_values(sequence: Sequence, part: str = "") -> dict[Expr, str]:
     }
 
 
-def indices(sequence: Sequence, names: LocalNames, carried: str, values: dict[Expr, str]) -> list[Lines]:
-    """The lines that number the copies along each axis whose index the laws use; `values` learns their variables."""
+def indices(
+    sequence: Sequence, names: LocalNames, carried: str, values: dict[Expr, str], expressions: Iterable[Expr] | None = None
+) -> list[Lines]:
+    """The lines that number the copies along axes whose index some expressions (else all laws) use; `values` learns their variables."""
     axes = sequence.model.axes
-    used = {part for value in sequence.program.laws.values for part in walk(value)}
+    used = {part for value in expressions or sequence.program.laws.values for part in walk(value)}
     lines: list[Lines] = []
     for place, axis in enumerate(axes):
         index = Index(axis)
@@ -280,6 +282,8 @@ def sizes(sequence: Sequence, names: LocalNames) -> Sizes:
         elif stream is not None:
             first = 1 if stream.is_of_sequence else 3 if stream.is_parted else 2
             lines.append((f"{variable} = {stream.name}.shape[{first + stream.axes.index(axis)}]",))
+        elif not sequence.program.slots:
+            lines.append((f"{variable} = 1",))
         else:
             slot = sequence.program.slots[0]
             carried = sequence.carried("state", slot.component, slot.part)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from nlc.emit.chunks import Chunked, Stream, chunk_method, chunked, method_name
 from nlc.emit.dims import fraction_text
+from nlc.emit.feed_forward import feed_forward_body, is_feed_forward
 from nlc.emit.halves import halves_helpers, halves_method
 from nlc.emit.layout import Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames, attribute
@@ -55,21 +56,34 @@ def _view(sequence: Sequence, forms: tuple[Chunked, ...]) -> SequenceView:
         attributes=(*_attributes(sequence), *block(made_parameters(sequence))),
         reset_parameters=reset_parameters(sequence),
         initial_state=call("def initial_state", initial, f" -> {sequence.state_type}:", 4),
-        initial_says="The start" if _has_start(sequence) else "Zeros",
+        initial_says=_initial_says(sequence),
         zeros=_zeros(sequence, leading),
         forward=sequence.signature("forward", state=optional, result=result),
         forward_says=_forward_says(sequence),
-        forward_body=_chunked_body(sequence, forms) if forms else _delegated_body(sequence),
+        forward_body=_forward_body(sequence, forms),
         chunk_methods=tuple(_method(form, _slot_local(form)) for form in forms),
         forward_by_token=sequence.signature("forward_by_token", state=optional, result=result),
         by_token_body=_by_token_body(sequence),
         step=sequence.signature("step", state=f"state: {sequence.state_type}", result=result),
         step_says="One token, for decoding: the laws as they stand; inputs without their time dim.",
-        step_body=step_body(sequence),
+        step_body=feed_forward_body(sequence, time=False) if is_feed_forward(sequence) else step_body(sequence),
         next_sequence=next_sequence_method(sequence),
-        start=call("def _start", start, f" -> {sequence.state_type}:", 4),
+        start=() if is_feed_forward(sequence) else call("def _start", start, f" -> {sequence.state_type}:", 4),
         started=_started(sequence, leading),
     )
+
+
+def _initial_says(sequence: Sequence) -> str:
+    if is_feed_forward(sequence):
+        return "Nothing is carried from token to token."
+    start = "The start" if _has_start(sequence) else "Zeros"
+    return f"{start} on the device of `like`, in its dtype or float32, whichever is wider."
+
+
+def _forward_body(sequence: Sequence, forms: tuple[Chunked, ...]) -> Lines:
+    if is_feed_forward(sequence):
+        return feed_forward_body(sequence, time=True)
+    return _chunked_body(sequence, forms) if forms else _delegated_body(sequence)
 
 
 # --- what the class says and is made with ------------------------------------------------------------------------
@@ -79,11 +93,12 @@ def _docstring(sequence: Sequence) -> Lines:
     model = sequence.model
     width = max(len(stream.name) for stream in model.inputs)
     inputs = [f"    {item.name:<{width}}  {_dims('batch', *_time(item), *item.axes, *item.shape)}" for item in model.inputs]
-    states = [f"    {slot.name}  {_slot_text(sequence, slot)}" for slot in sequence.program.slots]
+    states = [f"    {slot.name}  {_slot_text(sequence, slot)}" for slot in sequence.program.slots] or ["    nothing: an empty dict"]
     outputs = [f"    {item.name}  {_dims('batch', 'time', *model.axes_of(item), *item.value.shape)}" for item in model.outputs]
     unit = "tokens" if model.updates_per_tick == 1 else f"updates ({model.updates_per_tick} a token)"
     speed = f"`chunk`, in {unit}, is about speed alone; under torch.compile every new length compiles anew."
-    slow = "Under torch.compile the loop over tokens is unrolled: compile `step` instead."
+    one = "No token depends on another: all are computed at once."
+    slow = one if is_feed_forward(sequence) else "Under torch.compile the loop over tokens is unrolled: compile `step` instead."
     kind = "the tensor itself" if sequence.is_bare else "a dict by name"
     begun = "the initial state" if _has_start(sequence) else "zeros"
     lines = (
@@ -162,6 +177,8 @@ def _zeros(sequence: Sequence, leading: str) -> Lines:
     if sequence.is_bare and is_number_known(slots[0].start):
         made, arguments = _filled(slots[0], leading)
         return call(f"return {made}", [*arguments, "dtype=torch.promote_types(like.dtype, torch.float32)"], "", 8)
+    if is_feed_forward(sequence):
+        return ("return {}",)
     dtype = "dtype = torch.promote_types(like.dtype, torch.float32)"
     if sequence.is_bare:
         return (dtype, f"return {_begun(slots[0], leading)}")
@@ -202,6 +219,8 @@ def _started(sequence: Sequence, leading: str) -> Lines:
 
 
 def _forward_says(sequence: Sequence) -> str:
+    if is_feed_forward(sequence):
+        return "All tokens at once: equal to `forward_by_token`."
     if sequence.program.is_parallel:
         return "The whole sequence in chunks: equal to `forward_by_token`."
     return "The whole sequence, token by token: no parallel form is known for these laws."
@@ -349,5 +368,5 @@ def _by_token_body(sequence: Sequence) -> Lines:
         appended = (f"for {name}, {value} in {now}.items():", f"    {outputs}[{name}].append({value}.unsqueeze(1))")
         body = (*call(f"{now}, state = self.step", arguments, "", 12), *appended)
         result = f"return {{{name}: torch.cat({value}, 1) for {name}, {value} in {outputs}.items()}}, state"
-    start = f"state = self._start(state, {variables.leading}, {like})"
+    start = "state = {}" if is_feed_forward(sequence) else f"state = self._start(state, {variables.leading}, {like})"
     return (*block(variables.lines), start, *empty, f"for {t} in range({like}.shape[1]):", *indented(body), result)

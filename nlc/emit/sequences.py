@@ -8,7 +8,7 @@ from dataclasses import replace as with_changes
 from nlc.emit.layout import Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames
 from nlc.emit.parameters import read_used
-from nlc.emit.scope import Sequence, previous, printer_of
+from nlc.emit.scope import Sequence, indices, previous, printer_of
 from nlc.emit.steps import law_lines
 from nlc.ir.algebra import Expr, State, When
 from nlc.ir.law import POSITION, Beginning
@@ -33,7 +33,9 @@ def _body(sequence: Sequence) -> Lines:
     ended = previous(sequence, "state")
     values = dict(ended)
     moves = [equation.value for law in laws.endings for equation in law.equations]
-    lines = read_used(sequence, (*moves, *(item.value for item in laws.beginnings)), f"{carried}.dtype", names, values)
+    evaluated = (*moves, *(item.value for item in laws.beginnings))
+    lines = read_used(sequence, evaluated, f"{carried}.dtype", names, values)
+    lines += indices(sequence, names, carried, values, evaluated)
     given = dict(values)
     for law in laws.endings:
         lines += law_lines(sequence, law, names, values)

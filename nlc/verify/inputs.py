@@ -194,7 +194,7 @@ def _defined(model: Model, sizes: dict[str, int]) -> dict[str, int]:
 def _fits(model: Model, sizes: Mapping[str, int]) -> bool:
     states = [state.shape for component in model.components for state in component.states]
     try:
-        for shape in (*states, *(stream.shape for stream in model.inputs)):
+        for shape in (*states, *(stream.shape for stream in model.inputs), *(output.value.shape for output in model.outputs)):
             _ = [dim.size(sizes) for dim in shape]
     except ValueError:
         return False

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from nlc.ir.model import Expr, Family, Model
-from nlc.verify.oracle_layout import aligned, at_token, flatten, is_of_sequence, unflatten, wants_graph, with_ones
+from nlc.verify.oracle_layout import aligned, at_token, flatten, is_of_sequence, parts_of, unflatten, wants_graph, with_ones
 from nlc.verify.oracle_slots import delayed, kept, refuse, slots
 from nlc.verify.oracle_slots import parameters as parameters_of
 from nlc.verify.oracle_starts import counts, initial
@@ -80,7 +80,10 @@ def run_oracle(
 
 def _nothing(x: Tensor, name: str, model: Model) -> Tensor:
     """What stands for the value of a stream before its first."""
-    return torch.zeros_like(next(x if is_of_sequence(stream) else x.sum(1) for stream in model.inputs if stream.name == name))
+    stream = next(stream for stream in model.inputs if stream.name == name)
+    if is_of_sequence(stream):
+        return torch.zeros_like(x)
+    return torch.zeros_like(x.sum((1, 2) if parts_of(stream.every) > 1 else 1))
 
 
 def run_oracle_steps(

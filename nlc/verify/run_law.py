@@ -110,6 +110,12 @@ class Tick:
     indices: Mapping[str, Tensor] = field(default_factory=dict)
     parameters: Mapping[Slot, Tensor] = field(default_factory=dict)
     between: Mapping[Slot, Tensor] = field(default_factory=dict)
+    part: int = 0
+
+    def _streams_at(self, inputs: Mapping[str, Tensor]) -> dict[Slot, Tensor]:
+        """Those streams of several values a token whose previous values are read, as the next part finds them."""
+        names = (stream.name for stream in self.model.inputs if stream.is_parted)
+        return {(PREVIOUS, name): inputs[name] for name in names if (PREVIOUS, name) in self.previous}
 
     def run(self, laws: Laws, early: Sequence[Mapping[str, Tensor]] = ()) -> dict[Slot, Tensor]:
         """Every law's equations in order, those of levels that move in parts once for each early part too; gives all states after."""
@@ -119,9 +125,9 @@ class Tick:
             is_first_part = self.model.is_parted(law.component) and not any(
                 self.model.is_parted(item.component) for item in laws.laws[:place]
             )
-            for inputs in early if is_first_part else ():
-                between = replace(self, inputs=inputs, between=between).run_part(laws)
-            replace(self, between=between).move(law)
+            for part, inputs in enumerate(early) if is_first_part else ():
+                between = replace(self, inputs=inputs, between=between, part=part).run_part(laws) | self._streams_at(inputs)
+            replace(self, between=between, part=len(early)).move(law)
             waiting = self._begin_again(waiting)
         kept = {(item.component, item.part): self.value(item.value) for item in laws.kept}
         after = {**self.previous, **self.new, **kept}
@@ -169,7 +175,7 @@ class Tick:
         return named
 
     def _evaluator(self, named: Mapping[str, Tensor]) -> Evaluator:
-        like = next(iter(self.previous.values()))
+        like = next(iter((*self.previous.values(), *self.inputs.values())))
         return Evaluator(self.sizes, like, lambda node: self._leaf(node, named), self.group, axis_places(self.model))
 
     def _leaf(self, node: Expr, named: Mapping[str, Tensor]) -> Tensor:
@@ -197,10 +203,12 @@ class Tick:
     def _count(self, component: str) -> Tensor:
         """Updates since the last reset, the one at the end of this period included."""
         declared, seen = self.model.component(component), self.previous[POSITION, ""]
+        updates = declared.every.updates_per_tick
         if declared.reset is not None and declared.reset.family is Family.TOKEN:
             seen = seen % int(declared.reset.period)
         like = next(iter(self.previous.values()))
-        return (seen // int(declared.every.period) + 1).to(like.dtype)
+        before = seen * updates + self.part if updates > 1 else seen // int(declared.every.period)
+        return (before + 1).to(like.dtype)
 
 
 def _is_first(item: Reset, seen: Tensor) -> Tensor:
