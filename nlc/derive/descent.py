@@ -13,7 +13,7 @@ from nlc.derive.gradient import gradient
 from nlc.derive.names import said, worded
 from nlc.derive.settle import settle
 from nlc.derive.simplify import simplify
-from nlc.ir.algebra import LEAVES, ONE, ZERO, Compare, Expr, Gradient, Map, Named, Scale, State, StopGradient, When, Where, contains
+from nlc.ir.algebra import LEAVES, ONE, ZERO, Compare, Expr, Gradient, Map, Named, Scale, State, StopGradient, When, Where, contains, walk
 from nlc.ir.build import add, apply_map, constant, divide, negate, replace, subtract, times
 from nlc.ir.law import POSITION
 from nlc.ir.maps import MAPS
@@ -222,13 +222,20 @@ def gathers(model: Model, component: Component) -> bool:
 
 def gatherer(order: LevelOrder, host: Component) -> str:
     """The component whose law adds up the gradients of a level: the first that runs of those that need them."""
-    return next(name for name in order.run_order if name == host.name or _is_fed_by(order.model.component(name), host.name))
+    return next(name for name in order.run_order if name == host.name or _is_fed_by(order.model, order.model.component(name), host.name))
 
 
-def _is_fed_by(component: Component, host: str) -> bool:
+def _is_fed_by(model: Model, component: Component, host: str) -> bool:
+    """Whether a component's step needs the gradient of a level, be it inside that of another."""
     rate = (component.optimizer.rate,) if isinstance(component.optimizer, GradientDescent) else ()
-    wanted = (component.follows, *component.retention, *rate)
-    return any(contains(node, lambda part: isinstance(part, Gradient) and part.component == host) for node in wanted)
+    waiting, seen = [component.follows, *component.retention, *rate], {component.name}
+    while waiting:
+        for name in {node.component for node in walk(waiting.pop()) if isinstance(node, Gradient)} - seen:
+            if name == host:
+                return True
+            seen.add(name)
+            waiting.append(model.component(name).objective)
+    return False
 
 
 def _pulled_back(bodies: Sequence[Body], leaf: Expr) -> Expr:

@@ -132,10 +132,11 @@ def _is_trained(model: Model, component: Component) -> bool:
 
 
 def _parameters(model: Model) -> Iterator[Diagnostic]:
+    moved = {name for training in model.training for name in training.levels}
     for component in model.parameters:
-        for key in ("retention", "reset", "window"):
+        for key in ("reset", "window", *(() if component.name in moved else ("retention",))):
             if component.place(key) != component.span:
-                what = f"`{key}` of a slow level, which its optimizer would have to know of"
+                what = f"`{key}` of a slow level" + (" that no optimizer of the spec moves" if key == "retention" else "")
                 yield codes.not_compiled(component.place(key), component.name, what)
     if not model.fast and all(_is_trained(model, component) for component in model.components):
         for output in model.outputs:
@@ -256,12 +257,19 @@ def _read(model: Model, node: Expr) -> Iterator[Diagnostic]:
 
 
 def _gradients_of_gradients(model: Model) -> Iterator[Diagnostic]:
-    fed_on = {node.component for component in model.components for node in _gradients(*update_expressions(component))}
+    """A gradient that is needed before itself: where its own level's retained state, at which it is taken, is made with it."""
+    needs = {component.name: {node.component for node in _gradients(*_made_of(component))} for component in model.components}
+    for _ in needs:
+        needs = {name: found.union(*(needs[other] for other in found)) for name, found in needs.items()}
     for component in model.components:
-        is_retained_first = component.gradient_at is GradientPoint.RETAINED
-        needed = (component.objective, *(component.retention if is_retained_first else ()))
-        if component.name in fed_on and any(_gradients(*needed)):
-            yield codes.not_compiled(component.objective_span, component.name, "a gradient inside what its own gradient is taken of")
+        if component.name in needs[component.name]:
+            what = "a gradient inside what its own gradient is taken of"
+            yield codes.not_compiled(component.objective_span, component.name, what)
+
+
+def _made_of(component: Component) -> tuple[Expr, ...]:
+    """What a level's gradient is made of: its objective, and its retention where the gradient is taken at the retained state."""
+    return (component.objective, *(component.retention if component.gradient_at is GradientPoint.RETAINED else ()))
 
 
 def _gradients(*expressions: Expr) -> list[Gradient]:

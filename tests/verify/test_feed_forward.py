@@ -56,3 +56,12 @@ def test_all_tokens_are_computed_at_once_and_nothing_is_carried() -> None:
     assert outputs["y"].shape == (2, 5, 3)
     assert outputs["z"].unique().tolist() == [2.0]
     assert state == module.initial_state(2, like=torch.ones(())) == {}
+
+
+def test_the_retention_of_a_slow_level_is_a_decay_in_its_optimizer() -> None:
+    text = LAYER.replace("    every: step\n", "    retention: 1 - weight_decay\n    every: step\n", 1).replace(
+        "levels:", "hyperparameters: {weight_decay: 0.1}\nlevels:"
+    )
+    program = program_from(text)
+    assert [item.optimizer.name for item in program.model.training] == ["DecayedMomentum", "Momentum"]
+    assert [square for square in check_squares(program, emit_module(program)) if not square.closed] == []
