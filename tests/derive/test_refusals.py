@@ -70,6 +70,7 @@ REFUSED: Mapping[str, tuple[Callable[[], Model], ...]] = {
     "NLC415": (nested_softmax,),
     "NLC416": (lambda: replace(delta_rule(), inputs=tuple(replace(item, every=SEQUENCE) for item in delta_rule().inputs)),),
     "NLC417": (lambda: with_level(every=SEQUENCE, backprop=0),),
+    "NLC419": (lambda: with_level(every=Clock(Family.TOKEN, Fraction(1, 2)), backprop=3),),
     "NLC418": (lambda: with_level(every=SEQUENCE, init=(outer(stream("v"), stream("k")),)),),
 }
 
