@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 PAPERS: Mapping[str, str] = MappingProxyType(
@@ -37,3 +37,13 @@ def resolve_citation(key: str) -> str | None:
     if paper not in PAPERS:
         return None
     return f"{PAPERS[paper]}, {place}" if place else PAPERS[paper]
+
+
+def resolve_citations(keys: Sequence[str]) -> tuple[str, ...]:
+    """A sentence for each paper that some keys name, with all their places in it; keys of unknown papers are left out."""
+    places: dict[str, list[str]] = {}
+    for key in keys:
+        paper, _, place = key.partition(":")
+        if paper in PAPERS:
+            places.setdefault(paper, []).extend([place] if place else [])
+    return tuple(", ".join((PAPERS[paper], *found)) for paper, found in places.items())

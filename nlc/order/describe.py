@@ -1,4 +1,4 @@
-"""Levels as people read them: the table of levels, the reason for every pair, and what Definition 2 leaves open."""
+"""Levels as people read them: the table of levels, the reasons of their order, and what Definition 2 leaves open."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from nlc.ir.order import LevelOrder, Relation
 from nlc.order.clocks import speed
+from nlc.order.together import told_together
 
 COLUMNS = ("speed rank", "component", "clock", "level (fastest = 1)", "level (slowest = 1)")
 
@@ -15,14 +16,15 @@ NOT_UNIQUE = (
 )
 
 
-def describe_levels(order: LevelOrder) -> str:
+def describe_levels(order: LevelOrder, *, each_pair: bool = True) -> str:
     """The table of levels with both of the paper's numberings, then the reason for every pair. Ends without a newline.
 
     Definition 2 and section 3.3 of Nested Learning count the fastest level as 1, its figures 2 and 3 and section 7 the slowest.
+    Without `each_pair`, pairs that compare for one reason share a sentence: for people, since pairs are many.
     """
     paragraphs = ["\n".join(_table([COLUMNS, *_rows(order)]))]
     if order.relations:
-        paragraphs.append("\n".join(_sentence(relation) for relation in order.relations))
+        paragraphs.append("\n".join([_sentence(relation) for relation in order.relations] if each_pair else told_together(order)))
     if any(_crosses_levels(order, relation) for relation in order.relations):
         paragraphs.append("\n".join([NOT_UNIQUE, *_freedom(free_to_stand_later(order))]))
     return "\n\n".join(paragraphs)

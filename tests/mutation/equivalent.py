@@ -24,9 +24,10 @@ class Equivalent:
         return self.because != SPEED
 
     def covers(self, file: str, mutant: Mutant) -> bool:
-        """Whether a mutant of a file, by its path below generated/, is one of those meant: its line, with the old text made new."""
-        is_meant = fnmatchcase(file, self.files) and mutant.operator == self.operator and self.old in mutant.before
-        return is_meant and mutant.after == mutant.before.replace(self.old, self.new)
+        """Whether a mutant of a file, by its path below generated/, is one of those meant: its line, with the old text made new once."""
+        parts = mutant.before.split(self.old)
+        once = {self.old.join(parts[:n]) + self.new + self.old.join(parts[n:]) for n in range(1, len(parts))}
+        return fnmatchcase(file, self.files) and mutant.operator == self.operator and mutant.after in once
 
 
 def equivalence(file: str, mutant: Mutant) -> Equivalent | None:
