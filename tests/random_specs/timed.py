@@ -52,7 +52,7 @@ def _of_sequences(reduction: str) -> Construct:
         slot="clock",
         draw=lambda artist, sketch: (Phrase(label, "sequence"), lasting),
         needs=_is_free,
-        weight=0.9,
+        weight=0.8,
     )
 
 
@@ -109,7 +109,7 @@ TIMED = (
     _option("reset by tokens", "reset", "8 tokens", _is_free),
     _option("never reset", "reset", "never", _is_plain),
     _option("start from a number", "init", "0.25", _is_plain),
-    Construct(name="start from streams", slot="option", draw=_start_from_streams, needs=_has_one_tensor, weight=3),
-    Construct(name="start from another level", slot="option", draw=_start_from_another, needs=_has_another_alike, weight=55),
+    Construct(name="start from streams", slot="option", draw=_start_from_streams, needs=_has_one_tensor, weight=5),
+    Construct(name="start from another level", slot="option", draw=_start_from_another, needs=_has_another_alike, weight=200),
 )
 """The rows about time."""
