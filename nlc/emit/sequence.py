@@ -8,6 +8,7 @@ from nlc.emit.chunks import Chunked, Stream, chunk_method, chunked, method_name
 from nlc.emit.dims import fraction_text
 from nlc.emit.feed_forward import feed_forward_body, is_feed_forward
 from nlc.emit.halves import halves_helpers, halves_method
+from nlc.emit.initial import has_start, initial_says, started, zeros
 from nlc.emit.layout import Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames, attribute
 from nlc.emit.parameters import made_parameters, read_parameters, reset_parameters
@@ -15,7 +16,7 @@ from nlc.emit.prose import sentence, wrapped
 from nlc.emit.render import render
 from nlc.emit.scope import Sequence, Sizes, converted, define, indices, input_values, output_printer, printer_of, size_text, sizes
 from nlc.emit.sequences import next_sequence_method
-from nlc.emit.steps import initial_text, is_number_known, returned, step_body
+from nlc.emit.steps import returned, step_body
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.emit.training import training_parts
 from nlc.emit.views import HelpersView, SequenceView
@@ -56,8 +57,8 @@ def _view(sequence: Sequence, forms: tuple[Chunked, ...]) -> SequenceView:
         attributes=(*_attributes(sequence), *block(made_parameters(sequence))),
         reset_parameters=reset_parameters(sequence),
         initial_state=call("def initial_state", initial, f" -> {sequence.state_type}:", 4),
-        initial_says=_initial_says(sequence),
-        zeros=_zeros(sequence, leading),
+        initial_says=initial_says(sequence),
+        zeros=zeros(sequence, leading),
         forward=sequence.signature("forward", state=optional, result=result),
         forward_says=_forward_says(sequence),
         forward_body=_forward_body(sequence, forms),
@@ -69,15 +70,8 @@ def _view(sequence: Sequence, forms: tuple[Chunked, ...]) -> SequenceView:
         step_body=feed_forward_body(sequence, time=False) if is_feed_forward(sequence) else step_body(sequence),
         next_sequence=next_sequence_method(sequence),
         start=() if is_feed_forward(sequence) else call("def _start", start, f" -> {sequence.state_type}:", 4),
-        started=_started(sequence, leading),
+        started=started(sequence, leading),
     )
-
-
-def _initial_says(sequence: Sequence) -> str:
-    if is_feed_forward(sequence):
-        return "Nothing is carried from token to token."
-    start = "The start" if _has_start(sequence) else "Zeros"
-    return f"{start} on the device of `like`, in its dtype or float32, whichever is wider."
 
 
 def _forward_body(sequence: Sequence, forms: tuple[Chunked, ...]) -> Lines:
@@ -100,7 +94,7 @@ def _docstring(sequence: Sequence) -> Lines:
     one = "No token depends on another: all are computed at once."
     slow = one if is_feed_forward(sequence) else "Under torch.compile the loop over tokens is unrolled: compile `step` instead."
     kind = "the tensor itself" if sequence.is_bare else "a dict by name"
-    begun = "the initial state" if _has_start(sequence) else "zeros"
+    begun = "the initial state" if has_start(sequence) else "zeros"
     lines = (
         "Inputs, by keyword, in any float dtype:",
         *inputs,
@@ -167,52 +161,6 @@ def _derived(item: DimDeclaration) -> Lines:
 def _shown(text: str) -> str:
     """An expression as a part of an f-string that shows its value; a number stands for itself."""
     return text if text.isdigit() else f"{{{text}}}"
-
-
-# --- state -------------------------------------------------------------------------------------------------------
-
-
-def _zeros(sequence: Sequence, leading: str) -> Lines:
-    slots = sequence.program.slots
-    if sequence.is_bare and is_number_known(slots[0].start):
-        made, arguments = _filled(slots[0], leading)
-        return call(f"return {made}", [*arguments, "dtype=torch.promote_types(like.dtype, torch.float32)"], "", 8)
-    if is_feed_forward(sequence):
-        return ("return {}",)
-    dtype = "dtype = torch.promote_types(like.dtype, torch.float32)"
-    if sequence.is_bare:
-        return (dtype, f"return {_begun(slots[0], leading)}")
-    return (dtype, "return {", *(f'    "{slot.name}": {_begun(slot, leading)},' for slot in slots), "}")
-
-
-def _begun(slot: StateSlot, leading: str) -> str:
-    """What a slot starts from, in `dtype`."""
-    if slot.counts:
-        return "like.new_zeros((), dtype=torch.int64)"
-    if slot.start is not None and not is_number_known(slot.start):
-        text = initial_text(slot.start)
-        return f"{text if ' ' not in text else f'({text})'}.to(dtype).expand({leading}{size_text(slot.shape)})"
-    made, arguments = _filled(slot, leading)
-    return f"{made}({', '.join(arguments)}, dtype=dtype)"
-
-
-def _has_start(sequence: Sequence) -> bool:
-    return any(slot.start is not None for slot in sequence.program.slots)
-
-
-def _filled(slot: StateSlot, leading: str) -> tuple[str, list[str]]:
-    """The call that makes what a slot starts from when that is a number, and its arguments but the dtype."""
-    size = f"{leading}{size_text(slot.shape)}"
-    start = initial_text(slot.start) if slot.start is not None else "0"
-    return ("like.new_zeros", [size]) if start == "0" else ("like.new_full", [f"({size})" if ", " in size else f"({size},)", start])
-
-
-def _started(sequence: Sequence, leading: str) -> Lines:
-    zeros = f"zeros = self.initial_state({leading}, like=like)"
-    if sequence.is_bare:
-        return (zeros, "return zeros if state is None else state.to(torch.promote_types(state.dtype, zeros.dtype))")
-    item = "name: state[name].to(torch.promote_types(state[name].dtype, zero.dtype)) for name, zero in zeros.items()"
-    return (zeros, "if state is None:", "    return zeros", f"return {{{item}}}")
 
 
 # --- forward -----------------------------------------------------------------------------------------------------
