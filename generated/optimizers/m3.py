@@ -44,8 +44,8 @@ Laws, per step; prev is the state before
                                explicit gradient step; nl:algorithm-1; nl:eq-75; muon
     slow.gradient            = where(due(8 steps), 0, slow.gradient)                                 kept: gathered since the last update
     position                 = prev(position) + 1                                                    kept: the steps so far
-    fast_direction           = fast / (norm(fast) + eps)                                             before the first of 1 tokens
-    slow_direction           = prev(slow) / (norm(prev(slow)) + eps)                                 before the first of 1 tokens
+    fast_direction           = fast / (norm(fast) + eps)                                             before every step
+    slow_direction           = prev(slow) / (norm(prev(slow)) + eps)                                 before every step
 """
 
 import math
@@ -219,4 +219,4 @@ def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
 
 
-# sealed by nlc, sha256 of everything above: bd58d693d25a8864ba4c5b7b16a6e0eaf0c52c52fccc11dee13b94a904dd3e8f
+# sealed by nlc, sha256 of everything above: c6262b5e5a69a9da029bc1b8402e5a22a4cad75ac08979622b318190d6ed8564

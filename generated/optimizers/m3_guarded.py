@@ -51,8 +51,8 @@ Laws, per step; prev is the state before
     slow.gradient            = where(due(8 steps), 0, slow.gradient)
                                kept: gathered since the last update
     position                 = prev(position) + 1                                                         kept: the steps so far
-    fast_direction           = fast / (norm(fast) + eps)                                                  before the first of 1 tokens
-    slow_direction           = prev(slow) / (norm(prev(slow)) + eps)                                      before the first of 1 tokens
+    fast_direction           = fast / (norm(fast) + eps)                                                  before every step
+    slow_direction           = prev(slow) / (norm(prev(slow)) + eps)                                      before every step
 """
 
 import math
@@ -232,4 +232,4 @@ def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
 
 
-# sealed by nlc, sha256 of everything above: e575c92bd1f10a461368d358550329762ac0b8b29ea88dc2b284a0dc6f636661
+# sealed by nlc, sha256 of everything above: 9a1ead2a6904b5593c3ebf741e46638352aaba610f5115ff857162bee9e37dc7

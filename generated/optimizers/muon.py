@@ -23,7 +23,7 @@ Laws, per step; prev is the state before
     orthogonalised           = prev(orthogonalised) - orthogonalised_gradient          explicit gradient step; muon; nl:eq-42; nl:eq-52
     weights                  = prev(weights) - learning_rate * orthogonalised
                                explicit gradient step on dot(weights, orthogonalised); muon; nl:eq-42; nl:eq-52
-    orthogonalised           = momentum / (norm(momentum) + eps)                       before the first of 1 tokens
+    orthogonalised           = momentum / (norm(momentum) + eps)                       before every step
 """
 
 import math
@@ -143,4 +143,4 @@ def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
 
 
-# sealed by nlc, sha256 of everything above: 4c95afff13bdd4d67e63fd32b72966875fa27c0e4d23fde4f3a1fc57043684a5
+# sealed by nlc, sha256 of everything above: 3c753916b0efba90b9947d3142b6aacb22c3b61f1da3ef1576f1d64389673487

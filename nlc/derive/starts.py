@@ -29,7 +29,7 @@ def settled_starts(order: LevelOrder) -> list[Expr]:
     """What is evaluated inside a sequence where levels start."""
     model = order.model
     return [
-        _settled(order, item, state)
+        settled_start(order, item, state)
         for item in model.fast
         for state in item.states
         if item.init and (_period(item) or known_start(model, item, state) is None)
@@ -44,7 +44,7 @@ def _resets(order: LevelOrder, component: Component, kept: tuple[Kept, ...]) -> 
             yield Reset(seen, int(component.every.period * component.backprop), StopGradient(seen, state.shape), within=period)
         is_late = known_start(order.model, component, state) is None
         if period or is_late:
-            yield Reset(seen, period, _settled(order, component, state), at_start=is_late or period == 1)
+            yield Reset(seen, period, settled_start(order, component, state), at_start=is_late or period == 1, unit=order.model.unit)
         for item in kept if is_late else ():
             if item.component == component.name and item.part.startswith(held_part(state.part, 0)[:-1]):
                 yield Reset(with_changes(seen, part=item.part), 0, seen, at_start=True)
@@ -56,7 +56,7 @@ def _period(component: Component) -> int:
     return int(clock.period) if clock is not None and clock.is_counted else 0
 
 
-def _settled(order: LevelOrder, component: Component, state: StateDeclaration) -> Expr:
+def settled_start(order: LevelOrder, component: Component, state: StateDeclaration) -> Expr:
     """What a tensor starts from, as the level sees it at the first tick of the period."""
     model = order.model
 

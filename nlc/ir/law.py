@@ -76,6 +76,7 @@ class Reset:
     value: Expr
     at_start: bool = False
     within: int = 0
+    unit: str = "token"
 
     @property
     def sources(self) -> tuple[State, ...]:
@@ -83,9 +84,44 @@ class Reset:
         return tuple(node for node in walk(self.value) if isinstance(node, State) and node.when is When.CURRENT)
 
     @property
+    def name(self) -> str:
+        """What is called that starts again, as a word."""
+        return ".".join(filter(None, (self.state.component, self.state.part)))
+
+    @property
+    def says(self) -> str:
+        """When it starts again, for readers of the laws."""
+        if self.is_cut_off:
+            return f"nothing is learned through what came before, every {self.period} {self.unit}s"
+        if not self.period:
+            return f"before the first {self.unit}"
+        return f"before {f'every {self.unit}' if self.period == 1 else f'the first of {self.period} {self.unit}s'}"
+
+    @property
     def is_cut_off(self) -> bool:
         """Whether the state stays as it is, and slower levels no longer learn through how it came about."""
         return isinstance(self.value, StopGradient)
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What a carried tensor is as the next sequence begins.
+
+    In the value, PREVIOUS reads are of what other levels begin with, CURRENT ones of what they were when the last sequence had ended.
+    """
+
+    state: State
+    value: Expr
+
+    @property
+    def name(self) -> str:
+        """What is carried, as a word."""
+        return ".".join(filter(None, (self.state.component, self.state.part)))
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it is kept from the sequence that ended."""
+        return isinstance(self.value, State) and self.value.when is When.CURRENT
 
 
 def with_parameters(model: Model, node: Expr) -> Expr:
@@ -130,6 +166,8 @@ class Laws:
 
     Slow levels of an architecture have no law in it; `training` holds the laws of the optimizers that move them.
     `definitions` name values of streams alone, which equations hold written out: who prints them says the name instead.
+    Where levels outlast a sequence, `endings` are the laws of those that move when it ends, over the state that it ended with, and
+    `beginnings` say what the next one begins with, each after those that it reads.
     """
 
     order: LevelOrder
@@ -139,6 +177,8 @@ class Laws:
     resets: tuple[Reset, ...] = ()
     training: tuple[Laws, ...] = ()
     definitions: tuple[Equation, ...] = ()
+    endings: tuple[Law, ...] = ()
+    beginnings: tuple[Beginning, ...] = ()
 
     @property
     def values(self) -> tuple[Expr, ...]:

@@ -60,6 +60,8 @@ def _obstacles(twins: Twins) -> Iterator[str]:
         unit = laws.order.model.unit
         if laws.resets or any(item.component not in (POSITION, PREVIOUS) for item in laws.kept):
             yield f"{laws.order.model.name} has periods of several {unit}s, which these methods do not follow"
+        if laws.beginnings:
+            yield f"levels of {laws.order.model.name} outlast a sequence, which these methods do not follow"
         if laws.order.model.updates_per_tick > 1:
             yield f"{laws.order.model.name} has several updates a {unit}, which these methods do not follow"
         if len({law.clock for law in laws.laws}) > 1:
