@@ -34,7 +34,7 @@ def zeros(sequence: Sequence, leading: str) -> Lines:
 def _begun(slot: StateSlot, leading: str) -> str:
     """What a slot starts from, in `dtype`."""
     if slot.counts:
-        return "like.newzeros((), dtype=torch.int64)"
+        return "like.new_zeros((), dtype=torch.int64)"
     if slot.start is not None and not is_number_known(slot.start):
         text = initial_text(slot.start)
         return f"{text if ' ' not in text else f'({text})'}.to(dtype).expand({leading}{size_text(slot.shape)})"

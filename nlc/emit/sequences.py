@@ -32,8 +32,7 @@ def _body(sequence: Sequence) -> Lines:
     carried = sequence.carried("state", first.component, first.part)
     ended = previous(sequence, "state")
     values = dict(ended)
-    moves = [equation.value for law in laws.endings for equation in law.equations]
-    evaluated = (*moves, *(item.value for item in laws.beginnings))
+    evaluated = laws.values_between
     lines = read_used(sequence, evaluated, f"{carried}.dtype", names, values)
     lines += indices(sequence, names, carried, values, evaluated)
     given = dict(values)

@@ -187,5 +187,10 @@ class Laws:
         begun = (item.value for item in self.resets if not item.is_cut_off)
         return (*moves, *(equation.value for equation in self.outputs), *(item.value for item in self.kept), *begun)
 
+    @property
+    def values_between(self) -> tuple[Expr, ...]:
+        """Every expression that is evaluated between two sequences."""
+        return (*(item.value for law in self.endings for item in law.equations), *(item.value for item in self.beginnings))
+
     def law(self, component: str) -> Law:
         return next(law for law in self.laws if law.component == component)

@@ -140,3 +140,10 @@ def test_a_sequence_in_pieces_moves_its_levels_as_the_whole_does() -> None:
         _, state = module(**{name: x[:, part] for name, x in inputs.items()}, **whole, state=state)
     wanted, found = module.next_sequence(ended), module.next_sequence(state)
     assert all(torch.allclose(value, found[name], rtol=0, atol=1e-13) for name, value in wanted.items())
+
+
+def test_a_number_that_is_read_when_a_sequence_ends_alone_is_an_argument() -> None:
+    text = STREAMS.replace("StreamsOfSequences", "Ending").replace("gradient_descent(beta)", "gradient_descent(offset)")
+    program = program_from(text.replace("every: token\n", "every: sequence\n"))
+    assert [item.name for item in program.hyperparameters] == ["offset"]
+    assert [square for square in check_squares(program, emit_module(program)) if not square.closed] == []
