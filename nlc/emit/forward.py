@@ -113,7 +113,7 @@ def output_lines(tokens: Tokens, outputs: dict[str, str]) -> Iterator[Lines]:
 def _by_update(sequence: Sequence) -> Iterator[Lines]:
     """In a system of several updates a token: every stream with a value for each update, along time."""
     updates = sequence.model.updates_per_tick
-    for stream in sequence.model.inputs if updates > 1 else ():
+    for stream in (item for item in sequence.model.inputs if updates > 1 and not item.is_of_sequence):
         yield (f"{stream.name} = {stream.name}.{'flatten(1, 2)' if stream.is_parted else f'repeat_interleave({updates}, 1)'}",)
 
 

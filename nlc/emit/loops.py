@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nlc.emit.feed_forward import is_feed_forward
 from nlc.emit.layout import Lines, block, call, indented
 from nlc.emit.names import LocalNames
 from nlc.emit.scope import Sequence, Sizes, size_text, sizes
@@ -14,7 +15,8 @@ def by_token_body(sequence: Sequence) -> Lines:
     """One call of `step` after the other."""
     names = LocalNames((*sequence.inputs, "state"))
     variables, outputs, t = sizes(sequence, names), names.new("outputs"), names.new("t")
-    arguments = [*(f"{name}={name}[:, {t}]" for name in sequence.inputs), "state=state"]
+    inputs = sequence.model.inputs
+    arguments = [*(item.name + "=" + item.name + ("" if item.is_of_sequence else f"[:, {t}]") for item in inputs), "state=state"]
     head = f"for {t} in range({sequence.like.name}.shape[1]):"
     return _loop(sequence, names, variables, outputs, Calls("step", arguments, (head,), ".unsqueeze(1)"))
 
@@ -25,8 +27,9 @@ def by_block_body(sequence: Sequence) -> Lines:
     variables, outputs, lengths = sizes(sequence, names), names.new("outputs"), names.new("lengths")
     arguments = [*(f"{name}={name}" for name in sequence.inputs), "state=state"]
     told = (f"{lengths} = _block_lengths(state, {sequence.program.blocks.tokens}, {sequence.like.name}.shape[1])",)
-    streams = ", ".join(sequence.inputs)
-    is_alone = len(sequence.inputs) == 1
+    split = [item.name for item in sequence.model.inputs if not item.is_of_sequence]
+    streams = ", ".join(split)
+    is_alone = len(split) == 1
     targets, of = (f"({streams},)", f"({streams},)") if is_alone else (streams, f"({streams})")
     head = call(f"for {targets} in zip", [f"*(torch.split(x, {lengths}, 1) for x in {of})", "strict=True"], ":", 8)
     return _loop(sequence, names, variables, outputs, Calls("_block", arguments, head, "", told))
@@ -60,7 +63,7 @@ def _loop(sequence: Sequence, names: LocalNames, variables: Sizes, outputs: str,
         appended = (f"for {name}, {one} in {value}.items():", f"    {outputs}[{name}].append({one}{calls.piece})")
         result = f"return {{{name}: torch.cat({one}, 1) for {name}, {one} in {outputs}.items()}}, state"
     body = (*call(f"{value}, state = self.{calls.method}", calls.arguments, "", 12), *appended)
-    start = f"state = self._start(state, {variables.leading}, {like})"
+    start = "state = {}" if is_feed_forward(sequence) else f"state = self._start(state, {variables.leading}, {like})"
     return (*block(variables.lines), *calls.told, start, *empty, *calls.head, *indented(body), result)
 
 

@@ -9,7 +9,7 @@ from nlc.emit.names import LocalNames
 from nlc.emit.parameters import parameter_values
 from nlc.emit.scope import Sequence, leaf, state_dtype
 from nlc.emit.torch_printer import TorchPrinter
-from nlc.ir.algebra import Due, Expr, Parameter, State, StopGradient, Tick, contains
+from nlc.ir.algebra import Due, Expr, Eye, Parameter, State, StopGradient, Tick, contains
 from nlc.ir.law import POSITION
 from nlc.ir.model import Component, Family
 
@@ -28,20 +28,21 @@ def position_lines(sequence: Sequence, names: LocalNames, values: dict[Expr, str
     for period in periods:
         due = values[Due(period)] = names.new("due" if len(periods) == 1 else f"due_{period}")
         yield (f"{due} = {position} % {period} == 0",)
-    yield from _resets(sequence, names, values, before or f"({position} - 1)", f"{before} > 0" if before else f"{position} > 1")
-    for component in sequence.counted:
+    if before:
+        yield from _resets(sequence, names, values, before)
+    for component in (name for name in sequence.counted if not sequence.model.is_parted(name)):
         tick = values[Tick(component)] = names.new("tick" if len(sequence.counted) == 1 else f"{component}_tick")
         count = _count(sequence.model.component(component), before or f"({position} - 1)", position)
         yield (f"{tick} = {count if count == position else f'({count})'}.to({state_dtype(sequence)})",)
 
 
-def _resets(sequence: Sequence, names: LocalNames, values: dict[Expr, str], seen: str, is_later: str) -> Iterator[Lines]:
-    """The states that start again before this token, of which `seen` came before; `is_later`: there were any."""
+def _resets(sequence: Sequence, names: LocalNames, values: dict[Expr, str], seen: str) -> Iterator[Lines]:
+    """The states that start again with a block, before which `seen` tokens came."""
     for item in sequence.program.laws.resets:
         start = names.new(".".join(filter(None, (item.state.component, item.state.part, "start"))))
         carried = sequence.carried("state", item.state.component, item.state.part)
         values[item.state] = start
-        is_first = f"({is_later}) & ({seen} % {item.period} == 0)"
+        is_first = f"({seen} > 0) & ({seen} % {item.period} == 0)"
         yield assignment(start, [f"torch.where({is_first}, {_begin(item.value, carried)}, {carried})"], 12)
 
 
@@ -60,8 +61,8 @@ def initial_text(value: Expr) -> str:
 
 
 def is_number_known(value: Expr | None) -> bool:
-    """Whether a start is a number that the constructor is given, not a parameter; None stands for zero."""
-    return value is None or not contains(value, lambda node: isinstance(node, Parameter))
+    """Whether a start is a number that the constructor is given, not a parameter or a matrix; None stands for zero."""
+    return value is None or not contains(value, lambda node: isinstance(node, Eye | Parameter))
 
 
 def _count(component: Component, seen: str, position: str) -> str:

@@ -7,16 +7,18 @@ from collections.abc import Iterator
 from nlc.emit.blocks import block_helpers, block_method
 from nlc.emit.chunks import Chunked, chunked
 from nlc.emit.dims import fraction_text
+from nlc.emit.feed_forward import feed_forward_body, is_feed_forward
 from nlc.emit.forward import chunked_body, form_method
 from nlc.emit.halves import halves_helpers
+from nlc.emit.initial import has_start, initial_says, started, zeros
 from nlc.emit.layout import Lines, block, call, indented
 from nlc.emit.loops import by_block_body, by_token_body
 from nlc.emit.names import LocalNames, attribute
 from nlc.emit.parameters import made_parameters, reset_parameters
-from nlc.emit.position import initial_text, is_number_known
 from nlc.emit.prose import sentence, wrapped
 from nlc.emit.render import render
-from nlc.emit.scope import Sequence, size_text
+from nlc.emit.scope import Sequence
+from nlc.emit.sequences import next_sequence_method
 from nlc.emit.steps import step_body
 from nlc.emit.training import training_parts
 from nlc.emit.views import HelpersView, SequenceView
@@ -54,20 +56,29 @@ def _view(sequence: Sequence, forms: tuple[Chunked, ...], blocks: str) -> Sequen
         attributes=(*_attributes(sequence), *block(made_parameters(sequence))),
         reset_parameters=reset_parameters(sequence),
         initial_state=call("def initial_state", initial, f" -> {sequence.state_type}:", 4),
-        initial_says="The start" if _has_start(sequence) else "Zeros",
-        zeros=_zeros(sequence, leading),
+        initial_says=initial_says(sequence),
+        zeros=zeros(sequence, leading),
         forward=sequence.signature("forward", state=optional, result=result),
         forward_says=_forward_says(sequence),
-        forward_body=by_block_body(sequence) if blocks else chunked_body(sequence, forms) if forms else _delegated_body(sequence),
+        forward_body=_forward_body(sequence, forms, bool(blocks)),
         parallel_methods=(*([blocks] if blocks else []), *(form_method(form) for form in forms)),
         forward_by_token=sequence.signature("forward_by_token", state=optional, result=result),
         by_token_body=by_token_body(sequence),
         step=sequence.signature("step", state=f"state: {sequence.state_type}", result=result),
         step_says="One token, for decoding: the laws as they stand; inputs without their time dim.",
-        step_body=step_body(sequence),
-        start=call("def _start", start, f" -> {sequence.state_type}:", 4),
-        started=_started(sequence, leading),
+        step_body=feed_forward_body(sequence, time=False) if is_feed_forward(sequence) else step_body(sequence),
+        next_sequence=next_sequence_method(sequence),
+        start=() if is_feed_forward(sequence) else call("def _start", start, f" -> {sequence.state_type}:", 4),
+        started=started(sequence, leading),
     )
+
+
+def _forward_body(sequence: Sequence, forms: tuple[Chunked, ...], is_in_blocks: bool) -> Lines:
+    if is_feed_forward(sequence):
+        return feed_forward_body(sequence, time=True)
+    if is_in_blocks:
+        return by_block_body(sequence)
+    return chunked_body(sequence, forms) if forms else _delegated_body(sequence)
 
 
 # --- what the class says and is made with ------------------------------------------------------------------------
@@ -76,11 +87,11 @@ def _view(sequence: Sequence, forms: tuple[Chunked, ...], blocks: str) -> Sequen
 def _docstring(sequence: Sequence) -> Lines:
     model = sequence.model
     width = max(len(stream.name) for stream in model.inputs)
-    inputs = [f"    {item.name:<{width}}  {_dims('batch', 'time', *_parts(item), *item.axes, *item.shape)}" for item in model.inputs]
-    states = [f"    {slot.name}  {_slot_text(sequence, slot)}" for slot in sequence.program.slots]
+    inputs = [f"    {item.name:<{width}}  {_dims('batch', *_time(item), *item.axes, *item.shape)}" for item in model.inputs]
+    states = [f"    {slot.name}  {_slot_text(sequence, slot)}" for slot in sequence.program.slots] or ["    nothing: an empty dict"]
     outputs = [f"    {item.name}  {_dims('batch', 'time', *model.axes_of(item), *item.value.shape)}" for item in model.outputs]
     kind = "the tensor itself" if sequence.is_bare else "a dict by name"
-    begun = "the initial state" if _has_start(sequence) else "zeros"
+    begun = "the initial state" if has_start(sequence) else "zeros"
     lines = (
         "Inputs, by keyword, in any float dtype:",
         *inputs,
@@ -98,6 +109,9 @@ def _docstring(sequence: Sequence) -> Lines:
 def _speed(sequence: Sequence) -> Iterator[str]:
     """What is to be known about chunks, blocks and torch.compile."""
     program, updates = sequence.program, sequence.model.updates_per_tick
+    if is_feed_forward(sequence):
+        yield "No token depends on another: all are computed at once."
+        return
     if not program.is_parallel:
         yield "Under torch.compile the loop over tokens is unrolled: compile `step` instead."
         return
@@ -108,9 +122,10 @@ def _speed(sequence: Sequence) -> Iterator[str]:
         yield f"The sequence runs in blocks of {program.blocks.tokens} tokens, counted from the position of the state that is handed in."
 
 
-def _parts(stream: InputStream) -> tuple[str, ...]:
-    """The dim of a stream's values inside a token, if it has several."""
-    return (str(stream.every.updates_per_tick),) if stream.is_parted else ()
+def _time(stream: InputStream) -> tuple[str, ...]:
+    """The dims of a stream's values in time: none for one value a sequence, two when there are several inside a token."""
+    parts = (str(stream.every.updates_per_tick),) if stream.is_parted else ()
+    return () if stream.is_of_sequence else ("time", *parts)
 
 
 def _slot_text(sequence: Sequence, slot: StateSlot) -> str:
@@ -161,56 +176,14 @@ def _shown(text: str) -> str:
     return text if text.isdigit() else f"{{{text}}}"
 
 
-# --- state -------------------------------------------------------------------------------------------------------
-
-
-def _zeros(sequence: Sequence, leading: str) -> Lines:
-    slots = sequence.program.slots
-    if sequence.is_bare and is_number_known(slots[0].start):
-        made, arguments = _filled(slots[0], leading)
-        return call(f"return {made}", [*arguments, "dtype=torch.promote_types(like.dtype, torch.float32)"], "", 8)
-    dtype = "dtype = torch.promote_types(like.dtype, torch.float32)"
-    if sequence.is_bare:
-        return (dtype, f"return {_begun(slots[0], leading)}")
-    return (dtype, "return {", *(f'    "{slot.name}": {_begun(slot, leading)},' for slot in slots), "}")
-
-
-def _begun(slot: StateSlot, leading: str) -> str:
-    """What a slot starts from, in `dtype`."""
-    if slot.counts:
-        return "like.new_zeros((), dtype=torch.int64)"
-    if slot.start is not None and not is_number_known(slot.start):
-        text = initial_text(slot.start)
-        return f"{text if ' ' not in text else f'({text})'}.to(dtype).expand({leading}{size_text(slot.shape)})"
-    made, arguments = _filled(slot, leading)
-    return f"{made}({', '.join(arguments)}, dtype=dtype)"
-
-
-def _has_start(sequence: Sequence) -> bool:
-    return any(slot.start is not None for slot in sequence.program.slots)
-
-
-def _filled(slot: StateSlot, leading: str) -> tuple[str, list[str]]:
-    """The call that makes what a slot starts from when that is a number, and its arguments but the dtype."""
-    size = f"{leading}{size_text(slot.shape)}"
-    start = initial_text(slot.start) if slot.start is not None else "0"
-    return ("like.new_zeros", [size]) if start == "0" else ("like.new_full", [f"({size})" if ", " in size else f"({size},)", start])
-
-
-def _started(sequence: Sequence, leading: str) -> Lines:
-    zeros = f"zeros = self.initial_state({leading}, like=like)"
-    if sequence.is_bare:
-        return (zeros, "return zeros if state is None else state.to(torch.promote_types(state.dtype, zeros.dtype))")
-    item = "name: state[name].to(torch.promote_types(state[name].dtype, zero.dtype)) for name, zero in zeros.items()"
-    return (zeros, "if state is None:", "    return zeros", f"return {{{item}}}")
-
-
 # --- forward -----------------------------------------------------------------------------------------------------
 
 
 def _forward_says(sequence: Sequence) -> str:
     if sequence.program.is_in_blocks:
         return "The whole sequence in blocks, which end where a period may: equal to `forward_by_token`."
+    if is_feed_forward(sequence):
+        return "All tokens at once: equal to `forward_by_token`."
     if sequence.program.is_parallel:
         return "The whole sequence in chunks: equal to `forward_by_token`."
     return "The whole sequence, token by token: no parallel form is known for these laws."

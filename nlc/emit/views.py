@@ -38,6 +38,7 @@ class SequenceView:
     step: tuple[str, ...]
     step_says: str
     step_body: tuple[str, ...]
+    next_sequence: tuple[str, ...]
     start: tuple[str, ...]
     started: tuple[str, ...]
 
@@ -194,15 +195,19 @@ class BlockHelpersView:
 
 @dataclass(frozen=True, slots=True)
 class SlotView:
-    """A state of every parameter: its key in the parameter's state, and the variable that lists it."""
+    """A state of every parameter: its key in the parameter's state, the variable that lists it, and the code that starts it."""
 
     key: str
     local: str
+    start: str
 
 
 @dataclass(frozen=True, slots=True)
 class OptimizerView:
-    """An optimizer as a `torch.optim.Optimizer`."""
+    """An optimizer as a `torch.optim.Optimizer`; `step` is the variable with the number of the step, if steps are counted.
+
+    `gradients` is the code that takes the gradient of a parameter `x`, `kind` that of what tensors which move together have in common.
+    """
 
     name: str
     docstring: tuple[str, ...]
@@ -211,15 +216,20 @@ class OptimizerView:
     has_learning_rate: bool
     weights: str
     gradient: str
+    gradients: str
     slots: tuple[SlotView, ...]
+    step: str
+    kind: str
+    moves_matrices: bool
     body: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class OptimizerHelpersView:
-    """What an optimizer refuses; `name` is its class, or what several classes are together."""
+    """What an optimizer refuses; `name` is its class, or what several classes are together. `stacks`: matrices of one shape."""
 
     name: str
+    stacks: bool
 
 
 @dataclass(frozen=True, slots=True)

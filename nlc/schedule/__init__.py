@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from nlc.codes import schedule as codes
 from nlc.diagnostics import CompileError
-from nlc.ir.law import POSITION, Laws, with_parameters
+from nlc.ir.law import POSITION, Laws
 from nlc.ir.model import Component, Family, StateDeclaration
 from nlc.ir.program import Form, Program, StateSlot
+from nlc.ir.starts import known_start
 from nlc.schedule.cost import ChunkChoice, choose_chunk
 from nlc.schedule.describe import program_text
 from nlc.schedule.memories import Scheduled, schedule_memories
@@ -54,28 +55,40 @@ def _chunk(laws: Laws, scheduled: Scheduled, chunk: int | None) -> ChunkChoice:
 def _slots(laws: Laws) -> tuple[StateSlot, ...]:
     """What is carried from tick to tick; an optimizer's `weights` are the parameters themselves, and no state of its own."""
     model = laws.order.model
-    carried = [component for component in model.fast if not (model.kind == "optimizer" and component.name == "weights")]
+    anew = {item.state.component for item in laws.resets if model.kind == "optimizer" and item.period == 1 and item.at_start}
+    carried = [item for item in model.fast if not (model.kind == "optimizer" and item.name == "weights") and item.name not in anew]
     states = tuple(
         StateSlot(
             _slot_name(item, state),
             item.name,
             state.part,
             state.shape,
-            start=with_parameters(model, item.init[place]) if item.init else None,
+            start=known_start(model, item, state) if item.init else None,
         )
         for item in carried
-        for place, state in enumerate(item.states)
+        for state in item.states
     )
-    kept = (StateSlot(item.name, item.component, item.part, item.value.shape, item.component == POSITION, item.start) for item in laws.kept)
+    kept = (
+        StateSlot(
+            "step" if item.component == POSITION and model.kind == "optimizer" else item.name,
+            item.component,
+            item.part,
+            item.value.shape,
+            item.component == POSITION,
+            item.start,
+        )
+        for item in laws.kept
+    )
     return (*states, *kept)
 
 
 def _parameters(laws: Laws) -> tuple[StateSlot, ...]:
     """The tensors of slow levels."""
+    model = laws.order.model
     return tuple(
-        StateSlot(_slot_name(item, state), item.name, state.part, state.shape, start=item.init[place] if item.init else None)
-        for item in laws.order.model.parameters
-        for place, state in enumerate(item.states)
+        StateSlot(_slot_name(item, state), item.name, state.part, state.shape, start=known_start(model, item, state) if item.init else None)
+        for item in model.parameters
+        for state in item.states
     )
 
 

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import replace as with_changes
 from math import gcd
 
-from nlc.ir.algebra import Due, Expr, MatMul, Named, State, walk
+from nlc.ir.algebra import LEAVES, Due, Expr, MatMul, Named, State, walk
 from nlc.ir.build import replace
-from nlc.ir.law import POSITION, PREVIOUS, Law, Laws
+from nlc.ir.law import POSITION, PREVIOUS, Law, Laws, Reset
 from nlc.ir.program import Blocks
+from nlc.ir.starts import NUMBERS
 from nlc.schedule.reads import ReadBook
 
 
@@ -18,6 +19,15 @@ def find_blocks(laws: Laws) -> Blocks:
     kept = frozenset((item.component, item.part) for item in laws.kept if item.component not in (POSITION, PREVIOUS))
     levels = frozenset(law.component for law in laws.laws if law.clock.period > 1)
     return Blocks(gcd(*_periods(laws)), levels, kept)
+
+
+def late_starts(laws: Laws) -> tuple[str, ...]:
+    """The levels that start, or start again, from what is known at a token only, or are cut off at tokens that a reset shifts."""
+    return tuple(dict.fromkeys(item.state.component for item in laws.resets if item.at_start or item.within or not _is_known(item)))
+
+
+def _is_known(reset: Reset) -> bool:
+    return reset.is_cut_off or all(isinstance(node, NUMBERS) for node in walk(reset.value) if isinstance(node, LEAVES))
 
 
 def block_law(law: Law, book: ReadBook) -> Law:

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from nlc.ir.affine import Classified, OutputRead
-from nlc.ir.algebra import Expr, State, Tick, When, contains, walk
+from nlc.ir.algebra import Expr, Parameter, State, Tick, When, contains, walk
+from nlc.ir.build import replace as replaced
 from nlc.ir.law import Laws
 from nlc.ir.model import Model
 from nlc.ir.program import NO_BLOCKS, Blocks, Decision, MemoryProgram
-from nlc.schedule.blocks import block_law, find_blocks
+from nlc.schedule.blocks import block_law, find_blocks, late_starts
 from nlc.schedule.choose import choose_form
 from nlc.schedule.inline import inlined
 from nlc.schedule.reads import ReadBook, read_names, states_read, whole_reads
@@ -50,14 +51,19 @@ def schedule_memories(laws: Laws) -> Scheduled:
 def find_memories(laws: Laws) -> Memories:
     """The facts about every memory that decide its form: first those that move at every token, then those with a period."""
     model, blocks = laws.order.model, find_blocks(laws)
+    gathering, late = tuple(law.component for law in laws.endings), late_starts(laws)
     slow = blocks.levels if blocks.are_used else frozenset()
-    values = {law.component: tuple(inlined(law, state.part) for state in model.component(law.component).states) for law in laws.laws}
+    values = {
+        law.component: tuple(_given(gathering, inlined(law, state.part)) for state in model.component(law.component).states)
+        for law in laws.laws
+        if law.component not in gathering
+    }
     moving = {name: states_read(*new, but=blocks) for name, new in values.items() if name not in slow}
     reached = _reached({name: sources - {name} for name, sources in moving.items()})
     order = _memory_order(reached)
     book = ReadBook(_words(laws, slow), blocks)
     streams = {name: tuple(book.take(value, name) for value in values[name]) for name in order}
-    outputs = tuple((output.name, book.take(output.value, None)) for output in laws.outputs)
+    outputs = tuple((output.name, book.take(_given(gathering, output.value), None)) for output in laws.outputs)
     slow_laws = tuple(block_law(law, book) for law in laws.laws if law.component in slow)
     readers = (
         *((name, value) for name, new in streams.items() for value in new),
@@ -77,6 +83,8 @@ def find_memories(laws: Laws) -> Memories:
             later_reads=_later(reads[name], {read.name for earlier in order[:place] for read in reads[earlier]}),
             block=blocks.tokens,
             whole_tokens=whole_tokens,
+            gathering=gathering,
+            late_starts=late,
         )
         for place, name in enumerate(order)
     )
@@ -86,10 +94,21 @@ def find_memories(laws: Laws) -> Memories:
             law.clock,
             block=blocks.tokens,
             whole_tokens=whole_tokens,
+            gathering=gathering,
+            late_starts=late,
         )
         for law in slow_laws
     )
     return Memories((*candidates, *slower), outputs, replace(blocks, laws=slow_laws))
+
+
+def _given(lasting: tuple[str, ...], value: Expr) -> Expr:
+    """The value, in which levels that stay as they are until the sequence ends are given like parameters."""
+
+    def change(node: Expr) -> Expr | None:
+        return Parameter(node.component, node.part, node.shape) if isinstance(node, State) and node.component in lasting else None
+
+    return replaced(value, change) if lasting else value
 
 
 def _whole_tokens(laws: Laws) -> str:

@@ -78,7 +78,21 @@ NOT_COUNTED = Condition(
     lambda candidate: f"the law of {candidate.component} counts its updates",
 )
 
+NOTHING_GATHERED = Condition(
+    "no level that moves when the sequence ends",
+    lambda candidate: not candidate.gathering,
+    lambda candidate: f"{_names(candidate.gathering)} gathers its gradients token by token until the sequence ends",
+)
+
+STARTS_KNOWN = Condition(
+    "starts that are known before the first token",
+    lambda candidate: not candidate.late_starts,
+    lambda candidate: f"{_names(candidate.late_starts)} starts again from what is known at a token only",
+)
+
 SHARED: tuple[Condition, ...] = (
+    NOTHING_GATHERED,
+    STARTS_KNOWN,
     ALL_PARTS_ALIKE,
     SEVERAL_TOKENS,
     NOT_COUNTED,
