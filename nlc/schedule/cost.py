@@ -1,4 +1,6 @@
-"""The cost model: how long a chunk is. It counts, for each token and copy of a memory of (rows, columns), in chunks of C tokens:
+"""The cost model: how long a chunk is.
+
+It counts, for each token and copy of a memory of (rows, columns), in chunks of C tokens:
 
     inside a chunk    pairs * C * (rows + columns)    products of every token with those of its chunk: overlaps, and what they carry over
     between chunks    (carried * rows * columns + started) / C    the state that is moved in and out, and the calls that a chunk takes
