@@ -24,11 +24,14 @@ def by_block_body(sequence: Sequence) -> Lines:
     names = LocalNames((*sequence.inputs, "state"))
     variables, outputs, lengths = sizes(sequence, names), names.new("outputs"), names.new("lengths")
     arguments = [*(f"{name}={name}" for name in sequence.inputs), "state=state"]
-    told = (f"{lengths} = _block_lengths(state, {sequence.program.blocks.tokens}, {sequence.like.name}.shape[1])",)
     streams = ", ".join(sequence.inputs)
-    is_alone = len(sequence.inputs) == 1
-    targets, of = (f"({streams},)", f"({streams},)") if is_alone else (streams, f"({streams})")
-    head = call(f"for {targets} in zip", [f"*(torch.split(x, {lengths}, 1) for x in {of})", "strict=True"], ":", 8)
+    targets, of = (f"({streams},)", f"({streams},)") if len(sequence.inputs) == 1 else (streams, f"({streams})")
+    blocks = names.new("blocks")
+    told = (
+        f"{lengths} = _block_lengths(state, {sequence.program.blocks.tokens}, {sequence.like.name}.shape[1])",
+        *call(f"{blocks} = zip", [f"*(torch.split(x, {lengths}, 1) for x in {of})", "strict=True"], "", 8),
+    )
+    head = (f"for {targets} in {blocks}:",)
     return _loop(sequence, names, variables, outputs, Calls("_block", arguments, head, "", told))
 
 
