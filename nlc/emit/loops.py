@@ -26,12 +26,15 @@ def by_block_body(sequence: Sequence) -> Lines:
     names = LocalNames((*sequence.inputs, "state"))
     variables, outputs, lengths = sizes(sequence, names), names.new("outputs"), names.new("lengths")
     arguments = [*(f"{name}={name}" for name in sequence.inputs), "state=state"]
-    told = (f"{lengths} = _block_lengths(state, {sequence.program.blocks.tokens}, {sequence.like.name}.shape[1])",)
     split = [item.name for item in sequence.model.inputs if not item.is_of_sequence]
     streams = ", ".join(split)
-    is_alone = len(split) == 1
-    targets, of = (f"({streams},)", f"({streams},)") if is_alone else (streams, f"({streams})")
-    head = call(f"for {targets} in zip", [f"*(torch.split(x, {lengths}, 1) for x in {of})", "strict=True"], ":", 8)
+    targets, of = (f"({streams},)", f"({streams},)") if len(split) == 1 else (streams, f"({streams})")
+    blocks = names.new("blocks")
+    told = (
+        f"{lengths} = _block_lengths(state, {sequence.program.blocks.tokens}, {sequence.like.name}.shape[1])",
+        *call(f"{blocks} = zip", [f"*(torch.split(x, {lengths}, 1) for x in {of})", "strict=True"], "", 8),
+    )
+    head = (f"for {targets} in {blocks}:",)
     return _loop(sequence, names, variables, outputs, Calls("_block", arguments, head, "", told))
 
 

@@ -51,7 +51,7 @@ def _reset(sequence: Sequence, slot: StateSlot) -> Lines:
     if len(slot.shape) < 2:
         return (f"nn.init.zeros_({name})",)
     size = _size(sequence, slot, 1)
-    bound = f"{size} ** -0.5" if " " in size else f"{size}**-0.5"
+    bound = f"({size}) ** -0.5" if " " in size else f"{size}**-0.5"
     return (f"nn.init.uniform_({name}, -({bound}), {bound})",)
 
 
