@@ -64,7 +64,7 @@ def _expected() -> dict[str, Tensor]:
                     gathered = sum(_gradient(past, level, place) for past in range(step - period + 1, step + 1) if past > STILL)
                     weight -= gathered / period if averages else gathered
                 named[f"weight {level}.{place} after step {step}"] = torch.tensor([weight])
-    return named
+    return named | {"steps that are saved": torch.tensor(STEPS)}
 
 
 def run_levels(make: Make, restored_after: int | None, dtype: torch.dtype) -> dict[str, Tensor]:
@@ -79,10 +79,12 @@ def run_levels(make: Make, restored_after: int | None, dtype: torch.dtype) -> di
             for place, weight in enumerate(weights):
                 if step > STILL:
                     (weight * _gradient(step, level, place)).sum().backward()  # type: ignore[no-untyped-call]
+                if weight.grad is not None:
+                    weight.grad.requires_grad_()  # as in a loop that is itself differentiated
         loop.levels.step()
         for level, weights in enumerate(loop.weights):
             named |= {f"weight {level}.{place} after step {step}": weight.detach().clone() for place, weight in enumerate(weights)}
-    return named
+    return named | {"steps that are saved": torch.tensor(loop.levels.state_dict()["steps"])}
 
 
 def _loop(make: Make, dtype: torch.dtype = torch.float32) -> Loop:
@@ -100,8 +102,8 @@ def _restored(make: Make, old: Loop, dtype: torch.dtype) -> Loop:
             for weight, other in zip(mine, its, strict=True):
                 weight.copy_(other)
     new.levels.load_state_dict(saved)
-    for weights in old.weights:
-        for weight in weights:
-            if weight.grad is not None:
-                weight.grad.fill_(float("nan"))
+    gradients = [weight.grad for weights in old.weights for weight in weights if weight.grad is not None]
+    with torch.no_grad():
+        for gradient in gradients:
+            gradient.fill_(float("nan"))
     return new

@@ -10,7 +10,10 @@ from tests.mutation.mutator import Mutant
 
 @dataclass(frozen=True, slots=True)
 class Equivalent:
-    """The mutants of these files that an operator makes by turning this text into that; `because` shows that it is no other function."""
+    """The mutants of these files (`FILES in FUNCTION`: in one function) that an operator makes by turning this text into that.
+
+    `because` shows that it is no other function.
+    """
 
     files: str
     operator: str
@@ -27,7 +30,9 @@ class Equivalent:
         """Whether a mutant of a file, by its path below generated/, is one of those meant: its line, with the old text made new once."""
         parts = mutant.before.split(self.old)
         once = {self.old.join(parts[:n]) + self.new + self.old.join(parts[n:]) for n in range(1, len(parts))}
-        return fnmatchcase(file, self.files) and mutant.operator == self.operator and mutant.after in once
+        files, _, function = self.files.partition(" in ")
+        is_there = fnmatchcase(file, files) and function in ("", mutant.where)
+        return is_there and mutant.operator == self.operator and mutant.after in once
 
 
 def equivalence(file: str, mutant: Mutant) -> Equivalent | None:
@@ -48,8 +53,9 @@ SPEED = "it changes the length of chunks, which is about speed alone"
 NO_AXES = "these specs have no axes: there is nothing to flatten, and the token is next to the batch already"
 HEADS = "*/[!m]*"
 """The files of specs with an axis."""
-NO_GRAPH = "a gradient has no graph of its own, and the optimizers switch graphs off themselves"
+NO_GRAPH = "whether a saved gradient has a graph does not change its numbers"
 LAYER = "*/linear_attention_layer.py"
+PROJECTIONS = ("self.project_q", "self.project_k", "self.project_v", "self.project_out")
 
 ROWS: tuple[tuple[str, str, str, str, str], ...] = (
     ("*", "arguments swapped", "promote_types(like.dtype, torch.float32)", "promote_types(torch.float32, like.dtype)", SYMMETRIC),
@@ -119,11 +125,15 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
     ("*/retention.py", "variable changed", "dtype=state.dtype", "dtype=v.dtype", SAME_DTYPE),
     ("*/retention.py", "variable changed", "device=state.device", "device=v.device", SAME_DTYPE),
     (LAYER, "minus added or dropped", "memory_read.flatten(-2)", "memory_read.flatten(2)", ONE_AXIS),
-    (LAYER, "minus added or dropped", ".mT, -1, (self.heads, -1))", ".mT, 1, (self.heads, -1))", "a token has two dims, batch and d_model"),
-    (LAYER, "variable changed", ".to(state.dtype)", ".to(x.dtype)", SAME_DTYPE),
+    (
+        f"{LAYER} in step",
+        "minus added or dropped",
+        ".mT, -1, (self.heads, -1))",
+        ".mT, 1, (self.heads, -1))",
+        "a token has two dims, batch and d_model",
+    ),
+    *((LAYER, "variable changed", f"{name}.to(state.dtype)", f"{name}.to(x.dtype)", SAME_DTYPE) for name in PROJECTIONS),
     (LAYER, "constant changed", "False,", "True,", "over a period of one step the mean is the sum"),
-    (LAYER, "guard dropped", "@torch.no_grad()", "", NO_GRAPH),
-    (LAYER, "word changed", "@torch.no_grad()", "@torch.enable_grad()", NO_GRAPH),
     (LAYER, "call dropped", "gradient.detach().clone()", "gradient.clone()", NO_GRAPH),
     (LAYER, "detached", "gradient.detach().clone().to(x)", "gradient.detach().clone().to(x).detach()", NO_GRAPH),
     (
