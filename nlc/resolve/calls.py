@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nlc.codes import resolve as codes
 from nlc.codes.code import used_here
 from nlc.diagnostics import CompileError
-from nlc.ir.algebra import Expr, Index, Join, Split, Where
+from nlc.ir.algebra import Expr, Index, Join, Size, Split, Where
 from nlc.ir.dims import Dim, shape_text
 from nlc.ir.spec import Call, DefinitionField, Name, Syntax
 from nlc.resolve.alignment import ShapeClash, align, conform
@@ -70,6 +70,14 @@ def type_index(typing: Typing, call: Call) -> Expr:
                 raise CompileError(codes.no_such_stream(name.span, axis, "an axis of this spec", typing.scope.axes))
             return Index(axis)
     raise CompileError(codes.wrong_arguments(call.span, "index", "index(heads), where heads is an axis"))
+
+
+def type_side(typing: Typing, call: Call) -> Expr:
+    """`rows(weights)` and `columns(weights)`, as numbers: the sizes of the matrices that an optimizer moves."""
+    match call:
+        case Call(Name(side), (Name("weights"),), ()) if f"{side}(weights)" in typing.scope.dims:
+            return Size(typing.scope.dims[f"{side}(weights)"])
+    raise CompileError(codes.wrong_arguments(call.span, call.function.span.text, "rows(weights) or columns(weights), in an optimizer"))
 
 
 def type_split(typing: Typing, call: Call) -> Expr:

@@ -154,6 +154,8 @@ FORMS: Mapping[str, str] = MappingProxyType(
         "split": "split(x, heads): a vector of heads * size cut into one of that size for each place along the axis",
         "join": "join(x, heads): the vectors of all places along an axis, one after another",
         "index": "index(heads): the place along an axis, 0, 1, 2, ...: a number for each head that follows from its place",
+        "rows": "rows(weights): how many rows the matrices have that an optimizer moves; the spec is then about matrices",
+        "columns": "columns(weights): how many columns they have",
         "where": "where(a < b, x, y): x where the condition holds, else y, entry by entry",
     }
 )

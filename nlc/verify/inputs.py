@@ -61,7 +61,7 @@ SHAPE_CASES: tuple[Case, ...] = (
 class Drawn:
     """Evidence for an architecture: inputs (batch, time, *own axes, *shape), states (batch, *axes, *shape) or None for zeros.
 
-    `parameters` are the tensors of slow levels, (*shape).
+    `parameters` are the tensors of slow levels, (*shape). Streams of one value for each sequence, those named in `whole`, have no time.
     """
 
     inputs: Mapping[str, Tensor]
@@ -75,6 +75,11 @@ class Drawn:
     seed: int
     by_default: bool
     updates_per_tick: int = 1
+    whole: frozenset[str] = frozenset()
+
+    def at(self, tokens: slice) -> dict[str, Tensor]:
+        """The inputs at some of the tokens; a stream of one value for each sequence is whole at any."""
+        return {name: stream if name in self.whole else stream[:, tokens] for name, stream in self.inputs.items()}
 
     @property
     def updates(self) -> int:
@@ -85,7 +90,7 @@ class Drawn:
 def draw(model: Model, case: Case, own_chunk: int, *, seed: int = 0, edges: bool = True, slots: Sequence[StateSlot] = ()) -> Drawn:
     """The evidence of a case in float64; without `edges` no scalar lies on an end of its range.
 
-    `slots` are all that is carried; the position, a whole number, is anywhere in the first two chunks.
+    `slots` are all that is carried; the position, a whole number, is anywhere in the last two chunks before the longest period ends.
     """
     chunk = own_chunk if case.own_chunk else SMALL_CHUNK
     tokens = min(case.chunks * chunk + case.extra, LONGEST)
@@ -98,7 +103,7 @@ def draw(model: Model, case: Case, own_chunk: int, *, seed: int = 0, edges: bool
     }
     for slot in slots:
         if slot.counts:
-            states[slot.name] = torch.randint(2 * SMALL_CHUNK, (), generator=generator)
+            states[slot.name] = torch.randint(2 * SMALL_CHUNK, (), generator=generator) + max(_longest_period(model) - 2 * SMALL_CHUNK, 0)
         elif slot.name not in states:
             states[slot.name] = _normal((case.batch, *axes, *(dim.size(sizes) for dim in slot.shape)), generator)
     numbers = {item.name: _varied(item) if case.varied else float(item.default) for item in model.hyperparameters}
@@ -114,7 +119,14 @@ def draw(model: Model, case: Case, own_chunk: int, *, seed: int = 0, edges: bool
         seed=seed,
         by_default=case.own_chunk,
         updates_per_tick=model.updates_per_tick,
+        whole=frozenset(stream.name for stream in model.inputs if stream.is_of_sequence),
     )
+
+
+def _longest_period(model: Model) -> int:
+    """The tokens of the longest period at whose end a level moves or is reset; 1 when there is none."""
+    clocks = [clock for item in model.fast for clock in (item.every, item.reset) if clock is not None and clock.family is Family.TOKEN]
+    return max((int(clock.period) for clock in clocks), default=1)
 
 
 def draw_parameters(model: Model, sizes: Mapping[str, int], generator: torch.Generator) -> dict[str, Tensor]:
@@ -189,7 +201,7 @@ def _defined(model: Model, sizes: dict[str, int]) -> dict[str, int]:
 def _fits(model: Model, sizes: Mapping[str, int]) -> bool:
     states = [state.shape for component in model.components for state in component.states]
     try:
-        for shape in (*states, *(stream.shape for stream in model.inputs)):
+        for shape in (*states, *(stream.shape for stream in model.inputs), *(output.value.shape for output in model.outputs)):
             _ = [dim.size(sizes) for dim in shape]
     except ValueError:
         return False
@@ -207,7 +219,7 @@ def _varied(item: HyperparameterDeclaration) -> float:
 def _stream(stream: InputStream, leading: tuple[int, int], sizes: Mapping[str, int], generator: torch.Generator, edges: bool) -> Tensor:
     own_axes = tuple(sizes[axis] for axis in stream.axes)
     parts = (stream.every.updates_per_tick,) if stream.is_parted else ()
-    shape = (*leading, *parts, *own_axes, *(dim.size(sizes) for dim in stream.shape))
+    shape = (*(leading[:1] if stream.is_of_sequence else leading), *parts, *own_axes, *(dim.size(sizes) for dim in stream.shape))
     if stream.shape and stream.low is None and stream.high is None:
         return _normal(shape, generator)
     low, high = map(float, range_of(stream))
@@ -233,6 +245,7 @@ def _normal(shape: Sequence[int], generator: torch.Generator) -> Tensor:
 # --- optimizers --------------------------------------------------------------------------------------------------
 
 PARAMETER_SHAPES: tuple[tuple[int, ...], ...] = ((3,), (2, 3), (4, 1, 2), ())
+MATRIX_SHAPES: tuple[tuple[int, ...], ...] = ((2, 3), (4, 2), (2, 3), (1, 3))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,7 +265,10 @@ def draw_steps(model: Model, steps: int, *, seed: int, schedule: bool) -> DrawnS
     generator = torch.Generator().manual_seed(seed)
 
     def tensors() -> tuple[Tensor, ...]:
-        return tuple(torch.randn(shape, dtype=torch.float64, generator=generator) for shape in PARAMETER_SHAPES)
+        return tuple(
+            torch.randn(shape, dtype=torch.float64, generator=generator)
+            for shape in (MATRIX_SHAPES if model.moves_matrices else PARAMETER_SHAPES)
+        )
 
     def number(item: HyperparameterDeclaration) -> float:
         factor = float(torch.rand((), generator=generator))

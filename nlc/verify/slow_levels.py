@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from nlc.ir.algebra import Expr, Hyperparameter
+from nlc.ir.algebra import Expr, Hyperparameter, Parameter
 from nlc.ir.program import Program
 from nlc.verify.bounds import magnitude
 from nlc.verify.emitted import Emitted, attribute
@@ -50,12 +50,18 @@ def _starts(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterat
     sizes = default_sizes(program.model)
     numbers = {item.name: torch.tensor(float(item.default), dtype=torch.float64) for item in program.model.hyperparameters}
 
+    found = dict(module_class().named_parameters())
+    slots = {(slot.component, slot.part): attribute(slot.name) for slot in program.parameters}
+
     def leaf(node: Expr) -> Tensor:
-        assert isinstance(node, Hyperparameter), node
-        return numbers[node.name]
+        match node:
+            case Hyperparameter(name):
+                return numbers[name]
+            case Parameter(component, part):
+                return found[slots[component, part]].detach().double()
+        raise ValueError(f"a slow level cannot start from {node}")
 
     evaluate = Evaluator(sizes, torch.zeros((), dtype=torch.float64), leaf)
-    found = dict(module_class().named_parameters())
     wanted = {
         attribute(slot.name): evaluate(slot.start).expand(tuple(dim.size(sizes) for dim in slot.shape))
         for slot in program.parameters
