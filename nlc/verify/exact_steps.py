@@ -59,6 +59,10 @@ def _reckoned(program: Program) -> tuple[Groups, Tensors]:
     """As many steps of two groups as are exact, and what comes of them; raises NotRational when there are none."""
     if program.laws.kept or program.model.updates_per_tick > 1:
         raise NotRational("its levels have clocks of their own")
+    if any(slot.shape != (LIKE_WEIGHTS,) for slot in program.slots) or any(
+        stream.shape != (LIKE_WEIGHTS,) for stream in program.model.inputs
+    ):
+        raise NotRational("its states and gradients are not entry by entry like the weights")
     drawn = [_drawn(program, seed) for seed in (1, 2)]
     reached = [list(_steps(program, group)) for group in drawn]
     steps = min(map(len, reached))
