@@ -30,9 +30,18 @@ TORCH: Mapping[str, Callable[[list[nn.Parameter]], Optimizer]] = MappingProxyTyp
         "gradient_descent": lambda parameters: torch.optim.SGD(parameters, lr=0.01, foreach=True),
         "momentum": lambda parameters: torch.optim.SGD(parameters, lr=0.01, momentum=0.9, foreach=True),
         "heavy_ball": lambda parameters: torch.optim.SGD(parameters, lr=0.01, momentum=0.9, foreach=True),
+        "nesterov": lambda parameters: torch.optim.SGD(parameters, lr=0.01, momentum=0.9, nesterov=True, foreach=True),
+        "adam": lambda parameters: torch.optim.Adam(parameters, lr=1e-3, foreach=True),
+        "adamw": lambda parameters: torch.optim.AdamW(parameters, lr=1e-3, foreach=True),
+        "rmsprop": lambda parameters: torch.optim.RMSprop(parameters, lr=0.01, foreach=True),
+        "adagrad": lambda parameters: torch.optim.Adagrad(parameters, lr=0.01, foreach=True),
+        "muon": lambda parameters: torch.optim.Muon(parameters, lr=0.02, nesterov=False, weight_decay=0.0),
     }
 )
 """Each emitted optimizer's nearest relative."""
+
+OF_MATRICES = ("muon",)
+"""Those that get the matrices alone, which hold nearly all of the parameters."""
 
 
 def main() -> None:
@@ -53,10 +62,11 @@ def main() -> None:
 def measured(name: str, repetitions: int) -> tuple[str, float, float]:
     """Milliseconds a step of the emitted optimizer and of torch's, by turns."""
     compiled = compile_file(ROOT / "specs" / "optimizers" / f"{name}.yaml")
-    emitted = getattr(compiled.load(), compiled.program.model.name)(parameters())
-    optimizers = (emitted, TORCH[name](parameters()))
+    drawn = matrices if name in OF_MATRICES else parameters
+    emitted = getattr(compiled.load(), compiled.program.model.name)(drawn())
+    optimizers = (emitted, TORCH[name](drawn()))
     times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(repetitions + 3):
+    for _ in range((5 if name in OF_MATRICES else repetitions) + 3):
         for optimizer, seconds in zip(optimizers, times, strict=True):
             start = perf_counter()
             optimizer.step()
@@ -66,10 +76,20 @@ def measured(name: str, repetitions: int) -> tuple[str, float, float]:
 
 def parameters() -> list[nn.Parameter]:
     """The parameters, with gradients."""
-    shapes = [(SIDE, SIDE)] * MATRICES + [(SIDE,)] * VECTORS
+    return with_gradients([*[(SIDE, SIDE)] * MATRICES, *[(SIDE,)] * VECTORS])
+
+
+def matrices() -> list[nn.Parameter]:
+    """The matrices among them, with gradients."""
+    return with_gradients([(SIDE, SIDE)] * MATRICES)
+
+
+def with_gradients(shapes: list[tuple[int, ...]]) -> list[nn.Parameter]:
+    """Parameters of these shapes."""
+    generator = torch.Generator().manual_seed(0)
     made = [nn.Parameter(torch.zeros(shape)) for shape in shapes]
     for parameter in made:
-        parameter.grad = torch.full_like(parameter, 1e-3)
+        parameter.grad = 1e-3 * torch.randn(parameter.shape, generator=generator)
     return made
 
 

@@ -34,7 +34,7 @@ class Update:
     """The body of an optimizer's update. `lists` and `scalars` say by which variable a value is known; they grow line by line.
 
     `step` is the variable with the number of this step, if steps are counted. `told` are the equations that stand above the lines of one,
-    `moving` the lists that become new states whose old ones are remembered.
+    `moving` the lists that become new states whose old ones are remembered. `part` numbers the updates inside a step.
     """
 
     program: Program
@@ -45,9 +45,12 @@ class Update:
     step: str = ""
     told: dict[str, tuple[str, ...]] = field(default_factory=dict)
     moving: dict[Expr, str] = field(default_factory=dict)
+    part: str = ""
 
     def lines(self) -> Iterator[Lines]:
         """The equations of every law, in order; then what is kept for the next step."""
+        if self.program.model.updates_per_tick > 1:
+            self.part = self.names.new("part")
         self.scalars |= {Tick(item.name): self._count(item) for item in self.program.model.components}
         groups = _groups(self.program.laws.laws)
         waiting = list(self.program.laws.resets)
@@ -72,7 +75,8 @@ class Update:
         if updates == 1:
             yield from body
         else:
-            yield (f"for _ in range({updates}):", *indented([line for lines in body for line in lines]))
+            is_counted = any(isinstance(node, Tick) for law in laws for value in _values(law.equations) for node in walk(value))
+            yield (f"for {self.part if is_counted else '_'} in range({updates}):", *indented([line for lines in body for line in lines]))
 
     # --- time --------------------------------------------------------------------------------------------------------
 
@@ -83,6 +87,8 @@ class Update:
         seen = f"({self.step} - 1) % {reset.period}" if reset is not None and is_reset else f"({self.step} - 1)"
         if period > 1:
             return Piece(f"({seen} // {period} + 1)", rank=None)
+        if period < 1:
+            return Piece(f"({seen} * {component.every.updates_per_tick} + {self.part} + 1)", rank=None)
         return Piece(f"({seen} + 1)" if is_reset else self.step, rank=None)
 
     def _begin_again(self, waiting: list[Reset], groups: Sequence[Sequence[Law]]) -> Iterator[Lines]:

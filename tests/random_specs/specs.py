@@ -215,12 +215,14 @@ def _weights(artist: Artist, names: Shape) -> Level:
 def _tied(artist: Artist, sketch: Sketch, readable: tuple[Readable, ...]) -> Level:
     artist = artist.within(readable=readable)
     goal: Goal = artist.fill("tied objective", sketch)
+    every, needed = artist.fill("tied clock", sketch)
+    options = dict(artist.fill("tied option", sketch)) | dict(needed)
     return Level(
         name=sketch.name,
         memory=sketch.memory,
         objective=goal.objective,
         retention=artist.fill("tied retention", sketch),
         optimizer=artist.fill("tied optimizer", sketch),
-        options=artist.fill("tied option", sketch),
-        every=Phrase("every tick", "step"),
+        options=tuple(options.items()),
+        every=every,
     )

@@ -35,7 +35,32 @@ def _any_function(artist: Artist, sketch: Sketch) -> tuple[Phrase, ...]:
     return (next((phrase for phrase in drawn if inside.around.own in phrase.walk()), _itself(sketch)),)
 
 
+def _serves(artist: Artist, sketch: Sketch) -> bool:
+    """Whether a level is not the weights themselves, which start from what they are and move at every step."""
+    return sketch.name != "weights"
+
+
+def _option(name: str, key: str, text: str) -> Construct:
+    phrase = Phrase(f"tied option: {name}", text)
+    return Construct(name=name, slot="tied option", draw=lambda artist, sketch: ((key, phrase),), needs=_serves, weight=1.5)
+
+
+def _clock(text: str, reduction: str = "") -> Construct:
+    name = f"{text}, {reduction}" if reduction else text
+    label = f"tied clock: {name}"
+    options = (("reduce", Phrase(label, reduction)), ("gradient_at", Phrase("option: gradient_at previous", "previous")))
+    drawn = (Phrase(label, text), options if reduction else ())
+    return Construct(name=name, slot="tied clock", draw=lambda artist, sketch: drawn, needs=_serves, weight=2)
+
+
 TIED = (
+    Construct(name="none", slot="tied clock", draw=lambda artist, sketch: (Phrase("every tick", "step"), ()), weight=4),
+    _clock("2 steps", "sum"),
+    _clock("4 steps", "mean"),
+    _clock("step / 2"),
+    _option("start from a number", "init", "0.25"),
+    _option("start from the weights", "init", "weights"),
+    _option("reset by steps", "reset", "4 steps"),
     _objective("inner", "inner({}, {})", _and_target, 4),
     _objective("minus inner", "-inner({}, {})", _and_target, 3),
     _objective("half square", "0.5 * norm2({} - {})", _and_target, 4),

@@ -20,14 +20,11 @@ HELD = (("the held state", "hold({}, 2 tokens)"), ("the state held for 3 tokens"
 
 
 def _previous(artist: Artist, shape: Shape) -> list[str]:
-    around = artist.around
-    return (
-        [] if around.is_optimizer else [f"prev({stream.name})" for stream in around.streams(shape, "units", "gates") if not stream.is_whole]
-    )
+    return [f"prev({stream.name})" for stream in artist.around.streams(shape, "units", "gates") if not stream.is_whole]
 
 
 def _count(artist: Artist, shape: Shape) -> list[str]:
-    return ["0.3 / tick"] if shape == () and not artist.around.is_optimizer and not artist.around.is_affine else []
+    return ["0.3 / tick"] if shape == () and not artist.around.is_affine else []
 
 
 def _period(count: int, reduction: str) -> Construct:
