@@ -13,11 +13,13 @@ from nlc.ir.algebra import (
     Index,
     Input,
     Join,
+    Norm,
     Split,
     State,
     Task,
     Tick,
     When,
+    children,
     walk,
 )
 from nlc.ir.dims import ENTRIES, MATRIX
@@ -263,6 +265,24 @@ def _made_of(component: Component) -> tuple[Expr, ...]:
     return (component.objective, *(component.retention if component.gradient_at is GradientPoint.RETAINED else ()))
 
 
+def _norms_in_sums(model: Model) -> Iterator[Diagnostic]:
+    """A norm is that of one tensor, a sum runs over all of them: the slope of one inside the other is neither."""
+    for component in model.components if model.kind == "optimizer" and not model.moves_matrices else ():
+        if any(_has_own_norm_in_tensor(node, component) for node in (*walk(component.objective), *walk(component.follows))):
+            what = "a norm of its own state as a factor inside an objective that sums over all tensors"
+            yield codes.not_compiled(component.objective_span, component.name, what)
+
+
+def _has_own_norm_in_tensor(node: Expr, component: Component) -> bool:
+    scalars = (part for child in children(node) if child.shape == () for part in walk(child))
+    norms = (part for part in scalars if node.shape == ENTRIES and isinstance(part, Norm))
+    return any(_is_fitted(inner, component) for norm in norms for inner in walk(norm))
+
+
+def _is_fitted(node: Expr, component: Component) -> bool:
+    return isinstance(node, State) and node.when is When.FITTED and node.component == component.name
+
+
 def _gradients(*expressions: Expr) -> list[Gradient]:
     return [node for expression in expressions for node in walk(expression) if isinstance(node, Gradient)]
 
@@ -281,4 +301,5 @@ CHECKS: tuple[Check, ...] = (
     _knowledge_transfer,
     _reads,
     _gradients_of_gradients,
+    _norms_in_sums,
 )

@@ -39,8 +39,10 @@ def starts_from_new(reader: Component, source: Clock) -> bool:
     one: Muon's orthogonalised momentum (step / 5, reset every step) starts from this step's momentum.
     """
     reset = reset_clock(reader)
+    if reset.family is Family.NEVER:
+        return False  # it started once, before anything moved
     if source.speed <= reader.every.speed:
-        return reset.family is not Family.NEVER
+        return True
     return source.family is reader.every.family and source.period <= 1 and source.speed <= reset.speed
 
 

@@ -71,8 +71,9 @@ def is_new_at_start(reader: Component, source: Component) -> bool:
     """
     if source.every.family is not reader.every.family or source.every.period > 1:
         return False
-    if reader.reset is None and not reader.every.is_fast:
-        return False  # what is never reset started before the first step
+    lasts = reader.reset.family is Family.NEVER if reader.reset is not None else not reader.every.is_fast
+    if lasts:
+        return False  # what is never reset started before anything moved
     return source.every.period <= reader.every.period or (reader.reset is not None and source.every.speed <= reader.reset.speed)
 
 
