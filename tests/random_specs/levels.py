@@ -224,7 +224,7 @@ OBJECTIVES = (
     _named("l2", "l2", affine=True, weight=3),
     _named("dot", "dot", affine=True, weight=3),
     _named("l1", "l1", affine=False, weight=18),
-    _named("huber", "huber(0.5)", affine=False, weight=16),
+    _named("huber", "huber(0.5)", affine=False, weight=21),
     _named("log_cosh", "log_cosh", affine=False, weight=18),
     _named("library in an expression", "0.5 * l2 + 0.1 * norm2(prediction)", affine=True, weight=1.5),
     _named("own", "pseudo_huber(0.5)", affine=False, weight=23),
@@ -232,7 +232,7 @@ OBJECTIVES = (
     _written("similarity", "-dot({}, {})", _read_and_value, affine=True, weight=2),
     _written("read elsewhere", "dot({}, stop_gradient({} * ({} - {})))", _elsewhere, affine=True, weight=2),
     _written("error before the tick", "dot({}, {} - {})", _before, affine=True, weight=1.5),
-    _written("two writes", "0.5 * norm2({} - {}) - {} * dot({}, {})", _two_writes, affine=False, weight=18),
+    _written("two writes", "0.5 * norm2({} - {}) - {} * dot({}, {})", _two_writes, affine=False, weight=23),
     Construct(
         name="inner with a matrix",
         slot="objective",
@@ -336,7 +336,7 @@ OPTIONS = (
     _option("gradient_at", "previous"),
     _option("init", "zeros"),
     _option("reset", "sequence"),
-    _option("reduce", "sum"),
+    _option("reduce", "sum", 2.5),
 )
 
 PARTS = (*MEMORIES, *OBJECTIVES, *RETENTIONS, *OPTIMIZERS, *OPTIONS)

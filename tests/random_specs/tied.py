@@ -42,7 +42,7 @@ def _serves(artist: Artist, sketch: Sketch) -> bool:
 
 def _option(name: str, key: str, text: str) -> Construct:
     phrase = Phrase(f"tied option: {name}", text)
-    return Construct(name=name, slot="tied option", draw=lambda artist, sketch: ((key, phrase),), needs=_serves, weight=1.5)
+    return Construct(name=name, slot="tied option", draw=lambda artist, sketch: ((key, phrase),), needs=_serves, weight=2.5)
 
 
 def _clock(text: str, reduction: str = "") -> Construct:
@@ -50,7 +50,7 @@ def _clock(text: str, reduction: str = "") -> Construct:
     label = f"tied clock: {name}"
     options = (("reduce", Phrase(label, reduction)), ("gradient_at", Phrase("option: gradient_at previous", "previous")))
     drawn = (Phrase(label, text), options if reduction else ())
-    return Construct(name=name, slot="tied clock", draw=lambda artist, sketch: drawn, needs=_serves, weight=2)
+    return Construct(name=name, slot="tied clock", draw=lambda artist, sketch: drawn, needs=_serves, weight=2.4)
 
 
 TIED = (

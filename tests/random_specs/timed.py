@@ -49,7 +49,7 @@ def _of_sequences(reduction: str) -> Construct:
         slot="clock",
         draw=lambda artist, sketch: (Phrase(label, "sequence"), lasting),
         needs=_is_free,
-        weight=0.8,
+        weight=1.1,
     )
 
 
@@ -93,7 +93,7 @@ def _has_one_tensor(artist: Artist, sketch: Sketch) -> bool:
 
 
 def _has_another_alike(artist: Artist, sketch: Sketch) -> bool:
-    return _is_free(artist, sketch) and bool(_alike(artist, sketch))
+    return _is_plain(artist, sketch) and bool(_alike(artist, sketch))
 
 
 TIMED = (
@@ -107,6 +107,6 @@ TIMED = (
     _option("never reset", "reset", "never", _is_plain),
     _option("start from a number", "init", "0.25", _is_plain),
     Construct(name="start from streams", slot="option", draw=_start_from_streams, needs=_has_one_tensor, weight=5),
-    Construct(name="start from another level", slot="option", draw=_start_from_another, needs=_has_another_alike, weight=200),
+    Construct(name="start from another level", slot="option", draw=_start_from_another, needs=_has_another_alike, weight=30),
 )
 """The rows about time."""
