@@ -112,8 +112,8 @@ class DeltaMomentumMatrix(Optimizer):
         gradient = [_checked(x.grad) for x in weights if x.grad is not None]
         momentum = [self.state[x]["momentum"] for x in weights]
         learning_rate, decay, rate, eps = group["lr"], group["decay"], group["rate"], group["eps"]
-        stacked_gradient = _stacked(gradient, self.matmul_dtype, as_they_are=True)
-        stacked_momentum = _stacked(momentum, self.matmul_dtype, as_they_are=True)
+        stacked_gradient = _stacked(gradient, self.matmul_dtype)
+        stacked_momentum = _stacked(momentum, self.matmul_dtype)
         # direction = gradient / (norm(gradient) + eps)
         direction = stacked_gradient / (torch.linalg.vector_norm(stacked_gradient, dim=(-2, -1)) + eps)[..., None, None]
         # momentum_gradient = rate * (prev(momentum) @ transpose(direction) @ direction) + learning_rate * gradient
@@ -132,16 +132,10 @@ def _checked(gradient: Tensor) -> Tensor:
     return gradient
 
 
-def _stacked(matrices: list[Tensor], dtype: torch.dtype | None, as_they_are: bool = False) -> Tensor:
-    """Matrices of one shape as one tensor (number, rows, columns); tall ones transposed, whose products are smaller then."""
+def _stacked(matrices: list[Tensor], dtype: torch.dtype | None) -> Tensor:
+    """Matrices of one shape as one tensor (number, rows, columns)."""
     stacked = torch.stack(matrices)
-    stacked = stacked.to(dtype or torch.promote_types(stacked.dtype, torch.float32))
-    return stacked.mT if stacked.shape[-2] > stacked.shape[-1] and not as_they_are else stacked
+    return stacked.to(dtype or torch.promote_types(stacked.dtype, torch.float32))
 
 
-def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
-    """The matrices of a stack, in the shape of `like`."""
-    return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
-
-
-# sealed by nlc, sha256 of everything above: 78aefbb40db6536589a0bf639abf86c51b58c7cd05be154473f1b2db9996f7ae
+# sealed by nlc, sha256 of everything above: d1290e0c2a1fc8be811231a1090aaaecc67660355ba7295234a20b7133411018

@@ -159,8 +159,8 @@ class M3(Optimizer):
         torch._foreach_add_(fast, gradient, alpha=beta1)
         # square_sum = prev(square_sum) + beta2 * gradient ** 2
         torch._foreach_addcmul_(square_sum, gradient, gradient, value=beta2)
-        stacked_fast = _stacked(fast, self.matmul_dtype)
-        stacked_slow = _stacked(slow, self.matmul_dtype)
+        stacked_fast = _stacked_wide(fast, self.matmul_dtype)
+        stacked_slow = _stacked_wide(slow, self.matmul_dtype)
         # fast_direction starts from fast / (norm(fast) + eps)
         fast_direction = stacked_fast / (torch.linalg.vector_norm(stacked_fast, dim=(-2, -1)) + eps)[..., None, None]
         # slow_direction starts from prev(slow) / (norm(prev(slow)) + eps)
@@ -207,11 +207,11 @@ def _checked(gradient: Tensor) -> Tensor:
     return gradient
 
 
-def _stacked(matrices: list[Tensor], dtype: torch.dtype | None, as_they_are: bool = False) -> Tensor:
+def _stacked_wide(matrices: list[Tensor], dtype: torch.dtype | None) -> Tensor:
     """Matrices of one shape as one tensor (number, rows, columns); tall ones transposed, whose products are smaller then."""
     stacked = torch.stack(matrices)
     stacked = stacked.to(dtype or torch.promote_types(stacked.dtype, torch.float32))
-    return stacked.mT if stacked.shape[-2] > stacked.shape[-1] and not as_they_are else stacked
+    return stacked.mT if stacked.shape[-2] > stacked.shape[-1] else stacked
 
 
 def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
@@ -219,4 +219,4 @@ def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
 
 
-# sealed by nlc, sha256 of everything above: c6262b5e5a69a9da029bc1b8402e5a22a4cad75ac08979622b318190d6ed8564
+# sealed by nlc, sha256 of everything above: 0f35ab867059864b988878e05743dab7af68b823e8f61736cb3eb785521454b0

@@ -169,8 +169,8 @@ class M3Guarded(Optimizer):
         # square_sum = prev(square_sum) - (1 - beta2) * square_sum_gradient
         torch._foreach_mul_(square_sum, beta2)
         torch._foreach_addcmul_(square_sum, gradient, gradient, value=1 - beta2)
-        stacked_fast = _stacked(fast, self.matmul_dtype)
-        stacked_slow = _stacked(slow, self.matmul_dtype)
+        stacked_fast = _stacked_wide(fast, self.matmul_dtype)
+        stacked_slow = _stacked_wide(slow, self.matmul_dtype)
         # fast_direction starts from fast / (norm(fast) + eps)
         fast_direction = stacked_fast / (torch.linalg.vector_norm(stacked_fast, dim=(-2, -1)) + eps)[..., None, None]
         # slow_direction starts from prev(slow) / (norm(prev(slow)) + eps)
@@ -220,11 +220,11 @@ def _checked(gradient: Tensor) -> Tensor:
     return gradient
 
 
-def _stacked(matrices: list[Tensor], dtype: torch.dtype | None, as_they_are: bool = False) -> Tensor:
+def _stacked_wide(matrices: list[Tensor], dtype: torch.dtype | None) -> Tensor:
     """Matrices of one shape as one tensor (number, rows, columns); tall ones transposed, whose products are smaller then."""
     stacked = torch.stack(matrices)
     stacked = stacked.to(dtype or torch.promote_types(stacked.dtype, torch.float32))
-    return stacked.mT if stacked.shape[-2] > stacked.shape[-1] and not as_they_are else stacked
+    return stacked.mT if stacked.shape[-2] > stacked.shape[-1] else stacked
 
 
 def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
@@ -232,4 +232,4 @@ def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
 
 
-# sealed by nlc, sha256 of everything above: 9a1ead2a6904b5593c3ebf741e46638352aaba610f5115ff857162bee9e37dc7
+# sealed by nlc, sha256 of everything above: 4e3040b44bf1799acfd653cee47f7f38f45b407c8ec2048075a7089d0811d403

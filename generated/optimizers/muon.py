@@ -109,7 +109,7 @@ class Muon(Optimizer):
         # momentum = decay * prev(momentum) + gradient
         torch._foreach_mul_(momentum, decay)
         torch._foreach_add_(momentum, gradient)
-        stacked_momentum = _stacked(momentum, self.matmul_dtype)
+        stacked_momentum = _stacked_wide(momentum, self.matmul_dtype)
         # orthogonalised starts from momentum / (norm(momentum) + eps)
         orthogonalised = stacked_momentum / (torch.linalg.vector_norm(stacked_momentum, dim=(-2, -1)) + eps)[..., None, None]
         for _ in range(5):
@@ -131,11 +131,11 @@ def _checked(gradient: Tensor) -> Tensor:
     return gradient
 
 
-def _stacked(matrices: list[Tensor], dtype: torch.dtype | None, as_they_are: bool = False) -> Tensor:
+def _stacked_wide(matrices: list[Tensor], dtype: torch.dtype | None) -> Tensor:
     """Matrices of one shape as one tensor (number, rows, columns); tall ones transposed, whose products are smaller then."""
     stacked = torch.stack(matrices)
     stacked = stacked.to(dtype or torch.promote_types(stacked.dtype, torch.float32))
-    return stacked.mT if stacked.shape[-2] > stacked.shape[-1] and not as_they_are else stacked
+    return stacked.mT if stacked.shape[-2] > stacked.shape[-1] else stacked
 
 
 def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
@@ -143,4 +143,4 @@ def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
 
 
-# sealed by nlc, sha256 of everything above: 3c753916b0efba90b9947d3142b6aacb22c3b61f1da3ef1576f1d64389673487
+# sealed by nlc, sha256 of everything above: 57031368250a5e8d67bd660624a93549c4a66a4b3618c0e95c79c8754ca26bc3

@@ -27,12 +27,12 @@ RATE = "learning_rate"
 def optimizer_parts(program: Program) -> tuple[str, ...]:
     """The class, then its helper."""
     text = optimizer_class(program)
-    return text, optimizer_helpers(program.model.name, "_stacked(" in text)
+    return text, optimizer_helpers(program.model.name, text)
 
 
-def optimizer_helpers(name: str, stacks: bool) -> str:
+def optimizer_helpers(name: str, text: str) -> str:
     """The functions beside the class, or beside several."""
-    return render(OptimizerHelpersView(name, stacks))
+    return render(OptimizerHelpersView(name, "_stacked(" in text, "_stacked_wide(" in text))
 
 
 def optimizer_class(program: Program) -> str:

@@ -58,7 +58,7 @@ class Stacked:
             if leaf not in self.values:
                 source = self.lists[_entries(leaf)]
                 self.values[leaf] = self.names.new(f"stacked_{source}")
-                made = f"_stacked({source}, self.matmul_dtype{'' if is_either_way else ', as_they_are=True'})"
+                made = f"{'_stacked_wide' if is_either_way else '_stacked'}({source}, self.matmul_dtype)"
                 yield (f"{self.values[leaf]} = {made}",)
 
     def _law(self, law: Law) -> Iterator[Lines]:

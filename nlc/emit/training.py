@@ -28,7 +28,7 @@ def training_parts(sequence: Sequence) -> tuple[str, ...]:
     view = TrainingView(model.name, block([_optimizer(sequence, item) for item in model.training]))
     helper = f"an optimizer of {model.name}" if len(programs) > 1 else next(iter(programs))
     classes = [optimizer_class(program) for program in programs.values()]
-    return (render(view), *classes, optimizer_helpers(helper, any("_stacked(" in text for text in classes)))
+    return (render(view), *classes, optimizer_helpers(helper, "".join(classes)))
 
 
 def _optimizer(sequence: Sequence, training: Training) -> Lines:

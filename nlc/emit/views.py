@@ -226,10 +226,14 @@ class OptimizerView:
 
 @dataclass(frozen=True, slots=True)
 class OptimizerHelpersView:
-    """What an optimizer refuses; `name` is its class, or what several classes are together. `stacks`: matrices of one shape."""
+    """What an optimizer refuses; `name` is its class, or what several classes are together.
+
+    `stacks` matrices of one shape, `stacks_wide` with tall ones transposed.
+    """
 
     name: str
     stacks: bool
+    stacks_wide: bool
 
 
 @dataclass(frozen=True, slots=True)
