@@ -136,8 +136,8 @@ class M3(Optimizer):
                 self.state[x]["slow"] = torch.zeros_like(x, dtype=dtype)
                 self.state[x]["slow.gradient"] = torch.zeros_like(x, dtype=dtype)
                 self.state[x]["step"] = 0
-        for kind in dict.fromkeys((self.state[x]["step"], x.shape) for x in weights):
-            self._move([x for x in weights if (self.state[x]["step"], x.shape) == kind], group)
+        for kind in dict.fromkeys((x.shape, self.state[x]["step"]) for x in weights):
+            self._move([x for x in weights if (x.shape, self.state[x]["step"]) == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         """One update of tensors of one shape, after equally many steps."""
@@ -147,14 +147,7 @@ class M3(Optimizer):
         square_sum = [self.state[x]["square_sum"] for x in weights]
         slow = [self.state[x]["slow"] for x in weights]
         slow_gradient = [self.state[x]["slow.gradient"] for x in weights]
-        learning_rate, beta1, beta2, beta3, share, eps = (
-            group["lr"],
-            group["beta1"],
-            group["beta2"],
-            group["beta3"],
-            group["share"],
-            group["eps"],
-        )
+        learning_rate, beta1, beta2, beta3, share, eps = (group[name] for name in ("lr", "beta1", "beta2", "beta3", "share", "eps"))
         # fast = prev(fast) + beta1 * gradient
         torch._foreach_add_(fast, gradient, alpha=beta1)
         # square_sum = prev(square_sum) + beta2 * gradient ** 2
@@ -219,4 +212,4 @@ def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
 
 
-# sealed by nlc, sha256 of everything above: 0f35ab867059864b988878e05743dab7af68b823e8f61736cb3eb785521454b0
+# sealed by nlc, sha256 of everything above: 60d4a7a17938fa5767fefb60e48ed041d4d4d22919b5940dbf6453d3565ec3f8

@@ -143,8 +143,8 @@ class M3Guarded(Optimizer):
                 self.state[x]["slow"] = torch.zeros_like(x, dtype=dtype)
                 self.state[x]["slow.gradient"] = torch.zeros_like(x, dtype=dtype)
                 self.state[x]["step"] = 0
-        for kind in dict.fromkeys((self.state[x]["step"], x.shape) for x in weights):
-            self._move([x for x in weights if (self.state[x]["step"], x.shape) == kind], group)
+        for kind in dict.fromkeys((x.shape, self.state[x]["step"]) for x in weights):
+            self._move([x for x in weights if (x.shape, self.state[x]["step"]) == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         """One update of tensors of one shape, after equally many steps."""
@@ -154,14 +154,7 @@ class M3Guarded(Optimizer):
         square_sum = [self.state[x]["square_sum"] for x in weights]
         slow = [self.state[x]["slow"] for x in weights]
         slow_gradient = [self.state[x]["slow.gradient"] for x in weights]
-        learning_rate, beta1, beta2, beta3, share, eps = (
-            group["lr"],
-            group["beta1"],
-            group["beta2"],
-            group["beta3"],
-            group["share"],
-            group["eps"],
-        )
+        learning_rate, beta1, beta2, beta3, share, eps = (group[name] for name in ("lr", "beta1", "beta2", "beta3", "share", "eps"))
         # fast_gradient = prev(fast) - gradient
         # fast = prev(fast) - (1 - beta1) * fast_gradient
         torch._foreach_lerp_(fast, gradient, 1 - beta1)
@@ -232,4 +225,4 @@ def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
 
 
-# sealed by nlc, sha256 of everything above: 4e3040b44bf1799acfd653cee47f7f38f45b407c8ec2048075a7089d0811d403
+# sealed by nlc, sha256 of everything above: 04d9ef3d2abdff7f1dd150c9d8a36a3654126aa1574c259d72deb4dbe014cda7

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from nlc.codes import emit as codes
 from nlc.diagnostics import CompileError
 from nlc.emit.foreach import Update
@@ -11,7 +13,7 @@ from nlc.emit.pieces import WEIGHTS, Piece
 from nlc.emit.prose import prose, sentence, wrapped
 from nlc.emit.render import render
 from nlc.emit.torch_printer import TorchPrinter
-from nlc.emit.views import OptimizerHelpersView, OptimizerView, SlotView
+from nlc.emit.views import OptimizerHelpersView, OptimizerUpdateView, OptimizerView, SlotView
 from nlc.ir.algebra import Expr, Hyperparameter, Input, State, When, is_number, walk
 from nlc.ir.law import PREVIOUS
 from nlc.ir.model import Model
@@ -53,31 +55,37 @@ def optimizer_class(program: Program) -> str:
     lists: dict[Expr, str] = {Input(stream.name, WEIGHTS): gradient, State("weights", "", WEIGHTS, When.PREVIOUS): weights}
     lists |= {_read_as(item): slot.local for item, slot in zip(carried, slots, strict=True)}
     scalars: dict[Expr, Piece] = {Hyperparameter(name): Piece(local, rank=None) for name, local in numbers.items()}
-    settings = [(local, f'group["{_key(name)}"]') for name, local in numbers.items() if name in used]
+    settings = {local: _key(name) for name, local in numbers.items() if name in used}
     body = [*_settings(settings), *Update(program, names, weights, lists, scalars, step).lines()]
     needs_one_dtype = any("_foreach_lerp_" in line for lines in body for line in lines)
-    view = OptimizerView(
+    kinds = _kinds(model, is_counted)
+    update = OptimizerUpdateView(
+        weights=weights,
+        gradient=gradient,
         gradients="_checked(x.grad)" + (".to(torch.promote_types(x.dtype, torch.float32))" if needs_one_dtype else ""),
+        slots=slots,
+        step=step,
+        keeps_state=bool(slots) or is_counted,
+        kind=", ".join(kinds) if len(kinds) < 2 else f"({', '.join(kinds)})",
+        alike=", ".join(kinds.values()),
+        body=block(body),
+    )
+    view = OptimizerView(
         name=model.name,
         docstring=_docstring(program),
         constructor=_constructor(program),
         defaults=_defaults(program),
         has_learning_rate=any(item.name == RATE for item in program.hyperparameters),
-        weights=weights,
-        gradient=gradient,
-        slots=slots,
-        step=step,
-        kind=_kind(model, is_counted),
         moves_matrices=model.moves_matrices,
-        body=block(body),
+        update=render(update).rstrip(),
     )
     return render(view)
 
 
-def _kind(model: Model, is_counted: bool) -> str:
-    """The code of what tensors of one update have in common, of a parameter `x`; empty when all move together."""
-    kinds = [*(['self.state[x]["step"]'] if is_counted else []), *(["x.shape"] if model.moves_matrices else [])]
-    return kinds[0] if len(kinds) == 1 else f"({', '.join(kinds)})" if kinds else ""
+def _kinds(model: Model, is_counted: bool) -> dict[str, str]:
+    """What tensors of one update have in common: the code, of a parameter `x`, and in words. None, when all move together."""
+    shapes = {"x.shape": "of one shape"} if model.moves_matrices else {}
+    return {**shapes, 'self.state[x]["step"]': "after equally many steps"} if is_counted else shapes
 
 
 def _read_as(slot: StateSlot) -> Expr:
@@ -108,13 +116,16 @@ def _used(program: Program) -> frozenset[str]:
     return frozenset(part.name for value in values for part in walk(value) if isinstance(part, Hyperparameter))
 
 
-def _settings(settings: list[tuple[str, str]]) -> list[Lines]:
+def _settings(settings: Mapping[str, str]) -> list[Lines]:
+    """What takes the hyperparameters of a group, by the variables that hold them."""
     if not settings:
         return []
-    line = f"{', '.join(local for local, _ in settings)} = {', '.join(value for _, value in settings)}"
+    found = ", ".join(f'group["{key}"]' for key in settings.values())
+    quoted = ", ".join(f'"{key}"' for key in settings.values())
+    line = f"{', '.join(settings)} = {found}"
     if len(line) + 8 <= WIDTH:
         return [(line,)]
-    return [(f"{line.partition(' = ')[0]} = (", *(f"    {value}," for _, value in settings), ")")]
+    return [call(f"{', '.join(settings)} = ", [f"group[name] for name in ({quoted})"], "", 8)]
 
 
 def _constructor(program: Program) -> Lines:

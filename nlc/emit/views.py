@@ -204,23 +204,33 @@ class SlotView:
 
 @dataclass(frozen=True, slots=True)
 class OptimizerView:
-    """An optimizer as a `torch.optim.Optimizer`; `step` is the variable with the number of the step, if steps are counted.
-
-    `gradients` is the code that takes the gradient of a parameter `x`, `kind` that of what tensors which move together have in common.
-    """
+    """An optimizer as a `torch.optim.Optimizer`; `update` is the text of the methods that move the tensors of a group."""
 
     name: str
     docstring: tuple[str, ...]
     constructor: tuple[str, ...]
     defaults: tuple[str, ...]
     has_learning_rate: bool
+    moves_matrices: bool
+    update: str
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerUpdateView:
+    """The laws, for the tensors of a group; `step` is the variable with the number of the step, if steps are counted.
+
+    `gradients` is the code that takes the gradient of a parameter `x`, `kind` that of what tensors which move together have in common,
+    and `alike` says it in words.
+    """
+
     weights: str
     gradient: str
     gradients: str
     slots: tuple[SlotView, ...]
     step: str
+    keeps_state: bool
     kind: str
-    moves_matrices: bool
+    alike: str
     body: tuple[str, ...]
 
 
@@ -257,6 +267,7 @@ TEMPLATES: Mapping[str, type] = MappingProxyType(
         "block.py.j2": BlockView,
         "block_helpers.py.j2": BlockHelpersView,
         "optimizer.py.j2": OptimizerView,
+        "optimizer_update.py.j2": OptimizerUpdateView,
         "optimizer_helpers.py.j2": OptimizerHelpersView,
         "training.py.j2": TrainingView,
     }

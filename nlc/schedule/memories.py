@@ -71,6 +71,7 @@ def find_memories(laws: Laws) -> Memories:
         *((f"the output {name}", value) for name, value in outputs),
     )
     reads = {name: tuple(read for read in book.reads if read.component == name) for name in order}
+    tokens = 0 if gathering else blocks.tokens  # a sum until the end of the sequence has no period to divide
     whole_tokens = _whole_tokens(laws) if model.updates_per_tick > 1 else ""
     candidates = (
         Candidate(
@@ -81,7 +82,7 @@ def find_memories(laws: Laws) -> Memories:
             coupled_with=_cycle(reached, name),
             is_counted=any(contains(value, lambda node: isinstance(node, Tick)) for value in values[name]),
             later_reads=_later(reads[name], {read.name for earlier in order[:place] for read in reads[earlier]}),
-            block=blocks.tokens,
+            block=tokens,
             whole_tokens=whole_tokens,
             gathering=gathering,
             late_starts=late,
@@ -92,7 +93,7 @@ def find_memories(laws: Laws) -> Memories:
         Candidate(
             _classified(model, law.component, values[law.component], states_read(*values[law.component])),
             law.clock,
-            block=blocks.tokens,
+            block=tokens,
             whole_tokens=whole_tokens,
             gathering=gathering,
             late_starts=late,

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nlc.derive.simplify import REWRITES, Rewrite, simplify
-from nlc.ir.algebra import Add, Compare, Divide, Dot, Expr, Full, Input, Map, MatMul, Outer, Scale, Times, Where, children, walk
+from nlc.ir.algebra import Add, Compare, Divide, Dot, Expr, Full, Input, Map, MatMul, Outer, Scale, Times, Transpose, Where, children, walk
 from nlc.ir.build import constant, full
 from nlc.ir.show import expression_text
 from tests.derive.numeric import evaluate, random_tensor
@@ -17,6 +17,8 @@ from tests.models import D_K, D_V, MATRIX
 X, u, x, y = Input("X", MATRIX), Input("u", (D_V,)), Input("x", (D_K,)), Input("y", (D_K,))
 ONES, ZEROS = full(1, (D_K,)), full(0, (D_K,))
 SHORT = Compare("<", Dot(x, x), constant(2), ())
+SQUARE = (D_K, D_K)
+Y = Input("Y", (D_K, D_V))
 POSITIVE = Compare(">", x, ZEROS, (D_K,))
 
 CASES: Mapping[str, tuple[tuple[Expr, str], ...]] = {
@@ -38,14 +40,26 @@ CASES: Mapping[str, tuple[tuple[Expr, str], ...]] = {
     ),
     "joined switches": ((Add((Where(SHORT, x, ZEROS, (D_K,)), Where(SHORT, ZEROS, y, (D_K,))), (D_K,)), "where(norm2(x) < 2, x, y)"),),
     "switch between equals": ((Where(POSITIVE, Full(constant(3).value, (D_K,)), Full(constant(3).value, (D_K,)), (D_K,)), "3"),),
+    "transposed product": ((Transpose(MatMul(Y, X, SQUARE), SQUARE), "transpose(X) @ transpose(Y)"),),
+    "product of a product": ((MatMul(X, MatMul(Y, X, SQUARE), MATRIX), "X @ Y @ X"),),
 }
 
 
-def cost(node: Expr) -> tuple[int, int, int]:
-    """The number of leaves that are not numbers, of products with a switch for a factor, and the ranks of all nodes, added up."""
+def cost(node: Expr) -> tuple[int, ...]:
+    """What each rewrite makes less of, and none after it more.
+
+    The number of leaves that are not numbers, of products with a switch for a factor, and of nodes under transposes; the ranks of nodes;
+    the number of nodes to the right in products.
+    """
     nodes = list(walk(node))
     switched = sum(isinstance(part, Scale | Times) and any(isinstance(child, Where) for child in children(part)) for part in nodes)
-    return sum(isinstance(part, Input) for part in nodes), switched, sum(len(part.shape) for part in nodes)
+    transposed = sum(_size(part.x) for part in nodes if isinstance(part, Transpose))
+    right = sum(_size(part.right) for part in nodes if isinstance(part, MatMul))
+    return sum(isinstance(part, Input) for part in nodes), switched, transposed, sum(len(part.shape) for part in nodes), right
+
+
+def _size(node: Expr) -> int:
+    return sum(1 for _ in walk(node))
 
 
 def test_every_rewrite_has_cases() -> None:
@@ -55,7 +69,7 @@ def test_every_rewrite_has_cases() -> None:
 @pytest.mark.parametrize("rewrite", REWRITES, ids=lambda rewrite: rewrite.name)
 def test_keeps_the_value_and_shrinks(rewrite: Rewrite) -> None:
     generator = torch.Generator().manual_seed(0)
-    values: dict[Expr, torch.Tensor] = {leaf: random_tensor(leaf.shape, generator) for leaf in (X, u, x, y)}
+    values: dict[Expr, torch.Tensor] = {leaf: random_tensor(leaf.shape, generator) for leaf in (X, Y, u, x, y)}
     for before, text in CASES[rewrite.name]:
         after = rewrite.apply(before)
         assert after is not None

@@ -61,12 +61,25 @@ def at_every_token(fitting: Component) -> Laws:
 
 def beside_parts_of_tokens(fitting: Component) -> Laws:
     """A block would be so many parts of tokens, of which the last of each token alone adds a datum."""
-    model = with_memory(fitting)
-    parted = replace(models.delta_rule().components[0], every=Clock(Family.TOKEN, Fraction(1, 2)))
-    own = State("other", "", MATRIX, When.FITTED)
-    objective = _substitute(parted.objective, FITTED, own)
-    other = replace(parted, name="other", objective=objective, follows=objective, prediction=None, value=None)
-    return laws_of(replace(model, components=(fitting, other)))
+    return laws_of(_beside(fitting, Clock(Family.TOKEN, Fraction(1, 2))))
+
+
+def _beside(fitting: Component, every: Clock) -> Model:
+    """The memory and another one, which learns the delta rule's pairs at its own speed."""
+    learner = models.delta_rule().components[0]
+    objective = _substitute(learner.objective, FITTED, State("other", "", MATRIX, When.FITTED))
+    other = replace(learner, name="other", every=every, objective=objective, follows=objective, prediction=None, value=None)
+    return replace(with_memory(fitting), components=(fitting, other))
+
+
+def beside_a_level_that_waits_for_the_end(fitting: Component) -> Laws:
+    """The other level adds up its gradients token by token, which no chunk of this memory does."""
+    return laws_of(_beside(fitting, Clock(Family.SEQUENCE)))
+
+
+def started_again_from_a_token(fitting: Component) -> Laws:
+    """Every fourth token the memory starts from what that token says, which no chunk knows before it begins."""
+    return laws_of(with_memory(replace(fitting, init=(outer(stream("v"), stream("k")),), reset=Clock(Family.TOKEN, Fraction(4)))))
 
 
 def in_a_cycle(fitting: Component) -> Laws:
@@ -159,6 +172,8 @@ def gated_by_rows(fitting: Component) -> Laws:
 
 SAME_IN_EVERY_ROW = "decays that are the same in every row: one for each column, or for each entry of a vector"
 SHARED: Mapping[str, Witness] = {
+    "no level that moves when the sequence ends": beside_a_level_that_waits_for_the_end,
+    "starts that are known before the first token": started_again_from_a_token,
     "tokens whose parts are all alike": read_before_all_parts,
     "periods that end together somewhere but at every token": read_at_two_periods,
     "a law that is the same at every token": counted,
@@ -204,6 +219,7 @@ WITNESSES: Mapping[str, Mapping[str, Witness]] = {
     },
     "blocks": {
         "an update every so many tokens": at_every_token,
+        "no level that moves when the sequence ends": beside_a_level_that_waits_for_the_end,
         "tokens whose parts are all alike": beside_parts_of_tokens,
         "periods that end together somewhere but at every token": read_at_two_periods,
     },
