@@ -13,6 +13,7 @@ from functools import partial, reduce
 
 import torch
 
+from nlc.ir.algebra import Input, State, walk
 from nlc.ir.model import Family
 from nlc.ir.program import Program
 from nlc.verify.dyadic import Dyadic
@@ -93,6 +94,12 @@ def reckoned(program: Program) -> Wanted:
     unknown = [item.name for item in program.model.fast if item.every.family is not Family.TOKEN]
     if unknown:
         raise NotRational(f"the clock of {unknown[0]} is not that of tokens")
+    whole = [item.name for item in program.model.inputs if item.is_of_sequence]
+    if whole:
+        raise NotRational(f"{whole[0]} comes once a sequence")
+    late = [item.name for item in program.model.fast if any(isinstance(part, Input | State) for value in item.init for part in walk(value))]
+    if late:
+        raise NotRational(f"{late[0]} starts from what a stream or another level says")
     drawn = draw_exactly(program, CASE, SEED)
     sequences = []
     tokens = drawn.tokens

@@ -157,12 +157,15 @@ def _idle(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator
 def _waiting(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
     """A level whose period is not over has not moved from its start."""
     program = emitted.program
+    restarted = {item.state.component for item in program.laws.resets}
     periods = {
-        item.name: int(item.every.period) for item in program.model.fast if item.every.family is Family.TOKEN and item.every.period > 1
+        item.name: int(item.every.period)
+        for item in program.model.fast
+        if item.every.family is Family.TOKEN and item.every.period > 1 and item.name not in restarted
     }
     waiting = pair("state before a period is over", drawn, left="state at the start")
     if not periods:
-        yield waiting.inapplicable(STATE, "every level moves at every token")
+        yield waiting.inapplicable(STATE, "every level moves, or starts again, at every token")
     for component, period in periods.items():
         short = draw(
             program.model, Case(name="a period less one", chunks=0, extra=min(period, LONGEST_PERIOD) - 1), drawn.chunk, seed=drawn.seed

@@ -16,7 +16,7 @@ from tests.random_specs.judge import CLOSED, CRASH, MISMATCH, REFUSED, compiles,
 from tests.random_specs.shrink import shrink
 from tests.random_specs.tree import Phrase, SpecTree
 
-SMALL = 18
+SMALL = 20
 """Lines: the name and version, a dim or two, an input, one level, one output."""
 
 FAULTS = ("signal: softmax", "objective: huber", "memory: mlp of two layers", "optimizer: momentum", "gate: where", "signal: outer")

@@ -133,7 +133,7 @@ def test_what_hides_in_rounding_is_seen(name: str, old: str, new: str) -> None:
     assert old in text
     squares = check_squares(program, text.replace(old, new))
     still_open = {square.left for square in squares if not square.closed}
-    assert still_open == {exactness.NAME}
+    assert exactness.NAME in still_open <= {exactness.NAME, "state before"}  # no bound is wide enough for what must not change at all
 
 
 def test_the_evidence_is_not_trivial() -> None:

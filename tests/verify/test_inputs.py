@@ -24,7 +24,7 @@ def layer() -> Model:
         DimDeclaration(name="d_head", default=64, definition=D_MODEL / HEADS),
     )
     stream = InputStream(name="x", shape=(D_MODEL / Dim.number(2),))
-    return replace(models.delta_rule(), dims=dims, inputs=(stream,), components=())
+    return replace(models.delta_rule(), dims=dims, inputs=(stream,), components=(), outputs=())
 
 
 def test_sizes_are_small_and_all_different() -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from nlc.ir.algebra import HALF, MINUS_ONE, ONE, Constant, Divide, Dot, Expr, Input, Norm, State, When
-from nlc.ir.build import add, dot, matmul, outer, scale, subtract
+from nlc.ir.build import add, dot, matmul, scale, subtract
 from nlc.ir.model import (
     STEP,
     TOKEN,
@@ -30,7 +30,7 @@ from nlc.ir.model import (
     Output,
     StateDeclaration,
 )
-from nlc.verify import oracle, oracle_layout, oracle_slots, oracle_training, oracle_values
+from nlc.verify import oracle, oracle_layout, oracle_sequences, oracle_slots, oracle_starts, oracle_tick, oracle_training, oracle_values
 from nlc.verify.oracle import OracleError, run_oracle, run_oracle_steps
 from tests import models
 from tests.derive import systems
@@ -258,10 +258,8 @@ def test_a_frozen_level_is_a_parameter_without_axes() -> None:
     "changes",
     [
         {"every": Clock(Family.TOKEN, TOKEN.period * 2 / 3)},
-        {"every": Clock(Family.SEQUENCE)},
         {"optimizer": ClosedForm()},
         {"window": 3},
-        {"init": (outer(stream("v"), stream("k")),)},
         {"reset": STEP},
         {"gradient_at": GradientPoint.HELD},
     ],
@@ -332,10 +330,12 @@ def test_each_tensor_descends_its_own_norm() -> None:
 # --- isolation ---------------------------------------------------------------------------------------------------
 
 
-ORACLE = tuple(f"nlc.verify.oracle{part}" for part in ("", "_layout", "_slots", "_values"))
+ORACLE = tuple(f"nlc.verify.oracle{part}" for part in ("", "_layout", "_sequences", "_slots", "_starts", "_tick", "_training", "_values"))
 
 
-@pytest.mark.parametrize("module", [oracle, oracle_layout, oracle_slots, oracle_training, oracle_values])
+@pytest.mark.parametrize(
+    "module", [oracle, oracle_layout, oracle_sequences, oracle_slots, oracle_starts, oracle_tick, oracle_training, oracle_values]
+)
 def test_the_oracle_imports_torch_and_the_model_alone(module: ModuleType) -> None:
     path = Path(str(module.__file__))
     roots = set()
