@@ -68,12 +68,12 @@ def _finding(claim: Claim, laws: Laws, laws_of: Callable[[Model], Laws]) -> Find
         case EqualityClaim() if isinstance(claim.sides, IllTyped):
             return _ill_typed(claim, claim.sides, all_due(laws))
         case EqualityClaim():
-            sides = tuple(settled(side, laws) for side in claim.sides)  # outputs are written out while the laws still have them
-            cut = needed(laws, *sides, *(node for pair in claim.given for node in pair))
+            left, right = (settled(side, laws) for side in claim.sides)  # outputs are written out while the laws still have them
+            cut = needed(laws, left, right, *(node for pair in claim.given for node in pair))
             if len({law.clock.updates_per_tick for law in cut.laws}) > 1:
                 detail = f"it needs levels that move several times a {laws.order.model.unit} and others, which no method follows yet"
                 return Finding(verdict="unknown", method="none", detail=detail)
-            return decide_equality(*sides, claim, all_due(cut if len(cut.laws) < len(laws.laws) else laws))
+            return decide_equality(left, right, claim, all_due(cut if len(cut.laws) < len(laws.laws) else laws))
 
 
 def _ill_typed(claim: EqualityClaim, sides: IllTyped, laws: Laws) -> Finding:

@@ -24,7 +24,7 @@ class Equivalent:
     @property
     def is_exact(self) -> bool:
         """Whether the very same numbers come out: other lengths of chunks round otherwise, within the bounds of the squares."""
-        return self.because != SPEED
+        return self.because not in (SPEED, COMMUTES)
 
     def covers(self, file: str, mutant: Mutant) -> bool:
         """Whether a mutant of a file, by its path below generated/, is one of those meant: its line, with the old text made new once."""
@@ -49,7 +49,9 @@ UNUSED = "the tensor that is overwritten was made for this sum, and neither the 
 CONSTANT = "it depends on no input, so that no gradient flows through it"
 FINITE_MASK = "the decays above the diagonal are exactly 0 and mask every finite number"
 LEADING = "the products of a shorter chunk are the first rows and columns of those of a longer one"
+COMMUTES = "two sums into one tensor, in either order; only the rounding differs"
 SPEED = "it changes the length of chunks, which is about speed alone"
+LISTS = "lists over the same parameters are equally long"
 NO_AXES = "these specs have no axes: there is nothing to flatten, and the token is next to the batch already"
 HEADS = "*/[!m]*"
 """The files of specs with an axis."""
@@ -143,6 +145,15 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
         "isinstance(value, (float, int))",
         "one of two types, in either order",
     ),
+    (
+        "*/nesterov_momentum.py",
+        "statements swapped",
+        "torch._foreach_add_(weights, gradient, alpha=-learning_rate) torch._foreach_add_(weights, momentum, alpha=decay)",
+        "torch._foreach_add_(weights, momentum, alpha=decay) torch._foreach_add_(weights, gradient, alpha=-learning_rate)",
+        COMMUTES,
+    ),
+    ("*/delta_momentum.py", "keyword dropped", "momentum, strict=True)", "momentum)", LISTS),
+    ("*/delta_momentum.py", "constant changed", "momentum, strict=True)", "momentum, strict=False)", LISTS),
     (
         "*/gradient_descent.py",
         "condition fixed",

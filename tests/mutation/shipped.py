@@ -73,7 +73,7 @@ def _numbers(item: Shipped, text: str) -> tuple[Tensor | Failure, ...]:
 
 
 def _same(left: Tensor | Failure, right: Tensor | Failure) -> bool:
-    if isinstance(left, Failure) or isinstance(right, Failure):
+    if not (isinstance(left, Tensor) and isinstance(right, Tensor)):  # an error, or the number of a step
         return left == right
     return left.dtype is right.dtype and torch.equal(left, right)
 
