@@ -112,7 +112,10 @@ def _steps(program: Program, optimizer_class: Callable[..., torch.optim.Optimize
     for seed in SEEDS:
         drawn = draw_steps(program.model, STEPS, seed=seed, schedule=False)
         weights = [nn.Parameter(weight.clone()) for weight in drawn.weights]
-        optimizer = optimizer_class(weights, **drawn.hyperparameters[0])
+        numbers = {
+            item.name: drawn.hyperparameters[0][item.name] for item in program.hyperparameters
+        }  # others, as periods, are written out
+        optimizer = optimizer_class(weights, **numbers)
         for gradients in drawn.gradients:
             for weight, gradient in zip(weights, gradients, strict=True):
                 weight.grad = gradient.clone()
