@@ -25,6 +25,11 @@ PAPERS: Mapping[str, str] = MappingProxyType(
         "rwkv7": "Peng et al.: RWKV-7, arXiv 2503.14456",
         "muon": "Jordan et al.: Muon, 2024",
         "polyak": "Polyak: Some Methods of Speeding up the Convergence of Iteration Methods, 1964",
+        "nesterov": "Nesterov: A Method of Solving a Convex Programming Problem with Convergence Rate O(1/k^2), 1983",
+        "adagrad": "Duchi, Hazan, Singer: Adaptive Subgradient Methods for Online Learning and Stochastic Optimization, 2011",
+        "rmsprop": "Tieleman, Hinton: Lecture 6.5 of Neural Networks for Machine Learning, 2012",
+        "adam": "Kingma, Ba: Adam: A Method for Stochastic Optimization, arXiv 1412.6980",
+        "adamw": "Loshchilov, Hutter: Decoupled Weight Decay Regularization, arXiv 1711.05101",
         "calculus": "Magnus, Neudecker: Matrix Differential Calculus",
         "nlc": "nlc's own derivation, proved in tests/rules",
     }

@@ -47,7 +47,12 @@ def derive_law(order: LevelOrder, component: Component) -> Law:
     new_states = [
         Equation(
             ".".join(filter(None, (last_segment(component.name), part))),
-            _when_due(order.model, component, subtract(draft.known(retained[part]), _learned_through(component, times(rate, gradient))), before[part]),
+            _when_due(
+                order.model,
+                component,
+                subtract(draft.known(retained[part]), _learned_through(component, times(rate, gradient))),
+                before[part],
+            ),
             _rule(order.model, component, draft, gradient),
             cites,
             part,

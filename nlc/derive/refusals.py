@@ -17,7 +17,6 @@ from nlc.ir.algebra import (
     Task,
     Tick,
     When,
-    is_number,
     walk,
 )
 from nlc.ir.dims import ENTRIES, MATRIX

@@ -22,9 +22,7 @@ def resets_of(order: LevelOrder, kept: tuple[Kept, ...]) -> tuple[Reset, ...]:
 def restarts(model: Model) -> bool:
     """Whether some state starts again inside a sequence, or is cut off from its past, or starts at the first token."""
     counted = [item for item in model.fast if model.kind != "optimizer" or _period(item) != 1]
-    return any(
-        item.backprop or _period(item) or any(known_start(model, item, state) is None for state in item.states) for item in counted
-    )
+    return any(item.backprop or _period(item) or any(known_start(model, item, state) is None for state in item.states) for item in counted)
 
 
 def settled_starts(order: LevelOrder) -> list[Expr]:

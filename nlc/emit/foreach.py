@@ -33,7 +33,7 @@ INDENT = 8
 class Update:
     """The body of an optimizer's update. `lists` and `scalars` say by which variable a value is known; they grow line by line.
 
-    `step` is the variable with the number of this step, if steps are counted; `told` are the equations that stand above an equation's lines.
+    `step` is the variable with the number of this step, if steps are counted; `told` are the equations told above an equation's lines.
     """
 
     program: Program

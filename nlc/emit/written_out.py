@@ -16,7 +16,9 @@ def written_out(equations: tuple[Equation, ...]) -> list[tuple[Equation, tuple[s
 
     Each comes with its text and, before it, the texts of those that are written out in it.
     """
-    kept = [(item, (f"{item.name} = {expression_text(when_due(item.value))}",)) for item in equations]
+    kept: list[tuple[Equation, tuple[str, ...]]] = [
+        (item, (f"{item.name} = {expression_text(when_due(item.value))}",)) for item in equations
+    ]
     for name in [item.name for item in equations]:
         equation, texts = next(pair for pair in kept if pair[0].name == name)
         word = Named(name, equation.value.shape)

@@ -126,7 +126,9 @@ def _abbreviations(spec: Spec, scope: Scope, counts: Mapping[str, Fraction]) -> 
     """The `let` entries that have a value outside of any level; whether they are right is found out where they are used."""
     for item in spec.let:
         with suppress(CompileError):
-            yield Abbreviation(item.name.text, Typing(replace(scope, where="let", own=""), counts).expression(Name(item.name.text, item.name.span)))
+            yield Abbreviation(
+                item.name.text, Typing(replace(scope, where="let", own=""), counts).expression(Name(item.name.text, item.name.span))
+            )
 
 
 def _optimizer(file: SpecFile, name: str, spec: Spec) -> Model:

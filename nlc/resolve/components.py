@@ -158,7 +158,12 @@ def _inner_surroundings(
         own = memory_type(field.memory, sides, macros, state.shape) if field.memory and name != "weights" else weights
         levels[name] = LevelType(component.name if name == "weights" else f"{component.name}.{name}", own)
     scope = Scope(
-        dims=sides, values=inner_values, levels=levels, lets={item.name.text: item.value for item in spec.let}, macros=macros, like=state.shape
+        dims=sides,
+        values=inner_values,
+        levels=levels,
+        lets={item.name.text: item.value for item in spec.let},
+        macros=macros,
+        like=state.shape,
     )
     counts = {name: number for name, value in values.items() if (number := _number(value, around.counts)) is not None}
     return Surroundings(scope, counts, around.optimizers, around.library, component)

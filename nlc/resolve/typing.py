@@ -185,7 +185,15 @@ class Typing:
 
 SPECIAL: Mapping[str, Callable[[Typing, Call], Expr]] = MappingProxyType(
     {
-        "rows": type_side, "columns": type_side, "prev": type_previous, "hold": type_held, "where": type_where, "index": type_index, "split": type_split, "join": type_join}
+        "rows": type_side,
+        "columns": type_side,
+        "prev": type_previous,
+        "hold": type_held,
+        "where": type_where,
+        "index": type_index,
+        "split": type_split,
+        "join": type_join,
+    }
 )
 
 

@@ -252,7 +252,10 @@ def draw_steps(model: Model, steps: int, *, seed: int, schedule: bool) -> DrawnS
     generator = torch.Generator().manual_seed(seed)
 
     def tensors() -> tuple[Tensor, ...]:
-        return tuple(torch.randn(shape, dtype=torch.float64, generator=generator) for shape in (MATRIX_SHAPES if model.moves_matrices else PARAMETER_SHAPES))
+        return tuple(
+            torch.randn(shape, dtype=torch.float64, generator=generator)
+            for shape in (MATRIX_SHAPES if model.moves_matrices else PARAMETER_SHAPES)
+        )
 
     def number(item: HyperparameterDeclaration) -> float:
         factor = float(torch.rand((), generator=generator))

@@ -89,7 +89,9 @@ def _left_alone(program: Program, optimizer_class: OptimizerClass) -> Iterator[S
     moved, still, apart = _weight(program, _ones(program)), _weight(program), _weight(program)
     optimizer_class([{"params": [moved, still]}, {"params": [apart]}]).step()
     for case, weight in (("beside one with a gradient", still), ("in a group without gradients", apart)):
-        yield Pair("parameter without a gradient before", "afterwards", case, 1, 1).square("weights", _distance(weight, _ones(program)), 0.0)
+        yield Pair("parameter without a gradient before", "afterwards", case, 1, 1).square(
+            "weights", _distance(weight, _ones(program)), 0.0
+        )
 
 
 def _dtypes(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:

@@ -1,0 +1,161 @@
+"""Muon: Momentum whose singular values are brought near 1 by a few Newton-Schulz steps, which are a level of their own.
+
+Compiled by nlc from specs/optimizers/muon.yaml. Edit the spec, not this file.
+sha256 of the spec: d5de115197458b2749c17270153fe930eb3a453dd2f7220b44a1ee2c369c04ce
+
+Levels, fastest first (Nested Learning, Definition 2)
+    rank  components      every     paper's number (slowest highest / slowest first)
+    0     orthogonalised  step / 5  1 / 3
+    1     momentum        step      2 / 2
+    2     weights         step      3 / 1
+
+Timetable
+    every step      momentum, weights
+    every step / 5  orthogonalised
+
+Laws, per step; prev is the state before
+    scale                    = sqrt(maximum(1, rows(weights) / columns(weights)))                         abbreviation
+    momentum                 = decay * prev(momentum) + gradient
+                               explicit gradient step on -dot(momentum, gradient); muon; nl:eq-43; nl:eq-52
+    gram                     = prev(orthogonalised) @ transpose(prev(orthogonalised))                     the Gram matrix
+    orthogonalised_gradient  = -2.4445 * prev(orthogonalised) + (4.775 * gram - 2.0315 * (gram @ gram)) @ prev(orthogonalised)
+                               objective -1.22225 * norm2(orthogonalised) + 1.19375 * norm2(transpose(orthogonalised) @ orthogonalised) -
+                               4063 / 12000 * norm2(orthogonalised @ transpose(orthogonalised) @ orthogonalised); calculus
+    orthogonalised           = prev(orthogonalised) - orthogonalised_gradient
+                               explicit gradient step; muon; nl:eq-43; nl:eq-52
+    weights                  = (1 - learning_rate * weight_decay) * prev(weights) - learning_rate * scale * orthogonalised
+                               explicit gradient step on dot(weights, orthogonalised); muon; nl:eq-43; nl:eq-52
+    orthogonalised           = (gradient + decay * momentum) / (norm(gradient + decay * momentum) + eps)  before the first of 1 tokens
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, overload
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.optimizer import ParamsT
+
+__all__ = ["Muon"]
+
+
+class Muon(Optimizer):
+    """Momentum whose singular values are brought near 1 by a few Newton-Schulz steps, which are a level of their own.
+
+    Takes the parameters first (tensors or groups of them), then by keyword, also for each group apart:
+        learning_rate = 0.001
+        decay = 0.95
+        eps = 1e-07
+        weight_decay = 0.1
+    Takes matrices alone. Their products are in `matmul_dtype`, by default in the dtype of the state.
+    Groups keep the learning rate as `lr`, which is what torch's schedulers change.
+    State of each parameter, in its dtype or float32, whichever is wider: momentum.
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        learning_rate: float = 0.001,
+        decay: float = 0.95,
+        eps: float = 1e-07,
+        weight_decay: float = 0.1,
+        matmul_dtype: torch.dtype | None = None,
+    ) -> None:
+        self.matmul_dtype = matmul_dtype
+        super().__init__(params, {"lr": learning_rate, "decay": decay, "eps": eps, "weight_decay": weight_decay})
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters with hyperparameters of their own; raises ValueError for one that makes no sense."""
+        if "learning_rate" in param_group:
+            param_group["lr"] = param_group.pop("learning_rate")
+        for name, default in self.defaults.items():
+            value = param_group.get(name, default)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise ValueError(f"{name} must be a finite number, not {value!r}")
+            if name == "lr" and value < 0:
+                raise ValueError(f"learning_rate must not be negative, but it is {value}")
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        for name, x in zip(group.get("param_names", range(len(group["params"]))), group["params"], strict=True):
+            if x.ndim != 2:
+                raise ValueError(f"Muon moves matrices; parameter {name} has the shape {tuple(x.shape)}: give it to another optimizer")
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """One update of every parameter that has a gradient; returns what `closure`, which computes the gradients anew, returns."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            self._update(group)
+        return loss
+
+    def _update(self, group: dict[str, Any]) -> None:
+        """The laws, for all tensors of a group at once, as far as they are alike."""
+        weights = [x for x in group["params"] if x.grad is not None]
+        if not weights:
+            return
+        for x in weights:
+            if not self.state[x]:
+                dtype = torch.promote_types(x.dtype, torch.float32)
+                self.state[x]["momentum"] = torch.zeros_like(x, dtype=dtype)
+        for kind in dict.fromkeys(x.shape for x in weights):
+            self._move([x for x in weights if x.shape == kind], group)
+
+    def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+        """One update of tensors of one shape."""
+        gradient = [_checked(x.grad) for x in weights]
+        momentum = [self.state[x]["momentum"] for x in weights]
+        learning_rate, decay, eps, weight_decay = group["lr"], group["decay"], group["eps"], group["weight_decay"]
+        # momentum = decay * prev(momentum) + gradient
+        torch._foreach_mul_(momentum, decay)
+        torch._foreach_add_(momentum, gradient)
+        stacked_gradient = _stacked(gradient, self.matmul_dtype)
+        stacked_momentum = _stacked(momentum, self.matmul_dtype)
+        # orthogonalised starts from (gradient + decay * momentum) / (norm(gradient + decay * momentum) + eps)
+        orthogonalised = (
+            (stacked_gradient + decay * stacked_momentum) / (torch.linalg.vector_norm(stacked_gradient + decay * stacked_momentum, dim=(-2, -1)) + eps)[..., None, None]
+        )
+        for _ in range(5):
+            # gram = prev(orthogonalised) @ transpose(prev(orthogonalised))
+            gram = orthogonalised @ orthogonalised.mT
+            # orthogonalised_gradient = -2.4445 * prev(orthogonalised) + (4.775 * gram - 2.0315 * (gram @ gram)) @
+            # prev(orthogonalised)
+            # orthogonalised = prev(orthogonalised) - orthogonalised_gradient
+            orthogonalised = torch.baddbmm(
+                orthogonalised, torch.baddbmm(gram, gram, gram, beta=4.775, alpha=-2.0315), orthogonalised, beta=3.4445, alpha=-1
+            )
+        new_orthogonalised = _unstacked(orthogonalised, gradient[0])
+        # weights = (1 - learning_rate * weight_decay) * prev(weights) - learning_rate * sqrt(maximum(1, rows(weights) /
+        # columns(weights))) * orthogonalised
+        torch._foreach_mul_(weights, 1 - learning_rate * weight_decay)
+        torch._foreach_add_(weights, new_orthogonalised, alpha=-learning_rate * math.sqrt(max(1, self.rows(weights) / self.columns(weights))))
+
+
+def _checked(gradient: Tensor) -> Tensor:
+    if gradient.is_sparse or gradient.is_complex():
+        raise ValueError("Muon takes dense real gradients, neither sparse nor complex ones")
+    return gradient
+
+
+def _stacked(matrices: list[Tensor], dtype: torch.dtype | None, as_they_are: bool = False) -> Tensor:
+    """Matrices of one shape as one tensor (number, rows, columns); tall ones transposed, whose products are smaller then."""
+    stacked = torch.stack(matrices)
+    stacked = stacked if dtype is None else stacked.to(dtype)
+    return stacked.mT if stacked.shape[-2] > stacked.shape[-1] and not as_they_are else stacked
+
+
+def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
+    """The matrices of a stack, in the shape of `like`."""
+    return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
+
+
+# sealed by nlc, sha256 of everything above: d087843ff2edb0826a264c47dfd6cfc2e4859ca377448fbf38577b24c4102bb1
