@@ -14,18 +14,18 @@ Timetable
     every step / 5  orthogonalised
 
 Laws, per step; prev is the state before
-    scale                    = sqrt(maximum(1, rows(weights) / columns(weights)))                         abbreviation
+    scale                    = sqrt(maximum(1, rows(weights) / columns(weights)))      abbreviation
     momentum                 = decay * prev(momentum) + gradient
                                explicit gradient step on -dot(momentum, gradient); muon; nl:eq-43; nl:eq-52
-    gram                     = prev(orthogonalised) @ transpose(prev(orthogonalised))                     the Gram matrix
+    gram                     = prev(orthogonalised) @ transpose(prev(orthogonalised))  the Gram matrix
     orthogonalised_gradient  = -2.4445 * prev(orthogonalised) + (4.775 * gram - 2.0315 * (gram @ gram)) @ prev(orthogonalised)
                                objective -1.22225 * norm2(orthogonalised) + 1.19375 * norm2(transpose(orthogonalised) @ orthogonalised) -
                                4063 / 12000 * norm2(orthogonalised @ transpose(orthogonalised) @ orthogonalised); calculus
-    orthogonalised           = prev(orthogonalised) - orthogonalised_gradient
-                               explicit gradient step; muon; nl:eq-43; nl:eq-52
+    orthogonalised           = prev(orthogonalised) - orthogonalised_gradient          explicit gradient step; muon; nl:eq-43; nl:eq-52
     weights                  = (1 - learning_rate * weight_decay) * prev(weights) - learning_rate * scale * orthogonalised
                                explicit gradient step on dot(weights, orthogonalised); muon; nl:eq-43; nl:eq-52
-    orthogonalised           = (gradient + decay * momentum) / (norm(gradient + decay * momentum) + eps)  before the first of 1 tokens
+    ahead                    = gradient + decay * momentum                             abbreviation
+    orthogonalised           = ahead / (norm(ahead) + eps)                             before every step
 """
 
 import math
@@ -115,15 +115,16 @@ class Muon(Optimizer):
         gradient = [_checked(x.grad) for x in weights]
         momentum = [self.state[x]["momentum"] for x in weights]
         learning_rate, decay, eps, weight_decay = group["lr"], group["decay"], group["eps"], group["weight_decay"]
+        rows, columns = weights[0].shape
         # momentum = decay * prev(momentum) + gradient
         torch._foreach_mul_(momentum, decay)
         torch._foreach_add_(momentum, gradient)
         stacked_gradient = _stacked(gradient, self.matmul_dtype)
         stacked_momentum = _stacked(momentum, self.matmul_dtype)
-        # orthogonalised starts from (gradient + decay * momentum) / (norm(gradient + decay * momentum) + eps)
-        orthogonalised = (
-            (stacked_gradient + decay * stacked_momentum) / (torch.linalg.vector_norm(stacked_gradient + decay * stacked_momentum, dim=(-2, -1)) + eps)[..., None, None]
-        )
+        # ahead = gradient + decay * momentum
+        ahead = stacked_gradient + decay * stacked_momentum
+        # orthogonalised starts from ahead / (norm(ahead) + eps)
+        orthogonalised = ahead / (torch.linalg.vector_norm(ahead, dim=(-2, -1)) + eps)[..., None, None]
         for _ in range(5):
             # gram = prev(orthogonalised) @ transpose(prev(orthogonalised))
             gram = orthogonalised @ orthogonalised.mT
@@ -137,7 +138,7 @@ class Muon(Optimizer):
         # weights = (1 - learning_rate * weight_decay) * prev(weights) - learning_rate * sqrt(maximum(1, rows(weights) /
         # columns(weights))) * orthogonalised
         torch._foreach_mul_(weights, 1 - learning_rate * weight_decay)
-        torch._foreach_add_(weights, new_orthogonalised, alpha=-learning_rate * math.sqrt(max(1, self.rows(weights) / self.columns(weights))))
+        torch._foreach_add_(weights, new_orthogonalised, alpha=-learning_rate * math.sqrt(max(1, rows / columns)))
 
 
 def _checked(gradient: Tensor) -> Tensor:
@@ -158,4 +159,4 @@ def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
 
 
-# sealed by nlc, sha256 of everything above: d087843ff2edb0826a264c47dfd6cfc2e4859ca377448fbf38577b24c4102bb1
+# sealed by nlc, sha256 of everything above: f7915508babda8d594f9895599a93660ed45b859235de39229be6266f1b24c24

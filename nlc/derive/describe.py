@@ -20,7 +20,7 @@ def laws_text(laws: Laws) -> str:
     if laws.kept:
         blocks.append((f"kept for the next {unit}", tuple(Equation(item.name, item.value, item.rule) for item in laws.kept)))
     if laws.resets:
-        resets = (Equation(item.state.component, item.value, _when(item.period, unit)) for item in laws.resets)
+        resets = (equation for item in laws.resets for equation in item.told(_when(item.period, unit)))
         blocks.append((f"before the first {unit} of a new period", tuple(resets)))
     for item, training in zip(laws.order.model.training, laws.training, strict=True):
         title = f"every {item.every}, by {item.optimizer.name}: {', '.join(item.levels)}"

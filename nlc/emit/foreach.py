@@ -15,12 +15,12 @@ from nlc.emit.multi_tensor import MultiTensor
 from nlc.emit.names import LocalNames
 from nlc.emit.pieces import WEIGHTS, Piece
 from nlc.emit.prose import wrapped
-from nlc.emit.stacked import Stacked, as_entries, needs_stack
+from nlc.emit.stacked import Stacked, as_entries, has_products, needs_stack
 from nlc.emit.torch_printer import TorchPrinter, unwritable
 from nlc.emit.written_out import when_due, written_out
-from nlc.ir.algebra import Dot, Due, Expr, Full, Input, Named, State, Sum, Tick, When, Where, children, contains, walk
+from nlc.ir.algebra import Dot, Due, Expr, Eye, Full, Input, Named, Size, State, Sum, Tick, When, Where, children, contains, walk
 from nlc.ir.build import rebuild, replace
-from nlc.ir.dims import MATRIX
+from nlc.ir.dims import COLUMNS, MATRIX, ROWS
 from nlc.ir.law import POSITION, PREVIOUS, Equation, Kept, Law, Reset
 from nlc.ir.model import Component
 from nlc.ir.program import Program
@@ -31,7 +31,7 @@ INDENT = 8
 
 @dataclass(slots=True)
 class Update:
-    """The body of an optimizer's update. `lists` and `scalars` say by which variable a value is known; they grow line by line.
+    """The body of an optimizer's update. `lists`, `scalars` and `sides` say by which variable a value or size is known; they grow.
 
     `step` is the variable with the number of this step, if steps are counted; `told` are the equations told above an equation's lines.
     """
@@ -43,10 +43,12 @@ class Update:
     scalars: dict[Expr, Piece] = field(default_factory=dict)
     step: str = ""
     told: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    sides: dict[str, str] = field(default_factory=dict)
 
     def lines(self) -> Iterator[Lines]:
         """The equations of every law, in order; then what is kept for the next step."""
         self.scalars |= {Tick(item.name): self._count(item) for item in self.program.model.components}
+        yield from self._sizes()
         groups = _groups(self.program.laws.laws)
         waiting = list(self.program.laws.resets)
         kept = [item.value for item in self.program.laws.kept if item.component == PREVIOUS]
@@ -61,8 +63,8 @@ class Update:
     def _group(self, laws: Sequence[Law], later: list[Expr], waiting: list[Reset]) -> Iterator[Lines]:
         """Levels that move one after another, or together several times a step."""
         if any(needs_stack(law) for law in laws):
-            own = [item for item in waiting if any(item.state.component == law.component for law in laws)]
-            yield from Stacked(self.names, self.lists, self.scalars).lines(laws, own)
+            own = [item for item in waiting if item.is_always and any(item.state.component == law.component for law in laws)]
+            yield from Stacked(self.names, self.lists, self.scalars, self.sides).lines(laws, own)
             waiting[:] = [item for item in waiting if item not in own]
             return
         body = [line for law in laws for line in self._law(_law_of_entries(law), later)]
@@ -71,6 +73,19 @@ class Update:
             yield from body
         else:
             yield (f"for _ in range({updates}):", *indented([line for lines in body for line in lines]))
+
+    def _sizes(self) -> Iterator[Lines]:
+        """Rows and columns, which all matrices of one update share, if the laws ask for them."""
+        shapes = [
+            node.dim if isinstance(node, Size) else node.shape[0]
+            for value in self.program.laws.values
+            for node in walk(value)
+            if isinstance(node, Size | Eye)
+        ]
+        if any(dim.names & {ROWS.name, COLUMNS.name} for dim in shapes):
+            rows, columns = self.names.new("rows"), self.names.new("columns")
+            self.sides |= {str(ROWS): rows, str(COLUMNS): columns}
+            yield (f"{rows}, {columns} = {self.weights}[0].shape",)
 
     # --- time --------------------------------------------------------------------------------------------------------
 
@@ -87,15 +102,18 @@ class Update:
         """The states that start again with this step, as soon as what they start from is known; those of stacks start there."""
         stacked = {law.component for laws in groups if any(map(needs_stack, laws)) for law in laws}
         for item in list(waiting):
-            if item.state.component not in stacked and all(as_entries(source) in self.lists for source in item.sources):
+            starts_here = not (item.is_always and item.state.component in stacked)
+            if starts_here and all(as_entries(source) in self.lists for source in item.sources):
                 waiting.remove(item)
                 yield from self._reset(item)
 
     def _reset(self, reset: Reset) -> Iterator[Lines]:
+        if has_products(reset.value):
+            raise unwritable(reset.value)
         item = with_changes(reset, value=entries_of(reset.value))
         state = State(item.state.component, item.state.part, WEIGHTS, When.PREVIOUS)
         yield from _comment(f"{item.state.component} starts from {expression_text(item.value)}")
-        if item.period == 1 and item.at_start:
+        if item.is_always:
             variable = self.names.new(item.state.component)
             yield from self._value(variable, item.value)
             self.lists[state] = variable
@@ -217,7 +235,7 @@ class Update:
         return MultiTensor(self.names, self.lists, self._printer())
 
     def _printer(self) -> TorchPrinter:
-        return TorchPrinter(self._leaf, self.weights)
+        return TorchPrinter(self._leaf, self.weights, dim=self.sides.__getitem__)
 
     def _leaf(self, node: Expr) -> Piece:
         """Inside a comprehension an entry is called as its list; `_each` binds the lists that a text needs."""

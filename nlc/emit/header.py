@@ -9,7 +9,7 @@ from nlc.emit.digest import HEADER
 from nlc.emit.layout import Lines
 from nlc.emit.prose import prose, sentence, wrapped
 from nlc.ir.law import Equation, abbreviated_text, used_definitions
-from nlc.ir.model import Training
+from nlc.ir.model import Model, Training
 from nlc.ir.program import MemoryProgram, Program
 
 WIDEST_LIST = 66
@@ -79,13 +79,19 @@ def _laws(program: Program) -> Iterator[str]:
     if kept := program.laws.kept:
         groups.append(("kept", tuple(Equation(item.name, item.value, f"kept: {item.rule}") for item in kept)))
     if resets := program.laws.resets:
-        zeros = (Equation(item.state.component, item.value, f"before the first of {item.period} tokens") for item in resets)
-        groups.append(("resets", tuple(zeros)))
+        groups.append(("resets", tuple(equation for item in resets for equation in item.told(_when(program.model, item.period)))))
     yield from _equations(groups, definitions)
     for item, training in zip(program.model.training, program.laws.training, strict=True):
         yield ""
         yield from wrapped(f"Laws of {_training(item)}", 136)
         yield from _equations([(law.component, law.equations) for law in training.laws])
+
+
+def _when(model: Model, period: int) -> str:
+    """When a state starts again; with a period of 0 it starts late."""
+    if not period:
+        return f"at the first {model.unit}"
+    return f"before the first of {period} {model.unit}s" if period > 1 or model.kind != "optimizer" else f"before every {model.unit}"
 
 
 def _training(item: Training) -> str:

@@ -26,11 +26,12 @@ from nlc.ir.show import expression_text
 
 @dataclass(slots=True)
 class Stacked:
-    """Writes the laws of some levels; `lists` and `scalars` are what the update around them knows, `values` the stacked tensors."""
+    """Writes the laws of some levels; `values` are the stacked tensors, the others what the update around them knows."""
 
     names: LocalNames
     lists: dict[Expr, str]
     scalars: Mapping[Expr, Piece]
+    sides: Mapping[str, str]
     values: dict[Expr, str] = field(default_factory=dict)
 
     def lines(self, laws: Sequence[Law], resets: Sequence[Reset]) -> Iterator[Lines]:
@@ -38,16 +39,26 @@ class Stacked:
         is_either_way = _is_the_same_transposed(laws)
         anew = {item.state: item for item in resets}
         yield from self._stack([*(item.value for item in resets), *_read_outside(laws, anew)], is_either_way)
-        for state, item in anew.items():
-            self.values[state] = self.names.new(item.state.component)
-            yield _comment(f"{item.state.component} starts from {expression_text(item.value)}")
-            yield assignment(self.values[state], [self._text(item.value)], 8)
+        for item in resets:
+            yield from self._start(item)
         updates = laws[0].clock.updates_per_tick
         body = block([line for law in laws for line in self._law(law)])
         yield (f"for _ in range({updates}):", *indented(body)) if updates > 1 else body
         for law in laws:
             for equation in (item for item in law.equations if item.part is not None):
                 yield self._as_list(law, equation, is_either_way, anew)
+
+    def _start(self, reset: Reset) -> Iterator[Lines]:
+        """What a level starts from, after the words in which that is said."""
+        *words, start = reset.told("")
+        own: dict[Expr, str] = {}
+        for word in words:
+            own[Named(word.name, word.value.shape)] = local = self.names.new(word.name)
+            yield _comment(f"{word.name} = {expression_text(word.value)}")
+            yield assignment(local, [self._text(word.value, own)], 8)
+        self.values[reset.state] = self.names.new(reset.state.component)
+        yield _comment(f"{reset.state.component} starts from {expression_text(start.value)}")
+        yield assignment(self.values[reset.state], [self._text(start.value, own)], 8)
 
     def _stack(self, values: Sequence[Expr], is_either_way: bool) -> Iterator[Lines]:
         for leaf in dict.fromkeys(node for value in values for node in walk(value) if _entries(node) in self.lists):
@@ -114,12 +125,17 @@ class Stacked:
                 return self.scalars[node]
             raise unwritable(node)
 
-        return TorchPrinter(leaf, next(iter(known.values())))
+        return TorchPrinter(leaf, next(iter(known.values())), dim=self.sides.__getitem__)
 
 
 def needs_stack(law: Law) -> bool:
     """Whether a law has more to it than functions of entries and numbers for each matrix."""
-    return any(node.shape not in (ENTRIES, MATRIX, ()) or isinstance(node, MatMul) for item in law.equations for node in walk(item.value))
+    return any(has_products(item.value) for item in law.equations)
+
+
+def has_products(value: Expr) -> bool:
+    """Whether an expression is more than functions of entries and numbers."""
+    return any(node.shape not in (ENTRIES, MATRIX, ()) or isinstance(node, MatMul) for node in walk(value))
 
 
 def as_entries(node: Expr) -> Expr:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from nlc.ir.algebra import Expr, Named, Parameter, State, StopGradient, When, walk
@@ -68,7 +69,8 @@ class Reset:
     """A tensor that starts again, from `value`, before the first token of every new period, for whoever reads its older value there.
 
     With `at_start` it does so before the very first token too, and with a `period` of 0 only there. Periods are counted anew `within`
-    longer ones, if that is not 0. What the value reads of the same tick is settled like an equation.
+    longer ones, if that is not 0. What the value reads of the same tick is settled like an equation. `words` name parts of the value,
+    which holds them written out.
     """
 
     state: State
@@ -76,6 +78,13 @@ class Reset:
     value: Expr
     at_start: bool = False
     within: int = 0
+    words: tuple[Equation, ...] = ()
+
+    def told(self, rule: str) -> tuple[Equation, ...]:
+        """The words, shorter ones first, then the start in these words."""
+        texts = {item.value: Named(item.name, item.value.shape) for item in self.words}
+        words = (Equation(item.name, replace(item.value, _others(texts, item.value)), item.rule) for item in self.words)
+        return (*words, Equation(self.state.component, replace(self.value, texts.get), rule))
 
     @property
     def sources(self) -> tuple[State, ...]:
@@ -83,9 +92,18 @@ class Reset:
         return tuple(node for node in walk(self.value) if isinstance(node, State) and node.when is When.CURRENT)
 
     @property
+    def is_always(self) -> bool:
+        """Whether the state starts again at every tick."""
+        return self.period == 1 and self.at_start
+
+    @property
     def is_cut_off(self) -> bool:
         """Whether the state stays as it is, and slower levels no longer learn through how it came about."""
         return isinstance(self.value, StopGradient)
+
+
+def _others(texts: Mapping[Expr, Expr], own: Expr) -> Callable[[Expr], Expr | None]:
+    return lambda node: None if node == own else texts.get(node)
 
 
 def with_parameters(model: Model, node: Expr) -> Expr:

@@ -157,8 +157,7 @@ class Tick:
             slot = (item.state.component, item.state.part)
             old = self.previous[slot]
             again = old.detach() if item.is_cut_off else self._evaluator({})(item.value).expand_as(old)
-            is_always = item.period == 1 and item.at_start
-            self.previous[slot] = again if is_always else torch.where(_is_first(item, self.previous[POSITION, ""]), again, old)
+            self.previous[slot] = again if item.is_always else torch.where(_is_first(item, self.previous[POSITION, ""]), again, old)
         return waiting
 
     def _run(self, law: Law) -> None:
