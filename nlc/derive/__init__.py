@@ -9,7 +9,7 @@ from __future__ import annotations
 from nlc.derive.describe import laws_text
 from nlc.derive.keep import kept_tensors
 from nlc.derive.laws import definitions_of, derive_law, output_equation
-from nlc.derive.refusals import name_clashes, refusals
+from nlc.derive.refusals import apart_in_a_tick, name_clashes, refusals
 from nlc.derive.starts import resets_of
 from nlc.diagnostics import Collector, CompileError
 from nlc.ir.law import Laws
@@ -21,7 +21,7 @@ __all__ = ["derive_laws", "laws_text"]
 def derive_laws(order: LevelOrder) -> Laws:
     """The laws of all levels, as they run at a tick, and the outputs; raises NLC4xx for what is not derived yet, all at once."""
     model = order.model
-    if found := refusals(model):
+    if found := (*refusals(model), *apart_in_a_tick(order)):
         raise CompileError(*found)
     problems = Collector()
     laws = []

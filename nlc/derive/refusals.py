@@ -22,6 +22,7 @@ from nlc.ir.algebra import (
 from nlc.ir.dims import ENTRIES, MATRIX
 from nlc.ir.law import POSITION, PREVIOUS, Kept
 from nlc.ir.model import STEP, TOKEN, Clock, ClosedForm, Component, Family, GradientDescent, GradientPoint, Model, Proximal
+from nlc.ir.order import LevelOrder
 from nlc.ir.starts import NUMBERS
 
 Check = Callable[[Model], Iterator[Diagnostic]]
@@ -40,6 +41,16 @@ def name_clashes(model: Model, kept: Sequence[Kept]) -> tuple[Diagnostic, ...]:
         for item in model.components
         if item.name in taken
     )
+
+
+def apart_in_a_tick(order: LevelOrder) -> Iterator[Diagnostic]:
+    """A diagnostic for a level that moves several times a tick, but only after others of its clock, and one between them."""
+    names = [name for name in order.run_order if order.model.component(name).every.updates_per_tick > 1]
+    first = order.run_order.index(names[0]) if names else 0
+    for late in (name for place, name in enumerate(names) if order.run_order[first + place] != name):
+        what = f"a level of several updates a {order.model.unit} that waits for one which needs others of them"
+        yield codes.not_compiled(order.model.component(late).every_span, late, what)
+        return
 
 
 def update_expressions(component: Component) -> tuple[Expr, ...]:

@@ -33,7 +33,8 @@ INDENT = 8
 class Update:
     """The body of an optimizer's update. `lists`, `scalars` and `sides` say by which variable a value or size is known; they grow.
 
-    `step` is the variable with the number of this step, if steps are counted; `told` are the equations told above an equation's lines.
+    `step` is the variable with the number of this step, if steps are counted; `told` are the equations told above an equation's lines;
+    `moving` are the lists that updates change, whatever copy says what a state was.
     """
 
     program: Program
@@ -44,9 +45,11 @@ class Update:
     step: str = ""
     told: dict[str, tuple[str, ...]] = field(default_factory=dict)
     sides: dict[str, str] = field(default_factory=dict)
+    moving: dict[Expr, str] = field(default_factory=dict)
 
     def lines(self) -> Iterator[Lines]:
         """The equations of every law, in order; then what is kept for the next step."""
+        self.moving |= self.lists
         self.scalars |= {Tick(item.name): self._count(item) for item in self.program.model.components}
         yield from self._sizes()
         groups = _groups(self.program.laws.laws)
@@ -116,7 +119,7 @@ class Update:
         if item.is_always:
             variable = self.names.new(item.state.component)
             yield from self._value(variable, item.value)
-            self.lists[state] = variable
+            self.lists[state] = self.moving[state] = variable
             return
         variable = self.lists[state]
         known = self.lists.get(item.value)
@@ -158,8 +161,9 @@ class Update:
         self.told |= {item.name: texts for item, texts in told}
         gathered = max((place + 1 for place, item in enumerate(equations) if _is_gathered(item)), default=0)
         yield from self._equations(law, equations, range(gathered), later)
-        after = list(self._equations(law, equations, range(gathered, len(equations)), later))
         period = int(law.clock.period) if law.clock.period > 1 else 0
+        yield from self._saved(law, equations[gathered:], later) if period else ()
+        after = list(self._equations(law, equations, range(gathered, len(equations)), later))
         emptied = [item for item in self.program.laws.kept if item.component == law.component and _is_emptied(item)]
         sums = [self.lists[State(item.component, item.part, WEIGHTS, When.PREVIOUS)] for item in emptied]
         if not period:
@@ -167,6 +171,20 @@ class Update:
             return
         body = [line for lines in after for line in lines] + [f"torch._foreach_zero_({variable})" for variable in sums]
         yield (f"if {self.step} % {period} == 0:", *indented(body))
+
+    def _saved(self, law: Law, equations: Sequence[Equation], later: list[Expr]) -> Iterator[Lines]:
+        """Copies of the states that somebody reads as they were, after this law may have moved them."""
+        for place, equation in enumerate(equations):
+            if equation.part is not None:
+                old = State(equation.owner or law.component, equation.part, WEIGHTS, When.PREVIOUS)
+                yield from self._copied(old, [*(item.value for item in equations[place + 1 :]), *later])
+
+    def _copied(self, old: State, later: list[Expr]) -> Iterator[Lines]:
+        """A copy of a list that is about to change, if anything later reads what it was."""
+        variable = self.lists[old]
+        if variable == self.moving[old] and any(contains(item, lambda part: as_entries(part) == old) for item in later):
+            self.lists[old] = self.names.new(f"previous_{variable}")
+            yield (f"{self.lists[old]} = [x.clone() for x in {variable}]",)
 
     def _equations(self, law: Law, equations: Sequence[Equation], places: range, later: list[Expr]) -> Iterator[Lines]:
         for place in places:
@@ -210,11 +228,9 @@ class Update:
         assert equation.part is not None, equation
         component = equation.owner or law.component
         old = State(component, equation.part, WEIGHTS, When.PREVIOUS)
-        variable = self.lists[old]
+        variable = self.moving[old]
         yield from self._comments(equation.name)
-        if any(contains(item, lambda part: as_entries(part) == old) for item in later):
-            self.lists[old] = self.names.new(f"previous_{variable}")
-            yield (f"{self.lists[old]} = [x.clone() for x in {variable}]",)
+        yield from self._copied(old, later)
         in_place = self._multi().moved(variable, value, old)
         if in_place is not None:
             yield in_place

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nlc.codes import emit as codes
 from nlc.diagnostics import CompileError
 from nlc.emit.foreach import Update
-from nlc.emit.layout import Lines, block, call, indented
+from nlc.emit.layout import WIDTH, Lines, block, call, indented
 from nlc.emit.names import MODULE_WORDS, LocalNames
 from nlc.emit.pieces import WEIGHTS, Piece
 from nlc.emit.prose import prose, sentence, wrapped
@@ -111,7 +111,8 @@ def _used(program: Program) -> frozenset[str]:
 def _settings(settings: list[tuple[str, str]]) -> list[Lines]:
     if not settings:
         return []
-    return [(f"{', '.join(local for local, _ in settings)} = {', '.join(value for _, value in settings)}",)]
+    line = f"{', '.join(local for local, _ in settings)} = {', '.join(value for _, value in settings)}"
+    return [(line,)] if len(line) + 8 <= WIDTH else [(f"{local} = {value}",) for local, value in settings]
 
 
 def _constructor(program: Program) -> Lines:

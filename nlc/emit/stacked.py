@@ -36,7 +36,7 @@ class Stacked:
 
     def lines(self, laws: Sequence[Law], resets: Sequence[Reset]) -> Iterator[Lines]:
         """The matrices stacked, the levels moved, and their new states as lists again; `resets` are those of these levels at every step."""
-        is_either_way = _is_the_same_transposed(laws)
+        is_either_way = all(_is_the_same_transposed(law) for law in laws)
         anew = {item.state: item for item in resets}
         yield from self._stack([*(item.value for item in resets), *_read_outside(laws, anew)], is_either_way)
         for item in resets:
@@ -159,15 +159,14 @@ def _read_outside(laws: Sequence[Law], anew: Mapping[State, Reset]) -> Iterator[
                 made.add(with_changes(old, when=When.CURRENT))
 
 
-def _is_the_same_transposed(laws: Sequence[Law]) -> bool:
+def _is_the_same_transposed(law: Law) -> bool:
     """Whether matrices enter products as Gram matrices alone, in powers before the matrix itself: X^T then moves as X does, transposed."""
-    equations = [equation for law in laws for equation in law.equations]
     grams: dict[Expr, Expr] = {}
-    for equation in equations:
+    for equation in law.equations:
         match equation.value:
             case MatMul(base, other) if equation.rule == GRAM and other == transpose(base):
                 grams[Named(equation.name, equation.value.shape)] = base
-    others = [equation.value for equation in equations if equation.rule != GRAM]
+    others = [equation.value for equation in law.equations if equation.rule != GRAM]
     nodes = [node for value in others for node in walk(value)]
     return bool(grams) and all(_is_over_grams(node, grams) for node in nodes if isinstance(node, MatMul | Transpose))
 

@@ -62,19 +62,29 @@ def _relation(left: str, right: str, ranks: Mapping[str, int], comparison: Compa
 def run_order_of(levels: Iterable[Level], edges: Iterable[Edge]) -> tuple[str, ...]:
     """Components as they run when all are due: what is read new comes first, then the faster level, then the earlier name.
 
-    A faster component runs after a slower one only when it starts from that one's new state.
+    A faster component runs after a slower one only when it starts from that one's new state, or moves several times a tick together with
+    one that does.
     """
+    levels = tuple(levels)
     ranks = _ranks(levels)
+    parted = frozenset(name for level in levels if level.clock.updates_per_tick > 1 for name in level.components)
     sorter = TopologicalSorter({name: [] for name in ranks})
     for edge in edges:
         if edge.kind != "older state":
             sorter.add(edge.reader, edge.source)
     sorter.prepare()
-    return tuple(_in_order(sorter, ranks))
+    early = _sources(edges, parted) - parted
+    return tuple(_in_order(sorter, {name: (name not in early, rank) for name, rank in ranks.items()}))
 
 
-def _in_order(sorter: TopologicalSorter[str], ranks: Mapping[str, int]) -> Iterator[str]:
-    ready: list[tuple[int, str]] = []
+def _sources(edges: Iterable[Edge], readers: frozenset[str]) -> frozenset[str]:
+    """All whose new states the readers need, directly or through others."""
+    found = readers | {edge.source for edge in edges if edge.kind != "older state" and edge.reader in readers}
+    return found if found == readers else _sources(edges, found)
+
+
+def _in_order(sorter: TopologicalSorter[str], ranks: Mapping[str, tuple[bool, int]]) -> Iterator[str]:
+    ready: list[tuple[tuple[bool, int], str]] = []
     while sorter.is_active():
         for name in sorter.get_ready():
             heappush(ready, (ranks[name], name))
