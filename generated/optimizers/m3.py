@@ -1,7 +1,7 @@
 """M3: Two momenta of different speeds, both with singular values brought near 1, over the root of the summed squares; as printed.
 
 Compiled by nlc from specs/optimizers/m3.yaml. Edit the spec, not this file.
-sha256 of the spec: ac8cfc9acf948a9a313bec788713ac9fcb5fe2e96fdad1d2da959ad122fae7f0
+sha256 of the spec: cec896067da1d8ff3e414767ec1ee9f559a382bacca550580b8560752b995f42
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                           every     paper's number (slowest highest / slowest first)
@@ -140,7 +140,7 @@ class M3(Optimizer):
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         """One update of tensors of one shape that have had equally many."""
-        gradient = [_checked(x.grad) for x in weights]
+        gradient = [_checked(x.grad).to(torch.promote_types(x.dtype, torch.float32)) for x in weights]
         step = self.state[weights[0]]["step"] + 1
         momentum = [self.state[x]["momentum"] for x in weights]
         sum_of_squares = [self.state[x]["sum_of_squares"] for x in weights]
@@ -220,4 +220,4 @@ def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
 
 
-# sealed by nlc, sha256 of everything above: 7747c3e13523603ce6ec7358824d2efbaa5a0c882f3ec99d3383b660a9a15a7a
+# sealed by nlc, sha256 of everything above: f55939c91a63c91edf88fb2ebefe5e579e26e1df8f194aeea491dd24b0a4b673

@@ -14,7 +14,6 @@ Timetable
     every step / 5  orthogonalised
 
 Laws, per step; prev is the state before
-    scale                    = sqrt(maximum(1, rows(weights) / columns(weights)))      abbreviation
     momentum                 = decay * prev(momentum) + gradient
                                explicit gradient step on -dot(momentum, gradient); muon; nl:eq-43; nl:eq-52
     gram                     = prev(orthogonalised) @ transpose(prev(orthogonalised))  the Gram matrix
@@ -22,6 +21,7 @@ Laws, per step; prev is the state before
                                objective -1.22225 * norm2(orthogonalised) + 1.19375 * norm2(transpose(orthogonalised) @ orthogonalised) -
                                4063 / 12000 * norm2(orthogonalised @ transpose(orthogonalised) @ orthogonalised); calculus
     orthogonalised           = prev(orthogonalised) - orthogonalised_gradient          explicit gradient step; muon; nl:eq-43; nl:eq-52
+    scale                    = sqrt(maximum(1, rows(weights) / columns(weights)))      abbreviation
     weights                  = (1 - learning_rate * weight_decay) * prev(weights) - learning_rate * scale * orthogonalised
                                explicit gradient step on dot(weights, orthogonalised); muon; nl:eq-43; nl:eq-52
     ahead                    = gradient + decay * momentum                             abbreviation
@@ -112,7 +112,7 @@ class Muon(Optimizer):
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         """One update of tensors of one shape."""
-        gradient = [_checked(x.grad) for x in weights]
+        gradient = [_checked(x.grad).to(torch.promote_types(x.dtype, torch.float32)) for x in weights]
         momentum = [self.state[x]["momentum"] for x in weights]
         learning_rate, decay, eps, weight_decay = group["lr"], group["decay"], group["eps"], group["weight_decay"]
         rows, columns = weights[0].shape
@@ -135,10 +135,10 @@ class Muon(Optimizer):
                 orthogonalised, torch.baddbmm(gram, gram, gram, beta=4.775, alpha=-2.0315), orthogonalised, beta=3.4445, alpha=-1
             )
         new_orthogonalised = _unstacked(orthogonalised, gradient[0])
-        # weights = (1 - learning_rate * weight_decay) * prev(weights) - learning_rate * sqrt(maximum(1, rows(weights) /
-        # columns(weights))) * orthogonalised
+        scale = math.sqrt(max(1, rows / columns))
+        # weights = (1 - learning_rate * weight_decay) * prev(weights) - learning_rate * scale * orthogonalised
         torch._foreach_mul_(weights, 1 - learning_rate * weight_decay)
-        torch._foreach_add_(weights, new_orthogonalised, alpha=-learning_rate * math.sqrt(max(1, rows / columns)))
+        torch._foreach_add_(weights, new_orthogonalised, alpha=-learning_rate * scale)
 
 
 def _checked(gradient: Tensor) -> Tensor:
@@ -159,4 +159,4 @@ def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
 
 
-# sealed by nlc, sha256 of everything above: f7915508babda8d594f9895599a93660ed45b859235de39229be6266f1b24c24
+# sealed by nlc, sha256 of everything above: 91766917bb9815ffcd819821a42c21579b73d22615db92cd63778e8cc156a346

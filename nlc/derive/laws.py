@@ -84,6 +84,8 @@ def _when_due(model: Model, component: Component, value: Expr, before: Expr) -> 
 
 def definitions_of(order: LevelOrder) -> tuple[Equation, ...]:
     """The spec's abbreviations over streams and parameters alone, shorter ones first: each may stand in those after it."""
+    if order.model.kind == "optimizer":  # whose laws have them as equations of their own
+        return ()
     settled = ((item.name, settle(order, None, item.value)) for item in order.model.abbreviations)
     found = [
         Equation(name, value, "abbreviation")

@@ -38,7 +38,9 @@ class Stacked:
         """The matrices stacked, the levels moved, and their new states as lists again; `resets` are those of these levels at every step."""
         is_either_way = all(_is_the_same_transposed(law) for law in laws)
         anew = {item.state: item for item in resets}
-        yield from self._stack([*(item.value for item in resets), *_read_outside(laws, anew)], is_either_way)
+        keeps_state = any(state not in anew for state in _moved(laws))
+        read = [*(item.value for item in resets), *_read_outside(laws, anew)]
+        yield from self._stack(read, "None" if keeps_state else "self.matmul_dtype", is_either_way)
         for item in resets:
             yield from self._start(item)
         updates = laws[0].clock.updates_per_tick
@@ -60,12 +62,13 @@ class Stacked:
         yield _comment(f"{reset.state.component} starts from {expression_text(start.value)}")
         yield assignment(self.values[reset.state], [self._text(start.value, own)], 8)
 
-    def _stack(self, values: Sequence[Expr], is_either_way: bool) -> Iterator[Lines]:
+    def _stack(self, values: Sequence[Expr], dtype: str, is_either_way: bool) -> Iterator[Lines]:
+        """What the values read, as stacks of the dtype: what is kept for the next step stays in its own."""
         for leaf in dict.fromkeys(node for value in values for node in walk(value) if _entries(node) in self.lists):
             if leaf not in self.values:
                 source = self.lists[_entries(leaf)]
                 self.values[leaf] = self.names.new(f"stacked_{source}")
-                made = f"_stacked({source}, self.matmul_dtype{'' if is_either_way else ', as_they_are=True'})"
+                made = f"_stacked({source}, {dtype}{'' if is_either_way else ', as_they_are=True'})"
                 yield (f"{self.values[leaf]} = {made}",)
 
     def _law(self, law: Law) -> Iterator[Lines]:
@@ -157,6 +160,14 @@ def _read_outside(laws: Sequence[Law], anew: Mapping[State, Reset]) -> Iterator[
                 old = State(equation.owner or law.component, equation.part, MATRIX, When.PREVIOUS)
                 yield from () if old in made else (old,)
                 made.add(with_changes(old, when=When.CURRENT))
+
+
+def _moved(laws: Sequence[Law]) -> Iterator[State]:
+    """The states that the laws move, before they do."""
+    for law in laws:
+        for equation in law.equations:
+            if equation.part is not None:
+                yield State(equation.owner or law.component, equation.part, MATRIX, When.PREVIOUS)
 
 
 def _is_the_same_transposed(law: Law) -> bool:
