@@ -1,23 +1,22 @@
-"""Adagrad: Steps along the gradient, each entry over the root of the sum of all its squares so far.
+"""Adagrad: A memory that adds up the squares of all gradients and forgets none; the weights follow the gradient over its root.
 
 Compiled by nlc from specs/optimizers/adagrad.yaml. Edit the spec, not this file.
-sha256 of the spec: f86473ca3b72f040d75b56cdf1781d15f854b6c4e5f8f23959e97a85fbf3ba84
+sha256 of the spec: f7163b65c2a1038f771d48122752da36c356503ef6950def777835cd88a5cb25
 
 Levels, fastest first (Nested Learning, Definition 2)
-    rank  components      every  paper's number (slowest highest / slowest first)
-    0     sum_of_squares  step   1 / 2
-    1     weights         step   2 / 1
+    rank  components  every  paper's number (slowest highest / slowest first)
+    0     square_sum  step   1 / 2
+    1     weights     step   2 / 1
 
 Timetable
-    every step  sum_of_squares, weights
+    every step  square_sum, weights
 
 Laws, per step; prev is the state before
-    sum_of_squares    = prev(sum_of_squares) + gradient ** 2
-                        explicit gradient step on -dot(sum_of_squares, gradient ** 2); adagrad; nl:appendix-b
-    weights_gradient  = gradient / (sqrt(sum_of_squares) + eps)  objective dot(weights, gradient / (sqrt(sum_of_squares) + eps)); calculus
-    weights           = prev(weights) - learning_rate / (1 + (tick(weights) - 1) * rate_decay) * weights_gradient
-                        explicit gradient step; adagrad; nl:appendix-b
-    position          = prev(position) + 1                       kept: the steps so far
+    square_sum        = prev(square_sum) + gradient ** 2
+                        explicit gradient step on -dot(square_sum, gradient ** 2); adagrad; nl:eq-106
+    weights_gradient  = gradient / (sqrt(square_sum) + eps)
+                        objective dot(weights, gradient / (sqrt(square_sum) + eps)); calculus
+    weights           = prev(weights) - learning_rate * weights_gradient  explicit gradient step; adagrad; nl:eq-106
 """
 
 import math
@@ -33,19 +32,17 @@ __all__ = ["Adagrad"]
 
 
 class Adagrad(Optimizer):
-    """Steps along the gradient, each entry over the root of the sum of all its squares so far.
+    """A memory that adds up the squares of all gradients and forgets none; the weights follow the gradient over its root.
 
     Takes the parameters first (tensors or groups of them), then by keyword, also for each group apart:
         learning_rate = 0.01
-        rate_decay = 0.0
         eps = 1e-10
     Groups keep the learning rate as `lr`, which is what torch's schedulers change.
-    State of each parameter, in its dtype or float32, whichever is wider: sum_of_squares.
-    Each parameter counts the steps at which it had a gradient.
+    State of each parameter, in its dtype or float32, whichever is wider: square_sum.
     """
 
-    def __init__(self, params: ParamsT, learning_rate: float = 0.01, rate_decay: float = 0.0, eps: float = 1e-10) -> None:
-        super().__init__(params, {"lr": learning_rate, "rate_decay": rate_decay, "eps": eps})
+    def __init__(self, params: ParamsT, learning_rate: float = 0.01, eps: float = 1e-10) -> None:
+        super().__init__(params, {"lr": learning_rate, "eps": eps})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with hyperparameters of their own; raises ValueError for one that makes no sense."""
@@ -77,33 +74,24 @@ class Adagrad(Optimizer):
         return loss
 
     def _update(self, group: dict[str, Any]) -> None:
-        """The laws, for all tensors of a group at once, as far as they are alike."""
+        """The laws, for all tensors of a group at once."""
         weights = [x for x in group["params"] if x.grad is not None]
         if not weights:
             return
+        gradient = [_checked(x.grad) for x in weights]
         for x in weights:
             if not self.state[x]:
                 dtype = torch.promote_types(x.dtype, torch.float32)
-                self.state[x]["sum_of_squares"] = torch.zeros_like(x, dtype=dtype)
-                self.state[x]["step"] = 0
-        for kind in dict.fromkeys(self.state[x]["step"] for x in weights):
-            self._move([x for x in weights if self.state[x]["step"] == kind], group)
-
-    def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
-        """One update of tensors that have had equally many."""
-        gradient = [_checked(x.grad) for x in weights]
-        step = self.state[weights[0]]["step"] + 1
-        sum_of_squares = [self.state[x]["sum_of_squares"] for x in weights]
-        learning_rate, rate_decay, eps = group["lr"], group["rate_decay"], group["eps"]
-        # sum_of_squares = prev(sum_of_squares) + gradient ** 2
-        torch._foreach_addcmul_(sum_of_squares, gradient, gradient)
-        # weights_gradient = gradient / (sqrt(sum_of_squares) + eps)
-        # weights = prev(weights) - learning_rate / (1 + (tick(weights) - 1) * rate_decay) * weights_gradient
-        denominator = torch._foreach_sqrt(sum_of_squares)
+                self.state[x]["square_sum"] = torch.zeros_like(x, dtype=dtype)
+        square_sum = [self.state[x]["square_sum"] for x in weights]
+        learning_rate, eps = group["lr"], group["eps"]
+        # square_sum = prev(square_sum) + gradient ** 2
+        torch._foreach_addcmul_(square_sum, gradient, gradient)
+        # weights_gradient = gradient / (sqrt(square_sum) + eps)
+        # weights = prev(weights) - learning_rate * weights_gradient
+        denominator = torch._foreach_sqrt(square_sum)
         torch._foreach_add_(denominator, eps)
-        torch._foreach_addcdiv_(weights, gradient, denominator, value=-learning_rate / (1 + (step - 1) * rate_decay))
-        for x in weights:
-            self.state[x]["step"] = step
+        torch._foreach_addcdiv_(weights, gradient, denominator, value=-learning_rate)
 
 
 def _checked(gradient: Tensor) -> Tensor:
@@ -112,4 +100,4 @@ def _checked(gradient: Tensor) -> Tensor:
     return gradient
 
 
-# sealed by nlc, sha256 of everything above: db559555d0f0d3cbf96b84b854367650f3986e8ab62395bee9e892701b742105
+# sealed by nlc, sha256 of everything above: ad929d5ab66697d351b60fdecc856ac5948d8d4e910066e81a4a481e5af49091

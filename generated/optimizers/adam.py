@@ -1,7 +1,9 @@
-"""Adam: Two memories of the past gradients, of their values and of their squares; the weights follow the quotient.
+"""Adam, compiled from its description.
+
+Two memories of the past gradients, their mean and the mean of their squares; the weights follow the one over the root of the other.
 
 Compiled by nlc from specs/optimizers/adam.yaml. Edit the spec, not this file.
-sha256 of the spec: 747e7b337dd98fac4dbb59803475ae5691131bfdc05b56c9b44570fbf1b7a283
+sha256 of the spec: f3ed33600740b6ff31b5a29067bb8ddd0f675c352512dd5f699b989813f34e00
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                   every  paper's number (slowest highest / slowest first)
@@ -14,14 +16,14 @@ Timetable
 Laws, per step; prev is the state before
     first_moment_gradient   = prev(first_moment) - gradient
                               objective 0.5 * norm2(first_moment - gradient); calculus
-    first_moment            = prev(first_moment) - (1 - beta1) * first_moment_gradient    explicit gradient step; adam; nl:eq-38
+    first_moment            = prev(first_moment) - (1 - beta1) * first_moment_gradient    explicit gradient step; adam; nl:eq-38; nl:eq-100
     second_moment_gradient  = prev(second_moment) - gradient ** 2
                               objective 0.5 * norm2(second_moment - gradient ** 2); calculus
-    second_moment           = prev(second_moment) - (1 - beta2) * second_moment_gradient  explicit gradient step; adam; nl:eq-38
+    second_moment           = prev(second_moment) - (1 - beta2) * second_moment_gradient  explicit gradient step; adam; nl:eq-38; nl:eq-100
     unbiased_first          = first_moment / (1 - beta1 ** tick(weights))                 abbreviation
     unbiased_second         = second_moment / (1 - beta2 ** tick(weights))                abbreviation
     direction               = unbiased_first / (sqrt(unbiased_second) + eps)              abbreviation
-    weights                 = prev(weights) - learning_rate * direction                   explicit gradient step; adam; nl:eq-38
+    weights                 = prev(weights) - learning_rate * direction                   explicit gradient step; adam; nl:eq-38; nl:eq-100
     position                = prev(position) + 1                                          kept: the steps so far
 """
 
@@ -38,7 +40,10 @@ __all__ = ["Adam"]
 
 
 class Adam(Optimizer):
-    """Two memories of the past gradients, of their values and of their squares; the weights follow the quotient.
+    """Adam, a torch optimizer.
+
+    Two memories of the past gradients, their mean and the mean of their squares; the weights follow the one over the root of the
+    other.
 
     Takes the parameters first (tensors or groups of them), then by keyword, also for each group apart:
         learning_rate = 0.001
@@ -97,8 +102,8 @@ class Adam(Optimizer):
             self._move([x for x in weights if self.state[x]["step"] == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
-        """One update of tensors that have had equally many."""
-        gradient = [_checked(x.grad).to(torch.promote_types(x.dtype, torch.float32)) for x in weights]
+        """One update of tensors after equally many steps."""
+        gradient = [_checked(x.grad).to(torch.promote_types(x.dtype, torch.float32)) for x in weights if x.grad is not None]
         step = self.state[weights[0]]["step"] + 1
         first_moment = [self.state[x]["first_moment"] for x in weights]
         second_moment = [self.state[x]["second_moment"] for x in weights]
@@ -128,4 +133,4 @@ def _checked(gradient: Tensor) -> Tensor:
     return gradient
 
 
-# sealed by nlc, sha256 of everything above: 8b71478b4f80e0a006f85e58977829d64cb879fa4191a46956d04c71620cd123
+# sealed by nlc, sha256 of everything above: 4056a8b51f9b2e0cbcdf641265f9538715028d01c1db432a51619c24beef8358

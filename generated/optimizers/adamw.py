@@ -1,7 +1,7 @@
-"""AdamW: Adam whose weights forget a little at every step, apart from the gradient.
+"""AdamW: Adam with decoupled weight decay, which is the retention of the weights.
 
 Compiled by nlc from specs/optimizers/adamw.yaml. Edit the spec, not this file.
-sha256 of the spec: 475b15685ceb2557b1d7dd1b92a6e360841b7748d710df125d1b6bd0602944b8
+sha256 of the spec: a2636e70474ef154d69a1029757ffa518e77e6f01ba0e8bbdd427b2fc9916a03
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                   every  paper's number (slowest highest / slowest first)
@@ -39,7 +39,7 @@ __all__ = ["AdamW"]
 
 
 class AdamW(Optimizer):
-    """Adam whose weights forget a little at every step, apart from the gradient.
+    """Adam with decoupled weight decay, which is the retention of the weights.
 
     Takes the parameters first (tensors or groups of them), then by keyword, also for each group apart:
         learning_rate = 0.001
@@ -107,8 +107,8 @@ class AdamW(Optimizer):
             self._move([x for x in weights if self.state[x]["step"] == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
-        """One update of tensors that have had equally many."""
-        gradient = [_checked(x.grad).to(torch.promote_types(x.dtype, torch.float32)) for x in weights]
+        """One update of tensors after equally many steps."""
+        gradient = [_checked(x.grad).to(torch.promote_types(x.dtype, torch.float32)) for x in weights if x.grad is not None]
         step = self.state[weights[0]]["step"] + 1
         first_moment = [self.state[x]["first_moment"] for x in weights]
         second_moment = [self.state[x]["second_moment"] for x in weights]
@@ -139,4 +139,4 @@ def _checked(gradient: Tensor) -> Tensor:
     return gradient
 
 
-# sealed by nlc, sha256 of everything above: af10561d5eee652e3e8f2573f7db88b062ed2d98afa87a1aae54ed9b678eb541
+# sealed by nlc, sha256 of everything above: d60967ad9c9883cbc31ee1706ac7cf10164029ec5714e5fd046cbaf54b1e74d7

@@ -1,7 +1,9 @@
-"""DeltaMomentum: Momentum that forgets along the gradient before it writes; the gradient of all weights is taken as one vector.
+"""DeltaMomentum, compiled from its description.
+
+A momentum that forgets along what it stores, since it is fitted by squared error; of each tensor as one vector, its retention clamped at 0.
 
 Compiled by nlc from specs/optimizers/delta_momentum.yaml. Edit the spec, not this file.
-sha256 of the spec: 7e0c2fe7cf4c1e2e2681bbed2ef7a9a583868cf73c88d2ff82cb97c7ee40fbd7
+sha256 of the spec: f7ebc8079dcfbb31395488d6e4a2302c6b322f8927c8756e60be27be2dab28fa
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components  every  paper's number (slowest highest / slowest first)
@@ -12,7 +14,7 @@ Timetable
     every step  momentum, weights
 
 Laws, per step; prev is the state before
-    momentum  = maximum(0, decay - learning_rate * norm2(gradient)) * prev(momentum) - learning_rate * gradient
+    momentum  = maximum(0, decay - learning_rate * norm(gradient) ** 2) * prev(momentum) - learning_rate * gradient
                 explicit gradient step on dot(momentum, gradient); nl:eq-48; nl:eq-49
     weights   = prev(weights) + momentum  explicit gradient step on -dot(weights, momentum); nl:eq-48; nl:eq-49
 """
@@ -30,7 +32,10 @@ __all__ = ["DeltaMomentum"]
 
 
 class DeltaMomentum(Optimizer):
-    """Momentum that forgets along the gradient before it writes; the gradient of all weights is taken as one vector.
+    """DeltaMomentum, a torch optimizer.
+
+    A momentum that forgets along what it stores, since it is fitted by squared error; of each tensor as one vector, its retention
+    clamped at 0.
 
     Takes the parameters first (tensors or groups of them), then by keyword, also for each group apart:
         learning_rate = 0.01
@@ -83,11 +88,10 @@ class DeltaMomentum(Optimizer):
                 self.state[x]["momentum"] = torch.zeros_like(x, dtype=dtype)
         momentum = [self.state[x]["momentum"] for x in weights]
         learning_rate, decay = group["lr"], group["decay"]
-        total = torch.stack([gradient.square().sum() for gradient in gradient]).sum()
-        # momentum = maximum(0, decay - learning_rate * norm2(gradient)) * prev(momentum) - learning_rate * gradient
+        # momentum = maximum(0, decay - learning_rate * norm(gradient) ** 2) * prev(momentum) - learning_rate * gradient
         new_momentum = [
-            torch.maximum(weights.new_full((), 0), decay - learning_rate * total) * momentum - learning_rate * gradient
-            for momentum, gradient, weights in zip(momentum, gradient, weights, strict=True)
+            (decay - learning_rate * torch.linalg.vector_norm(gradient) ** 2).clamp(min=0) * momentum - learning_rate * gradient
+            for gradient, momentum in zip(gradient, momentum, strict=True)
         ]
         torch._foreach_copy_(momentum, new_momentum)
         # weights = prev(weights) + momentum
@@ -100,4 +104,4 @@ def _checked(gradient: Tensor) -> Tensor:
     return gradient
 
 
-# sealed by nlc, sha256 of everything above: 0417aca300d876037adc07bc733454dbae75f8e492abc57a0a8883091682fa23
+# sealed by nlc, sha256 of everything above: ff57ba6d9bc17256514a2460e10ce54430f4945a6f8b28db275f398c2fda82c8

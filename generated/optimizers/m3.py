@@ -1,50 +1,51 @@
-"""M3: Two momenta of different speeds, both with singular values brought near 1, over the root of the summed squares; as printed.
+"""M3: Momenta at two speeds and a sum of squares, as Algorithm 1 prints them; the slow momentum moves more slowly than the weights.
 
 Compiled by nlc from specs/optimizers/m3.yaml. Edit the spec, not this file.
-sha256 of the spec: cec896067da1d8ff3e414767ec1ee9f559a382bacca550580b8560752b995f42
+sha256 of the spec: c9cd3cbb030073924f52e918a4edced9f486bebbbaa9f2af0c16b9e76fe0e1c5
 
 Levels, fastest first (Nested Learning, Definition 2)
-    rank  components                           every     paper's number (slowest highest / slowest first)
-    0     orthogonalised, slow_orthogonalised  step / 5  1 / 4
-    1     momentum, sum_of_squares             step      2 / 3
-    2     weights                              step      3 / 2
-    3     slow                                 10 steps  4 / 1
+    rank  components                      every     paper's number (slowest highest / slowest first)
+    0     fast_direction, slow_direction  step / 5  1 / 4
+    1     fast, square_sum                step      2 / 3
+    2     weights                         step      3 / 2
+    3     slow                            8 steps   4 / 1
 
 Timetable
-    every step      momentum, sum_of_squares, weights
-    every step / 5  orthogonalised, slow_orthogonalised
-    every 10 steps  slow
+    every step      fast, square_sum, weights
+    every step / 5  fast_direction, slow_direction
+    every 8 steps   slow
 
 Laws, per step; prev is the state before
-    momentum                      = prev(momentum) + beta1 * gradient
-                                    explicit gradient step on -dot(momentum, gradient); nl:algorithm-1
-    gram                          = prev(orthogonalised) @ transpose(prev(orthogonalised))            the Gram matrix
-    orthogonalised_gradient       = -2.4445 * prev(orthogonalised) + (4.775 * gram - 2.0315 * (gram @ gram)) @ prev(orthogonalised)
-                                    objective -1.22225 * norm2(orthogonalised) + 1.19375 * norm2(transpose(orthogonalised) @
-                                    orthogonalised) - 4063 / 12000 * norm2(orthogonalised @ transpose(orthogonalised) @ orthogonalised);
-                                    calculus
-    orthogonalised                = prev(orthogonalised) - orthogonalised_gradient                    explicit gradient step; nl:algorithm-1
-    gram                          = prev(slow_orthogonalised) @ transpose(prev(slow_orthogonalised))  the Gram matrix
-    slow_orthogonalised_gradient  = -2.4445 * prev(slow_orthogonalised) + (4.775 * gram - 2.0315 * (gram @ gram)) @
-                                    prev(slow_orthogonalised)
-                                    objective -1.22225 * norm2(slow_orthogonalised) + 1.19375 * norm2(transpose(slow_orthogonalised) @
-                                    slow_orthogonalised) - 4063 / 12000 * norm2(slow_orthogonalised @ transpose(slow_orthogonalised) @
-                                    slow_orthogonalised); calculus
-    slow_orthogonalised           = prev(slow_orthogonalised) - slow_orthogonalised_gradient          explicit gradient step; nl:algorithm-1
-    sum_of_squares                = prev(sum_of_squares) + beta2 * gradient ** 2
-                                    explicit gradient step on -dot(sum_of_squares, gradient ** 2); nl:algorithm-1
-    direction                     = (orthogonalised + alpha * slow_orthogonalised) / (sqrt(sum_of_squares) + eps)
-                                    abbreviation
-    weights                       = prev(weights) - learning_rate * direction                         explicit gradient step; nl:algorithm-1
-    slow_gradient                 = -gradient
-                                    objective -dot(slow, gradient); calculus
-    gathered                      = prev(slow.gradient) + slow_gradient
-                                    the data since the last update, of 10 steps
-    slow                          = where(due(10 steps), prev(slow) - beta3 * gathered, prev(slow))   explicit gradient step; nl:algorithm-1
-    slow.gradient                 = where(due(10 steps), 0, slow.gradient)                            kept: gathered since the last update
-    position                      = prev(position) + 1                                                kept: the steps so far
-    orthogonalised                = momentum / (norm(momentum) + eps)                                 before every step
-    slow_orthogonalised           = prev(slow) / (norm(prev(slow)) + eps)                             before every step
+    fast                     = prev(fast) + beta1 * gradient
+                               explicit gradient step on -dot(fast, gradient); nl:algorithm-1; nl:eq-75; muon
+    square_sum               = prev(square_sum) + beta2 * gradient ** 2
+                               explicit gradient step on -dot(square_sum, gradient ** 2); nl:algorithm-1; nl:eq-75; muon
+    gram                     = prev(fast_direction) @ transpose(prev(fast_direction))                the Gram matrix
+    fast_direction_gradient  = -2.4445 * prev(fast_direction) + (4.775 * gram - 2.0315 * (gram @ gram)) @ prev(fast_direction)
+                               objective -1.22225 * norm2(fast_direction) + 1.19375 * norm2(transpose(fast_direction) @ fast_direction) -
+                               4063 / 12000 * norm2(fast_direction @ transpose(fast_direction) @ fast_direction); calculus
+    fast_direction           = prev(fast_direction) - fast_direction_gradient
+                               explicit gradient step; nl:algorithm-1; nl:eq-75; muon
+    gram                     = prev(slow_direction) @ transpose(prev(slow_direction))                the Gram matrix
+    slow_direction_gradient  = -2.4445 * prev(slow_direction) + (4.775 * gram - 2.0315 * (gram @ gram)) @ prev(slow_direction)
+                               objective -1.22225 * norm2(slow_direction) + 1.19375 * norm2(transpose(slow_direction) @ slow_direction) -
+                               4063 / 12000 * norm2(slow_direction @ transpose(slow_direction) @ slow_direction); calculus
+    slow_direction           = prev(slow_direction) - slow_direction_gradient
+                               explicit gradient step; nl:algorithm-1; nl:eq-75; muon
+    weights_gradient         = (fast_direction + share * slow_direction) / (sqrt(square_sum) + eps)
+                               objective dot(weights, (fast_direction + share * slow_direction) / (sqrt(square_sum) + eps)); calculus
+    weights                  = prev(weights) - learning_rate * weights_gradient
+                               explicit gradient step; nl:algorithm-1; nl:eq-75; muon
+    slow_gradient            = -gradient
+                               objective -dot(slow, gradient); calculus
+    gathered                 = prev(slow.gradient) + slow_gradient
+                               the data since the last update, of 8 steps
+    slow                     = where(due(8 steps), prev(slow) - beta3 * gathered, prev(slow))
+                               explicit gradient step; nl:algorithm-1; nl:eq-75; muon
+    slow.gradient            = where(due(8 steps), 0, slow.gradient)                                 kept: gathered since the last update
+    position                 = prev(position) + 1                                                    kept: the steps so far
+    fast_direction           = fast / (norm(fast) + eps)                                             before every step
+    slow_direction           = prev(slow) / (norm(prev(slow)) + eps)                                 before every step
 """
 
 import math
@@ -60,34 +61,34 @@ __all__ = ["M3"]
 
 
 class M3(Optimizer):
-    """Two momenta of different speeds, both with singular values brought near 1, over the root of the summed squares; as printed.
+    """Momenta at two speeds and a sum of squares, as Algorithm 1 prints them; the slow momentum moves more slowly than the weights.
 
     Takes the parameters first (tensors or groups of them), then by keyword, also for each group apart:
-        learning_rate = 0.001
+        learning_rate = 0.02
         beta1 = 0.9
         beta2 = 0.999
         beta3 = 0.9
-        alpha = 0.5
+        share = 0.5
         eps = 1e-08
     Takes matrices alone. Their products are in `matmul_dtype`, by default in the dtype of the state.
     Groups keep the learning rate as `lr`, which is what torch's schedulers change.
-    State of each parameter, in its dtype or float32, whichever is wider: momentum, sum_of_squares, slow, slow.gradient.
+    State of each parameter, in its dtype or float32, whichever is wider: fast, square_sum, slow, slow.gradient.
     Each parameter counts the steps at which it had a gradient.
     """
 
     def __init__(
         self,
         params: ParamsT,
-        learning_rate: float = 0.001,
+        learning_rate: float = 0.02,
         beta1: float = 0.9,
         beta2: float = 0.999,
         beta3: float = 0.9,
-        alpha: float = 0.5,
+        share: float = 0.5,
         eps: float = 1e-08,
         matmul_dtype: torch.dtype | None = None,
     ) -> None:
         self.matmul_dtype = matmul_dtype
-        super().__init__(params, {"lr": learning_rate, "beta1": beta1, "beta2": beta2, "beta3": beta3, "alpha": alpha, "eps": eps})
+        super().__init__(params, {"lr": learning_rate, "beta1": beta1, "beta2": beta2, "beta3": beta3, "share": share, "eps": eps})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with hyperparameters of their own; raises ValueError for one that makes no sense."""
@@ -103,7 +104,7 @@ class M3(Optimizer):
         group = self.param_groups[-1]
         for name, x in zip(group.get("param_names", range(len(group["params"]))), group["params"], strict=True):
             if x.ndim != 2:
-                raise ValueError(f"M3 moves matrices; parameter {name} has the shape {tuple(x.shape)}: give it to another optimizer")
+                raise ValueError(f"M3 moves matrices, not parameter {name} of shape {tuple(x.shape)}")
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -130,8 +131,8 @@ class M3(Optimizer):
         for x in weights:
             if not self.state[x]:
                 dtype = torch.promote_types(x.dtype, torch.float32)
-                self.state[x]["momentum"] = torch.zeros_like(x, dtype=dtype)
-                self.state[x]["sum_of_squares"] = torch.zeros_like(x, dtype=dtype)
+                self.state[x]["fast"] = torch.zeros_like(x, dtype=dtype)
+                self.state[x]["square_sum"] = torch.zeros_like(x, dtype=dtype)
                 self.state[x]["slow"] = torch.zeros_like(x, dtype=dtype)
                 self.state[x]["slow.gradient"] = torch.zeros_like(x, dtype=dtype)
                 self.state[x]["step"] = 0
@@ -139,62 +140,60 @@ class M3(Optimizer):
             self._move([x for x in weights if (self.state[x]["step"], x.shape) == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
-        """One update of tensors of one shape that have had equally many."""
-        gradient = [_checked(x.grad).to(torch.promote_types(x.dtype, torch.float32)) for x in weights]
+        """One update of tensors of one shape, after equally many steps."""
+        gradient = [_checked(x.grad) for x in weights if x.grad is not None]
         step = self.state[weights[0]]["step"] + 1
-        momentum = [self.state[x]["momentum"] for x in weights]
-        sum_of_squares = [self.state[x]["sum_of_squares"] for x in weights]
+        fast = [self.state[x]["fast"] for x in weights]
+        square_sum = [self.state[x]["square_sum"] for x in weights]
         slow = [self.state[x]["slow"] for x in weights]
         slow_gradient = [self.state[x]["slow.gradient"] for x in weights]
-        learning_rate = group["lr"]
-        beta1 = group["beta1"]
-        beta2 = group["beta2"]
-        beta3 = group["beta3"]
-        alpha = group["alpha"]
-        eps = group["eps"]
-        # momentum = prev(momentum) + beta1 * gradient
-        torch._foreach_add_(momentum, gradient, alpha=beta1)
-        stacked_momentum = _stacked(momentum, self.matmul_dtype)
+        learning_rate, beta1, beta2, beta3, share, eps = (
+            group["lr"],
+            group["beta1"],
+            group["beta2"],
+            group["beta3"],
+            group["share"],
+            group["eps"],
+        )
+        # fast = prev(fast) + beta1 * gradient
+        torch._foreach_add_(fast, gradient, alpha=beta1)
+        # square_sum = prev(square_sum) + beta2 * gradient ** 2
+        torch._foreach_addcmul_(square_sum, gradient, gradient, value=beta2)
+        stacked_fast = _stacked(fast, self.matmul_dtype)
         stacked_slow = _stacked(slow, self.matmul_dtype)
-        # orthogonalised starts from momentum / (norm(momentum) + eps)
-        orthogonalised = stacked_momentum / (torch.linalg.vector_norm(stacked_momentum, dim=(-2, -1)) + eps)[..., None, None]
-        # slow_orthogonalised starts from prev(slow) / (norm(prev(slow)) + eps)
-        slow_orthogonalised = stacked_slow / (torch.linalg.vector_norm(stacked_slow, dim=(-2, -1)) + eps)[..., None, None]
+        # fast_direction starts from fast / (norm(fast) + eps)
+        fast_direction = stacked_fast / (torch.linalg.vector_norm(stacked_fast, dim=(-2, -1)) + eps)[..., None, None]
+        # slow_direction starts from prev(slow) / (norm(prev(slow)) + eps)
+        slow_direction = stacked_slow / (torch.linalg.vector_norm(stacked_slow, dim=(-2, -1)) + eps)[..., None, None]
         for _ in range(5):
-            # gram = prev(orthogonalised) @ transpose(prev(orthogonalised))
-            gram = orthogonalised @ orthogonalised.mT
-            # orthogonalised_gradient = -2.4445 * prev(orthogonalised) + (4.775 * gram - 2.0315 * (gram @ gram)) @
-            # prev(orthogonalised)
-            # orthogonalised = prev(orthogonalised) - orthogonalised_gradient
-            orthogonalised = torch.baddbmm(
-                orthogonalised, torch.baddbmm(gram, gram, gram, beta=4.775, alpha=-2.0315), orthogonalised, beta=3.4445, alpha=-1
+            # gram = prev(fast_direction) @ transpose(prev(fast_direction))
+            gram = fast_direction @ fast_direction.mT
+            # fast_direction_gradient = -2.4445 * prev(fast_direction) + (4.775 * gram - 2.0315 * (gram @ gram)) @
+            # prev(fast_direction)
+            # fast_direction = prev(fast_direction) - fast_direction_gradient
+            polynomial = torch.baddbmm(gram, gram, gram, beta=4.775, alpha=-2.0315)
+            fast_direction = torch.baddbmm(fast_direction, polynomial, fast_direction, beta=3.4445, alpha=-1)
+            # gram = prev(slow_direction) @ transpose(prev(slow_direction))
+            slow_direction_gram = slow_direction @ slow_direction.mT
+            # slow_direction_gradient = -2.4445 * prev(slow_direction) + (4.775 * gram - 2.0315 * (gram @ gram)) @
+            # prev(slow_direction)
+            # slow_direction = prev(slow_direction) - slow_direction_gradient
+            slow_direction_polynomial = torch.baddbmm(
+                slow_direction_gram, slow_direction_gram, slow_direction_gram, beta=4.775, alpha=-2.0315
             )
-            # gram = prev(slow_orthogonalised) @ transpose(prev(slow_orthogonalised))
-            gram_ = slow_orthogonalised @ slow_orthogonalised.mT
-            # slow_orthogonalised_gradient = -2.4445 * prev(slow_orthogonalised) + (4.775 * gram - 2.0315 * (gram @ gram)) @
-            # prev(slow_orthogonalised)
-            # slow_orthogonalised = prev(slow_orthogonalised) - slow_orthogonalised_gradient
-            slow_orthogonalised = torch.baddbmm(
-                slow_orthogonalised,
-                torch.baddbmm(gram_, gram_, gram_, beta=4.775, alpha=-2.0315),
-                slow_orthogonalised,
-                beta=3.4445,
-                alpha=-1,
-            )
-        new_orthogonalised = _unstacked(orthogonalised, gradient[0])
-        new_slow_orthogonalised = _unstacked(slow_orthogonalised, gradient[0])
-        # sum_of_squares = prev(sum_of_squares) + beta2 * gradient ** 2
-        torch._foreach_addcmul_(sum_of_squares, gradient, gradient, value=beta2)
-        # direction = (orthogonalised + alpha * slow_orthogonalised) / (sqrt(sum_of_squares) + eps)
-        # weights = prev(weights) - learning_rate * direction
-        numerator = torch._foreach_add(new_orthogonalised, new_slow_orthogonalised, alpha=alpha)
-        denominator = torch._foreach_sqrt(sum_of_squares)
+            slow_direction = torch.baddbmm(slow_direction, slow_direction_polynomial, slow_direction, beta=3.4445, alpha=-1)
+        new_fast_direction = _unstacked(fast_direction, gradient[0])
+        new_slow_direction = _unstacked(slow_direction, gradient[0])
+        # weights_gradient = (fast_direction + share * slow_direction) / (sqrt(square_sum) + eps)
+        # weights = prev(weights) - learning_rate * weights_gradient
+        numerator = torch._foreach_add(new_fast_direction, new_slow_direction, alpha=share)
+        denominator = torch._foreach_sqrt(square_sum)
         torch._foreach_add_(denominator, eps)
         torch._foreach_addcdiv_(weights, numerator, denominator, value=-learning_rate)
         # slow_gradient = -gradient
         # gathered = prev(slow.gradient) + slow_gradient
         torch._foreach_add_(slow_gradient, gradient, alpha=-1)
-        if step % 10 == 0:
+        if step % 8 == 0:
             # slow = prev(slow) - beta3 * gathered
             torch._foreach_add_(slow, slow_gradient, alpha=-beta3)
             torch._foreach_zero_(slow_gradient)
@@ -211,7 +210,7 @@ def _checked(gradient: Tensor) -> Tensor:
 def _stacked(matrices: list[Tensor], dtype: torch.dtype | None, as_they_are: bool = False) -> Tensor:
     """Matrices of one shape as one tensor (number, rows, columns); tall ones transposed, whose products are smaller then."""
     stacked = torch.stack(matrices)
-    stacked = stacked if dtype is None else stacked.to(dtype)
+    stacked = stacked.to(dtype or torch.promote_types(stacked.dtype, torch.float32))
     return stacked.mT if stacked.shape[-2] > stacked.shape[-1] and not as_they_are else stacked
 
 
@@ -220,4 +219,4 @@ def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
 
 
-# sealed by nlc, sha256 of everything above: f55939c91a63c91edf88fb2ebefe5e579e26e1df8f194aeea491dd24b0a4b673
+# sealed by nlc, sha256 of everything above: c6262b5e5a69a9da029bc1b8402e5a22a4cad75ac08979622b318190d6ed8564

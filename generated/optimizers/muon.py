@@ -1,7 +1,7 @@
-"""Muon: Momentum whose singular values are brought near 1 by a few Newton-Schulz steps, which are a level of their own.
+"""Muon: Momentum, read through a level of its own that makes its singular values nearly equal, anew at every step.
 
 Compiled by nlc from specs/optimizers/muon.yaml. Edit the spec, not this file.
-sha256 of the spec: d5de115197458b2749c17270153fe930eb3a453dd2f7220b44a1ee2c369c04ce
+sha256 of the spec: 7f28494f980484c76557cbe9e187f3f4142ec928259e18c5b7f5b0df7dc3221e
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components      every     paper's number (slowest highest / slowest first)
@@ -15,17 +15,15 @@ Timetable
 
 Laws, per step; prev is the state before
     momentum                 = decay * prev(momentum) + gradient
-                               explicit gradient step on -dot(momentum, gradient); muon; nl:eq-43; nl:eq-52
+                               explicit gradient step on -dot(momentum, gradient); muon; nl:eq-42; nl:eq-52
     gram                     = prev(orthogonalised) @ transpose(prev(orthogonalised))  the Gram matrix
     orthogonalised_gradient  = -2.4445 * prev(orthogonalised) + (4.775 * gram - 2.0315 * (gram @ gram)) @ prev(orthogonalised)
                                objective -1.22225 * norm2(orthogonalised) + 1.19375 * norm2(transpose(orthogonalised) @ orthogonalised) -
                                4063 / 12000 * norm2(orthogonalised @ transpose(orthogonalised) @ orthogonalised); calculus
-    orthogonalised           = prev(orthogonalised) - orthogonalised_gradient          explicit gradient step; muon; nl:eq-43; nl:eq-52
-    scale                    = sqrt(maximum(1, rows(weights) / columns(weights)))      abbreviation
-    weights                  = (1 - learning_rate * weight_decay) * prev(weights) - learning_rate * scale * orthogonalised
-                               explicit gradient step on dot(weights, orthogonalised); muon; nl:eq-43; nl:eq-52
-    ahead                    = gradient + decay * momentum                             abbreviation
-    orthogonalised           = ahead / (norm(ahead) + eps)                             before every step
+    orthogonalised           = prev(orthogonalised) - orthogonalised_gradient          explicit gradient step; muon; nl:eq-42; nl:eq-52
+    weights                  = prev(weights) - learning_rate * orthogonalised
+                               explicit gradient step on dot(weights, orthogonalised); muon; nl:eq-42; nl:eq-52
+    orthogonalised           = momentum / (norm(momentum) + eps)                       before every step
 """
 
 import math
@@ -41,29 +39,22 @@ __all__ = ["Muon"]
 
 
 class Muon(Optimizer):
-    """Momentum whose singular values are brought near 1 by a few Newton-Schulz steps, which are a level of their own.
+    """Momentum, read through a level of its own that makes its singular values nearly equal, anew at every step.
 
     Takes the parameters first (tensors or groups of them), then by keyword, also for each group apart:
-        learning_rate = 0.001
+        learning_rate = 0.02
         decay = 0.95
         eps = 1e-07
-        weight_decay = 0.1
     Takes matrices alone. Their products are in `matmul_dtype`, by default in the dtype of the state.
     Groups keep the learning rate as `lr`, which is what torch's schedulers change.
     State of each parameter, in its dtype or float32, whichever is wider: momentum.
     """
 
     def __init__(
-        self,
-        params: ParamsT,
-        learning_rate: float = 0.001,
-        decay: float = 0.95,
-        eps: float = 1e-07,
-        weight_decay: float = 0.1,
-        matmul_dtype: torch.dtype | None = None,
+        self, params: ParamsT, learning_rate: float = 0.02, decay: float = 0.95, eps: float = 1e-07, matmul_dtype: torch.dtype | None = None
     ) -> None:
         self.matmul_dtype = matmul_dtype
-        super().__init__(params, {"lr": learning_rate, "decay": decay, "eps": eps, "weight_decay": weight_decay})
+        super().__init__(params, {"lr": learning_rate, "decay": decay, "eps": eps})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with hyperparameters of their own; raises ValueError for one that makes no sense."""
@@ -79,7 +70,7 @@ class Muon(Optimizer):
         group = self.param_groups[-1]
         for name, x in zip(group.get("param_names", range(len(group["params"]))), group["params"], strict=True):
             if x.ndim != 2:
-                raise ValueError(f"Muon moves matrices; parameter {name} has the shape {tuple(x.shape)}: give it to another optimizer")
+                raise ValueError(f"Muon moves matrices, not parameter {name} of shape {tuple(x.shape)}")
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -112,33 +103,26 @@ class Muon(Optimizer):
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         """One update of tensors of one shape."""
-        gradient = [_checked(x.grad).to(torch.promote_types(x.dtype, torch.float32)) for x in weights]
+        gradient = [_checked(x.grad) for x in weights if x.grad is not None]
         momentum = [self.state[x]["momentum"] for x in weights]
-        learning_rate, decay, eps, weight_decay = group["lr"], group["decay"], group["eps"], group["weight_decay"]
-        rows, columns = weights[0].shape
+        learning_rate, decay, eps = group["lr"], group["decay"], group["eps"]
         # momentum = decay * prev(momentum) + gradient
         torch._foreach_mul_(momentum, decay)
         torch._foreach_add_(momentum, gradient)
-        stacked_gradient = _stacked(gradient, self.matmul_dtype)
         stacked_momentum = _stacked(momentum, self.matmul_dtype)
-        # ahead = gradient + decay * momentum
-        ahead = stacked_gradient + decay * stacked_momentum
-        # orthogonalised starts from ahead / (norm(ahead) + eps)
-        orthogonalised = ahead / (torch.linalg.vector_norm(ahead, dim=(-2, -1)) + eps)[..., None, None]
+        # orthogonalised starts from momentum / (norm(momentum) + eps)
+        orthogonalised = stacked_momentum / (torch.linalg.vector_norm(stacked_momentum, dim=(-2, -1)) + eps)[..., None, None]
         for _ in range(5):
             # gram = prev(orthogonalised) @ transpose(prev(orthogonalised))
             gram = orthogonalised @ orthogonalised.mT
             # orthogonalised_gradient = -2.4445 * prev(orthogonalised) + (4.775 * gram - 2.0315 * (gram @ gram)) @
             # prev(orthogonalised)
             # orthogonalised = prev(orthogonalised) - orthogonalised_gradient
-            orthogonalised = torch.baddbmm(
-                orthogonalised, torch.baddbmm(gram, gram, gram, beta=4.775, alpha=-2.0315), orthogonalised, beta=3.4445, alpha=-1
-            )
+            polynomial = torch.baddbmm(gram, gram, gram, beta=4.775, alpha=-2.0315)
+            orthogonalised = torch.baddbmm(orthogonalised, polynomial, orthogonalised, beta=3.4445, alpha=-1)
         new_orthogonalised = _unstacked(orthogonalised, gradient[0])
-        scale = math.sqrt(max(1, rows / columns))
-        # weights = (1 - learning_rate * weight_decay) * prev(weights) - learning_rate * scale * orthogonalised
-        torch._foreach_mul_(weights, 1 - learning_rate * weight_decay)
-        torch._foreach_add_(weights, new_orthogonalised, alpha=-learning_rate * scale)
+        # weights = prev(weights) - learning_rate * orthogonalised
+        torch._foreach_add_(weights, new_orthogonalised, alpha=-learning_rate)
 
 
 def _checked(gradient: Tensor) -> Tensor:
@@ -150,7 +134,7 @@ def _checked(gradient: Tensor) -> Tensor:
 def _stacked(matrices: list[Tensor], dtype: torch.dtype | None, as_they_are: bool = False) -> Tensor:
     """Matrices of one shape as one tensor (number, rows, columns); tall ones transposed, whose products are smaller then."""
     stacked = torch.stack(matrices)
-    stacked = stacked if dtype is None else stacked.to(dtype)
+    stacked = stacked.to(dtype or torch.promote_types(stacked.dtype, torch.float32))
     return stacked.mT if stacked.shape[-2] > stacked.shape[-1] and not as_they_are else stacked
 
 
@@ -159,4 +143,4 @@ def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
 
 
-# sealed by nlc, sha256 of everything above: 91766917bb9815ffcd819821a42c21579b73d22615db92cd63778e8cc156a346
+# sealed by nlc, sha256 of everything above: 3c753916b0efba90b9947d3142b6aacb22c3b61f1da3ef1576f1d64389673487

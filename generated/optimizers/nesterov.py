@@ -1,7 +1,7 @@
-"""Nesterov: Heavy ball that looks one step ahead, with the rate outside the momentum, as in torch.optim.SGD with nesterov=True.
+"""Nesterov: Heavy ball that looks one step of momentum ahead, with the rate outside the memory, as in torch.optim.SGD.
 
 Compiled by nlc from specs/optimizers/nesterov.yaml. Edit the spec, not this file.
-sha256 of the spec: 5cb10b39cf20d4cfd41958f513da140209b5099c348b20efc674b896b4185a27
+sha256 of the spec: add578ad39b88aad8c85407c4d7e13f4757a2b1275e24795b4793b57fdcb858a
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components  every  paper's number (slowest highest / slowest first)
@@ -12,9 +12,9 @@ Timetable
     every step  momentum, weights
 
 Laws, per step; prev is the state before
-    momentum  = decay * prev(momentum) + gradient      explicit gradient step on -dot(momentum, gradient); nesterov
-    ahead     = gradient + decay * momentum            abbreviation
-    weights   = prev(weights) - learning_rate * ahead  explicit gradient step; nesterov
+    momentum          = decay * prev(momentum) + gradient                 explicit gradient step on -dot(momentum, gradient); nesterov
+    weights_gradient  = gradient + decay * momentum                       objective dot(weights, gradient + decay * momentum); calculus
+    weights           = prev(weights) - learning_rate * weights_gradient  explicit gradient step; nesterov
 """
 
 import math
@@ -30,7 +30,7 @@ __all__ = ["Nesterov"]
 
 
 class Nesterov(Optimizer):
-    """Heavy ball that looks one step ahead, with the rate outside the momentum, as in torch.optim.SGD with nesterov=True.
+    """Heavy ball that looks one step of momentum ahead, with the rate outside the memory, as in torch.optim.SGD.
 
     Takes the parameters first (tensors or groups of them), then by keyword, also for each group apart:
         learning_rate = 0.01
@@ -86,8 +86,8 @@ class Nesterov(Optimizer):
         # momentum = decay * prev(momentum) + gradient
         torch._foreach_mul_(momentum, decay)
         torch._foreach_add_(momentum, gradient)
-        # ahead = gradient + decay * momentum
-        # weights = prev(weights) - learning_rate * ahead
+        # weights_gradient = gradient + decay * momentum
+        # weights = prev(weights) - learning_rate * weights_gradient
         torch._foreach_add_(weights, gradient, alpha=-learning_rate)
         torch._foreach_add_(weights, momentum, alpha=-learning_rate * decay)
 
@@ -98,4 +98,4 @@ def _checked(gradient: Tensor) -> Tensor:
     return gradient
 
 
-# sealed by nlc, sha256 of everything above: 655bfbf5da1b4dcb724ea2e9a42c20be743ba9635f18b11c560e0fce1619882a
+# sealed by nlc, sha256 of everything above: 6b2a6188456383ff3a13272edae8f5ca8e64547ac236d6b377f521aa8119e2f0

@@ -1,7 +1,7 @@
-"""NesterovMomentum: Momentum that looks one step ahead, with the rate inside the memory.
+"""NesterovMomentum: Momentum that looks one step ahead, with the rate inside the memory, as the paper writes momentum.
 
 Compiled by nlc from specs/optimizers/nesterov_momentum.yaml. Edit the spec, not this file.
-sha256 of the spec: bbe4b62221539299f5a0351a471fd4d5f18d7e3766d369cf6727a3ba635ead09
+sha256 of the spec: 41708d3b11bb5ed4fb1e6edc0005153e3a034ded0f072d9868c16af04425d6b7
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components  every  paper's number (slowest highest / slowest first)
@@ -12,10 +12,11 @@ Timetable
     every step  momentum, weights
 
 Laws, per step; prev is the state before
-    ahead             = decay * prev(momentum) - learning_rate * gradient  abbreviation
-    momentum          = ahead                                              explicit gradient step on dot(momentum, gradient); nesterov
-    weights_gradient  = -decay * momentum + learning_rate * gradient       objective -dot(weights, ahead); calculus
-    weights           = prev(weights) - weights_gradient                   explicit gradient step; nesterov
+    momentum          = decay * prev(momentum) - learning_rate * gradient
+                        explicit gradient step on dot(momentum, gradient); nesterov; nl:eq-33
+    weights_gradient  = learning_rate * gradient - decay * momentum
+                        objective dot(weights, learning_rate * gradient - decay * momentum); calculus
+    weights           = prev(weights) - weights_gradient                   explicit gradient step; nesterov; nl:eq-33
 """
 
 import math
@@ -31,7 +32,7 @@ __all__ = ["NesterovMomentum"]
 
 
 class NesterovMomentum(Optimizer):
-    """Momentum that looks one step ahead, with the rate inside the memory.
+    """Momentum that looks one step ahead, with the rate inside the memory, as the paper writes momentum.
 
     Takes the parameters first (tensors or groups of them), then by keyword, also for each group apart:
         learning_rate = 0.01
@@ -84,14 +85,13 @@ class NesterovMomentum(Optimizer):
                 self.state[x]["momentum"] = torch.zeros_like(x, dtype=dtype)
         momentum = [self.state[x]["momentum"] for x in weights]
         learning_rate, decay = group["lr"], group["decay"]
-        # ahead = decay * prev(momentum) - learning_rate * gradient
-        # momentum = ahead
+        # momentum = decay * prev(momentum) - learning_rate * gradient
         torch._foreach_mul_(momentum, decay)
         torch._foreach_add_(momentum, gradient, alpha=-learning_rate)
-        # weights_gradient = -decay * momentum + learning_rate * gradient
+        # weights_gradient = learning_rate * gradient - decay * momentum
         # weights = prev(weights) - weights_gradient
-        torch._foreach_add_(weights, momentum, alpha=decay)
         torch._foreach_add_(weights, gradient, alpha=-learning_rate)
+        torch._foreach_add_(weights, momentum, alpha=decay)
 
 
 def _checked(gradient: Tensor) -> Tensor:
@@ -100,4 +100,4 @@ def _checked(gradient: Tensor) -> Tensor:
     return gradient
 
 
-# sealed by nlc, sha256 of everything above: d96b3ae111aa9dcfb184d76a024aad115a970e6487a8f4a70a9ca92a63814c4a
+# sealed by nlc, sha256 of everything above: 8490afa5415114341df7715bc3711721a4642410d108b27cf2b6930be6a89a73

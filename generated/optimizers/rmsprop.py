@@ -1,7 +1,7 @@
-"""RMSprop: Steps along the gradient, each entry over the root of a moving average of its squares.
+"""RMSprop: A memory of the squares of the gradients; the weights follow the gradient over its root.
 
 Compiled by nlc from specs/optimizers/rmsprop.yaml. Edit the spec, not this file.
-sha256 of the spec: b31dd7c59e5ab9ec9fbd88c2b2a94c982eefe8301427cf657dfba7149b2ba12e
+sha256 of the spec: 8a8f01eddee482e7710df94755204b500799708e18e1002f7850d091143be44f
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components   every  paper's number (slowest highest / slowest first)
@@ -14,10 +14,10 @@ Timetable
 Laws, per step; prev is the state before
     mean_square_gradient  = prev(mean_square) - gradient ** 2
                             objective 0.5 * norm2(mean_square - gradient ** 2); calculus
-    mean_square           = prev(mean_square) - (1 - decay) * mean_square_gradient  explicit gradient step; rmsprop; nl:appendix-b
+    mean_square           = prev(mean_square) - (1 - decay) * mean_square_gradient  explicit gradient step; rmsprop
     weights_gradient      = gradient / (sqrt(mean_square) + eps)
                             objective dot(weights, gradient / (sqrt(mean_square) + eps)); calculus
-    weights               = prev(weights) - learning_rate * weights_gradient        explicit gradient step; rmsprop; nl:appendix-b
+    weights               = prev(weights) - learning_rate * weights_gradient        explicit gradient step; rmsprop
 """
 
 import math
@@ -33,7 +33,7 @@ __all__ = ["RMSprop"]
 
 
 class RMSprop(Optimizer):
-    """Steps along the gradient, each entry over the root of a moving average of its squares.
+    """A memory of the squares of the gradients; the weights follow the gradient over its root.
 
     Takes the parameters first (tensors or groups of them), then by keyword, also for each group apart:
         learning_rate = 0.01
@@ -104,4 +104,4 @@ def _checked(gradient: Tensor) -> Tensor:
     return gradient
 
 
-# sealed by nlc, sha256 of everything above: 28d269d8e5fb6193e03eba1b31e457ece4803de9770cdaa0a6237ff20cc6910f
+# sealed by nlc, sha256 of everything above: f6e15c2b69bf7944d9bfb43a1a33e62c1fe6b6859a7812f2fd2c9a14ae2b284e

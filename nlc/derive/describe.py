@@ -20,8 +20,12 @@ def laws_text(laws: Laws) -> str:
     if laws.kept:
         blocks.append((f"kept for the next {unit}", tuple(Equation(item.name, item.value, item.rule) for item in laws.kept)))
     if laws.resets:
-        resets = (equation for item in laws.resets for equation in item.told(_when(item.period, unit)))
+        resets = (Equation(item.name, item.value, item.says) for item in laws.resets)
         blocks.append((f"before the first {unit} of a new period", tuple(resets)))
+    blocks += [(f"{law.component}, when the sequence ends", law.equations) for law in laws.endings]
+    if laws.beginnings:
+        begun = (Equation(item.name, item.value, "goes on" if item.goes_on else "begins anew") for item in laws.beginnings)
+        blocks.append(("with which the next sequence begins", tuple(begun)))
     for item, training in zip(laws.order.model.training, laws.training, strict=True):
         title = f"every {item.every}, by {item.optimizer.name}: {', '.join(item.levels)}"
         blocks.append((title, tuple(equation for law in training.laws for equation in law.equations)))
@@ -30,11 +34,6 @@ def laws_text(laws: Laws) -> str:
     texts = [abbreviated_text(equation, definitions) for equation in equations]
     values = max((width for text in texts if (width := len(text)) <= WIDEST_EQUATION), default=0)
     return "\n".join(line for title, group in blocks for line in _block(title, group, names, values, definitions))
-
-
-def _when(period: int, unit: str) -> str:
-    """When a state starts again; a period of 0 says that it starts late."""
-    return f"reset: {period} {unit}s" if period > 1 else f"reset: {unit}" if period else f"at the first {unit}"
 
 
 def _block(title: str, equations: Sequence[Equation], names: int, values: int, definitions: tuple[Equation, ...]) -> Iterator[str]:

@@ -10,19 +10,25 @@ from nlc.derive.starts import restarts, settled_starts
 from nlc.ir.algebra import Due, Expr, Input, State, Tick, When, Where, walk
 from nlc.ir.build import add, constant, full
 from nlc.ir.law import POSITION, PREVIOUS, Equation, Kept, Law
-from nlc.ir.model import Model
+from nlc.ir.model import Family, Model
 from nlc.ir.order import LevelOrder
 from nlc.ir.starts import known_start
 
 
-def kept_tensors(order: LevelOrder, laws: tuple[Law, ...], outputs: tuple[Equation, ...]) -> tuple[Kept, ...]:
+def kept_tensors(order: LevelOrder, laws: tuple[Law, ...], outputs: tuple[Equation, ...], endings: tuple[Law, ...]) -> tuple[Kept, ...]:
     """Gathered gradients, held states, previous inputs; the position last, if a law or one of these asks for it."""
-    expressions = [equation.value for law in laws for equation in law.equations] + [equation.value for equation in outputs]
+    expressions = [equation.value for law in (*laws, *endings) for equation in law.equations] + [equation.value for equation in outputs]
     expressions += settled_starts(order)
     nodes = [node for expression in expressions for node in walk(expression)]
     kept = (*_gathered(order.model, laws), *_held(order.model, nodes), *_previous(nodes))
-    is_counted = any(isinstance(node, Due | Tick) for node in (*nodes, *(node for item in kept for node in walk(item.value))))
+    is_counted = any(
+        isinstance(node, Due | Tick) or _is_position(node) for node in (*nodes, *(node for item in kept for node in walk(item.value)))
+    )
     return (*kept, *_position(order.model)) if is_counted or restarts(order.model) else kept
+
+
+def _is_position(node: Expr) -> bool:
+    return isinstance(node, State) and node.component == POSITION
 
 
 def _gathered(model: Model, laws: tuple[Law, ...]) -> Iterator[Kept]:
@@ -32,8 +38,11 @@ def _gathered(model: Model, laws: tuple[Law, ...]) -> Iterator[Kept]:
             component = model.component(equation.owner or law.component)
             if equation.part in {gathered_part(state.part) for state in component.states}:
                 name, part, shape = component.name, equation.part, equation.value.shape
-                after = Where(Due(int(component.every.period), model.unit), full(0, shape), State(name, part, shape), shape)
-                yield Kept(name, part, after, "gathered since the last update")
+                total = State(name, part, shape)
+                is_sequence = component.every.family is Family.SEQUENCE
+                due = Due(int(component.every.period), model.unit)
+                after = total if is_sequence else Where(due, full(0, shape), total, shape)
+                yield Kept(name, part, after, "gathered since the sequence began" if is_sequence else "gathered since the last update")
 
 
 def _held(model: Model, nodes: list[Expr]) -> Iterator[Kept]:

@@ -83,8 +83,11 @@ def _when_due(model: Model, component: Component, value: Expr, before: Expr) -> 
 
 
 def definitions_of(order: LevelOrder) -> tuple[Equation, ...]:
-    """The spec's abbreviations over streams and parameters alone, shorter ones first: each may stand in those after it."""
-    if order.model.kind == "optimizer":  # whose laws have them as equations of their own
+    """The spec's abbreviations over streams and parameters alone, shorter ones first: each may stand in those after it.
+
+    An optimizer, whose laws run in one place, has them among the equations of the laws.
+    """
+    if order.model.kind == "optimizer":
         return ()
     settled = ((item.name, settle(order, None, item.value)) for item in order.model.abbreviations)
     found = [

@@ -1,4 +1,4 @@
-"""The `let` entries that read states, and all of an optimizer: equations of their own, wherever a law holds their value written out."""
+"""The `let` entries that read states: equations of their own, wherever the law of a level holds their value written out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace as with_changes
 
 from nlc.derive.settle import settle
-from nlc.ir.algebra import LEAVES, Expr, Gradient, Named, State, Tick, contains, walk
+from nlc.ir.algebra import LEAVES, Expr, Gradient, Input, Named, State, Tick, contains, walk
 from nlc.ir.build import replace
 from nlc.ir.law import Equation
 from nlc.ir.order import LevelOrder
@@ -34,13 +34,14 @@ WORD = "abbreviation"
 
 
 def _words(order: LevelOrder, level: str) -> Iterator[tuple[str, Expr]]:
-    """The entries that are equations of a law, as this level sees them, shorter ones first: each may stand in those after it."""
+    """The entries that read states, as this level sees them, shorter ones first: each may stand in those after it."""
     found = []
     for item in order.model.abbreviations:
         counted = replace(item.value, lambda node: with_changes(node, component=level) if isinstance(node, Tick) else None)
         value = settle(order, level, counted)
-        is_said_here = order.model.kind == "optimizer" or contains(value, lambda node: isinstance(node, State | Tick))
-        if is_said_here and not isinstance(value, LEAVES) and not contains(value, lambda node: isinstance(node, Gradient)):
+        own = (State, Tick, Input) if order.model.kind == "optimizer" else (State, Tick)
+        reads_states = contains(value, lambda node: isinstance(node, own))  # noqa: B023
+        if reads_states and not isinstance(value, LEAVES) and not contains(value, lambda node: isinstance(node, Gradient)):
             found.append((item.name, value))
     yield from sorted(found, key=lambda item: sum(1 for _ in walk(item[1])))
 

@@ -10,6 +10,7 @@ from nlc.ir.algebra import (
     LEAVES,
     Expr,
     Gradient,
+    Index,
     Input,
     Join,
     Split,
@@ -22,8 +23,7 @@ from nlc.ir.algebra import (
 from nlc.ir.dims import ENTRIES, MATRIX
 from nlc.ir.law import POSITION, PREVIOUS, Kept
 from nlc.ir.model import STEP, TOKEN, Clock, ClosedForm, Component, Family, GradientDescent, GradientPoint, Model, Proximal
-from nlc.ir.order import LevelOrder
-from nlc.ir.starts import NUMBERS
+from nlc.ir.starts import NUMBERS, known_start, lasts
 
 Check = Callable[[Model], Iterator[Diagnostic]]
 
@@ -41,16 +41,6 @@ def name_clashes(model: Model, kept: Sequence[Kept]) -> tuple[Diagnostic, ...]:
         for item in model.components
         if item.name in taken
     )
-
-
-def apart_in_a_tick(order: LevelOrder) -> Iterator[Diagnostic]:
-    """A diagnostic for a level that moves several times a tick, but only after others of its clock, and one between them."""
-    names = [name for name in order.run_order if order.model.component(name).every.updates_per_tick > 1]
-    first = order.run_order.index(names[0]) if names else 0
-    for late in (name for place, name in enumerate(names) if order.run_order[first + place] != name):
-        what = f"a level of several updates a {order.model.unit} that waits for one which needs others of them"
-        yield codes.not_compiled(order.model.component(late).every_span, late, what)
-        return
 
 
 def update_expressions(component: Component) -> tuple[Expr, ...]:
@@ -87,11 +77,49 @@ def _clocks(model: Model) -> Iterator[Diagnostic]:
     clock = base_clock(model)
     for component in model.components:
         fits = _is_whole_ticks(model, component.every) or _is_part_of_a_tick(model, component.every) or _is_trained(model, component)
+        fits = fits or _is_a_sequence(model, component.every)
         if component.every != clock and not fits:
             yield codes.level_clock(component.every_span, component.name, str(component.every), str(clock))
     for stream in model.inputs:
-        if stream.every != clock and not _is_part_of_a_tick(model, stream.every):
+        fits = _is_part_of_a_tick(model, stream.every) or _is_a_sequence(model, stream.every)
+        if stream.every != clock and not fits:
             yield codes.input_clock(stream.span, stream.name, str(stream.every), str(clock))
+
+
+def _sequences(model: Model) -> Iterator[Diagnostic]:
+    """What levels and streams of whole sequences cannot have."""
+    if model.kind != "optimizer" and model.inputs and all(stream.is_of_sequence for stream in model.inputs):
+        yield codes.no_tokens(model.inputs[0].span, model.inputs[0].name)
+    for component in (item for item in model.fast if item.every.family is Family.SEQUENCE):
+        counts = [
+            node for value in _all_expressions(model) for node in walk(value) if isinstance(node, Tick) and node.component == component.name
+        ]
+        found = {
+            "`backprop`": component.backprop is not None,
+            "`tick`": bool(counts),
+            "`gradient_at: retained`": component.gradient_at is GradientPoint.RETAINED and bool(component.retention),
+        }
+        for what, is_used in found.items():
+            if is_used:
+                yield codes.not_of_a_sequence(component.every_span, component.name, what)
+        for node in (node for value in _at_the_end(component) for node in walk(value)):
+            if isinstance(node, Input) and node.delayed:
+                yield codes.not_compiled(node.span, component.name, "`prev` of a stream where a sequence has ended")
+    for component in (item for item in model.fast if lasts(item)):
+        if any(known_start(model, component, state) is None for state in component.states):
+            yield codes.late_start(component.place("init"), component.name)
+
+
+def _at_the_end(component: Component) -> Iterator[Expr]:
+    """What a level evaluates when it moves, and not where it gathers its data."""
+    rate = (component.optimizer.rate,) if isinstance(component.optimizer, GradientDescent | Proximal) else ()
+    yield from (*component.retention, *rate)
+    if component.host or component.has_inlined_optimizer:
+        yield component.follows
+
+
+def _is_a_sequence(model: Model, clock: Clock) -> bool:
+    return model.kind != "optimizer" and clock.family is Family.SEQUENCE and clock.period == 1
 
 
 def _is_trained(model: Model, component: Component) -> bool:
@@ -103,13 +131,17 @@ def _is_trained(model: Model, component: Component) -> bool:
 
 
 def _parameters(model: Model) -> Iterator[Diagnostic]:
+    moved = {name for training in model.training for name in training.levels}
     for component in model.parameters:
-        for key in ("retention", "reset", "window"):
+        for key in ("reset", "window", *(() if component.name in moved else ("retention",))):
             if component.place(key) != component.span:
-                what = f"`{key}` of a slow level, which its optimizer would have to know of"
+                what = f"`{key}` of a slow level" + (" that no optimizer of the spec moves" if key == "retention" else "")
                 yield codes.not_compiled(component.place(key), component.name, what)
     if not model.fast and all(_is_trained(model, component) for component in model.components):
-        yield codes.not_compiled(model.span, model.name, "an architecture without a level that moves inside a sequence")
+        for output in model.outputs:
+            if any(isinstance(node, Index) or (isinstance(node, Input) and node.delayed) for node in walk(output.value)):
+                what = "`index` or `prev`, in an architecture without a level that moves inside a sequence"
+                yield codes.not_compiled(output.span, output.name, what)
     joined = any(isinstance(node, Split | Join) for expression in _all_expressions(model) for node in walk(expression))
     whole = {stream.name for stream in model.inputs if not stream.axes}
     for node in (node for expression in _all_expressions(model) for node in walk(expression) if joined):
@@ -137,14 +169,8 @@ def _is_part_of_a_tick(model: Model, clock: Clock) -> bool:
 
 def _parts_of_tokens(model: Model) -> Iterator[Diagnostic]:
     for component in (item for item in model.fast if _is_part_of_a_tick(model, item.every)):
-        if component.backprop is not None:
-            yield codes.not_compiled(component.place("backprop"), component.name, "`backprop` on a clock of several updates a token")
-        if any(isinstance(node, Tick) and node.component == component.name for value in _all_expressions(model) for node in walk(value)):
-            yield codes.not_compiled(component.span, component.name, "`tick` on a clock of several updates a token")
-    parted = {stream.name for stream in model.inputs if stream.is_parted}
-    for node in (node for value in _all_expressions(model) for node in walk(value)):
-        if isinstance(node, Input) and node.delayed and node.name in parted:
-            yield codes.not_compiled(node.span, node.name, "`prev` of a stream of several values a token")
+        if component.backprop and (component.every.period * component.backprop).denominator != 1:
+            yield codes.cut_inside_a_token(component.place("backprop"), component.name, component.backprop, model.updates_per_tick)
 
 
 def _optimizers_of_slow_levels(model: Model) -> Iterator[Diagnostic]:
@@ -183,7 +209,7 @@ def _is_compiled_start(model: Model, component: Component, value: Expr) -> bool:
 
 
 def _is_compiled_reset(model: Model, clock: Clock) -> bool:
-    return (clock.family is Family.SEQUENCE and model.kind != "optimizer") or _is_whole_ticks(model, clock)
+    return _is_a_sequence(model, clock) or clock.family is Family.NEVER or _is_whole_ticks(model, clock)
 
 
 def _stands_in_the_way(model: Model, component: Component) -> bool:
@@ -215,19 +241,26 @@ def _reads(model: Model) -> Iterator[Diagnostic]:
 def _read(model: Model, node: Expr) -> Iterator[Diagnostic]:
     is_optimizer = model.kind == "optimizer"
     match node:
-        case State(component, when=When.HELD) if is_optimizer or not model.component(component).every.is_fast:
+        case State(component, when=When.HELD) if is_optimizer or model.component(component).every.family is not Family.TOKEN:
             yield codes.held_read(node.span, component)
-        case Tick(component) if not is_optimizer and not model.component(component).every.is_fast:
-            yield codes.tick_count(node.span, component)
+        case Input(name, delayed=True) if name in {stream.name for stream in model.inputs if stream.is_of_sequence}:
+            yield codes.not_compiled(node.span, name, "`prev` of a stream of whole sequences")
 
 
 def _gradients_of_gradients(model: Model) -> Iterator[Diagnostic]:
-    fed_on = {node.component for component in model.components for node in _gradients(*update_expressions(component))}
+    """A gradient that is needed before itself: where its own level's retained state, at which it is taken, is made with it."""
+    needs = {component.name: {node.component for node in _gradients(*_made_of(component))} for component in model.components}
+    for _ in needs:
+        needs = {name: found.union(*(needs[other] for other in found)) for name, found in needs.items()}
     for component in model.components:
-        is_retained_first = component.gradient_at is GradientPoint.RETAINED
-        needed = (component.objective, *(component.retention if is_retained_first else ()))
-        if component.name in fed_on and any(_gradients(*needed)):
-            yield codes.not_compiled(component.objective_span, component.name, "a gradient inside what its own gradient is taken of")
+        if component.name in needs[component.name]:
+            what = "a gradient inside what its own gradient is taken of"
+            yield codes.not_compiled(component.objective_span, component.name, what)
+
+
+def _made_of(component: Component) -> tuple[Expr, ...]:
+    """What a level's gradient is made of: its objective, and its retention where the gradient is taken at the retained state."""
+    return (component.objective, *(component.retention if component.gradient_at is GradientPoint.RETAINED else ()))
 
 
 def _gradients(*expressions: Expr) -> list[Gradient]:
@@ -238,6 +271,7 @@ CHECKS: tuple[Check, ...] = (
     _marked,
     _optimizers,
     _clocks,
+    _sequences,
     _parts_of_tokens,
     _parameters,
     _memories,

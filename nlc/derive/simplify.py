@@ -1,8 +1,8 @@
 """Derivatives as a person would write them: a small table of rewrites, each of which makes its expression smaller.
 
 Smaller means fewer leaves that are not numbers; or as many, and fewer products of switches; or as many over smaller tensors; or as many,
-with transposes nearer to the leaves and products nearer to the left. So rewriting ends. Nothing here is needed for correctness. A rewrite
-is an identity wherever both sides are defined.
+with transposes nearer to the leaves and products nearer to the left. So rewriting ends.
+ Nothing here is needed for correctness. A rewrite is an identity wherever both sides are defined.
 """
 
 from __future__ import annotations

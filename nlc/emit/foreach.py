@@ -15,12 +15,12 @@ from nlc.emit.multi_tensor import MultiTensor
 from nlc.emit.names import LocalNames
 from nlc.emit.pieces import WEIGHTS, Piece
 from nlc.emit.prose import wrapped
-from nlc.emit.stacked import Stacked, as_entries, has_products, needs_stack
+from nlc.emit.stacked import Stacked, as_entries, needs_stack
 from nlc.emit.torch_printer import TorchPrinter, unwritable
 from nlc.emit.written_out import when_due, written_out
-from nlc.ir.algebra import Dot, Due, Expr, Eye, Full, Input, Named, Size, State, Sum, Tick, When, Where, children, contains, walk
+from nlc.ir.algebra import Dot, Due, Expr, Full, Input, Named, State, Sum, Tick, When, Where, children, walk
 from nlc.ir.build import rebuild, replace
-from nlc.ir.dims import COLUMNS, MATRIX, ROWS
+from nlc.ir.dims import MATRIX
 from nlc.ir.law import POSITION, PREVIOUS, Equation, Kept, Law, Reset
 from nlc.ir.model import Component
 from nlc.ir.program import Program
@@ -31,10 +31,10 @@ INDENT = 8
 
 @dataclass(slots=True)
 class Update:
-    """The body of an optimizer's update. `lists`, `scalars` and `sides` say by which variable a value or size is known; they grow.
+    """The body of an optimizer's update. `lists` and `scalars` say by which variable a value is known; they grow line by line.
 
-    `step` is the variable with the number of this step, if steps are counted; `told` are the equations told above an equation's lines;
-    `moving` are the lists that updates change, whatever copy says what a state was.
+    `step` is the variable with the number of this step, if steps are counted. `told` are the equations that stand above the lines of one,
+    `moving` the lists that become new states whose old ones are remembered.
     """
 
     program: Program
@@ -44,14 +44,11 @@ class Update:
     scalars: dict[Expr, Piece] = field(default_factory=dict)
     step: str = ""
     told: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    sides: dict[str, str] = field(default_factory=dict)
     moving: dict[Expr, str] = field(default_factory=dict)
 
     def lines(self) -> Iterator[Lines]:
         """The equations of every law, in order; then what is kept for the next step."""
-        self.moving |= self.lists
         self.scalars |= {Tick(item.name): self._count(item) for item in self.program.model.components}
-        yield from self._sizes()
         groups = _groups(self.program.laws.laws)
         waiting = list(self.program.laws.resets)
         kept = [item.value for item in self.program.laws.kept if item.component == PREVIOUS]
@@ -66,8 +63,8 @@ class Update:
     def _group(self, laws: Sequence[Law], later: list[Expr], waiting: list[Reset]) -> Iterator[Lines]:
         """Levels that move one after another, or together several times a step."""
         if any(needs_stack(law) for law in laws):
-            own = [item for item in waiting if item.is_always and any(item.state.component == law.component for law in laws)]
-            yield from Stacked(self.names, self.lists, self.scalars, self.sides).lines(laws, own)
+            own = [item for item in waiting if any(item.state.component == law.component for law in laws)]
+            yield from Stacked(self.names, self.lists, self.scalars).lines(laws, own)
             waiting[:] = [item for item in waiting if item not in own]
             return
         body = [line for law in laws for line in self._law(_law_of_entries(law), later)]
@@ -76,19 +73,6 @@ class Update:
             yield from body
         else:
             yield (f"for _ in range({updates}):", *indented([line for lines in body for line in lines]))
-
-    def _sizes(self) -> Iterator[Lines]:
-        """Rows and columns, which all matrices of one update share, if the laws ask for them."""
-        shapes = [
-            node.dim if isinstance(node, Size) else node.shape[0]
-            for value in self.program.laws.values
-            for node in walk(value)
-            if isinstance(node, Size | Eye)
-        ]
-        if any(dim.names & {ROWS.name, COLUMNS.name} for dim in shapes):
-            rows, columns = self.names.new("rows"), self.names.new("columns")
-            self.sides |= {str(ROWS): rows, str(COLUMNS): columns}
-            yield (f"{rows}, {columns} = {self.weights}[0].shape",)
 
     # --- time --------------------------------------------------------------------------------------------------------
 
@@ -105,21 +89,18 @@ class Update:
         """The states that start again with this step, as soon as what they start from is known; those of stacks start there."""
         stacked = {law.component for laws in groups if any(map(needs_stack, laws)) for law in laws}
         for item in list(waiting):
-            starts_here = not (item.is_always and item.state.component in stacked)
-            if starts_here and all(as_entries(source) in self.lists for source in item.sources):
+            if item.state.component not in stacked and all(as_entries(source) in self.lists for source in item.sources):
                 waiting.remove(item)
                 yield from self._reset(item)
 
     def _reset(self, reset: Reset) -> Iterator[Lines]:
-        if has_products(reset.value):
-            raise unwritable(reset.value)
         item = with_changes(reset, value=entries_of(reset.value))
         state = State(item.state.component, item.state.part, WEIGHTS, When.PREVIOUS)
         yield from _comment(f"{item.state.component} starts from {expression_text(item.value)}")
-        if item.is_always:
+        if item.period == 1 and item.at_start:
             variable = self.names.new(item.state.component)
             yield from self._value(variable, item.value)
-            self.lists[state] = self.moving[state] = variable
+            self.lists[state] = variable
             return
         variable = self.lists[state]
         known = self.lists.get(item.value)
@@ -156,14 +137,14 @@ class Update:
 
     def _law(self, law: Law, later: list[Expr]) -> Iterator[Lines]:
         """The equations of one level: what it gathers at every step, and what it does when it is due."""
+        yield from self._remembered(law, later)
         told = written_out(law.equations)
         equations = tuple(item for item, _ in told)
         self.told |= {item.name: texts for item, texts in told}
         gathered = max((place + 1 for place, item in enumerate(equations) if _is_gathered(item)), default=0)
         yield from self._equations(law, equations, range(gathered), later)
-        period = int(law.clock.period) if law.clock.period > 1 else 0
-        yield from self._saved(law, equations[gathered:], later) if period else ()
         after = list(self._equations(law, equations, range(gathered, len(equations)), later))
+        period = int(law.clock.period) if law.clock.period > 1 else 0
         emptied = [item for item in self.program.laws.kept if item.component == law.component and _is_emptied(item)]
         sums = [self.lists[State(item.component, item.part, WEIGHTS, When.PREVIOUS)] for item in emptied]
         if not period:
@@ -172,19 +153,16 @@ class Update:
         body = [line for lines in after for line in lines] + [f"torch._foreach_zero_({variable})" for variable in sums]
         yield (f"if {self.step} % {period} == 0:", *indented(body))
 
-    def _saved(self, law: Law, equations: Sequence[Equation], later: list[Expr]) -> Iterator[Lines]:
-        """Copies of the states that somebody reads as they were, after this law may have moved them."""
-        for place, equation in enumerate(equations):
-            if equation.part is not None:
-                old = State(equation.owner or law.component, equation.part, WEIGHTS, When.PREVIOUS)
-                yield from self._copied(old, [*(item.value for item in equations[place + 1 :]), *later])
-
-    def _copied(self, old: State, later: list[Expr]) -> Iterator[Lines]:
-        """A copy of a list that is about to change, if anything later reads what it was."""
-        variable = self.lists[old]
-        if variable == self.moving[old] and any(contains(item, lambda part: as_entries(part) == old) for item in later):
-            self.lists[old] = self.names.new(f"previous_{variable}")
-            yield (f"{self.lists[old]} = [x.clone() for x in {variable}]",)
+    def _remembered(self, law: Law, later: list[Expr]) -> Iterator[Lines]:
+        """The states of a level that are read as they were, after it has moved."""
+        for place, equation in enumerate(law.equations):
+            if equation.part is None:
+                continue
+            old = State(equation.owner or law.component, equation.part, WEIGHTS, When.PREVIOUS)
+            if any(as_entries(node) == old for value in (*_values(law.equations[place + 1 :]), *later) for node in walk(value)):
+                self.moving[old] = self.lists[old]
+                self.lists[old] = self.names.new(f"previous_{self.lists[old]}")
+                yield (f"{self.lists[old]} = [x.clone() for x in {self.moving[old]}]",)
 
     def _equations(self, law: Law, equations: Sequence[Equation], places: range, later: list[Expr]) -> Iterator[Lines]:
         for place in places:
@@ -228,9 +206,8 @@ class Update:
         assert equation.part is not None, equation
         component = equation.owner or law.component
         old = State(component, equation.part, WEIGHTS, When.PREVIOUS)
-        variable = self.moving[old]
+        variable = self.moving.pop(old, self.lists[old])
         yield from self._comments(equation.name)
-        yield from self._copied(old, later)
         in_place = self._multi().moved(variable, value, old)
         if in_place is not None:
             yield in_place
@@ -251,7 +228,7 @@ class Update:
         return MultiTensor(self.names, self.lists, self._printer())
 
     def _printer(self) -> TorchPrinter:
-        return TorchPrinter(self._leaf, self.weights, dim=self.sides.__getitem__)
+        return TorchPrinter(self._leaf, self.weights, clamps=True)
 
     def _leaf(self, node: Expr) -> Piece:
         """Inside a comprehension an entry is called as its list; `_each` binds the lists that a text needs."""
@@ -287,6 +264,10 @@ def entries_of(node: Expr) -> Expr:
     parts = tuple(entries_of(part) for part in children(node))
     flat = with_changes(node, shape=WEIGHTS) if node.shape == MATRIX else node
     return rebuild(flat, parts) if parts else flat
+
+
+def _values(equations: Sequence[Equation]) -> Iterator[Expr]:
+    yield from (item.value for item in equations)
 
 
 def _law_of_entries(law: Law) -> Law:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import PurePath
 
 from nlc.emit.digest import HEADER
 from nlc.emit.layout import Lines
 from nlc.emit.prose import prose, sentence, wrapped
 from nlc.ir.law import Equation, abbreviated_text, used_definitions
-from nlc.ir.model import Model, Training
+from nlc.ir.model import Training
 from nlc.ir.program import MemoryProgram, Program
 
 WIDEST_LIST = 66
@@ -79,19 +80,14 @@ def _laws(program: Program) -> Iterator[str]:
     if kept := program.laws.kept:
         groups.append(("kept", tuple(Equation(item.name, item.value, f"kept: {item.rule}") for item in kept)))
     if resets := program.laws.resets:
-        groups.append(("resets", tuple(equation for item in resets for equation in item.told(_when(program.model, item.period)))))
+        groups.append(("resets", tuple(Equation(item.name, item.value, item.says) for item in resets)))
+    for law in program.laws.endings:
+        groups.append((law.component, tuple(replace(item, rule=f"when the sequence ends: {item.rule}") for item in law.equations)))
     yield from _equations(groups, definitions)
     for item, training in zip(program.model.training, program.laws.training, strict=True):
         yield ""
         yield from wrapped(f"Laws of {_training(item)}", 136)
         yield from _equations([(law.component, law.equations) for law in training.laws])
-
-
-def _when(model: Model, period: int) -> str:
-    """When a state starts again; with a period of 0 it starts late."""
-    if not period:
-        return f"at the first {model.unit}"
-    return f"before the first of {period} {model.unit}s" if period > 1 or model.kind != "optimizer" else f"before every {model.unit}"
 
 
 def _training(item: Training) -> str:

@@ -29,7 +29,7 @@ def assignment(target: str, terms: Sequence[str], indent: int) -> Lines:
         return (line,)
     inside = " ".join(terms)
     if len(terms) == 1 and (opening := _whole_call(inside)):
-        return call(f"{target} = {inside[:opening]}", _arguments(inside[opening + 1 : -1]), "", indent)
+        return call(f"{target} = {inside[:opening]}", [inside[opening + 1 : -1]], "", indent)
     if indent + len(STEP) + len(inside) <= WIDTH or len(terms) == 1:
         return (f"{target} = (", STEP + inside, ")")
     return (f"{target} = (", *(STEP + term for term in terms), ")")
@@ -43,18 +43,6 @@ def _whole_call(text: str) -> int | None:
         if depth == 0:
             return place if text[place] == "(" and text[-1] == ")" and text[:place].replace(".", "").isidentifier() else None
     return None
-
-
-def _arguments(text: str) -> list[str]:
-    """The arguments of a call, cut at the commas that are inside nothing."""
-    depth, found = 0, [""]
-    for letter in text:
-        depth += {"(": 1, "[": 1, ")": -1, "]": -1}.get(letter, 0)
-        if letter == "," and depth == 0:
-            found.append("")
-        else:
-            found[-1] += letter
-    return [argument.strip() for argument in found]
 
 
 def indented(lines: Sequence[str], depth: int = 1) -> Lines:

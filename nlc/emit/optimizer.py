@@ -55,13 +55,12 @@ def optimizer_class(program: Program) -> str:
     scalars: dict[Expr, Piece] = {Hyperparameter(name): Piece(local, rank=None) for name, local in numbers.items()}
     settings = [(local, f'group["{_key(name)}"]') for name, local in numbers.items() if name in used]
     body = [*_settings(settings), *Update(program, names, weights, lists, scalars, step).lines()]
-    text = "\n".join(block(body))
+    needs_one_dtype = any("_foreach_lerp_" in line for lines in body for line in lines)
     view = OptimizerView(
-        gradients="_checked(x.grad)"
-        + (".to(torch.promote_types(x.dtype, torch.float32))" if "_foreach_lerp_" in text or "_stacked(" in text else ""),
+        gradients="_checked(x.grad)" + (".to(torch.promote_types(x.dtype, torch.float32))" if needs_one_dtype else ""),
         name=model.name,
-        docstring=_docstring(program, "self.matmul_dtype" in text),
-        constructor=_constructor(program, "self.matmul_dtype" in text),
+        docstring=_docstring(program),
+        constructor=_constructor(program),
         defaults=_defaults(program),
         has_learning_rate=any(item.name == RATE for item in program.hyperparameters),
         weights=weights,
@@ -70,7 +69,6 @@ def optimizer_class(program: Program) -> str:
         step=step,
         kind=_kind(model, is_counted),
         moves_matrices=model.moves_matrices,
-        has_matmul_dtype="self.matmul_dtype" in text,
         body=block(body),
     )
     return render(view)
@@ -114,12 +112,14 @@ def _settings(settings: list[tuple[str, str]]) -> list[Lines]:
     if not settings:
         return []
     line = f"{', '.join(local for local, _ in settings)} = {', '.join(value for _, value in settings)}"
-    return [(line,)] if len(line) + 8 <= WIDTH else [(f"{local} = {value}",) for local, value in settings]
+    if len(line) + 8 <= WIDTH:
+        return [(line,)]
+    return [(f"{line.partition(' = ')[0]} = (", *(f"    {value}," for _, value in settings), ")")]
 
 
-def _constructor(program: Program, has_matmul_dtype: bool) -> Lines:
+def _constructor(program: Program) -> Lines:
     numbers = [f"{item.name}: float = {float(item.default)!r}" for item in program.hyperparameters]
-    products = ["matmul_dtype: torch.dtype | None = None"] if has_matmul_dtype else []
+    products = ["matmul_dtype: torch.dtype | None = None"] if program.model.moves_matrices else []
     return call("def __init__", ["self", "params: ParamsT", *numbers, *products], " -> None:", 4)
 
 
@@ -128,15 +128,14 @@ def _defaults(program: Program) -> Lines:
     return (f"super().__init__(params, {{{', '.join(items)}}})",)
 
 
-def _docstring(program: Program, has_matmul_dtype: bool) -> Lines:
+def _docstring(program: Program) -> Lines:
     model = program.model
     says = wrapped(sentence(model.says or model.name), 128)
     first = says if len(says) == 1 else (f"{model.name}, a torch optimizer.", "", *says)
     lines = ["Takes the parameters first (tensors or groups of them), then by keyword, also for each group apart:"]
     lines += [f"    {item.name} = {float(item.default)!r}" for item in program.hyperparameters]
     if model.moves_matrices:
-        products = " Their products are in `matmul_dtype`, by default in the dtype of the state." if has_matmul_dtype else ""
-        lines += [f"Takes matrices alone.{products}"]
+        lines += ["Takes matrices alone. Their products are in `matmul_dtype`, by default in the dtype of the state."]
     if any(item.name == RATE for item in program.hyperparameters):
         lines += ["Groups keep the learning rate as `lr`, which is what torch's schedulers change."]
     carried = [slot.name for slot in program.slots if not slot.counts]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from nlc.emit.dims import dim_text
 from nlc.emit.layout import Lines
 from nlc.emit.names import LocalNames
@@ -77,8 +79,12 @@ def parameter_values(value: Expr) -> dict[Expr, str]:
 
 def read_parameters(sequence: Sequence, dtype: str, names: LocalNames, values: dict[Expr, str]) -> list[Lines]:
     """The parameters that a tick reads, in the dtype of its arithmetic; `values` learns their variables."""
-    laws = sequence.program.laws
-    used = {(node.component, node.part) for value in laws.values for node in walk(value) if isinstance(node, Parameter)}
+    return read_used(sequence, sequence.program.laws.values, dtype, names, values)
+
+
+def read_used(sequence: Sequence, expressions: Iterable[Expr], dtype: str, names: LocalNames, values: dict[Expr, str]) -> list[Lines]:
+    """The parameters that some expressions read."""
+    used = {(node.component, node.part) for value in expressions for node in walk(value) if isinstance(node, Parameter)}
     slots = [slot for slot in sequence.program.parameters if (slot.component, slot.part) in used]
     lines: list[Lines] = []
     for slot in slots:

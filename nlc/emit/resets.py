@@ -31,8 +31,7 @@ class Resets:
 
     def _line(self, item: Reset, names: LocalNames, values: dict[Expr, str]) -> Lines:
         old = values[item.state]
-        word = ".".join(filter(None, (item.state.component, item.state.part, "start")))
-        local = old if old.isidentifier() and item.is_cut_off else names.new(word)
+        local = names.new(f"{item.name}.{'detached' if item.is_cut_off else 'start'}")
         printer = printer_of(self.sequence, values)
         values[item.state] = local
         if item.is_cut_off:

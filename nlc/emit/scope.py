@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from nlc.codes import emit as codes
@@ -42,7 +42,10 @@ class Sequence:
 
         Those with one value a token go before those with several.
         """
-        return max(self.model.inputs, key=lambda stream: (len(stream.axes), not stream.is_parted))
+        return max(
+            (stream for stream in self.model.inputs if not stream.is_of_sequence),
+            key=lambda stream: (len(stream.axes), not stream.is_parted),
+        )
 
     @property
     def state_type(self) -> str:
@@ -81,14 +84,14 @@ class Sequence:
 
     def spans_axes(self, node: Expr) -> bool:
         """Whether a value surely has the dims of all axes (and of time): not a constant, nor of a stream without an axis alone."""
-        own = {stream.name: stream.axes for stream in self.model.inputs}
+        own = {stream.name: stream.axes for stream in self.model.inputs if not stream.is_of_sequence}
         match node:
             case Join():
                 return False
             case Split(x):
                 return contains(x, lambda part: isinstance(part, Named | State | Input))
             case Input(name):
-                return own[name] == self.model.axes
+                return own.get(name) == self.model.axes
             case Named() | State():
                 return True
         return any(self.spans_axes(child) for child in children(node))
@@ -196,10 +199,12 @@ def input_values(sequence: Sequence, part: str = "") -> dict[Expr, str]:
     }
 
 
-def indices(sequence: Sequence, names: LocalNames, carried: str, values: dict[Expr, str]) -> list[Lines]:
-    """The lines that number the copies along each axis whose index the laws use; `values` learns their variables."""
+def indices(
+    sequence: Sequence, names: LocalNames, carried: str, values: dict[Expr, str], expressions: Iterable[Expr] | None = None
+) -> list[Lines]:
+    """The lines that number the copies along axes whose index some expressions (else all laws) use; `values` learns their variables."""
     axes = sequence.model.axes
-    used = {part for value in sequence.program.laws.values for part in walk(value)}
+    used = {part for value in expressions or sequence.program.laws.values for part in walk(value)}
     lines: list[Lines] = []
     for place, axis in enumerate(axes):
         index = Index(axis)
@@ -237,8 +242,9 @@ def converted(sequence: Sequence, dtype: str, time: bool) -> list[Lines]:
         index = [":" if axis in stream.axes else "None" for axis in sequence.model.axes]
         while index and index[-1] == ":":
             index.pop()
-        if index:
-            leading = [":"] * (1 + time + stream.is_parted)
+        is_timeless = time and stream.is_of_sequence
+        if index or is_timeless:
+            leading = [":", "None"] if is_timeless else [":"] * (1 + (time and not stream.is_of_sequence) + stream.is_parted)
             lines.append((f"{stream.name} = {stream.name}[{', '.join([*leading, *index])}]",))
     return lines
 
@@ -274,7 +280,10 @@ def sizes(sequence: Sequence, names: LocalNames) -> Sizes:
         if axis in {item.name for item in model.dims}:
             lines.append((f"{variable} = {attribute(axis)}",))
         elif stream is not None:
-            lines.append((f"{variable} = {stream.name}.shape[{(3 if stream.is_parted else 2) + stream.axes.index(axis)}]",))
+            first = 1 if stream.is_of_sequence else 3 if stream.is_parted else 2
+            lines.append((f"{variable} = {stream.name}.shape[{first + stream.axes.index(axis)}]",))
+        elif not sequence.program.slots:
+            lines.append((f"{variable} = 1",))
         else:
             slot = sequence.program.slots[0]
             carried = sequence.carried("state", slot.component, slot.part)

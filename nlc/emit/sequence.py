@@ -6,14 +6,17 @@ from collections.abc import Iterator
 
 from nlc.emit.chunks import Chunked, Stream, chunk_method, chunked, method_name
 from nlc.emit.dims import fraction_text
+from nlc.emit.feed_forward import feed_forward_body, is_feed_forward
 from nlc.emit.halves import halves_helpers, halves_method
+from nlc.emit.initial import has_start, initial_says, started, zeros
 from nlc.emit.layout import Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames, attribute
 from nlc.emit.parameters import made_parameters, read_parameters, reset_parameters
 from nlc.emit.prose import sentence, wrapped
 from nlc.emit.render import render
 from nlc.emit.scope import Sequence, Sizes, converted, define, indices, input_values, output_printer, printer_of, size_text, sizes
-from nlc.emit.steps import initial_text, is_number_known, returned, step_body
+from nlc.emit.sequences import next_sequence_method
+from nlc.emit.steps import returned, step_body
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.emit.training import training_parts
 from nlc.emit.views import HelpersView, SequenceView
@@ -54,20 +57,27 @@ def _view(sequence: Sequence, forms: tuple[Chunked, ...]) -> SequenceView:
         attributes=(*_attributes(sequence), *block(made_parameters(sequence))),
         reset_parameters=reset_parameters(sequence),
         initial_state=call("def initial_state", initial, f" -> {sequence.state_type}:", 4),
-        initial_says="The start" if _has_start(sequence) else "Zeros",
-        zeros=_zeros(sequence, leading),
+        initial_says=initial_says(sequence),
+        zeros=zeros(sequence, leading),
         forward=sequence.signature("forward", state=optional, result=result),
         forward_says=_forward_says(sequence),
-        forward_body=_chunked_body(sequence, forms) if forms else _delegated_body(sequence),
+        forward_body=_forward_body(sequence, forms),
         chunk_methods=tuple(_method(form, _slot_local(form)) for form in forms),
         forward_by_token=sequence.signature("forward_by_token", state=optional, result=result),
         by_token_body=_by_token_body(sequence),
         step=sequence.signature("step", state=f"state: {sequence.state_type}", result=result),
         step_says="One token, for decoding: the laws as they stand; inputs without their time dim.",
-        step_body=step_body(sequence),
-        start=call("def _start", start, f" -> {sequence.state_type}:", 4),
-        started=_started(sequence, leading),
+        step_body=feed_forward_body(sequence, time=False) if is_feed_forward(sequence) else step_body(sequence),
+        next_sequence=next_sequence_method(sequence),
+        start=() if is_feed_forward(sequence) else call("def _start", start, f" -> {sequence.state_type}:", 4),
+        started=started(sequence, leading),
     )
+
+
+def _forward_body(sequence: Sequence, forms: tuple[Chunked, ...]) -> Lines:
+    if is_feed_forward(sequence):
+        return feed_forward_body(sequence, time=True)
+    return _chunked_body(sequence, forms) if forms else _delegated_body(sequence)
 
 
 # --- what the class says and is made with ------------------------------------------------------------------------
@@ -76,14 +86,15 @@ def _view(sequence: Sequence, forms: tuple[Chunked, ...]) -> SequenceView:
 def _docstring(sequence: Sequence) -> Lines:
     model = sequence.model
     width = max(len(stream.name) for stream in model.inputs)
-    inputs = [f"    {item.name:<{width}}  {_dims('batch', 'time', *_parts(item), *item.axes, *item.shape)}" for item in model.inputs]
-    states = [f"    {slot.name}  {_slot_text(sequence, slot)}" for slot in sequence.program.slots]
+    inputs = [f"    {item.name:<{width}}  {_dims('batch', *_time(item), *item.axes, *item.shape)}" for item in model.inputs]
+    states = [f"    {slot.name}  {_slot_text(sequence, slot)}" for slot in sequence.program.slots] or ["    nothing: an empty dict"]
     outputs = [f"    {item.name}  {_dims('batch', 'time', *model.axes_of(item), *item.value.shape)}" for item in model.outputs]
     unit = "tokens" if model.updates_per_tick == 1 else f"updates ({model.updates_per_tick} a token)"
     speed = f"`chunk`, in {unit}, is about speed alone; under torch.compile every new length compiles anew."
-    slow = "Under torch.compile the loop over tokens is unrolled: compile `step` instead."
+    one = "No token depends on another: all are computed at once."
+    slow = one if is_feed_forward(sequence) else "Under torch.compile the loop over tokens is unrolled: compile `step` instead."
     kind = "the tensor itself" if sequence.is_bare else "a dict by name"
-    begun = "the initial state" if _has_start(sequence) else "zeros"
+    begun = "the initial state" if has_start(sequence) else "zeros"
     lines = (
         "Inputs, by keyword, in any float dtype:",
         *inputs,
@@ -98,9 +109,10 @@ def _docstring(sequence: Sequence) -> Lines:
     return (first[0], *indented(first[1:]), "", *indented(lines))
 
 
-def _parts(stream: InputStream) -> tuple[str, ...]:
-    """The dim of a stream's values inside a token, if it has several."""
-    return (str(stream.every.updates_per_tick),) if stream.is_parted else ()
+def _time(stream: InputStream) -> tuple[str, ...]:
+    """The dims of a stream's values in time: none for one value a sequence, two when there are several inside a token."""
+    parts = (str(stream.every.updates_per_tick),) if stream.is_parted else ()
+    return () if stream.is_of_sequence else ("time", *parts)
 
 
 def _slot_text(sequence: Sequence, slot: StateSlot) -> str:
@@ -151,54 +163,12 @@ def _shown(text: str) -> str:
     return text if text.isdigit() else f"{{{text}}}"
 
 
-# --- state -------------------------------------------------------------------------------------------------------
-
-
-def _zeros(sequence: Sequence, leading: str) -> Lines:
-    slots = sequence.program.slots
-    if sequence.is_bare and is_number_known(slots[0].start):
-        made, arguments = _filled(slots[0], leading)
-        return call(f"return {made}", [*arguments, "dtype=torch.promote_types(like.dtype, torch.float32)"], "", 8)
-    dtype = "dtype = torch.promote_types(like.dtype, torch.float32)"
-    if sequence.is_bare:
-        return (dtype, f"return {_begun(slots[0], leading)}")
-    return (dtype, "return {", *(f'    "{slot.name}": {_begun(slot, leading)},' for slot in slots), "}")
-
-
-def _begun(slot: StateSlot, leading: str) -> str:
-    """What a slot starts from, in `dtype`."""
-    if slot.counts:
-        return "like.new_zeros((), dtype=torch.int64)"
-    if slot.start is not None and not is_number_known(slot.start):
-        text = initial_text(slot.start)
-        return f"{text if ' ' not in text else f'({text})'}.to(dtype).expand({leading}{size_text(slot.shape)})"
-    made, arguments = _filled(slot, leading)
-    return f"{made}({', '.join(arguments)}, dtype=dtype)"
-
-
-def _has_start(sequence: Sequence) -> bool:
-    return any(slot.start is not None for slot in sequence.program.slots)
-
-
-def _filled(slot: StateSlot, leading: str) -> tuple[str, list[str]]:
-    """The call that makes what a slot starts from when that is a number, and its arguments but the dtype."""
-    size = f"{leading}{size_text(slot.shape)}"
-    start = initial_text(slot.start) if slot.start is not None else "0"
-    return ("like.new_zeros", [size]) if start == "0" else ("like.new_full", [f"({size})" if ", " in size else f"({size},)", start])
-
-
-def _started(sequence: Sequence, leading: str) -> Lines:
-    zeros = f"zeros = self.initial_state({leading}, like=like)"
-    if sequence.is_bare:
-        return (zeros, "return zeros if state is None else state.to(torch.promote_types(state.dtype, zeros.dtype))")
-    item = "name: state[name].to(torch.promote_types(state[name].dtype, zero.dtype)) for name, zero in zeros.items()"
-    return (zeros, "if state is None:", "    return zeros", f"return {{{item}}}")
-
-
 # --- forward -----------------------------------------------------------------------------------------------------
 
 
 def _forward_says(sequence: Sequence) -> str:
+    if is_feed_forward(sequence):
+        return "All tokens at once: equal to `forward_by_token`."
     if sequence.program.is_parallel:
         return "The whole sequence in chunks: equal to `forward_by_token`."
     return "The whole sequence, token by token: no parallel form is known for these laws."
@@ -268,7 +238,7 @@ def _forms(
 def _by_update(sequence: Sequence) -> Iterator[Lines]:
     """In a system of several updates a token: every stream with a value for each update, along time."""
     updates = sequence.model.updates_per_tick
-    for stream in sequence.model.inputs if updates > 1 else ():
+    for stream in (item for item in sequence.model.inputs if updates > 1 and not item.is_of_sequence):
         yield (f"{stream.name} = {stream.name}.{'flatten(1, 2)' if stream.is_parted else f'repeat_interleave({updates}, 1)'}",)
 
 
@@ -331,7 +301,7 @@ def _by_token_body(sequence: Sequence) -> Lines:
     names = LocalNames((*sequence.inputs, "state"))
     like, model, variables = sequence.like.name, sequence.model, sizes(sequence, names)
     outputs, t = names.new("outputs"), names.new("t")
-    arguments = [*(f"{name}={name}[:, {t}]" for name in sequence.inputs), "state=state"]
+    arguments = [*(item.name + "=" + item.name + ("" if item.is_of_sequence else f"[:, {t}]") for item in model.inputs), "state=state"]
     shapes = {item.name: _empty(sequence, item, variables) for item in model.outputs}
     if len(model.outputs) == 1:
         (output,) = model.outputs
@@ -346,5 +316,5 @@ def _by_token_body(sequence: Sequence) -> Lines:
         appended = (f"for {name}, {value} in {now}.items():", f"    {outputs}[{name}].append({value}.unsqueeze(1))")
         body = (*call(f"{now}, state = self.step", arguments, "", 12), *appended)
         result = f"return {{{name}: torch.cat({value}, 1) for {name}, {value} in {outputs}.items()}}, state"
-    start = f"state = self._start(state, {variables.leading}, {like})"
+    start = "state = {}" if is_feed_forward(sequence) else f"state = self._start(state, {variables.leading}, {like})"
     return (*block(variables.lines), start, *empty, f"for {t} in range({like}.shape[1]):", *indented(body), result)

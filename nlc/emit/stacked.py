@@ -26,23 +26,26 @@ from nlc.ir.show import expression_text
 
 @dataclass(slots=True)
 class Stacked:
-    """Writes the laws of some levels; `values` are the stacked tensors, the others what the update around them knows."""
+    """Writes the laws of some levels.
+
+    `lists` and `scalars` are what the update around them knows, `values` the stacked tensors, `before` lines that the one at hand needs.
+    """
 
     names: LocalNames
     lists: dict[Expr, str]
     scalars: Mapping[Expr, Piece]
-    sides: Mapping[str, str]
     values: dict[Expr, str] = field(default_factory=dict)
+    before: list[Lines] = field(default_factory=list)
 
     def lines(self, laws: Sequence[Law], resets: Sequence[Reset]) -> Iterator[Lines]:
         """The matrices stacked, the levels moved, and their new states as lists again; `resets` are those of these levels at every step."""
-        is_either_way = all(_is_the_same_transposed(law) for law in laws)
+        is_either_way = _is_the_same_transposed(laws)
         anew = {item.state: item for item in resets}
-        keeps_state = any(state not in anew for state in _moved(laws))
-        read = [*(item.value for item in resets), *_read_outside(laws, anew)]
-        yield from self._stack(read, "None" if keeps_state else "self.matmul_dtype", is_either_way)
-        for item in resets:
-            yield from self._start(item)
+        yield from self._stack([*(item.value for item in resets), *_read_outside(laws, anew)], is_either_way)
+        for state, item in anew.items():
+            self.values[state] = self.names.new(item.state.component)
+            yield _comment(f"{item.state.component} starts from {expression_text(item.value)}")
+            yield assignment(self.values[state], [self._text(item.value)], 8)
         updates = laws[0].clock.updates_per_tick
         body = block([line for law in laws for line in self._law(law)])
         yield (f"for _ in range({updates}):", *indented(body)) if updates > 1 else body
@@ -50,25 +53,12 @@ class Stacked:
             for equation in (item for item in law.equations if item.part is not None):
                 yield self._as_list(law, equation, is_either_way, anew)
 
-    def _start(self, reset: Reset) -> Iterator[Lines]:
-        """What a level starts from, after the words in which that is said."""
-        *words, start = reset.told("")
-        own: dict[Expr, str] = {}
-        for word in words:
-            own[Named(word.name, word.value.shape)] = local = self.names.new(word.name)
-            yield _comment(f"{word.name} = {expression_text(word.value)}")
-            yield assignment(local, [self._text(word.value, own)], 8)
-        self.values[reset.state] = self.names.new(reset.state.component)
-        yield _comment(f"{reset.state.component} starts from {expression_text(start.value)}")
-        yield assignment(self.values[reset.state], [self._text(start.value, own)], 8)
-
-    def _stack(self, values: Sequence[Expr], dtype: str, is_either_way: bool) -> Iterator[Lines]:
-        """What the values read, as stacks of the dtype: what is kept for the next step stays in its own."""
+    def _stack(self, values: Sequence[Expr], is_either_way: bool) -> Iterator[Lines]:
         for leaf in dict.fromkeys(node for value in values for node in walk(value) if _entries(node) in self.lists):
             if leaf not in self.values:
                 source = self.lists[_entries(leaf)]
                 self.values[leaf] = self.names.new(f"stacked_{source}")
-                made = f"_stacked({source}, {dtype}{'' if is_either_way else ', as_they_are=True'})"
+                made = f"_stacked({source}, self.matmul_dtype{'' if is_either_way else ', as_they_are=True'})"
                 yield (f"{self.values[leaf]} = {made}",)
 
     def _law(self, law: Law) -> Iterator[Lines]:
@@ -78,8 +68,11 @@ class Stacked:
         for equation, texts in written_out(law.equations):
             yield from (_comment(text) for text in texts)
             state = State(equation.owner or law.component, equation.part or "", MATRIX, When.PREVIOUS)
-            local = self.values[state] if equation.part is not None else self.names.new(equation.name)
-            yield assignment(local, [self._text(equation.value, own)], 12)
+            local = self.values[state] if equation.part is not None else self.names.new(equation.name, law.component)
+            text = self._text(equation.value, own, law.component)
+            yield from self.before
+            self.before.clear()
+            yield assignment(local, [text], 12)
             own[Named(equation.name, equation.value.shape)] = local
             if equation.part is not None:
                 moved[with_changes(state, when=When.CURRENT)] = local
@@ -100,8 +93,8 @@ class Stacked:
 
     # --- printing ----------------------------------------------------------------------------------------------------
 
-    def _text(self, value: Expr, own: Mapping[Expr, str] | None = None) -> str:
-        """A value; a product that is added to something is one call."""
+    def _text(self, value: Expr, own: Mapping[Expr, str] | None = None, level: str = "") -> str:
+        """A value; a product that is added to something is one call, and what it multiplies has a line of its own."""
         printer = self._printer(own or {})
         terms = terms_of(value)
         products = [core for core in terms if isinstance(core, MatMul)]
@@ -111,7 +104,11 @@ class Stacked:
             return printer.text(value)
         (product,) = products
         assert isinstance(product, MatMul)
-        left, right = self._text(product.left, own), self._text(product.right, own)
+        left, right = self._text(product.left, own, level), self._text(product.right, own, level)
+        if rest and not isinstance(product.left, LEAVES):
+            local = self.names.new("polynomial", level)
+            self.before.append(assignment(local, [left], 12))
+            left = local
         if not rest:
             return printer.text(value) if isinstance(product.left, LEAVES) else f"{left} @ {right}"
         factors = {"beta": (rest[0], numbers[rest[0]]), "alpha": (product, numbers[product])}
@@ -128,17 +125,12 @@ class Stacked:
                 return self.scalars[node]
             raise unwritable(node)
 
-        return TorchPrinter(leaf, next(iter(known.values())), dim=self.sides.__getitem__)
+        return TorchPrinter(leaf, next(iter(known.values())), clamps=True)
 
 
 def needs_stack(law: Law) -> bool:
     """Whether a law has more to it than functions of entries and numbers for each matrix."""
-    return any(has_products(item.value) for item in law.equations)
-
-
-def has_products(value: Expr) -> bool:
-    """Whether an expression is more than functions of entries and numbers."""
-    return any(node.shape not in (ENTRIES, MATRIX, ()) or isinstance(node, MatMul) for node in walk(value))
+    return any(node.shape not in (ENTRIES, MATRIX, ()) or isinstance(node, MatMul) for item in law.equations for node in walk(item.value))
 
 
 def as_entries(node: Expr) -> Expr:
@@ -162,22 +154,18 @@ def _read_outside(laws: Sequence[Law], anew: Mapping[State, Reset]) -> Iterator[
                 made.add(with_changes(old, when=When.CURRENT))
 
 
-def _moved(laws: Sequence[Law]) -> Iterator[State]:
-    """The states that the laws move, before they do."""
-    for law in laws:
-        for equation in law.equations:
-            if equation.part is not None:
-                yield State(equation.owner or law.component, equation.part, MATRIX, When.PREVIOUS)
-
-
-def _is_the_same_transposed(law: Law) -> bool:
+def _is_the_same_transposed(laws: Sequence[Law]) -> bool:
     """Whether matrices enter products as Gram matrices alone, in powers before the matrix itself: X^T then moves as X does, transposed."""
+    return all(_is_either_way(law.equations) for law in laws)
+
+
+def _is_either_way(equations: Sequence[Equation]) -> bool:
     grams: dict[Expr, Expr] = {}
-    for equation in law.equations:
+    for equation in equations:
         match equation.value:
             case MatMul(base, other) if equation.rule == GRAM and other == transpose(base):
                 grams[Named(equation.name, equation.value.shape)] = base
-    others = [equation.value for equation in law.equations if equation.rule != GRAM]
+    others = [equation.value for equation in equations if equation.rule != GRAM]
     nodes = [node for value in others for node in walk(value)]
     return bool(grams) and all(_is_over_grams(node, grams) for node in nodes if isinstance(node, MatMul | Transpose))
 

@@ -12,10 +12,11 @@ from nlc.emit.parameters import parameter_values, read_parameters
 from nlc.emit.resets import Resets
 from nlc.emit.scope import Sequence, converted, define, indices, input_values, leaf, output_printer, previous, printer_of
 from nlc.emit.torch_printer import TorchPrinter
-from nlc.ir.algebra import Due, Expr, Eye, Map, MatMul, Named, Parameter, State, Tick, When, children, contains
+from nlc.ir.algebra import Due, Expr, Eye, Input, Map, MatMul, Named, Parameter, State, Tick, When, children, contains, walk
 from nlc.ir.build import replace
 from nlc.ir.law import POSITION, Kept, Law
 from nlc.ir.model import Component, Family
+from nlc.ir.program import StateSlot
 
 NO_TARGETS: Mapping[State, str] = MappingProxyType({})
 
@@ -51,7 +52,7 @@ def _position(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) ->
     for period in periods:
         due = values[Due(period)] = names.new("due" if len(periods) == 1 else f"due_{period}")
         yield (f"{due} = {position} % {period} == 0",)
-    for component in sequence.counted:
+    for component in (name for name in sequence.counted if not sequence.model.is_parted(name)):
         tick = values[Tick(component)] = names.new("tick" if len(sequence.counted) == 1 else f"{component}_tick")
         count = _count(sequence.model.component(component), position)
         yield (f"{tick} = {count if count == position else f'({count})'}.to({_dtype(sequence)})",)
@@ -65,7 +66,7 @@ def _laws(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) -> Ite
     parts = [law for law in laws.laws if sequence.is_parted(law)]
     for law in laws.laws:
         if not sequence.is_parted(law):
-            yield from _law(sequence, law, names, values)
+            yield from law_lines(sequence, law, names, values)
         elif law == parts[0]:
             yield from _parts(sequence, parts, names, values)
         yield from resets.ready(names, values)
@@ -104,11 +105,40 @@ def _parts(sequence: Sequence, laws: list[Law], names: LocalNames, values: dict[
     targets = variables
     if len(variables) > 1:
         targets = {state: names.new(f"new_{variable}") for state, variable in variables.items()}
-    body = [*define(sequence, names, inside, parted=True), *(line for law in laws for line in _law(sequence, law, names, inside, targets))]
+    counts = list(_counts(sequence, index, names, inside))
+    earlier = list(_earlier(laws, sequence, names, inside))
+    yield from ((f"{variable} = {values[stream]}",) for stream, variable in earlier)
+    body = [
+        *counts,
+        *define(sequence, names, inside, parted=True),
+        *(line for law in laws for line in law_lines(sequence, law, names, inside, targets)),
+    ]
     if len(variables) > 1:
         body.append(assignment(", ".join(variables.values()), [", ".join(targets.values())], 16))
+    body += [(f"{variable} = {inside[Input(stream.name, stream.shape)]}",) for stream, variable in earlier]
     yield (f"for {index} in range({sequence.model.updates_per_tick}):", *indented(block(body)))
     values.update({replace_with(state, when=When.CURRENT): variable for state, variable in variables.items()})
+
+
+def _counts(sequence: Sequence, index: str, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
+    """The numbers of the updates that a part of a token belongs to."""
+    counted = [name for name in sequence.counted if sequence.model.is_parted(name)]
+    for component in counted:
+        tick = values[Tick(component)] = names.new("tick" if len(sequence.counted) == 1 else f"{component}_tick")
+        reset, position = sequence.model.component(component).reset, values[State(POSITION, "", ())]
+        seen = f"({position} - 1)"
+        if reset is not None and reset.family is Family.TOKEN:
+            seen = f"({position} - 1) % {reset.period}"
+        yield (f"{tick} = ({seen} * {sequence.model.updates_per_tick} + {index} + 1).to({_dtype(sequence)})",)
+
+
+def _earlier(laws: list[Law], sequence: Sequence, names: LocalNames, values: dict[Expr, str]) -> Iterator[tuple[Input, str]]:
+    """The streams of several values a token whose previous values some law reads at each part, with the variables of these."""
+    parted = {stream.name for stream in sequence.model.inputs if stream.is_parted}
+    nodes = (node for law in laws for equation in law.equations for node in walk(equation.value))
+    for node in dict.fromkeys(node for node in nodes if isinstance(node, Input) and node.delayed and node.name in parted):
+        values[node] = names.new(f"earlier_{node.name}")
+        yield node, values[node]
 
 
 def _dtype(sequence: Sequence) -> str:
@@ -116,7 +146,7 @@ def _dtype(sequence: Sequence) -> str:
     return f"{sequence.carried('state', first.component, first.part)}.dtype"
 
 
-def _law(
+def law_lines(
     sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str], targets: Mapping[State, str] = NO_TARGETS
 ) -> Iterator[Lines]:
     """The equations of one component; its new states join `values` for those that run later.
@@ -157,8 +187,14 @@ def _outputs(sequence: Sequence, names: LocalNames, values: dict[Expr, str], dty
         yield assignment(local, broadcast(sequence, printer, value), 12)
     kept = {item.name: _kept(sequence, item, values) for item in sequence.program.laws.kept}
     states = [slot for slot in sequence.program.slots if slot.name not in kept]
-    new = {slot.name: values[State(slot.component, slot.part, slot.shape, When.CURRENT)] for slot in states} | kept
+    new = {slot.name: _newest(slot, values) for slot in states} | kept
     yield from returned(sequence, results, new, dtype)
+
+
+def _newest(slot: StateSlot, values: dict[Expr, str]) -> str:
+    """The variable of a state after the token: the old one of a level that moves when the sequence ends."""
+    state = State(slot.component, slot.part, slot.shape, When.CURRENT)
+    return values.get(state) or values[replace_with(state, when=When.PREVIOUS)]
 
 
 def _layers(node: Expr) -> Iterator[Expr]:

@@ -78,7 +78,7 @@ class TorchPrinter:
 
     `known` has the variables of values that are more than leaves. What is in `bare` comes without a dim for the axis that it does not
     have: where there is one value for all places along it (`is_bare`: before a split, after a join) it is printed as it is, elsewhere it
-    gets that dim. `dim` writes the name of a size.
+    gets that dim. With `clamps` a bound that is a number is written with `clamp`, whose derivative at the bound is another one.
     """
 
     leaf: Leaf
@@ -86,7 +86,7 @@ class TorchPrinter:
     bare: frozenset[Expr] = frozenset()
     known: Mapping[Expr, str] = field(default_factory=dict)
     is_bare: bool = False
-    dim: Callable[[str], str] = attribute
+    clamps: bool = False
 
     def text(self, node: Expr) -> str:
         """The expression as a tensor of its whole shape."""
@@ -142,11 +142,11 @@ class TorchPrinter:
 
     @_piece.register
     def _(self, node: Size) -> Piece:
-        return Piece(dim_text(node.dim, self.dim), ATOM if node.dim.name else SUM, None)
+        return Piece(dim_text(node.dim), ATOM if node.dim.name else SUM, None)
 
     @_piece.register
     def _(self, node: Eye) -> Piece:
-        return Piece(f"torch.eye({dim_text(node.shape[0], self.dim)}, dtype={self.like}.dtype, device={self.like}.device)", ATOM, 2)
+        return Piece(f"torch.eye({dim_text(node.shape[0])}, dtype={self.like}.dtype, device={self.like}.device)", ATOM, 2)
 
     @_piece.register
     def _(self, node: StopGradient) -> Piece:
@@ -197,6 +197,11 @@ class TorchPrinter:
         rank, full = joined_dims(pieces)
         if rank is None:
             return Piece(f"{node.function[:3]}({pieces[0].text}, {pieces[1].text})", ATOM, None)
+        bounds = [piece for piece in pieces if piece.rank is None]
+        if self.clamps and bounds:
+            (value,) = (piece for piece in pieces if piece.rank is not None)
+            side = "min" if node.function == "maximum" else "max"
+            return Piece(f"{wrapped(value, ATOM)}.clamp({side}={bounds[0].text})", ATOM, value.rank, value.full)
         left, right = (self._tensor(piece) for piece in pieces)
         return Piece(f"torch.{node.function}({left}, {right})", ATOM, rank, full)
 
@@ -282,7 +287,7 @@ class TorchPrinter:
     def _size(self, shape: Shape) -> str:
         if shape == WEIGHTS:
             return f"{self.like}.shape"
-        sizes = [dim_text(dim, self.dim) for dim in shape]
+        sizes = [dim_text(dim) for dim in shape]
         return f"({sizes[0]},)" if len(sizes) == 1 else f"({', '.join(sizes)})"
 
     def _tensor(self, piece: Piece) -> str:

@@ -38,6 +38,7 @@ class SequenceView:
     step: tuple[str, ...]
     step_says: str
     step_body: tuple[str, ...]
+    next_sequence: tuple[str, ...]
     start: tuple[str, ...]
     started: tuple[str, ...]
 
@@ -203,7 +204,6 @@ class OptimizerView:
     step: str
     kind: str
     moves_matrices: bool
-    has_matmul_dtype: bool
     body: tuple[str, ...]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from nlc.ir.algebra import Expr, Named, Parameter, State, StopGradient, When, walk
@@ -69,8 +68,7 @@ class Reset:
     """A tensor that starts again, from `value`, before the first token of every new period, for whoever reads its older value there.
 
     With `at_start` it does so before the very first token too, and with a `period` of 0 only there. Periods are counted anew `within`
-    longer ones, if that is not 0. What the value reads of the same tick is settled like an equation. `words` name parts of the value,
-    which holds them written out.
+    longer ones, if that is not 0. What the value reads of the same tick is settled like an equation.
     """
 
     state: State
@@ -78,13 +76,7 @@ class Reset:
     value: Expr
     at_start: bool = False
     within: int = 0
-    words: tuple[Equation, ...] = ()
-
-    def told(self, rule: str) -> tuple[Equation, ...]:
-        """The words, shorter ones first, then the start in these words."""
-        texts = {item.value: Named(item.name, item.value.shape) for item in self.words}
-        words = (Equation(item.name, replace(item.value, _others(texts, item.value)), item.rule) for item in self.words)
-        return (*words, Equation(self.state.component, replace(self.value, texts.get), rule))
+    unit: str = "token"
 
     @property
     def sources(self) -> tuple[State, ...]:
@@ -92,9 +84,18 @@ class Reset:
         return tuple(node for node in walk(self.value) if isinstance(node, State) and node.when is When.CURRENT)
 
     @property
-    def is_always(self) -> bool:
-        """Whether the state starts again at every tick."""
-        return self.period == 1 and self.at_start
+    def name(self) -> str:
+        """What is called that starts again, as a word."""
+        return ".".join(filter(None, (self.state.component, self.state.part)))
+
+    @property
+    def says(self) -> str:
+        """When it starts again, for readers of the laws."""
+        if self.is_cut_off:
+            return f"nothing is learned through what came before, every {self.period} {self.unit}s"
+        if not self.period:
+            return f"before the first {self.unit}"
+        return f"before {f'every {self.unit}' if self.period == 1 else f'the first of {self.period} {self.unit}s'}"
 
     @property
     def is_cut_off(self) -> bool:
@@ -102,8 +103,25 @@ class Reset:
         return isinstance(self.value, StopGradient)
 
 
-def _others(texts: Mapping[Expr, Expr], own: Expr) -> Callable[[Expr], Expr | None]:
-    return lambda node: None if node == own else texts.get(node)
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What a carried tensor is as the next sequence begins.
+
+    In the value, PREVIOUS reads are of what other levels begin with, CURRENT ones of what they were when the last sequence had ended.
+    """
+
+    state: State
+    value: Expr
+
+    @property
+    def name(self) -> str:
+        """What is carried, as a word."""
+        return ".".join(filter(None, (self.state.component, self.state.part)))
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it is kept from the sequence that ended."""
+        return isinstance(self.value, State) and self.value.when is When.CURRENT
 
 
 def with_parameters(model: Model, node: Expr) -> Expr:
@@ -148,6 +166,8 @@ class Laws:
 
     Slow levels of an architecture have no law in it; `training` holds the laws of the optimizers that move them.
     `definitions` name values of streams alone, which equations hold written out: who prints them says the name instead.
+    Where levels outlast a sequence, `endings` are the laws of those that move when it ends, over the state that it ended with, and
+    `beginnings` say what the next one begins with, each after those that it reads.
     """
 
     order: LevelOrder
@@ -157,6 +177,8 @@ class Laws:
     resets: tuple[Reset, ...] = ()
     training: tuple[Laws, ...] = ()
     definitions: tuple[Equation, ...] = ()
+    endings: tuple[Law, ...] = ()
+    beginnings: tuple[Beginning, ...] = ()
 
     @property
     def values(self) -> tuple[Expr, ...]:
@@ -164,6 +186,11 @@ class Laws:
         moves = [equation.value for law in self.laws for equation in law.equations]
         begun = (item.value for item in self.resets if not item.is_cut_off)
         return (*moves, *(equation.value for equation in self.outputs), *(item.value for item in self.kept), *begun)
+
+    @property
+    def values_between(self) -> tuple[Expr, ...]:
+        """Every expression that is evaluated between two sequences."""
+        return (*(item.value for law in self.endings for item in law.equations), *(item.value for item in self.beginnings))
 
     def law(self, component: str) -> Law:
         return next(law for law in self.laws if law.component == component)

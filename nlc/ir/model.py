@@ -140,6 +140,11 @@ class InputStream:
     span: Span = field(default=NOWHERE, compare=False, repr=False)
 
     @property
+    def is_of_sequence(self) -> bool:
+        """Whether it has one value for a whole sequence, and no dim of time."""
+        return self.every.family is Family.SEQUENCE
+
+    @property
     def is_parted(self) -> bool:
         """Whether it has several values a tick, along a dim of their own after that of time."""
         return self.every.updates_per_tick > 1

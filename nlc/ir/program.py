@@ -91,9 +91,8 @@ class Program:
         if not self.laws.kept and self.model.updates_per_tick == 1:
             return self.model.hyperparameters
         numbers = (value for item in self.model.training for _, value in item.numbers)
-        read = {
-            node.name for value in (*self.laws.values, *self._starts, *numbers) for node in walk(value) if isinstance(node, Hyperparameter)
-        }
+        evaluated = (*self.laws.values, *self.laws.values_between)
+        read = {node.name for value in (*evaluated, *self._starts, *numbers) for node in walk(value) if isinstance(node, Hyperparameter)}
         return tuple(item for item in self.model.hyperparameters if item.name in read)
 
     @property

@@ -23,8 +23,13 @@ def reset_clock(component: Component) -> Clock:
 
     A level that moves when a sequence ends would never be read as it moved if it started again there: it is kept.
     """
-    lasts = not component.every.is_fast or component.every.family is Family.SEQUENCE
-    return component.reset or Clock(Family.NEVER if lasts else Family.SEQUENCE)
+    is_kept = not component.every.is_fast or component.every.family is Family.SEQUENCE
+    return component.reset or Clock(Family.NEVER if is_kept else Family.SEQUENCE)
+
+
+def lasts(component: Component) -> bool:
+    """Whether a level inside sequences goes on from one to the next."""
+    return component.every.is_fast and reset_clock(component).family is Family.NEVER
 
 
 def starts_from_new(reader: Component, source: Clock) -> bool:

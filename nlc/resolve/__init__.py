@@ -260,7 +260,7 @@ def _with_claims(model: Model, file: SpecFile, peers: Mapping[str, Model]) -> Mo
 
     def scope_with(identified: Mapping[str, Dim]) -> Scope:
         components = [_identified(item, identified) for item in model.components]
-        return replace(_with_inlined(_scope(file.spec, declared, identified, Collector()), components), own="")
+        return _with_inlined(_scope(file.spec, declared, identified, Collector()), components)
 
     around, collector, claims = ClaimSurroundings(scope_with, declared.counts, peers), Collector(), []
     for field in file.spec.claims:

@@ -9,7 +9,7 @@ from nlc.ir.algebra import Expr, Gradient, Named, State, Task, is_number, walk
 from nlc.ir.build import replace
 from nlc.ir.dims import shape_text
 from nlc.ir.model import ClosedForm, Component, Family, GradientDescent, GradientPoint, Model, Proximal
-from nlc.ir.show import expression_text, uncounted
+from nlc.ir.show import expression_text
 
 WIDTH = 8
 """Of the words that begin a line."""
@@ -46,7 +46,7 @@ def _text(model: Model, component: Component, node: Expr) -> str:
                 return renamed(part, component="weights" if name == host else name.removeprefix(f"{host}."))
         return names.get(part)
 
-    return expression_text(replace(uncounted(node), change))
+    return expression_text(replace(node, change))
 
 
 def _kind(model: Model, component: Component) -> Iterator[str]:
@@ -67,7 +67,7 @@ def _fits(model: Model, component: Component) -> str:
     text = _text(model, component, component.objective)
     if component.window is not None:
         return f"{text}, over {'all tokens so far' if component.window == 'all' else f'the last {component.window} tokens'}"
-    if component.every.period > 1 and not model.is_parameter(component.name):
+    if component.every.is_fast and component.every.period > 1:
         return f"{text}, {'summed' if component.reduce == 'sum' else 'averaged'} over the data since its last update"
     return text
 

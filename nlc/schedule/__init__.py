@@ -43,7 +43,7 @@ def schedule_program(laws: Laws, chunk: int | None = None) -> Program:
 def _slots(laws: Laws) -> tuple[StateSlot, ...]:
     """What is carried from tick to tick; an optimizer's `weights` are the parameters themselves, and no state of its own."""
     model = laws.order.model
-    anew = {item.state.component for item in laws.resets if model.kind == "optimizer" and item.is_always}
+    anew = {item.state.component for item in laws.resets if model.kind == "optimizer" and item.period == 1 and item.at_start}
     carried = [item for item in model.fast if not (model.kind == "optimizer" and item.name == "weights") and item.name not in anew]
     states = tuple(
         StateSlot(

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nlc.ir.affine import Classified, OutputRead
-from nlc.ir.algebra import Expr, State, Tick, When, contains, walk
+from nlc.ir.algebra import Expr, Parameter, State, Tick, When, contains, walk
+from nlc.ir.build import replace
 from nlc.ir.law import Laws
 from nlc.ir.model import Model
 from nlc.ir.program import Decision, MemoryProgram
@@ -38,12 +39,17 @@ def schedule_memories(laws: Laws) -> tuple[tuple[MemoryProgram, ...], tuple[tupl
 def find_memories(laws: Laws) -> Memories:
     """The facts about every memory that decide its form."""
     model = laws.order.model
-    values = {law.component: tuple(inlined(law, state.part) for state in model.component(law.component).states) for law in laws.laws}
+    gathering = tuple(law.component for law in laws.endings)
+    values = {
+        law.component: tuple(_given(gathering, inlined(law, state.part)) for state in model.component(law.component).states)
+        for law in laws.laws
+        if law.component not in gathering
+    }
     reached = _reached({name: states_read(*new) - {name} for name, new in values.items()})
     order = _memory_order(reached)
     book = ReadBook(_words(model))
     streams = {name: tuple(book.take(value, name) for value in values[name]) for name in order}
-    outputs = tuple((output.name, book.take(output.value, None)) for output in laws.outputs)
+    outputs = tuple((output.name, book.take(_given(gathering, output.value), None)) for output in laws.outputs)
     laws_of = [(name, value) for name, new in streams.items() for value in new]
     readers = (*laws_of, *((f"the output {name}", value) for name, value in outputs))
     reads = {name: tuple(read for read in book.reads if read.component == name) for name in order}
@@ -59,10 +65,20 @@ def find_memories(laws: Laws) -> Memories:
             or any(item.state.component == name for item in laws.resets),
             later_reads=_later(reads[name], {read.name for earlier in order[:place] for read in reads[earlier]}),
             whole_tokens=_whole_tokens(laws) if model.updates_per_tick > 1 else "",
+            gathering=gathering,
         )
         for place, name in enumerate(order)
     )
     return Memories(tuple(candidates), outputs)
+
+
+def _given(lasting: tuple[str, ...], value: Expr) -> Expr:
+    """The value, in which levels that stay as they are until the sequence ends are given like parameters."""
+
+    def change(node: Expr) -> Expr | None:
+        return Parameter(node.component, node.part, node.shape) if isinstance(node, State) and node.component in lasting else None
+
+    return replace(value, change) if lasting else value
 
 
 def _whole_tokens(laws: Laws) -> str:

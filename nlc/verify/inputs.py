@@ -60,7 +60,7 @@ SHAPE_CASES: tuple[Case, ...] = (
 class Drawn:
     """Evidence for an architecture: inputs (batch, time, *own axes, *shape), states (batch, *axes, *shape) or None for zeros.
 
-    `parameters` are the tensors of slow levels, (*shape).
+    `parameters` are the tensors of slow levels, (*shape). Streams of one value for each sequence, those named in `whole`, have no time.
     """
 
     inputs: Mapping[str, Tensor]
@@ -74,6 +74,11 @@ class Drawn:
     seed: int
     by_default: bool
     updates_per_tick: int = 1
+    whole: frozenset[str] = frozenset()
+
+    def at(self, tokens: slice) -> dict[str, Tensor]:
+        """The inputs at some of the tokens; a stream of one value for each sequence is whole at any."""
+        return {name: stream if name in self.whole else stream[:, tokens] for name, stream in self.inputs.items()}
 
     @property
     def updates(self) -> int:
@@ -113,6 +118,7 @@ def draw(model: Model, case: Case, own_chunk: int, *, seed: int = 0, edges: bool
         seed=seed,
         by_default=case.own_chunk,
         updates_per_tick=model.updates_per_tick,
+        whole=frozenset(stream.name for stream in model.inputs if stream.is_of_sequence),
     )
 
 
@@ -188,7 +194,7 @@ def _defined(model: Model, sizes: dict[str, int]) -> dict[str, int]:
 def _fits(model: Model, sizes: Mapping[str, int]) -> bool:
     states = [state.shape for component in model.components for state in component.states]
     try:
-        for shape in (*states, *(stream.shape for stream in model.inputs)):
+        for shape in (*states, *(stream.shape for stream in model.inputs), *(output.value.shape for output in model.outputs)):
             _ = [dim.size(sizes) for dim in shape]
     except ValueError:
         return False
@@ -206,7 +212,7 @@ def _varied(item: HyperparameterDeclaration) -> float:
 def _stream(stream: InputStream, leading: tuple[int, int], sizes: Mapping[str, int], generator: torch.Generator, edges: bool) -> Tensor:
     own_axes = tuple(sizes[axis] for axis in stream.axes)
     parts = (stream.every.updates_per_tick,) if stream.is_parted else ()
-    shape = (*leading, *parts, *own_axes, *(dim.size(sizes) for dim in stream.shape))
+    shape = (*(leading[:1] if stream.is_of_sequence else leading), *parts, *own_axes, *(dim.size(sizes) for dim in stream.shape))
     if stream.shape and stream.low is None and stream.high is None:
         return _normal(shape, generator)
     low, high = _range(stream)

@@ -68,7 +68,7 @@ def _trials(program: Program) -> tuple[Trial, ...]:
     return (
         Trial("constant hyperparameters", groups(schedule=False), scheduled=False),
         Trial("hyperparameters that change at every step", groups(schedule=True)),
-        Trial("saved and restored on the way", groups(schedule=True), restored_after=STEPS // 3),
+        Trial("saved and restored half way", groups(schedule=True), restored_after=STEPS // 2),
     )
 
 
@@ -124,7 +124,7 @@ def _flattened(results: Sequence[Result], carried: Collection[str]) -> Tensors:
 
 
 def _run_optimizer(program: Program, optimizer_class: OptimizerClass, trial: Trial) -> list[Result]:
-    """Step the optimizer over both groups; on the way it may be replaced by a new one that loads its state_dict."""
+    """Step the optimizer over both groups; half way it may be replaced by a new one that loads its state_dict."""
     parameters = [[nn.Parameter(weight.clone()) for weight in group.weights] for group in trial.groups]
     numbers = {item.name for item in program.hyperparameters}
     keywords = {} if trial.scheduled else {name: value for name, value in trial.groups[0].hyperparameters[0].items() if name in numbers}

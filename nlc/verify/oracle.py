@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from nlc.ir.model import Expr, Family, Model
-from nlc.verify.oracle_layout import aligned, flatten, unflatten, wants_graph, with_ones
+from nlc.verify.oracle_layout import aligned, at_token, flatten, is_of_sequence, parts_of, unflatten, wants_graph, with_ones
 from nlc.verify.oracle_slots import delayed, kept, refuse, slots
 from nlc.verify.oracle_slots import parameters as parameters_of
 from nlc.verify.oracle_starts import counts, initial
@@ -43,7 +43,7 @@ def run_oracle(
     trained = parameters or {}
     if missing := ", ".join(parameters_of(model).keys() - trained.keys()):
         raise OracleError(f"no value is given for the slow level {missing}")
-    sample = next(iter(inputs.values()))
+    sample = next(inputs[stream.name] for stream in model.inputs if not is_of_sequence(stream))
     leading = (sample.shape[0], *(sizes[axis] for axis in model.axes))
     given = state or {}
     start = {
@@ -58,7 +58,7 @@ def run_oracle(
     for name, node in ((name, node) for name, node in initial(model) if name not in given):
         start[name] = replace(nothing, previous=start).start(node, start[name])
     streams = {stream.name: aligned(inputs[stream.name], stream, model) for stream in model.inputs}
-    before = {name: given.get(f"previous.{name}", torch.zeros_like(x.sum(1))) for name, x in streams.items()}
+    before = {name: given.get(f"previous.{name}", _nothing(x, name, model)) for name, x in streams.items()}
     position = int(given["position"]) if "position" in given else 0
     differentiable = wants_graph((*inputs.values(), *start.values(), *trained.values()))
     tick = Tick(model, Family.TOKEN, sizes, numbers, before, before, start, differentiable, position=position, parameters=trained)
@@ -66,7 +66,7 @@ def run_oracle(
     dims = {output.name: with_ones(leading, output, model) + sizes_of(output.value.shape, sizes) for output in model.outputs}
     outputs = {output.name: [sample.new_zeros(0, *dims[output.name])] for output in model.outputs}
     for t in range(sample.shape[1]):
-        tick = tick.next({name: x[:, t] for name, x in streams.items()})
+        tick = tick.next({stream.name: at_token(streams[stream.name], stream, t) for stream in model.inputs})
         for output in model.outputs:
             value = tick.value(output.value)
             outputs[output.name].append(value.broadcast_to((1, *dims[output.name])))
@@ -76,6 +76,14 @@ def run_oracle(
     final |= {f"previous.{name}": tick.inputs[name].expand(*leading, *tick.inputs[name].shape[len(leading) :]) for name in delayed(model)}
     joined = {output.name: [2 + model.axes.index(axis) for axis in output.joined] for output in model.outputs}
     return {name: torch.cat(values).transpose(0, 1).squeeze(joined[name]) for name, values in outputs.items()}, final
+
+
+def _nothing(x: Tensor, name: str, model: Model) -> Tensor:
+    """What stands for the value of a stream before its first."""
+    stream = next(stream for stream in model.inputs if stream.name == name)
+    if is_of_sequence(stream):
+        return torch.zeros_like(x)
+    return torch.zeros_like(x.sum((1, 2) if parts_of(stream.every) > 1 else 1))
 
 
 def run_oracle_steps(

@@ -37,6 +37,8 @@ def parameters(model: Model) -> dict[str, Shape]:
 
 def sums(model: Model, component: Component) -> bool:
     """Whether several data come to one update; a level of an optimizer is fed one gradient at each update of its host."""
+    if component.every.family is Family.SEQUENCE:
+        return component.host is None
     host = next((item.every.period for item in model.components if item.name == component.host), 1)
     return component.every.is_counted and component.every.period > max(host, 1)
 
@@ -93,8 +95,17 @@ def nodes_in(values: Iterable[object]) -> Iterator[Expr]:
 
 
 def delayed(model: Model) -> list[str]:
-    """The input streams whose previous values are read."""
-    return sorted({node.name for node in expressions(model) if isinstance(node, Input) and node.delayed})
+    """The input streams whose previous values are read; a sequence that has ended has its last token behind it."""
+    before = {node.name for node in expressions(model) if isinstance(node, Input) and node.delayed}
+    return sorted(before | {node.name for node in nodes_in(_at_the_end(model)) if isinstance(node, Input)})
+
+
+def _at_the_end(model: Model) -> Iterator[object]:
+    """What the levels that move when a sequence ends evaluate then, and not at its tokens."""
+    for component in (item for item in model.fast if item.every.family is Family.SEQUENCE):
+        yield component.retention
+        yield component.optimizer.rate if isinstance(component.optimizer, GradientDescent) else ()
+        yield component.follows if component.follows != component.objective or component.host else ()
 
 
 def refuse(model: Model) -> None:
@@ -106,11 +117,12 @@ def refuse(model: Model) -> None:
     for component in model.fast:
         clock = component.every
         runs = clock.family is family and (clock.period.denominator == 1 or clock.period in parts)
+        runs = runs or (clock.family is Family.SEQUENCE and clock.period == 1)
         reasons = {
             "an optimizer that is not an explicit step": not isinstance(component.optimizer, GradientDescent),
             f"the clock {clock}": not runs,
             "a window": component.window is not None,
-            "a reset": component.reset is not None and component.reset.family not in (Family.SEQUENCE, family),
+            "a reset": component.reset is not None and component.reset.family not in (Family.SEQUENCE, Family.NEVER, family),
             "a held gradient": GradientPoint.HELD in (component.gradient_at, component.step_at),
         }
         for what, present in reasons.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nlc.ir.model import Component, Expr, Gradient, Index, Input, Model, Named, State, Tick, When
+from nlc.ir.model import Component, Expr, Family, Gradient, Index, Input, Model, Named, State, Tick, When
 from nlc.verify.oracle_slots import expressions, held_name, held_reads, is_held, nodes_in, slot_name, slots
 
 
@@ -92,6 +92,7 @@ def counts(model: Model) -> bool:
     resets = any(item.reset is not None and item.reset.is_counted for item in model.fast)
     truncated = any(item.backprop for item in model.components)
     begun = any(not starts_known(model, item) for item in model.fast)
+    begun = begun or any(item.every.family is Family.SEQUENCE and item.reduce == "mean" for item in model.fast)
     return has_periods or resets or truncated or begun or any(_counts(model, node) for node in expressions(model))
 
 

@@ -28,7 +28,7 @@ from nlc.ir.model import (
     When,
 )
 from nlc.ir.model import Tick as TickCount
-from nlc.verify.oracle_layout import at_part, parts_of_tick
+from nlc.verify.oracle_layout import at_part, parts_of, parts_of_tick
 from nlc.verify.oracle_slots import held_name, held_reads, slot_name, slots, sum_name, sums
 from nlc.verify.oracle_starts import begun, is_cut_off, is_new_at_start, owner_of, starts_at, starts_known
 from nlc.verify.oracle_values import Arithmetic, Fitted, OracleError, lift, rank_of
@@ -42,7 +42,8 @@ class Tick:
 
     `position` counts the ticks, this one included; `reader` is the clock of who reads (an output is on the token clock). Levels on the
     clock `token / n` are updated n times inside it, in parts: `previous` are the states before such a `part` of it, `begun` those before
-    all parts. `started` are the states of levels that start again, made when somebody first asks; `starting` is such a level meanwhile.
+    all parts; `whole` flows in at the last part, which is what whole tokens see, and `earlier` did at the part before. `started` are the
+    states of levels that start again, made when somebody first asks; `starting` is such a level meanwhile.
     """
 
     model: Model
@@ -61,6 +62,8 @@ class Tick:
     updated: dict[str, Tensors] = field(default_factory=dict)
     running: list[str] = field(default_factory=list)
     part: int = 0
+    whole: Mapping[str, Tensor] = field(default_factory=dict)
+    earlier: Mapping[str, Tensor] = field(default_factory=dict)
     started: dict[str, Tensor] = field(default_factory=dict)
     starting: Component | None = None
 
@@ -70,11 +73,16 @@ class Tick:
         for component in self.model.fast:
             if is_cut_off(component, self.position):
                 states |= {name: states[name].detach() for name, _ in slots(component)}
-        tick = replace(self, delayed=self.inputs, begun=states, position=self.position + 1, started={})
         parts = parts_of_tick(self.model)
+        whole = {stream.name: at_part(inputs[stream.name], stream, parts - 1) for stream in self.model.inputs}
+        tick = replace(self, delayed=self.inputs, begun=states, position=self.position + 1, started={}, whole=whole)
         for part in range(parts):
             now = {stream.name: at_part(inputs[stream.name], stream, part) for stream in self.model.inputs}
-            tick = replace(tick, inputs=now, previous=states, updated={}, running=[], part=part)
+            earlier = {
+                stream.name: tick.inputs[stream.name] if part == 0 or parts_of(stream.every) > 1 else tick.delayed[stream.name]
+                for stream in self.model.inputs
+            }
+            tick = replace(tick, inputs=now, earlier=earlier, previous=states, updated={}, running=[], part=part)
             for component in self.model.fast:
                 if part == parts - 1 or component.every.period < 1:
                     tick.new_states(component)
@@ -131,13 +139,16 @@ class Tick:
         """The gradient of a level's objective over the data of its update."""
         if not sums(self.model, component):
             return self.gradient(component, component.objective, component.gradient_at)
+        if self.family is Family.SEQUENCE:
+            tokens = max(self.position, 1) if component.reduce == "mean" else 1
+            return {name: self.previous[sum_name(name)] / tokens for name, _ in slots(component)}
         share = component.every.period if component.reduce == "mean" else 1
         return {name: total / int(share) for name, total in self.gathered(component).items()}
 
     @property
     def like(self) -> Tensor:
         """Some tensor of the system, for dtype and device."""
-        return next(iter((*self.previous.values(), *self.parameters.values())))
+        return next(iter((*self.previous.values(), *self.parameters.values(), *self.inputs.values())))
 
     def slot(self, name: str) -> Tensor:
         """The newest value of a state."""
@@ -216,7 +227,9 @@ class Tick:
         """The value of an expression: leading dims (or none), then its shape."""
         match node:
             case Input(name, _, delayed):
-                return (self.delayed if delayed else self.inputs)[name]
+                if self.reader.family is Family.TOKEN and self.reader.period < 1:
+                    return (self.earlier if delayed else self.inputs)[name]
+                return (self.delayed if delayed else self.whole or self.inputs)[name]
             case Hyperparameter(name):
                 return self.hyperparameters[name]
             case Index(axis):

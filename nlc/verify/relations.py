@@ -92,9 +92,7 @@ def _related(leaf: State, twins: Twins, history: History) -> Relation | None:
 
 
 def _common_ratio(pairs: list[tuple[Polynomial, Polynomial]], varying: tuple[str, ...]) -> Polynomial | None:
-    """c with right = c * left for every pair; 1 when they are equal."""
-    if all(clear_denominators(subtract(right, left)).is_zero for left, right in pairs):
-        return number(1)
+    """c with right = c * left for every pair; 1 when all are zero."""
     ratio: Polynomial | None = None
     for left, right in pairs:
         if ratio is None and not (left.is_zero and right.is_zero):
@@ -103,7 +101,7 @@ def _common_ratio(pairs: list[tuple[Polynomial, Polynomial]], varying: tuple[str
                 return None
         if ratio is not None and not clear_denominators(subtract(right, scale(ratio, left))).is_zero:
             return None
-    return ratio
+    return ratio if ratio is not None else number(1)
 
 
 def _ratio(left: Polynomial, right: Polynomial, varying: tuple[str, ...]) -> Polynomial | None:

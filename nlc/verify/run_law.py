@@ -36,7 +36,7 @@ def run_laws(
     """
     model = laws.order.model
     streams = {stream.name: with_axes(inputs[stream.name], stream, model) for stream in model.inputs}
-    sample = next(iter(inputs.values()))
+    sample = inputs[of_tokens(model)]
     leading = (sample.shape[0], *(sizes[axis] for axis in model.axes))
     numbers = {name: sample.new_tensor(value) for name, value in hyperparameters.items()}
     indices = axis_indices(model, sizes, sample)
@@ -64,7 +64,13 @@ def run_laws(
 
 def _at(model: Model, streams: Mapping[str, Tensor], t: int, part: int) -> Tensors:
     """What flows in at one part of a token; a stream of one value a token has it at every part."""
-    return {item.name: streams[item.name][:, t, part] if item.is_parted else streams[item.name][:, t] for item in model.inputs}
+
+    def at(stream: InputStream) -> Tensor:
+        if stream.is_of_sequence:
+            return streams[stream.name]
+        return streams[stream.name][:, t, part] if stream.is_parted else streams[stream.name][:, t]
+
+    return {item.name: at(item) for item in model.inputs}
 
 
 def run_law_steps(
@@ -123,6 +129,12 @@ class Tick:
     indices: Mapping[str, Tensor] = field(default_factory=dict)
     parameters: Mapping[Slot, Tensor] = field(default_factory=dict)
     between: Mapping[Slot, Tensor] = field(default_factory=dict)
+    part: int = 0
+
+    def _streams_at(self, inputs: Mapping[str, Tensor]) -> dict[Slot, Tensor]:
+        """Those streams of several values a token whose previous values are read, as the next part finds them."""
+        names = (stream.name for stream in self.model.inputs if stream.is_parted)
+        return {(PREVIOUS, name): inputs[name] for name in names if (PREVIOUS, name) in self.previous}
 
     def run(self, laws: Laws, early: Sequence[Mapping[str, Tensor]] = ()) -> dict[Slot, Tensor]:
         """Every law's equations in order, those of levels that move in parts once for each early part too; gives all states after."""
@@ -132,11 +144,11 @@ class Tick:
             is_first_part = self.model.is_parted(law.component) and not any(
                 self.model.is_parted(item.component) for item in laws.laws[:place]
             )
-            for inputs in early if is_first_part else ():
-                between = replace(self, inputs=inputs, between=between).run_part(laws)
-            replace(self, between=between)._run(law)
+            for part, inputs in enumerate(early) if is_first_part else ():
+                between = replace(self, inputs=inputs, between=between, part=part).run_part(laws) | self._streams_at(inputs)
+            replace(self, between=between, part=len(early)).move(law)
             waiting = self._begin_again(waiting)
-        kept = {(item.component, item.part): self._evaluator({})(item.value) for item in laws.kept}
+        kept = {(item.component, item.part): self.value(item.value) for item in laws.kept}
         after = {**self.previous, **self.new, **kept}
         return {slot: after[slot].expand_as(value).to(value.dtype) for slot, value in self.previous.items()}
 
@@ -144,7 +156,7 @@ class Tick:
         """One part of a tick, not the last: the states of the levels that move at each, after it."""
         part = replace(self, new=dict(self.new))
         for law in (law for law in laws.laws if self.model.is_parted(law.component)):
-            part._run(law)
+            part.move(law)
         return {slot: value for slot, value in part.new.items() if slot not in self.new}
 
     def _begin_again(self, resets: Sequence[Reset]) -> list[Reset]:
@@ -156,11 +168,17 @@ class Tick:
                 continue
             slot = (item.state.component, item.state.part)
             old = self.previous[slot]
-            again = old.detach() if item.is_cut_off else self._evaluator({})(item.value).expand_as(old)
-            self.previous[slot] = again if item.is_always else torch.where(_is_first(item, self.previous[POSITION, ""]), again, old)
+            again = old.detach() if item.is_cut_off else self.value(item.value).expand_as(old)
+            is_always = item.period == 1 and item.at_start
+            self.previous[slot] = again if is_always else torch.where(_is_first(item, self.previous[POSITION, ""]), again, old)
         return waiting
 
-    def _run(self, law: Law) -> None:
+    def value(self, node: Expr) -> Tensor:
+        """The value of an expression that names no equation."""
+        return self._evaluator({})(node)
+
+    def move(self, law: Law) -> None:
+        """One law's equations in order."""
         named: Tensors = {}
         seen = {**self.previous, **self.between} if self.model.is_parted(law.component) else self.previous
         for equation in law.equations:
@@ -177,7 +195,7 @@ class Tick:
         return named
 
     def _evaluator(self, named: Mapping[str, Tensor]) -> Evaluator:
-        like = next(iter(self.previous.values()))
+        like = next(iter((*self.previous.values(), *self.inputs.values())))
         return Evaluator(self.sizes, like, lambda node: self._leaf(node, named), self.group, axis_places(self.model))
 
     def _leaf(self, node: Expr, named: Mapping[str, Tensor]) -> Tensor:
@@ -205,10 +223,12 @@ class Tick:
     def _count(self, component: str) -> Tensor:
         """Updates since the last reset, the one at the end of this period included."""
         declared, seen = self.model.component(component), self.previous[POSITION, ""]
+        updates = declared.every.updates_per_tick
         if declared.reset is not None and declared.reset.is_counted:
             seen = seen % int(declared.reset.period)
         like = next(iter(self.previous.values()))
-        return (seen // int(declared.every.period) + 1).to(like.dtype)
+        before = seen * updates + self.part if updates > 1 else seen // int(declared.every.period)
+        return (before + 1).to(like.dtype)
 
 
 def _is_first(item: Reset, seen: Tensor) -> Tensor:
@@ -301,9 +321,15 @@ def without_joined(model: Model, output: Output, value: Tensor) -> Tensor:
 
 
 def with_axes(x: Tensor, stream: InputStream, model: Model) -> Tensor:
-    """(batch, time, *own axes, *shape) -> (batch, time, *axes or 1, *shape); the parts of a token, if any, come after time."""
+    """(batch, time, *own axes, *shape) -> (batch, time, *axes or 1, *shape); the parts of a token, if any, after time, if there is one."""
     index = (slice(None) if axis in stream.axes else None for axis in model.axes)
-    return x[(slice(None),) * (3 if stream.is_parted else 2) + tuple(index)]
+    leading = 1 if stream.is_of_sequence else 3 if stream.is_parted else 2
+    return x[(slice(None),) * leading + tuple(index)]
+
+
+def of_tokens(model: Model) -> str:
+    """A stream that has values at tokens, which tells how many there are."""
+    return next(stream.name for stream in model.inputs if not stream.is_of_sequence)
 
 
 def _split(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:

@@ -29,6 +29,7 @@ from nlc.verify.run_law import (
     axis_indices,
     axis_places,
     named_parameters,
+    of_tokens,
     places_of,
     run_laws,
     slot_name,
@@ -52,7 +53,7 @@ def run_program(
     if not program.is_parallel:
         return run_laws(program.laws, inputs, state, sizes=sizes, hyperparameters=hyperparameters, parameters=parameters)
     model = program.model
-    sample = next(iter(inputs.values()))
+    sample = inputs[of_tokens(model)]
     leading = (sample.shape[0], *(sizes[axis] for axis in model.axes))
     numbers = {name: sample.new_tensor(value) for name, value in hyperparameters.items()}
     indices = {axis: index.unsqueeze(-1) for axis, index in axis_indices(model, sizes, sample).items()}
@@ -82,6 +83,8 @@ def run_program(
 def _by_update(x: Tensor, stream: InputStream, model: Model) -> Tensor:
     """A stream with a value for every update: (batch, time * updates a token, *axes or 1, *shape)."""
     whole = with_axes(x, stream, model)
+    if stream.is_of_sequence:
+        return whole.unsqueeze(1)
     return whole.flatten(1, 2) if stream.is_parted else whole.repeat_interleave(model.updates_per_tick, 1)
 
 

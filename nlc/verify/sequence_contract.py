@@ -100,7 +100,7 @@ def _default_chunk(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) ->
     if emitted.program.is_parallel:
         chosen = build(module_class, emitted.program, replace(drawn, by_default=False))
         for tokens in (drawn.tokens - 1, drawn.tokens):
-            inputs = {name: stream[:, :tokens] for name, stream in drawn.inputs.items()}
+            inputs = drawn.at(slice(tokens))
             error = _operations(emitted, inputs) != _operations(chosen, inputs)
             says = f"the default is not the program's chunk of {drawn.chunk} tokens" if error else ""
             yield pair("default chunk", drawn, left="program's chunk").square("operations", float(error), 0.0, says)

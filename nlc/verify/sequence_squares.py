@@ -13,6 +13,7 @@ from nlc.verify.conditioning import Conditioning
 from nlc.verify.emitted import build
 from nlc.verify.inputs import SHAPE_CASES, Case, Drawn, moving
 from nlc.verify.judge import Judged, judge
+from nlc.verify.lifetime_squares import lifetime_squares
 from nlc.verify.observe import GRADIENTS, OUTPUTS, STATE, Failure, Pair, Seen, attempt, leaves_of, observe
 from nlc.verify.relation import relation_squares
 from nlc.verify.run_law import run_laws
@@ -37,6 +38,7 @@ def sequence_squares(program: Program, module: ModuleType) -> Iterator[Square]:
         return
     for (case, view), conditioning in zip(judged, conditionings, strict=True):
         yield from conditioning.widened(_module_squares(program, module_class, case, view), _roundings(view.drawn))
+    yield from lifetime_squares(program, module_class)
     if program.model.training:
         yield from training_squares(program, module, module_class)
     yield from relation_squares((*RELATIONS, *CONTRACT), program, module_class)

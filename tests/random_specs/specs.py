@@ -86,7 +86,8 @@ def _streams(artist: Artist, dims: Shape, axes: Shape) -> dict[str, tuple[object
         return axes[: artist.chance.randrange(len(axes))] if axes and artist.maybe(0.25) else None
 
     def stream(name: str, shape: Shape, *bounds: str) -> Stream:
-        return Stream(name=name, shape=shape, axes=own_axes(), bounds=(bounds[0], bounds[1]) if bounds else None)
+        is_whole = artist.maybe(0.03)
+        return Stream(name=name, shape=shape, axes=own_axes(), bounds=(bounds[0], bounds[1]) if bounds else None, is_whole=is_whole)
 
     first = Stream(name="q", shape=("d_k",))
     units = [first, stream("k", ("d_k",)), stream("p", ("d_k",)), stream("v", ("d_v",)), stream("s", ())]

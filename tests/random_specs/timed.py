@@ -21,7 +21,9 @@ HELD = (("the held state", "hold({}, 3 tokens)"),)
 
 def _previous(artist: Artist, shape: Shape) -> list[str]:
     around = artist.around
-    return [] if around.is_optimizer else [f"prev({stream.name})" for stream in around.streams(shape, "units", "gates")]
+    return (
+        [] if around.is_optimizer else [f"prev({stream.name})" for stream in around.streams(shape, "units", "gates") if not stream.is_whole]
+    )
 
 
 def _count(artist: Artist, shape: Shape) -> list[str]:
@@ -37,6 +39,20 @@ def _period(count: int, reduction: str) -> Construct:
         draw=lambda artist, sketch: (Phrase(label, f"{count} tokens"), options),
         needs=_is_free,
         weight=2,
+    )
+
+
+def _of_sequences(reduction: str) -> Construct:
+    label = f"clock: sequence, {reduction}"
+    start = ("init", Phrase("option: start from a number", "0.25"))
+    options = (("reduce", Phrase(label, reduction)), ("gradient_at", Phrase("option: gradient_at previous", "previous")), start)
+    lasting = (*options, ("reset", Phrase("option: never reset", "never")))
+    return Construct(
+        name=f"sequence, {reduction}",
+        slot="clock",
+        draw=lambda artist, sketch: (Phrase(label, "sequence"), lasting),
+        needs=_is_free,
+        weight=0.8,
     )
 
 
@@ -88,9 +104,12 @@ TIMED = (
     leaf("rate", "count of updates", _count, 1),
     _period(2, "sum"),
     _period(4, "mean"),
+    _of_sequences("sum"),
+    _of_sequences("mean"),
     _option("reset by tokens", "reset", "8 tokens", _is_free),
+    _option("never reset", "reset", "never", _is_plain),
     _option("start from a number", "init", "0.25", _is_plain),
-    Construct(name="start from streams", slot="option", draw=_start_from_streams, needs=_has_one_tensor, weight=3),
-    Construct(name="start from another level", slot="option", draw=_start_from_another, needs=_has_another_alike, weight=55),
+    Construct(name="start from streams", slot="option", draw=_start_from_streams, needs=_has_one_tensor, weight=5),
+    Construct(name="start from another level", slot="option", draw=_start_from_another, needs=_has_another_alike, weight=200),
 )
 """The rows about time."""

@@ -78,4 +78,19 @@ NOT_COUNTED = Condition(
     lambda candidate: f"{candidate.component} is reset inside the sequence, or its law counts its updates",
 )
 
-SHARED: tuple[Condition, ...] = (EVERY_TOKEN, ALL_PARTS_ALIKE, NOT_HELD, NOT_COUNTED, UNCOUPLED, READ_WITH_VECTORS, VECTORS_COME_EARLIER)
+NOTHING_GATHERED = Condition(
+    "no level that moves when the sequence ends",
+    lambda candidate: not candidate.gathering,
+    lambda candidate: f"{_names(candidate.gathering)} gathers its gradients token by token until the sequence ends",
+)
+
+SHARED: tuple[Condition, ...] = (
+    NOTHING_GATHERED,
+    EVERY_TOKEN,
+    ALL_PARTS_ALIKE,
+    NOT_HELD,
+    NOT_COUNTED,
+    UNCOUPLED,
+    READ_WITH_VECTORS,
+    VECTORS_COME_EARLIER,
+)

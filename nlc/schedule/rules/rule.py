@@ -17,7 +17,7 @@ class Candidate:
     `whole_reads`: who uses its state other than as state @ vector. `coupled_with`: memories in a cycle of reads with it.
     `later_reads`: reads of it whose vector needs a memory that does not come earlier (itself, say). `is_held`: a value that it had is
     kept, and read later. `is_counted`: the position of the token decides about it. `whole_tokens`: in a system of several updates a
-    token, what happens once a token.
+    token, what happens once a token. `gathering`: levels that gather their gradients, token by token, until the sequence ends.
     """
 
     classified: Classified
@@ -29,6 +29,7 @@ class Candidate:
     is_held: bool = False
     is_counted: bool = False
     whole_tokens: str = ""
+    gathering: tuple[str, ...] = ()
 
     @property
     def component(self) -> str:

@@ -1,9 +1,9 @@
-"""DeltaMomentumOfMatrices, compiled from its description.
+"""DeltaMomentumMatrix, compiled from its description.
 
-Momentum that is to answer the gradient's direction with minus the identity, fitted to the squared error; for matrices.
+A momentum that maps gradients, its keys, to minus themselves by squared error; it forgets in the directions of their columns alone.
 
-Compiled by nlc from specs/optimizers/delta_momentum_of_matrices.yaml. Edit the spec, not this file.
-sha256 of the spec: 8e6bc865db1d13a260567ce53e448357fc42bf7de12c98cd8e57d91d35e8cc26
+Compiled by nlc from specs/optimizers/delta_momentum_matrix.yaml. Edit the spec, not this file.
+sha256 of the spec: 451a9e98a91dc6a45571c874a0e45e873ef90bdf68d8685c09a8fac9228a95dc
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components  every  paper's number (slowest highest / slowest first)
@@ -14,12 +14,12 @@ Timetable
     every step  momentum, weights
 
 Laws, per step; prev is the state before
-    direction          = gradient / (norm(gradient) + eps)                           abbreviation
-    momentum_gradient  = (prev(momentum) @ transpose(direction) + eye) @ direction
-                         objective 0.5 * norm2(momentum @ transpose(direction) + eye); calculus
-    momentum           = decay * prev(momentum) - learning_rate * momentum_gradient  explicit gradient step; nl:eq-48; nl:eq-49
-    weights            = prev(weights) + momentum
-                         explicit gradient step on -dot(weights, momentum); nl:eq-48; nl:eq-49
+    direction          = gradient / (norm(gradient) + eps)           abbreviation
+    momentum_gradient  = rate * (prev(momentum) @ transpose(direction) @ direction) + learning_rate * gradient
+                         objective 0.5 * (rate * norm2(momentum @ transpose(direction))) + learning_rate * dot(momentum, gradient);
+                         calculus
+    momentum           = decay * prev(momentum) - momentum_gradient  explicit gradient step; nl:eq-48; nl:eq-49
+    weights            = prev(weights) + momentum                    explicit gradient step on -dot(weights, momentum); nl:eq-48; nl:eq-49
 """
 
 import math
@@ -31,23 +31,36 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
-__all__ = ["DeltaMomentumOfMatrices"]
+__all__ = ["DeltaMomentumMatrix"]
 
 
-class DeltaMomentumOfMatrices(Optimizer):
-    """Momentum that is to answer the gradient's direction with minus the identity, fitted to the squared error; for matrices.
+class DeltaMomentumMatrix(Optimizer):
+    """DeltaMomentumMatrix, a torch optimizer.
+
+    A momentum that maps gradients, its keys, to minus themselves by squared error; it forgets in the directions of their columns
+    alone.
 
     Takes the parameters first (tensors or groups of them), then by keyword, also for each group apart:
         learning_rate = 0.01
         decay = 0.9
-        eps = 1e-08
-    Takes matrices alone.
+        rate = 0.1
+        eps = 1e-12
+    Takes matrices alone. Their products are in `matmul_dtype`, by default in the dtype of the state.
     Groups keep the learning rate as `lr`, which is what torch's schedulers change.
     State of each parameter, in its dtype or float32, whichever is wider: momentum.
     """
 
-    def __init__(self, params: ParamsT, learning_rate: float = 0.01, decay: float = 0.9, eps: float = 1e-08) -> None:
-        super().__init__(params, {"lr": learning_rate, "decay": decay, "eps": eps})
+    def __init__(
+        self,
+        params: ParamsT,
+        learning_rate: float = 0.01,
+        decay: float = 0.9,
+        rate: float = 0.1,
+        eps: float = 1e-12,
+        matmul_dtype: torch.dtype | None = None,
+    ) -> None:
+        self.matmul_dtype = matmul_dtype
+        super().__init__(params, {"lr": learning_rate, "decay": decay, "rate": rate, "eps": eps})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with hyperparameters of their own; raises ValueError for one that makes no sense."""
@@ -63,7 +76,7 @@ class DeltaMomentumOfMatrices(Optimizer):
         group = self.param_groups[-1]
         for name, x in zip(group.get("param_names", range(len(group["params"]))), group["params"], strict=True):
             if x.ndim != 2:
-                raise ValueError(f"DeltaMomentumOfMatrices moves matrices; parameter {name} has the shape {tuple(x.shape)}: give it to another optimizer")
+                raise ValueError(f"DeltaMomentumMatrix moves matrices, not parameter {name} of shape {tuple(x.shape)}")
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -96,22 +109,17 @@ class DeltaMomentumOfMatrices(Optimizer):
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         """One update of tensors of one shape."""
-        gradient = [_checked(x.grad).to(torch.promote_types(x.dtype, torch.float32)) for x in weights]
+        gradient = [_checked(x.grad) for x in weights if x.grad is not None]
         momentum = [self.state[x]["momentum"] for x in weights]
-        learning_rate, decay, eps = group["lr"], group["decay"], group["eps"]
-        rows, columns = weights[0].shape
-        stacked_gradient = _stacked(gradient, None, as_they_are=True)
-        stacked_momentum = _stacked(momentum, None, as_they_are=True)
+        learning_rate, decay, rate, eps = group["lr"], group["decay"], group["rate"], group["eps"]
+        stacked_gradient = _stacked(gradient, self.matmul_dtype, as_they_are=True)
+        stacked_momentum = _stacked(momentum, self.matmul_dtype, as_they_are=True)
         # direction = gradient / (norm(gradient) + eps)
         direction = stacked_gradient / (torch.linalg.vector_norm(stacked_gradient, dim=(-2, -1)) + eps)[..., None, None]
-        # momentum_gradient = (prev(momentum) @ transpose(direction) + eye) @ direction
-        # momentum = decay * prev(momentum) - learning_rate * momentum_gradient
-        stacked_momentum = torch.baddbmm(
-            stacked_momentum,
-            torch.baddbmm(torch.eye(rows, dtype=stacked_gradient.dtype, device=stacked_gradient.device), stacked_momentum, direction.mT),
-            direction,
-            beta=decay,
-            alpha=-learning_rate,
+        # momentum_gradient = rate * (prev(momentum) @ transpose(direction) @ direction) + learning_rate * gradient
+        # momentum = decay * prev(momentum) - momentum_gradient
+        stacked_momentum = (
+            decay * stacked_momentum - rate * (stacked_momentum @ direction.mT @ direction) - learning_rate * stacked_gradient
         )
         torch._foreach_copy_(momentum, stacked_momentum.unbind())
         # weights = prev(weights) + momentum
@@ -120,14 +128,14 @@ class DeltaMomentumOfMatrices(Optimizer):
 
 def _checked(gradient: Tensor) -> Tensor:
     if gradient.is_sparse or gradient.is_complex():
-        raise ValueError("DeltaMomentumOfMatrices takes dense real gradients, neither sparse nor complex ones")
+        raise ValueError("DeltaMomentumMatrix takes dense real gradients, neither sparse nor complex ones")
     return gradient
 
 
 def _stacked(matrices: list[Tensor], dtype: torch.dtype | None, as_they_are: bool = False) -> Tensor:
     """Matrices of one shape as one tensor (number, rows, columns); tall ones transposed, whose products are smaller then."""
     stacked = torch.stack(matrices)
-    stacked = stacked if dtype is None else stacked.to(dtype)
+    stacked = stacked.to(dtype or torch.promote_types(stacked.dtype, torch.float32))
     return stacked.mT if stacked.shape[-2] > stacked.shape[-1] and not as_they_are else stacked
 
 
@@ -136,4 +144,4 @@ def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
 
 
-# sealed by nlc, sha256 of everything above: 522236aa7f9d13b5170f590d6877a88e6b1ebb63dc0944e2a7d81f127ea36f33
+# sealed by nlc, sha256 of everything above: 78aefbb40db6536589a0bf639abf86c51b58c7cd05be154473f1b2db9996f7ae
