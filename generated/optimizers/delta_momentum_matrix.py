@@ -45,21 +45,12 @@ class DeltaMomentumMatrix(Optimizer):
         decay = 0.9
         rate = 0.1
         eps = 1e-12
-    Takes matrices alone. Their products are in `matmul_dtype`, by default in the dtype of the state.
+    Takes matrices alone.
     Groups keep the learning rate as `lr`, which is what torch's schedulers change.
     State of each parameter, in its dtype or float32, whichever is wider: momentum.
     """
 
-    def __init__(
-        self,
-        params: ParamsT,
-        learning_rate: float = 0.01,
-        decay: float = 0.9,
-        rate: float = 0.1,
-        eps: float = 1e-12,
-        matmul_dtype: torch.dtype | None = None,
-    ) -> None:
-        self.matmul_dtype = matmul_dtype
+    def __init__(self, params: ParamsT, learning_rate: float = 0.01, decay: float = 0.9, rate: float = 0.1, eps: float = 1e-12) -> None:
         super().__init__(params, {"lr": learning_rate, "decay": decay, "rate": rate, "eps": eps})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -109,11 +100,11 @@ class DeltaMomentumMatrix(Optimizer):
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         """One update of tensors of one shape."""
-        gradient = [_checked(x.grad) for x in weights if x.grad is not None]
+        gradient = [_checked(x.grad).to(torch.promote_types(x.dtype, torch.float32)) for x in weights if x.grad is not None]
         momentum = [self.state[x]["momentum"] for x in weights]
         learning_rate, decay, rate, eps = group["lr"], group["decay"], group["rate"], group["eps"]
-        stacked_gradient = _stacked(gradient, self.matmul_dtype, as_they_are=True)
-        stacked_momentum = _stacked(momentum, self.matmul_dtype, as_they_are=True)
+        stacked_gradient = _stacked(gradient, None, as_they_are=True)
+        stacked_momentum = _stacked(momentum, None, as_they_are=True)
         # direction = gradient / (norm(gradient) + eps)
         direction = stacked_gradient / (torch.linalg.vector_norm(stacked_gradient, dim=(-2, -1)) + eps)[..., None, None]
         # momentum_gradient = rate * (prev(momentum) @ transpose(direction) @ direction) + learning_rate * gradient
@@ -144,4 +135,4 @@ def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
 
 
-# sealed by nlc, sha256 of everything above: 78aefbb40db6536589a0bf639abf86c51b58c7cd05be154473f1b2db9996f7ae
+# sealed by nlc, sha256 of everything above: 42a9454fc7ecde129fe51284f6c1375246148da7995718ebc0c9ba0d6264d379

@@ -141,7 +141,7 @@ class M3(Optimizer):
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         """One update of tensors of one shape, after equally many steps."""
-        gradient = [_checked(x.grad) for x in weights if x.grad is not None]
+        gradient = [_checked(x.grad).to(torch.promote_types(x.dtype, torch.float32)) for x in weights if x.grad is not None]
         step = self.state[weights[0]]["step"] + 1
         fast = [self.state[x]["fast"] for x in weights]
         square_sum = [self.state[x]["square_sum"] for x in weights]
@@ -219,4 +219,4 @@ def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
 
 
-# sealed by nlc, sha256 of everything above: c6262b5e5a69a9da029bc1b8402e5a22a4cad75ac08979622b318190d6ed8564
+# sealed by nlc, sha256 of everything above: 1d7f79c1f07091c4af5792c5f9535a31305729a28518114da5f7a583bb3c7a48

@@ -37,8 +37,8 @@ Laws, per step; prev is the state before
     slow_direction           = prev(slow_direction) - slow_direction_gradient
                                explicit gradient step; nl:algorithm-1; nlc
     weights_gradient         = (fast_direction + share * slow_direction) / (sqrt(square_sum / (1 - beta2 ** tick(weights))) + eps)
-                               objective dot(weights, (fast_direction + share * slow_direction) / (sqrt(square_sum / (1 - beta2 **
-                               tick(weights))) + eps)); calculus
+                               objective dot(weights, (fast_direction + share * slow_direction) / (sqrt(square_sum / (1 - beta2 ** tick))
+                               + eps)); calculus
     weights                  = prev(weights) - learning_rate * weights_gradient
                                explicit gradient step; nl:algorithm-1; nlc
     slow_gradient            = prev(slow) - gradient
@@ -232,4 +232,4 @@ def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
 
 
-# sealed by nlc, sha256 of everything above: 9a1ead2a6904b5593c3ebf741e46638352aaba610f5115ff857162bee9e37dc7
+# sealed by nlc, sha256 of everything above: c715946af2571c6beb26155176a458bcdaf58682539f68b166bdf61df475817f

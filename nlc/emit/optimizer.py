@@ -20,6 +20,9 @@ from nlc.ir.program import Program, StateSlot
 RESERVED = frozenset({*MODULE_WORDS, "params", "lr", "closure", "group"})
 """Words that an optimizer's hyperparameters cannot have."""
 
+WIDENED = ".to(torch.promote_types(x.dtype, torch.float32))"
+"""What gives a gradient the dtype of the state, where torch takes no two dtypes."""
+
 RATE = "learning_rate"
 """Kept in parameter groups as `lr`, the key on which torch's schedulers act."""
 
@@ -55,12 +58,12 @@ def optimizer_class(program: Program) -> str:
     scalars: dict[Expr, Piece] = {Hyperparameter(name): Piece(local, rank=None) for name, local in numbers.items()}
     settings = [(local, f'group["{_key(name)}"]') for name, local in numbers.items() if name in used]
     body = [*_settings(settings), *Update(program, names, weights, lists, scalars, step).lines()]
-    needs_one_dtype = any("_foreach_lerp_" in line for lines in body for line in lines)
+    text = "\n".join(block(body))
     view = OptimizerView(
-        gradients="_checked(x.grad)" + (".to(torch.promote_types(x.dtype, torch.float32))" if needs_one_dtype else ""),
+        gradients="_checked(x.grad)" + (WIDENED if "_foreach_lerp_" in text or "_stacked(" in text else ""),
         name=model.name,
-        docstring=_docstring(program),
-        constructor=_constructor(program),
+        docstring=_docstring(program, "self.matmul_dtype" in text),
+        constructor=_constructor(program, "self.matmul_dtype" in text),
         defaults=_defaults(program),
         has_learning_rate=any(item.name == RATE for item in program.hyperparameters),
         weights=weights,
@@ -69,6 +72,7 @@ def optimizer_class(program: Program) -> str:
         step=step,
         kind=_kind(model, is_counted),
         moves_matrices=model.moves_matrices,
+        has_matmul_dtype="self.matmul_dtype" in text,
         body=block(body),
     )
     return render(view)
@@ -117,25 +121,26 @@ def _settings(settings: list[tuple[str, str]]) -> list[Lines]:
     return [(f"{line.partition(' = ')[0]} = (", *(f"    {value}," for _, value in settings), ")")]
 
 
-def _constructor(program: Program) -> Lines:
+def _constructor(program: Program, has_matmul_dtype: bool) -> Lines:
     numbers = [f"{item.name}: float = {float(item.default)!r}" for item in program.hyperparameters]
-    products = ["matmul_dtype: torch.dtype | None = None"] if program.model.moves_matrices else []
+    products = ["matmul_dtype: torch.dtype | None = None"] if has_matmul_dtype else []
     return call("def __init__", ["self", "params: ParamsT", *numbers, *products], " -> None:", 4)
 
 
 def _defaults(program: Program) -> Lines:
     items = [f'"{_key(item.name)}": {item.name}' for item in program.hyperparameters]
-    return (f"super().__init__(params, {{{', '.join(items)}}})",)
+    return call("super().__init__", ["params", f"{{{', '.join(items)}}}"], "", 8)
 
 
-def _docstring(program: Program) -> Lines:
+def _docstring(program: Program, has_matmul_dtype: bool) -> Lines:
     model = program.model
     says = wrapped(sentence(model.says or model.name), 128)
     first = says if len(says) == 1 else (f"{model.name}, a torch optimizer.", "", *says)
     lines = ["Takes the parameters first (tensors or groups of them), then by keyword, also for each group apart:"]
     lines += [f"    {item.name} = {float(item.default)!r}" for item in program.hyperparameters]
     if model.moves_matrices:
-        lines += ["Takes matrices alone. Their products are in `matmul_dtype`, by default in the dtype of the state."]
+        products = " Their products are in `matmul_dtype`, by default in the dtype of the state." if has_matmul_dtype else ""
+        lines += [f"Takes matrices alone.{products}"]
     if any(item.name == RATE for item in program.hyperparameters):
         lines += ["Groups keep the learning rate as `lr`, which is what torch's schedulers change."]
     carried = [slot.name for slot in program.slots if not slot.counts]

@@ -204,6 +204,7 @@ class OptimizerView:
     step: str
     kind: str
     moves_matrices: bool
+    has_matmul_dtype: bool
     body: tuple[str, ...]
 
 
