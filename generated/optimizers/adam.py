@@ -51,11 +51,21 @@ class Adam(Optimizer):
         beta2 = 0.999
         eps = 1e-08
     Groups keep the learning rate as `lr`, which is what torch's schedulers change.
+    A gradient that is not finite stops a step with `nonfinite="raise"`, passes it over with "skip"; both wait for the device.
     State of each parameter, in its dtype or float32, whichever is wider: first_moment, second_moment.
     Each parameter counts the steps at which it had a gradient.
     """
 
-    def __init__(self, params: ParamsT, learning_rate: float = 0.001, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-08) -> None:
+    def __init__(
+        self,
+        params: ParamsT,
+        learning_rate: float = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-08,
+        nonfinite: str | None = None,
+    ) -> None:
+        self.nonfinite = _policy(nonfinite)
         super().__init__(params, {"lr": learning_rate, "beta1": beta1, "beta2": beta2, "eps": eps})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -83,6 +93,10 @@ class Adam(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if self.nonfinite is not None and not _are_finite(self.param_groups):
+            if self.nonfinite == "raise":
+                raise FloatingPointError("a gradient is not finite; this step has changed nothing")
+            return loss
         for group in self.param_groups:
             self._update(group)
         return loss
@@ -133,4 +147,16 @@ def _checked(gradient: Tensor) -> Tensor:
     return gradient
 
 
-# sealed by nlc, sha256 of everything above: 4056a8b51f9b2e0cbcdf641265f9538715028d01c1db432a51619c24beef8358
+def _policy(nonfinite: str | None) -> str | None:
+    if nonfinite not in (None, "raise", "skip"):
+        raise ValueError(f'nonfinite must be "raise", "skip" or None, not {nonfinite!r}')
+    return nonfinite
+
+
+def _are_finite(groups: list[dict[str, Any]]) -> bool:
+    """Whether all entries of all gradients are; this waits for the device."""
+    gradients = [_checked(x.grad) for group in groups for x in group["params"] if x.grad is not None]
+    return not gradients or bool(torch.stack([x.isfinite().all().to(gradients[0].device) for x in gradients]).all())
+
+
+# sealed by nlc, sha256 of everything above: aeefe36cd347aec7b2cd2d01c5599c16bbb7e02214d616112f90d7cc85e9b73d

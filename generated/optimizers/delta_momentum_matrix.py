@@ -47,10 +47,20 @@ class DeltaMomentumMatrix(Optimizer):
         eps = 1e-12
     Takes matrices alone.
     Groups keep the learning rate as `lr`, which is what torch's schedulers change.
+    A gradient that is not finite stops a step with `nonfinite="raise"`, passes it over with "skip"; both wait for the device.
     State of each parameter, in its dtype or float32, whichever is wider: momentum.
     """
 
-    def __init__(self, params: ParamsT, learning_rate: float = 0.01, decay: float = 0.9, rate: float = 0.1, eps: float = 1e-12) -> None:
+    def __init__(
+        self,
+        params: ParamsT,
+        learning_rate: float = 0.01,
+        decay: float = 0.9,
+        rate: float = 0.1,
+        eps: float = 1e-12,
+        nonfinite: str | None = None,
+    ) -> None:
+        self.nonfinite = _policy(nonfinite)
         super().__init__(params, {"lr": learning_rate, "decay": decay, "rate": rate, "eps": eps})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -82,6 +92,10 @@ class DeltaMomentumMatrix(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if self.nonfinite is not None and not _are_finite(self.param_groups):
+            if self.nonfinite == "raise":
+                raise FloatingPointError("a gradient is not finite; this step has changed nothing")
+            return loss
         for group in self.param_groups:
             self._update(group)
         return loss
@@ -100,7 +114,7 @@ class DeltaMomentumMatrix(Optimizer):
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         """One update of tensors of one shape."""
-        gradient = [_checked(x.grad).to(torch.promote_types(x.dtype, torch.float32)) for x in weights if x.grad is not None]
+        gradient = [_checked(x.grad) for x in weights if x.grad is not None]
         momentum = [self.state[x]["momentum"] for x in weights]
         learning_rate, decay, rate, eps = group["lr"], group["decay"], group["rate"], group["eps"]
         stacked_gradient = _stacked(gradient, None, as_they_are=True)
@@ -123,6 +137,18 @@ def _checked(gradient: Tensor) -> Tensor:
     return gradient
 
 
+def _policy(nonfinite: str | None) -> str | None:
+    if nonfinite not in (None, "raise", "skip"):
+        raise ValueError(f'nonfinite must be "raise", "skip" or None, not {nonfinite!r}')
+    return nonfinite
+
+
+def _are_finite(groups: list[dict[str, Any]]) -> bool:
+    """Whether all entries of all gradients are; this waits for the device."""
+    gradients = [_checked(x.grad) for group in groups for x in group["params"] if x.grad is not None]
+    return not gradients or bool(torch.stack([x.isfinite().all().to(gradients[0].device) for x in gradients]).all())
+
+
 def _stacked(matrices: list[Tensor], dtype: torch.dtype | None, as_they_are: bool = False) -> Tensor:
     """Matrices of one shape as one tensor (number, rows, columns); tall ones transposed, whose products are smaller then."""
     stacked = torch.stack(matrices)
@@ -135,4 +161,4 @@ def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
 
 
-# sealed by nlc, sha256 of everything above: 42a9454fc7ecde129fe51284f6c1375246148da7995718ebc0c9ba0d6264d379
+# sealed by nlc, sha256 of everything above: 7b2fded95f449349453203535e9b41e8d490c87c12508711d4602fb38dd06a71

@@ -72,6 +72,7 @@ class M3(Optimizer):
         eps = 1e-08
     Takes matrices alone. Their products are in `matmul_dtype`, by default in the dtype of the state.
     Groups keep the learning rate as `lr`, which is what torch's schedulers change.
+    A gradient that is not finite stops a step with `nonfinite="raise"`, passes it over with "skip"; both wait for the device.
     State of each parameter, in its dtype or float32, whichever is wider: fast, square_sum, slow, slow.gradient.
     Each parameter counts the steps at which it had a gradient.
     """
@@ -86,8 +87,10 @@ class M3(Optimizer):
         share: float = 0.5,
         eps: float = 1e-08,
         matmul_dtype: torch.dtype | None = None,
+        nonfinite: str | None = None,
     ) -> None:
         self.matmul_dtype = matmul_dtype
+        self.nonfinite = _policy(nonfinite)
         super().__init__(params, {"lr": learning_rate, "beta1": beta1, "beta2": beta2, "beta3": beta3, "share": share, "eps": eps})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -119,6 +122,10 @@ class M3(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if self.nonfinite is not None and not _are_finite(self.param_groups):
+            if self.nonfinite == "raise":
+                raise FloatingPointError("a gradient is not finite; this step has changed nothing")
+            return loss
         for group in self.param_groups:
             self._update(group)
         return loss
@@ -141,7 +148,7 @@ class M3(Optimizer):
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         """One update of tensors of one shape, after equally many steps."""
-        gradient = [_checked(x.grad).to(torch.promote_types(x.dtype, torch.float32)) for x in weights if x.grad is not None]
+        gradient = [_checked(x.grad) for x in weights if x.grad is not None]
         step = self.state[weights[0]]["step"] + 1
         fast = [self.state[x]["fast"] for x in weights]
         square_sum = [self.state[x]["square_sum"] for x in weights]
@@ -207,6 +214,18 @@ def _checked(gradient: Tensor) -> Tensor:
     return gradient
 
 
+def _policy(nonfinite: str | None) -> str | None:
+    if nonfinite not in (None, "raise", "skip"):
+        raise ValueError(f'nonfinite must be "raise", "skip" or None, not {nonfinite!r}')
+    return nonfinite
+
+
+def _are_finite(groups: list[dict[str, Any]]) -> bool:
+    """Whether all entries of all gradients are; this waits for the device."""
+    gradients = [_checked(x.grad) for group in groups for x in group["params"] if x.grad is not None]
+    return not gradients or bool(torch.stack([x.isfinite().all().to(gradients[0].device) for x in gradients]).all())
+
+
 def _stacked(matrices: list[Tensor], dtype: torch.dtype | None, as_they_are: bool = False) -> Tensor:
     """Matrices of one shape as one tensor (number, rows, columns); tall ones transposed, whose products are smaller then."""
     stacked = torch.stack(matrices)
@@ -219,4 +238,4 @@ def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
 
 
-# sealed by nlc, sha256 of everything above: 1d7f79c1f07091c4af5792c5f9535a31305729a28518114da5f7a583bb3c7a48
+# sealed by nlc, sha256 of everything above: 54184349c414568a98fafeff1c20372ccc0ecdaad74605c902b4c99d16742bad

@@ -79,6 +79,7 @@ class M3Guarded(Optimizer):
         eps = 1e-08
     Takes matrices alone. Their products are in `matmul_dtype`, by default in the dtype of the state.
     Groups keep the learning rate as `lr`, which is what torch's schedulers change.
+    A gradient that is not finite stops a step with `nonfinite="raise"`, passes it over with "skip"; both wait for the device.
     State of each parameter, in its dtype or float32, whichever is wider: fast, square_sum, slow, slow.gradient.
     Each parameter counts the steps at which it had a gradient.
     """
@@ -93,8 +94,10 @@ class M3Guarded(Optimizer):
         share: float = 0.5,
         eps: float = 1e-08,
         matmul_dtype: torch.dtype | None = None,
+        nonfinite: str | None = None,
     ) -> None:
         self.matmul_dtype = matmul_dtype
+        self.nonfinite = _policy(nonfinite)
         super().__init__(params, {"lr": learning_rate, "beta1": beta1, "beta2": beta2, "beta3": beta3, "share": share, "eps": eps})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -126,6 +129,10 @@ class M3Guarded(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if self.nonfinite is not None and not _are_finite(self.param_groups):
+            if self.nonfinite == "raise":
+                raise FloatingPointError("a gradient is not finite; this step has changed nothing")
+            return loss
         for group in self.param_groups:
             self._update(group)
         return loss
@@ -220,6 +227,18 @@ def _checked(gradient: Tensor) -> Tensor:
     return gradient
 
 
+def _policy(nonfinite: str | None) -> str | None:
+    if nonfinite not in (None, "raise", "skip"):
+        raise ValueError(f'nonfinite must be "raise", "skip" or None, not {nonfinite!r}')
+    return nonfinite
+
+
+def _are_finite(groups: list[dict[str, Any]]) -> bool:
+    """Whether all entries of all gradients are; this waits for the device."""
+    gradients = [_checked(x.grad) for group in groups for x in group["params"] if x.grad is not None]
+    return not gradients or bool(torch.stack([x.isfinite().all().to(gradients[0].device) for x in gradients]).all())
+
+
 def _stacked(matrices: list[Tensor], dtype: torch.dtype | None, as_they_are: bool = False) -> Tensor:
     """Matrices of one shape as one tensor (number, rows, columns); tall ones transposed, whose products are smaller then."""
     stacked = torch.stack(matrices)
@@ -232,4 +251,4 @@ def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
 
 
-# sealed by nlc, sha256 of everything above: c715946af2571c6beb26155176a458bcdaf58682539f68b166bdf61df475817f
+# sealed by nlc, sha256 of everything above: d10cd19b7037c6fc8267ee707b944055fbc8c48d86fc883095e6057a554049ae

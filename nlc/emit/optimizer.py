@@ -11,13 +11,13 @@ from nlc.emit.pieces import WEIGHTS, Piece
 from nlc.emit.prose import prose, sentence, wrapped
 from nlc.emit.render import render
 from nlc.emit.torch_printer import TorchPrinter
-from nlc.emit.views import OptimizerHelpersView, OptimizerView, SlotView
+from nlc.emit.views import OptimizerHelpersView, OptimizerUpdateView, OptimizerView, SlotView
 from nlc.ir.algebra import Expr, Hyperparameter, Input, State, When, is_number, walk
 from nlc.ir.law import PREVIOUS
 from nlc.ir.model import Model
 from nlc.ir.program import Program, StateSlot
 
-RESERVED = frozenset({*MODULE_WORDS, "params", "lr", "closure", "group"})
+RESERVED = frozenset({*MODULE_WORDS, "params", "lr", "closure", "group", "nonfinite", "matmul_dtype"})
 """Words that an optimizer's hyperparameters cannot have."""
 
 WIDENED = ".to(torch.promote_types(x.dtype, torch.float32))"
@@ -59,21 +59,26 @@ def optimizer_class(program: Program) -> str:
     settings = [(local, f'group["{_key(name)}"]') for name, local in numbers.items() if name in used]
     body = [*_settings(settings), *Update(program, names, weights, lists, scalars, step).lines()]
     text = "\n".join(block(body))
-    view = OptimizerView(
-        gradients="_checked(x.grad)" + (WIDENED if "_foreach_lerp_" in text or "_stacked(" in text else ""),
-        name=model.name,
-        docstring=_docstring(program, "self.matmul_dtype" in text),
-        constructor=_constructor(program, "self.matmul_dtype" in text),
-        defaults=_defaults(program),
-        has_learning_rate=any(item.name == RATE for item in program.hyperparameters),
+    update = OptimizerUpdateView(
         weights=weights,
         gradient=gradient,
+        gradients=f"_checked(x.grad){WIDENED if '_foreach_lerp_' in text else ''}",
         slots=slots,
         step=step,
         kind=_kind(model, is_counted),
         moves_matrices=model.moves_matrices,
-        has_matmul_dtype="self.matmul_dtype" in text,
         body=block(body),
+    )
+    has_matmul_dtype = "self.matmul_dtype" in text
+    view = OptimizerView(
+        name=model.name,
+        docstring=_docstring(program, has_matmul_dtype),
+        constructor=_constructor(program, has_matmul_dtype),
+        defaults=_defaults(program),
+        has_learning_rate=any(item.name == RATE for item in program.hyperparameters),
+        moves_matrices=model.moves_matrices,
+        has_matmul_dtype=has_matmul_dtype,
+        update=tuple(render(update).split("\n")),
     )
     return render(view)
 
@@ -124,7 +129,7 @@ def _settings(settings: list[tuple[str, str]]) -> list[Lines]:
 def _constructor(program: Program, has_matmul_dtype: bool) -> Lines:
     numbers = [f"{item.name}: float = {float(item.default)!r}" for item in program.hyperparameters]
     products = ["matmul_dtype: torch.dtype | None = None"] if has_matmul_dtype else []
-    return call("def __init__", ["self", "params: ParamsT", *numbers, *products], " -> None:", 4)
+    return call("def __init__", ["self", "params: ParamsT", *numbers, *products, "nonfinite: str | None = None"], " -> None:", 4)
 
 
 def _defaults(program: Program) -> Lines:
@@ -143,6 +148,7 @@ def _docstring(program: Program, has_matmul_dtype: bool) -> Lines:
         lines += [f"Takes matrices alone.{products}"]
     if any(item.name == RATE for item in program.hyperparameters):
         lines += ["Groups keep the learning rate as `lr`, which is what torch's schedulers change."]
+    lines += ['A gradient that is not finite stops a step with `nonfinite="raise"`, passes it over with "skip"; both wait for the device.']
     carried = [slot.name for slot in program.slots if not slot.counts]
     if carried:
         lines += [f"State of each parameter, in its dtype or float32, whichever is wider: {prose(', '.join(carried))}."]

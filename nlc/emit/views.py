@@ -187,16 +187,25 @@ class SlotView:
 
 @dataclass(frozen=True, slots=True)
 class OptimizerView:
-    """An optimizer as a `torch.optim.Optimizer`; `step` is the variable with the number of the step, if steps are counted.
-
-    `gradients` is the code that takes the gradient of a parameter `x`, `kind` that of what tensors which move together have in common.
-    """
+    """An optimizer as a `torch.optim.Optimizer`; `update` are the methods that move its parameters."""
 
     name: str
     docstring: tuple[str, ...]
     constructor: tuple[str, ...]
     defaults: tuple[str, ...]
     has_learning_rate: bool
+    moves_matrices: bool
+    has_matmul_dtype: bool
+    update: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerUpdateView:
+    """The methods that move the parameters of a group; `step` is the variable with the number of the step, if steps are counted.
+
+    `gradients` is the code that takes the gradient of a parameter `x`, `kind` that of what tensors which move together have in common.
+    """
+
     weights: str
     gradient: str
     gradients: str
@@ -204,7 +213,6 @@ class OptimizerView:
     step: str
     kind: str
     moves_matrices: bool
-    has_matmul_dtype: bool
     body: tuple[str, ...]
 
 
@@ -235,6 +243,7 @@ TEMPLATES: Mapping[str, type] = MappingProxyType(
         "halves.py.j2": HalvesView,
         "sequence_helpers.py.j2": HelpersView,
         "optimizer.py.j2": OptimizerView,
+        "optimizer_update.py.j2": OptimizerUpdateView,
         "optimizer_helpers.py.j2": OptimizerHelpersView,
         "training.py.j2": TrainingView,
     }

@@ -125,7 +125,36 @@ def _closures(program: Program, optimizer_class: OptimizerClass) -> Iterator[Squ
     yield _pair("step without a closure").square("value returned", float(nothing is not None), 0.0)
 
 
-CONTRACT: tuple[Part, ...] = (_defaults, _groups, _refused_numbers, _refused_gradients, _refused_shapes, _left_alone, _dtypes, _closures)
+def _not_finite(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
+    """A gradient that is not finite changes nothing where it is to be skipped or raised; other policies are refused."""
+    for policy in ("skip", "raise"):
+        finite, other = _weight(program, _ones(program)), _weight(program, _ones(program))
+        optimizer = optimizer_class([{"params": [finite]}, {"params": [other]}], nonfinite=policy)
+        optimizer.step()
+        before = [weight.detach().clone() for weight in (finite, other)]
+        other.grad = torch.full_like(other, float("nan"))
+        if policy == "raise":
+            yield refusal(_pair("step"), "a gradient that is not a number", optimizer.step, FloatingPointError)
+        else:
+            optimizer.step()
+        moved = max(_distance(weight, old) for weight, old in zip((finite, other), before, strict=True))
+        yield Pair("weights before", "afterwards", f"nonfinite={policy!r}", 1, 1).square("weights", moved, 0.0)
+    yield refusal(
+        _pair("constructor"), "nonfinite='never'", partial(optimizer_class, [_weight(program, _ones(program))], nonfinite="never")
+    )
+
+
+CONTRACT: tuple[Part, ...] = (
+    _defaults,
+    _groups,
+    _refused_numbers,
+    _refused_gradients,
+    _refused_shapes,
+    _left_alone,
+    _dtypes,
+    _closures,
+    _not_finite,
+)
 
 
 def _ones(program: Program) -> Tensor:
