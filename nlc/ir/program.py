@@ -50,9 +50,9 @@ class StateSlot:
 
 @dataclass(frozen=True, slots=True)
 class MemoryProgram:
-    """One memory over a sequence: its normal form, its chosen form, and the reads that others make of it.
+    """One memory over a sequence, or several that move as one: normal form, chosen form, and the reads that others make of it.
 
-    The expressions in `classified.affine`, and the vectors of `reads`, are over inputs, hyperparameters and `Named` reads of
+    `component` is the last of the `members` to run. The expressions in the normal form, and the vectors of `reads`, are over inputs, hyperparameters and `Named` reads of
     memories that come earlier in the program.
     """
 
@@ -60,6 +60,12 @@ class MemoryProgram:
     form: Form
     classified: Classified
     reads: tuple[OutputRead, ...]
+    members: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """What it is called where it is shown."""
+        return " and ".join(filter(None, (", ".join(self.members[:-1]), self.members[-1])))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,11 @@ from nlc.ir.law import Laws
 from nlc.ir.model import Model
 from nlc.ir.program import Decision, MemoryProgram
 from nlc.schedule.choose import choose_form
+from nlc.schedule.groups import Group, over_old_states, state_groups
 from nlc.schedule.inline import inlined
-from nlc.schedule.reads import ReadBook, read_names, states_read, whole_reads
+from nlc.schedule.reads import ReadBook, read_names, whole_reads
 from nlc.schedule.rules import Candidate
 from nlc.schedule.transition import classify, classify_together
-
-Dependencies = Mapping[str, frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,36 +30,35 @@ def schedule_memories(laws: Laws) -> tuple[tuple[MemoryProgram, ...], tuple[tupl
     """A form for every memory, chosen by the table of rules; the outputs over the memories' reads; every decision."""
     memories = find_memories(laws)
     chosen = [(candidate, *choose_form(candidate)) for candidate in memories.candidates]
-    programs = tuple(MemoryProgram(item.component, form, item.classified, item.reads) for item, form, _ in chosen)
+    programs = tuple(MemoryProgram(item.component, form, item.classified, item.reads, item.members) for item, form, _ in chosen)
     return programs, memories.outputs, tuple(decision for _, _, tried in chosen for decision in tried)
 
 
 def find_memories(laws: Laws) -> Memories:
-    """The facts about every memory that decide its form."""
+    """The facts about every memory that decide its form; memories that move as one are one candidate."""
     model = laws.order.model
     values = {law.component: tuple(inlined(law, state.part) for state in model.component(law.component).states) for law in laws.laws}
-    reached = _reached({name: states_read(*new) - {name} for name, new in values.items()})
-    order = _memory_order(reached)
+    groups = state_groups(values)
     book = ReadBook(_words(model))
-    streams = {name: tuple(book.take(value, name) for value in values[name]) for name in order}
-    outputs = tuple((output.name, book.take(output.value, None)) for output in laws.outputs)
+    streams = {name: tuple(book.take(value, members) for value in values[name]) for members in groups for name in members}
+    outputs = tuple((output.name, book.take(output.value)) for output in laws.outputs)
     laws_of = [(name, value) for name, new in streams.items() for value in new]
     readers = (*laws_of, *((f"the output {name}", value) for name, value in outputs))
-    reads = {name: tuple(read for read in book.reads if read.component == name) for name in order}
+    reads = {members: tuple(read for read in book.reads if read.component in members) for members in groups}
     candidates = (
         Candidate(
-            classified=_classified(model, name, streams[name], states_read(*values[name])),
-            clock=laws.law(name).clock,
-            reads=reads[name],
-            whole_reads=whole_reads(readers, name),
-            coupled_with=_cycle(reached, name),
-            is_held=any(item.component == name for item in laws.kept),
-            is_counted=any(contains(value, lambda node: isinstance(node, Tick)) for value in values[name])
-            or any(item.state.component == name for item in laws.resets),
-            later_reads=_later(reads[name], {read.name for earlier in order[:place] for read in reads[earlier]}),
+            classified=_classified(model, members, streams),
+            clock=max((laws.law(name).clock for name in members), key=lambda clock: clock.period),
+            members=members,
+            reads=reads[members],
+            whole_reads=whole_reads(readers, members),
+            is_held=any(item.component in members for item in laws.kept),
+            is_counted=any(contains(value, lambda node: isinstance(node, Tick)) for name in members for value in values[name])
+            or any(item.state.component in members for item in laws.resets),
+            later_reads=_later(reads[members], {read.name for earlier in groups[:place] for read in reads[earlier]}),
             whole_tokens=_whole_tokens(laws) if model.updates_per_tick > 1 else "",
         )
-        for place, name in enumerate(order)
+        for place, members in enumerate(groups)
     )
     return Memories(tuple(candidates), outputs)
 
@@ -80,28 +78,16 @@ def _later(reads: Sequence[OutputRead], known: set[str]) -> tuple[OutputRead, ..
     return tuple(read for read in reads if read.vector is not None and not read_names(read.vector) <= known)
 
 
-def _classified(model: Model, name: str, new: Sequence[Expr], sources: frozenset[str]) -> Classified:
-    component = model.component(name)
-    states = [State(name, declared.part, declared.shape, When.PREVIOUS) for declared in component.states]
-    partners = [other.name for other in model.components if other.name in sources and (other.host == name or other.name == component.host)]
-    return classify(new[0], states[0], partners) if len(states) == 1 else classify_together(new, states, partners)
+def _classified(model: Model, members: Group, streams: Mapping[str, Sequence[Expr]]) -> Classified:
+    """The class of one memory, or of several that move as one."""
+    if len(members) == 1 and len(streams[members[0]]) == 1:
+        return classify(streams[members[0]][0], _states(model, members[0], When.PREVIOUS)[0])
+    new = over_old_states(members, streams, {name: _states(model, name, When.CURRENT) for name in members})
+    return classify_together(new, [state for name in members for state in _states(model, name, When.PREVIOUS)])
 
 
-def _reached(reads: Dependencies) -> Dependencies:
-    """Every memory that a memory's law needs, directly or through others."""
-    reached = dict(reads)
-    for _ in reads:
-        reached = {name: sources.union(*(reached[source] for source in sources)) for name, sources in reached.items()}
-    return reached
-
-
-def _cycle(reached: Dependencies, name: str) -> tuple[str, ...]:
-    return tuple(other for other in reached if other != name and other in reached[name] and name in reached[other])
-
-
-def _memory_order(reached: Dependencies) -> Sequence[str]:
-    """Each memory after those it reads, cycles apart; otherwise as they run. Who reads another reaches more memories than that one."""
-    return sorted(reached, key=lambda name: len(reached[name] - {name}))
+def _states(model: Model, name: str, when: When) -> tuple[State, ...]:
+    return tuple(State(name, declared.part, declared.shape, when) for declared in model.component(name).states)
 
 
 def _words(model: Model) -> frozenset[str]:

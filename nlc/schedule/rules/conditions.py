@@ -44,12 +44,6 @@ ALL_PARTS_ALIKE = Condition(
     lambda candidate: f"{candidate.whole_tokens} at whole tokens alone, of {candidate.clock.updates_per_tick} updates each",
 )
 
-UNCOUPLED = Condition(
-    "no cycle of reads with other memories",
-    lambda candidate: not candidate.coupled_with,
-    lambda candidate: f"{candidate.component} and {_names(candidate.coupled_with)} read each other",
-)
-
 READ_WITH_VECTORS = Condition(
     "reads by others as a product with a vector",
     lambda candidate: not candidate.whole_reads,
@@ -78,4 +72,4 @@ NOT_COUNTED = Condition(
     lambda candidate: f"{candidate.component} is reset inside the sequence, or its law counts its updates",
 )
 
-SHARED: tuple[Condition, ...] = (EVERY_TOKEN, ALL_PARTS_ALIKE, NOT_HELD, NOT_COUNTED, UNCOUPLED, READ_WITH_VECTORS, VECTORS_COME_EARLIER)
+SHARED: tuple[Condition, ...] = (EVERY_TOKEN, ALL_PARTS_ALIKE, NOT_HELD, NOT_COUNTED, READ_WITH_VECTORS, VECTORS_COME_EARLIER)

@@ -12,9 +12,9 @@ from nlc.ir.program import Form
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """The facts about one memory that conditions look at.
+    """The facts about one memory, or several that move as one, that conditions look at.
 
-    `whole_reads`: who uses its state other than as state @ vector. `coupled_with`: memories in a cycle of reads with it.
+    `members`: the components that move as one, itself among them. `whole_reads`: who else uses its state other than as state @ vector.
     `later_reads`: reads of it whose vector needs a memory that does not come earlier (itself, say). `is_held`: a value that it had is
     kept, and read later. `is_counted`: the position of the token decides about it. `whole_tokens`: in a system of several updates a
     token, what happens once a token.
@@ -22,9 +22,9 @@ class Candidate:
 
     classified: Classified
     clock: Clock
+    members: tuple[str, ...]
     reads: tuple[OutputRead, ...] = ()
     whole_reads: tuple[str, ...] = ()
-    coupled_with: tuple[str, ...] = ()
     later_reads: tuple[OutputRead, ...] = ()
     is_held: bool = False
     is_counted: bool = False
