@@ -32,7 +32,7 @@ class SequenceView:
     forward: tuple[str, ...]
     forward_says: str
     forward_body: tuple[str, ...]
-    chunk_methods: tuple[str, ...]
+    parallel_methods: tuple[str, ...]
     forward_by_token: tuple[str, ...]
     by_token_body: tuple[str, ...]
     step: tuple[str, ...]
@@ -166,6 +166,81 @@ class HalvesView:
 
 
 @dataclass(frozen=True, slots=True)
+class StackedReadView:
+    """One read of states that move as one: names, the place of its state, the rows of shares that it sees, and the last diagonal."""
+
+    query: str
+    name: str
+    column: str
+    place: int
+    rows: str
+    diagonal: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueryView:
+    """A vector at which states are read, and its reads."""
+
+    name: str
+    reads: tuple[StackedReadView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ErasesView:
+    """One erase of every write: the stream, and the shares that it sees, as code."""
+
+    stream: str
+    before: str
+
+
+@dataclass(frozen=True, slots=True)
+class StackedView:
+    """The chunked form of matrices that move as one; `several` is how many writes a token has, 0 when it is one."""
+
+    signature: tuple[str, ...]
+    docstring: tuple[str, ...]
+    leading: str
+    states: str
+    prelude: tuple[str, ...]
+    targets: str
+    columns: tuple[str, ...]
+    gathered: tuple[str, ...]
+    erases: tuple[ErasesView, ...]
+    count: int
+    value: str
+    several: int
+    queries: tuple[QueryView, ...]
+    after: str
+    results: str
+
+
+@dataclass(frozen=True, slots=True)
+class StackedVectorsView:
+    """The chunked form of vectors that move as one."""
+
+    signature: tuple[str, ...]
+    docstring: tuple[str, ...]
+    leading: str
+    states: str
+    prelude: tuple[str, ...]
+    targets: str
+    columns: tuple[str, ...]
+    gathered: tuple[str, ...]
+    count: int
+    reads: tuple[StackedReadView, ...]
+    after: str
+    results: str
+
+
+@dataclass(frozen=True, slots=True)
+class StackedHelpersView:
+    """The functions of states that move as one, for matrices, and for several writes of them a token."""
+
+    has_matrices: bool
+    has_several: bool
+
+
+@dataclass(frozen=True, slots=True)
 class HelpersView:
     """The functions that a sequence module needs beside its class."""
 
@@ -173,6 +248,23 @@ class HelpersView:
     splits: bool
     has_decay: bool
     solves: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BlockView:
+    """The method that runs the tokens of a block."""
+
+    signature: tuple[str, ...]
+    body: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockHelpersView:
+    """The functions that cut a sequence in blocks, read what is steady in one, add up over one, and take what moves at its end."""
+
+    reads: bool
+    sums: bool
+    moves: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +314,12 @@ TEMPLATES: Mapping[str, type] = MappingProxyType(
         "matrix_halves.py.j2": MatrixHalvesView,
         "vector_halves.py.j2": VectorHalvesView,
         "halves.py.j2": HalvesView,
+        "stacked_chunks.py.j2": StackedView,
+        "stacked_vectors.py.j2": StackedVectorsView,
+        "stacked.py.j2": StackedHelpersView,
         "sequence_helpers.py.j2": HelpersView,
+        "block.py.j2": BlockView,
+        "block_helpers.py.j2": BlockHelpersView,
         "optimizer.py.j2": OptimizerView,
         "optimizer_helpers.py.j2": OptimizerHelpersView,
         "training.py.j2": TrainingView,

@@ -36,17 +36,25 @@ def _timetable(program: Program) -> Iterator[str]:
 def _forms(program: Program) -> Iterator[str]:
     if not program.memories:
         return
-    by_token = "forms: one memory is a recurrence, so the whole system runs token by token"
-    yield f"forms, in chunks of {program.chunk} tokens" if program.is_parallel else by_token
+    yield _head(program)
     for memory in program.memories:
         yield f"    {memory.title}: {memory.form.value}"
         yield from (f"        {line}" for line in _memory(program, memory))
 
 
+def _head(program: Program) -> str:
+    """What the forms have in common."""
+    if not program.is_parallel:
+        return "forms: one memory is a recurrence, so the whole system runs token by token"
+    chunks = f", in chunks of {program.chunk} tokens" if program.chunked else ""
+    return f"forms{f', in blocks of {program.blocks.tokens} tokens' if program.is_in_blocks else ''}{chunks}"
+
+
 def _memory(program: Program, memory: MemoryProgram) -> Iterator[str]:
     classified = memory.classified
-    yield f"{classified.transition.value}: {classified.because}"
-    yield from (f"{name} = {expression_text(value)}" for name, value in normal_form(classified))
+    if memory.form is not Form.BLOCKS:  # whose laws run once a block, whatever they are
+        yield f"{classified.transition.value}: {classified.because}"
+        yield from (f"{name} = {expression_text(value)}" for name, value in normal_form(classified))
     if memory.form is not Form.RECURRENCE:
         yield from (f"{read.name} = {_read(program, read)}" for read in memory.reads)
     for decision in program.decisions:

@@ -8,33 +8,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from nlc.ir.algebra import Expr, MatMul, State, children, contains
+from nlc.ir.algebra import Expr, MatMul, State, children
 from nlc.ir.build import replace
+from nlc.ir.program import NO_BLOCKS, Blocks
 from nlc.schedule.reads import states_read
 
 Group = tuple[str, ...]
 
 
-def state_groups(values: Mapping[str, Sequence[Expr]]) -> tuple[Group, ...]:
-    """The groups; inside one, memories stand in the order in which they run, which is that of `values`."""
-    links = {name: states_read(*new) - {name} for name, new in values.items()}
+def state_groups(values: Mapping[str, Sequence[Expr]], blocks: Blocks = NO_BLOCKS) -> tuple[Group, ...]:
+    """The groups; inside one, memories stand in the order in which they run, which is that of `values`.
+
+    What is steady in a block is a constant to all of them.
+    """
+    reads = {name: (states_read(*new, but=blocks) & values.keys()) - {name} for name, new in values.items()}
+    links = dict(reads)
     for name, new in values.items():
-        for source in links[name]:
-            if any(needs_whole(value, source) for value in new):
+        for source in reads[name]:
+            if any(_needs_whole(value, source, blocks) for value in new):
                 links[source] |= {name}
     reached = _reached(links)
     groups = {name: tuple(other for other in values if other == name or _are_one(reached, name, other)) for name in values}
     return tuple(dict.fromkeys(groups[name] for name in sorted(values, key=lambda name: len(reached[name] - {*groups[name]}))))
 
 
-def needs_whole(node: Expr, component: str) -> bool:
+def _needs_whole(node: Expr, component: str, blocks: Blocks) -> bool:
     """Whether an expression needs more of a component's matrices than their products with vectors."""
     match node:
-        case MatMul(State(name), vector) if name == component and len(vector.shape) == 1:
-            return needs_whole(vector, component) or contains(vector, lambda part: isinstance(part, State))
+        case MatMul(State(name) as state, vector) if name == component and len(vector.shape) == 1 and not blocks.is_steady(state):
+            return bool(states_read(vector, but=blocks) & {component})
         case State(name, shape=shape):
-            return name == component and len(shape) != 1
-    return any(needs_whole(child, component) for child in children(node))
+            return name == component and len(shape) != 1 and not blocks.is_steady(node)
+    return any(_needs_whole(child, component, blocks) for child in children(node))
 
 
 def over_old_states(members: Group, values: Mapping[str, Sequence[Expr]], states: Mapping[str, Sequence[State]]) -> tuple[Expr, ...]:

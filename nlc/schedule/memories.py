@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nlc.ir.affine import Classified, OutputRead
 from nlc.ir.algebra import Expr, State, Tick, When, contains, walk
 from nlc.ir.law import Laws
 from nlc.ir.model import Model
-from nlc.ir.program import Decision, MemoryProgram
+from nlc.ir.program import NO_BLOCKS, Blocks, Decision, MemoryProgram
+from nlc.schedule.blocks import block_law, find_blocks
 from nlc.schedule.choose import choose_form
 from nlc.schedule.groups import Group, over_old_states, state_groups
 from nlc.schedule.inline import inlined
@@ -20,47 +21,76 @@ from nlc.schedule.transition import classify, classify_together
 
 @dataclass(frozen=True, slots=True)
 class Memories:
-    """The memories in an order in which each needs only reads of earlier ones, and the outputs over those reads."""
+    """The memories in an order in which each needs only reads of earlier ones, the outputs over those reads, and the blocks."""
 
     candidates: tuple[Candidate, ...]
     outputs: tuple[tuple[str, Expr], ...]
+    blocks: Blocks
 
 
-def schedule_memories(laws: Laws) -> tuple[tuple[MemoryProgram, ...], tuple[tuple[str, Expr], ...], tuple[Decision, ...]]:
-    """A form for every memory, chosen by the table of rules; the outputs over the memories' reads; every decision."""
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """A form for every memory, the outputs over the memories' reads, every decision, and the blocks."""
+
+    memories: tuple[MemoryProgram, ...] = ()
+    outputs: tuple[tuple[str, Expr], ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    blocks: Blocks = NO_BLOCKS
+
+
+def schedule_memories(laws: Laws) -> Scheduled:
+    """Every memory gets a form by the table of rules."""
     memories = find_memories(laws)
     chosen = [(candidate, *choose_form(candidate)) for candidate in memories.candidates]
     programs = tuple(MemoryProgram(item.component, form, item.classified, item.reads, item.members) for item, form, _ in chosen)
-    return programs, memories.outputs, tuple(decision for _, _, tried in chosen for decision in tried)
+    return Scheduled(programs, memories.outputs, tuple(decision for _, _, tried in chosen for decision in tried), memories.blocks)
 
 
 def find_memories(laws: Laws) -> Memories:
-    """The facts about every memory that decide its form; memories that move as one are one candidate."""
-    model = laws.order.model
+    """The facts about every memory that decide its form: first those that move at every token, then those with a period.
+
+    Memories that move as one are one candidate.
+    """
+    model, blocks = laws.order.model, find_blocks(laws)
+    slow = blocks.levels if blocks.are_used else frozenset()
     values = {law.component: tuple(inlined(law, state.part) for state in model.component(law.component).states) for law in laws.laws}
-    groups = state_groups(values)
-    book = ReadBook(_words(model))
+    groups = state_groups({name: new for name, new in values.items() if name not in slow}, blocks)
+    book = ReadBook(_words(laws, slow), blocks)
     streams = {name: tuple(book.take(value, members) for value in values[name]) for members in groups for name in members}
     outputs = tuple((output.name, book.take(output.value)) for output in laws.outputs)
-    laws_of = [(name, value) for name, new in streams.items() for value in new]
-    readers = (*laws_of, *((f"the output {name}", value) for name, value in outputs))
+    slow_laws = tuple(block_law(law, book) for law in laws.laws if law.component in slow)
+    readers = (
+        *((name, value) for name, new in streams.items() for value in new),
+        *((law.component, equation.value) for law in slow_laws for equation in law.equations),
+        *((f"the output {name}", value) for name, value in outputs),
+    )
     reads = {members: tuple(read for read in book.reads if read.component in members) for members in groups}
+    whole_tokens = _whole_tokens(laws) if model.updates_per_tick > 1 else ""
     candidates = (
         Candidate(
             classified=_classified(model, members, streams),
             clock=max((laws.law(name).clock for name in members), key=lambda clock: clock.period),
             members=members,
             reads=reads[members],
-            whole_reads=whole_reads(readers, members),
-            is_held=any(item.component in members for item in laws.kept),
-            is_counted=any(contains(value, lambda node: isinstance(node, Tick)) for name in members for value in values[name])
-            or any(item.state.component in members for item in laws.resets),
+            whole_reads=whole_reads(readers, members, blocks),
+            is_counted=any(contains(value, lambda node: isinstance(node, Tick)) for name in members for value in values[name]),
             later_reads=_later(reads[members], {read.name for earlier in groups[:place] for read in reads[earlier]}),
-            whole_tokens=_whole_tokens(laws) if model.updates_per_tick > 1 else "",
+            block=blocks.tokens,
+            whole_tokens=whole_tokens,
         )
         for place, members in enumerate(groups)
     )
-    return Memories(tuple(candidates), outputs)
+    slower = (
+        Candidate(
+            _classified(model, (law.component,), values),
+            law.clock,
+            (law.component,),
+            block=blocks.tokens,
+            whole_tokens=whole_tokens,
+        )
+        for law in slow_laws
+    )
+    return Memories((*candidates, *slower), outputs, replace(blocks, laws=slow_laws))
 
 
 def _whole_tokens(laws: Laws) -> str:
@@ -90,8 +120,10 @@ def _states(model: Model, name: str, when: When) -> tuple[State, ...]:
     return tuple(State(name, declared.part, declared.shape, when) for declared in model.component(name).states)
 
 
-def _words(model: Model) -> frozenset[str]:
+def _words(laws: Laws, slow: frozenset[str]) -> frozenset[str]:
     """What a read must not be called."""
+    model = laws.order.model
+    equations = (equation.name for law in laws.laws if law.component in slow for equation in law.equations)
     outputs, inputs = (output.name for output in model.outputs), (stream.name for stream in model.inputs)
     numbers, dims = (item.name for item in model.hyperparameters), (dim.name for dim in model.dims)
-    return frozenset((*outputs, *inputs, *numbers, *dims, *(component.name for component in model.components)))
+    return frozenset((*outputs, *inputs, *numbers, *dims, *equations, *(component.name for component in model.components)))

@@ -14,10 +14,10 @@ from nlc.ir.program import Form
 class Candidate:
     """The facts about one memory, or several that move as one, that conditions look at.
 
-    `members`: the components that move as one, itself among them. `whole_reads`: who else uses its state other than as state @ vector.
-    `later_reads`: reads of it whose vector needs a memory that does not come earlier (itself, say). `is_held`: a value that it had is
-    kept, and read later. `is_counted`: the position of the token decides about it. `whole_tokens`: in a system of several updates a
-    token, what happens once a token.
+    `members`: the components that move as one, itself the last. `whole_reads`: who else uses their states other than as state @ vector.
+    `later_reads`: reads of it whose vector needs a memory that does not come earlier (itself, say). `is_counted`: its law counts its
+    updates. `block`: the tokens of a block, 0 in a system without periods. `whole_tokens`: in a system of several updates a token, what
+    happens once a token.
     """
 
     classified: Classified
@@ -26,8 +26,8 @@ class Candidate:
     reads: tuple[OutputRead, ...] = ()
     whole_reads: tuple[str, ...] = ()
     later_reads: tuple[OutputRead, ...] = ()
-    is_held: bool = False
     is_counted: bool = False
+    block: int = 0
     whole_tokens: str = ""
 
     @property
