@@ -111,7 +111,7 @@ class Block:
         outputs = {name: self.names.new(name) for name, _ in program.outputs}
         for form in forms:
             slots = form_slots(self.sequence, form)
-            after = {_state(slot, When.CURRENT): self.names.new(slot.name) for slot in slots}
+            after: dict[Expr, str] = {_state(slot, When.CURRENT): self.names.new(slot.name) for slot in slots}
             self.at_end.update(after)
             yield from run_form(self._tokens(), form, [self.values[_state(slot, When.PREVIOUS)] for slot in slots], after.values(), outputs)
             for read in form.memory.reads:

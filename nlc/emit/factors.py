@@ -20,10 +20,10 @@ class Factors:
     def of(scalars: Iterable[Expr], words: LocalNames) -> Factors:
         """The factors of some scalars; `words` are those that no factor may be called."""
         found = dict.fromkeys(factor for scalar in scalars for factor in _factors(scalar))
-        own = {factor: words.new(factor.name) for factor in found if isinstance(factor, Input | Hyperparameter)}
+        own: dict[Expr, str] = {factor: words.new(factor.name) for factor in found if isinstance(factor, Input | Hyperparameter)}
         others = [factor for factor in found if factor not in own]
         made = {factor: words.new("factor" if len(others) == 1 else f"factor_{number}") for number, factor in enumerate(others, 1)}
-        return Factors({factor: {**own, **made}[factor] for factor in found})
+        return Factors({factor: own.get(factor) or made[factor] for factor in found})
 
     def text(self, scalar: Expr, unit: str = "") -> str:
         """The scalar over the names; a number alone is a multiple of `unit`, if one is given."""

@@ -101,10 +101,8 @@ def form_slots(sequence: Sequence, form: ChunkedForm) -> list[StateSlot]:
     return [slots[state.component, state.part] for state in form.states]
 
 
-def run_form(
-    tokens: Tokens, form: ChunkedForm, carried: Iterable[str], after: Iterable[str], outputs: dict[str, str]
-) -> Iterator[Lines]:
-    """The call that runs a form from the states `carried` to those `after`; its reads join the values, under an output's name if they are one."""
+def run_form(tokens: Tokens, form: ChunkedForm, carried: Iterable[str], after: Iterable[str], outputs: dict[str, str]) -> Iterator[Lines]:
+    """The call that runs a form from the states `carried` to those `after`; its reads join the values, as outputs where they are those."""
     names, values = tokens.names, tokens.values
     as_they_are = {value: outputs[name] for name, value in tokens.sequence.program.outputs if isinstance(value, Named)}
     arguments = []

@@ -25,7 +25,7 @@ from nlc.ir.build import add, full, scale
 from nlc.ir.program import Form, MemoryProgram
 
 ROLES = ("key", "value", "erase", "query", "read", "reads", "write")
-WORDS = (*ROLES, "after", "before", "chunks", "kept", "last", "leading", "moves", "n", "one", "overlap", "scores", "shares", "states", "steady")
+WORDS = frozenset({*ROLES, *"after before chunks kept last leading moves n one overlap scores seen shares states steady zero".split()})
 """The variables of a method, which no state and no factor of a decay is called."""
 
 
@@ -60,7 +60,7 @@ class Stacked:
 
     def _free_names(self, *taken: str) -> LocalNames:
         count = max(len(self.law.writes), len(self.erases), len(self.queries), len(self.memory.reads))
-        return LocalNames((*taken, *WORDS, "zero", *(f"{role}_{number + 1}" for role in ROLES for number in range(count))))
+        return LocalNames((*taken, *WORDS, *(f"{role}_{number + 1}" for role in ROLES for number in range(count))))
 
     @property
     def moves(self) -> tuple[tuple[Expr, ...], ...]:
@@ -312,8 +312,8 @@ def _docstring(form: Stacked) -> Lines:
         "",
         *(f"            {'    ' if number else ''}{line}" for law in laws for number, line in enumerate(wrapped(law, 120))),
         "",
-        "        Streams are (batch, time, *axes, size), a scalar one with size 1. What each state is after a token is a sum of the states at",
-        "        the start of the chunk and of the writes since then, each times its share.",
+        "        Streams are (batch, time, *axes, size), a scalar one with size 1. What each state is after a token is a sum of the states",
+        "        at the start of the chunk and of the writes since then, each times its share.",
     )
 
 

@@ -88,7 +88,7 @@ class CoupledWrite:
 
 @dataclass(frozen=True, slots=True)
 class CoupledLaw:
-    """The normal form of several states X_1 ... X_r of one shape that move as one, over the states at the token's start:
+    """The normal form of several states X_1 ... X_r of one shape that move as one, over the states at the token's start.
 
         X_i' = sum over j of decays[i][j] * X_j + sum over writes of weights[i] * (given + reads) along^T
 

@@ -143,5 +143,3 @@ def _weighted(weights: Sequence[Expr], states: Sequence[Expr]) -> Expr:
 def _or_zero(parts: Iterable[Expr], like: Expr) -> tuple[Expr, ...]:
     found = tuple(parts)
     return found or (scale(ZERO, like),)
-
-

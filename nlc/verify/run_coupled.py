@@ -93,7 +93,7 @@ class Chunk:
         overlap = torch.einsum("...tmjc,...snc,...tsnj->...tmsn", tokens.asked, tokens.along, self.shares[..., :-1, :, :, :])
         system = overlap.flatten(-2).flatten(-3, -2)
         identity = torch.eye(system.shape[-1], dtype=system.dtype)
-        self.written = torch.linalg.solve_triangular(identity - system, target.flatten(-3, -2), upper=False, unitriangular=True)
+        self.written: Tensor = torch.linalg.solve_triangular(identity - system, target.flatten(-3, -2), upper=False, unitriangular=True)
 
     def read(self, query: Tensor, place: int, is_new: bool) -> Tensor:
         """One state at every token, times the query: (..., n, rows)."""
@@ -105,7 +105,7 @@ class Chunk:
     def final(self) -> Tensor:
         """The states after the chunk's last token."""
         kept = torch.einsum("...ji,...irc->...jrc", self.products[..., -1, 0, :, :], self.states)
-        written = self.written.unflatten(-2, self.tokens.along.shape[-3:-1])
+        written = torch.unflatten(self.written, -2, self.tokens.along.shape[-3:-1])
         return kept + torch.einsum("...snj,...snr,...snc->...jrc", self.shares[..., -1, :, :, :], written, self.tokens.along)
 
 

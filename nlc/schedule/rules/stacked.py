@@ -1,7 +1,7 @@
 """The forms of several coupled states, or of several writes a token: prefix sums and triangular chunks on what is stacked.
 
-Per token, with the states X^1 ... X^r at its start, decays A_t (r x r) and writes w_t^m = c_t^m + sum_j X_{t-1}^j p_t^{m,j}, which every state
-gets times its own weight beta_t^{m,i}:
+Per token, with states X^1 ... X^r, decays A_t (r x r) and writes w_t^m = c_t^m + sum_j X_{t-1}^j p_t^{m,j}, which every state gets times
+a weight beta_t^{m,i} of its own:
 
     X_t^i = sum_j A_t[i,j] X_{t-1}^j + sum_m beta_t^{m,i} w_t^m b_t^m^T
 
@@ -9,8 +9,8 @@ With P[t,s] = A_t ... A_{s+1}, unrolling the reads inside a chunk gives one unit
 
     (I - L) w = c_t + sum_ij P[t-1,0][j,i] X_0^i p_t^j,      L[t,s] = sum_ij P[t-1,s][j,i] beta_s^i (b_s . p_t^j)  for s < t
 
-The sums over states stand before the inner products b_s . p_t, each of which is made once. What one write does to the states, P[t,s] beta_s,
-is made of products of the A alone, by halves of a stretch of tokens: an A of 0 is exact.
+The sums over states stand before the inner products b_s . p_t, each of which is made once. What one write does to the states,
+P[t,s] beta_s, is made of products of the A alone, by halves of a stretch of tokens: an A of 0 is exact.
 """
 
 from __future__ import annotations
@@ -22,32 +22,25 @@ from nlc.schedule.rules.conditions import EVERY_TOKEN, SHARED, coupled
 from nlc.schedule.rules.rule import Candidate, Condition, FormRule
 
 
-def _is_stacked(candidate: Candidate) -> bool:
-    return candidate.classified.coupled is not None
-
-
-def _why_not_stacked(candidate: Candidate) -> str:
+def _why_not(candidate: Candidate) -> str:
+    law = candidate.classified.coupled
+    if law is not None:
+        return f"the writes of {' and '.join(candidate.members)} {'read' if law.has_reads else 'do not read'} the states"
     if candidate.classified.transition in (Transition.NONLINEAR, Transition.DENSE):
-        return f"its transition is {candidate.classified.transition.value}"
-    return f"{candidate.component} is one state with at most one write"
+        return f"the transition of {' and '.join(candidate.members)} is {candidate.classified.transition.value}"
+    return f"{candidate.component} is one state with one write"
 
 
-STATES_OR_WRITES = Condition(
-    "several states that move as one, or several writes a token, in an affine normal form",
-    _is_stacked,
-    _why_not_stacked,
+UNREAD = Condition(
+    "several states that move as one, kept up to scalars or entry by entry, and that no write reads",
+    lambda candidate: candidate.classified.coupled is not None and not candidate.classified.coupled.has_reads,
+    _why_not,
 )
 
-READS_NOTHING = Condition(
-    "writes that read no state",
-    lambda candidate: not coupled(candidate).has_reads,
-    lambda candidate: f"what {candidate.component} is written reads the states",
-)
-
-READS_SOMETHING = Condition(
-    "writes that read the states",
-    lambda candidate: coupled(candidate).has_reads,
-    lambda candidate: "no write reads a state",
+READ = Condition(
+    "several states that move as one, or several writes a token, which read the states at vectors",
+    lambda candidate: candidate.classified.coupled is not None and candidate.classified.coupled.has_reads,
+    _why_not,
 )
 
 SOMETHING_STACKED = Condition(
@@ -59,7 +52,9 @@ SOMETHING_STACKED = Condition(
 SCALAR_DECAYS = Condition(
     "decays that are scalars",
     lambda candidate: not _wide(candidate),
-    lambda candidate: f"{' and '.join(_wide(candidate))} may differ between the entries of a state, and stand beside other states or writes",
+    lambda candidate: (
+        f"{' and '.join(_wide(candidate))} may differ between the entries of a state, and stand beside other states or writes"
+    ),
 )
 
 
@@ -73,7 +68,7 @@ STACKED_PREFIX_SUM = FormRule(
     form=Form.STACKED_PREFIX_SUM,
     says="all writes are known before the states are, so a chunk is a sum of them, weighed by products of small matrices",
     cites=("titans", "mamba2"),
-    requires=(EVERY_TOKEN, STATES_OR_WRITES, READS_NOTHING, SOMETHING_STACKED, SCALAR_DECAYS, *SHARED),
+    requires=(EVERY_TOKEN, UNREAD, SOMETHING_STACKED, SCALAR_DECAYS, *SHARED),
 )
 
 STACKED_TRIANGULAR = FormRule(
@@ -81,5 +76,5 @@ STACKED_TRIANGULAR = FormRule(
     form=Form.STACKED_TRIANGULAR,
     says="the writes of a chunk solve one triangular system, in which the states at its start are stacked; the rest is matrix products",
     cites=("titans", "deltanet"),
-    requires=(EVERY_TOKEN, STATES_OR_WRITES, READS_SOMETHING, SCALAR_DECAYS, *SHARED),
+    requires=(EVERY_TOKEN, READ, SCALAR_DECAYS, *SHARED),
 )
