@@ -11,7 +11,8 @@ from nlc.emit.layout import Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames
 from nlc.emit.parameters import read_parameters
 from nlc.emit.scope import Sequence, Sizes, converted, define, indices, input_values, output_printer, printer_of, sizes
-from nlc.emit.stacked import Stacked, is_stacked, stacked, stacked_method
+from nlc.emit.stacked import Stacked, is_stacked, stacked
+from nlc.emit.stacked_methods import stacked_method
 from nlc.emit.steps import hidden_layers, returned
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.ir.algebra import Expr, Input, Named

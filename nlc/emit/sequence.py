@@ -17,7 +17,8 @@ from nlc.emit.position import initial_text, is_number_known
 from nlc.emit.prose import sentence, wrapped
 from nlc.emit.render import render
 from nlc.emit.scope import Sequence, size_text
-from nlc.emit.stacked import Stacked, stacked_helpers
+from nlc.emit.stacked import Stacked
+from nlc.emit.stacked_methods import stacked_helpers
 from nlc.emit.steps import step_body
 from nlc.emit.training import training_parts
 from nlc.emit.views import HelpersView, SequenceView

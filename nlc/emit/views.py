@@ -234,9 +234,9 @@ class StackedVectorsView:
 
 @dataclass(frozen=True, slots=True)
 class StackedHelpersView:
-    """The functions of states that move as one, for matrices, and for several writes of them a token."""
+    """The functions of states that move as one, for several matrices, and for several writes of matrices a token."""
 
-    has_matrices: bool
+    is_scaled: bool
     has_several: bool
 
 

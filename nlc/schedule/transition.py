@@ -46,14 +46,14 @@ def classify_together(new_states: Sequence[Expr], states: Sequence[State]) -> Cl
             because = f"the new {name} reads {expression_text(nonlinear)}, which is not affine in the old {names}"
             return _classified(last, Transition.NONLINEAR, None, because)
     if len({state.shape for state in states}) > 1:
-        because = f"{names} move as one, but have not the same shape: they have no common normal form"
+        because = f"the states {names} move as one, but have not the same shape: they have no common normal form"
         return _classified(last, Transition.DENSE, None, because)
     law = coupled_form(new_states, states)
     if not isinstance(law, CoupledLaw):
-        return _classified(last, Transition.DENSE, None, f"{names} move as one, and {_misfit(law, *states)}")
+        return _classified(last, Transition.DENSE, None, f"the states {names} move as one, and {_misfit(law, *states)}")
     vectors = dict.fromkeys(expression_text(read.vector) for write in law.writes for read in write.reads)
     reads = f"the writes read them at {', '.join(vectors)} alone" if vectors else "no write reads them"
-    return Classified(last.component, Transition.COMPANION, None, f"{names} move as one, each kept up to scalars, and {reads}", law)
+    return Classified(last.component, Transition.COMPANION, None, f"the states {names} move as one, and {reads}", law)
 
 
 def _names(states: Sequence[State]) -> tuple[str, ...]:

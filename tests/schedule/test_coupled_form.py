@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nlc.ir.affine import CoupledLaw
-from nlc.ir.algebra import HALF, Dot, Expr, Hyperparameter, Input, State, Transpose, When, walk
+from nlc.ir.algebra import HALF, Dot, Expr, Hyperparameter, Input, State, When, walk
 from nlc.ir.build import add, constant, matmul, negate, outer, scale, subtract
 from nlc.ir.show import expression_text
 from nlc.schedule.coupled_form import coupled_expressions, coupled_form, written_value
@@ -79,7 +79,7 @@ def test_a_weight_may_be_a_sum() -> None:
 
 @pytest.mark.parametrize(
     "term",
-    [Transpose(State("first", "", (D_K, D_V), When.PREVIOUS), MATRIX), scale(Dot(matmul(FIRST, k), v), outer(v, k)), Input("G", MATRIX)],
+    [matmul(Input("A", (D_V, D_V)), FIRST), scale(Dot(matmul(FIRST, k), v), outer(v, k)), Input("G", MATRIX)],
 )
 def test_what_does_not_fit_is_named(term: Expr) -> None:
     assert coupled_form((FIRST, add(SECOND, term)), (FIRST, SECOND)) == term

@@ -34,7 +34,7 @@ def program(**changes: str) -> Program:
         (
             {"top": AFFINE, "memory": "affine"},
             Transition.DENSE,
-            "V and c move as one, but have not the same shape: they have no common normal form",
+            "the states V and c move as one, but have not the same shape: they have no common normal form",
         ),
         (
             {"memory": "mlp(d_k, 2, d_v)", "optimizer": "momentum(beta)"},

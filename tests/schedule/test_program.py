@@ -145,7 +145,7 @@ def test_the_text_of_memories_that_move_as_one() -> None:
     assert program_text(program_of(models.delta_rule_with_momentum())).splitlines()[5:10] == [
         "forms, in chunks of 64 tokens",
         "    memory.momentum and memory: stacked triangular chunks",
-        "        Companion: memory.momentum and memory move as one, each kept up to scalars, and the writes read them at k alone",
+        "        Companion: the states memory.momentum and memory move as one, and the writes read them at k alone",
         "        memory.momentum = 0.9 * prev(memory.momentum) + outer(write, k)",
         "        memory = 0.9 * prev(memory.momentum) + prev(memory) + outer(write, k)",
     ]

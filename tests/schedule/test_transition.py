@@ -80,7 +80,7 @@ CLASSES: Mapping[Callable[[], Model], tuple[Transition, str, str]] = {
     ),
     models.delta_rule_with_momentum: (
         Transition.COMPANION,
-        "memory.momentum and memory move as one, each kept up to scalars, and the writes read them at k alone",
+        "the states memory.momentum and memory move as one, and the writes read them at k alone",
         "",
     ),
     systems.rate_per_value_channel: (
