@@ -51,11 +51,14 @@ def explanation(program: Program) -> str:
 
 def _levels(levels: LevelOrder) -> str:
     from nlc.order.describe import describe_levels
+    from nlc.resolve.describe import memories_text
 
     model = levels.model
     sources = [f"  {source}" for source in resolve_citations(model.cites)]
     title = "\n".join([f"{model.name}: {model.says}".removesuffix(": "), *sources])
-    return f"{title}\n\nLevels, fastest first (Nested Learning, Definition 2)\n{describe_levels(levels, each_pair=False)}"
+    memories = f"Associative memories (Nested Learning, Definition 1)\n{memories_text(model)}"
+    order = f"Levels, fastest first (Nested Learning, Definition 2)\n{describe_levels(levels, each_pair=False)}"
+    return f"{title}\n\n{memories}\n\n{order}"
 
 
 def _laws_and_forms(program: Program) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from time import process_time
 
 from nlc import pipeline
 from nlc.diagnostics import CompileError, Diagnostic, render
@@ -28,13 +27,6 @@ def diagnostics_of(text: str) -> tuple[Diagnostic, ...]:
     except CompileError as error:
         return error.diagnostics
     return ()
-
-
-def seconds_of(text: str) -> float:
-    """The processor time that the front end takes for a text."""
-    start = process_time()
-    diagnostics_of(text)
-    return process_time() - start
 
 
 def assert_well_told(diagnostic: Diagnostic) -> None:

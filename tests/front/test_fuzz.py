@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from hypothesis import HealthCheck, given, settings
 
-from tests.front.compiling import assert_well_told, diagnostics_of, seconds_of
+from tests.front.compiling import assert_well_told, diagnostics_of
 from tests.front.strategies import mutated_specs, random_specs
+from tests.timing import is_in_time
 
-LONGEST, PATIENCE = 0.1, 8
-"""Seconds of processor time for one small text; a busy machine gets a few tries."""
+LONGEST = 0.1
+"""Seconds of processor time for one small text, on the machine of tests/timing.py."""
 
 SLOW_TO_DRAW = (HealthCheck.too_slow, HealthCheck.data_too_large)
 
@@ -16,7 +17,7 @@ SLOW_TO_DRAW = (HealthCheck.too_slow, HealthCheck.data_too_large)
 def assert_survives(text: str) -> None:
     for diagnostic in diagnostics_of(text):
         assert_well_told(diagnostic)
-    assert any(seconds_of(text) < LONGEST for _ in range(PATIENCE))
+    assert is_in_time(LONGEST, lambda: diagnostics_of(text))
 
 
 @settings(max_examples=400, suppress_health_check=SLOW_TO_DRAW)
