@@ -21,8 +21,6 @@ from nlc.ir.program import Form, MemoryProgram
 ROLES = ("key", "value", "erase", "query", "read", "reads", "write")
 OTHERS = "after before chunks kept last leading moves n one overlap past scores seen shares states steady streams zero"
 WORDS = frozenset({*ROLES, *OTHERS.split()})
-    {*ROLES, *"after before chunks kept last leading moves n one overlap past scores seen shares states steady streams zero".split()}
-)
 """The variables of a method, which no state and no factor of a decay is called."""
 
 
