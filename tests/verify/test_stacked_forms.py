@@ -63,7 +63,7 @@ levels:
     objective: l2
     optimizer: series(learning_rate = rate, first_decay = first, second_decay = second)
     every: token
-outputs: {y: memory(q), surprise: prev(memory.first)(k)}
+outputs: {y: memory(q)}
 """
 
 
