@@ -14,12 +14,12 @@ from nlc.emit.chunks import ChunkedState, Stream, is_shared, numbered
 from nlc.emit.factors import Factors
 from nlc.emit.names import LocalNames
 from nlc.ir.affine import CoupledLaw, CoupledRead, CoupledWrite
-from nlc.ir.algebra import MINUS_ONE, Expr
+from nlc.ir.algebra import MINUS_ONE, Expr, is_number
 from nlc.ir.build import add, full, scale
 from nlc.ir.program import Form, MemoryProgram
 
 ROLES = ("key", "value", "erase", "query", "read", "reads", "write")
-OTHERS = "after before chunks kept last leading moves n one overlap past scores seen shares states steady streams zero"
+OTHERS = "after before chunks kept last leading moves n one overlap past scores seen shares states steady streams whole zero"
 WORDS = frozenset({*ROLES, *OTHERS.split()})
 """The variables of a method, which no state and no factor of a decay is called."""
 
@@ -85,6 +85,19 @@ class Stacked:
     def queries(self) -> tuple[Expr, ...]:
         """The vectors at which others read."""
         return tuple(dict.fromkeys(read.vector for read in self.memory.reads if read.vector is not None))
+
+    @cached_property
+    def seen(self) -> tuple[int, ...]:
+        """The places of the states that are read at tokens; of all, where the shares of one chunk serve all chunks."""
+        if self.is_steady:
+            return tuple(range(len(self.states)))
+        read = {self.place(state.component, state.part) for state in self.memory.reads}
+        erased = {place for erase in self.erases for place, weight in enumerate(erase.weights) if not is_number(weight, 0)}
+        return tuple(sorted(read | erased)) or (0,)
+
+    def place(self, component: str, part: str) -> int:
+        """Which of the states a tensor is."""
+        return [(state.component, state.part) for state in self.law.states].index((component, part))
 
     @property
     def streams(self) -> tuple[Stream, ...]:

@@ -60,7 +60,7 @@ def _view(form: Stacked, local: str) -> StackedView:
 
 
 def _vectors_view(form: Stacked, local: str) -> StackedVectorsView:
-    count, names = len(form.law.states), [state.role for state in form.states]
+    names = [state.role for state in form.states]
     reads = _reads(form)
     return StackedVectorsView(
         signature=_signature(form, local),
@@ -71,7 +71,7 @@ def _vectors_view(form: Stacked, local: str) -> StackedVectorsView:
         targets=_targets(form),
         columns=tuple(read.column for read in reads),
         gathered=_gathered(form),
-        count=count,
+        count=len(form.seen),
         reads=reads,
         after=", ".join(names),
         results=_results(reads, names),
@@ -89,7 +89,7 @@ def _reads(form: Stacked) -> tuple[StackedReadView, ...]:
 
 def _read(form: Stacked, read: OutputRead, number: str) -> StackedReadView:
     is_new = read.when is When.CURRENT
-    place = [(state.component, state.part) for state in form.law.states].index((read.component, read.part))
+    place = form.seen.index(form.place(read.component, read.part))
     query = "" if read.vector is None else f"query{numbered(form.queries.index(read.vector), len(form.queries))}"
     return StackedReadView(query, f"read{number}", f"reads{number}", place, "1:" if is_new else ":-1", "" if is_new else "-1")
 
@@ -110,12 +110,12 @@ def _moves(form: Stacked) -> Lines:
         lines.append("zero = torch.zeros_like(one)")
     lines.extend(assignment("moves", [f"torch.cat(({', '.join(texts)}), -1)"], 8))
     if form.is_steady:
-        lines.append(f"(steady,) = _shares(moves[:, : self.chunk], {len(form.law.states)}, self.chunk)")
+        lines.append(f"((steady, _),) = {_made(form, 'moves[:, : self.chunk]')}")
     return tuple(lines)
 
 
 def _chunks(form: Stacked) -> Lines:
-    shares = [] if form.is_steady else [f"_shares(moves, {len(form.law.states)}, self.chunk)"]
+    shares = [] if form.is_steady else [_made(form, "moves")]
     pieces = f"*(_pieces(x, self.chunk) for x in ({_listed(form.moving)}))"
     if len(pieces) < WIDTH - 16:
         return call("chunks = zip", [*shares, pieces, "strict=True"], "", 8)
@@ -123,8 +123,12 @@ def _chunks(form: Stacked) -> Lines:
     return *streams, *call("chunks = zip", [*shares, "*(_pieces(x, self.chunk) for x in streams)", "strict=True"], "", 8)
 
 
+def _made(form: Stacked, moves: str) -> str:
+    return f"_shares({moves}, {len(form.law.states)}, [{', '.join(map(str, form.seen))}], self.chunk)"
+
+
 def _targets(form: Stacked) -> str:
-    return _listed(form.moving) if form.is_steady else f"shares, {', '.join(form.moving)}"
+    return _listed(form.moving) if form.is_steady else f"(shares, last), {', '.join(form.moving)}"
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -139,6 +143,7 @@ def _gathered(form: Stacked) -> Lines:
         several = f"{writes} * n" if writes > 1 else "n"
         lines.append(f"n = {_like(form)}.shape[1]")
         lines.append(f"shares = steady[:, : n + 1, :, : {count} + {several}]")
+        lines.append("last = shares[:, -1]")
     if writes > 1:
         for role in ("value",) if form.is_vector else ("key", "value"):
             names = ", ".join(f"{role}_{number + 1}" for number in range(writes))
@@ -178,7 +183,7 @@ def _share(form: Stacked, weights: Sequence[Expr]) -> str:
     terms = []
     for place, weight in enumerate(weights):
         if not is_number(weight, 0):
-            share = f"shares[:, :-1, {place}]"
+            share = f"shares[:, :-1, {form.seen.index(place)}]"
             terms.append(share if is_number(weight, 1) else f"{form.factors.text(weight)} * {share}")
     return " + ".join(terms)
 

@@ -99,12 +99,13 @@ class DeltaRuleWithMomentum(nn.Module):
         one = torch.ones_like(key[..., :1])
         zero = torch.zeros_like(one)
         moves = torch.cat((0.9 * one, zero, one, 0.9 * one, one, one), -1)
-        (steady,) = _shares(moves[:, : self.chunk], 2, self.chunk)
+        ((steady, _),) = _shares(moves[:, : self.chunk], 2, [0, 1], self.chunk)
         chunks = zip(*(_pieces(x, self.chunk) for x in (key, value, erase, query)), strict=True)
         reads = []
         for key, value, erase, query in chunks:
             n = key.shape[1]
             shares = steady[:, : n + 1, :, : 2 + n]
+            last = shares[:, -1]
             before = shares[:, :-1, 1]
             overlap = before[..., 2:] * (erase @ key.mT)
             value = torch.baddbmm(value, _scaled(erase, before[..., :2]), states, alpha=-1)
@@ -115,7 +116,6 @@ class DeltaRuleWithMomentum(nn.Module):
             past = scores.tril()
             read = torch.baddbmm(read, after[..., 2:] * past, write)
             reads.append(read)
-            last = shares[:, -1]
             kept = last[..., :2] @ torch.unflatten(states, 1, (2, -1)).flatten(2)
             states = torch.baddbmm(kept.view_as(states), _scaled(key, last[..., 2:].mT).mT, write)
         memory_momentum, memory = torch.unflatten(states.mT, 0, leading).chunk(2, -1)
@@ -176,28 +176,32 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-def _shares(moves: Tensor, states: int, chunk: int) -> list[Tensor]:
-    """What each state is made of after every token, chunk by chunk: (copies, tokens + 1, states, states + tokens * writes).
+def _shares(moves: Tensor, states: int, seen: list[int], chunk: int) -> list[tuple[Tensor, Tensor]]:
+    """What the states of `seen` are made of after every token, and what all are made of in the end, chunk by chunk.
 
-    The first columns are the shares of the states at the chunk's start, the others those of the writes; row 0 is the start itself.
-    `moves`, (batch, time, *axes, states * (states + writes)), are those of one token. Two halves of a stretch are joined at their border:
-    the right one moves what the left one left. Decays are only ever multiplied: 0 is exact, in values and gradients.
+    The first is (copies, tokens + 1, seen, states + tokens * writes): the shares of the states at the chunk's start, then of the writes;
+    row 0 is the start itself. `moves`, (batch, time, *axes, states * (states + writes)), says the same of one token. Two halves of a
+    stretch are joined at their border: the right one moves what the left one ends in. Decays are only ever multiplied: 0 is exact.
     """
     moves = torch.unflatten(moves.movedim(1, -2).flatten(0, -3), -1, (states, -1))
-    time, tokens = moves.shape[1], max(1, min(chunk, moves.shape[1]))
+    time, writes = moves.shape[1], moves.shape[-1] - states
+    tokens = max(1, min(chunk, time))
     count, levels = max(1, -(-time // tokens)), (tokens - 1).bit_length()
-    shares = torch.unflatten(nn.functional.pad(moves, (0, 0, 0, 0, 0, count * tokens - time)), 1, (count, tokens))
-    shares = nn.functional.pad(shares, (0, 0, 0, 0, 0, 2**levels - tokens))
+    still = torch.eye(states, states + writes, dtype=moves.dtype, device=moves.device)  # what fills up moves nothing
+    ends = torch.unflatten(torch.cat((moves, still.expand(moves.shape[0], count * tokens - time, -1, -1)), 1), 1, (count, tokens))
+    ends = torch.cat((ends, still.expand(*ends.shape[:2], 2**levels - tokens, -1, -1)), 2)
+    shares = ends[..., seen, :]
     for _ in range(levels):
-        left, right = torch.unflatten(shares, 2, (-1, 2)).unbind(3)
-        moved = right[..., :states] @ left[..., -states:, :]
-        upper = nn.functional.pad(left, (0, left.shape[-1] - states))
-        shares = torch.cat((upper, torch.cat((moved, right[..., states:]), -1)), -2)
-    start = torch.eye(states, shares.shape[-1], dtype=moves.dtype, device=moves.device).expand(*shares.shape[:2], -1, -1)
-    shares = torch.unflatten(torch.cat((start, shares.squeeze(2)), 2), 2, (-1, states))
-    writes = moves.shape[-1] - states
+        left, right = torch.unflatten(ends, 2, (-1, 2)).unbind(3)
+        early, late = torch.unflatten(shares, 2, (-1, 2)).unbind(3)
+        upper = nn.functional.pad(early, (0, left.shape[-1] - states))
+        shares = torch.cat((upper, torch.cat((late[..., :states] @ left, late[..., states:]), -1)), -2)
+        ends = torch.cat((right[..., :states] @ left, right[..., states:]), -1)
+    start = torch.eye(states, shares.shape[-1], dtype=moves.dtype, device=moves.device)[seen].expand(*shares.shape[:2], -1, -1)
+    shares = torch.unflatten(torch.cat((start, shares.squeeze(2)), 2), 2, (-1, len(seen)))
     lengths = [min(tokens, time - place * tokens) for place in range(count)]
-    return [x[:, : n + 1, :, : states + n * writes] for x, n in zip(shares.unbind(1), lengths, strict=True)]
+    pieces = zip(shares.unbind(1), ends.squeeze(2).unbind(1), lengths, strict=True)
+    return [(x[:, : n + 1, :, : states + n * writes], end[..., : states + n * writes]) for x, end, n in pieces]
 
 
 def _scaled(x: Tensor, shares: Tensor) -> Tensor:
@@ -205,4 +209,4 @@ def _scaled(x: Tensor, shares: Tensor) -> Tensor:
     return (shares.unsqueeze(-1) * x.unsqueeze(-2)).flatten(-2)
 
 
-# sealed by nlc, sha256 of everything above: 3593d2200c8b055d6d7026511b4f1c3a63bc367ab2cb86a748bb5cf05c085c04
+# sealed by nlc, sha256 of everything above: a415302dfebf557ffe81d17d51f18bb30884ae91c8a707b63536a176ad7ac520
