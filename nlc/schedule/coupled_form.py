@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from nlc.ir.affine import CoupledLaw, CoupledRead, CoupledWrite
 from nlc.ir.algebra import ZERO, Expr, State
-from nlc.ir.build import add, matmul, outer, scale, times
+from nlc.ir.build import add, matmul, outer, scale, spread, times
+from nlc.ir.dims import Shape
 from nlc.schedule.affine_form import Given, Kept, ReadAlong, Term, fit, peeled
 from nlc.schedule.expand import degree, terms
 from nlc.schedule.monomials import UNIT, Polynomial, expression, polynomial, product, quotient
@@ -34,7 +35,7 @@ def coupled_form(new_states: Sequence[Expr], states: Sequence[State]) -> Coupled
             if found is None:
                 return term
             fitted[-1].append(found)
-    decays = tuple(tuple(_decay(row, place) for place in range(len(states))) for row in fitted)
+    decays = tuple(tuple(_decay(row, place, states[0].shape) for place in range(len(states))) for row in fitted)
     return CoupledLaw(tuple(states), decays, tuple(_writes(fitted)))
 
 
@@ -47,8 +48,11 @@ def _fit(term: Expr, states: Sequence[State]) -> tuple[int | None, Term] | None:
     return None if part is None else (read[0] if read else None, part)
 
 
-def _decay(row: Sequence[tuple[int | None, Term]], place: int) -> Expr:
+def _decay(row: Sequence[tuple[int | None, Term]], place: int, shape: Shape) -> Expr:
+    """How much of one state is kept in another: a scalar, or a number for each entry."""
     found = [term.decay for read, term in row if isinstance(term, Kept) and read == place]
+    if any(decay.shape for decay in found):
+        found = [spread(decay, None, shape) for decay in found]
     return add(*found) if found else ZERO
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nlc.ir.affine import CoupledLaw
 from nlc.ir.algebra import HALF, Dot, Expr, Hyperparameter, Input, State, When, walk
-from nlc.ir.build import add, constant, matmul, negate, outer, scale, subtract
+from nlc.ir.build import add, constant, matmul, negate, outer, scale, subtract, times
 from nlc.ir.show import expression_text
 from nlc.schedule.coupled_form import coupled_expressions, coupled_form, written_value
 from nlc.schedule.monomials import polynomial, quotient
@@ -83,6 +83,11 @@ def test_a_weight_may_be_a_sum() -> None:
 )
 def test_what_does_not_fit_is_named(term: Expr) -> None:
     assert coupled_form((FIRST, add(SECOND, term)), (FIRST, SECOND)) == term
+
+
+def test_decays_of_entries_and_of_the_whole_add_up() -> None:
+    (kept, _), _ = form(add(FIRST, times(Input("G", MATRIX), FIRST)), SECOND).decays
+    assert expression_text(kept) == "1 + G"
 
 
 def test_a_quotient_is_exact_or_none() -> None:
