@@ -31,6 +31,26 @@ def closed_form(span: Span, level: str) -> Diagnostic:
     )
 
 
+def no_minimiser(span: Span, level: str, why: str, help: str) -> Diagnostic:
+    return _refused("NLC416", f"nlc knows no closed form of the minimiser of `{level}`: {why}", span, "minimised here", help)
+
+
+def needs_window(span: Span, every: Span, level: str) -> Diagnostic:
+    labels = (Label(span, "this level has no window"), Label(every, "and keeps no state from one query to the next"))
+    help = "write `window: all`, or `window: n tokens`: the data that it is solved over at every query"
+    return Diagnostic("NLC417", f"`{level}` is re-solved for every query over no data", labels, help)
+
+
+def nothing_kept(span: Span, level: str, what: str) -> Diagnostic:
+    return _refused(
+        "NLC418",
+        f"{what} of `{level}`, of which nothing is kept",
+        span,
+        "this level is solved anew for every query",
+        f"read `{level}` as it is now, or keep its value in a level of its own on the token clock",
+    )
+
+
 def level_clock(span: Span, level: str, clock: str, wanted: str) -> Diagnostic:
     return _refused(
         "NLC403",
@@ -166,5 +186,8 @@ CODES: tuple[Code, ...] = (
     Code("NLC412", "mean over data", "`reduce: mean` divides the gradient by the number of data of an update. Architectures compile it; an optimizer of this version has one datum per update, and no mean to take."),
     Code("NLC413", "tick", "`tick` counts the updates of a level since its last reset. Compiled architectures count them; compiled optimizers of this version carry no counts."),
     Code("NLC414", "not compiled yet", "The spec is well-formed, and uses a part of the language that this version checks but does not compile."),
+    Code("NLC416", "no closed form", "A level on the clock `always` is the minimiser of its objective over the data of its window. nlc solves sums of weights, which do not depend on the level, times squared distances to it."),
+    Code("NLC417", "always without a window", "A level on the clock `always` keeps no state: what it is solved over is the data of its window."),
+    Code("NLC418", "older state of an `always` level", "A level on the clock `always` is solved anew for every query: it has no state before it, none that is held, and none to start from."),
     Code("NLC415", "derivative too large", "Derivatives are written out in full, and some objectives of moderate size have derivatives that nobody could read. nlc stops at a fixed number of operations."),
 )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nlc.derive.descent import gathered_part
-from nlc.derive.settle import held_part
+from nlc.derive.settle import held_part, settle
 from nlc.ir.algebra import Due, Expr, Input, State, StopGradient, Tick, When, Where, walk
 from nlc.ir.build import add, constant, full, spread
 from nlc.ir.law import POSITION, PREVIOUS, Equation, Kept, Law, Reset, with_parameters
@@ -46,8 +46,10 @@ def kept_tensors(order: LevelOrder, laws: tuple[Law, ...], outputs: tuple[Equati
     """Gathered gradients, held states, previous inputs; the position last, if a law or one of these asks for it."""
     expressions = [equation.value for law in laws for equation in law.equations] + [equation.value for equation in outputs]
     nodes = [node for expression in expressions for node in walk(expression)]
-    kept = (*_gathered(order.model, laws), *_held(order.model, nodes), *_previous(nodes))
-    is_counted = any(isinstance(node, Due | Tick) for node in (*nodes, *(node for item in kept for node in walk(item.value))))
+    windows = tuple(_windows(order))
+    nodes.extend(node for item in windows for node in walk(item.value))
+    kept = (*_gathered(order.model, laws), *_held(order.model, nodes), *_previous(nodes), *windows)
+    is_counted = any(isinstance(item.window, int) for item in kept) or any(isinstance(node, Due | Tick) for node in (*nodes, *(node for item in kept for node in walk(item.value))))
     return (*kept, *_position()) if is_counted or resets_of(order.model) else kept
 
 
@@ -78,6 +80,15 @@ def _previous(nodes: list[Expr]) -> Iterator[Kept]:
     wanted = {node.name: node for node in nodes if isinstance(node, Input) and node.delayed}
     for name, node in sorted(wanted.items()):
         yield Kept(PREVIOUS, name, Input(name, node.shape), f"read by prev({name})")
+
+
+def _windows(order: LevelOrder) -> Iterator[Kept]:
+    """The data of windows that later tokens still see."""
+    for component in order.model.fast:
+        for item in component.data:
+            span = "all tokens" if component.window == "all" else f"the last {component.window} tokens"
+            value = settle(order, component.name, item.value)
+            yield Kept(component.name, item.name, value, f"a window of {span}", window=component.window)
 
 
 def _position() -> Iterator[Kept]:

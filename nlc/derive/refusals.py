@@ -70,9 +70,9 @@ def _optimizers(model: Model) -> Iterator[Diagnostic]:
         match component.optimizer:
             case Proximal():
                 yield codes.proximal_step(component.place("optimizer"), component.name)
-            case ClosedForm():
+            case ClosedForm() if not component.is_solved:
                 yield codes.closed_form(component.place("optimizer"), component.name)
-            case GradientDescent():
+            case GradientDescent() | ClosedForm():
                 pass
 
 
@@ -80,6 +80,7 @@ def _clocks(model: Model) -> Iterator[Diagnostic]:
     clock = base_clock(model)
     for component in model.components:
         fits = _is_whole_tokens(model, component.every) or _is_part_of_a_token(model, component.every) or _is_trained(model, component)
+        fits = fits or (component.is_solved and model.kind != "optimizer")
         if component.every != clock and not fits:
             yield codes.level_clock(component.every_span, component.name, str(component.every), str(clock))
     for stream in model.inputs:
@@ -150,7 +151,7 @@ def _optimizers_of_slow_levels(model: Model) -> Iterator[Diagnostic]:
 
 def _lifetimes(model: Model) -> Iterator[Diagnostic]:
     for component in model.components:
-        if component.window is not None:
+        if component.window is not None and not component.is_solved:
             yield codes.window(component.place("window"), component.name)
         if component.reset is not None and not _is_reset_by_tokens(model, component.reset):
             yield codes.reset_clock(component.place("reset"), component.name, str(component.reset))
@@ -162,6 +163,25 @@ def _lifetimes(model: Model) -> Iterator[Diagnostic]:
             yield codes.initial_value(component.place("init"), component.name)
         if component.reduce == "mean" and model.kind == "optimizer":
             yield codes.mean_reduction(component.place("reduce"), component.name)
+
+
+def _solved(model: Model) -> Iterator[Diagnostic]:
+    solved = {item.name for item in model.components if item.is_solved}
+    for component in (item for item in model.components if item.is_solved):
+        if component.window is None:
+            yield codes.needs_window(component.span, component.every_span, component.name)
+        for key, what in (("init", "the start"), ("reset", "a reset"), ("backprop", "the updates")):
+            if component.place(key) != component.span:
+                yield codes.nothing_kept(component.place(key), component.name, what)
+        if component.reduce == "mean":
+            yield codes.not_compiled(component.place("reduce"), component.name, "a mean over a window")
+        if model.updates_per_tick > 1:
+            yield codes.not_compiled(component.every_span, component.name, "the clock `always` in a system of several updates a token")
+    for node in (node for value in _all_expressions(model) for node in walk(value)):
+        if isinstance(node, State) and node.component in solved and node.when in (When.PREVIOUS, When.HELD):
+            yield codes.nothing_kept(node.span, node.component, "an older state")
+        if isinstance(node, Tick) and node.component in solved:
+            yield codes.nothing_kept(node.span, node.component, "the count of updates")
 
 
 def _knowledge_transfer(model: Model) -> Iterator[Diagnostic]:
@@ -250,6 +270,7 @@ CHECKS: tuple[Check, ...] = (
     _gradient_points,
     _optimizers_of_slow_levels,
     _lifetimes,
+    _solved,
     _knowledge_transfer,
     _reads,
     _gradients_of_gradients,

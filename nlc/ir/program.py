@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Literal
 
 from nlc.ir.affine import Classified, OutputRead
 from nlc.ir.algebra import Expr, Hyperparameter, walk
+from nlc.ir.attention import WindowLaw
 from nlc.ir.dims import Shape
 from nlc.ir.law import Laws
 from nlc.ir.model import HyperparameterDeclaration, Model
@@ -20,6 +22,13 @@ class Form(Enum):
     TRIANGULAR = "triangular chunks"
     HALVED_PREFIX_SUM = "prefix sum by halves"
     HALVED_TRIANGULAR = "triangular chunks by halves"
+    ATTENTION = "scaled dot-product attention"
+    WINDOW_TABLE = "a table of queries and data"
+
+    @property
+    def is_chunked(self) -> bool:
+        """Whether it goes chunk by chunk."""
+        return self not in (Form.RECURRENCE, Form.ATTENTION, Form.WINDOW_TABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +47,7 @@ class StateSlot:
     """One carried tensor. `name` is its key in the emitted state dict: the component's name, with `.part` if it has several.
 
     A slot that `counts` is a single whole number; all others have one value for each sequence and axis. It starts from `start`, or zeros.
+    With a `window` it has one for each older token in it too, (batch, tokens, *axes, *shape): of all so far, or of the last window - 1.
     """
 
     name: str
@@ -46,11 +56,14 @@ class StateSlot:
     shape: Shape
     counts: bool = False
     start: Expr | None = None
+    window: int | Literal["all"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryProgram:
     """One memory over a sequence: its normal form, its chosen form, and the reads that others make of it.
+
+    A level that is solved over a `window` has that law in place of a normal form.
 
     The expressions in `classified.affine`, and the vectors of `reads`, are over inputs, hyperparameters and `Named` reads of
     memories that come earlier in the program.
@@ -60,6 +73,7 @@ class MemoryProgram:
     form: Form
     classified: Classified
     reads: tuple[OutputRead, ...]
+    window: WindowLaw | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +113,11 @@ class Program:
     @property
     def _starts(self) -> tuple[Expr, ...]:
         return tuple(slot.start for slot in (*self.slots, *self.parameters) if slot.start is not None)
+
+    @property
+    def is_chunked(self) -> bool:
+        """Whether the whole sequence is run, and some memory of it in chunks."""
+        return self.is_parallel and any(memory.form.is_chunked for memory in self.memories)
 
     @property
     def is_parallel(self) -> bool:

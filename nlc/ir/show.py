@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nlc.ir.algebra import (
     Add,
+    Age,
     Compare,
     Constant,
     Divide,
@@ -22,6 +23,7 @@ from nlc.ir.algebra import (
     MatMul,
     Named,
     Norm,
+    Now,
     Outer,
     Parameter,
     Power,
@@ -38,6 +40,9 @@ from nlc.ir.algebra import (
     Times,
     Transpose,
     When,
+    Window,
+    WindowSoftmax,
+    WindowSum,
     children,
 )  # fmt: skip
 
@@ -73,6 +78,10 @@ def _text(node: Expr) -> tuple[str, int]:
             return (f"{component}.{part}" if part else component), ATOM
         case Task():
             return "task", ATOM
+        case Age():
+            return "age", ATOM
+        case Window(_, part):
+            return part, ATOM
         case Gradient(component, part):
             return f"gradient({component}{'.' + part if part else ''})", ATOM
         case Tick(component):
@@ -113,6 +122,9 @@ def _call(node: Expr) -> str:
         Split: "split",
         Join: "join",
         StopGradient: "stop_gradient",
+        Now: "now",
+        WindowSum: "sum",
+        WindowSoftmax: "softmax",
     }
     match node:
         case Map(function) | Extremum(function):
@@ -124,6 +136,8 @@ def _call(node: Expr) -> str:
     arguments = [expression_text(child) for child in children(node)]
     if isinstance(node, Split | Join):
         arguments.append(node.axis)
+    if isinstance(node, WindowSum | WindowSoftmax):
+        arguments.append("over = window")
     if isinstance(node, Sum | Softmax) and node.axis is not None:
         arguments.append(f"over = {node.x.shape[node.axis]}")
     return f"{name}({', '.join(arguments)})"

@@ -151,6 +151,7 @@ FORMS: Mapping[str, str] = MappingProxyType(
     {
         "prev": "prev(memory): the state when the tick began; prev(x): a stream's previous value, zero before the first",
         "hold": "hold(memory, n tokens): the state after the last whole period of n tokens",
+        "now": "now(x): x at the update's own token, in the objective of a level with a window, where other streams are read at the datum",
         "split": "split(x, heads): a vector of heads * size cut into one of that size for each place along the axis",
         "join": "join(x, heads): the vectors of all places along an axis, one after another",
         "index": "index(heads): the place along an axis, 0, 1, 2, ...: a number for each head that follows from its place",

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from nlc.ir.affine import Classified, OutputRead
 from nlc.ir.algebra import Expr, State, Tick, When, contains, walk
-from nlc.ir.law import Laws
+from nlc.ir.law import Law, Laws
 from nlc.ir.model import Model
 from nlc.ir.program import Decision, MemoryProgram
+from nlc.schedule.attention import classified, window_law, window_values
 from nlc.schedule.choose import choose_form
 from nlc.schedule.inline import inlined
 from nlc.schedule.reads import ReadBook, read_names, states_read, whole_reads
@@ -31,14 +32,15 @@ def schedule_memories(laws: Laws) -> tuple[tuple[MemoryProgram, ...], tuple[tupl
     """A form for every memory, chosen by the table of rules; the outputs over the memories' reads; every decision."""
     memories = find_memories(laws)
     chosen = [(candidate, *choose_form(candidate)) for candidate in memories.candidates]
-    programs = tuple(MemoryProgram(item.component, form, item.classified, item.reads) for item, form, _ in chosen)
+    programs = tuple(MemoryProgram(item.component, form, item.classified, item.reads, item.window) for item, form, _ in chosen)
     return programs, memories.outputs, tuple(decision for _, _, tried in chosen for decision in tried)
 
 
 def find_memories(laws: Laws) -> Memories:
     """The facts about every memory that decide its form."""
     model = laws.order.model
-    values = {law.component: tuple(inlined(law, state.part) for state in model.component(law.component).states) for law in laws.laws}
+    solved = {law.component: law for law in laws.laws if model.component(law.component).is_solved}
+    values = {law.component: _values(laws, law, law.component in solved) for law in laws.laws}
     reached = _reached({name: states_read(*new) - {name} for name, new in values.items()})
     order = _memory_order(reached)
     book = ReadBook(_words(model))
@@ -47,14 +49,18 @@ def find_memories(laws: Laws) -> Memories:
     laws_of = [(name, value) for name, new in streams.items() for value in new]
     readers = (*laws_of, *((f"the output {name}", value) for name, value in outputs))
     reads = {name: tuple(read for read in book.reads if read.component == name) for name in order}
+    windows = {name: window_law(laws, law, streams[name]) for name, law in solved.items()}
     candidates = (
         Candidate(
-            classified=_classified(model, name, streams[name], states_read(*values[name])),
+            classified=classified(windows[name])
+            if name in windows
+            else _classified(model, name, streams[name], states_read(*values[name])),
+            window=windows.get(name),
             clock=laws.law(name).clock,
             reads=reads[name],
             whole_reads=whole_reads(readers, name),
             coupled_with=_cycle(reached, name),
-            is_held=any(item.component == name for item in laws.kept),
+            is_held=any(item.component == name and item.window is None for item in laws.kept),
             is_counted=any(contains(value, lambda node: isinstance(node, Tick)) for value in values[name])
             or any(item.state.component == name for item in laws.resets),
             later_reads=_later(reads[name], {read.name for earlier in order[:place] for read in reads[earlier]}),
@@ -63,6 +69,13 @@ def find_memories(laws: Laws) -> Memories:
         for place, name in enumerate(order)
     )
     return Memories(tuple(candidates), outputs)
+
+
+def _values(laws: Laws, law: Law, is_solved: bool) -> tuple[Expr, ...]:
+    """What a memory's law evaluates: its new states; of one that is solved over a window, its equations and the streams of the window."""
+    if is_solved:
+        return window_values(laws, law)
+    return tuple(inlined(law, state.part) for state in laws.order.model.component(law.component).states)
 
 
 def _whole_tokens(laws: Laws) -> str:

@@ -28,9 +28,12 @@ from nlc.ir.model import (
     Index,
     Input,
     Model,
+    Now,
     State,
     StopGradient,
     When,
+    WindowSoftmax,
+    WindowSum,
 )
 from nlc.ir.model import Tick as TickCount
 from nlc.verify.oracle_layout import aligned, at_part, flatten, parts_of_tick, unflatten, wants_graph, with_ones
@@ -50,6 +53,7 @@ from nlc.verify.oracle_slots import (
 from nlc.verify.oracle_slots import (
     parameters as parameters_of,
 )
+from nlc.verify.oracle_windows import data_of, empty_windows, is_solved, lengthened, minimiser, shape_of, shortened
 from nlc.verify.oracle_values import Arithmetic, Fitted, OracleError, lift, rank_of, sizes_of
 
 __all__ = ["OracleError", "number_of", "run_oracle", "run_oracle_steps"]
@@ -80,8 +84,9 @@ def run_oracle(
     start = {
         name: given.get(name, sample.new_zeros((*leading, *sizes_of(shape, sizes))))
         for component in model.fast
-        for name, shape in slots(component)
+        for name, shape in (() if is_solved(component) else slots(component))
     }
+    start |= {name: given.get(name, empty) for name, empty in empty_windows(model, sizes, leading, sample).items()}
     for name, shape in kept(model):
         start[name] = given.get(name, sample.new_zeros((*leading, *sizes_of(shape, sizes))))
     numbers = {name: sample.new_tensor(value) for name, value in hyperparameters.items()}
@@ -188,6 +193,8 @@ class Tick:
             states = {name: tick.slot(name) for name in states}
         summed = [tick.sums_after(item) for item in self.model.fast if sums(self.model, item)]
         tick.updated["sums"] = {name: total for totals in summed for name, total in totals.items()}
+        windows = [(item, replace(tick, reader=item.every).windows(item)) for item in self.model.fast if is_solved(item)]
+        tick.updated["windows"] = {name: shortened(window, item) for item, found in windows for name, window in found.items()}
         tick.updated["held"] = {held_name(self.model, read): tick.held_after(read) for read in held_reads(self.model)}
         return tick
 
@@ -232,6 +239,8 @@ class Tick:
     def new_states(self, component: Component) -> Tensors:
         """The states of a component after its update, or as they are when it is not due."""
         names = [name for name, _ in slots(component)]
+        if is_solved(component):
+            return self.solved(component)
         if component.every.family is not self.family or not self.is_due(component.every.period):
             return {name: self.previous[name] for name in names}
         if component.name not in self.updated:
@@ -241,6 +250,29 @@ class Tick:
             self.updated[component.name] = replace(self, reader=component.every)._update(component)
             self.running.pop()
         return self.updated[component.name]
+
+    def solved(self, component: Component) -> Tensors:
+        """The minimiser of a level's objective over the data of its window."""
+        if component.name not in self.updated:
+            now, (name,) = replace(self, reader=component.every), [name for name, _ in slots(component)]
+            windows = now.windows(component)
+            leading = next(iter(windows.values())).shape[:1] + tuple(self.sizes[axis] for axis in self.model.axes)
+            data, (shape, rank) = data_of(component, windows, self.position, leading), shape_of(component, self.sizes, leading)
+
+            def objective(state: Tensor) -> Tensor:
+                return now.value(component.objective, Fitted(name, {name: state}, {name: state.detach()}, data))
+
+            self.updated[component.name] = {name: minimiser(objective, self.like.new_zeros(shape), rank, self.differentiable)}
+        return self.updated[component.name]
+
+    def windows(self, component: Component) -> Tensors:
+        """The data of a level's window, this token's included, by slot name."""
+        leading = tuple(self.sizes[axis] for axis in self.model.axes)
+        found = {}
+        for item in component.data:
+            kept = self.previous[name := f"{component.name}.{item.name}"]
+            found[name] = lengthened(kept, self.value(item.value), (kept.shape[0], *leading))
+        return found
 
     def _update(self, component: Component) -> Tensors:
         """The explicit step: retention * state - rate * gradient, in the retained state's place."""
@@ -298,8 +330,14 @@ class Tick:
     # --- the value of an expression ------------------------------------------------------------------------------
 
     def value(self, node: Expr, fitted: Fitted | None = None) -> Tensor:
-        """The value of an expression: leading dims (or none), then its shape."""
+        """The value of an expression: leading dims (or none), then its shape; in a sum over a window, that of the window in front."""
+        if fitted is not None and fitted.data is not None and fitted.inside and (at_datum := fitted.data.at_datum(node)) is not None:
+            return at_datum
         match node:
+            case WindowSum(x) | WindowSoftmax(x) if fitted is not None and fitted.data is not None:
+                return fitted.data.over(node, self.value(x, replace(fitted, inside=True)), self.sizes)
+            case Now(x):
+                return self.value(x, replace(fitted, inside=False) if fitted else None)
             case Input(name, _, delayed):
                 return (self.delayed if delayed else self.inputs)[name]
             case Hyperparameter(name):

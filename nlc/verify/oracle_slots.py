@@ -22,6 +22,7 @@ from nlc.ir.model import (
     When,
 )
 from nlc.verify.oracle_values import OracleError
+from nlc.verify.oracle_windows import is_solved
 
 
 def slot_name(component: Component, part: str) -> str:
@@ -106,7 +107,8 @@ def counts(model: Model) -> bool:
     has_periods = any(clock.family is Family.TOKEN and clock.period > 1 for clock in clocks)
     resets = any(item.reset is not None and item.reset.family is Family.TOKEN for item in model.fast)
     truncated = any(item.backprop for item in model.components)
-    return has_periods or resets or truncated or any(_counts(model, node) for node in _expressions(model))
+    has_windows = any(isinstance(item.window, int) for item in model.fast)
+    return has_periods or has_windows or resets or truncated or any(_counts(model, node) for node in _expressions(model))
 
 
 def _counts(model: Model, node: Expr) -> bool:
@@ -143,13 +145,15 @@ def refuse(model: Model) -> None:
     parts = fractions if len(fractions) == 1 and all(fraction.numerator == 1 for fraction in fractions) else set()
     for component in model.fast:
         clock = component.every
+        solved = is_solved(component)
         runs = clock.family is family and (clock.period.denominator == 1 or clock.period in parts)
         if family is Family.STEP:
             runs = runs and clock.period == 1
+        runs = runs or (solved and not parts)
         reasons = {
-            "an optimizer that is not an explicit step": not isinstance(component.optimizer, GradientDescent),
+            "an optimizer that is not an explicit step": not (isinstance(component.optimizer, GradientDescent) or solved),
             f"the clock {clock}": not runs,
-            "a window": component.window is not None,
+            "a window": component.window is not None and not solved,
             "a start that depends on the stream": not all(_is_known(model, value) for value in component.init),
             "a reset": component.reset is not None and component.reset.family not in (Family.SEQUENCE, family),
             "a held gradient": GradientPoint.HELD in (component.gradient_at, component.step_at),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -41,6 +42,9 @@ from nlc.ir.model import (
     Transpose,
     Where,
 )
+
+if TYPE_CHECKING:
+    from nlc.verify.oracle_windows import Data
 
 MAPS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
     {
@@ -79,11 +83,16 @@ class OracleError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What FITTED reads give: aliases, which the inner gradient is taken of, and the very values, for `stop_gradient`."""
+    """What FITTED reads give: aliases, which the inner gradient is taken of, and the very values, for `stop_gradient`.
+
+    `data` are those of the window; `inside` a sum over it streams have their values at every datum.
+    """
 
     component: str
     aliases: dict[str, Tensor]
     values: dict[str, Tensor]
+    data: Data | None = None
+    inside: bool = False
 
     def stopped(self) -> Fitted:
         return replace(self, aliases=self.values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -9,8 +10,8 @@ import torch
 from torch import Tensor
 
 from nlc.ir import algebra
-from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Named, Parameter, State, StopGradient, When
-from nlc.ir.law import POSITION, PREVIOUS, Law, Laws, with_parameters
+from nlc.ir.algebra import Age, Due, Expr, Hyperparameter, Index, Input, Named, Parameter, State, StopGradient, When, Window
+from nlc.ir.law import POSITION, PREVIOUS, Kept, Law, Laws, with_parameters
 from nlc.ir.model import Family, InputStream, Model, Output
 from nlc.verify.evaluate import Evaluator
 
@@ -41,11 +42,12 @@ def run_laws(
     trained = named_parameters(model, parameters)
     begun = starts(laws, leading, sizes, sample, numbers, trained)
     states = begun if state is None else {slot: state[slot_name(model, *slot)] for slot in begun}
+    windows = {(item.component, item.part): item for item in laws.kept if item.window is not None}
     columns: dict[str, list[Tensor]] = {output.name: [] for output in model.outputs}
     for t in range(sample.shape[1]):
         states = _reset(laws, states, begun)
         parts = [_at(model, streams, t, part) for part in range(model.updates_per_tick)]
-        tick = Tick(parts[-1], numbers, states, {}, sizes, model, (), indices, trained)
+        tick = Tick(parts[-1], numbers, states, {}, sizes, model, (), indices, trained, windows=windows)
         for early in parts[:-1]:
             tick = replace(tick, between=replace(tick, inputs=early).run_part(laws))
         states = tick.run(laws)
@@ -117,6 +119,7 @@ class Tick:
     indices: Mapping[str, Tensor] = field(default_factory=dict)
     parameters: Mapping[Slot, Tensor] = field(default_factory=dict)
     between: Mapping[Slot, Tensor] = field(default_factory=dict)
+    windows: Mapping[Slot, Kept] = field(default_factory=dict)
 
     def run_part(self, laws: Laws) -> dict[Slot, Tensor]:
         """One part of a tick, not the last: the states of the levels that move at each, after it."""
@@ -130,18 +133,24 @@ class Tick:
         """Every law's equations in order; gives all states after the tick."""
         for law in laws.laws:
             self._run(law)
-        kept = {(item.component, item.part): self._evaluator({})(item.value) for item in laws.kept}
-        after = {**self.previous, **self.new, **kept}
-        return {slot: after[slot].expand_as(value).to(value.dtype) for slot, value in self.previous.items()}
+        after = {**self.previous, **self.new}
+        after |= {(item.component, item.part): self._evaluator({})(item.value) for item in laws.kept if item.window is None}
+        final = {slot: after[slot].expand_as(value).to(value.dtype) for slot, value in self.previous.items()}
+        return final | {slot: self._window(slot)[:, item.window != "all" :] for slot, item in self.windows.items()}
+
+    def _window(self, slot: Slot) -> Tensor:
+        """A stream at every datum of a window, this token's last: (batch, tokens, *axes, *shape)."""
+        kept, now = self.previous[slot], self._evaluator({})(self.windows[slot].value)
+        return torch.cat((kept, now.expand(kept.shape[0], *kept.shape[2:]).unsqueeze(1)), 1)
 
     def _run(self, law: Law) -> None:
         named: Tensors = {}
         seen = {**self.previous, **self.between} if self.model.is_parted(law.component) else self.previous
         for equation in law.equations:
-            named[equation.name] = replace(self, previous=seen)._evaluator(named)(equation.value)
+            named[equation.name] = replace(self, previous=seen)._evaluator(named, law.component)(equation.value)
             if equation.part is not None:
                 slot = (equation.owner or law.component, equation.part)
-                self.new[slot] = named[equation.name].expand_as(self.previous[slot])
+                self.new[slot] = named[equation.name].expand_as(self.previous[slot]) if slot in self.previous else named[equation.name]
 
     def outputs(self, laws: Laws) -> Tensors:
         """What the system emits after the updates."""
@@ -150,12 +159,28 @@ class Tick:
             named[equation.name] = self._evaluator(named)(equation.value)
         return named
 
-    def _evaluator(self, named: Mapping[str, Tensor]) -> Evaluator:
+    def _evaluator(self, named: Mapping[str, Tensor], component: str = "") -> Evaluator:
         like = next(iter(self.previous.values()))
-        return Evaluator(self.sizes, like, lambda node: self._leaf(node, named), self.group, axis_places(self.model))
+        slot = next((slot for slot in self.windows if slot[0] == component), None)
+        there = None if slot is None else self._ages(slot) <= self._oldest(slot)
+        return Evaluator(self.sizes, like, lambda node: self._leaf(node, named, slot), self.group, axis_places(self.model), there)
 
-    def _leaf(self, node: Expr, named: Mapping[str, Tensor]) -> Tensor:
+    def _ages(self, slot: Slot) -> Tensor:
+        """How old each datum of a window is, with a dim of size 1 for each leading one."""
+        kept = self.previous[slot]
+        ages = torch.arange(kept.shape[1], -1, -1, dtype=kept.dtype)
+        return ages.reshape(-1, *[1] * (1 + len(self.model.axes)))
+
+    def _oldest(self, slot: Slot) -> Tensor | float:
+        """The age of the oldest datum that there is."""
+        return math.inf if self.windows[slot].window == "all" else self.previous[POSITION, ""]
+
+    def _leaf(self, node: Expr, named: Mapping[str, Tensor], window: Slot | None = None) -> Tensor:
         match node:
+            case Window(component, part):
+                return self._window((component, part)).movedim(1, 0)
+            case Age() if window is not None:
+                return self._ages(window)
             case Named(name):
                 return named[name]
             case Input(name, _, delayed):
@@ -193,7 +218,7 @@ def initial_states(model: Model, leading: tuple[int, ...], sizes: Mapping[str, i
     return {
         (component.name, state.part): like.new_zeros((*leading, *(dim.size(sizes) for dim in state.shape if model.kind != "optimizer")))
         for component in model.fast
-        for state in component.states
+        for state in (() if component.is_solved else component.states)
     }
 
 
@@ -228,9 +253,14 @@ def kept_zeros(laws: Laws, leading: tuple[int, ...], sizes: Mapping[str, int], l
     return {
         (item.component, item.part): like.new_zeros((), dtype=torch.int64)
         if item.component == POSITION
-        else like.new_zeros((*leading, *(dim.size(sizes) for dim in item.value.shape)))
+        else like.new_zeros((leading[0], *_tokens(item), *leading[1:], *(dim.size(sizes) for dim in item.value.shape)))
         for item in laws.kept
     }
+
+
+def _tokens(item: Kept) -> tuple[int, ...]:
+    """The dim for the tokens of a window, as it is before the first of them."""
+    return () if item.window is None else (0 if item.window == "all" else item.window - 1,)
 
 
 def named_parameters(model: Model, parameters: Mapping[str, Tensor] | None) -> dict[Slot, Tensor]:

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from nlc.ir.affine import AffineLaw, OutputRead, Write
 from nlc.ir.algebra import Expr, Hyperparameter, Index, Input, Named, Parameter, When
-from nlc.ir.law import PREVIOUS
+from nlc.ir.attention import WindowLaw
+from nlc.ir.law import POSITION, PREVIOUS
 from nlc.ir.model import InputStream, Model
 from nlc.ir.program import MemoryProgram, Program
 from nlc.verify.evaluate import Evaluator
@@ -36,6 +37,7 @@ from nlc.verify.run_law import (
     with_axes,
     without_joined,
 )
+from nlc.verify.run_window import Table
 
 
 def run_program(
@@ -67,7 +69,12 @@ def run_program(
     places = {axis: place - 1 for axis, place in axis_places(model).items()}
     sequence = Sequence(streams, delayed, numbers, indices, {}, sizes, (*leading, updates), sample, trained, places)
     final: Tensors = {f"{PREVIOUS}.{name}": x.select(len(leading), -1) for name, x in earlier.items()}
+    if (POSITION, "") in states:
+        final[POSITION] = states[POSITION, ""] + updates
     for memory in program.memories:
+        if memory.window is not None:
+            final |= sequence.run_window(memory.window, memory, states)
+            continue
         assert memory.classified.affine is not None, memory
         slot = (memory.component, memory.classified.affine.part)
         final[slot_name(model, *slot)] = sequence.run(memory, memory.classified.affine, states[slot], chunk)
@@ -144,6 +151,17 @@ class Sequence:
         for read, answer in zip(memory.reads, answers, strict=True):
             self.reads[read.name] = torch.cat(answer, dim=-2)
         return matrix.squeeze(-1) if is_vector else matrix
+
+    def run_window(self, law: WindowLaw, memory: MemoryProgram, states: Mapping[Slot, Tensor]) -> Tensors:
+        """A level that is solved over a window: keeps what is read of it, and gives what is kept of the window by slot name."""
+        axes = len(self.leading) - 2
+        kept = {name: states[law.component, name] for name, _ in law.data}
+        now = {name: self.stream(value).movedim(1 + axes, 1) for name, value in law.data}
+        table = Table(law, kept, now, states.get((POSITION, "")))
+        value, after = table.run(Evaluator(self.sizes, self.like, self._leaf, places=self.places), self._leaf)
+        for read in memory.reads:
+            self.reads[read.name] = value.expand(*self.leading, *value.shape[len(self.leading) :])
+        return {f"{law.component}.{name}": stream for name, stream in after.items()}
 
     def _run_entries(self, memory: MemoryProgram, law: AffineLaw, state: Tensor, chunk: int) -> Tensor:
         """A vector with a decay for each entry: S_t = P[t,0] S_0 + sum over s <= t of P[t,s] c_s, entry by entry."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nlc.ir.affine import Classified, OutputRead
+from nlc.ir.attention import WindowLaw
 from nlc.ir.model import Clock
 from nlc.ir.program import Form
 
@@ -17,7 +18,7 @@ class Candidate:
     `whole_reads`: who uses its state other than as state @ vector. `coupled_with`: memories in a cycle of reads with it.
     `later_reads`: reads of it whose vector needs a memory that does not come earlier (itself, say). `is_held`: a value that it had is
     kept, and read later. `is_counted`: the position of the token decides about it. `whole_tokens`: in a system of several updates a
-    token, what happens once a token.
+    token, what happens once a token. `window`: the law of a level that is solved over one.
     """
 
     classified: Classified
@@ -29,6 +30,7 @@ class Candidate:
     is_held: bool = False
     is_counted: bool = False
     whole_tokens: str = ""
+    window: WindowLaw | None = None
 
     @property
     def component(self) -> str:
