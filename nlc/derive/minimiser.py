@@ -65,7 +65,7 @@ def derive_minimiser(order: LevelOrder, component: Component) -> Law:
     if fit.score is None:
         weight = draft.let("weight", fit.factor or ONE, f"{objective}, at each datum", KERNEL)
     else:
-        score = draft.let("score", fit.score, f"{objective}, its logarithm at each datum" if fit.factor is None else objective, KERNEL)
+        score = draft.let("score", fit.score, f"{objective}, what exp is taken of", KERNEL)
         share: Expr = WindowSoftmax(score)
         rule = "exp of the scores over their sum"
         weight = draft.let("weight", share if fit.factor is None else scale(fit.factor, share), rule, KERNEL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nlc.emit.attention import attention_helpers, in_forward, kept_after
 from nlc.emit.chunks import Chunked, Stream, chunk_method, chunked, method_name
 from nlc.emit.dims import fraction_text
 from nlc.emit.halves import halves_helpers, halves_method
@@ -19,7 +20,7 @@ from nlc.emit.training import training_parts
 from nlc.emit.views import HelpersView, SequenceView
 from nlc.ir.algebra import Expr, Input, Named
 from nlc.ir.dims import Dim
-from nlc.ir.law import PREVIOUS
+from nlc.ir.law import POSITION, PREVIOUS
 from nlc.ir.model import DimDeclaration, HyperparameterDeclaration, InputStream, Output
 from nlc.ir.program import Program, StateSlot
 
@@ -31,11 +32,11 @@ def sequence_parts(program: Program) -> tuple[str, ...]:
     """The class, then its helpers."""
     sequence = Sequence(program)
     sequence.check_names()
-    forms = tuple(chunked(memory) for memory in program.memories) if program.is_parallel else ()
+    forms = tuple(chunked(memory) for memory in program.memories if memory.form.is_chunked) if program.is_parallel else ()
     whole = tuple(form for form in forms if not form.is_halved)
     decays = any(form.has_decay for form in whole)
     helpers = HelpersView(bool(forms), bool(whole), decays, decays or any(form.is_triangular for form in forms))
-    return render(_view(sequence, forms)), *training_parts(sequence), render(helpers), *halves_helpers(forms)
+    return render(_view(sequence, forms)), *training_parts(sequence), render(helpers), *halves_helpers(forms), *attention_helpers(sequence)
 
 
 def _view(sequence: Sequence, forms: tuple[Chunked, ...]) -> SequenceView:
@@ -58,7 +59,7 @@ def _view(sequence: Sequence, forms: tuple[Chunked, ...]) -> SequenceView:
         zeros=_zeros(sequence, leading),
         forward=sequence.signature("forward", state=optional, result=result),
         forward_says=_forward_says(sequence),
-        forward_body=_chunked_body(sequence, forms) if forms else _delegated_body(sequence),
+        forward_body=_chunked_body(sequence, forms) if sequence.program.is_parallel else _delegated_body(sequence),
         chunk_methods=tuple(_method(form, _slot_local(form)) for form in forms),
         forward_by_token=sequence.signature("forward_by_token", state=optional, result=result),
         by_token_body=_by_token_body(sequence),
@@ -79,9 +80,6 @@ def _docstring(sequence: Sequence) -> Lines:
     inputs = [f"    {item.name:<{width}}  {_dims('batch', 'time', *_parts(item), *item.axes, *item.shape)}" for item in model.inputs]
     states = [f"    {slot.name}  {_slot_text(sequence, slot)}" for slot in sequence.program.slots]
     outputs = [f"    {item.name}  {_dims('batch', 'time', *model.axes_of(item), *item.value.shape)}" for item in model.outputs]
-    unit = "tokens" if model.updates_per_tick == 1 else f"updates ({model.updates_per_tick} a token)"
-    speed = f"`chunk`, in {unit}, is about speed alone; under torch.compile every new length compiles anew."
-    slow = "Under torch.compile the loop over tokens is unrolled: compile `step` instead."
     kind = "the tensor itself" if sequence.is_bare else "a dict by name"
     begun = "the initial state" if _has_start(sequence) else "zeros"
     lines = (
@@ -91,11 +89,21 @@ def _docstring(sequence: Sequence) -> Lines:
         *states,
         f"Returns the outputs ({'the tensor itself' if len(outputs) == 1 else 'a dict by name'}) and the state after the last token:",
         *outputs,
-        speed if sequence.program.is_parallel else slow,
+        *_says_of_speed(sequence),
     )
     says = wrapped(sentence(model.says or model.name), 128)
     first = says if len(says) == 1 else (f"{model.name}, a memory over a sequence.", "", *says)
     return (first[0], *indented(first[1:]), "", *indented(lines))
+
+
+def _says_of_speed(sequence: Sequence) -> Lines:
+    updates = sequence.model.updates_per_tick
+    if not sequence.program.is_parallel:
+        return ("Under torch.compile the loop over tokens is unrolled: compile `step` instead.",)
+    if not sequence.program.is_chunked:
+        return ("Under torch.compile every new length compiles anew.",)
+    unit = "tokens" if updates == 1 else f"updates ({updates} a token)"
+    return (f"`chunk`, in {unit}, is about speed alone; under torch.compile every new length compiles anew.",)
 
 
 def _parts(stream: InputStream) -> tuple[str, ...]:
@@ -106,6 +114,10 @@ def _parts(stream: InputStream) -> tuple[str, ...]:
 def _slot_text(sequence: Sequence, slot: StateSlot) -> str:
     if slot.counts:
         return "(), int64: how many tokens came before"
+    if slot.window is not None:
+        tokens = "tokens" if slot.window == "all" else str(slot.window - 1)
+        of = "all tokens so far" if slot.window == "all" else f"the last {slot.window - 1}, those that there were"
+        return f"{_dims('batch', tokens, *sequence.model.axes, *slot.shape)}, of {of}"
     return _dims("batch", *sequence.model.axes, *slot.shape)
 
 
@@ -116,7 +128,7 @@ def _dims(*dims: str | Dim) -> str:
 def _constructor(sequence: Sequence) -> Lines:
     free = [f"{item.name}: int = {item.default}" for item in sequence.model.dims if item.definition is None]
     numbers = [f"{item.name}: float = {_default(item)}" for item in sequence.program.hyperparameters]
-    chunk = [f"chunk: int = {sequence.program.chunk}"] if sequence.program.is_parallel else []
+    chunk = [f"chunk: int = {sequence.program.chunk}"] if sequence.program.is_chunked else []
     return call("def __init__", ["self", *free, *numbers, *chunk], " -> None:", 4)
 
 
@@ -127,7 +139,7 @@ def _default(item: HyperparameterDeclaration) -> str:
 def _attributes(sequence: Sequence) -> Lines:
     model = sequence.model
     lines: list[Lines] = []
-    if sequence.program.is_parallel:
+    if sequence.program.is_chunked:
         lines.append(("if chunk < 1:", '    raise ValueError(f"chunk must be 1 or more, not {chunk}")', "self.chunk = chunk"))
     given = [item.name for item in model.dims if item.definition is None] + [item.name for item in sequence.program.hyperparameters]
     lines.extend((f"{attribute(name)} = {name}",) for name in given)
@@ -182,9 +194,17 @@ def _has_start(sequence: Sequence) -> bool:
 
 def _filled(slot: StateSlot, leading: str) -> tuple[str, list[str]]:
     """The call that makes what a slot starts from when that is a number, and its arguments but the dtype."""
-    size = f"{leading}{size_text(slot.shape)}"
+    size = f"{_with_tokens(slot, leading)}{size_text(slot.shape)}"
     start = initial_text(slot.start) if slot.start is not None else "0"
     return ("like.new_zeros", [size]) if start == "0" else ("like.new_full", [f"({size})" if ", " in size else f"({size},)", start])
+
+
+def _with_tokens(slot: StateSlot, leading: str) -> str:
+    """The leading sizes of a slot: of a window, with the tokens that are kept before the first."""
+    if slot.window is None:
+        return leading
+    batch, *axes = leading.split(", ")
+    return ", ".join((batch, "0" if slot.window == "all" else str(slot.window - 1), *axes))
 
 
 def _started(sequence: Sequence, leading: str) -> Lines:
@@ -200,7 +220,8 @@ def _started(sequence: Sequence, leading: str) -> Lines:
 
 def _forward_says(sequence: Sequence) -> str:
     if sequence.program.is_parallel:
-        return "The whole sequence in chunks: equal to `forward_by_token`."
+        how = "in chunks" if sequence.program.is_chunked else "at once"
+        return f"The whole sequence {how}: equal to `forward_by_token`."
     return "The whole sequence, token by token: no parallel form is known for these laws."
 
 
@@ -213,8 +234,8 @@ def _chunked_body(sequence: Sequence, forms: tuple[Chunked, ...]) -> Lines:
     names = LocalNames((*sequence.inputs, "state"))
     like, variables = sequence.like.name, sizes(sequence, names)
     dtype = names.new("dtype")
-    start = names.new(_slot_local(forms[0]) if sequence.is_bare else "start")
     first = sequence.program.slots[0]
+    start = names.new(first.component.replace(".", "_") if sequence.is_bare and forms else "start")
     carried = sequence.carried(start, first.component, first.part)
     values = input_values(sequence)
     lines = [
@@ -242,7 +263,14 @@ def _forms(
         yield line
     yield from define(sequence, names, values)
     printer = printer_of(sequence, values)
-    for form in forms:
+    for memory in sequence.program.memories:
+        if memory.window is not None:
+            read = next((Named(read.name, read.shape) for read in memory.reads), Named(memory.component, ()))
+            values[read] = as_they_are.get(read) or names.new(read.name)
+            yield from in_forward(sequence, memory, names, values, start, leading, values[read])
+            state |= kept_after(sequence, memory.component, values)
+            continue
+        form = next(form for form in forms if form.memory is memory)
         slot = next(item for item in sequence.program.slots if item.component == form.memory.component)
         state[slot.name] = start if sequence.is_bare else names.new(_slot_local(form))
         arguments = []
@@ -281,6 +309,8 @@ def _earlier(
 ) -> Iterator[tuple[dict[str, str], Lines]]:
     """The streams whose previous values are read, each with the value before its first token in front: what is kept of it, and its line."""
     for item in sequence.program.laws.kept:
+        if item.component == POSITION:
+            yield {item.name: f"{sequence.carried(start, POSITION, '')} + {sequence.like.name}.shape[1]"}, ()
         if item.component == PREVIOUS:
             shape = item.value.shape
             earlier, stream = names.new(f"earlier_{item.part}"), _whole(sequence, item.part, leading, len(shape))

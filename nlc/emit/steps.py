@@ -11,7 +11,9 @@ from nlc.emit.names import LocalNames
 from nlc.emit.parameters import parameter_values, read_parameters
 from nlc.emit.scope import Sequence, converted, define, indices, input_values, leaf, output_printer, previous, printer_of
 from nlc.emit.torch_printer import TorchPrinter
-from nlc.ir.algebra import Due, Expr, Map, MatMul, Named, Parameter, State, StopGradient, Tick, When, children, contains
+from nlc.emit.windows import at_step, kept_window
+from nlc.ir.algebra import Due, Expr, Map, MatMul, Named, Parameter, State, StopGradient, Tick, When, Window, children, contains
+
 from nlc.ir.build import replace
 from nlc.ir.law import POSITION, Kept, Law
 from nlc.ir.model import Component, Family
@@ -34,7 +36,7 @@ def step_body(sequence: Sequence) -> Lines:
         *_position(sequence, names, values),
         *define(sequence, names, values, parted=False),
         *_parts(sequence, names, values),
-        *(line for law in sequence.program.laws.laws if not sequence.is_parted(law) for line in _law(sequence, law, names, values)),
+        *(line for law in sequence.program.laws.laws if not sequence.is_parted(law) for line in _law_of(sequence, law, names, values)),
         *_outputs(sequence, names, values, dtype),
     ]
     return (f"with _full_precision({like}):", *indented(block(lines)))
@@ -119,6 +121,12 @@ def _dtype(sequence: Sequence) -> str:
     return f"{sequence.carried('state', first.component, first.part)}.dtype"
 
 
+def _law_of(sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
+    if sequence.model.component(law.component).is_solved:
+        return at_step(sequence, law.component, law.equations, names, values)
+    return _law(sequence, law, names, values)
+
+
 def _law(
     sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str], targets: Mapping[State, str] = NO_TARGETS
 ) -> Iterator[Lines]:
@@ -175,6 +183,9 @@ def _layers(node: Expr) -> Iterator[Expr]:
 
 def _kept(sequence: Sequence, item: Kept, values: dict[Expr, str]) -> str:
     """What is carried to the next token beside the states."""
+    if item.window is not None:
+        slot = next(slot for slot in sequence.program.slots if slot.name == item.name)
+        return kept_window(slot, values[Window(item.component, item.part, item.value.shape)])
     if item.component == POSITION:
         return values[State(POSITION, "", ())]
     printer = printer_of(sequence, values)
@@ -190,7 +201,9 @@ def broadcast(sequence: Sequence, printer: TorchPrinter, value: Expr) -> tuple[s
     slot = sequence.program.slots[0]
     carried = sequence.carried("state", slot.component, slot.part)
     own = ", -1" * len(value.shape)
-    return (f"({printer.text(value)}).expand(*{carried}.shape[:{1 + len(sequence.model.axes)}]{own})",)
+    axes, first = len(sequence.model.axes), sequence.first_axis
+    leading = f"*{carried}.shape[:{1 + axes}]" if first == 1 else f"{carried}.shape[0], *{carried}.shape[2:{2 + axes}]"
+    return (f"({printer.text(value)}).expand({leading}{own})",)
 
 
 def returned(sequence: Sequence, outputs: dict[str, str], state: dict[str, str], dtype: str) -> Iterator[Lines]:

@@ -166,6 +166,16 @@ class HalvesView:
 
 
 @dataclass(frozen=True, slots=True)
+class AttentionView:
+    """The functions of levels that are solved over a window; `to_heads` lays x out for torch's kernel, `from_heads` its result back."""
+
+    has_attention: bool
+    has_sliding: bool
+    to_heads: str
+    from_heads: str
+
+
+@dataclass(frozen=True, slots=True)
 class HelpersView:
     """The functions that a sequence module needs beside its class."""
 
@@ -223,6 +233,7 @@ TEMPLATES: Mapping[str, type] = MappingProxyType(
         "vector_halves.py.j2": VectorHalvesView,
         "halves.py.j2": HalvesView,
         "sequence_helpers.py.j2": HelpersView,
+        "attention.py.j2": AttentionView,
         "optimizer.py.j2": OptimizerView,
         "optimizer_helpers.py.j2": OptimizerHelpersView,
         "training.py.j2": TrainingView,

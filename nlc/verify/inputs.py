@@ -22,6 +22,8 @@ DIM_SIZES = (5, 3, 4, 7, 6, 8, 12, 9, 10, 16)
 AXIS_SIZES = (2, 3, 1)
 LONGEST = 160
 """Tokens, at most, of a case at the program's own chunk."""
+TOKENS_KEPT = 3
+"""Tokens in the carried state of a window of all tokens."""
 MOST_TRIES = 5_000
 
 
@@ -99,7 +101,8 @@ def draw(model: Model, case: Case, own_chunk: int, *, seed: int = 0, edges: bool
         if slot.counts:
             states[slot.name] = torch.randint(2 * SMALL_CHUNK, (), generator=generator)
         elif slot.name not in states:
-            states[slot.name] = _normal((case.batch, *axes, *(dim.size(sizes) for dim in slot.shape)), generator)
+            kept = (TOKENS_KEPT,) if slot.window == "all" else tokens_before(slot)
+            states[slot.name] = _normal((case.batch, *kept, *axes, *(dim.size(sizes) for dim in slot.shape)), generator)
     numbers = {item.name: _varied(item) if case.varied else float(item.default) for item in model.hyperparameters}
     return Drawn(
         inputs=inputs,
@@ -127,8 +130,13 @@ def _tensors(components: Sequence[Component]) -> dict[str, Shape]:
     return {
         component.name if len(component.states) == 1 else f"{component.name}.{state.part}": state.shape
         for component in components
-        for state in component.states
+        for state in (() if component.is_solved else component.states)
     }
+
+
+def tokens_before(slot: StateSlot) -> tuple[int, ...]:
+    """The dim for the tokens of a window in what a sequence starts from; no dim for other slots."""
+    return () if slot.window is None else (0 if slot.window == "all" else slot.window - 1,)
 
 
 def moving(model: Model) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from nlc.ir.law import POSITION
 from nlc.verify.emitted import Emitted, build
-from nlc.verify.inputs import Case, Drawn, default_sizes
+from nlc.verify.inputs import Case, Drawn, default_sizes, tokens_before
 from nlc.verify.observe import Tensors
 from nlc.verify.refusal import refusal
 from nlc.verify.relation import BY_DEFAULT, CARRIED, FRESH, ModuleClass, Relation, every, in_dtype, pair
@@ -33,7 +33,11 @@ def _default_sizes(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) ->
     """Built without arguments, a module has the spec's own sizes."""
     program, sizes = emitted.program, default_sizes(emitted.program.model)
     axes = tuple(sizes[axis] for axis in program.model.axes)
-    wanted = {slot.name: (1, *axes, *(dim.size(sizes) for dim in slot.shape)) for slot in program.slots if slot.component != POSITION}
+    wanted = {
+        slot.name: (1, *tokens_before(slot), *axes, *(dim.size(sizes) for dim in slot.shape))
+        for slot in program.slots
+        if slot.component != POSITION
+    }
     state = Emitted(module_class(), program, sizes).initial_state(1, torch.empty((), device="meta"))
     wrong = [f"{name} is {tuple(state[name].shape)}, not {shape}" for name, shape in wanted.items() if state[name].shape != shape]
     yield pair("module by default", drawn, left="spec").square("sizes", float(len(wrong)), 0.0, ", ".join(wrong))
@@ -87,7 +91,7 @@ def _on_device_meta(tensor: Tensor) -> Tensor:
 
 def _chunk(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
     """Other chunks take other operations: the argument is heeded, from 1 token to the whole sequence."""
-    if emitted.program.is_parallel:
+    if emitted.program.is_chunked:
         lengths = (1, drawn.tokens - 1, drawn.tokens)
         asked = [_operations(build(module_class, emitted.program, replace(drawn, chunk=chunk)), drawn.inputs) for chunk in lengths]
         differ = all(one != other for one, other in pairwise(asked))
@@ -97,7 +101,7 @@ def _chunk(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterato
 
 def _default_chunk(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
     """The default is the chunk that the program chose."""
-    if emitted.program.is_parallel:
+    if emitted.program.is_chunked:
         chosen = build(module_class, emitted.program, replace(drawn, by_default=False))
         for tokens in (drawn.tokens - 1, drawn.tokens):
             inputs = {name: stream[:, :tokens] for name, stream in drawn.inputs.items()}
@@ -136,7 +140,7 @@ def _operations(emitted: Emitted, inputs: Tensors) -> list[Operation]:
 def _refusals(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
     """No chunk of 0 tokens is taken."""
     module = pair("module", drawn, left="contract")
-    if emitted.program.is_parallel:
+    if emitted.program.is_chunked:
         yield refusal(module, "a chunk of 0 tokens", partial(build, module_class, emitted.program, replace(drawn, chunk=0)))
 
 
