@@ -123,9 +123,8 @@ def _attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tenso
     The last key belongs to the last query; keys may begin earlier.
     """
     seen = None if key.shape[1] == query.shape[1] else _ages(query.shape[1], key.shape[1], query) >= 0
-    read = nn.functional.scaled_dot_product_attention(
-        *(x.transpose(1, 2) for x in (query, key, value)), attn_mask=seen, is_causal=seen is None, scale=scale
-    )
+    query, key, value = (x.transpose(1, 2) for x in (query, key, value))
+    read = nn.functional.scaled_dot_product_attention(query, key, value, seen, is_causal=seen is None, scale=scale)
     return read.transpose(1, 2)
 
 
@@ -135,4 +134,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: 504c2258a33abe65feb01c3637b006636ef3500654bccb7f729c13efd6b87230
+# sealed by nlc, sha256 of everything above: e14d40c45f42143f4ed024c892dc2892108e80b79b6d34a6caafdb50a2f185ef

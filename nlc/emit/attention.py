@@ -27,6 +27,8 @@ def attention_helpers(sequence: Sequence) -> tuple[str, ...]:
     view = AttentionView(
         has_attention=any(law.window == "all" for law in kernels),
         has_sliding=any(law.window != "all" for law in kernels),
+        many_axes=len(sequence.model.axes) > 1,
+        block=LEAST_BLOCK,
         to_heads=to_heads,
         from_heads=from_heads,
     )
@@ -39,7 +41,10 @@ HEADS: Mapping[int, tuple[str, str]] = {
 }
 """By the number of axes: (batch, time, *axes, size) to (batch, heads, time, size), as torch's kernel wants it, and back."""
 
-MANY_AXES = ("x.movedim(1, -2).flatten(1, -3)", "read.unflatten(1, query.shape[2:-1]).movedim(-2, 1)")
+LEAST_BLOCK = 128
+"""Queries that look at a sliding window together, at least: fewer make more calls, more look at more keys in vain."""
+
+MANY_AXES = ("x.movedim(1, -2).flatten(1, -3)", "read.unflatten(1, axes).movedim(-2, 1)")
 
 
 def in_forward(

@@ -110,7 +110,9 @@ def at_step(sequence: Sequence, component: str, equations: Equations, names: Loc
         values[Age()] = names.new("age", component)
         ages = f"torch.arange({data}.shape[1] - 1, -1, -1, dtype={data}.dtype, device={data}.device)"
         yield assignment(values[Age()], [f"{ages}{subscript(sequence, 'None, :')}"], 12)
-        there = "" if slots[0].window == "all" else f"({values[Age()]} < {values[State(POSITION, '', ())]})"
+    if slots[0].window != "all":
+        there = names.new("there", component)
+        yield (f"{there} = {values[Age()]} < {values[State(POSITION, '', ())]}",)
     last = names.new(equations[-1].name, component)
     yield from equation_lines(equations, component, over_data(printer_of(sequence, values), 1, there), names, values, last)
     values[State(component, equations[-1].part or "", equations[-1].value.shape)] = last
@@ -128,4 +130,4 @@ def kept_window(slot: StateSlot, variable: str) -> str:
 
 def subscript(sequence: Sequence, first: str) -> str:
     """A subscript that adds a dim of size 1 for each axis."""
-    return f"[{', '.join((first, *('None' for _ in sequence.model.axes)))}]"
+    return f"[{', '.join((first, *('None' for _ in sequence.model.axes)))}]" if sequence.model.axes else "[None]"

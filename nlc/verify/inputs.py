@@ -14,7 +14,7 @@ from itertools import islice, permutations
 import torch
 from torch import Tensor
 
-from nlc.ir.model import Component, Family, HyperparameterDeclaration, InputStream, Model, Shape
+from nlc.ir.model import Component, Family, HyperparameterDeclaration, Input, InputStream, Map, Model, Shape
 from nlc.ir.program import StateSlot
 
 SMALL_CHUNK = 4
@@ -102,7 +102,8 @@ def draw(model: Model, case: Case, own_chunk: int, *, seed: int = 0, edges: bool
             states[slot.name] = torch.randint(2 * SMALL_CHUNK, (), generator=generator)
         elif slot.name not in states:
             kept = (TOKENS_KEPT,) if slot.window == "all" else tokens_before(slot)
-            states[slot.name] = _normal((case.batch, *kept, *axes, *(dim.size(sizes) for dim in slot.shape)), generator)
+            shape = (case.batch, *kept, *axes, *(dim.size(sizes) for dim in slot.shape))
+            states[slot.name] = _normal(shape, generator) if slot.window is None else _datum(model, slot, shape, generator)
     numbers = {item.name: _varied(item) if case.varied else float(item.default) for item in model.hyperparameters}
     return Drawn(
         inputs=inputs,
@@ -223,6 +224,17 @@ def _stream(stream: InputStream, leading: tuple[int, int], sizes: Mapping[str, i
     if edges:
         drawn = torch.where(choice < 1 / 6, 0.0, torch.where(choice > 5 / 6, 1.0, drawn))
     return low + (high - low) * drawn
+
+
+def _datum(model: Model, slot: StateSlot, shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Kept data of a window, from the values that its stream takes; of other scalars, and of functions of one sign, they are positive."""
+    value = next(item.value for item in model.component(slot.component).data if item.name == slot.part)
+    stream = next((item for item in model.inputs if isinstance(value, Input) and item.name == value.name), None)
+    if stream is not None and (not stream.shape or stream.low is not None or stream.high is not None):
+        low, high = _range(stream)
+        return low + (high - low) * torch.rand(tuple(shape), dtype=torch.float64, generator=generator)
+    drawn = _normal(shape, generator)
+    return drawn.abs() if isinstance(value, Map) or not slot.shape else drawn
 
 
 def _range(stream: InputStream) -> tuple[float, float]:
