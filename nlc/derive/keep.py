@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from nlc.derive.descent import gathered_part
 from nlc.derive.settle import held_part, settle
-from nlc.ir.algebra import Due, Expr, Input, State, StopGradient, Tick, When, Where, walk
+from nlc.ir.algebra import Due, Expr, Input, Position, State, StopGradient, Tick, When, Where, walk
 from nlc.ir.build import add, constant, full, spread
 from nlc.ir.law import POSITION, PREVIOUS, Equation, Kept, Law, Reset, with_parameters
 from nlc.ir.model import Component, Family, Model, StateDeclaration
@@ -49,7 +49,7 @@ def kept_tensors(order: LevelOrder, laws: tuple[Law, ...], outputs: tuple[Equati
     windows = tuple(_windows(order))
     nodes.extend(node for item in windows for node in walk(item.value))
     kept = (*_gathered(order.model, laws), *_held(order.model, nodes), *_previous(nodes), *windows)
-    is_counted = any(isinstance(item.window, int) for item in kept) or any(isinstance(node, Due | Tick) for node in (*nodes, *(node for item in kept for node in walk(item.value))))
+    is_counted = any(isinstance(item.window, int) for item in kept) or any(isinstance(node, Due | Tick | Position) for node in (*nodes, *(node for item in kept for node in walk(item.value))))
     return (*kept, *_position()) if is_counted or resets_of(order.model) else kept
 
 

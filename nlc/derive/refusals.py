@@ -15,6 +15,7 @@ from nlc.ir.algebra import (
     Hyperparameter,
     Input,
     Join,
+    Rotary,
     Size,
     Split,
     State,
@@ -165,6 +166,14 @@ def _lifetimes(model: Model) -> Iterator[Diagnostic]:
             yield codes.mean_reduction(component.place("reduce"), component.name)
 
 
+def _rotations(model: Model) -> Iterator[Diagnostic]:
+    for node in (node for value in _all_expressions(model) for node in walk(value)):
+        if isinstance(node, Split) and any(isinstance(part, Rotary) for part in walk(node.x)):
+            yield codes.not_compiled(model.span, model.name, "`rotary` of what is split afterwards: split first")
+        if isinstance(node, Rotary) and (model.kind == "optimizer" or model.updates_per_tick > 1):
+            yield codes.not_compiled(model.span, model.name, "`rotary` where there is no one place in a sequence")
+
+
 def _solved(model: Model) -> Iterator[Diagnostic]:
     solved = {item.name for item in model.components if item.is_solved}
     for component in (item for item in model.components if item.is_solved):
@@ -271,6 +280,7 @@ CHECKS: tuple[Check, ...] = (
     _optimizers_of_slow_levels,
     _lifetimes,
     _solved,
+    _rotations,
     _knowledge_transfer,
     _reads,
     _gradients_of_gradients,

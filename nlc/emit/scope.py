@@ -12,7 +12,7 @@ from nlc.emit.layout import Lines, assignment, call
 from nlc.emit.names import MODULE_WORDS, LocalNames, attribute
 from nlc.emit.pieces import Piece
 from nlc.emit.torch_printer import TorchPrinter, unwritable
-from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Join, Named, Split, State, Tick, When, Window, children, contains, walk
+from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Join, Named, Position, Split, State, Tick, When, Window, children, contains, walk
 from nlc.ir.dims import Shape
 from nlc.ir.law import PREVIOUS, Equation, Law, used_definitions
 from nlc.ir.model import InputStream, Model
@@ -68,6 +68,11 @@ class Sequence:
         """The components whose updates are counted."""
         nodes = (node for value in self.program.laws.values for node in walk(value))
         return tuple(sorted({node.component for node in nodes if isinstance(node, Tick)}))
+
+    @property
+    def has_places(self) -> bool:
+        """Whether the laws ask for the place of a token in the sequence."""
+        return any(isinstance(node, Position) for value in self.program.laws.values for node in walk(value))
 
     @property
     def first_axis(self) -> int:

@@ -18,7 +18,7 @@ from nlc.emit.steps import initial_text, is_number_known, returned, step_body
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.emit.training import training_parts
 from nlc.emit.views import HelpersView, SequenceView
-from nlc.ir.algebra import Expr, Input, Named
+from nlc.ir.algebra import Expr, Input, Named, Position
 from nlc.ir.dims import Dim
 from nlc.ir.law import POSITION, PREVIOUS
 from nlc.ir.model import DimDeclaration, HyperparameterDeclaration, InputStream, Output
@@ -35,7 +35,7 @@ def sequence_parts(program: Program) -> tuple[str, ...]:
     forms = tuple(chunked(memory) for memory in program.memories if memory.form.is_chunked) if program.is_parallel else ()
     whole = tuple(form for form in forms if not form.is_halved)
     decays = any(form.has_decay for form in whole)
-    helpers = HelpersView(bool(forms), bool(whole), decays, decays or any(form.is_triangular for form in forms))
+    helpers = HelpersView(bool(forms), bool(whole), decays, decays or any(form.is_triangular for form in forms), sequence.has_places)
     return render(_view(sequence, forms)), *training_parts(sequence), render(helpers), *halves_helpers(forms), *attention_helpers(sequence)
 
 
@@ -261,6 +261,7 @@ def _forms(
     for kept, line in _earlier(sequence, names, values, start, leading):
         state |= kept
         yield line
+    yield from _places(sequence, names, values, start)
     yield from define(sequence, names, values)
     printer = printer_of(sequence, values)
     for memory in sequence.program.memories:
@@ -291,6 +292,16 @@ def _forms(
     last = f"[:, {updates - 1}::{updates}]" if updates > 1 else ""
     emitted = {name: f"{variable}{last}" for name, variable in outputs.items()}
     yield from returned(sequence, emitted, {slot.name: state[slot.name] for slot in sequence.program.slots}, dtype)
+
+
+def _places(sequence: Sequence, names: LocalNames, values: dict[Expr, str], start: str) -> Iterator[Lines]:
+    """The place of every token in the sequence, where the laws ask for it."""
+    if not sequence.has_places:
+        return
+    first, like = sequence.carried(start, POSITION, ""), sequence.like.name
+    place = values[Position()] = names.new("place")
+    axes = f"[:, {', '.join('None' for _ in sequence.model.axes)}]" if sequence.model.axes else ""
+    yield (f"{place} = ({first} + torch.arange({like}.shape[1], device={like}.device)).to({like}.dtype){axes}",)
 
 
 def _by_update(sequence: Sequence) -> Iterator[Lines]:

@@ -12,7 +12,7 @@ from nlc.emit.parameters import parameter_values, read_parameters
 from nlc.emit.scope import Sequence, converted, define, indices, input_values, leaf, output_printer, previous, printer_of
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.emit.windows import at_step, kept_window
-from nlc.ir.algebra import Due, Expr, Map, MatMul, Named, Parameter, State, StopGradient, Tick, When, Window, children, contains
+from nlc.ir.algebra import Due, Expr, Map, MatMul, Named, Parameter, Position, State, StopGradient, Tick, When, Window, children, contains
 
 from nlc.ir.build import replace
 from nlc.ir.law import POSITION, Kept, Law
@@ -53,6 +53,9 @@ def _position(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) ->
     for period in periods:
         due = values[Due(period)] = names.new("due" if len(periods) == 1 else f"due_{period}")
         yield (f"{due} = {position} % {period} == 0",)
+    if sequence.has_places:
+        place = values[Position()] = names.new("place")
+        yield (f"{place} = ({position} - 1).to({_dtype(sequence)})",)
     for item in sequence.program.laws.resets:
         start = names.new(".".join(filter(None, (item.state.component, item.state.part, "start"))))
         carried = sequence.carried("state", item.state.component, item.state.part)

@@ -185,6 +185,7 @@ class HelpersView:
     splits: bool
     has_decay: bool
     solves: bool
+    turns: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,9 @@ from nlc.ir.leaves import (
     Parameter as Parameter,
 )
 from nlc.ir.leaves import (
+    Position as Position,
+)
+from nlc.ir.leaves import (
     Size as Size,
 )
 from nlc.ir.leaves import (
@@ -240,6 +243,16 @@ class Join:
 
 
 @dataclass(frozen=True, slots=True)
+class Rotary:
+    """A vector whose entries j and j + size / 2 are turned, as a pair, by the angle place / base ** (2 j / size)."""
+
+    x: Expr
+    place: Expr
+    base: int
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
 class StopGradient:
     """The same value, a constant for the gradient of the level's own objective."""
 
@@ -272,13 +285,13 @@ class WindowSoftmax:
 
 
 Expr = (
-    Constant | Size | Index | Input | Hyperparameter | State | Parameter | Task | Gradient | Tick | Due | Age | Window | Named | Eye | Full
+    Constant | Size | Index | Input | Hyperparameter | State | Parameter | Task | Gradient | Tick | Due | Position | Age | Window | Named | Eye | Full
     | Add | Scale | Times | Divide | Power | Map | Extremum | Compare | Where | Spread
     | MatMul | Transpose | Outer | Dot | Sum | Norm | Softmax | Split | Join | StopGradient
-    | Now | WindowSum | WindowSoftmax
+    | Rotary | Now | WindowSum | WindowSoftmax
 )  # fmt: skip
 
-LEAVES = (Constant, Size, Index, Input, Hyperparameter, State, Parameter, Task, Gradient, Tick, Due, Age, Window, Named, Eye, Full)
+LEAVES = (Constant, Size, Index, Input, Hyperparameter, State, Parameter, Task, Gradient, Tick, Due, Position, Age, Window, Named, Eye, Full)
 
 ZERO, ONE, MINUS_ONE, HALF = (Constant(Fraction(text)) for text in ("0", "1", "-1", "1/2"))
 
@@ -301,6 +314,8 @@ def children(node: Expr) -> tuple[Expr, ...]:
             return (x, by)
         case Power(x, exponent):
             return (x, exponent)
+        case Rotary(x, place):
+            return (x, place)
         case Where(condition, then, otherwise):
             return (condition, then, otherwise)
         case Map(_, x) | Spread(x) | Transpose(x) | Sum(x) | Norm(x) | Softmax(x) | Split(x) | Join(x) | StopGradient(x):

@@ -24,6 +24,7 @@ from nlc.ir.algebra import (
     Now,
     Outer,
     Power,
+    Rotary,
     Scale,
     Softmax,
     Split,
@@ -84,6 +85,8 @@ def rebuild(node: Expr, parts: tuple[Expr, ...]) -> Expr:
             return Join(parts[0], axis, node.shape)
         case StopGradient():
             return StopGradient(parts[0], node.shape)
+        case Rotary(_, _, base):
+            return Rotary(parts[0], parts[1], base, node.shape)
         case Now():
             return now(parts[0])
         case WindowSum():

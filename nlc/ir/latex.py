@@ -34,7 +34,9 @@ from nlc.ir.algebra import (
     Now,
     Outer,
     Parameter,
+    Position,
     Power,
+    Rotary,
     Scale,
     Size,
     Softmax,
@@ -139,8 +141,8 @@ def _latex(node: Expr) -> tuple[str, int]:
             return _latex(x)
         case WindowSum(x):
             return rf"\sum_{{i}} {_wrapped(x, PRODUCT)}", ENTRYWISE
-        case Age():
-            return "t - i", SUM
+        case Age() | Position():
+            return ("t - i" if isinstance(node, Age) else "t - 1"), SUM
         case Map(function, x) if function not in ("sqrt", "abs"):
             return rf"{MATHS.get(function, _upright(function))}\left({expression_latex(x)}\right)", PRODUCT
     leaf = _leaf(node)
@@ -206,6 +208,8 @@ def _fenced(node: Expr) -> str:
         case Split(x, axis) | Join(x, axis):
             name = r"\operatorname{split}" if isinstance(node, Split) else r"\operatorname{join}"
             return rf"{name}_{{{_upright(axis)}}}\left({expression_latex(x)}\right)"
+        case Rotary(x, place):
+            return rf"R_{{{expression_latex(place)}}} {_wrapped(x, PRODUCT)}"
         case WindowSoftmax(x):
             return rf"\operatorname{{softmax}}_{{i}}\left({expression_latex(x)}\right)"
         case StopGradient(x):

@@ -118,6 +118,13 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
+class Position:
+    """How many tokens of the sequence came before this one."""
+
+    shape: Shape = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Age:
     """How many tokens a datum of a window is older than the update's own: 0 for this token's."""
 

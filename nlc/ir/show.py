@@ -26,7 +26,9 @@ from nlc.ir.algebra import (
     Now,
     Outer,
     Parameter,
+    Position,
     Power,
+    Rotary,
     Scale,
     Size,
     Softmax,
@@ -45,6 +47,9 @@ from nlc.ir.algebra import (
     WindowSum,
     children,
 )  # fmt: skip
+
+ROTARY_BASE = 10_000
+"""The base of `rotary(x)` when it does not say."""
 
 COMPARISON, SUM, PRODUCT, UNARY, POWER, ATOM = range(6)
 
@@ -78,6 +83,8 @@ def _text(node: Expr) -> tuple[str, int]:
             return (f"{component}.{part}" if part else component), ATOM
         case Task():
             return "task", ATOM
+        case Position():
+            return "position", ATOM
         case Age():
             return "age", ATOM
         case Window(_, part):
@@ -122,6 +129,7 @@ def _call(node: Expr) -> str:
         Split: "split",
         Join: "join",
         StopGradient: "stop_gradient",
+        Rotary: "rotary",
         Now: "now",
         WindowSum: "sum",
         WindowSoftmax: "softmax",
@@ -136,6 +144,9 @@ def _call(node: Expr) -> str:
     arguments = [expression_text(child) for child in children(node)]
     if isinstance(node, Split | Join):
         arguments.append(node.axis)
+    if isinstance(node, Rotary):
+        arguments = [arguments[0], *([] if node.base == ROTARY_BASE else [f"base = {node.base}"])]
+        arguments += [] if node.place == Position() else [f"place = {expression_text(node.place)}"]
     if isinstance(node, WindowSum | WindowSoftmax):
         arguments.append("over = window")
     if isinstance(node, Sum | Softmax) and node.axis is not None:

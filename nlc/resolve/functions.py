@@ -155,6 +155,8 @@ FORMS: Mapping[str, str] = MappingProxyType(
         "split": "split(x, heads): a vector of heads * size cut into one of that size for each place along the axis",
         "join": "join(x, heads): the vectors of all places along an axis, one after another",
         "index": "index(heads): the place along an axis, 0, 1, 2, ...: a number for each head that follows from its place",
+        "rotary": "rotary(x): entries j and j + size / 2 of a vector turned, as a pair, by the place in the sequence over "
+        "10000 ** (2 * j / size); rotary(x, base = 500000) for another base",
         "where": "where(a < b, x, y): x where the condition holds, else y, entry by entry",
     }
 )

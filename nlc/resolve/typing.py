@@ -16,7 +16,7 @@ from nlc.ir.build import add, constant, divide, matmul, power, scale, subtract, 
 from nlc.ir.dims import shape_text
 from nlc.ir.spec import Binary, Call, Comparison, Duration, Function, Listing, Name, Negate, Number, Syntax
 from nlc.resolve.alignment import EyeOfAnySize, ShapeClash, conform, scaled
-from nlc.resolve.calls import type_definition, type_function, type_index, type_join, type_split, type_where
+from nlc.resolve.calls import type_definition, type_function, type_index, type_join, type_rotary, type_split, type_where
 from nlc.resolve.functions import FUNCTIONS
 from nlc.resolve.reads import applied_level, part_of, plain_reading, type_held, type_previous, type_read, value_of
 from nlc.resolve.scope import Scope
@@ -197,6 +197,7 @@ SPECIAL: Mapping[str, Callable[[Typing, Call], Expr]] = MappingProxyType(
         "index": type_index,
         "split": type_split,
         "join": type_join,
+        "rotary": type_rotary,
     }
 )
 

@@ -32,6 +32,7 @@ from nlc.ir.algebra import (
     Now,
     Outer,
     Power,
+    Rotary,
     Scale,
     Size,
     Softmax,
@@ -118,6 +119,8 @@ class Evaluator:
                 return torch.where(self._over(condition, node.shape), self(then), self(otherwise))
             case Spread(x, axis, shape):
                 return self._spread(x, axis, shape)
+            case Rotary(x, place, base):
+                return self._rotary(self(x), self(place), base)
             case Now(x):
                 return self(x)
             case WindowSum(x):
@@ -149,6 +152,14 @@ class Evaluator:
             case Join(x, axis):
                 return self._join(self(x), axis, len(x.shape))
         return self.leaf(node)
+
+    def _rotary(self, x: Tensor, place: Tensor, base: int) -> Tensor:
+        """Pairs of entries, half the size apart, turned by place / base ** (2 j / size)."""
+        half = x.shape[-1] // 2
+        angle = place[..., None] * torch.tensor([float(base) ** (-j / half) for j in range(half)], dtype=x.dtype, device=x.device)
+        turn = torch.stack((angle.cos(), -angle.sin(), angle.sin(), angle.cos()), -1).unflatten(-1, (2, 2))
+        turned: Tensor = torch.einsum("...jab,...jb->...aj", turn, x.unflatten(-1, (2, half)).mT).flatten(-2)
+        return turned
 
     def _at_data(self, x: Expr, otherwise: float) -> Tensor:
         """A value at every datum of the window, with another one where there is no datum."""

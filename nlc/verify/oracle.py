@@ -29,6 +29,7 @@ from nlc.ir.model import (
     Input,
     Model,
     Now,
+    Position,
     State,
     StopGradient,
     When,
@@ -345,6 +346,8 @@ class Tick:
             case Index(axis):
                 later = len(self.model.axes) - 1 - self.model.axes.index(axis)
                 return lift(torch.arange(self.sizes[axis], dtype=self.like.dtype, device=self.like.device), later)
+            case Position():
+                return self.like.new_tensor(self.position - 1)
             case Gradient(name, part):
                 host = self.model.component(name)
                 return self.of_update(host)[slot_name(host, part)]

@@ -16,6 +16,7 @@ from nlc.ir.model import (
     Input,
     Model,
     Named,
+    Position,
     Shape,
     State,
     Tick,
@@ -112,7 +113,7 @@ def counts(model: Model) -> bool:
 
 
 def _counts(model: Model, node: Expr) -> bool:
-    return isinstance(node, Tick) or (isinstance(node, State) and _is_held(model, node) and node.period > 1)
+    return isinstance(node, Tick | Position) or (isinstance(node, State) and _is_held(model, node) and node.period > 1)
 
 
 def delayed(model: Model) -> list[str]:

@@ -31,6 +31,7 @@ from nlc.ir.model import (
     Norm,
     Outer,
     Power,
+    Rotary,
     Scale,
     Shape,
     Size,
@@ -123,6 +124,8 @@ class Arithmetic:
                 return self.like.new_tensor(float(dim.value(self.sizes)))
             case MatMul() | Transpose() | Outer() | Dot() | Sum() | Softmax() | Norm():
                 return self._product(node, operand)
+            case Rotary(x, place, base):
+                return self._rotary(operand(x), operand(place), base)
             case Split(x, axis):
                 return self._split(operand(x), axis, rank_of(node.shape))
             case Join(x, axis):
@@ -175,6 +178,14 @@ class Arithmetic:
             case Norm(x):
                 return self._norm(operand(x), x.shape)
         raise OracleError(f"the oracle does not run {type(node).__name__}")
+
+    def _rotary(self, x: Tensor, place: Tensor, base: int) -> Tensor:
+        """Halves of a vector as real and imaginary parts, times exp(i place / base ** (2 j / size))."""
+        real, imaginary = torch.tensor_split(x, 2, -1)
+        size = torch.arange(real.shape[-1]).to(self.like) / real.shape[-1]
+        angle = lift(place, 1) / base**size
+        turned = torch.complex(real, imaginary) * torch.polar(torch.ones_like(angle), angle)
+        return torch.cat((turned.real, turned.imag), -1)
 
     def _split(self, x: Tensor, axis: str, rank: int) -> Tensor:
         """(..., 1, ..., n * size) -> (..., n, ..., size): the pieces one after another in the dim of the axis."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nlc.ir import algebra
-from nlc.ir.algebra import Age, Due, Expr, Hyperparameter, Index, Input, Named, Parameter, State, StopGradient, When, Window
+from nlc.ir.algebra import Age, Due, Expr, Hyperparameter, Index, Input, Named, Parameter, Position, State, StopGradient, When, Window
 from nlc.ir.law import POSITION, PREVIOUS, Kept, Law, Laws, with_parameters
 from nlc.ir.model import Family, InputStream, Model, Output
 from nlc.verify.evaluate import Evaluator
@@ -185,6 +185,8 @@ class Tick:
                 return named[name]
             case Input(name, _, delayed):
                 return self.previous[PREVIOUS, name] if delayed else self.inputs[name]
+            case Position():
+                return self.previous[POSITION, ""].to(next(iter(self.previous.values())).dtype)
             case Due(period):
                 return (self.previous[POSITION, ""] + 1) % period == 0
             case algebra.Tick(component):

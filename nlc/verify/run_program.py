@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from nlc.ir.affine import AffineLaw, OutputRead, Write
-from nlc.ir.algebra import Expr, Hyperparameter, Index, Input, Named, Parameter, When
+from nlc.ir.algebra import Expr, Hyperparameter, Index, Input, Named, Parameter, Position, When
 from nlc.ir.attention import WindowLaw
 from nlc.ir.law import POSITION, PREVIOUS
 from nlc.ir.model import InputStream, Model
@@ -67,7 +67,8 @@ def run_program(
     updates = sample.shape[1] * model.updates_per_tick
     delayed = {name: x.narrow(len(leading), 0, updates) for name, x in earlier.items()}
     places = {axis: place - 1 for axis, place in axis_places(model).items()}
-    sequence = Sequence(streams, delayed, numbers, indices, {}, sizes, (*leading, updates), sample, trained, places)
+    place = (states.get((POSITION, ""), torch.zeros(())) + torch.arange(updates)).to(sample.dtype)
+    sequence = Sequence(streams, delayed, numbers, indices, {}, sizes, (*leading, updates), sample, trained, places, place)
     final: Tensors = {f"{PREVIOUS}.{name}": x.select(len(leading), -1) for name, x in earlier.items()}
     if (POSITION, "") in states:
         final[POSITION] = states[POSITION, ""] + updates
@@ -112,6 +113,7 @@ class Sequence:
     like: Tensor
     parameters: Mapping[Slot, Tensor]
     places: Mapping[str, int]
+    place: Tensor
 
     def stream(self, node: Expr, leading: tuple[int, ...] | None = None) -> Tensor:
         """The value of an expression at every token."""
@@ -128,6 +130,8 @@ class Sequence:
                 return self.hyperparameters[name]
             case Parameter(component, part):
                 return self.parameters[component, part]
+            case Position():
+                return self.place
             case Index(axis):
                 return self.indices[axis]
         raise ValueError(f"the affine form of a law cannot hold {node}")
