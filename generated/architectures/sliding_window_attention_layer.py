@@ -324,7 +324,7 @@ def _rotary(x: Tensor, place: Tensor, base: int) -> Tensor:
     """Entries j and j + size / 2 of x, (..., size), turned as a pair by the angle place / base ** (2 j / size)."""
     half = x.shape[-1] // 2
     angle = place[..., None] / base ** (torch.arange(half, dtype=x.dtype, device=x.device) / half)
-    left, right = x.split(half, -1)
+    left, right = torch.split(x, half, -1)
     return torch.cat((left * angle.cos() - right * angle.sin(), left * angle.sin() + right * angle.cos()), -1)
 
 
@@ -353,4 +353,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: 53195470db33097b4d1cb695e4051f9f4c232766c3ee8bb700455a35f5bb4982
+# sealed by nlc, sha256 of everything above: 3b033a86828424470e5859d6c6a2f136f097d749461dfcb96c2c4b2451a16ede

@@ -315,7 +315,7 @@ def _rotary(x: Tensor, place: Tensor, base: int) -> Tensor:
     """Entries j and j + size / 2 of x, (..., size), turned as a pair by the angle place / base ** (2 j / size)."""
     half = x.shape[-1] // 2
     angle = place[..., None] / base ** (torch.arange(half, dtype=x.dtype, device=x.device) / half)
-    left, right = x.split(half, -1)
+    left, right = torch.split(x, half, -1)
     return torch.cat((left * angle.cos() - right * angle.sin(), left * angle.sin() + right * angle.cos()), -1)
 
 
@@ -336,4 +336,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: b7fd60499e933b39d684afc837a3723e50be19bede08c9ad60253b1c54fc6866
+# sealed by nlc, sha256 of everything above: 77c066d5f6b234e51836550228546e2d21c9ee2d288729de5e95016c4b7914db

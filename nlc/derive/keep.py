@@ -49,7 +49,9 @@ def kept_tensors(order: LevelOrder, laws: tuple[Law, ...], outputs: tuple[Equati
     windows = tuple(_windows(order))
     nodes.extend(node for item in windows for node in walk(item.value))
     kept = (*_gathered(order.model, laws), *_held(order.model, nodes), *_previous(nodes), *windows)
-    is_counted = any(isinstance(item.window, int) for item in kept) or any(isinstance(node, Due | Tick | Position) for node in (*nodes, *(node for item in kept for node in walk(item.value))))
+    is_counted = any(isinstance(item.window, int) for item in kept) or any(
+        isinstance(node, Due | Tick | Position) for node in (*nodes, *(node for item in kept for node in walk(item.value)))
+    )
     return (*kept, *_position()) if is_counted or resets_of(order.model) else kept
 
 

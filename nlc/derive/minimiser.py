@@ -103,9 +103,13 @@ def _fit(order: LevelOrder, component: Component) -> Fit:
     for factor in factors:
         if not is_never_negative(order.model, factor):
             why = f"its weight `{said(order.model, factor)}` may be negative, and then no state is best"
-            raise _refused(component, why, "write a weight that cannot be negative: exp(...), sigmoid(...), a square, a stream with a `range`")
+            raise _refused(
+                component, why, "write a weight that cannot be negative: exp(...), sigmoid(...), a square, a stream with a `range`"
+            )
     scores = [factor.x for factor in factors if isinstance(factor, Map) and factor.function == "exp"]
-    others = [factor for factor in factors if not (isinstance(factor, Map) and factor.function == "exp") and not isinstance(factor, Constant)]
+    others = [
+        factor for factor in factors if not (isinstance(factor, Map) and factor.function == "exp") and not isinstance(factor, Constant)
+    ]
     score = over_data(order, component, add(*scores)) if scores else None
     return Fit(score, over_data(order, component, _product(others)) if others else None, over_data(order, component, value))
 

@@ -10,7 +10,7 @@ from nlc.emit.render import render
 from nlc.emit.scope import Sequence, printer_of
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.emit.views import AttentionView
-from nlc.emit.windows import equation_lines, lengthened, needs_age, over_data, subscript, window_slots
+from nlc.emit.windows import equation_lines, lengthened, over_data, subscript, window_slots
 from nlc.ir.algebra import Age, Expr, Window
 from nlc.ir.attention import WindowLaw
 from nlc.ir.law import POSITION
@@ -86,9 +86,7 @@ def _kernel(sequence: Sequence, law: WindowLaw, values: dict[Expr, str], start: 
     yield call(f"{target} = {function}", arguments, "", 12)
 
 
-def _table(
-    sequence: Sequence, law: WindowLaw, names: LocalNames, values: dict[Expr, str], start: str, target: str
-) -> Iterator[Lines]:
+def _table(sequence: Sequence, law: WindowLaw, names: LocalNames, values: dict[Expr, str], start: str, target: str) -> Iterator[Lines]:
     slot = window_slots(sequence, law.component)[0]
     data, tokens = values[Window(law.component, slot.part, slot.shape)], f"{sequence.like.name}.shape[1]"
     age, there = names.new("age", law.component), names.new("there", law.component)

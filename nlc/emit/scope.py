@@ -12,7 +12,24 @@ from nlc.emit.layout import Lines, assignment, call
 from nlc.emit.names import MODULE_WORDS, LocalNames, attribute
 from nlc.emit.pieces import Piece
 from nlc.emit.torch_printer import TorchPrinter, unwritable
-from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Join, Named, Position, Split, State, Tick, When, Window, children, contains, walk
+from nlc.ir.algebra import (
+    Due,
+    Expr,
+    Hyperparameter,
+    Index,
+    Input,
+    Join,
+    Named,
+    Position,
+    Split,
+    State,
+    Tick,
+    When,
+    Window,
+    children,
+    contains,
+    walk,
+)
 from nlc.ir.dims import Shape
 from nlc.ir.law import PREVIOUS, Equation, Law, used_definitions
 from nlc.ir.model import InputStream, Model

@@ -13,7 +13,6 @@ from nlc.emit.scope import Sequence, converted, define, indices, input_values, l
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.emit.windows import at_step, kept_window
 from nlc.ir.algebra import Due, Expr, Map, MatMul, Named, Parameter, Position, State, StopGradient, Tick, When, Window, children, contains
-
 from nlc.ir.build import replace
 from nlc.ir.law import POSITION, Kept, Law
 from nlc.ir.model import Component, Family

@@ -291,7 +291,25 @@ Expr = (
     | Rotary | Now | WindowSum | WindowSoftmax
 )  # fmt: skip
 
-LEAVES = (Constant, Size, Index, Input, Hyperparameter, State, Parameter, Task, Gradient, Tick, Due, Position, Age, Window, Named, Eye, Full)
+LEAVES = (
+    Constant,
+    Size,
+    Index,
+    Input,
+    Hyperparameter,
+    State,
+    Parameter,
+    Task,
+    Gradient,
+    Tick,
+    Due,
+    Position,
+    Age,
+    Window,
+    Named,
+    Eye,
+    Full,
+)
 
 ZERO, ONE, MINUS_ONE, HALF = (Constant(Fraction(text)) for text in ("0", "1", "-1", "1/2"))
 

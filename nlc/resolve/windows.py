@@ -69,7 +69,9 @@ def type_over_window(typing: Typing, name: str, call: Call) -> Expr:
         return window_sum(value)
     if value.shape != ():
         wanted = "a scalar: one number for each datum"
-        raise CompileError(codes.wrong_shape(call.arguments[0].span, "what `softmax` over the window is given", shape_text(value.shape), wanted))
+        raise CompileError(
+            codes.wrong_shape(call.arguments[0].span, "what `softmax` over the window is given", shape_text(value.shape), wanted)
+        )
     return WindowSoftmax(value)
 
 

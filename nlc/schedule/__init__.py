@@ -42,7 +42,9 @@ def schedule_program(laws: Laws, chunk: int | None = None) -> Program:
 def _slots(laws: Laws) -> tuple[StateSlot, ...]:
     """What is carried from tick to tick; an optimizer's `weights` are the parameters themselves, and no state of its own."""
     model = laws.order.model
-    carried = [component for component in model.fast if not component.is_solved and not (model.kind == "optimizer" and component.name == "weights")]
+    carried = [
+        component for component in model.fast if not component.is_solved and not (model.kind == "optimizer" and component.name == "weights")
+    ]
     states = tuple(
         StateSlot(
             _slot_name(item, state),
@@ -54,7 +56,10 @@ def _slots(laws: Laws) -> tuple[StateSlot, ...]:
         for item in carried
         for place, state in enumerate(item.states)
     )
-    kept = (StateSlot(item.name, item.component, item.part, item.value.shape, item.component == POSITION, item.start, item.window) for item in laws.kept)
+    kept = (
+        StateSlot(item.name, item.component, item.part, item.value.shape, item.component == POSITION, item.start, item.window)
+        for item in laws.kept
+    )
     return (*states, *kept)
 
 

@@ -157,8 +157,8 @@ class Evaluator:
         """Pairs of entries, half the size apart, turned by place / base ** (2 j / size)."""
         half = x.shape[-1] // 2
         angle = place[..., None] * torch.tensor([float(base) ** (-j / half) for j in range(half)], dtype=x.dtype, device=x.device)
-        turn = torch.stack((angle.cos(), -angle.sin(), angle.sin(), angle.cos()), -1).unflatten(-1, (2, 2))
-        turned: Tensor = torch.einsum("...jab,...jb->...aj", turn, x.unflatten(-1, (2, half)).mT).flatten(-2)
+        turn = torch.unflatten(torch.stack((angle.cos(), -angle.sin(), angle.sin(), angle.cos()), -1), -1, (2, 2))
+        turned: Tensor = torch.einsum("...jab,...jb->...aj", turn, torch.unflatten(x, -1, (2, half)).mT).flatten(-2)
         return turned
 
     def _at_data(self, x: Expr, otherwise: float) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from nlc.ir.algebra import Rotary, walk
+from nlc.ir.dims import Dim
 from nlc.ir.model import Component, Family, HyperparameterDeclaration, Input, InputStream, Map, Model, Shape
 from nlc.ir.program import StateSlot
 
@@ -209,7 +210,7 @@ def _halves(model: Model) -> Iterator[Shape]:
     """Half the sizes of the vectors that are turned in pairs."""
     expressions = [value for item in model.components for value in (item.objective, *item.retention)]
     for value in (*expressions, *(output.value for output in model.outputs)):
-        yield from ((node.shape[0] / 2,) for node in walk(value) if isinstance(node, Rotary))
+        yield from ((node.shape[0] / Dim.number(2),) for node in walk(value) if isinstance(node, Rotary))
 
 
 # --- values ------------------------------------------------------------------------------------------------------

@@ -54,8 +54,8 @@ from nlc.verify.oracle_slots import (
 from nlc.verify.oracle_slots import (
     parameters as parameters_of,
 )
-from nlc.verify.oracle_windows import data_of, empty_windows, is_solved, lengthened, minimiser, shape_of, shortened
 from nlc.verify.oracle_values import Arithmetic, Fitted, OracleError, lift, rank_of, sizes_of
+from nlc.verify.oracle_windows import data_of, empty_windows, is_solved, lengthened, minimiser, shape_of, shortened
 
 __all__ = ["OracleError", "number_of", "run_oracle", "run_oracle_steps"]
 

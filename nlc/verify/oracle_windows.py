@@ -56,7 +56,9 @@ def empty_windows(model: Model, sizes: Mapping[str, int], leading: tuple[int, ..
     """The kept data before the first token: (batch, tokens, *axes, *shape)."""
     batch, *axes = leading
     return {
-        name: like.new_zeros((batch, 0 if component.window == "all" else int(component.window or 1) - 1, *axes, *sizes_of(node.shape, sizes)))
+        name: like.new_zeros(
+            (batch, 0 if component.window == "all" else int(component.window or 1) - 1, *axes, *sizes_of(node.shape, sizes))
+        )
         for name, component, node in window_slots(model)
     }
 
