@@ -4,7 +4,7 @@ Attention keeps nothing that it learned: for every query it solves anew for the 
 well its key matches the query.
 
 Compiled by nlc from specs/architectures/softmax_attention.yaml. Edit the spec, not this file.
-sha256 of the spec: 8812e9ba4a61fa01d2701c6c943603ff32b8b3a7e70d1bead4782d6ef4b73f9a
+sha256 of the spec: 127f0301c9dbb1dbd46d23f1c2255ab5de2b89f8aefed2febbb9ef6429a8da06
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components  every   paper's number (slowest highest / slowest first)
@@ -134,4 +134,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: bec4ffc31f5f737bda57f810de44ea29eb57caf8c052ee29b862c5c0b0f162eb
+# sealed by nlc, sha256 of everything above: f95f15090316daff23cfc5f21d5d95e068b6689894934fd867800e5102677a34

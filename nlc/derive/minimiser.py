@@ -8,7 +8,7 @@ weight_i = exp(score_i), the weights over their sum are a softmax of the scores 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from nlc.codes import derive as codes
@@ -166,7 +166,7 @@ def _difference(node: Expr, state: State) -> Expr | None:
     return None
 
 
-def _product(factors: list[Expr]) -> Expr:
+def _product(factors: Sequence[Expr]) -> Expr:
     product = factors[0]
     for factor in factors[1:]:
         product = scale(product, factor)

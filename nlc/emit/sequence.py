@@ -266,9 +266,9 @@ def _forms(
     printer = printer_of(sequence, values)
     for memory in sequence.program.memories:
         if memory.window is not None:
-            read = next((Named(read.name, read.shape) for read in memory.reads), Named(memory.component, ()))
-            values[read] = as_they_are.get(read) or names.new(read.name)
-            yield from in_forward(sequence, memory, names, values, start, leading, values[read])
+            answer = next((Named(read.name, read.shape) for read in memory.reads), Named(memory.component, ()))
+            values[answer] = as_they_are.get(answer) or names.new(answer.name)
+            yield from in_forward(sequence, memory, names, values, start, leading, values[answer])
             state |= kept_after(sequence, memory.component, values)
             continue
         form = next(form for form in forms if form.memory is memory)

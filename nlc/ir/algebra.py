@@ -285,7 +285,8 @@ class WindowSoftmax:
 
 
 Expr = (
-    Constant | Size | Index | Input | Hyperparameter | State | Parameter | Task | Gradient | Tick | Due | Position | Age | Window | Named | Eye | Full
+    Constant | Size | Index | Input | Hyperparameter | State | Parameter | Task | Gradient | Tick | Due | Position | Age | Window
+    | Named | Eye | Full
     | Add | Scale | Times | Divide | Power | Map | Extremum | Compare | Where | Spread
     | MatMul | Transpose | Outer | Dot | Sum | Norm | Softmax | Split | Join | StopGradient
     | Rotary | Now | WindowSum | WindowSoftmax

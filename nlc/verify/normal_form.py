@@ -157,14 +157,11 @@ def _window_sum(node: WindowSum, x: Polynomial) -> Polynomial:
     """A sum over a window, term by term: what is the same at every datum stands before it."""
     total: list[Polynomial] = []
     for (factors, word), coefficient in x.terms.items():
-        outside = tuple(item for item in factors if not (isinstance(item[0], Letter) and is_datum(item[0])))
+        outside = tuple(item for item in factors if not is_datum(item[0]))
         inside = tuple(item for item in factors if item not in outside)
         if any(is_datum(letter) for letter in word):
-            summed, before = (
-                Polynomial(x.rows, x.columns, {(inside, word): Fraction(1)}),
-                Polynomial(UNIT, UNIT, {(outside, ()): coefficient}),
-            )
-            total.append(scale(before, _letter(node, [summed])))
+            summed = _letter(node, [Polynomial(x.rows, x.columns, {(inside, word): Fraction(1)})])
+            total.append(scale(Polynomial(UNIT, UNIT, {(outside, ()): coefficient}), summed))
         else:
             weight = _letter(WindowSum(node.x, ()), [Polynomial(UNIT, UNIT, {(inside, ()): Fraction(1)})])
             total.append(scale(weight, Polynomial(x.rows, x.columns, {(outside, word): coefficient})))

@@ -99,7 +99,7 @@ def minimiser(objective: Callable[[Tensor], Tensor], state: Tensor, rank: int, d
         hessian = torch.stack([_flat(row, rank) for row in rows], -2)
     is_level = (hessian == 0).flatten(-2).all(-1)
     identity = torch.eye(flat.shape[-1]).to(hessian)
-    solution = -torch.linalg.solve(hessian + lift(is_level, 2) * identity, flat)
+    solution: Tensor = -torch.linalg.solve(hessian + lift(is_level, 2) * identity, flat)
     return (solution if differentiable else solution.detach()).reshape(state.shape)
 
 

@@ -20,10 +20,6 @@ WRITTEN_OUT = 2
 """Data of a window at which claims are tried out."""
 
 
-def has_windows(*nodes: Expr) -> bool:
-    return any(contains(node, lambda part: isinstance(part, WindowSum | WindowSoftmax)) for node in nodes)
-
-
 def at_data(node: Expr, model: Model) -> Expr:
     """A claim's expression with the streams under its sums as data of the window that keeps them."""
     kept = {
@@ -94,9 +90,7 @@ def _varies(meaning: Meaning) -> bool:
 
 def varies(x: Polynomial) -> bool:
     """Whether a polynomial may differ from datum to datum."""
-    return any(
-        isinstance(letter, Letter) and is_datum(letter) for factors, word in x.terms for letter in (*(item for item, _ in factors), *word)
-    )
+    return any(is_datum(letter) for factors, word in x.terms for letter in (*(item for item, _ in factors), *word))
 
 
 # --- sums written out --------------------------------------------------------------------------------------------
