@@ -3,7 +3,7 @@
 Attention over the last tokens alone: for every query the vector nearest to their values, each weighed by how well its key matches.
 
 Compiled by nlc from specs/architectures/sliding_window_attention.yaml. Edit the spec, not this file.
-sha256 of the spec: 4d85edd73f24cd8c9be69ed61e7a6bd927de5c2b84f6555ce9f23fc4bcd08bfd
+sha256 of the spec: bd55c5b45a14027fb496134bfba553c40463c51cbb26f3d813bfc3d21f599709
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components  every   paper's number (slowest highest / slowest first)
@@ -152,4 +152,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: 4365523768879371c790a7ef7bed90d8b644916341a56fda035d9ad4acbc78a4
+# sealed by nlc, sha256 of everything above: f877926beccbd09299b9320dcaacbdc34a57ebed1a317a90003b33192c24cb3d

@@ -3,7 +3,7 @@
 Attention over the last tokens alone between projections that a training loop moves, with rotary positions; what it keeps does not grow.
 
 Compiled by nlc from specs/architectures/sliding_window_attention_layer.yaml. Edit the spec, not this file.
-sha256 of the spec: ef98e777579708da08236b2f6ff8df29d26e1627c1e7ed8d6ad375524fd099d8
+sha256 of the spec: 0f55da1af6966f2bccbb6fd8b7fddebe43777ae5063682202db2c2f9c83a3c56
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                     every   paper's number (slowest highest / slowest first)
@@ -353,4 +353,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: 3b033a86828424470e5859d6c6a2f136f097d749461dfcb96c2c4b2451a16ede
+# sealed by nlc, sha256 of everything above: 88321edcb04c51ca137ae66571c648d142cc4c8ece6251ede0e6dc658b5ee42e

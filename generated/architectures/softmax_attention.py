@@ -4,7 +4,7 @@ Attention keeps nothing that it learned: for every query it solves anew for the 
 well its key matches the query.
 
 Compiled by nlc from specs/architectures/softmax_attention.yaml. Edit the spec, not this file.
-sha256 of the spec: 127f0301c9dbb1dbd46d23f1c2255ab5de2b89f8aefed2febbb9ef6429a8da06
+sha256 of the spec: b9da67a46b7a912b6766c47cf392a2d960ebb7f3eecd629b6d6394f6d35dfd19
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components  every   paper's number (slowest highest / slowest first)
@@ -134,4 +134,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: f95f15090316daff23cfc5f21d5d95e068b6689894934fd867800e5102677a34
+# sealed by nlc, sha256 of everything above: 337c69d90e2c074e73488269dccfeaabfac266b2d43e508855e7a24dcd810163

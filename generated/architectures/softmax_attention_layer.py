@@ -3,7 +3,7 @@
 Softmax attention between projections that a training loop moves, with rotary positions: a level of infinite frequency above slow ones.
 
 Compiled by nlc from specs/architectures/softmax_attention_layer.yaml. Edit the spec, not this file.
-sha256 of the spec: 1435a74dece44d325a675ac450f29fff8127fac5f45352dc70c98751e7359776
+sha256 of the spec: 96d74e8ac0cc6ce5cd93ed125196423a4dbbbc83b9607624b4170ea4c9031c74
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                     every   paper's number (slowest highest / slowest first)
@@ -336,4 +336,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: 77c066d5f6b234e51836550228546e2d21c9ee2d288729de5e95016c4b7914db
+# sealed by nlc, sha256 of everything above: 10e3c6db557e48e59b8716bb7a5a9e91068d3ddfbd2a579d8f227695e2b4eb20

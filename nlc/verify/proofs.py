@@ -270,9 +270,7 @@ def _not_zero(divisor: Polynomial) -> Iterator[tuple[str, str]]:
 def _is_positive(letter: Letter) -> bool:
     match letter.meaning:
         case Function(WindowSum(), (summed,)):
-            return all(
-                _is_positive(factor) for factors, word in summed.terms for factor, _ in factors if not word and isinstance(factor, Letter)
-            )
+            return all(_is_positive(factor) for factors, word in summed.terms for factor, _ in factors if not word)
         case Atom(Size()) | Function(Map("exp" | "sigmoid" | "cosh" | "softplus")):
             return True
     return False

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from nlc.ir.algebra import Age, Expr, Input, Map, Named, Now, Window, WindowSoftmax, WindowSum, children, contains
+from nlc.ir.algebra import Age, Expr, Input, Map, Named, Now, Window, WindowSoftmax, WindowSum, children
 from nlc.ir.build import add, constant, divide, window_sum
 from nlc.ir.build import replace as replace_parts
 from nlc.ir.law import Law, Laws
