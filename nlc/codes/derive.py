@@ -58,7 +58,7 @@ def level_clock(span: Span, level: str, clock: str, wanted: str) -> Diagnostic:
         span,
         f"every {clock}",
         f"write `every: {wanted}`"
-        + (", a whole number of them, as in `16 tokens`, or `token / n` with one n for all" if wanted == "token" else ""),
+        + (", a whole number of them, as in `16 tokens`, `token / n` with one n for all, or `sequence`" if wanted == "token" else ""),
     )
 
 
@@ -68,7 +68,7 @@ def input_clock(span: Span, stream: str, clock: str, wanted: str) -> Diagnostic:
         f"`{stream}` has a value every {clock}, which nlc does not compile yet",
         span,
         f"every {clock}",
-        f"in this kind of spec every input has one value every {wanted}",
+        f"in this kind of spec every input has one value every {wanted}" + (", or every sequence" if wanted == "token" else ""),
     )
 
 
@@ -89,16 +89,6 @@ def held_gradient(span: Span, level: str) -> Diagnostic:
         span,
         "`gradient_at: hold(...)` is set here",
         "drop `gradient_at`: the gradient is then taken at the state before this update, which is another function",
-    )
-
-
-def delayed_input(span: Span, stream: str) -> Diagnostic:
-    return _refused(
-        "NLC407",
-        f"the previous value of the stream `{stream}` of an optimizer is not compiled yet",
-        span,
-        "`prev` of an input",
-        f"keep it in a level of its own, whose objective is 0.5 * norm2(previous - {stream}), at the rate 1, and read `prev` of that level",
     )
 
 
@@ -125,30 +115,50 @@ def reset_clock(span: Span, level: str, clock: str) -> Diagnostic:
 def initial_value(span: Span, level: str) -> Diagnostic:
     return _refused(
         "NLC410",
-        f"`{level}` has an initial value that is no number known beforehand, which is not compiled yet",
+        f"`{level}` has an initial value that nlc does not compile",
         span,
-        "this level starts from a stream, a state or a matrix",
-        "write a number or hyperparameters, as in `init: 0.5`, or pass the initial state to the compiled module: `module(..., state=...)`",
+        "this level starts from what there is not yet when it starts",
+        "start it from numbers, matrices, streams or other levels not from `tick` or a gradient",
     )
 
 
-def mean_reduction(span: Span, level: str) -> Diagnostic:
+def cut_inside_a_token(span: Span, level: str, updates: int, parts: int) -> Diagnostic:
     return _refused(
-        "NLC412",
-        f"`{level}` averages over the data of an update, which is not compiled yet",
+        "NLC419",
+        f"`{level}` would be cut off inside a token: it has {parts} updates in each",
         span,
-        "`reduce: mean` is set here",
-        "drop `reduce`: with one datum per update the mean and the sum are the same",
+        f"truncated after {updates} updates",
+        f"truncate after a multiple of {parts} updates, as in `truncated({parts * max(1, updates // parts)} updates)`",
     )
 
 
-def tick_count(span: Span, level: str) -> Diagnostic:
+def no_tokens(span: Span, stream: str) -> Diagnostic:
     return _refused(
-        "NLC413",
-        f"the count of updates of `{level}`, in an optimizer, is not compiled yet",
+        "NLC416",
+        "no stream has a value for each token, so nothing says how long a sequence is",
         span,
-        "this reads `tick`",
-        "pass the number as an input or a hyperparameter",
+        f"`{stream}`, and every other stream, has one value for each sequence",
+        "let some stream have its values at tokens, which is what it does without `every`",
+    )
+
+
+def not_of_a_sequence(span: Span, level: str, what: str) -> Diagnostic:
+    return _refused(
+        "NLC417",
+        f"`{level}` moves when a sequence ends, and has {what}, which nlc compiles for levels of tokens only",
+        span,
+        "every sequence",
+        f"take out {what}, or let the level move every so many tokens",
+    )
+
+
+def late_start(span: Span, level: str) -> Diagnostic:
+    return _refused(
+        "NLC418",
+        f"`{level}` goes on from sequence to sequence, and starts from what is known at a first token only",
+        span,
+        "this start needs a token",
+        "start it from numbers, slow levels or matrices, or let it start again with every sequence: `reset: sequence`",
     )
 
 
@@ -175,19 +185,20 @@ def derivative_too_large(span: Span, level: str, limit: int) -> Diagnostic:
 CODES: tuple[Code, ...] = (
     Code("NLC401", "proximal step", "An implicit step needs the objective's minimiser near the old state. This version derives explicit gradient steps only."),
     Code("NLC402", "closed form", "The optimizer `closed_form` asks for the objective's own minimiser. This version derives explicit gradient steps only."),
-    Code("NLC403", "level on another clock", "This version compiles architectures whose levels update at every token or every so many tokens, and optimizers whose levels update at every step. Other clocks are checked and ordered, and refused here."),
-    Code("NLC404", "input on another clock", "This version compiles inputs with one value per token (architectures) or per step (optimizers)."),
-    Code("NLC405", "held read", "`hold(x, n tokens)` reads the state after the last whole period of tokens. This version compiles it for levels that move on the clocks of tokens, not for those of optimizers."),
+    Code("NLC403", "level on another clock", "This version compiles architectures whose levels update several times a token, at every token, every so many tokens or when a sequence ends, and optimizers whose levels update several times a step, at every step or every so many steps. Other clocks are checked and ordered, and refused here."),
+    Code("NLC404", "input on another clock", "This version compiles inputs with values at tokens, several inside a token or one for a sequence (architectures) or per step (optimizers)."),
+    Code("NLC405", "held read", "`hold(x, n tokens)` reads the state after the last whole period of tokens. This version compiles it for levels that move on the clocks of tokens. An optimizer keeps what it holds in a level of its own, which moves every so many steps."),
     Code("NLC406", "held gradient", "`gradient_at: hold(...)` takes the gradient at the state of the chunk's start. This is another function than the gradient at the previous state, so nlc never replaces one by the other."),
-    Code("NLC407", "delayed input", "`prev(x)` of an input is its value at the tick before, which is state. Compiled architectures carry it; compiled optimizers do not yet."),
     Code("NLC408", "window", "A window makes the objective range over several tokens, whose data would be state. This version compiles objectives of one tick."),
     Code("NLC409", "reset", "`reset` starts a level anew on a clock. This version compiles levels that are reset with the sequence, or every so many tokens."),
-    Code("NLC410", "initial value", "This version starts every state from zeros, in architectures also from any number that is known beforehand, or from the state passed to the compiled module."),
-    Code("NLC412", "mean over data", "`reduce: mean` divides the gradient by the number of data of an update. Architectures compile it; an optimizer of this version has one datum per update, and no mean to take."),
-    Code("NLC413", "tick", "`tick` counts the updates of a level since its last reset. Compiled architectures count them; compiled optimizers of this version carry no counts."),
+    Code("NLC410", "initial value", "Architectures start a level from numbers, matrices, streams and other levels, or from the state passed to the compiled module; neither its own count of updates nor a gradient exists before its first update."),
     Code("NLC414", "not compiled yet", "The spec is well-formed, and uses a part of the language that this version checks but does not compile."),
     Code("NLC416", "no closed form", "A level on the clock `always` is the minimiser of its objective over the data of its window. nlc solves sums of weights, which do not depend on the level, times squared distances to it."),
     Code("NLC417", "always without a window", "A level on the clock `always` keeps no state: what it is solved over is the data of its window."),
     Code("NLC418", "older state of an `always` level", "A level on the clock `always` is solved anew for every query: it has no state before it, none that is held, and none to start from."),
     Code("NLC415", "derivative too large", "Derivatives are written out in full, and some objectives of moderate size have derivatives that nobody could read. nlc stops at a fixed number of operations."),
+    Code("NLC416", "no stream of tokens", "A sequence is as long as its streams; a stream on the clock `sequence` has one value and no dim of time."),
+    Code("NLC417", "not for a level of sequences", "A level on the clock `sequence` gathers its gradients over the tokens of a sequence and moves when that ends. Counts of its updates, gradients at a retained state and a declared knowledge transfer are compiled for levels that move at tokens."),
+    Code("NLC418", "late start of what lasts", "A level that outlasts a sequence starts once. Which token that is made at would have to be carried from sequence to sequence, which nlc does not do."),
+    Code("NLC419", "cut off inside a token", "`backprop: truncated(n updates)` of a level of several updates a token is compiled where n of them are whole tokens."),
 )  # fmt: skip

@@ -107,6 +107,19 @@ def not_closed_form(optimizer: Span, every: Span, level: str) -> Diagnostic:
     )
 
 
+def starts_in_a_ring(reads: Sequence[tuple[str, Span, str]]) -> Diagnostic:
+    """Levels that start from one another; each comes with the place of its `init` and the level that it starts from."""
+    labels = tuple(
+        Label(span, f"{'and ' if index else ''}{level} starts from {source}") for index, (level, span, source) in enumerate(reads)
+    )
+    return Diagnostic(
+        "NLC309",
+        f"{'and '.join(f'`{level}` ' for level, _, _ in reads)}start from one another",
+        labels,
+        "give one of them a start that it does not get from the others: a number, a slow level, or a stream",
+    )
+
+
 CODES = (
     Code("NLC301", "uneven chunks", "Of two periods in tokens (or steps) the shorter must divide the longer, so that no slow update falls inside a faster level's chunk."),
     Code("NLC302", "reset inside a chunk", "The period of `reset` must be a multiple of the level's own, so that no chunk is cut short."),
@@ -116,4 +129,5 @@ CODES = (
     Code("NLC306", "slow level reads a fast one", "Fast levels (token and sequence clocks) have one state for every sequence, slow ones (step clocks) are shared: a slow update may use data and gradients, never one sequence's state."),
     Code("NLC307", "state on an `always` level", "A level on the clock `always` is non-parametric: it is solved anew for every query, so that a retention, or an optimizer with a state of its own, has nothing to act on."),
     Code("NLC308", "`always` without a closed form", "A level on the clock `always` has no old state, so only the minimiser of its objective (`closed_form`) gives it a value."),
+    Code("NLC309", "initial states in a ring", "What a level starts from must be there before it: levels whose `init` reads lead back to where they began never start."),
 )  # fmt: skip

@@ -7,11 +7,14 @@ is refused with a diagnostic for each place (`refusals`).
 from __future__ import annotations
 
 from nlc.derive.describe import laws_text
-from nlc.derive.keep import kept_tensors, resets_of
+from nlc.derive.keep import kept_tensors
 from nlc.derive.laws import definitions_of, derive_law, output_equation
 from nlc.derive.refusals import name_clashes, refusals
+from nlc.derive.sequences import beginnings, ending_law, gathering_law
+from nlc.derive.starts import resets_of
 from nlc.diagnostics import Collector, CompileError
 from nlc.ir.law import Laws
+from nlc.ir.model import Family
 from nlc.ir.order import LevelOrder
 
 __all__ = ["derive_laws", "laws_text"]
@@ -23,16 +26,30 @@ def derive_laws(order: LevelOrder) -> Laws:
     if found := refusals(model):
         raise CompileError(*found)
     problems = Collector()
-    laws = []
+    laws, endings = [], []
     inside = {component.name for component in model.fast}
-    for name in (name for name in order.run_order if name in inside):
+    for component in (model.component(name) for name in order.run_order if name in inside):
         with problems.collecting():
-            laws.append(derive_law(order, model.component(name)))
+            if component.every.family is not Family.SEQUENCE:
+                laws.append(derive_law(order, component))
+                continue
+            endings.append(ending_law(order, component))
+            if component.host is None:
+                laws.append(gathering_law(order, component))
     problems.raise_if_any()
     outputs = tuple(output_equation(order, output) for output in model.outputs)
-    kept = kept_tensors(order, tuple(laws), outputs)
+    kept = kept_tensors(order, tuple(laws), outputs, tuple(endings))
     if clashes := name_clashes(model, kept):
         raise CompileError(*clashes)
+    training = tuple(derive_laws(item) for item in order.training)
     return Laws(
-        order, tuple(laws), outputs, kept, resets_of(model), tuple(derive_laws(item) for item in order.training), definitions_of(order)
+        order=order,
+        laws=tuple(laws),
+        outputs=outputs,
+        kept=kept,
+        resets=resets_of(order, kept),
+        training=training,
+        definitions=definitions_of(order),
+        endings=tuple(endings),
+        beginnings=beginnings(order, kept),
     )

@@ -10,11 +10,13 @@ from nlc.derive.abbreviations import Abbreviation, count_layers, first_layer, oc
 from nlc.derive.adjoints import ADJOINT_OF
 from nlc.derive.draft import Draft
 from nlc.derive.gradient import gradient
+from nlc.derive.grams import over_gram
 from nlc.derive.names import said, worded
 from nlc.derive.settle import settle
 from nlc.derive.simplify import simplify
-from nlc.ir.algebra import LEAVES, ONE, Expr, Gradient, Map, Named, Scale, State, StopGradient, When, contains
+from nlc.ir.algebra import LEAVES, ONE, ZERO, Compare, Expr, Gradient, Map, Named, Scale, State, StopGradient, When, Where, contains, walk
 from nlc.ir.build import add, apply_map, constant, divide, negate, replace, subtract, times
+from nlc.ir.law import POSITION
 from nlc.ir.maps import MAPS
 from nlc.ir.model import Component, Family, GradientDescent, GradientPoint, Model
 from nlc.ir.order import LevelOrder
@@ -76,6 +78,8 @@ class Descent:
         component = self.component
         if not gathers(self.order.model, component):
             return self.gradients(component.objective, component.gradient_at, named=named)
+        if component.every.family is Family.SEQUENCE:
+            return self._of_sequence()
         period = int(component.every.period)
         totals = {part: replace_with(state, part=gathered_part(part)) for part, state in self._tensors(When.CURRENT).items()}
         gathered: Parts = dict(totals)
@@ -83,10 +87,24 @@ class Descent:
             gathered = self._gathered(totals, period)
         if component.reduce == "sum":
             return gathered
-        rule = f"the mean over {period} tokens"
+        rule = f"the mean over {period} {self.order.model.unit}s"
         return {
             part: self.draft.let(worded("mean_gradient", part), divide(total, constant(period)), rule) for part, total in gathered.items()
         }
+
+    def _of_sequence(self) -> Parts:
+        """The gradients that were gathered over a sequence, when it has ended."""
+        totals = {part: replace_with(state, part=gathered_part(part)) for part, state in self._tensors(When.PREVIOUS).items()}
+        if self.component.reduce == "sum":
+            return dict(totals)
+        position = State(POSITION, "", (), When.PREVIOUS)
+        tokens = Where(Compare(">", position, ZERO, ()), position, ONE, ())
+        rule = "the mean over the tokens of the sequence"
+        return {part: self.draft.let(worded("mean_gradient", part), divide(total, tokens), rule) for part, total in totals.items()}
+
+    def gather(self) -> None:
+        """One token's data for a level that moves when the sequence ends, into the draft."""
+        self._gathered({part: replace_with(state, part=gathered_part(part)) for part, state in self._tensors(When.CURRENT).items()}, 0)
 
     def _gathered(self, totals: dict[str, State], period: int) -> Parts:
         """One more datum in the sums of gradients since the last update, all of them taken at the same state."""
@@ -94,7 +112,8 @@ class Descent:
         if all(known.values()):
             return {part: name for part, name in known.items() if name is not None}
         gradients = self.gradients(self.component.objective, self.component.gradient_at, named=True)
-        rule = f"the data since the last update, of {period} tokens"
+        unit = self.order.model.unit
+        rule = f"the data since the last update, of {period} {unit}s" if period else "the data of the sequence so far"
         return {
             part: self.draft.keep(worded("gathered", part), add(replace_with(total, when=When.PREVIOUS), gradients[part]), rule, total)
             for part, total in totals.items()
@@ -118,7 +137,7 @@ class Descent:
         return {part: self._gradient(bodies, state, point, rule, named) for part, state in self.states(When.FITTED).items()}
 
     def _gradient(self, bodies: Sequence[Body], state: Expr, point: Parts, rule: str, named: bool) -> Expr:
-        value = self._shared(self.seen(_pulled_back(bodies, state), point))
+        value = over_gram(self._shared(self.seen(_pulled_back(bodies, state), point)), self.draft)
         if not named and not _needs_a_name(value):
             return value
         assert isinstance(state, State)
@@ -197,19 +216,28 @@ def gathered_part(part: str) -> str:
 
 def gathers(model: Model, component: Component) -> bool:
     """Whether a level has several data per update: tokens, or, for a level of an optimizer, updates of the level that it serves."""
+    if component.every.family is Family.SEQUENCE:
+        return component.host is None
     data = model.component(component.host).every.period if component.host else 1
-    return component.every.family is Family.TOKEN and component.every.period > max(data, 1)
+    return component.every.is_counted and component.every.period > max(data, 1)
 
 
 def gatherer(order: LevelOrder, host: Component) -> str:
     """The component whose law adds up the gradients of a level: the first that runs of those that need them."""
-    return next(name for name in order.run_order if name == host.name or _is_fed_by(order.model.component(name), host.name))
+    return next(name for name in order.run_order if name == host.name or _is_fed_by(order.model, order.model.component(name), host.name))
 
 
-def _is_fed_by(component: Component, host: str) -> bool:
+def _is_fed_by(model: Model, component: Component, host: str) -> bool:
+    """Whether a component's step needs the gradient of a level, be it inside that of another."""
     rate = (component.optimizer.rate,) if isinstance(component.optimizer, GradientDescent) else ()
-    wanted = (component.follows, *component.retention, *rate)
-    return any(contains(node, lambda part: isinstance(part, Gradient) and part.component == host) for node in wanted)
+    waiting, seen = [component.follows, *component.retention, *rate], {component.name}
+    while waiting:
+        for name in {node.component for node in walk(waiting.pop()) if isinstance(node, Gradient)} - seen:
+            if name == host:
+                return True
+            seen.add(name)
+            waiting.append(model.component(name).objective)
+    return False
 
 
 def _pulled_back(bodies: Sequence[Body], leaf: Expr) -> Expr:

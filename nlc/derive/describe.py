@@ -12,16 +12,20 @@ WIDEST_EQUATION = 60
 
 def laws_text(laws: Laws) -> str:
     """All laws in the order in which they run, then the outputs, each equation with its rule and citations. Ends without a newline."""
-    definitions = used_definitions(laws)
+    definitions, unit = used_definitions(laws), laws.order.model.unit
     blocks = [("abbreviations", definitions)] if definitions else []
     blocks += [(f"{law.component}, every {law.clock}", law.equations) for law in laws.laws]
     if laws.outputs:
         blocks.append(("outputs, after the updates", laws.outputs))
     if laws.kept:
-        blocks.append(("kept for the next token", tuple(Equation(item.name, item.value, item.rule) for item in laws.kept)))
+        blocks.append((f"kept for the next {unit}", tuple(Equation(item.name, item.value, item.rule) for item in laws.kept)))
     if laws.resets:
-        resets = (Equation(item.state.component, item.value, f"reset: {item.period} tokens") for item in laws.resets)
-        blocks.append(("before the first token of a new period", tuple(resets)))
+        resets = (Equation(item.name, item.value, item.says) for item in laws.resets)
+        blocks.append((f"before the first {unit} of a new period", tuple(resets)))
+    blocks += [(f"{law.component}, when the sequence ends", law.equations) for law in laws.endings]
+    if laws.beginnings:
+        begun = (Equation(item.name, item.value, "goes on" if item.goes_on else "begins anew") for item in laws.beginnings)
+        blocks.append(("with which the next sequence begins", tuple(begun)))
     for item, training in zip(laws.order.model.training, laws.training, strict=True):
         title = f"every {item.every}, by {item.optimizer.name}: {', '.join(item.levels)}"
         blocks.append((title, tuple(equation for law in training.laws for equation in law.equations)))

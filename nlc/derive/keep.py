@@ -6,53 +6,32 @@ from collections.abc import Iterator
 
 from nlc.derive.descent import gathered_part
 from nlc.derive.settle import held_part, settle
-from nlc.ir.algebra import Due, Expr, Input, Position, State, StopGradient, Tick, When, Where, walk
-from nlc.ir.build import add, constant, full, spread
-from nlc.ir.law import POSITION, PREVIOUS, Equation, Kept, Law, Reset, with_parameters
-from nlc.ir.model import Component, Family, Model, StateDeclaration
+from nlc.derive.starts import restarts, settled_starts
+from nlc.ir.algebra import Due, Expr, Input, Position, State, Tick, When, Where, walk
+from nlc.ir.build import add, constant, full
+from nlc.ir.law import POSITION, PREVIOUS, Equation, Kept, Law
+from nlc.ir.model import Family, Model
 from nlc.ir.order import LevelOrder
+from nlc.ir.starts import known_start
 
 
-def start_of(model: Model, component: Component, state: StateDeclaration) -> Expr:
-    """What a tensor of a state starts from: its `init`, or zeros."""
-    if not component.init:
-        return full(0, state.shape)
-    value = with_parameters(model, component.init[component.states.index(state)])
-    return spread(value, None, state.shape) if not value.shape else value
-
-
-def resets_of(model: Model) -> tuple[Reset, ...]:
-    """The states that start again inside a sequence: from their start, or from what they were, cut off from how it came about."""
-    return (*_begun_again(model), *_cut_off(model))
-
-
-def _cut_off(model: Model) -> Iterator[Reset]:
-    for item in model.fast:
-        for state in item.states if item.backprop else ():
-            seen = State(item.name, state.part, state.shape, When.PREVIOUS)
-            yield Reset(seen, int(item.every.period) * (item.backprop or 1), StopGradient(seen, state.shape))
-
-
-def _begun_again(model: Model) -> tuple[Reset, ...]:
-    found = ((item, item.reset) for item in model.components if item.reset is not None and item.reset.family is Family.TOKEN)
-    return tuple(
-        Reset(State(item.name, state.part, state.shape, When.PREVIOUS), int(clock.period), start_of(model, item, state))
-        for item, clock in found
-        for state in item.states
-    )
-
-
-def kept_tensors(order: LevelOrder, laws: tuple[Law, ...], outputs: tuple[Equation, ...]) -> tuple[Kept, ...]:
+def kept_tensors(order: LevelOrder, laws: tuple[Law, ...], outputs: tuple[Equation, ...], endings: tuple[Law, ...]) -> tuple[Kept, ...]:
     """Gathered gradients, held states, previous inputs; the position last, if a law or one of these asks for it."""
-    expressions = [equation.value for law in laws for equation in law.equations] + [equation.value for equation in outputs]
+    expressions = [equation.value for law in (*laws, *endings) for equation in law.equations] + [equation.value for equation in outputs]
+    expressions += settled_starts(order)
     nodes = [node for expression in expressions for node in walk(expression)]
     windows = tuple(_windows(order))
     nodes.extend(node for item in windows for node in walk(item.value))
     kept = (*_gathered(order.model, laws), *_held(order.model, nodes), *_previous(nodes), *windows)
-    is_counted = any(isinstance(item.window, int) for item in kept) or any(
-        isinstance(node, Due | Tick | Position) for node in (*nodes, *(node for item in kept for node in walk(item.value)))
+    is_counted = any(isinstance(item.window, int) for item in windows) or any(
+        isinstance(node, Due | Tick | Position) or _is_position(node)
+        for node in (*nodes, *(node for item in kept for node in walk(item.value)))
     )
-    return (*kept, *_position()) if is_counted or resets_of(order.model) else kept
+    return (*kept, *_position(order.model)) if is_counted or restarts(order.model) else kept
+
+
+def _is_position(node: Expr) -> bool:
+    return isinstance(node, State) and node.component == POSITION
 
 
 def _gathered(model: Model, laws: tuple[Law, ...]) -> Iterator[Kept]:
@@ -62,8 +41,11 @@ def _gathered(model: Model, laws: tuple[Law, ...]) -> Iterator[Kept]:
             component = model.component(equation.owner or law.component)
             if equation.part in {gathered_part(state.part) for state in component.states}:
                 name, part, shape = component.name, equation.part, equation.value.shape
-                after = Where(Due(int(component.every.period)), full(0, shape), State(name, part, shape), shape)
-                yield Kept(name, part, after, "gathered since the last update")
+                total = State(name, part, shape)
+                is_sequence = component.every.family is Family.SEQUENCE
+                due = Due(int(component.every.period), model.unit)
+                after = total if is_sequence else Where(due, full(0, shape), total, shape)
+                yield Kept(name, part, after, "gathered since the sequence began" if is_sequence else "gathered since the last update")
 
 
 def _held(model: Model, nodes: list[Expr]) -> Iterator[Kept]:
@@ -73,9 +55,9 @@ def _held(model: Model, nodes: list[Expr]) -> Iterator[Kept]:
         period = int(part.rpartition("held_")[2])
         declared = next(state for state in model.component(name).states if held_part(state.part, period) == part)
         now = State(name, declared.part, declared.shape)
-        value = now if period == 1 else Where(Due(period), now, State(name, part, read.shape, When.PREVIOUS), read.shape)
-        start = start_of(model, model.component(name), declared) if model.component(name).init else None
-        yield Kept(name, part, value, f"read by hold({name}, {period} tokens)", start)
+        value = now if period == 1 else Where(Due(period, model.unit), now, State(name, part, read.shape, When.PREVIOUS), read.shape)
+        start = known_start(model, model.component(name), declared) if model.component(name).init else None
+        yield Kept(name, part, value, f"read by hold({name}, {period} {model.unit}s)", start)
 
 
 def _previous(nodes: list[Expr]) -> Iterator[Kept]:
@@ -93,6 +75,6 @@ def _windows(order: LevelOrder) -> Iterator[Kept]:
             yield Kept(component.name, item.name, value, f"a window of {span}", window=component.window)
 
 
-def _position() -> Iterator[Kept]:
+def _position(model: Model) -> Iterator[Kept]:
     seen = State(POSITION, "", (), When.PREVIOUS)
-    yield Kept(POSITION, "", add(seen, constant(1)), "the tokens so far")
+    yield Kept(POSITION, "", add(seen, constant(1)), f"the {model.unit}s so far")

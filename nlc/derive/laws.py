@@ -9,6 +9,7 @@ from nlc.codes import derive as codes
 from nlc.derive.descent import Descent, gathers
 from nlc.derive.draft import Draft
 from nlc.derive.gradient import LARGEST, DerivativeTooLarge
+from nlc.derive.lets import abbreviated
 from nlc.derive.minimiser import derive_minimiser
 from nlc.derive.names import last_segment, said, words_of
 from nlc.derive.settle import settle
@@ -16,7 +17,7 @@ from nlc.diagnostics import CompileError
 from nlc.ir.algebra import LEAVES, Due, Expr, Gradient, State, StopGradient, Tick, When, Where, contains, is_number, walk
 from nlc.ir.build import subtract, times
 from nlc.ir.law import Equation, Law
-from nlc.ir.model import ClosedForm, Component, Family, GradientDescent, GradientPoint, Model, Output
+from nlc.ir.model import ClosedForm, Component, GradientDescent, GradientPoint, Model, Output
 from nlc.ir.order import LevelOrder
 
 READINGS: Mapping[frozenset[When], str] = MappingProxyType(
@@ -49,14 +50,19 @@ def derive_law(order: LevelOrder, component: Component) -> Law:
     new_states = [
         Equation(
             ".".join(filter(None, (last_segment(component.name), part))),
-            _when_due(component, subtract(draft.known(retained[part]), _learned_through(component, times(rate, gradient))), before[part]),
+            _when_due(
+                order.model,
+                component,
+                subtract(draft.known(retained[part]), _learned_through(component, times(rate, gradient))),
+                before[part],
+            ),
             _rule(order.model, component, draft, gradient),
             cites,
             part,
         )
         for part, gradient in gradients.items()
     ]
-    return Law(component.name, component.every, draft.finished(*new_states))
+    return Law(component.name, component.every, abbreviated(order, component.name, draft.finished(*new_states)))
 
 
 def _rule(model: Model, component: Component, draft: Draft, gradient: Expr) -> str:
@@ -72,15 +78,20 @@ def _learned_through(component: Component, step: Expr) -> Expr:
     return StopGradient(step, step.shape) if component.backprop == 0 else step
 
 
-def _when_due(component: Component, value: Expr, before: Expr) -> Expr:
+def _when_due(model: Model, component: Component, value: Expr, before: Expr) -> Expr:
     """The new state at the last token of each period, the old one at the others."""
-    if component.every.family is not Family.TOKEN or component.every.period <= 1:
+    if not component.every.is_counted or component.every.period <= 1:
         return value
-    return Where(Due(int(component.every.period)), value, before, value.shape)
+    return Where(Due(int(component.every.period), model.unit), value, before, value.shape)
 
 
 def definitions_of(order: LevelOrder) -> tuple[Equation, ...]:
-    """The spec's abbreviations over streams and parameters alone, shorter ones first: each may stand in those after it."""
+    """The spec's abbreviations over streams and parameters alone, shorter ones first: each may stand in those after it.
+
+    An optimizer, whose laws run in one place, has them among the equations of the laws.
+    """
+    if order.model.kind == "optimizer":
+        return ()
     settled = ((item.name, settle(order, None, item.value)) for item in order.model.abbreviations)
     found = [
         Equation(name, value, "abbreviation")

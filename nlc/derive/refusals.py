@@ -5,29 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from nlc.codes import derive as codes
+from nlc.derive.refused_windows import rotations, solved_levels
 from nlc.diagnostics import Diagnostic
 from nlc.ir.algebra import (
     LEAVES,
-    Constant,
     Expr,
-    Full,
     Gradient,
-    Hyperparameter,
+    Index,
     Input,
     Join,
-    Rotary,
-    Size,
     Split,
     State,
     Task,
     Tick,
     When,
-    is_number,
     walk,
 )
-from nlc.ir.dims import LIKE_WEIGHTS
+from nlc.ir.dims import ENTRIES, MATRIX
 from nlc.ir.law import POSITION, PREVIOUS, Kept
 from nlc.ir.model import STEP, TOKEN, Clock, ClosedForm, Component, Family, GradientDescent, GradientPoint, Model, Proximal
+from nlc.ir.starts import NUMBERS, known_start, lasts
 
 Check = Callable[[Model], Iterator[Diagnostic]]
 
@@ -80,13 +77,50 @@ def _optimizers(model: Model) -> Iterator[Diagnostic]:
 def _clocks(model: Model) -> Iterator[Diagnostic]:
     clock = base_clock(model)
     for component in model.components:
-        fits = _is_whole_tokens(model, component.every) or _is_part_of_a_token(model, component.every) or _is_trained(model, component)
-        fits = fits or (component.is_solved and model.kind != "optimizer")
+        fits = _is_whole_ticks(model, component.every) or _is_part_of_a_tick(model, component.every) or _is_trained(model, component)
+        fits = fits or _is_a_sequence(model, component.every) or (component.is_solved and model.kind != "optimizer")
         if component.every != clock and not fits:
             yield codes.level_clock(component.every_span, component.name, str(component.every), str(clock))
     for stream in model.inputs:
-        if stream.every != clock and not _is_part_of_a_token(model, stream.every):
+        fits = _is_part_of_a_tick(model, stream.every) or _is_a_sequence(model, stream.every)
+        if stream.every != clock and not fits:
             yield codes.input_clock(stream.span, stream.name, str(stream.every), str(clock))
+
+
+def _sequences(model: Model) -> Iterator[Diagnostic]:
+    """What levels and streams of whole sequences cannot have."""
+    if model.kind != "optimizer" and model.inputs and all(stream.is_of_sequence for stream in model.inputs):
+        yield codes.no_tokens(model.inputs[0].span, model.inputs[0].name)
+    for component in (item for item in model.fast if item.every.family is Family.SEQUENCE):
+        counts = [
+            node for value in _all_expressions(model) for node in walk(value) if isinstance(node, Tick) and node.component == component.name
+        ]
+        found = {
+            "`backprop`": component.backprop is not None,
+            "`tick`": bool(counts),
+            "`gradient_at: retained`": component.gradient_at is GradientPoint.RETAINED and bool(component.retention),
+        }
+        for what, is_used in found.items():
+            if is_used:
+                yield codes.not_of_a_sequence(component.every_span, component.name, what)
+        for node in (node for value in _at_the_end(component) for node in walk(value)):
+            if isinstance(node, Input) and node.delayed:
+                yield codes.not_compiled(node.span, component.name, "`prev` of a stream where a sequence has ended")
+    for component in (item for item in model.fast if lasts(item)):
+        if any(known_start(model, component, state) is None for state in component.states):
+            yield codes.late_start(component.place("init"), component.name)
+
+
+def _at_the_end(component: Component) -> Iterator[Expr]:
+    """What a level evaluates when it moves, and not where it gathers its data."""
+    rate = (component.optimizer.rate,) if isinstance(component.optimizer, GradientDescent | Proximal) else ()
+    yield from (*component.retention, *rate)
+    if component.host or component.has_inlined_optimizer:
+        yield component.follows
+
+
+def _is_a_sequence(model: Model, clock: Clock) -> bool:
+    return model.kind != "optimizer" and clock.family is Family.SEQUENCE and clock.period == 1
 
 
 def _is_trained(model: Model, component: Component) -> bool:
@@ -98,13 +132,17 @@ def _is_trained(model: Model, component: Component) -> bool:
 
 
 def _parameters(model: Model) -> Iterator[Diagnostic]:
+    moved = {name for training in model.training for name in training.levels}
     for component in model.parameters:
-        for key in ("retention", "reset", "window"):
+        for key in ("reset", "window", *(() if component.name in moved else ("retention",))):
             if component.place(key) != component.span:
-                what = f"`{key}` of a slow level, which its optimizer would have to know of"
+                what = f"`{key}` of a slow level" + (" that no optimizer of the spec moves" if key == "retention" else "")
                 yield codes.not_compiled(component.place(key), component.name, what)
     if not model.fast and all(_is_trained(model, component) for component in model.components):
-        yield codes.not_compiled(model.span, model.name, "an architecture without a level that moves inside a sequence")
+        for output in model.outputs:
+            if any(isinstance(node, Index) or (isinstance(node, Input) and node.delayed) for node in walk(output.value)):
+                what = "`index` or `prev`, in an architecture without a level that moves inside a sequence"
+                yield codes.not_compiled(output.span, output.name, what)
     joined = any(isinstance(node, Split | Join) for expression in _all_expressions(model) for node in walk(expression))
     whole = {stream.name for stream in model.inputs if not stream.axes}
     for node in (node for expression in _all_expressions(model) for node in walk(expression) if joined):
@@ -120,26 +158,20 @@ def _all_expressions(model: Model) -> Iterator[Expr]:
     yield from (output.value for output in model.outputs)
 
 
-def _is_whole_tokens(model: Model, clock: Clock) -> bool:
-    """Whether a clock ticks at the last token of every so many."""
-    return model.kind != "optimizer" and clock.family is Family.TOKEN and clock.period.denominator == 1
+def _is_whole_ticks(model: Model, clock: Clock) -> bool:
+    """Whether a clock ticks at the last token (in an optimizer: step) of every so many."""
+    return clock.family is base_clock(model).family and clock.period.denominator == 1
 
 
-def _is_part_of_a_token(model: Model, clock: Clock) -> bool:
-    """Whether a clock ticks n times a token, for the one n of the system."""
-    return model.kind != "optimizer" and clock.family is Family.TOKEN and clock.updates_per_tick == model.updates_per_tick > 1
+def _is_part_of_a_tick(model: Model, clock: Clock) -> bool:
+    """Whether a clock ticks n times a token (or step), for the one n of the system."""
+    return clock.family is base_clock(model).family and clock.updates_per_tick == model.updates_per_tick > 1
 
 
 def _parts_of_tokens(model: Model) -> Iterator[Diagnostic]:
-    for component in (item for item in model.fast if _is_part_of_a_token(model, item.every)):
-        if component.backprop is not None:
-            yield codes.not_compiled(component.place("backprop"), component.name, "`backprop` on a clock of several updates a token")
-        if any(isinstance(node, Tick) and node.component == component.name for value in _all_expressions(model) for node in walk(value)):
-            yield codes.not_compiled(component.span, component.name, "`tick` on a clock of several updates a token")
-    parted = {stream.name for stream in model.inputs if stream.is_parted}
-    for node in (node for value in _all_expressions(model) for node in walk(value)):
-        if isinstance(node, Input) and node.delayed and node.name in parted:
-            yield codes.not_compiled(node.span, node.name, "`prev` of a stream of several values a token")
+    for component in (item for item in model.fast if _is_part_of_a_tick(model, item.every)):
+        if component.backprop and (component.every.period * component.backprop).denominator != 1:
+            yield codes.cut_inside_a_token(component.place("backprop"), component.name, component.backprop, model.updates_per_tick)
 
 
 def _optimizers_of_slow_levels(model: Model) -> Iterator[Diagnostic]:
@@ -154,43 +186,10 @@ def _lifetimes(model: Model) -> Iterator[Diagnostic]:
     for component in model.components:
         if component.window is not None and not component.is_solved:
             yield codes.window(component.place("window"), component.name)
-        if component.reset is not None and not _is_reset_by_tokens(model, component.reset):
+        if component.reset is not None and not _is_compiled_reset(model, component.reset):
             yield codes.reset_clock(component.place("reset"), component.name, str(component.reset))
-        elif component.reset is not None and component.reset.family is Family.TOKEN and _stands_in_the_way(model, component):
-            what = "a reset of a level with an optimizer of several levels, or with uneven chunks"
-            yield codes.not_compiled(component.place("reset"), component.name, what)
-        reads = [node for value in component.init for node in walk(value) if isinstance(node, State)]
-        if (model.is_parameter(component.name) and reads) or not all(_is_compiled_start(model, value) for value in component.init):
+        if not all(_is_compiled_start(model, component, value) for value in component.init):
             yield codes.initial_value(component.place("init"), component.name)
-        if component.reduce == "mean" and model.kind == "optimizer":
-            yield codes.mean_reduction(component.place("reduce"), component.name)
-
-
-def _rotations(model: Model) -> Iterator[Diagnostic]:
-    for node in (node for value in _all_expressions(model) for node in walk(value)):
-        if isinstance(node, Split) and any(isinstance(part, Rotary) for part in walk(node.x)):
-            yield codes.not_compiled(model.span, model.name, "`rotary` of what is split afterwards: split first")
-        if isinstance(node, Rotary) and (model.kind == "optimizer" or model.updates_per_tick > 1):
-            yield codes.not_compiled(model.span, model.name, "`rotary` where there is no one place in a sequence")
-
-
-def _solved(model: Model) -> Iterator[Diagnostic]:
-    solved = {item.name for item in model.components if item.is_solved}
-    for component in (item for item in model.components if item.is_solved):
-        if component.window is None:
-            yield codes.needs_window(component.span, component.every_span, component.name)
-        for key, what in (("init", "the start"), ("reset", "a reset"), ("backprop", "the updates")):
-            if component.place(key) != component.span:
-                yield codes.nothing_kept(component.place(key), component.name, what)
-        if component.reduce == "mean":
-            yield codes.not_compiled(component.place("reduce"), component.name, "a mean over a window")
-        if model.updates_per_tick > 1:
-            yield codes.not_compiled(component.every_span, component.name, "the clock `always` in a system of several updates a token")
-    for node in (node for value in _all_expressions(model) for node in walk(value)):
-        if isinstance(node, State) and node.component in solved and node.when in (When.PREVIOUS, When.HELD):
-            yield codes.nothing_kept(node.span, node.component, "an older state")
-        if isinstance(node, Tick) and node.component in solved:
-            yield codes.nothing_kept(node.span, node.component, "the count of updates")
 
 
 def _knowledge_transfer(model: Model) -> Iterator[Diagnostic]:
@@ -200,23 +199,18 @@ def _knowledge_transfer(model: Model) -> Iterator[Diagnostic]:
         if component.host is not None or _stands_in_the_way(model, component) or not component.every.is_fast:
             what = "`backprop` of a slow level, or of one with an optimizer of several levels"
             yield codes.not_compiled(component.place("backprop"), component.name, what)
-        elif component.backprop and component.reset is not None and component.reset.family is Family.TOKEN:
-            what = "`backprop: truncated` of a level that is reset by tokens"
-            yield codes.not_compiled(component.place("backprop"), component.name, what)
 
 
-def _is_compiled_start(model: Model, value: Expr) -> bool:
-    """Whether a state can start from this: in architectures whatever is known before the first token."""
-    known = all(
-        isinstance(node, Constant | Full | Hyperparameter | Size) or (isinstance(node, State) and model.is_parameter(node.component))
-        for node in walk(value)
-        if isinstance(node, LEAVES)
-    )
-    return is_number(value, 0) or (known and model.kind != "optimizer")
+def _is_compiled_start(model: Model, component: Component, value: Expr) -> bool:
+    """Whether a state can start from this: slow levels from what is known before any sequence, fast ones from all but counts."""
+    leaves = [node for node in walk(value) if isinstance(node, LEAVES)]
+    if model.is_parameter(component.name):
+        return all(isinstance(node, (*NUMBERS, State)) for node in leaves)
+    return not any(isinstance(node, Tick | Gradient) for node in leaves)
 
 
-def _is_reset_by_tokens(model: Model, clock: Clock) -> bool:
-    return clock.family is Family.SEQUENCE or _is_whole_tokens(model, clock)
+def _is_compiled_reset(model: Model, clock: Clock) -> bool:
+    return _is_a_sequence(model, clock) or clock.family is Family.NEVER or _is_whole_ticks(model, clock)
 
 
 def _stands_in_the_way(model: Model, component: Component) -> bool:
@@ -226,7 +220,7 @@ def _stands_in_the_way(model: Model, component: Component) -> bool:
 
 def _memories(model: Model) -> Iterator[Diagnostic]:
     for component in model.components:
-        if model.kind == "optimizer" and any(state.shape != (LIKE_WEIGHTS,) for state in component.states):
+        if model.kind == "optimizer" and any(state.shape not in (ENTRIES, MATRIX) for state in component.states):
             yield codes.not_compiled(component.place("memory"), component.name, "a memory that is not `like(weights)`, in an optimizer")
 
 
@@ -248,21 +242,26 @@ def _reads(model: Model) -> Iterator[Diagnostic]:
 def _read(model: Model, node: Expr) -> Iterator[Diagnostic]:
     is_optimizer = model.kind == "optimizer"
     match node:
-        case State(component, when=When.HELD) if is_optimizer or not model.component(component).every.is_fast:
+        case State(component, when=When.HELD) if is_optimizer or model.component(component).every.family is not Family.TOKEN:
             yield codes.held_read(node.span, component)
-        case Input(name, delayed=True) if is_optimizer:
-            yield codes.delayed_input(node.span, name)
-        case Tick(component) if is_optimizer or not model.component(component).every.is_fast:
-            yield codes.tick_count(node.span, component)
+        case Input(name, delayed=True) if name in {stream.name for stream in model.inputs if stream.is_of_sequence}:
+            yield codes.not_compiled(node.span, name, "`prev` of a stream of whole sequences")
 
 
 def _gradients_of_gradients(model: Model) -> Iterator[Diagnostic]:
-    fed_on = {node.component for component in model.components for node in _gradients(*update_expressions(component))}
+    """A gradient that is needed before itself: where its own level's retained state, at which it is taken, is made with it."""
+    needs = {component.name: {node.component for node in _gradients(*_made_of(component))} for component in model.components}
+    for _ in needs:
+        needs = {name: found.union(*(needs[other] for other in found)) for name, found in needs.items()}
     for component in model.components:
-        is_retained_first = component.gradient_at is GradientPoint.RETAINED
-        needed = (component.objective, *(component.retention if is_retained_first else ()))
-        if component.name in fed_on and any(_gradients(*needed)):
-            yield codes.not_compiled(component.objective_span, component.name, "a gradient inside what its own gradient is taken of")
+        if component.name in needs[component.name]:
+            what = "a gradient inside what its own gradient is taken of"
+            yield codes.not_compiled(component.objective_span, component.name, what)
+
+
+def _made_of(component: Component) -> tuple[Expr, ...]:
+    """What a level's gradient is made of: its objective, and its retention where the gradient is taken at the retained state."""
+    return (component.objective, *(component.retention if component.gradient_at is GradientPoint.RETAINED else ()))
 
 
 def _gradients(*expressions: Expr) -> list[Gradient]:
@@ -273,14 +272,15 @@ CHECKS: tuple[Check, ...] = (
     _marked,
     _optimizers,
     _clocks,
+    _sequences,
     _parts_of_tokens,
     _parameters,
     _memories,
     _gradient_points,
     _optimizers_of_slow_levels,
     _lifetimes,
-    _solved,
-    _rotations,
+    solved_levels,
+    rotations,
     _knowledge_transfer,
     _reads,
     _gradients_of_gradients,

@@ -1,7 +1,8 @@
 """Derivatives as a person would write them: a small table of rewrites, each of which makes its expression smaller.
 
-Smaller means fewer leaves that are not numbers; or as many, and fewer products of switches; or as many over smaller tensors. So
-rewriting ends. Nothing here is needed for correctness. A rewrite is an identity wherever both sides are defined.
+Smaller means fewer leaves that are not numbers; or as many, and fewer products of switches; or as many over smaller tensors; or as many,
+with transposes nearer to the leaves and products nearer to the left. So rewriting ends.
+ Nothing here is needed for correctness. A rewrite is an identity wherever both sides are defined.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from types import MappingProxyType
 
-from nlc.ir.algebra import Add, Constant, Divide, Expr, Full, Map, MatMul, Outer, Scale, Times, Where, children, is_number
-from nlc.ir.build import add, apply_map, constant, divide, dot, rebuild, scale, spread, times
+from nlc.ir.algebra import Add, Constant, Divide, Expr, Full, Map, MatMul, Outer, Scale, Times, Transpose, Where, children, is_number
+from nlc.ir.build import add, apply_map, constant, divide, dot, matmul, rebuild, scale, spread, times, transpose
 from nlc.ir.maps import SIMPLER
 
 QUOTIENTS: Mapping[tuple[str, str], str] = MappingProxyType({(above, below): result for above, below, result in SIMPLER})
@@ -105,6 +106,20 @@ def _switch_between_equals(node: Expr) -> Expr | None:
     return None
 
 
+def _transposed_product(node: Expr) -> Expr | None:
+    match node:
+        case Transpose(MatMul(left, right)) if len(right.shape) == 2:
+            return matmul(transpose(right), transpose(left))
+    return None
+
+
+def _product_of_product(node: Expr) -> Expr | None:
+    match node:
+        case MatMul(left, MatMul(middle, right)) if len(right.shape) == 2:
+            return matmul(matmul(left, middle), right)
+    return None
+
+
 REWRITES: tuple[Rewrite, ...] = (
     Rewrite("like terms", "x + x = 2 * x", _like_terms),
     Rewrite("reciprocal factor", "x * (1 / y) = x / y", _reciprocal_factor),
@@ -113,6 +128,8 @@ REWRITES: tuple[Rewrite, ...] = (
     Rewrite("switched factor", "where(c, y, 0) * x = where(c, x * y, 0)", _switched_factor),
     Rewrite("joined switches", "where(c, x, 0) + where(c, 0, y) = where(c, x, y)", _joined_switches),
     Rewrite("switch between equals", "where(c, 0, 0) = 0", _switch_between_equals),
+    Rewrite("transposed product", "transpose(x @ y) = transpose(y) @ transpose(x)", _transposed_product),
+    Rewrite("product of a product", "x @ (y @ z) = x @ y @ z", _product_of_product),
 )
 
 

@@ -11,7 +11,7 @@ from nlc.emit.scope import Sequence, printer_of
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.emit.views import AttentionView
 from nlc.emit.windows import equation_lines, lengthened, over_data, subscript, window_slots
-from nlc.ir.algebra import Age, Expr, Window
+from nlc.ir.algebra import Age, Expr, Position, Window
 from nlc.ir.attention import WindowLaw
 from nlc.ir.law import POSITION
 from nlc.ir.program import Form, MemoryProgram
@@ -60,6 +60,16 @@ def in_forward(
         yield from _kernel(sequence, law, values, start, leading, target)
     else:
         yield from _table(sequence, law, names, values, start, target)
+
+
+def places(sequence: Sequence, names: LocalNames, values: dict[Expr, str], start: str) -> Iterator[Lines]:
+    """The place of every token in the sequence, where the laws ask for it."""
+    if not sequence.has_places:
+        return
+    first, like = sequence.carried(start, POSITION, ""), sequence.like.name
+    place = values[Position()] = names.new("place")
+    axes = f"[:, {', '.join('None' for _ in sequence.model.axes)}]" if sequence.model.axes else ""
+    yield (f"{place} = ({first} + torch.arange({like}.shape[1], device={like}.device)).to({like}.dtype){axes}",)
 
 
 def kept_after(sequence: Sequence, component: str, values: Mapping[Expr, str]) -> dict[str, str]:

@@ -1,22 +1,28 @@
-"""An optimizer's equations -> statements over lists of tensors, one entry for each parameter of a group.
+"""An optimizer's equations -> statements over lists of tensors, one entry for each parameter that moves with the others.
 
-A new state that is `number * old state + number * x + ...` is written in place, by torch's multi-tensor functions. Anything else is
-a comprehension over the tensors. Sums over all weights (`inner`) are taken over the whole group first.
+What torch's multi-tensor functions can do is done by them, in place wherever a list is the update's own (`multi_tensor`). Anything else
+is a comprehension over the tensors. Sums over all weights (`inner`) are taken over the whole list first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from dataclasses import replace as with_changes
 
-from nlc.emit.layout import STEP, WIDTH, Lines
+from nlc.emit.layout import STEP, WIDTH, Lines, indented
+from nlc.emit.multi_tensor import MultiTensor
 from nlc.emit.names import LocalNames
 from nlc.emit.pieces import WEIGHTS, Piece
 from nlc.emit.prose import wrapped
+from nlc.emit.stacked import Stacked, as_entries, needs_stack
 from nlc.emit.torch_printer import TorchPrinter, unwritable
-from nlc.ir.algebra import ONE, Add, Dot, Expr, Named, Scale, State, Sum, Times, When, contains, walk
-from nlc.ir.build import replace, scale
-from nlc.ir.law import Equation
+from nlc.emit.written_out import when_due, written_out
+from nlc.ir.algebra import Dot, Due, Expr, Full, Input, Named, State, Sum, Tick, When, Where, children, walk
+from nlc.ir.build import rebuild, replace
+from nlc.ir.dims import MATRIX
+from nlc.ir.law import POSITION, PREVIOUS, Equation, Kept, Law, Reset
+from nlc.ir.model import Component
 from nlc.ir.program import Program
 from nlc.ir.show import expression_text
 
@@ -25,29 +31,152 @@ INDENT = 8
 
 @dataclass(slots=True)
 class Update:
-    """The body of an optimizer's update. `lists` and `scalars` say by which variable a value is known; they grow line by line."""
+    """The body of an optimizer's update. `lists` and `scalars` say by which variable a value is known; they grow line by line.
+
+    `step` is the variable with the number of this step, if steps are counted. `told` are the equations that stand above the lines of one,
+    `moving` the lists that become new states whose old ones are remembered.
+    """
 
     program: Program
     names: LocalNames
     weights: str
     lists: dict[Expr, str]
     scalars: dict[Expr, Piece] = field(default_factory=dict)
+    step: str = ""
+    told: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    moving: dict[Expr, str] = field(default_factory=dict)
 
     def lines(self) -> Iterator[Lines]:
-        """The equations of every law, in order."""
-        equations = [(law.component, equation) for law in self.program.laws.laws for equation in law.equations]
-        for place, (component, equation) in enumerate(equations):
-            value = equation.value
-            for part in dict.fromkeys(part for part in reversed(list(walk(value))) if _is_total(part)):
-                yield self._total(part)
-            value = replace(value, lambda node: _placeholder(node) if _is_total(node) else None)
-            if equation.part is None:
-                yield self._abbreviation(equation.name, value)
-            else:
-                later = [item.value for _, item in equations[place + 1 :]]
-                yield from self._new_state(component, equation, value, later)
+        """The equations of every law, in order; then what is kept for the next step."""
+        self.scalars |= {Tick(item.name): self._count(item) for item in self.program.model.components}
+        groups = _groups(self.program.laws.laws)
+        waiting = list(self.program.laws.resets)
+        kept = [item.value for item in self.program.laws.kept if item.component == PREVIOUS]
+        yield from self._begin_again(waiting, groups)
+        for place, group in enumerate(groups):
+            later = [equation.value for rest in groups[place + 1 :] for law in rest for equation in law.equations]
+            yield from self._group(group, [*later, *(item.value for item in waiting), *kept], waiting)
+            yield from self._begin_again(waiting, groups)
+        for item in self.program.laws.kept:
+            yield from self._kept(item)
 
-    # --- one equation ------------------------------------------------------------------------------------------------
+    def _group(self, laws: Sequence[Law], later: list[Expr], waiting: list[Reset]) -> Iterator[Lines]:
+        """Levels that move one after another, or together several times a step."""
+        if any(needs_stack(law) for law in laws):
+            own = [item for item in waiting if any(item.state.component == law.component for law in laws)]
+            yield from Stacked(self.names, self.lists, self.scalars).lines(laws, own)
+            waiting[:] = [item for item in waiting if item not in own]
+            return
+        body = [line for law in laws for line in self._law(_law_of_entries(law), later)]
+        updates = laws[0].clock.updates_per_tick
+        if updates == 1:
+            yield from body
+        else:
+            yield (f"for _ in range({updates}):", *indented([line for lines in body for line in lines]))
+
+    # --- time --------------------------------------------------------------------------------------------------------
+
+    def _count(self, component: Component) -> Piece:
+        """`tick`: the number of the update of a level that this step belongs to, since its last reset."""
+        reset, period = component.reset, component.every.period
+        is_reset = reset is not None and reset.is_counted
+        seen = f"({self.step} - 1) % {reset.period}" if reset is not None and is_reset else f"({self.step} - 1)"
+        if period > 1:
+            return Piece(f"({seen} // {period} + 1)", rank=None)
+        return Piece(f"({seen} + 1)" if is_reset else self.step, rank=None)
+
+    def _begin_again(self, waiting: list[Reset], groups: Sequence[Sequence[Law]]) -> Iterator[Lines]:
+        """The states that start again with this step, as soon as what they start from is known; those of stacks start there."""
+        stacked = {law.component for laws in groups if any(map(needs_stack, laws)) for law in laws}
+        for item in list(waiting):
+            if item.state.component not in stacked and all(as_entries(source) in self.lists for source in item.sources):
+                waiting.remove(item)
+                yield from self._reset(item)
+
+    def _reset(self, reset: Reset) -> Iterator[Lines]:
+        item = with_changes(reset, value=entries_of(reset.value))
+        state = State(item.state.component, item.state.part, WEIGHTS, When.PREVIOUS)
+        yield from _comment(f"{item.state.component} starts from {expression_text(item.value)}")
+        if item.period == 1 and item.at_start:
+            variable = self.names.new(item.state.component)
+            yield from self._value(variable, item.value)
+            self.lists[state] = variable
+            return
+        variable = self.lists[state]
+        known = self.lists.get(item.value)
+        first = f"({self.step} - 1) % {item.period} == 0" if item.period else f"{self.step} == 1"
+        new = known or self.names.new(f"{variable}_start")
+        lines = (*(() if known else self._value(new, item.value)), (f"torch._foreach_copy_({variable}, {new})",))
+        condition = first if item.at_start or not item.period else f"{self.step} > 1 and {first}"
+        yield (f"if {condition}:", *indented([line for group in lines for line in group]))
+
+    def _value(self, variable: str, value: Expr) -> Iterator[Lines]:
+        """`variable` as a list of its own with this value."""
+        made = self._multi().list_of(value, variable)
+        if made is None:
+            yield _comprehension(variable, self._each(value))
+            return
+        lines, result, is_own = made
+        yield from ((line,) for line in lines)
+        if not is_own:
+            yield (f"{variable} = [x.clone() for x in {result}]",)
+        elif result != variable:
+            yield (f"{variable} = {result}",)
+
+    def _kept(self, kept: Kept) -> Iterator[Lines]:
+        """What is kept beside the states, but for sums of gradients, which are emptied where they are used."""
+        item = with_changes(kept, value=entries_of(kept.value))
+        if item.component == PREVIOUS:
+            yield from _comment(f"{item.rule} at the next step")
+            old, new = self.lists[Input(item.part, WEIGHTS, delayed=True)], self.lists[Input(item.part, WEIGHTS)]
+            yield (f"torch._foreach_copy_({old}, {new})",)
+        elif item.component != POSITION and not _is_emptied(item):
+            raise unwritable(item.value)
+
+    # --- laws --------------------------------------------------------------------------------------------------------
+
+    def _law(self, law: Law, later: list[Expr]) -> Iterator[Lines]:
+        """The equations of one level: what it gathers at every step, and what it does when it is due."""
+        yield from self._remembered(law, later)
+        told = written_out(law.equations)
+        equations = tuple(item for item, _ in told)
+        self.told |= {item.name: texts for item, texts in told}
+        gathered = max((place + 1 for place, item in enumerate(equations) if _is_gathered(item)), default=0)
+        yield from self._equations(law, equations, range(gathered), later)
+        after = list(self._equations(law, equations, range(gathered, len(equations)), later))
+        period = int(law.clock.period) if law.clock.period > 1 else 0
+        emptied = [item for item in self.program.laws.kept if item.component == law.component and _is_emptied(item)]
+        sums = [self.lists[State(item.component, item.part, WEIGHTS, When.PREVIOUS)] for item in emptied]
+        if not period:
+            yield from after
+            return
+        body = [line for lines in after for line in lines] + [f"torch._foreach_zero_({variable})" for variable in sums]
+        yield (f"if {self.step} % {period} == 0:", *indented(body))
+
+    def _remembered(self, law: Law, later: list[Expr]) -> Iterator[Lines]:
+        """The states of a level that are read as they were, after it has moved."""
+        for place, equation in enumerate(law.equations):
+            if equation.part is None:
+                continue
+            old = State(equation.owner or law.component, equation.part, WEIGHTS, When.PREVIOUS)
+            if any(as_entries(node) == old for value in (*_values(law.equations[place + 1 :]), *later) for node in walk(value)):
+                self.moving[old] = self.lists[old]
+                self.lists[old] = self.names.new(f"previous_{self.lists[old]}")
+                yield (f"{self.lists[old]} = [x.clone() for x in {self.moving[old]}]",)
+
+    def _equations(self, law: Law, equations: Sequence[Equation], places: range, later: list[Expr]) -> Iterator[Lines]:
+        for place in places:
+            equation = equations[place]
+            value = when_due(equation.value)
+            is_over_all = not self.program.model.moves_matrices  # an optimizer of matrices takes each by itself
+            for part in dict.fromkeys(part for part in reversed(list(walk(value))) if is_over_all and _is_total(part)):
+                yield self._total(part)
+            value = replace(value, lambda node: _placeholder(node) if is_over_all and _is_total(node) else None)  # noqa: B023
+            if equation.part is None:
+                yield from self._abbreviation(equation.name, value)
+            else:
+                needed = [*(item.value for item in equations[place + 1 :]), *later]
+                yield from self._new_state(law, equation, value, needed)
 
     def _total(self, node: Expr) -> Lines:
         """A sum over the group: a tensor of one number."""
@@ -56,26 +185,30 @@ class Update:
         self.scalars[_placeholder(node)] = Piece(local)
         return (f"{local} = torch.stack({self._each(inside)}).sum()",)
 
-    def _abbreviation(self, name: str, value: Expr) -> Lines:
+    def _abbreviation(self, name: str, value: Expr) -> Iterator[Lines]:
         node, local = Named(name, value.shape), self.names.new(name)
         if value.shape == WEIGHTS:
-            lines = _comprehension(local, self._each(value))
+            yield from self._comments(name)
+            made = self._multi().list_of(value, local)
+            if made is None:
+                yield _comprehension(local, self._each(value))
+            else:
+                lines, local, _ = made
+                yield from ((line,) for line in lines)
             self.lists[node] = local
-            return lines
+            return
         number = self._printer().number(value)
         text = self._printer().text(value) if number is None else number
         self.scalars[node] = Piece(local, rank=0 if number is None else None)
-        return (f"{local} = {text}",)
+        yield (f"{local} = {text}",)
 
-    def _new_state(self, component: str, equation: Equation, value: Expr, later: list[Expr]) -> Iterator[Lines]:
+    def _new_state(self, law: Law, equation: Equation, value: Expr, later: list[Expr]) -> Iterator[Lines]:
         assert equation.part is not None, equation
+        component = equation.owner or law.component
         old = State(component, equation.part, WEIGHTS, When.PREVIOUS)
-        variable = self.lists[old]
-        yield tuple(f"# {line}" for line in wrapped(f"{equation.name} = {expression_text(equation.value)}", 128))
-        if any(contains(item, lambda part: part == old) for item in later):
-            self.lists[old] = self.names.new(f"previous_{variable}")
-            yield (f"{self.lists[old]} = [x.clone() for x in {variable}]",)
-        in_place = self._in_place(variable, value, old)
+        variable = self.moving.pop(old, self.lists[old])
+        yield from self._comments(equation.name)
+        in_place = self._multi().moved(variable, value, old)
         if in_place is not None:
             yield in_place
         else:
@@ -85,36 +218,17 @@ class Update:
         self.lists[State(component, equation.part, WEIGHTS, When.CURRENT)] = variable
         self.lists[Named(equation.name, WEIGHTS)] = variable
 
-    def _in_place(self, variable: str, value: Expr, old: Expr) -> Lines | None:
-        """The statements for `number * old + number * x + ...`; None when the value has another form."""
-        terms = [_factored(term) for term in (value.terms if isinstance(value, Add) else (value,))]
-        kept = [coefficient for coefficient, core in terms if core == old]
-        added = [self._added(variable, coefficient, core) for coefficient, core in terms if core != old]
-        if len(kept) != 1 or any(line is None for line in added):
-            return None
-        number = self._printer().number(kept[0])
-        if number is None:
-            return None
-        scaled = () if kept[0] == ONE else (f"torch._foreach_mul_({variable}, {number})",)
-        return (*scaled, *(line for line in added if line is not None))
-
-    def _added(self, variable: str, coefficient: Expr, core: Expr) -> str | None:
-        number = self._printer().number(coefficient)
-        match core:
-            case _ if number is None:
-                return None
-            case Times(left, right) if left in self.lists and right in self.lists:
-                weight = "" if coefficient == ONE else f", value={number}"
-                return f"torch._foreach_addcmul_({variable}, {self.lists[left]}, {self.lists[right]}{weight})"
-            case _ if core in self.lists:
-                weight = "" if coefficient == ONE else f", alpha={number}"
-                return f"torch._foreach_add_({variable}, {self.lists[core]}{weight})"
-        return None
+    def _comments(self, name: str) -> Iterator[Lines]:
+        for text in self.told[name]:
+            yield from _comment(text)
 
     # --- printing ----------------------------------------------------------------------------------------------------
 
+    def _multi(self) -> MultiTensor:
+        return MultiTensor(self.names, self.lists, self._printer())
+
     def _printer(self) -> TorchPrinter:
-        return TorchPrinter(self._leaf, self.weights)
+        return TorchPrinter(self._leaf, self.weights, clamps=True)
 
     def _leaf(self, node: Expr) -> Piece:
         """Inside a comprehension an entry is called as its list; `_each` binds the lists that a text needs."""
@@ -134,6 +248,49 @@ class Update:
         return f"[{text} for {', '.join(used)} in {entries}]"
 
 
+def _groups(laws: Sequence[Law]) -> list[tuple[Law, ...]]:
+    """The laws one by one; neighbours that move several times a step together."""
+    groups: list[tuple[Law, ...]] = []
+    for law in laws:
+        if groups and law.clock.updates_per_tick > 1 and groups[-1][-1].clock == law.clock:
+            groups[-1] = (*groups[-1], law)
+        else:
+            groups.append((law,))
+    return groups
+
+
+def entries_of(node: Expr) -> Expr:
+    """An expression without products of matrices over the entries of the weights, whatever their rank."""
+    parts = tuple(entries_of(part) for part in children(node))
+    flat = with_changes(node, shape=WEIGHTS) if node.shape == MATRIX else node
+    return rebuild(flat, parts) if parts else flat
+
+
+def _values(equations: Sequence[Equation]) -> Iterator[Expr]:
+    yield from (item.value for item in equations)
+
+
+def _law_of_entries(law: Law) -> Law:
+    return with_changes(law, equations=tuple(with_changes(item, value=entries_of(item.value)) for item in law.equations))
+
+
+def _comment(text: str) -> Iterator[Lines]:
+    yield tuple(f"# {line}" for line in wrapped(text, 120))
+
+
+def _is_gathered(equation: Equation) -> bool:
+    """Whether an equation adds a datum to what is gathered between two updates."""
+    return equation.part is not None and not isinstance(equation.value, Where)
+
+
+def _is_emptied(item: Kept) -> bool:
+    """Whether this is a sum of gradients, which starts anew after an update."""
+    match item.value:
+        case Where(Due(), Full(value)):
+            return value == 0
+    return False
+
+
 def _is_total(node: Expr) -> bool:
     """Whether a node sums over all weights."""
     return (isinstance(node, Dot) and node.left.shape == WEIGHTS) or (isinstance(node, Sum) and node.x.shape == WEIGHTS)
@@ -141,15 +298,6 @@ def _is_total(node: Expr) -> bool:
 
 def _placeholder(node: Expr) -> Named:
     return Named(f"total of {expression_text(node)}", ())
-
-
-def _factored(term: Expr) -> tuple[Expr, Expr]:
-    """All scalar factors of a term, multiplied, and what is left."""
-    match term:
-        case Scale(by, x):
-            coefficient, core = _factored(x)
-            return scale(by, coefficient), core
-    return ONE, term
 
 
 def _comprehension(local: str, text: str) -> Lines:

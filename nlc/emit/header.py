@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import PurePath
 
 from nlc.emit.digest import HEADER
@@ -79,8 +80,9 @@ def _laws(program: Program) -> Iterator[str]:
     if kept := program.laws.kept:
         groups.append(("kept", tuple(Equation(item.name, item.value, f"kept: {item.rule}") for item in kept)))
     if resets := program.laws.resets:
-        zeros = (Equation(item.state.component, item.value, f"before the first of {item.period} tokens") for item in resets)
-        groups.append(("resets", tuple(zeros)))
+        groups.append(("resets", tuple(Equation(item.name, item.value, item.says) for item in resets)))
+    for law in program.laws.endings:
+        groups.append((law.component, tuple(replace(item, rule=f"when the sequence ends: {item.rule}") for item in law.equations)))
     yield from _equations(groups, definitions)
     for item, training in zip(program.model.training, program.laws.training, strict=True):
         yield ""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from nlc.emit.dims import dim_text
 from nlc.emit.layout import Lines
 from nlc.emit.names import LocalNames
 from nlc.emit.scope import Sequence, leaf
 from nlc.emit.torch_printer import TorchPrinter
-from nlc.ir.algebra import Expr, Parameter, walk
+from nlc.ir.algebra import Expr, Eye, Parameter, walk
 from nlc.ir.model import Family
 from nlc.ir.program import StateSlot
 
@@ -33,19 +35,40 @@ def _size(sequence: Sequence, slot: StateSlot, place: int) -> str:
 
 def reset_parameters(sequence: Sequence) -> Lines:
     """The body of `reset_parameters`: given starts, vectors of zeros, and matrices as `nn.Linear` draws them."""
-    lines = []
-    for slot in sequence.program.parameters:
-        name = f"self.{parameter_attribute(slot)}"
-        if slot.start is not None:
-            start = TorchPrinter(lambda node: leaf(node, {}), "like").number(slot.start)
-            assert start is not None, slot
-            lines.append(f"nn.init.constant_({name}, {start})")
-        elif len(slot.shape) < 2:
-            lines.append(f"nn.init.zeros_({name})")
-        else:
-            bound = f"{_size(sequence, slot, 1)} ** -0.5" if " " in _size(sequence, slot, 1) else f"{_size(sequence, slot, 1)}**-0.5"
-            lines.append(f"nn.init.uniform_({name}, -({bound}), {bound})")
-    return tuple(lines)
+    return tuple(line for slot in _by_start(sequence.program.parameters) for line in _reset(sequence, slot))
+
+
+def _reset(sequence: Sequence, slot: StateSlot) -> Lines:
+    name = f"self.{parameter_attribute(slot)}"
+    if slot.start is not None:
+        values = parameter_values(slot.start)
+        printer = TorchPrinter(lambda node: leaf(node, values), name)
+        if (number := printer.number(slot.start)) is not None:
+            return (f"nn.init.constant_({name}, {number})",)
+        if isinstance(slot.start, Eye):
+            return (f"nn.init.eye_({name})",)
+        return ("with torch.no_grad():", f"    {name}.copy_({printer.text(slot.start)})")
+    if len(slot.shape) < 2:
+        return (f"nn.init.zeros_({name})",)
+    size = _size(sequence, slot, 1)
+    bound = f"({size}) ** -0.5" if " " in size else f"{size}**-0.5"
+    return (f"nn.init.uniform_({name}, -({bound}), {bound})",)
+
+
+def _by_start(slots: tuple[StateSlot, ...]) -> list[StateSlot]:
+    """The slow levels in order, but each after those that it starts from."""
+    found: list[StateSlot] = []
+    waiting = list(slots)
+    while waiting:
+        names = {(slot.component, slot.part) for slot in waiting}
+        ready = next(slot for slot in waiting if slot.start is None or names.isdisjoint(_read(slot.start)))
+        waiting.remove(ready)
+        found.append(ready)
+    return found
+
+
+def _read(start: Expr) -> set[tuple[str, str]]:
+    return {(node.component, node.part) for node in walk(start) if isinstance(node, Parameter)}
 
 
 def parameter_values(value: Expr) -> dict[Expr, str]:
@@ -56,8 +79,12 @@ def parameter_values(value: Expr) -> dict[Expr, str]:
 
 def read_parameters(sequence: Sequence, dtype: str, names: LocalNames, values: dict[Expr, str]) -> list[Lines]:
     """The parameters that a tick reads, in the dtype of its arithmetic; `values` learns their variables."""
-    laws = sequence.program.laws
-    used = {(node.component, node.part) for value in laws.values for node in walk(value) if isinstance(node, Parameter)}
+    return read_used(sequence, sequence.program.laws.values, dtype, names, values)
+
+
+def read_used(sequence: Sequence, expressions: Iterable[Expr], dtype: str, names: LocalNames, values: dict[Expr, str]) -> list[Lines]:
+    """The parameters that some expressions read."""
+    used = {(node.component, node.part) for value in expressions for node in walk(value) if isinstance(node, Parameter)}
     slots = [slot for slot in sequence.program.parameters if (slot.component, slot.part) in used]
     lines: list[Lines] = []
     for slot in slots:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from nlc.codes import emit as codes
 from nlc.diagnostics import CompileError
@@ -38,6 +38,9 @@ from nlc.ir.program import Program
 WORDS = MODULE_WORDS | {"state", "chunk"}
 """What inputs, dims and hyperparameters of a module cannot be called."""
 
+BLOCK_LENGTH = Named("tokens of the block", ())
+"""How many tokens a block has: a Python number."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
@@ -59,7 +62,10 @@ class Sequence:
 
         Those with one value a token go before those with several.
         """
-        return max(self.model.inputs, key=lambda stream: (len(stream.axes), not stream.is_parted))
+        return max(
+            (stream for stream in self.model.inputs if not stream.is_of_sequence),
+            key=lambda stream: (len(stream.axes), not stream.is_parted),
+        )
 
     @property
     def state_type(self) -> str:
@@ -108,17 +114,23 @@ class Sequence:
 
     def spans_axes(self, node: Expr) -> bool:
         """Whether a value surely has the dims of all axes (and of time): not a constant, nor of a stream without an axis alone."""
-        own = {stream.name: stream.axes for stream in self.model.inputs}
+        own = {stream.name: stream.axes for stream in self.model.inputs if not stream.is_of_sequence}
         match node:
             case Join():
                 return False
             case Split(x):
                 return contains(x, lambda part: isinstance(part, Named | State | Input))
             case Input(name):
-                return own[name] == self.model.axes
+                return own.get(name) == self.model.axes
             case Named() | State() | Window():
                 return True
         return any(self.spans_axes(child) for child in children(node))
+
+    def spans_tokens(self, node: Expr) -> bool:
+        """The same of a value over several tokens, as which a state that is steady in a block does not count."""
+        if not self.program.is_in_blocks or isinstance(node, Join | Split | Input | Named):
+            return self.spans_axes(node)
+        return any(self.spans_tokens(child) for child in children(node))
 
     def is_whole(self, node: Expr) -> bool:
         """Whether a value has no dim for the axis, in a system that splits or joins it: one value for all places along it."""
@@ -179,7 +191,7 @@ def _bare_streams(node: Expr, *, is_bare: bool) -> set[str]:
 def leaf(node: Expr, values: dict[Expr, str]) -> Piece:
     """Streams, states and named values by their variables, hyperparameters by the module's attributes."""
     if node in values:
-        return Piece(values[node], rank=len(node.shape))
+        return Piece(values[node], rank=None if node == BLOCK_LENGTH else len(node.shape))
     match node:
         case Hyperparameter(name):
             return Piece(attribute(name), rank=None)
@@ -210,10 +222,9 @@ def define(sequence: Sequence, names: LocalNames, values: dict[Expr, str], *, pa
         yield assignment(values[equation.value], terms, 12)
 
 
-def output_printer(sequence: Sequence, values: dict[Expr, str], name: str) -> TorchPrinter:
+def output_printer(sequence: Sequence, printer: TorchPrinter, name: str) -> TorchPrinter:
     """What prints an output: one that has joined the axis has one value for all places along it."""
-    joined = {item.name for item in sequence.model.outputs if item.joined}
-    return printer_of(sequence, values, is_bare=name in joined)
+    return replace(printer, is_bare=name in {item.name for item in sequence.model.outputs if item.joined})
 
 
 def input_values(sequence: Sequence, part: str = "") -> dict[Expr, str]:
@@ -224,18 +235,19 @@ def input_values(sequence: Sequence, part: str = "") -> dict[Expr, str]:
     }
 
 
-def indices(sequence: Sequence, names: LocalNames, carried: str, values: dict[Expr, str]) -> list[Lines]:
-    """The lines that number the copies along each axis whose index the laws use; `values` learns their variables."""
-    laws, axes = sequence.program.laws, sequence.model.axes
-    used = {part for value in laws.values for part in walk(value)}
+def indices(
+    sequence: Sequence, names: LocalNames, carried: str, values: dict[Expr, str], expressions: Iterable[Expr] | None = None
+) -> list[Lines]:
+    """The lines that number the copies along axes whose index some expressions (else all laws) use; `values` learns their variables."""
+    axes = sequence.model.axes
+    used = {part for value in expressions or sequence.program.laws.values for part in walk(value)}
     lines: list[Lines] = []
     for place, axis in enumerate(axes):
         index = Index(axis)
         if index in used:
             values[index] = names.new(f"{axis}_index")
             later = f"[:{', None' * (len(axes) - 1 - place)}]" if place + 1 < len(axes) else ""
-            size = f"{carried}.shape[{sequence.first_axis + place}]"
-            places = f"torch.arange({size}, dtype={carried}.dtype, device={carried}.device){later}"
+            places = f"torch.arange({carried}.shape[{sequence.first_axis + place}], dtype={carried}.dtype, device={carried}.device){later}"
             lines.append(assignment(values[index], [places], 12))
     return lines
 
@@ -250,6 +262,12 @@ def previous(sequence: Sequence, variable: str) -> dict[Expr, str]:
         for slot in sequence.program.slots
         if slot.window is None
     }
+
+
+def state_dtype(sequence: Sequence) -> str:
+    """The dtype of the arithmetic where the whole state is `state`."""
+    first = sequence.program.slots[0]
+    return f"{sequence.carried('state', first.component, first.part)}.dtype"
 
 
 def size_text(shape: Shape) -> str:
@@ -267,8 +285,9 @@ def converted(sequence: Sequence, dtype: str, time: bool) -> list[Lines]:
         index = [":" if axis in stream.axes else "None" for axis in sequence.model.axes]
         while index and index[-1] == ":":
             index.pop()
-        if index:
-            leading = [":"] * (1 + time + stream.is_parted)
+        is_timeless = time and stream.is_of_sequence
+        if index or is_timeless:
+            leading = [":", "None"] if is_timeless else [":"] * (1 + (time and not stream.is_of_sequence) + stream.is_parted)
             lines.append((f"{stream.name} = {stream.name}[{', '.join([*leading, *index])}]",))
     return lines
 
@@ -304,7 +323,10 @@ def sizes(sequence: Sequence, names: LocalNames) -> Sizes:
         if axis in {item.name for item in model.dims}:
             lines.append((f"{variable} = {attribute(axis)}",))
         elif stream is not None:
-            lines.append((f"{variable} = {stream.name}.shape[{(3 if stream.is_parted else 2) + stream.axes.index(axis)}]",))
+            first = 1 if stream.is_of_sequence else 3 if stream.is_parted else 2
+            lines.append((f"{variable} = {stream.name}.shape[{first + stream.axes.index(axis)}]",))
+        elif not sequence.program.slots:
+            lines.append((f"{variable} = 1",))
         else:
             slot = sequence.program.slots[0]
             carried = sequence.carried("state", slot.component, slot.part)

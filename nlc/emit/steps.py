@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace as replace_with
 from types import MappingProxyType
 
 from nlc.emit.layout import Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames
-from nlc.emit.parameters import parameter_values, read_parameters
-from nlc.emit.scope import Sequence, converted, define, indices, input_values, leaf, output_printer, previous, printer_of
+from nlc.emit.parameters import read_parameters
+from nlc.emit.position import position_lines
+from nlc.emit.resets import Resets
+from nlc.emit.scope import Sequence, converted, define, indices, input_values, output_printer, previous, printer_of, state_dtype
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.emit.windows import at_step, kept_window
-from nlc.ir.algebra import Due, Expr, Map, MatMul, Named, Parameter, Position, State, StopGradient, Tick, When, Window, children, contains
+from nlc.ir.algebra import Expr, Input, Map, MatMul, Named, State, Tick, When, Window, children, contains, walk
 from nlc.ir.build import replace
 from nlc.ir.law import POSITION, Kept, Law
-from nlc.ir.model import Component, Family
+from nlc.ir.model import Family
+from nlc.ir.program import StateSlot
 
 NO_TARGETS: Mapping[State, str] = MappingProxyType({})
 
@@ -29,75 +32,40 @@ def step_body(sequence: Sequence) -> Lines:
     carried = sequence.carried("state", first.component, first.part)
     lines = [
         (f"{dtype} = {like}.dtype",),
-        *converted(sequence, _dtype(sequence), time=False),
-        *read_parameters(sequence, _dtype(sequence), names, values),
+        *converted(sequence, state_dtype(sequence), time=False),
+        *read_parameters(sequence, state_dtype(sequence), names, values),
         *indices(sequence, names, carried, values),
-        *_position(sequence, names, values),
+        *position_lines(sequence, names, values),
         *define(sequence, names, values, parted=False),
-        *_parts(sequence, names, values),
-        *(line for law in sequence.program.laws.laws if not sequence.is_parted(law) for line in _law_of(sequence, law, names, values)),
+        *_laws(sequence, names, values),
         *_outputs(sequence, names, values, dtype),
     ]
     return (f"with _full_precision({like}):", *indented(block(lines)))
 
 
-def _position(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
-    """The position of this token, and which periods end with it."""
-    if not any(item.component == POSITION for item in sequence.program.laws.kept):
-        return
-    periods = sequence.periods
-    position = names.new(POSITION)
-    values[State(POSITION, "", ())] = position
-    yield (f"{position} = {sequence.carried('state', POSITION, '')} + 1",)
-    for period in periods:
-        due = values[Due(period)] = names.new("due" if len(periods) == 1 else f"due_{period}")
-        yield (f"{due} = {position} % {period} == 0",)
-    if sequence.has_places:
-        place = values[Position()] = names.new("place")
-        yield (f"{place} = ({position} - 1).to({_dtype(sequence)})",)
-    for item in sequence.program.laws.resets:
-        start = names.new(".".join(filter(None, (item.state.component, item.state.part, "start"))))
-        carried = sequence.carried("state", item.state.component, item.state.part)
-        is_first = f"({position} > 1) & (({position} - 1) % {item.period} == 0)"
-        values[item.state] = start
-        yield assignment(start, [f"torch.where({is_first}, {_begin(item.value, carried)}, {carried})"], 12)
-    for component in sequence.counted:
-        tick = values[Tick(component)] = names.new("tick" if len(sequence.counted) == 1 else f"{component}_tick")
-        count = _count(sequence.model.component(component), position)
-        yield (f"{tick} = {count if count == position else f'({count})'}.to({_dtype(sequence)})",)
+def _laws(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
+    """The laws as they run, those of levels that move several times a token together; a state starts again when what it reads is known."""
+    laws = sequence.program.laws
+    resets = Resets(sequence, values.get(State(POSITION, "", ()), ""), list(laws.resets))
+    yield from resets.ready(names, values)
+    parts = [law for law in laws.laws if sequence.is_parted(law)]
+    for law in laws.laws:
+        if not sequence.is_parted(law):
+            yield from _whole(sequence, law, names, values)
+        elif law == parts[0]:
+            yield from _parts(sequence, parts, names, values)
+        yield from resets.ready(names, values)
 
 
-def _begin(value: Expr, carried: str) -> str:
-    """What a carried tensor starts again from, in its dtype."""
-    if isinstance(value, StopGradient):
-        return f"{carried}.detach()"
-    text = initial_text(value)
-    return text if is_number_known(value) else f"{text if ' ' not in text else f'({text})'}.to({carried}.dtype)"
+def _whole(sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
+    """A law that runs once a token."""
+    if sequence.model.component(law.component).is_solved:
+        return at_step(sequence, law.component, law.equations, names, values)
+    return law_lines(sequence, law, names, values)
 
 
-def initial_text(value: Expr) -> str:
-    """What a state starts from: a Python number, or a tensor of parameters without the dims of batch and axes."""
-    printer = TorchPrinter(lambda node: leaf(node, parameter_values(value)), "like")
-    return printer.number(value) or printer.text(value)
-
-
-def is_number_known(value: Expr | None) -> bool:
-    """Whether a start is a number that the constructor is given, not a parameter; None stands for zero."""
-    return value is None or not contains(value, lambda node: isinstance(node, Parameter))
-
-
-def _count(component: Component, position: str) -> str:
-    """The number of the update that this token belongs to, since the last reset."""
-    is_reset = component.reset is not None and component.reset.family is Family.TOKEN
-    seen = f"({position} - 1) % {component.reset.period}" if component.reset is not None and is_reset else f"({position} - 1)"
-    return f"{seen} // {component.every.period} + 1" if component.every.period > 1 else f"{seen} + 1" if is_reset else position
-
-
-def _parts(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
+def _parts(sequence: Sequence, laws: list[Law], names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
     """The levels that move several times a token, in a loop; afterwards `values` has the variables of their last states."""
-    laws = [law for law in sequence.program.laws.laws if sequence.is_parted(law)]
-    if not laws:
-        return
     moved = [(law.component, equation) for law in laws for equation in law.equations if equation.part is not None]
     variables = {
         State(item.owner or level, item.part or "", item.value.shape, When.PREVIOUS): names.new(item.name, item.owner or level)
@@ -111,25 +79,43 @@ def _parts(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) -> It
     targets = variables
     if len(variables) > 1:
         targets = {state: names.new(f"new_{variable}") for state, variable in variables.items()}
-    body = [*define(sequence, names, inside, parted=True), *(line for law in laws for line in _law(sequence, law, names, inside, targets))]
+    counts = list(_counts(sequence, index, names, inside))
+    earlier = list(_earlier(laws, sequence, names, inside))
+    yield from ((f"{variable} = {values[stream]}",) for stream, variable in earlier)
+    body = [
+        *counts,
+        *define(sequence, names, inside, parted=True),
+        *(line for law in laws for line in law_lines(sequence, law, names, inside, targets)),
+    ]
     if len(variables) > 1:
         body.append(assignment(", ".join(variables.values()), [", ".join(targets.values())], 16))
+    body += [(f"{variable} = {inside[Input(stream.name, stream.shape)]}",) for stream, variable in earlier]
     yield (f"for {index} in range({sequence.model.updates_per_tick}):", *indented(block(body)))
     values.update({replace_with(state, when=When.CURRENT): variable for state, variable in variables.items()})
 
 
-def _dtype(sequence: Sequence) -> str:
-    first = sequence.program.slots[0]
-    return f"{sequence.carried('state', first.component, first.part)}.dtype"
+def _counts(sequence: Sequence, index: str, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
+    """The numbers of the updates that a part of a token belongs to."""
+    counted = [name for name in sequence.counted if sequence.model.is_parted(name)]
+    for component in counted:
+        tick = values[Tick(component)] = names.new("tick" if len(sequence.counted) == 1 else f"{component}_tick")
+        reset, position = sequence.model.component(component).reset, values[State(POSITION, "", ())]
+        seen = f"({position} - 1)"
+        if reset is not None and reset.family is Family.TOKEN:
+            seen = f"({position} - 1) % {reset.period}"
+        yield (f"{tick} = ({seen} * {sequence.model.updates_per_tick} + {index} + 1).to({state_dtype(sequence)})",)
 
 
-def _law_of(sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
-    if sequence.model.component(law.component).is_solved:
-        return at_step(sequence, law.component, law.equations, names, values)
-    return _law(sequence, law, names, values)
+def _earlier(laws: list[Law], sequence: Sequence, names: LocalNames, values: dict[Expr, str]) -> Iterator[tuple[Input, str]]:
+    """The streams of several values a token whose previous values some law reads at each part, with the variables of these."""
+    parted = {stream.name for stream in sequence.model.inputs if stream.is_parted}
+    nodes = (node for law in laws for equation in law.equations for node in walk(equation.value))
+    for node in dict.fromkeys(node for node in nodes if isinstance(node, Input) and node.delayed and node.name in parted):
+        values[node] = names.new(f"earlier_{node.name}")
+        yield node, values[node]
 
 
-def _law(
+def law_lines(
     sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str], targets: Mapping[State, str] = NO_TARGETS
 ) -> Iterator[Lines]:
     """The equations of one component; its new states join `values` for those that run later.
@@ -157,21 +143,35 @@ def _outputs(sequence: Sequence, names: LocalNames, values: dict[Expr, str], dty
     own = dict(values)
     results: dict[str, str] = {}
     for equation in sequence.program.laws.outputs:
-        printer = output_printer(sequence, own, equation.name)
+        printer = output_printer(sequence, printer_of(sequence, own), equation.name)
         local = names.new(equation.name)
         results[equation.name] = own[Named(equation.name, equation.value.shape)] = local
-        value, layers = equation.value, set(_layers(equation.value))
-        for number in range(1, len(layers) + 1):
-            layer = next(_layers(value))
-            inner = Named(names.new(f"{equation.name}_hidden{f'_{number}' if len(layers) > 1 else ''}"), layer.shape)
-            yield assignment(inner.name, [printer.text(layer)], 12)
-            own[inner] = inner.name
-            value = replace(value, {layer: inner}.get)
+        value = yield from hidden_layers(names, own, printer, equation.name, equation.value)
         yield assignment(local, broadcast(sequence, printer, value), 12)
-    kept = {item.name: _kept(sequence, item, values) for item in sequence.program.laws.kept}
+    kept = {item.name: kept_text(sequence, item, values) for item in sequence.program.laws.kept}
     states = [slot for slot in sequence.program.slots if slot.name not in kept]
-    new = {slot.name: values[State(slot.component, slot.part, slot.shape, When.CURRENT)] for slot in states} | kept
+    new = {slot.name: _newest(slot, values) for slot in states} | kept
     yield from returned(sequence, results, new, dtype)
+
+
+def hidden_layers(
+    names: LocalNames, values: dict[Expr, str], printer: TorchPrinter, output: str, value: Expr
+) -> Generator[Lines, None, Expr]:
+    """The layers of a network that an output reads, a line each; gives the output over their names, which `values` learns."""
+    layers = set(_layers(value))
+    for number in range(1, len(layers) + 1):
+        layer = next(_layers(value))
+        inner = Named(names.new(f"{output}_hidden{f'_{number}' if len(layers) > 1 else ''}"), layer.shape)
+        yield assignment(inner.name, [printer.text(layer)], 12)
+        values[inner] = inner.name
+        value = replace(value, {layer: inner}.get)
+    return value
+
+
+def _newest(slot: StateSlot, values: dict[Expr, str]) -> str:
+    """The variable of a state after the token: the old one of a level that moves when the sequence ends."""
+    state = State(slot.component, slot.part, slot.shape, When.CURRENT)
+    return values.get(state) or values[replace_with(state, when=When.PREVIOUS)]
 
 
 def _layers(node: Expr) -> Iterator[Expr]:
@@ -183,7 +183,7 @@ def _layers(node: Expr) -> Iterator[Expr]:
             yield layer
 
 
-def _kept(sequence: Sequence, item: Kept, values: dict[Expr, str]) -> str:
+def kept_text(sequence: Sequence, item: Kept, values: dict[Expr, str]) -> str:
     """What is carried to the next token beside the states."""
     if item.window is not None:
         slot = next(slot for slot in sequence.program.slots if slot.name == item.name)

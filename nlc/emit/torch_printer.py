@@ -79,7 +79,7 @@ class TorchPrinter:
 
     `known` has the variables of values that are more than leaves. What is in `bare` comes without a dim for the axis that it does not
     have: where there is one value for all places along it (`is_bare`: before a split, after a join) it is printed as it is, elsewhere it
-    gets that dim.
+    gets that dim. With `clamps` a bound that is a number is written with `clamp`, whose derivative at the bound is another one.
     """
 
     leaf: Leaf
@@ -87,6 +87,7 @@ class TorchPrinter:
     bare: frozenset[Expr] = frozenset()
     known: Mapping[Expr, str] = field(default_factory=dict)
     is_bare: bool = False
+    clamps: bool = False
 
     def text(self, node: Expr) -> str:
         """The expression as a tensor of its whole shape."""
@@ -197,6 +198,11 @@ class TorchPrinter:
         rank, full = joined_dims(pieces)
         if rank is None:
             return Piece(f"{node.function[:3]}({pieces[0].text}, {pieces[1].text})", ATOM, None)
+        bounds = [piece for piece in pieces if piece.rank is None]
+        if self.clamps and bounds:
+            (value,) = (piece for piece in pieces if piece.rank is not None)
+            side = "min" if node.function == "maximum" else "max"
+            return Piece(f"{wrapped(value, ATOM)}.clamp({side}={bounds[0].text})", ATOM, value.rank, value.full)
         left, right = (self._tensor(piece) for piece in pieces)
         return Piece(f"torch.{node.function}({left}, {right})", ATOM, rank, full)
 

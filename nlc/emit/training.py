@@ -27,7 +27,8 @@ def training_parts(sequence: Sequence) -> tuple[str, ...]:
             raise CompileError(codes.reserved_in_emitted_code(model.span, "two classes", item.optimizer.name))
     view = TrainingView(model.name, block([_optimizer(sequence, item) for item in model.training]))
     helper = f"an optimizer of {model.name}" if len(programs) > 1 else next(iter(programs))
-    return (render(view), *(optimizer_class(program) for program in programs.values()), optimizer_helpers(helper))
+    classes = [optimizer_class(program) for program in programs.values()]
+    return (render(view), *classes, optimizer_helpers(helper, any("_stacked(" in text for text in classes)))
 
 
 def _optimizer(sequence: Sequence, training: Training) -> Lines:

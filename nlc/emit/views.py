@@ -32,12 +32,13 @@ class SequenceView:
     forward: tuple[str, ...]
     forward_says: str
     forward_body: tuple[str, ...]
-    chunk_methods: tuple[str, ...]
+    parallel_methods: tuple[str, ...]
     forward_by_token: tuple[str, ...]
     by_token_body: tuple[str, ...]
     step: tuple[str, ...]
     step_says: str
     step_body: tuple[str, ...]
+    next_sequence: tuple[str, ...]
     start: tuple[str, ...]
     started: tuple[str, ...]
 
@@ -189,16 +190,37 @@ class HelpersView:
 
 
 @dataclass(frozen=True, slots=True)
+class BlockView:
+    """The method that runs the tokens of a block."""
+
+    signature: tuple[str, ...]
+    body: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockHelpersView:
+    """The functions that cut a sequence in blocks, read what is steady in one, add up over one, and take what moves at its end."""
+
+    reads: bool
+    sums: bool
+    moves: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SlotView:
-    """A state of every parameter: its key in the parameter's state, and the variable that lists it."""
+    """A state of every parameter: its key in the parameter's state, the variable that lists it, and the code that starts it."""
 
     key: str
     local: str
+    start: str
 
 
 @dataclass(frozen=True, slots=True)
 class OptimizerView:
-    """An optimizer as a `torch.optim.Optimizer`."""
+    """An optimizer as a `torch.optim.Optimizer`; `step` is the variable with the number of the step, if steps are counted.
+
+    `gradients` is the code that takes the gradient of a parameter `x`, `kind` that of what tensors which move together have in common.
+    """
 
     name: str
     docstring: tuple[str, ...]
@@ -207,15 +229,20 @@ class OptimizerView:
     has_learning_rate: bool
     weights: str
     gradient: str
+    gradients: str
     slots: tuple[SlotView, ...]
+    step: str
+    kind: str
+    moves_matrices: bool
     body: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class OptimizerHelpersView:
-    """What an optimizer refuses; `name` is its class, or what several classes are together."""
+    """What an optimizer refuses; `name` is its class, or what several classes are together. `stacks`: matrices of one shape."""
 
     name: str
+    stacks: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +264,8 @@ TEMPLATES: Mapping[str, type] = MappingProxyType(
         "halves.py.j2": HalvesView,
         "sequence_helpers.py.j2": HelpersView,
         "attention.py.j2": AttentionView,
+        "block.py.j2": BlockView,
+        "block_helpers.py.j2": BlockHelpersView,
         "optimizer.py.j2": OptimizerView,
         "optimizer_helpers.py.j2": OptimizerHelpersView,
         "training.py.j2": TrainingView,

@@ -7,7 +7,7 @@ products of a query and a datum, and means of data, are einsums.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from nlc.emit.layout import Lines, assignment
 from nlc.emit.names import LocalNames
@@ -120,7 +120,8 @@ def at_step(sequence: Sequence, component: str, equations: Equations, names: Loc
 
 def over_data(printer: TorchPrinter, dim: int, there: str) -> WindowPrinter:
     """The same printer, for expressions over data."""
-    return WindowPrinter(printer.leaf, printer.like, printer.bare, printer.known, printer.is_bare, dim, there)
+    given = {item.name: getattr(printer, item.name) for item in fields(TorchPrinter)}
+    return WindowPrinter(**given, dim=dim, there=there)
 
 
 def kept_window(slot: StateSlot, variable: str) -> str:

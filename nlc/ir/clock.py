@@ -45,6 +45,11 @@ class Clock:
         """Fast state is one per sequence and axis; slow state is a shared parameter."""
         return self.family in (Family.ALWAYS, Family.TOKEN, Family.SEQUENCE)
 
+    @property
+    def is_counted(self) -> bool:
+        """Whether ticks of its family are counted: tokens and steps are, sequences and queries are not."""
+        return self.family in (Family.TOKEN, Family.STEP)
+
     def __str__(self) -> str:
         if self.family in (Family.ALWAYS, Family.NEVER):
             return self.family.name.lower()

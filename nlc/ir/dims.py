@@ -100,13 +100,20 @@ Shape = tuple[Dim, ...]
 LIKE_WEIGHTS = Dim.named("like(weights)")
 """The size of an optimizer's `like(weights)`: all entries of a parameter tensor, as one vector."""
 
+ROWS, COLUMNS = Dim.named("rows(weights)"), Dim.named("columns(weights)")
+"""The sizes of `like(weights)` in an optimizer of matrices."""
+
+ENTRIES: Shape = (LIKE_WEIGHTS,)
+MATRIX: Shape = (ROWS, COLUMNS)
+"""What `like(weights)` can be: in most optimizers its entries, of whatever rank it is; in one of matrices a matrix."""
+
 
 def shape_text(shape: Shape) -> str:
     """`scalar`, `vector (d_k)`, `matrix (d_v, d_k)`."""
     kinds = ("scalar", "vector", "matrix")
     if not shape:
         return kinds[0]
-    if shape == (LIKE_WEIGHTS,):
+    if shape in (ENTRIES, MATRIX):
         return "like(weights)"
     kind = kinds[len(shape)] if len(shape) < len(kinds) else "array"
     return f"{kind} ({', '.join(str(dim) for dim in shape)})"

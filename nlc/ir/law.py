@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from nlc.ir.algebra import Expr, Named, Parameter, State, walk
+from nlc.ir.algebra import Expr, Named, Parameter, State, StopGradient, When, walk
 from nlc.ir.build import replace
 from nlc.ir.model import Clock, Model
 from nlc.ir.order import LevelOrder
@@ -68,11 +68,63 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """A tensor that starts again, from `value`, before the first token of every new period, for whoever reads its older value there."""
+    """A tensor that starts again, from `value`, before the first token of every new period, for whoever reads its older value there.
+
+    With `at_start` it does so before the very first token too, and with a `period` of 0 only there. Periods are counted anew `within`
+    longer ones, if that is not 0. What the value reads of the same tick is settled like an equation.
+    """
 
     state: State
     period: int
     value: Expr
+    at_start: bool = False
+    within: int = 0
+    unit: str = "token"
+
+    @property
+    def sources(self) -> tuple[State, ...]:
+        """The new states of this tick that the value reads."""
+        return tuple(node for node in walk(self.value) if isinstance(node, State) and node.when is When.CURRENT)
+
+    @property
+    def name(self) -> str:
+        """What is called that starts again, as a word."""
+        return ".".join(filter(None, (self.state.component, self.state.part)))
+
+    @property
+    def says(self) -> str:
+        """When it starts again, for readers of the laws."""
+        if self.is_cut_off:
+            return f"nothing is learned through what came before, every {self.period} {self.unit}s"
+        if not self.period:
+            return f"before the first {self.unit}"
+        return f"before {f'every {self.unit}' if self.period == 1 else f'the first of {self.period} {self.unit}s'}"
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the state stays as it is, and slower levels no longer learn through how it came about."""
+        return isinstance(self.value, StopGradient)
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What a carried tensor is as the next sequence begins.
+
+    In the value, PREVIOUS reads are of what other levels begin with, CURRENT ones of what they were when the last sequence had ended.
+    """
+
+    state: State
+    value: Expr
+
+    @property
+    def name(self) -> str:
+        """What is carried, as a word."""
+        return ".".join(filter(None, (self.state.component, self.state.part)))
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it is kept from the sequence that ended."""
+        return isinstance(self.value, State) and self.value.when is When.CURRENT
 
 
 def with_parameters(model: Model, node: Expr) -> Expr:
@@ -104,6 +156,9 @@ def abbreviated_text(equation: Equation, definitions: tuple[Equation, ...]) -> s
 POSITION = "position"
 """The count of the tokens that were seen, a whole number, the same for a whole batch."""
 
+GRAM = "the Gram matrix"
+"""The rule of an equation X X^T that names it, for sums of products that alternate between X and its transpose."""
+
 PREVIOUS = "previous"
 """What the previous values of input streams are kept under."""
 
@@ -114,6 +169,8 @@ class Laws:
 
     Slow levels of an architecture have no law in it; `training` holds the laws of the optimizers that move them.
     `definitions` name values of streams alone, which equations hold written out: who prints them says the name instead.
+    Where levels outlast a sequence, `endings` are the laws of those that move when it ends, over the state that it ended with, and
+    `beginnings` say what the next one begins with, each after those that it reads.
     """
 
     order: LevelOrder
@@ -123,12 +180,20 @@ class Laws:
     resets: tuple[Reset, ...] = ()
     training: tuple[Laws, ...] = ()
     definitions: tuple[Equation, ...] = ()
+    endings: tuple[Law, ...] = ()
+    beginnings: tuple[Beginning, ...] = ()
 
     @property
     def values(self) -> tuple[Expr, ...]:
         """Every expression that a tick evaluates."""
         moves = [equation.value for law in self.laws for equation in law.equations]
-        return (*moves, *(equation.value for equation in self.outputs), *(item.value for item in self.kept))
+        begun = (item.value for item in self.resets if not item.is_cut_off)
+        return (*moves, *(equation.value for equation in self.outputs), *(item.value for item in self.kept), *begun)
+
+    @property
+    def values_between(self) -> tuple[Expr, ...]:
+        """Every expression that is evaluated between two sequences."""
+        return (*(item.value for law in self.endings for item in law.equations), *(item.value for item in self.beginnings))
 
     def law(self, component: str) -> Law:
         return next(law for law in self.laws if law.component == component)

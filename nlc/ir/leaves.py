@@ -111,9 +111,10 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Whether this token ends a period of that many tokens, counted from the start of the sequence; only `Where` may hold it."""
+    """Whether this token (or step) ends a period of that many, counted from the first; only `Where` may hold it."""
 
     period: int
+    unit: str = "token"
     shape: Shape = ()
 
 

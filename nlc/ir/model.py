@@ -154,6 +154,11 @@ class InputStream:
     span: Span = field(default=NOWHERE, compare=False, repr=False)
 
     @property
+    def is_of_sequence(self) -> bool:
+        """Whether it has one value for a whole sequence, and no dim of time."""
+        return self.every.family is Family.SEQUENCE
+
+    @property
     def is_parted(self) -> bool:
         """Whether it has several values a tick, along a dim of their own after that of time."""
         return self.every.updates_per_tick > 1
@@ -340,6 +345,16 @@ class Model:
     def fast(self) -> tuple[Component, ...]:
         """The levels that run inside a sequence; in an optimizer, all of them."""
         return tuple(item for item in self.components if self.kind == "optimizer" or item.every.is_fast)
+
+    @property
+    def moves_matrices(self) -> bool:
+        """Whether this is an optimizer of matrices, for which `like(weights)` has rows and columns."""
+        return self.kind == "optimizer" and len(self.component("weights").states[0].shape) == 2
+
+    @property
+    def unit(self) -> str:
+        """What the compiled code ticks by: a step for an optimizer, else a token."""
+        return "step" if self.kind == "optimizer" else "token"
 
     @property
     def updates_per_tick(self) -> int:

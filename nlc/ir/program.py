@@ -7,10 +7,10 @@ from enum import Enum
 from typing import Literal
 
 from nlc.ir.affine import Classified, OutputRead
-from nlc.ir.algebra import Expr, Hyperparameter, walk
+from nlc.ir.algebra import Expr, Hyperparameter, State, When, walk
 from nlc.ir.attention import WindowLaw
 from nlc.ir.dims import Shape
-from nlc.ir.law import Laws
+from nlc.ir.law import Law, Laws
 from nlc.ir.model import HyperparameterDeclaration, Model
 
 
@@ -22,13 +22,14 @@ class Form(Enum):
     TRIANGULAR = "triangular chunks"
     HALVED_PREFIX_SUM = "prefix sum by halves"
     HALVED_TRIANGULAR = "triangular chunks by halves"
+    BLOCKS = "sums over blocks"
     ATTENTION = "scaled dot-product attention"
     WINDOW_TABLE = "a table of queries and data"
 
     @property
     def is_chunked(self) -> bool:
-        """Whether it goes chunk by chunk."""
-        return self not in (Form.RECURRENCE, Form.ATTENTION, Form.WINDOW_TABLE)
+        """Whether a memory of this form runs chunk by chunk."""
+        return self not in (Form.RECURRENCE, Form.BLOCKS, Form.ATTENTION, Form.WINDOW_TABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,6 @@ class StateSlot:
     """One carried tensor. `name` is its key in the emitted state dict: the component's name, with `.part` if it has several.
 
     A slot that `counts` is a single whole number; all others have one value for each sequence and axis. It starts from `start`, or zeros.
-    With a `window` it has one for each older token in it too, (batch, tokens, *axes, *shape): of all so far, or of the last window - 1.
     """
 
     name: str
@@ -63,10 +63,9 @@ class StateSlot:
 class MemoryProgram:
     """One memory over a sequence: its normal form, its chosen form, and the reads that others make of it.
 
-    A level that is solved over a `window` has that law in place of a normal form.
-
-    The expressions in `classified.affine`, and the vectors of `reads`, are over inputs, hyperparameters and `Named` reads of
-    memories that come earlier in the program.
+    The expressions in `classified.affine`, and the vectors of `reads`, are over inputs, hyperparameters, states that are steady in a
+    block, and `Named` reads of memories that come earlier in the program. A level that is solved over a `window` has that law in place of
+    a normal form.
     """
 
     component: str
@@ -77,12 +76,42 @@ class MemoryProgram:
 
 
 @dataclass(frozen=True, slots=True)
+class Blocks:
+    """How a sequence is cut when something moves, is held or starts again every so many tokens: a block ends where a period may end.
+
+    `tokens` is the length of a block, the greatest common divisor of all periods: 0 when there is none, and 1 when every token may end
+    one. Inside a block of several tokens the levels of `levels`, which have a period, and everything in `kept` stay as they are; `laws`
+    are the laws of those levels over streams, `Named` reads of the others' memories, and states.
+    """
+
+    tokens: int = 0
+    levels: frozenset[str] = frozenset()
+    kept: frozenset[tuple[str, str]] = frozenset()
+    laws: tuple[Law, ...] = ()
+
+    @property
+    def are_used(self) -> bool:
+        return self.tokens > 1
+
+    def is_steady(self, node: Expr) -> bool:
+        """Whether the node is a state that every token of a block finds as the first one does."""
+        if not self.are_used or not isinstance(node, State) or node.when is not When.PREVIOUS:
+            return False
+        return node.component in self.levels or (node.component, node.part) in self.kept
+
+
+NO_BLOCKS = Blocks()
+"""A system without periods."""
+
+
+@dataclass(frozen=True, slots=True)
 class Program:
     """A whole system. For an optimizer `memories` is empty: its laws run once a step.
 
-    `outputs` give each output as an expression over inputs, hyperparameters and `Named` reads; they are used when every memory has a
-    parallel form (`is_parallel`). Otherwise the whole system runs token by token, by its laws. `parameters` are the tensors of slow
-    levels, `training` the programs of the optimizers that move them.
+    `outputs` give each output as an expression over inputs, hyperparameters, `Named` reads and states that are steady in a block; they
+    are used when every memory has a parallel form (`is_parallel`), block after block when something has a period (`is_in_blocks`).
+    Otherwise the whole system runs token by token, by its laws. `parameters` are the tensors of slow levels, `training` the programs of
+    the optimizers that move them. `chunk_because` says why the chunk is as long as it is.
     """
 
     laws: Laws
@@ -92,6 +121,8 @@ class Program:
     outputs: tuple[tuple[str, Expr], ...]
     decisions: tuple[Decision, ...]
     chunk: int
+    chunk_because: str = ""
+    blocks: Blocks = NO_BLOCKS
     parameters: tuple[StateSlot, ...] = ()
     training: tuple[Program, ...] = ()
 
@@ -105,9 +136,8 @@ class Program:
         if not self.laws.kept and self.model.updates_per_tick == 1:
             return self.model.hyperparameters
         numbers = (value for item in self.model.training for _, value in item.numbers)
-        read = {
-            node.name for value in (*self.laws.values, *self._starts, *numbers) for node in walk(value) if isinstance(node, Hyperparameter)
-        }
+        evaluated = (*self.laws.values, *self.laws.values_between)
+        read = {node.name for value in (*evaluated, *self._starts, *numbers) for node in walk(value) if isinstance(node, Hyperparameter)}
         return tuple(item for item in self.model.hyperparameters if item.name in read)
 
     @property
@@ -115,10 +145,19 @@ class Program:
         return tuple(slot.start for slot in (*self.slots, *self.parameters) if slot.start is not None)
 
     @property
-    def is_chunked(self) -> bool:
-        """Whether the whole sequence is run, and some memory of it in chunks."""
-        return self.is_parallel and any(memory.form.is_chunked for memory in self.memories)
-
-    @property
     def is_parallel(self) -> bool:
         return bool(self.memories) and all(memory.form is not Form.RECURRENCE for memory in self.memories)
+
+    @property
+    def is_in_blocks(self) -> bool:
+        return self.is_parallel and self.blocks.are_used
+
+    @property
+    def chunked(self) -> tuple[MemoryProgram, ...]:
+        """The memories that run in chunks: those of a parallel system that move at every token."""
+        return tuple(memory for memory in self.memories if memory.form.is_chunked) if self.is_parallel else ()
+
+    @property
+    def at_once(self) -> tuple[MemoryProgram, ...]:
+        """What is computed at all tokens together, in order: memories in chunks, and levels that are solved over a window."""
+        return tuple(memory for memory in self.memories if memory.form is not Form.BLOCKS) if self.is_parallel else ()

@@ -93,8 +93,8 @@ def _text(node: Expr) -> tuple[str, int]:
             return f"gradient({component}{'.' + part if part else ''})", ATOM
         case Tick(component):
             return f"tick({component})", ATOM
-        case Due(period):
-            return ("true" if period == 1 else f"due({period} tokens)"), ATOM
+        case Due(period, unit):
+            return ("true" if period == 1 else f"due({period} {unit}s)"), ATOM
         case Eye():
             return "eye", ATOM
         case Add(terms):

@@ -6,15 +6,16 @@ Each check gives its diagnostics; `CHECKS` lists the checks.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import combinations
+from itertools import combinations, pairwise
 
 from nlc.codes import order as codes
 from nlc.diagnostics import Diagnostic
 from nlc.ir.algebra import Gradient, State
 from nlc.ir.model import Clock, ClosedForm, Component, Family, Model
+from nlc.ir.starts import reset_clock, started_from
 from nlc.order.clocks import chunk, schedule_text, speed
 from nlc.order.cycles import with_argument
-from nlc.order.dependencies import first_by_component, reads_of, reset_clock, step_expressions
+from nlc.order.dependencies import first_by_component, reads_of, step_expressions
 from nlc.source import NOWHERE, Span
 
 
@@ -75,12 +76,35 @@ def check_slow_reads(model: Model) -> Iterator[Diagnostic]:
                 yield codes.slow_reads_fast(reader.name, name, span, reader.every_span, source.every_span)
 
 
+def check_starts(model: Model) -> Iterator[Diagnostic]:
+    """No level starts, through others, from itself."""
+    reported: set[str] = set()
+    for component in sorted(model.components, key=lambda item: item.name):
+        ring = _ring(model, (component.name,))
+        if ring and reported.isdisjoint(ring):
+            reported.update(ring)
+            yield codes.starts_in_a_ring(
+                [(name, model.component(name).place("init"), source) for name, source in pairwise((*ring, ring[0]))]
+            )
+
+
+def _ring(model: Model, path: tuple[str, ...]) -> tuple[str, ...]:
+    """The levels from the first of the path back to it, each starting from the next; none when it does not get there."""
+    for source in started_from(model.component(path[-1])):
+        if source == path[0]:
+            return path
+        if source not in path and (ring := _ring(model, (*path, source))):
+            return ring
+    return ()
+
+
 CHECKS: tuple[Callable[[Model], Iterator[Diagnostic]], ...] = (
     check_chunks,
     check_resets,
     check_always,
     check_gradients,
     check_slow_reads,
+    check_starts,
 )
 
 

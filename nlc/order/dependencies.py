@@ -14,6 +14,7 @@ from typing import TypeVar
 from nlc.ir.algebra import Expr, Gradient, State, When, walk
 from nlc.ir.model import Clock, Component, Family, GradientDescent, GradientPoint, Model, Proximal
 from nlc.ir.order import Edge
+from nlc.ir.starts import moves_at_once, starts_from_new
 from nlc.order.clocks import speed
 
 Node = TypeVar("Node", State, Gradient)
@@ -71,8 +72,17 @@ def _kind(is_new: bool, through_outputs: bool) -> OneOf["same tick", "older stat
 
 def _reads(reader: Component, components: Mapping[str, Component]) -> Iterator[Read]:
     if reader.every.family is not Family.NEVER:
-        yield from _reads_in(step_expressions(reader), _sees_new_at(reader.every), components)
-    yield from _reads_in(reader.init, lambda source: _is_new_at_reset(reader, source), components)
+        for read in _reads_in(step_expressions(reader), _sees_new_at(reader.every), components):
+            yield read
+            yield from () if read.is_new else _reads_at_its_start(components[read.state.component], components)
+    yield from _reads_at_its_start(reader, components, also_older=True)
+
+
+def _reads_at_its_start(level: Component, components: Mapping[str, Component], *, also_older: bool = False) -> Iterator[Read]:
+    """The new states that a level starts from: who reads it before its update, at the first tick of a period, needs them too."""
+    for read in _reads_in(level.init, lambda source: starts_from_new(level, source), components):
+        if also_older or (read.is_new and moves_at_once(components[read.state.component])):
+            yield read
 
 
 def _reads_in(
@@ -99,20 +109,3 @@ def first_by_component(reads: Sequence[Node]) -> dict[str, Node]:
 
 def _sees_new_at(clock: Clock) -> Callable[[Clock], bool]:
     return lambda source: speed(source) <= speed(clock)
-
-
-def _is_new_at_reset(reader: Component, source: Clock) -> bool:
-    """Whether an initial state, made just before the first update of a new period, sees the source's new state.
-
-    A source slower than the reader has then not moved yet, unless it moves at every tick and the reader's updates are parts of
-    one: Muon's orthogonalised momentum (step / 5, reset every step) starts from this step's momentum.
-    """
-    reset = reset_clock(reader)
-    if speed(source) <= speed(reader.every):
-        return reset.family is not Family.NEVER
-    return source.family is reader.every.family and source.period <= 1 and speed(source) <= speed(reset)
-
-
-def reset_clock(component: Component) -> Clock:
-    """When a component starts again from its initial state; by default fast state at every sequence, slow state never."""
-    return component.reset or Clock(Family.SEQUENCE if component.every.is_fast else Family.NEVER)

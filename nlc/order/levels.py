@@ -5,11 +5,12 @@ Ties are not transitive, so Definition 2 alone does not determine levels; the ea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from graphlib import TopologicalSorter
 from heapq import heappop, heappush
 from itertools import combinations, groupby
 
+from nlc.ir.clock import Clock
 from nlc.ir.order import Edge, Level, Relation
 from nlc.order.clocks import speed
 from nlc.order.faster_than import Comparison
@@ -59,26 +60,32 @@ def _relation(left: str, right: str, ranks: Mapping[str, int], comparison: Compa
     return Relation(left, right, "tie", f"{comparison.why_tied(left, right)}; {right} is {placed} because {because}")
 
 
-def run_order_of(levels: Iterable[Level], edges: Iterable[Edge]) -> tuple[str, ...]:
+def run_order_of(levels: Sequence[Level], edges: Iterable[Edge]) -> tuple[str, ...]:
     """Components as they run when all are due: what is read new comes first, then the faster level, then the earlier name.
 
-    A faster component runs after a slower one only when it starts from that one's new state.
+    A faster component runs after a slower one when it starts from that one's new state. Those that move several times a tick wait for all
+    that does not need them, so that they stand together: they move by turns. Those that do not move at every tick wait for all others.
     """
     ranks = _ranks(levels)
+    waits = {name: _patience(level.clock) for level in levels for name in level.components}
     sorter = TopologicalSorter({name: [] for name in ranks})
     for edge in edges:
         if edge.kind != "older state":
             sorter.add(edge.reader, edge.source)
     sorter.prepare()
-    return tuple(_in_order(sorter, ranks))
+    return tuple(_in_order(sorter, ranks, waits))
 
 
-def _in_order(sorter: TopologicalSorter[str], ranks: Mapping[str, int]) -> Iterator[str]:
-    ready: list[tuple[int, str]] = []
+def _patience(clock: Clock) -> int:
+    return 2 if clock.period > 1 else 1 if clock.updates_per_tick > 1 else 0
+
+
+def _in_order(sorter: TopologicalSorter[str], ranks: Mapping[str, int], waits: Mapping[str, int]) -> Iterator[str]:
+    ready: list[tuple[int, int, str]] = []
     while sorter.is_active():
         for name in sorter.get_ready():
-            heappush(ready, (ranks[name], name))
-        _, name = heappop(ready)
+            heappush(ready, (waits[name], ranks[name], name))
+        _, _, name = heappop(ready)
         sorter.done(name)
         yield name
 

@@ -15,7 +15,7 @@ from fractions import Fraction
 from nlc.codes import resolve as codes
 from nlc.diagnostics import Collector, CompileError
 from nlc.ir.algebra import Expr, Hyperparameter, Input
-from nlc.ir.dims import LIKE_WEIGHTS, Dim, Shape
+from nlc.ir.dims import ENTRIES, MATRIX, Dim, Shape
 from nlc.ir.model import (
     STEP,
     TOKEN,
@@ -33,6 +33,7 @@ from nlc.resolve.claims import ClaimSurroundings, resolve_claim
 from nlc.resolve.clocks import clock_of
 from nlc.resolve.components import resolve_level
 from nlc.resolve.levels import Surroundings
+from nlc.resolve.matrices import is_of_matrices, sides_of
 from nlc.resolve.memories import is_like_weights, memory_type
 from nlc.resolve.scope import LevelType, MemoryType, Scope
 from nlc.resolve.sizes import declare_dims, dim_of, number_of, unfit_sizes
@@ -54,6 +55,7 @@ class Declarations:
     inputs: tuple[InputStream, ...]
     hyperparameters: tuple[HyperparameterDeclaration, ...]
     macros: Mapping[str, DefinitionField]
+    like: Shape | None = None
 
     @property
     def counts(self) -> dict[str, Fraction]:
@@ -127,7 +129,9 @@ def _abbreviations(spec: Spec, scope: Scope, counts: Mapping[str, Fraction]) -> 
     """The `let` entries that have a value outside of any level; whether they are right is found out where they are used."""
     for item in spec.let:
         with suppress(CompileError):
-            yield Abbreviation(item.name.text, Typing(replace(scope, where="let"), counts).expression(Name(item.name.text, item.name.span)))
+            yield Abbreviation(
+                item.name.text, Typing(replace(scope, where="let", own=""), counts).expression(Name(item.name.text, item.name.span))
+            )
 
 
 def _optimizer(file: SpecFile, name: str, spec: Spec) -> Model:
@@ -168,15 +172,23 @@ def _declare(file: SpecFile) -> Declarations:
             hyperparameters.append(HyperparameterDeclaration(name=item.name.text, default=default, span=item.name.span))
     counts |= {item.name: item.default for item in hyperparameters}
     meanings = {item.name: item.definition or Dim.named(item.name) for item in dims}
+    macros = {item.name.text: item for item in (*file.library, *spec.define)}
+    like = _like(spec, macros)
     for field in spec.inputs:
         with collector.collecting():
-            inputs.append(_input(field, spec, meanings, counts))
+            inputs.append(_input(field, spec, meanings, counts, like))
     collector.raise_if_any()
-    macros = {item.name.text: item for item in (*file.library, *spec.define)}
-    return Declarations(dims, tuple(inputs), tuple(hyperparameters), macros)
+    return Declarations(dims, tuple(inputs), tuple(hyperparameters), macros, like)
 
 
-def _input(field: InputField, spec: Spec, dims: Mapping[str, Dim], counts: Mapping[str, Fraction]) -> InputStream:
+def _like(spec: Spec, macros: Mapping[str, DefinitionField]) -> Shape | None:
+    """What `like(weights)` is; None in an architecture, which has none."""
+    if spec.kind != "optimizer":
+        return None
+    return MATRIX if is_of_matrices(spec, macros) else ENTRIES
+
+
+def _input(field: InputField, spec: Spec, dims: Mapping[str, Dim], counts: Mapping[str, Fraction], like: Shape | None) -> InputStream:
     optimizer = spec.kind == "optimizer"
     low = high = None
     if field.range is not None:
@@ -189,7 +201,7 @@ def _input(field: InputField, spec: Spec, dims: Mapping[str, Dim], counts: Mappi
             raise CompileError(codes.no_such_stream(axis.span, axis.text, "an axis of this spec", (item.text for item in spec.axes)))
     return InputStream(
         name=field.name.text,
-        shape=_input_shape(field, dims, optimizer),
+        shape=_input_shape(field, dims, like),
         every=clock_of(field.every, counts) if field.every else (STEP if optimizer else TOKEN),
         axes=tuple(axis.text for axis in axes),
         low=low,
@@ -198,22 +210,23 @@ def _input(field: InputField, spec: Spec, dims: Mapping[str, Dim], counts: Mappi
     )
 
 
-def _input_shape(field: InputField, dims: Mapping[str, Dim], optimizer: bool) -> Shape:
+def _input_shape(field: InputField, dims: Mapping[str, Dim], like: Shape | None) -> Shape:
     if isinstance(field.shape, tuple):
         if len(field.shape) > 2:
             raise CompileError(codes.not_a_size(field.shape[2].span, "a datum has at most two sizes: [rows, columns]; `axes` adds copies"))
         return tuple(dim_of(item, dims) for item in field.shape)
     if not is_like_weights(field.shape):
         raise CompileError(codes.not_a_size(field.shape.span, "a stream's shape is a list of sizes: [d_k], or [] for a scalar"))
-    if not optimizer:
+    if like is None:
         raise CompileError(codes.like_outside_optimizer(field.shape.span))
-    return (LIKE_WEIGHTS,)
+    return like
 
 
 def _scope(spec: Spec, declared: Declarations, identified: Mapping[str, Dim], collector: Collector) -> Scope:
     """The names of a spec; with `identified`, some dims are taken to be others (for ill-typed claims)."""
     dims = {name: dim.substitute(identified) for name, dim in declared.meanings().items()}
-    like: Shape | None = (LIKE_WEIGHTS,) if spec.kind == "optimizer" else None
+    like = None if declared.like is None else tuple(dim.substitute(identified) for dim in declared.like)
+    dims |= sides_of(like or ())
     values: dict[str, Expr] = {item.name: Hyperparameter(item.name) for item in declared.hyperparameters}
     for stream in declared.inputs:
         values[stream.name] = Input(stream.name, tuple(dim.substitute(identified) for dim in stream.shape))
@@ -245,9 +258,8 @@ def _with_inlined(scope: Scope, components: list[Component]) -> Scope:
 
 
 def _with_claims(model: Model, file: SpecFile, peers: Mapping[str, Model]) -> Model:
-    declared = Declarations(
-        model.dims, model.inputs, model.hyperparameters, {item.name.text: item for item in (*file.library, *file.spec.define)}
-    )
+    macros = {item.name.text: item for item in (*file.library, *file.spec.define)}
+    declared = Declarations(model.dims, model.inputs, model.hyperparameters, macros, _like(file.spec, macros))
 
     def scope_with(identified: Mapping[str, Dim]) -> Scope:
         components = [_identified(item, identified) for item in model.components]

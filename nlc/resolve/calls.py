@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 from nlc.codes import resolve as codes
 from nlc.codes.code import used_here
 from nlc.diagnostics import CompileError
-from nlc.ir.algebra import Constant, Expr, Index, Join, Position, Rotary, Split, Where
+from nlc.ir.algebra import Expr, Index, Join, Size, Split, Where
 from nlc.ir.dims import Dim, shape_text
-from nlc.ir.show import ROTARY_BASE
 from nlc.ir.spec import Call, DefinitionField, Name, Syntax
 from nlc.resolve.alignment import ShapeClash, align, conform
 from nlc.resolve.functions import FUNCTIONS, FunctionRule
@@ -73,23 +72,12 @@ def type_index(typing: Typing, call: Call) -> Expr:
     raise CompileError(codes.wrong_arguments(call.span, "index", "index(heads), where heads is an axis"))
 
 
-def type_rotary(typing: Typing, call: Call) -> Expr:
-    """`rotary(x)`, or `rotary(x, base = 500000)`: pairs of entries turned by angles that grow with the place in the sequence."""
-    base = ROTARY_BASE
+def type_side(typing: Typing, call: Call) -> Expr:
+    """`rows(weights)` and `columns(weights)`, as numbers: the sizes of the matrices that an optimizer moves."""
     match call:
-        case Call(_, (argument,), ()):
-            pass
-        case Call(_, (argument,), ((Name("base"), value),)):
-            number = typing.expression(value)
-            if not isinstance(number, Constant) or number.value.denominator != 1 or number.value < 1:
-                raise CompileError(codes.wrong_arguments(value.span, "rotary", "rotary(x, base = 10000), with a whole number"))
-            base = int(number.value)
-        case _:
-            raise CompileError(codes.wrong_arguments(call.span, "rotary", "rotary(x) or rotary(x, base = 10000)"))
-    x = typing.expression(argument)
-    if len(x.shape) != 1:
-        raise CompileError(codes.wrong_shape(argument.span, "what `rotary` is given", shape_text(x.shape), "a vector"))
-    return Rotary(x, Position(), base, x.shape)
+        case Call(Name(side), (Name("weights"),), ()) if f"{side}(weights)" in typing.scope.dims:
+            return Size(typing.scope.dims[f"{side}(weights)"])
+    raise CompileError(codes.wrong_arguments(call.span, call.function.span.text, "rows(weights) or columns(weights), in an optimizer"))
 
 
 def type_split(typing: Typing, call: Call) -> Expr:

@@ -15,6 +15,7 @@ from nlc.ir.model import ClosedForm, Component, GradientDescent, Optimizer, Prox
 from nlc.ir.spec import Binary, Call, LevelField, Name, Spec, Syntax
 from nlc.resolve.calls import bind, told_from
 from nlc.resolve.levels import Surroundings, component_of, fitting
+from nlc.resolve.matrices import sides_of
 from nlc.resolve.memories import memory_type
 from nlc.resolve.scope import LevelType, MemoryType, OwnName, Scope
 from nlc.resolve.trees import ONE_TENSOR, over_tensors
@@ -99,8 +100,10 @@ def inline_optimizer(component: Component, level: LevelType, name: str, call: Ca
 
 
 def _serving(host: Component, level: Component, optimizer: str) -> Component:
-    """A level of the optimizer as a component that serves the host; its `weights` are the host itself."""
-    return _hosting(host, level, optimizer) if level.name == host.name else replace(level, host=host.name, block=host.block)
+    """A level of the optimizer as a component that serves the host, and starts again with it; its `weights` are the host itself."""
+    if level.name == host.name:
+        return _hosting(host, level, optimizer)
+    return replace(level, host=host.name, block=host.block, reset=level.reset or host.reset)
 
 
 def _hosting(component: Component, weights: Component, optimizer: str) -> Component:
@@ -149,13 +152,18 @@ def _inner_surroundings(
     state = component.states[0]
     macros = {**around.library, **{item.name.text: item for item in spec.define}}
     inner_values = {**values, "gradient": Gradient(component.name, state.part, state.shape)}
-    levels = {}
+    levels, sides = {}, sides_of(state.shape)
     for field in spec.levels:
         name = field.name.text
-        own = memory_type(field.memory, {}, macros, state.shape) if field.memory and name != "weights" else weights
+        own = memory_type(field.memory, sides, macros, state.shape) if field.memory and name != "weights" else weights
         levels[name] = LevelType(component.name if name == "weights" else f"{component.name}.{name}", own)
     scope = Scope(
-        values=inner_values, levels=levels, lets={item.name.text: item.value for item in spec.let}, macros=macros, like=state.shape
+        dims=sides,
+        values=inner_values,
+        levels=levels,
+        lets={item.name.text: item.value for item in spec.let},
+        macros=macros,
+        like=state.shape,
     )
     counts = {name: number for name, value in values.items() if (number := _number(value, around.counts)) is not None}
     return Surroundings(scope, counts, around.optimizers, around.library, component)

@@ -151,10 +151,12 @@ FORMS: Mapping[str, str] = MappingProxyType(
     {
         "prev": "prev(memory): the state when the tick began; prev(x): a stream's previous value, zero before the first",
         "hold": "hold(memory, n tokens): the state after the last whole period of n tokens",
-        "now": "now(x): x at the update's own token, in the objective of a level with a window, where other streams are read at the datum",
         "split": "split(x, heads): a vector of heads * size cut into one of that size for each place along the axis",
         "join": "join(x, heads): the vectors of all places along an axis, one after another",
         "index": "index(heads): the place along an axis, 0, 1, 2, ...: a number for each head that follows from its place",
+        "rows": "rows(weights): how many rows the matrices have that an optimizer moves; the spec is then about matrices",
+        "columns": "columns(weights): how many columns they have",
+        "now": "now(x): x at the update's own token, in the objective of a level with a window, where other streams are read at the datum",
         "rotary": "rotary(x): entries j and j + size / 2 of a vector turned, as a pair, by the place in the sequence over "
         "10000 ** (2 * j / size); rotary(x, base = 500000) for another base",
         "where": "where(a < b, x, y): x where the condition holds, else y, entry by entry",

@@ -13,7 +13,7 @@ from nlc.ir.algebra import ONE, Expr, State, Task, When, contains
 from nlc.ir.dims import Shape, shape_text
 from nlc.ir.model import Clock, Component, GradientDescent, GradientPoint
 from nlc.ir.spec import Call, DefinitionField, LevelField, Name, Spec, Syntax
-from nlc.resolve.alignment import align
+from nlc.resolve.alignment import EyeOfAnySize, align
 from nlc.resolve.clocks import clock_of, tokens_of, updates_of, within_host
 from nlc.resolve.reads import Reading, value_of
 from nlc.resolve.scope import LevelType, OwnName, Scope
@@ -160,10 +160,20 @@ def _init(field: LevelField, level: LevelType, around: Surroundings) -> tuple[Ex
         case None | Name("learned" | "zeros"):
             return ()
         case Name(text) if text in around.scope.levels and text != field.name.text:
-            other = around.scope.levels[text]
-            return tuple(State(other.name, state.part, state.shape, span=field.init.span) for state in other.memory.states)
-    typed = around.typing(level, OwnName.UNKNOWN, "init").expression(field.init)
+            return _tensors_of(around.scope.levels[text], level, field.init.span)
+    typed = around.typing(level, OwnName.UNKNOWN, "init").open_expression(field.init)
+    if isinstance(typed, EyeOfAnySize):
+        return tuple(typed.sized(state.shape, field.init.span) for state in level.memory.states)
     return tuple(fitting(typed, state.shape, "an initial state", field.init.span) for state in level.memory.states)
+
+
+def _tensors_of(other: LevelType, level: LevelType, span: Span) -> tuple[Expr, ...]:
+    """Every tensor of another level, whose shapes must be those of this one."""
+    given, wanted = ([state.shape for state in item.memory.states] for item in (other, level))
+    if given != wanted:
+        shapes = (" and ".join(shape_text(shape) for shape in found) for found in (given, wanted))
+        raise CompileError(codes.wrong_shape(span, "an initial state", *shapes))
+    return tuple(State(other.name, state.part, state.shape, span=span) for state in other.memory.states)
 
 
 def _reduce(syntax: Syntax | None) -> OneOf["sum", "mean"]:

@@ -10,7 +10,7 @@ from nlc.codes import resolve as codes
 from nlc.diagnostics import CompileError, Diagnostic
 from nlc.ir.dims import Dim, Shape
 from nlc.ir.model import DimDeclaration
-from nlc.ir.spec import Binary, DimField, Name, Negate, Number, Syntax
+from nlc.ir.spec import Binary, Call, DimField, Name, Negate, Number, Syntax
 from nlc.source import Span
 
 LARGEST_DIM = 2**20
@@ -70,6 +70,8 @@ def dim_of(syntax: Syntax, dims: Mapping[str, Dim]) -> Dim:
             if text not in dims:
                 raise CompileError(codes.unknown_name(text, syntax.span, dims))
             return dims[text]
+        case Call(Name("rows" | "columns" as side), (Name("weights"),), ()) if f"{side}(weights)" in dims:
+            return dims[f"{side}(weights)"]
         case Number(value):
             if not _is_size(value):
                 text = f"{number_text(value)} is not a whole number from 1 to {LARGEST_DIM:,}"

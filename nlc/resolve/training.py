@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from itertools import groupby
 
 from nlc.codes import resolve as codes
 from nlc.diagnostics import CompileError
-from nlc.ir.algebra import LEAVES, Constant, Expr, Hyperparameter, Size, walk
-from nlc.ir.model import Clock, Component, Family, Model, Trained, Training
+from nlc.ir.algebra import LEAVES, ONE, Constant, Expr, Hyperparameter, Size, walk
+from nlc.ir.build import times
+from nlc.ir.model import Clock, Component, Family, HyperparameterDeclaration, Model, Trained, Training
 from nlc.ir.spec import LevelField, Name, OuterField, Spec, Syntax
 from nlc.resolve.calls import bind
 from nlc.resolve.components import PRIMITIVES, optimizer_call
@@ -29,10 +31,11 @@ class Moved:
     every: Clock
     reduce: str
     level: str
+    retention: Expr | None = None
 
     @property
     def by(self) -> tuple[object, ...]:
-        return (self.optimizer, self.numbers, self.every, self.reduce)
+        return (self.optimizer, self.numbers, self.every, self.reduce, self.retention)
 
 
 def is_task(syntax: Syntax | None) -> bool:
@@ -83,8 +86,28 @@ def trainings(
 def _training(group: list[Moved], around: Surroundings, resolve: Callable[[str, Spec], Model]) -> Training:
     one = group[0]
     model = resolve(one.optimizer, around.optimizers[one.optimizer])
-    levels = tuple(item.level for item in group)
-    return Training(optimizer=model, numbers=one.numbers, levels=levels, every=one.every, reduce="mean" if one.reduce == "mean" else "sum")
+    levels, numbers = tuple(item.level for item in group), one.numbers
+    if one.retention is not None:
+        model, word = _with_retention(model)
+        numbers = (*numbers, (word, one.retention))
+    return Training(optimizer=model, numbers=numbers, levels=levels, every=one.every, reduce="mean" if one.reduce == "mean" else "sum")
+
+
+def _with_retention(optimizer: Model) -> tuple[Model, str]:
+    """The optimizer with one more number, by which its weights are multiplied before each step: a level's own retention; and its word."""
+    taken = {item.name for item in optimizer.hyperparameters}
+    word = "retention" if "retention" not in taken else "level_retention"
+    keep = Hyperparameter(word)
+
+    def kept(component: Component) -> Component:
+        if component.name != "weights":
+            return component
+        own = component.retention or (ONE,) * len(component.states)
+        return replace(component, retention=tuple(times(keep, share) for share in own))
+
+    components = tuple(kept(item) for item in optimizer.components)
+    hyperparameters = (*optimizer.hyperparameters, HyperparameterDeclaration(name=word, default=Fraction(1)))
+    return replace(optimizer, name=f"Decayed{optimizer.name}", components=components, hyperparameters=hyperparameters), word
 
 
 def _moved(fields: Iterable[LevelField], components: dict[str, Component], around: Surroundings) -> Iterator[Moved]:
@@ -109,4 +132,9 @@ def _moved(fields: Iterable[LevelField], components: dict[str, Component], aroun
             if any(isinstance(node, LEAVES) and not isinstance(node, NUMBERS) for node in walk(value)) or value.shape:
                 raise CompileError(codes.not_a_number_of_the_spec(syntax.span, component.name))
             numbers.append((key, value))
-        yield Moved(name, tuple(numbers), component.every, component.reduce, component.name)
+        retention = component.retention[0] if component.retention else None
+        if retention is not None and (
+            retention.shape or not all(isinstance(node, NUMBERS) for node in walk(retention) if isinstance(node, LEAVES))
+        ):
+            raise CompileError(codes.not_a_number_of_the_spec(component.place("retention"), component.name))
+        yield Moved(name, tuple(numbers), component.every, component.reduce, component.name, retention)

@@ -16,9 +16,10 @@ from nlc.ir.build import add, constant, divide, matmul, power, scale, subtract, 
 from nlc.ir.dims import shape_text
 from nlc.ir.spec import Binary, Call, Comparison, Duration, Function, Listing, Name, Negate, Number, Syntax
 from nlc.resolve.alignment import EyeOfAnySize, ShapeClash, conform, scaled
-from nlc.resolve.calls import type_definition, type_function, type_index, type_join, type_rotary, type_split, type_where
+from nlc.resolve.calls import type_definition, type_function, type_index, type_join, type_side, type_split, type_where
 from nlc.resolve.functions import FUNCTIONS
 from nlc.resolve.reads import applied_level, part_of, plain_reading, type_held, type_previous, type_read, value_of
+from nlc.resolve.rotations import type_rotary
 from nlc.resolve.scope import Scope
 from nlc.resolve.sizes import MOST_DIGITS, is_out_of_bounds
 from nlc.resolve.windows import WINDOW, type_age, type_now, type_over_window
@@ -190,14 +191,16 @@ class Typing:
 
 SPECIAL: Mapping[str, Callable[[Typing, Call], Expr]] = MappingProxyType(
     {
+        "rows": type_side,
+        "columns": type_side,
         "prev": type_previous,
         "hold": type_held,
         "now": type_now,
+        "rotary": type_rotary,
         "where": type_where,
         "index": type_index,
         "split": type_split,
         "join": type_join,
-        "rotary": type_rotary,
     }
 )
 

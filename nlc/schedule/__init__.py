@@ -7,57 +7,78 @@ from __future__ import annotations
 
 from nlc.codes import schedule as codes
 from nlc.diagnostics import CompileError
-from nlc.ir.law import POSITION, Laws, with_parameters
+from nlc.ir.law import POSITION, Laws
 from nlc.ir.model import Component, Family, StateDeclaration
-from nlc.ir.program import Program, StateSlot
+from nlc.ir.program import Form, Program, StateSlot
+from nlc.ir.starts import known_start
+from nlc.schedule.cost import ChunkChoice, choose_chunk
 from nlc.schedule.describe import program_text
-from nlc.schedule.memories import schedule_memories
+from nlc.schedule.memories import Scheduled, schedule_memories
 
 __all__ = ["DEFAULT_CHUNK", "program_text", "schedule_program"]
 
 DEFAULT_CHUNK = 64
-"""The cost model: a chunk of C tokens costs about C * (rows + columns) numbers a token inside the chunk, and rows * columns / C a token
-for the state that is carried between chunks. They balance near C = the size of the state's sides, for which 64 is typical."""
+"""What a system has as its chunk that has no memory in chunks: evidence is drawn in lengths of it."""
 
 
 def schedule_program(laws: Laws, chunk: int | None = None) -> Program:
-    """The program of a system; `chunk`, in tokens, overrides the default (NLC501 when it is below 1)."""
+    """The program of a system; `chunk`, in tokens, overrides the choice of the cost model (NLC501 when it is below 1)."""
     if chunk is not None and chunk < 1:
         raise CompileError(codes.chunk_length(chunk))
     is_optimizer = laws.order.model.kind == "optimizer"
-    memories, outputs, decisions = ((), (), ()) if is_optimizer else schedule_memories(laws)
+    scheduled = Scheduled() if is_optimizer else schedule_memories(laws)
+    chosen = _chunk(laws, scheduled, chunk)
     return Program(
         laws=laws,
         slots=_slots(laws),
         timetable=_timetable(laws),
-        memories=memories,
-        outputs=outputs,
-        decisions=decisions,
-        chunk=chunk or DEFAULT_CHUNK,
+        memories=scheduled.memories,
+        outputs=scheduled.outputs,
+        decisions=scheduled.decisions,
+        chunk=chosen.tokens,
+        chunk_because=chosen.because,
+        blocks=scheduled.blocks,
         parameters=_parameters(laws),
         training=tuple(schedule_program(item) for item in laws.training),
     )
 
 
+def _chunk(laws: Laws, scheduled: Scheduled, chunk: int | None) -> ChunkChoice:
+    if chunk is not None:
+        return ChunkChoice(chunk, "as it was asked for")
+    forms = {memory.form for memory in scheduled.memories}
+    if Form.RECURRENCE in forms or not any(form.is_chunked for form in forms):
+        return ChunkChoice(DEFAULT_CHUNK, "")
+    return choose_chunk(laws.order.model, scheduled.memories, scheduled.blocks)
+
+
 def _slots(laws: Laws) -> tuple[StateSlot, ...]:
     """What is carried from tick to tick; an optimizer's `weights` are the parameters themselves, and no state of its own."""
     model = laws.order.model
-    carried = [
-        component for component in model.fast if not component.is_solved and not (model.kind == "optimizer" and component.name == "weights")
-    ]
+    anew = {item.state.component for item in laws.resets if model.kind == "optimizer" and item.period == 1 and item.at_start}
+    weights = {"weights"} if model.kind == "optimizer" else set()
+    carried = [item for item in model.fast if item.name not in anew | weights and not item.is_solved]
     states = tuple(
         StateSlot(
             _slot_name(item, state),
             item.name,
             state.part,
             state.shape,
-            start=with_parameters(model, item.init[place]) if item.init else None,
+            start=known_start(model, item, state) if item.init else None,
         )
         for item in carried
-        for place, state in enumerate(item.states)
+        for state in item.states
     )
     kept = (
-        StateSlot(item.name, item.component, item.part, item.value.shape, item.component == POSITION, item.start, item.window)
+        StateSlot(
+            "step" if item.component == POSITION and model.kind == "optimizer" else item.name,
+            item.component,
+            item.part,
+            item.value.shape,
+            item.component == POSITION,
+            item.start,
+            item.window,
+        )
         for item in laws.kept
     )
     return (*states, *kept)
@@ -65,10 +86,11 @@ def _slots(laws: Laws) -> tuple[StateSlot, ...]:
 
 def _parameters(laws: Laws) -> tuple[StateSlot, ...]:
     """The tensors of slow levels."""
+    model = laws.order.model
     return tuple(
-        StateSlot(_slot_name(item, state), item.name, state.part, state.shape, start=item.init[place] if item.init else None)
-        for item in laws.order.model.parameters
-        for place, state in enumerate(item.states)
+        StateSlot(_slot_name(item, state), item.name, state.part, state.shape, start=known_start(model, item, state) if item.init else None)
+        for item in model.parameters
+        for state in item.states
     )
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nlc.ir.affine import Classified, OutputRead
-from nlc.ir.algebra import Expr, State, Tick, When, contains, walk
+from nlc.ir.algebra import Expr, Parameter, Position, State, Tick, When, contains, walk
+from nlc.ir.build import replace as replaced
 from nlc.ir.law import Law, Laws
 from nlc.ir.model import Model
-from nlc.ir.program import Decision, MemoryProgram
+from nlc.ir.program import NO_BLOCKS, Blocks, Decision, MemoryProgram
 from nlc.schedule.attention import classified, window_law, window_values
+from nlc.schedule.blocks import block_law, find_blocks, late_starts
 from nlc.schedule.choose import choose_form
 from nlc.schedule.inline import inlined
 from nlc.schedule.reads import ReadBook, read_names, states_read, whole_reads
@@ -22,53 +24,87 @@ Dependencies = Mapping[str, frozenset[str]]
 
 @dataclass(frozen=True, slots=True)
 class Memories:
-    """The memories in an order in which each needs only reads of earlier ones, and the outputs over those reads."""
+    """The memories in an order in which each needs only reads of earlier ones, the outputs over those reads, and the blocks."""
 
     candidates: tuple[Candidate, ...]
     outputs: tuple[tuple[str, Expr], ...]
+    blocks: Blocks
 
 
-def schedule_memories(laws: Laws) -> tuple[tuple[MemoryProgram, ...], tuple[tuple[str, Expr], ...], tuple[Decision, ...]]:
-    """A form for every memory, chosen by the table of rules; the outputs over the memories' reads; every decision."""
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """A form for every memory, the outputs over the memories' reads, every decision, and the blocks."""
+
+    memories: tuple[MemoryProgram, ...] = ()
+    outputs: tuple[tuple[str, Expr], ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    blocks: Blocks = NO_BLOCKS
+
+
+def schedule_memories(laws: Laws) -> Scheduled:
+    """Every memory gets a form by the table of rules."""
     memories = find_memories(laws)
     chosen = [(candidate, *choose_form(candidate)) for candidate in memories.candidates]
     programs = tuple(MemoryProgram(item.component, form, item.classified, item.reads, item.window) for item, form, _ in chosen)
-    return programs, memories.outputs, tuple(decision for _, _, tried in chosen for decision in tried)
+    return Scheduled(programs, memories.outputs, tuple(decision for _, _, tried in chosen for decision in tried), memories.blocks)
 
 
 def find_memories(laws: Laws) -> Memories:
-    """The facts about every memory that decide its form."""
-    model = laws.order.model
+    """The facts about every memory that decide its form: first those that move at every token, then those with a period."""
+    model, blocks = laws.order.model, find_blocks(laws)
+    gathering, late = tuple(law.component for law in laws.endings), late_starts(laws)
+    slow = blocks.levels if blocks.are_used else frozenset()
     solved = {law.component: law for law in laws.laws if model.component(law.component).is_solved}
-    values = {law.component: _values(laws, law, law.component in solved) for law in laws.laws}
-    reached = _reached({name: states_read(*new) - {name} for name, new in values.items()})
+    values = {
+        law.component: tuple(_given(gathering, value) for value in _values(laws, law, law.component in solved))
+        for law in laws.laws
+        if law.component not in gathering
+    }
+    moving = {name: states_read(*new, but=blocks) for name, new in values.items() if name not in slow}
+    reached = _reached({name: sources - {name} for name, sources in moving.items()})
     order = _memory_order(reached)
-    book = ReadBook(_words(model))
+    book = ReadBook(_words(laws, slow), blocks)
     streams = {name: tuple(book.take(value, name) for value in values[name]) for name in order}
-    outputs = tuple((output.name, book.take(output.value, None)) for output in laws.outputs)
-    laws_of = [(name, value) for name, new in streams.items() for value in new]
-    readers = (*laws_of, *((f"the output {name}", value) for name, value in outputs))
+    outputs = tuple((output.name, book.take(_given(gathering, output.value), None)) for output in laws.outputs)
+    slow_laws = tuple(block_law(law, book) for law in laws.laws if law.component in slow)
+    readers = (
+        *((name, value) for name, new in streams.items() for value in new),
+        *((law.component, equation.value) for law in slow_laws for equation in law.equations),
+        *((f"the output {name}", value) for name, value in outputs),
+    )
     reads = {name: tuple(read for read in book.reads if read.component == name) for name in order}
+    asks_places = blocks.tokens > 0 and any(isinstance(node, Position) for value in laws.values for node in walk(value))
+    whole_tokens = _whole_tokens(laws) if model.updates_per_tick > 1 else ""
     windows = {name: window_law(laws, law, streams[name]) for name, law in solved.items()}
     candidates = (
         Candidate(
-            classified=classified(windows[name])
-            if name in windows
-            else _classified(model, name, streams[name], states_read(*values[name])),
+            classified=classified(windows[name]) if name in windows else _classified(model, name, streams[name], moving[name]),
             window=windows.get(name),
             clock=laws.law(name).clock,
             reads=reads[name],
-            whole_reads=whole_reads(readers, name),
+            whole_reads=whole_reads(readers, name, blocks),
             coupled_with=_cycle(reached, name),
-            is_held=any(item.component == name and item.window is None for item in laws.kept),
-            is_counted=any(contains(value, lambda node: isinstance(node, Tick)) for value in values[name])
-            or any(item.state.component == name for item in laws.resets),
+            is_counted=asks_places or any(contains(value, lambda node: isinstance(node, Tick)) for value in values[name]),
             later_reads=_later(reads[name], {read.name for earlier in order[:place] for read in reads[earlier]}),
-            whole_tokens=_whole_tokens(laws) if model.updates_per_tick > 1 else "",
+            block=blocks.tokens,
+            whole_tokens=whole_tokens,
+            gathering=gathering,
+            late_starts=late,
         )
         for place, name in enumerate(order)
     )
-    return Memories(tuple(candidates), outputs)
+    slower = (
+        Candidate(
+            _classified(model, law.component, values[law.component], states_read(*values[law.component])),
+            law.clock,
+            block=blocks.tokens,
+            whole_tokens=whole_tokens,
+            gathering=gathering,
+            late_starts=late,
+        )
+        for law in slow_laws
+    )
+    return Memories((*candidates, *slower), outputs, replace(blocks, laws=slow_laws))
 
 
 def _values(laws: Laws, law: Law, is_solved: bool) -> tuple[Expr, ...]:
@@ -76,6 +112,15 @@ def _values(laws: Laws, law: Law, is_solved: bool) -> tuple[Expr, ...]:
     if is_solved:
         return window_values(laws, law)
     return tuple(inlined(law, state.part) for state in laws.order.model.component(law.component).states)
+
+
+def _given(lasting: tuple[str, ...], value: Expr) -> Expr:
+    """The value, in which levels that stay as they are until the sequence ends are given like parameters."""
+
+    def change(node: Expr) -> Expr | None:
+        return Parameter(node.component, node.part, node.shape) if isinstance(node, State) and node.component in lasting else None
+
+    return replaced(value, change) if lasting else value
 
 
 def _whole_tokens(laws: Laws) -> str:
@@ -117,8 +162,10 @@ def _memory_order(reached: Dependencies) -> Sequence[str]:
     return sorted(reached, key=lambda name: len(reached[name] - {name}))
 
 
-def _words(model: Model) -> frozenset[str]:
+def _words(laws: Laws, slow: frozenset[str]) -> frozenset[str]:
     """What a read must not be called."""
+    model = laws.order.model
+    equations = (equation.name for law in laws.laws if law.component in slow for equation in law.equations)
     outputs, inputs = (output.name for output in model.outputs), (stream.name for stream in model.inputs)
     numbers, dims = (item.name for item in model.hyperparameters), (dim.name for dim in model.dims)
-    return frozenset((*outputs, *inputs, *numbers, *dims, *(component.name for component in model.components)))
+    return frozenset((*outputs, *inputs, *numbers, *dims, *equations, *(component.name for component in model.components)))

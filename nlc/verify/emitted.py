@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nlc.ir.program import Program
 from nlc.verify.inputs import Drawn, moving
 from nlc.verify.observe import System, Tensors
+from nlc.verify.run_law import of_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +33,20 @@ class Emitted:
 
     def steps(self, inputs: Tensors, state: Tensors | None) -> tuple[Tensors, Tensors]:
         """The sequence as decoding runs it, one `step` a token; it must have a token."""
-        sample = next(iter(inputs.values()))
+        whole = {stream.name for stream in self.program.model.inputs if stream.is_of_sequence}
+        sample = inputs[of_tokens(self.program.model)]
         now = self._packed(self.initial_state(sample.shape[0], sample) if state is None else state)
         outputs: dict[str, list[Tensor]] = {output.name: [] for output in self.program.model.outputs}
         for t in range(sample.shape[1]):
-            emitted, now = self.module.step(**{name: stream[:, t] for name, stream in inputs.items()}, state=now)  # type: ignore[operator]
+            token = {name: stream if name in whole else stream[:, t] for name, stream in inputs.items()}
+            emitted, now = self.module.step(**token, state=now)  # type: ignore[operator]
             for name, value in self._unpacked(emitted, now)[0].items():
                 outputs[name].append(value)
         return {name: torch.stack(values, 1) for name, values in outputs.items()}, self._unpacked({}, now)[1]
+
+    def next_sequence(self, state: Tensors) -> Tensors:
+        """The state with which the next sequence begins."""
+        return self._unpacked({}, self.module.next_sequence(self._packed(state)))[1]  # type: ignore[operator]
 
     @property
     def leaves(self) -> Tensors:
@@ -95,7 +102,7 @@ def build(module_class: Callable[..., nn.Module], program: Program, drawn: Drawn
     """
     model = program.model
     dims = {dim.name: drawn.sizes[dim.name] for dim in model.dims if dim.definition is None}
-    chunk = {"chunk": drawn.chunk} if program.is_chunked else {}
+    chunk = {"chunk": drawn.chunk} if program.chunked else {}
     numbers = {item.name: drawn.hyperparameters[item.name] for item in program.hyperparameters}
     module = module_class(**dims) if drawn.by_default else module_class(**dims, **numbers, **chunk)
     emitted = Emitted(module.to(dtype) if drawn.parameters else module, program, drawn.sizes)

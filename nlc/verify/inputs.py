@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import islice, permutations
 
 import torch
@@ -64,7 +65,7 @@ SHAPE_CASES: tuple[Case, ...] = (
 class Drawn:
     """Evidence for an architecture: inputs (batch, time, *own axes, *shape), states (batch, *axes, *shape) or None for zeros.
 
-    `parameters` are the tensors of slow levels, (*shape).
+    `parameters` are the tensors of slow levels, (*shape). Streams of one value for each sequence, those named in `whole`, have no time.
     """
 
     inputs: Mapping[str, Tensor]
@@ -78,6 +79,11 @@ class Drawn:
     seed: int
     by_default: bool
     updates_per_tick: int = 1
+    whole: frozenset[str] = frozenset()
+
+    def at(self, tokens: slice) -> dict[str, Tensor]:
+        """The inputs at some of the tokens; a stream of one value for each sequence is whole at any."""
+        return {name: stream if name in self.whole else stream[:, tokens] for name, stream in self.inputs.items()}
 
     @property
     def updates(self) -> int:
@@ -88,7 +94,7 @@ class Drawn:
 def draw(model: Model, case: Case, own_chunk: int, *, seed: int = 0, edges: bool = True, slots: Sequence[StateSlot] = ()) -> Drawn:
     """The evidence of a case in float64; without `edges` no scalar lies on an end of its range.
 
-    `slots` are all that is carried; the position, a whole number, is anywhere in the first two chunks.
+    `slots` are all that is carried; the position, a whole number, is anywhere in the last two chunks before the longest period ends.
     """
     chunk = own_chunk if case.own_chunk else SMALL_CHUNK
     tokens = min(case.chunks * chunk + case.extra, LONGEST)
@@ -101,7 +107,7 @@ def draw(model: Model, case: Case, own_chunk: int, *, seed: int = 0, edges: bool
     }
     for slot in slots:
         if slot.counts:
-            states[slot.name] = torch.randint(2 * SMALL_CHUNK, (), generator=generator)
+            states[slot.name] = torch.randint(2 * SMALL_CHUNK, (), generator=generator) + max(_longest_period(model) - 2 * SMALL_CHUNK, 0)
         elif slot.name not in states:
             kept = (TOKENS_KEPT,) if slot.window == "all" else tokens_before(slot)
             shape = (case.batch, *kept, *axes, *(dim.size(sizes) for dim in slot.shape))
@@ -119,7 +125,14 @@ def draw(model: Model, case: Case, own_chunk: int, *, seed: int = 0, edges: bool
         seed=seed,
         by_default=case.own_chunk,
         updates_per_tick=model.updates_per_tick,
+        whole=frozenset(stream.name for stream in model.inputs if stream.is_of_sequence),
     )
+
+
+def _longest_period(model: Model) -> int:
+    """The tokens of the longest period at whose end a level moves or is reset; 1 when there is none."""
+    clocks = [clock for item in model.fast for clock in (item.every, item.reset) if clock is not None and clock.family is Family.TOKEN]
+    return max((int(clock.period) for clock in clocks), default=1)
 
 
 def draw_parameters(model: Model, sizes: Mapping[str, int], generator: torch.Generator) -> dict[str, Tensor]:
@@ -199,7 +212,8 @@ def _defined(model: Model, sizes: dict[str, int]) -> dict[str, int]:
 def _fits(model: Model, sizes: Mapping[str, int]) -> bool:
     states = [state.shape for component in model.components for state in component.states]
     try:
-        for shape in (*states, *(stream.shape for stream in model.inputs), *_halves(model)):
+        shapes = (*states, *(stream.shape for stream in model.inputs), *(output.value.shape for output in model.outputs))
+        for shape in (*shapes, *_halves(model)):
             _ = [dim.size(sizes) for dim in shape]
     except ValueError:
         return False
@@ -224,10 +238,10 @@ def _varied(item: HyperparameterDeclaration) -> float:
 def _stream(stream: InputStream, leading: tuple[int, int], sizes: Mapping[str, int], generator: torch.Generator, edges: bool) -> Tensor:
     own_axes = tuple(sizes[axis] for axis in stream.axes)
     parts = (stream.every.updates_per_tick,) if stream.is_parted else ()
-    shape = (*leading, *parts, *own_axes, *(dim.size(sizes) for dim in stream.shape))
+    shape = (*(leading[:1] if stream.is_of_sequence else leading), *parts, *own_axes, *(dim.size(sizes) for dim in stream.shape))
     if stream.shape and stream.low is None and stream.high is None:
         return _normal(shape, generator)
-    low, high = _range(stream)
+    low, high = map(float, range_of(stream))
     drawn = torch.rand(shape, dtype=torch.float64, generator=generator)
     choice = torch.rand(shape, dtype=torch.float64, generator=generator)
     if edges:
@@ -240,18 +254,18 @@ def _datum(model: Model, slot: StateSlot, shape: Sequence[int], generator: torch
     value = next(item.value for item in model.component(slot.component).data if item.name == slot.part)
     stream = next((item for item in model.inputs if isinstance(value, Input) and item.name == value.name), None)
     if stream is not None and (not stream.shape or stream.low is not None or stream.high is not None):
-        low, high = _range(stream)
+        low, high = map(float, range_of(stream))
         return low + (high - low) * torch.rand(tuple(shape), dtype=torch.float64, generator=generator)
     drawn = _normal(shape, generator)
     return drawn.abs() if isinstance(value, Map) or not slot.shape else drawn
 
 
-def _range(stream: InputStream) -> tuple[float, float]:
+def range_of(stream: InputStream) -> tuple[Fraction, Fraction]:
     """The declared range; an open side is one away from the other."""
     low, high = stream.low, stream.high
     if low is None:
-        return (0.0, 1.0) if high is None else (float(high) - 1, float(high))
-    return float(low), float(low) + 1 if high is None else float(high)
+        return (Fraction(0), Fraction(1)) if high is None else (high - 1, high)
+    return low, low + 1 if high is None else high
 
 
 def _normal(shape: Sequence[int], generator: torch.Generator) -> Tensor:
@@ -261,6 +275,7 @@ def _normal(shape: Sequence[int], generator: torch.Generator) -> Tensor:
 # --- optimizers --------------------------------------------------------------------------------------------------
 
 PARAMETER_SHAPES: tuple[tuple[int, ...], ...] = ((3,), (2, 3), (4, 1, 2), ())
+MATRIX_SHAPES: tuple[tuple[int, ...], ...] = ((2, 3), (4, 2), (2, 3), (1, 3))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,7 +295,10 @@ def draw_steps(model: Model, steps: int, *, seed: int, schedule: bool) -> DrawnS
     generator = torch.Generator().manual_seed(seed)
 
     def tensors() -> tuple[Tensor, ...]:
-        return tuple(torch.randn(shape, dtype=torch.float64, generator=generator) for shape in PARAMETER_SHAPES)
+        return tuple(
+            torch.randn(shape, dtype=torch.float64, generator=generator)
+            for shape in (MATRIX_SHAPES if model.moves_matrices else PARAMETER_SHAPES)
+        )
 
     def number(item: HyperparameterDeclaration) -> float:
         factor = float(torch.rand((), generator=generator))

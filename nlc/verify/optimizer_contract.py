@@ -46,59 +46,67 @@ def key_of(name: str, settings: Collection[str]) -> str:
 
 def _defaults(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
     """Without arguments, hyperparameters have the values of the spec."""
-    (settings,) = optimizer_class([_weight()]).param_groups
-    for item in program.model.hyperparameters:
+    (settings,) = optimizer_class([_weight(program)]).param_groups
+    for item in program.hyperparameters:
         error = abs(settings[key_of(item.name, settings)] - float(item.default))
         yield _pair("default").square(item.name, error, 0.0)
 
 
 def _groups(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
     """A group takes hyperparameters of its own by the spec's names: any finite number, a learning rate from 0 on."""
-    for item in program.model.hyperparameters:
+    for item in program.hyperparameters:
         for value in (0, 2, 0.5 if item.name == RATE else -0.5):
-            (settings,) = optimizer_class([_group(item.name, value)]).param_groups
+            (settings,) = optimizer_class([_group(program, item.name, value)]).param_groups
             error = abs(settings[key_of(item.name, settings)] - value)
             yield _pair("group", f"{item.name} = {value}").square(item.name, error, 0.0)
 
 
 def _refused_numbers(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
     """Hyperparameters that make no sense are refused, by the constructor and in a group."""
-    for item in program.model.hyperparameters:
+    for item in program.hyperparameters:
         for value in (*MEANINGLESS, -1.0) if item.name == RATE else MEANINGLESS:
             what = f"{item.name} = {value!r}"
-            yield refusal(_pair("constructor"), what, partial(optimizer_class, [_weight()], **{item.name: value}))
-            yield refusal(_pair("group"), what, partial(optimizer_class, [_group(item.name, value)]))
+            yield refusal(_pair("constructor"), what, partial(optimizer_class, [_weight(program)], **{item.name: value}))
+            yield refusal(_pair("group"), what, partial(optimizer_class, [_group(program, item.name, value)]))
 
 
 def _refused_gradients(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
     """Sparse and complex gradients are refused rather than misread."""
-    dense = torch.ones(3)
+    dense = _ones(program)
     for what, gradient in (("a sparse gradient", dense.to_sparse()), ("a complex gradient", dense.to(torch.complex64))):
-        optimizer = optimizer_class([_weight(gradient)])
+        optimizer = optimizer_class([_weight(program, gradient)])
         yield refusal(_pair("step"), what, optimizer.step)
+
+
+def _refused_shapes(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
+    """An optimizer of matrices refuses parameters that are none."""
+    for shape in ((3,), (2, 2, 2), ()) if program.model.moves_matrices else ():
+        yield refusal(_pair("constructor"), f"a parameter of shape {shape}", partial(optimizer_class, [nn.Parameter(torch.ones(shape))]))
 
 
 def _left_alone(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
     """A parameter without a gradient stays as it is, in a group with others or without."""
-    moved, still, apart = _weight(torch.ones(3)), _weight(), _weight()
+    moved, still, apart = _weight(program, _ones(program)), _weight(program), _weight(program)
     optimizer_class([{"params": [moved, still]}, {"params": [apart]}]).step()
     for case, weight in (("beside one with a gradient", still), ("in a group without gradients", apart)):
-        yield Pair("parameter without a gradient before", "afterwards", case, 1, 1).square("weights", _distance(weight, torch.ones(3)), 0.0)
+        yield Pair("parameter without a gradient before", "afterwards", case, 1, 1).square(
+            "weights", _distance(weight, _ones(program)), 0.0
+        )
 
 
 def _dtypes(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
     """A bfloat16 parameter stays one and has float32 state."""
-    weight = _weight(torch.ones(3, dtype=torch.bfloat16))
+    weight = _weight(program, _ones(program).to(torch.bfloat16))
     optimizer = optimizer_class([weight])
     optimizer.step()
-    narrow = [str(optimizer.state[weight][slot.name].dtype) for slot in program.slots]
+    narrow = [str(optimizer.state[weight][slot.name].dtype) for slot in program.slots if not slot.counts]
     wrong = [dtype for dtype in narrow if dtype != str(torch.float32)]
     yield Pair("float32", "state of a bfloat16 parameter", "one step", 1, 1).square("dtype", float(len(wrong)), 0.0, ", ".join(wrong))
 
 
 def _closures(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
     """`step(closure)` calls it once, with gradients enabled, and returns what it returns; the update is that of its gradient."""
-    weight, plain = _weight(), _weight(torch.full((3,), 2.0))
+    weight, plain = _weight(program), _weight(program, 2 * _ones(program))
     optimizer = optimizer_class([weight])
     losses: list[float] = []
 
@@ -117,18 +125,23 @@ def _closures(program: Program, optimizer_class: OptimizerClass) -> Iterator[Squ
     yield _pair("step without a closure").square("value returned", float(nothing is not None), 0.0)
 
 
-CONTRACT: tuple[Part, ...] = (_defaults, _groups, _refused_numbers, _refused_gradients, _left_alone, _dtypes, _closures)
+CONTRACT: tuple[Part, ...] = (_defaults, _groups, _refused_numbers, _refused_gradients, _refused_shapes, _left_alone, _dtypes, _closures)
 
 
-def _weight(gradient: Tensor | None = None) -> nn.Parameter:
+def _ones(program: Program) -> Tensor:
+    """Three ones, in one column for an optimizer of matrices."""
+    return torch.ones(3, 1) if program.model.moves_matrices else torch.ones(3)
+
+
+def _weight(program: Program, gradient: Tensor | None = None) -> nn.Parameter:
     """Three ones, in the dtype of the gradient that they get."""
-    weight = nn.Parameter(torch.ones(3, dtype=torch.float32 if gradient is None else gradient.dtype))
+    weight = nn.Parameter(_ones(program).to(torch.float32 if gradient is None else gradient.dtype))
     weight.grad = gradient
     return weight
 
 
-def _group(name: str, value: Any) -> dict[str, Any]:
-    return {"params": [_weight()], name: value}
+def _group(program: Program, name: str, value: Any) -> dict[str, Any]:
+    return {"params": [_weight(program)], name: value}
 
 
 def _distance(left: Tensor, right: Tensor) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from nlc.ir.algebra import Dot, Norm, Sum, contains
 from nlc.ir.program import Program
 from nlc.verify.bounds import magnitude
+from nlc.verify.exact_steps import exact_step_squares
 from nlc.verify.inputs import DrawnSteps, draw_steps
 from nlc.verify.observe import Failure, Pair, Tensors, attempt
 from nlc.verify.optimizer_contract import OptimizerClass, key_of, optimizer_contract
@@ -58,6 +59,7 @@ def optimizer_squares(program: Program, module: ModuleType) -> Iterator[Square]:
             found = attempt(partial(_run_optimizer, program, optimizer_class, trial))
             yield from _compare(program, "oracle", "optimizer", trial, results, found)
     yield from optimizer_contract(program, optimizer_class)
+    yield from exact_step_squares(program, optimizer_class)
 
 
 def _trials(program: Program) -> tuple[Trial, ...]:
@@ -96,7 +98,8 @@ def _compare(
         yield from pair.failed(found, "weights", "state")
         return
     gradients = [tensor for group in trial.groups for step in group.gradients for tensor in step]
-    ours, theirs = _flattened(wanted), _flattened(found)
+    carried = {slot.name for slot in program.slots}
+    ours, theirs = _flattened(wanted, carried), _flattened(found, carried)
     scale = magnitude([*gradients, *ours.values()])
     for quantity in ("weights", "state"):
         chosen, others = ({name: x for name, x in tensors.items() if name.startswith(quantity)} for tensors in (ours, theirs))
@@ -109,12 +112,13 @@ def _adds_up(program: Program) -> bool:
     return any(contains(value, lambda node: isinstance(node, Dot | Sum | Norm)) for value in values)
 
 
-def _flattened(results: Sequence[Result]) -> Tensors:
-    """Every tensor under a name of its own: `weights 0.1` is the second tensor of the first group."""
+def _flattened(results: Sequence[Result], carried: Collection[str]) -> Tensors:
+    """Every tensor that is carried under a name of its own: `weights 0.1` is the second tensor of the first group."""
     named: dict[str, Tensor] = {}
     for number, (weights, state) in enumerate(results):
         named |= {f"weights {number}.{index}": tensor for index, tensor in enumerate(weights)}
-        named |= {f"state {name} {number}.{index}": tensor for name, tensors in state.items() for index, tensor in enumerate(tensors)}
+        known = {name: tensors for name, tensors in state.items() if name in carried}
+        named |= {f"state {name} {number}.{index}": tensor for name, tensors in known.items() for index, tensor in enumerate(tensors)}
     return named
 
 
@@ -124,7 +128,8 @@ def _flattened(results: Sequence[Result]) -> Tensors:
 def _run_optimizer(program: Program, optimizer_class: OptimizerClass, trial: Trial) -> list[Result]:
     """Step the optimizer over both groups; half way it may be replaced by a new one that loads its state_dict."""
     parameters = [[nn.Parameter(weight.clone()) for weight in group.weights] for group in trial.groups]
-    keywords = {} if trial.scheduled else trial.groups[0].hyperparameters[0]
+    numbers = {item.name for item in program.hyperparameters}
+    keywords = {} if trial.scheduled else {name: value for name, value in trial.groups[0].hyperparameters[0].items() if name in numbers}
     optimizer = _new(optimizer_class, parameters, keywords)
     for step in range(STEPS):
         if step == trial.restored_after:
@@ -134,11 +139,11 @@ def _run_optimizer(program: Program, optimizer_class: OptimizerClass, trial: Tri
             optimizer.load_state_dict(saved)
         for settings, tensors, group in zip(optimizer.param_groups, parameters, trial.groups, strict=True):
             if trial.scheduled:
-                _set(settings, group.hyperparameters[step])
+                _set(settings, {name: value for name, value in group.hyperparameters[step].items() if name in numbers})
             for parameter, gradient in zip(tensors, group.gradients[step], strict=True):
                 parameter.grad = gradient.clone()
         optimizer.step()
-    names = [slot.name for slot in program.slots]
+    names = [slot.name for slot in program.slots if not slot.counts]
     return [
         ([parameter.detach() for parameter in group], {name: [optimizer.state[parameter][name] for parameter in group] for name in names})
         for group in parameters

@@ -7,55 +7,20 @@ is ordered beforehand: a component is updated when somebody first asks for its n
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from fractions import Fraction
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from nlc.ir.model import (
-    TOKEN,
-    Clock,
-    Component,
-    Expr,
-    Family,
-    Gradient,
-    GradientDescent,
-    GradientPoint,
-    Hyperparameter,
-    Index,
-    Input,
-    Model,
-    Now,
-    Position,
-    State,
-    StopGradient,
-    When,
-    WindowSoftmax,
-    WindowSum,
-)
-from nlc.ir.model import Tick as TickCount
-from nlc.verify.oracle_layout import aligned, at_part, flatten, parts_of_tick, unflatten, wants_graph, with_ones
-from nlc.verify.oracle_slots import (
-    counts,
-    delayed,
-    held_name,
-    held_reads,
-    initial,
-    kept,
-    refuse,
-    slot_name,
-    slots,
-    sum_name,
-    sums,
-)
-from nlc.verify.oracle_slots import (
-    parameters as parameters_of,
-)
-from nlc.verify.oracle_values import Arithmetic, Fitted, OracleError, lift, rank_of, sizes_of
-from nlc.verify.oracle_windows import data_of, empty_windows, is_solved, lengthened, minimiser, shape_of, shortened
+from nlc.ir.model import Expr, Family, Model
+from nlc.verify.oracle_layout import aligned, at_token, flatten, is_of_sequence, parts_of, unflatten, wants_graph, with_ones
+from nlc.verify.oracle_slots import delayed, kept, refuse, slots
+from nlc.verify.oracle_slots import parameters as parameters_of
+from nlc.verify.oracle_starts import counts, initial
+from nlc.verify.oracle_tick import Tick
+from nlc.verify.oracle_values import OracleError, sizes_of
+from nlc.verify.oracle_windows import empty_windows, is_solved
 
 __all__ = ["OracleError", "number_of", "run_oracle", "run_oracle_steps"]
 
@@ -79,7 +44,7 @@ def run_oracle(
     trained = parameters or {}
     if missing := ", ".join(parameters_of(model).keys() - trained.keys()):
         raise OracleError(f"no value is given for the slow level {missing}")
-    sample = next(iter(inputs.values()))
+    sample = next(inputs[stream.name] for stream in model.inputs if not is_of_sequence(stream))
     leading = (sample.shape[0], *(sizes[axis] for axis in model.axes))
     given = state or {}
     start = {
@@ -92,16 +57,18 @@ def run_oracle(
         start[name] = given.get(name, sample.new_zeros((*leading, *sizes_of(shape, sizes))))
     numbers = {name: sample.new_tensor(value) for name, value in hyperparameters.items()}
     nothing = Tick(model, Family.TOKEN, sizes, numbers, {}, {}, start, False, parameters=trained)
-    start |= {name: nothing.start(node, start[name]) for name, node in initial(model) if name not in given}
+    for name, node in ((name, node) for name, node in initial(model) if name not in given):
+        start[name] = replace(nothing, previous=start).start(node, start[name])
     streams = {stream.name: aligned(inputs[stream.name], stream, model) for stream in model.inputs}
-    before = {name: given.get(f"previous.{name}", torch.zeros_like(x.sum(1))) for name, x in streams.items()}
+    before = {name: given.get(f"previous.{name}", _nothing(x, name, model)) for name, x in streams.items()}
     position = int(given["position"]) if "position" in given else 0
     differentiable = wants_graph((*inputs.values(), *start.values(), *trained.values()))
     tick = Tick(model, Family.TOKEN, sizes, numbers, before, before, start, differentiable, position=position, parameters=trained)
+    tick = replace(tick, started=start)  # nothing starts again before the first token is there
     dims = {output.name: with_ones(leading, output, model) + sizes_of(output.value.shape, sizes) for output in model.outputs}
     outputs = {output.name: [sample.new_zeros(0, *dims[output.name])] for output in model.outputs}
     for t in range(sample.shape[1]):
-        tick = tick.next({name: x[:, t] for name, x in streams.items()})
+        tick = tick.next({stream.name: at_token(streams[stream.name], stream, t) for stream in model.inputs})
         for output in model.outputs:
             value = tick.value(output.value)
             outputs[output.name].append(value.broadcast_to((1, *dims[output.name])))
@@ -111,6 +78,14 @@ def run_oracle(
     final |= {f"previous.{name}": tick.inputs[name].expand(*leading, *tick.inputs[name].shape[len(leading) :]) for name in delayed(model)}
     joined = {output.name: [2 + model.axes.index(axis) for axis in output.joined] for output in model.outputs}
     return {name: torch.cat(values).transpose(0, 1).squeeze(joined[name]) for name, values in outputs.items()}, final
+
+
+def _nothing(x: Tensor, name: str, model: Model) -> Tensor:
+    """What stands for the value of a stream before its first."""
+    stream = next(stream for stream in model.inputs if stream.name == name)
+    if is_of_sequence(stream):
+        return torch.zeros_like(x)
+    return torch.zeros_like(x.sum((1, 2) if parts_of(stream.every) > 1 else 1))
 
 
 def run_oracle_steps(
@@ -126,18 +101,60 @@ def run_oracle_steps(
     `gradients` and `hyperparameters` hold one entry per step; a state that is not given starts from zeros, after `steps_before` steps.
     """
     refuse(model)
+    if model.moves_matrices:
+        alone = [
+            _steps_of_matrix(
+                model, weight, own, hyperparameters, {name: tensors[place] for name, tensors in (state or {}).items()}, steps_before
+            )
+            for place, (weight, own) in enumerate(zip(weights, zip(*gradients, strict=True), strict=True))
+        ]
+        return [final.pop("weights") for final in alone], {name: [final[name] for final in alone] for name in alone[0]}
     lengths = tuple(weight.numel() for weight in weights)
     flat = flatten(weights)
     given = {name: flatten(tensors) for name, tensors in (state or {}).items()} | {"weights": flat}
-    start = {name: given.get(name, torch.zeros_like(flat)) for component in model.components for name, _ in slots(component)}
+    names = [name for component in model.components for name, _ in slots(component)] + [name for name, _ in kept(model)]
+    start = {name: given.get(name, torch.zeros_like(flat)) for name in names}
+    schedule = [{name: flat.new_tensor(value) for name, value in numbers.items()} for numbers in hyperparameters]
     (stream,) = model.inputs
-    nothing = {stream.name: torch.zeros_like(flat)}
-    tick = Tick(model, Family.STEP, {}, {}, nothing, nothing, start, wants_graph((flat, *start.values())), lengths, steps_before)
-    for step, numbers in zip(gradients, hyperparameters, strict=True):
-        now = replace(tick, hyperparameters={name: flat.new_tensor(value) for name, value in numbers.items()})
-        tick = now.next({stream.name: flatten(step)})
+    past = f"previous.{stream.name}"
+    before = {stream.name: given.get(past, torch.zeros_like(flat))}
+    tick = Tick(model, Family.STEP, {}, schedule[0] if schedule else {}, before, before, start, False, lengths, steps_before)
+    for name, node in ((name, node) for name, node in initial(model) if name not in given):
+        start[name] = tick.start(node, start[name])
+    tick = replace(tick, started=start, differentiable=wants_graph((flat, *start.values())))
+    for step, numbers in zip(gradients, schedule, strict=True):
+        tick = replace(tick, hyperparameters=numbers).next({stream.name: flatten(step)})
     final = {name: unflatten(tick.slot(name), weights) for name in start}
+    if delayed(model):
+        final[past] = unflatten(tick.inputs[stream.name], weights)
     return final.pop("weights"), final
+
+
+def _steps_of_matrix(
+    model: Model,
+    weight: Tensor,
+    gradients: Sequence[Tensor],
+    hyperparameters: Sequence[Mapping[str, float]],
+    given: Mapping[str, Tensor],
+    steps_before: int,
+) -> Tensors:
+    """An optimizer of matrices over steps of one matrix: every final state by slot name, the weights among them."""
+    sizes = {"rows(weights)": weight.shape[0], "columns(weights)": weight.shape[1]}
+    shapes = dict(pair for component in model.components for pair in slots(component)) | dict(kept(model))
+    known = {**given, "weights": weight}
+    start = {name: known.get(name, weight.new_zeros(sizes_of(shape, sizes))) for name, shape in shapes.items()}
+    schedule = [{name: weight.new_tensor(value) for name, value in numbers.items()} for numbers in hyperparameters]
+    (stream,) = model.inputs
+    past = f"previous.{stream.name}"
+    before = {stream.name: given.get(past, torch.zeros_like(weight))}
+    tick = Tick(model, Family.STEP, sizes, schedule[0] if schedule else {}, before, before, start, False, position=steps_before)
+    for name, node in ((name, node) for name, node in initial(model) if name not in given):
+        start[name] = tick.start(node, start[name])
+    tick = replace(tick, started=start, differentiable=wants_graph(tuple(start.values())))
+    for gradient, numbers in zip(gradients, schedule, strict=True):
+        tick = replace(tick, hyperparameters=numbers).next({stream.name: gradient})
+    final = {name: tick.slot(name) for name in start}
+    return final | ({past: tick.inputs[stream.name]} if delayed(model) else {})
 
 
 def number_of(model: Model, node: Expr, sizes: Mapping[str, int], hyperparameters: Mapping[str, float]) -> float:
@@ -145,241 +162,3 @@ def number_of(model: Model, node: Expr, sizes: Mapping[str, int], hyperparameter
     numbers = {name: torch.tensor(value, dtype=torch.float64) for name, value in hyperparameters.items()}
     like = {"": torch.zeros((), dtype=torch.float64)}
     return float(Tick(model, Family.TOKEN, sizes, numbers, {}, {}, like, False).value(node))
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """One tick: what flows in, the states when it began, and the new states that were asked for so far.
-
-    `position` counts the ticks, this one included; `reader` is the clock of who reads (an output is on the token clock). Levels on the
-    clock `token / n` are updated n times inside it: `previous` are the states before such a part of it, `begun` those before all parts.
-    """
-
-    model: Model
-    family: Family
-    sizes: Mapping[str, int]
-    hyperparameters: Mapping[str, Tensor]
-    inputs: Mapping[str, Tensor]
-    delayed: Mapping[str, Tensor]
-    previous: Mapping[str, Tensor]
-    differentiable: bool
-    lengths: tuple[int, ...] = ()
-    position: int = 0
-    parameters: Mapping[str, Tensor] = field(default_factory=dict)
-    reader: Clock = TOKEN
-    begun: Mapping[str, Tensor] = field(default_factory=dict)
-    updated: dict[str, Tensors] = field(default_factory=dict)
-    running: list[str] = field(default_factory=list)
-
-    def next(self, inputs: Mapping[str, Tensor]) -> Tick:
-        """The tick after this one, with every due component updated."""
-        states = {name: self.slot(name) for name in self.previous}
-        for component in self.model.fast:
-            clock = component.reset
-            if clock is not None and clock.family is Family.TOKEN and self.position > 0 and self.is_due(clock.period):
-                begun = dict(initial(self.model))
-                zeros = {name: torch.zeros_like(states[name]) for name, _ in slots(component)}
-                states |= {name: self.start(begun[name], zero) if name in begun else zero for name, zero in zeros.items()}
-        for component in self.model.fast:
-            if component.backprop and self.position > 0 and self.is_due(component.backprop * component.every.period):
-                states |= {name: states[name].detach() for name, _ in slots(component)}
-        tick = replace(self, delayed=self.inputs, begun=states, position=self.position + 1)
-        parts = parts_of_tick(self.model)
-        for part in range(parts):
-            now = {stream.name: at_part(inputs[stream.name], stream, part) for stream in self.model.inputs}
-            tick = replace(tick, inputs=now, previous=states, updated={}, running=[])
-            for component in self.model.fast:
-                if part == parts - 1 or component.every.period < 1:
-                    tick.new_states(component)
-            states = {name: tick.slot(name) for name in states}
-        summed = [tick.sums_after(item) for item in self.model.fast if sums(self.model, item)]
-        tick.updated["sums"] = {name: total for totals in summed for name, total in totals.items()}
-        windows = [(item, replace(tick, reader=item.every).windows(item)) for item in self.model.fast if is_solved(item)]
-        tick.updated["windows"] = {name: shortened(window, item) for item, found in windows for name, window in found.items()}
-        tick.updated["held"] = {held_name(self.model, read): tick.held_after(read) for read in held_reads(self.model)}
-        return tick
-
-    def start(self, node: Expr, like: Tensor) -> Tensor:
-        """What a state starts from."""
-        return self.value(node).expand_as(like)
-
-    def is_due(self, period: Fraction | int) -> bool:
-        return self.position % period == 0
-
-    def sums_after(self, component: Component) -> Tensors:
-        """The sums of gradients that the next tick starts with: nothing after an update."""
-        is_due = self.is_due(component.every.period)
-        return {sum_name(name): torch.zeros_like(total) if is_due else total for name, total in self.gathered(component).items()}
-
-    def gathered(self, component: Component) -> Tensors:
-        """The gradients of a level at the data since its last update, summed up; all are taken at the state that it has had since."""
-        now = self.gradient(component, component.objective, component.gradient_at)
-        return {name: self.previous[sum_name(name)] + gradient for name, gradient in now.items()}
-
-    def held_after(self, read: State) -> Tensor:
-        """The value that a held read sees at the next tick."""
-        name = slot_name(self.model.component(read.component), read.part)
-        return self.slot(name) if self.is_due(read.period) else self.previous[held_name(self.model, read)]
-
-    def of_update(self, component: Component) -> Tensors:
-        """The gradient of a level's objective over the data of its update."""
-        if not sums(self.model, component):
-            return self.gradient(component, component.objective, component.gradient_at)
-        share = component.every.period if component.reduce == "mean" else 1
-        return {name: total / int(share) for name, total in self.gathered(component).items()}
-
-    @property
-    def like(self) -> Tensor:
-        """Some tensor of the system, for dtype and device."""
-        return next(iter((*self.previous.values(), *self.parameters.values())))
-
-    def slot(self, name: str) -> Tensor:
-        """The newest value of a state."""
-        return next((states[name] for states in self.updated.values() if name in states), self.previous[name])
-
-    def new_states(self, component: Component) -> Tensors:
-        """The states of a component after its update, or as they are when it is not due."""
-        names = [name for name, _ in slots(component)]
-        if is_solved(component):
-            return self.solved(component)
-        if component.every.family is not self.family or not self.is_due(component.every.period):
-            return {name: self.previous[name] for name in names}
-        if component.name not in self.updated:
-            if component.name in self.running:
-                raise OracleError(f"a cycle of same-tick reads: {' -> '.join((*self.running, component.name))}")
-            self.running.append(component.name)
-            self.updated[component.name] = replace(self, reader=component.every)._update(component)
-            self.running.pop()
-        return self.updated[component.name]
-
-    def solved(self, component: Component) -> Tensors:
-        """The minimiser of a level's objective over the data of its window."""
-        if component.name not in self.updated:
-            now, (name,) = replace(self, reader=component.every), [name for name, _ in slots(component)]
-            windows = now.windows(component)
-            leading = next(iter(windows.values())).shape[:1] + tuple(self.sizes[axis] for axis in self.model.axes)
-            data, (shape, rank) = data_of(component, windows, self.position, leading), shape_of(component, self.sizes, leading)
-
-            def objective(state: Tensor) -> Tensor:
-                return now.value(component.objective, Fitted(name, {name: state}, {name: state.detach()}, data))
-
-            self.updated[component.name] = {name: minimiser(objective, self.like.new_zeros(shape), rank, self.differentiable)}
-        return self.updated[component.name]
-
-    def windows(self, component: Component) -> Tensors:
-        """The data of a level's window, this token's included, by slot name."""
-        leading = tuple(self.sizes[axis] for axis in self.model.axes)
-        found = {}
-        for item in component.data:
-            kept = self.previous[name := f"{component.name}.{item.name}"]
-            found[name] = lengthened(kept, self.value(item.value), (kept.shape[0], *leading))
-        return found
-
-    def _update(self, component: Component) -> Tensors:
-        """The explicit step: retention * state - rate * gradient, in the retained state's place."""
-        assert isinstance(component.optimizer, GradientDescent)
-        own = component.follows == component.objective
-        gradients = self.of_update(component) if own else self.gradient(component, component.follows, component.step_at)
-        rate = self.value(component.optimizer.rate)
-        new: Tensors = {}
-        retained = self._retained(component)
-        for name, shape in slots(component):
-            step = lift(rate, rank_of(shape) - rank_of(component.optimizer.rate.shape)) * gradients[name]
-            step = step.detach() if component.backprop == 0 else step
-            new[name] = (retained[name] - step).broadcast_to(self.previous[name].shape)
-        return new
-
-    def _retained(self, component: Component) -> Tensors:
-        """The states when the tick began, times the retention."""
-        states: Tensors = {}
-        for index, (name, shape) in enumerate(slots(component)):
-            states[name] = self.previous[name]
-            if component.retention:
-                keep = component.retention[index]
-                share = self.value(keep).detach() if component.backprop == 0 else self.value(keep)
-                states[name] = lift(share, rank_of(shape) - rank_of(keep.shape)) * states[name]
-        return states
-
-    def gradient(self, component: Component, objective: Expr, point: GradientPoint) -> Tensors:
-        """The gradient of an objective with respect to its FITTED reads; a differentiable function of everything else."""
-        with torch.enable_grad():
-            retained = point is GradientPoint.RETAINED
-            values = self._retained(component) if retained else {name: self.previous[name] for name, _ in slots(component)}
-            aliases = {name: x.clone() if x.requires_grad else x.detach().clone().requires_grad_() for name, x in values.items()}
-            loss = replace(self, reader=component.every).value(objective, Fitted(component.name, aliases, values))
-            if self.lengths and loss.dim():
-                return {name: self._gradient_by_tensor(loss, alias) for name, alias in aliases.items()}
-            found = self._autograd(loss.sum(), tuple(aliases.values()))
-        return dict(zip(aliases, found, strict=True))
-
-    def _gradient_by_tensor(self, loss: Tensor, alias: Tensor) -> Tensor:
-        """Where norms make the objective differ from tensor to tensor, each tensor descends its own."""
-        firsts = [sum(self.lengths[:index]) for index in range(len(self.lengths))]
-        pieces = [
-            self._autograd(loss[first], (alias,))[0][first : first + length] if length else alias[:0]
-            for first, length in zip(firsts, self.lengths, strict=True)
-        ]
-        return torch.cat(pieces)
-
-    def _autograd(self, loss: Tensor, leaves: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        if not loss.requires_grad:
-            return tuple(torch.zeros_like(leaf) for leaf in leaves)
-        return torch.autograd.grad(
-            loss, leaves, create_graph=self.differentiable, retain_graph=True, allow_unused=True, materialize_grads=True
-        )
-
-    # --- the value of an expression ------------------------------------------------------------------------------
-
-    def value(self, node: Expr, fitted: Fitted | None = None) -> Tensor:
-        """The value of an expression: leading dims (or none), then its shape; in a sum over a window, that of the window in front."""
-        if fitted is not None and fitted.data is not None and fitted.inside and (at_datum := fitted.data.at_datum(node)) is not None:
-            return at_datum
-        match node:
-            case WindowSum(x) | WindowSoftmax(x) if fitted is not None and fitted.data is not None:
-                return fitted.data.over(node, self.value(x, replace(fitted, inside=True)), self.sizes)
-            case Now(x):
-                return self.value(x, replace(fitted, inside=False) if fitted else None)
-            case Input(name, _, delayed):
-                return (self.delayed if delayed else self.inputs)[name]
-            case Hyperparameter(name):
-                return self.hyperparameters[name]
-            case Index(axis):
-                later = len(self.model.axes) - 1 - self.model.axes.index(axis)
-                return lift(torch.arange(self.sizes[axis], dtype=self.like.dtype, device=self.like.device), later)
-            case Position():
-                return self.like.new_tensor(self.position - 1)
-            case Gradient(name, part):
-                host = self.model.component(name)
-                return self.of_update(host)[slot_name(host, part)]
-            case State():
-                return self._state(node, fitted)
-            case TickCount(name):
-                return self._count(self.model.component(name))
-            case StopGradient(x):
-                return self.value(x, fitted.stopped() if fitted else None)
-        arithmetic = Arithmetic(self.sizes, self.lengths, self.like, self.model.axes)
-        return arithmetic.value(node, lambda child: self.value(child, fitted))
-
-    def _count(self, component: Component) -> Tensor:
-        """The number, since the last reset, of the update that this tick belongs to: chunks are 1, 2, ..."""
-        reset = component.reset
-        ticks = self.position
-        while reset is not None and reset.family is Family.TOKEN and ticks > reset.period:
-            ticks -= int(reset.period)
-        return self.like.new_tensor(math.ceil(ticks / component.every.period))
-
-    def _state(self, node: State, fitted: Fitted | None) -> Tensor:
-        component = self.model.component(node.component)
-        name = slot_name(component, node.part)
-        if self.model.is_parameter(node.component):
-            return self.parameters[name]
-        match node.when:
-            case When.FITTED if fitted is not None and fitted.component == component.name:
-                return fitted.aliases[name]
-            case When.CURRENT if component.every.speed <= self.reader.speed:
-                return self.new_states(component)[name]
-            case When.CURRENT | When.PREVIOUS:
-                return (self.begun if component.every.period < 1 <= self.reader.period else self.previous)[name]
-            case When.HELD:
-                return self.previous[held_name(self.model, node)]
-        raise OracleError(f"the oracle does not run a read of {name} that is {node.when.value} here")

@@ -7,19 +7,29 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from nlc.ir.model import Clock, InputStream, Model, Output
+from nlc.ir.model import Clock, Family, InputStream, Model, Output
 
 
 def aligned(x: Tensor, stream: InputStream, model: Model) -> Tensor:
     """(batch, time, *own axes, *shape) with a dim of size 1 for every axis of the system that the stream lacks.
 
-    A stream of n values a token has n after time.
+    A stream of n values a token has n after time, one of a value for each sequence has no time.
     """
-    first = 3 if parts_of(stream.every) > 1 else 2
+    first = 1 if is_of_sequence(stream) else 3 if parts_of(stream.every) > 1 else 2
     for place, axis in enumerate(model.axes):
         if axis not in stream.axes:
             x = x.unsqueeze(first + place)
     return x
+
+
+def is_of_sequence(stream: InputStream) -> bool:
+    """Whether a stream has one value for a whole sequence."""
+    return stream.every.family is Family.SEQUENCE
+
+
+def at_token(x: Tensor, stream: InputStream, t: int) -> Tensor:
+    """The value of a stream at a token."""
+    return x if is_of_sequence(stream) else x[:, t]
 
 
 def parts_of(clock: Clock) -> int:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 
 from nlc.ir.model import (
     Component,
     Expr,
-    Eye,
     Family,
-    Gradient,
     GradientDescent,
     GradientPoint,
     Input,
     Model,
-    Named,
-    Position,
     Shape,
     State,
-    Tick,
     When,
 )
 from nlc.verify.oracle_values import OracleError
@@ -43,8 +38,10 @@ def parameters(model: Model) -> dict[str, Shape]:
 
 def sums(model: Model, component: Component) -> bool:
     """Whether several data come to one update; a level of an optimizer is fed one gradient at each update of its host."""
+    if component.every.family is Family.SEQUENCE:
+        return component.host is None
     host = next((item.every.period for item in model.components if item.name == component.host), 1)
-    return component.every.family is Family.TOKEN and component.every.period > max(host, 1)
+    return component.every.is_counted and component.every.period > max(host, 1)
 
 
 def sum_name(slot: str) -> str:
@@ -59,11 +56,11 @@ def held_name(model: Model, read: State) -> str:
 
 def held_reads(model: Model) -> list[State]:
     """One read for every level and period that something holds."""
-    reads = {held_name(model, node): node for node in _expressions(model) if isinstance(node, State) and _is_held(model, node)}
+    reads = {held_name(model, node): node for node in expressions(model) if isinstance(node, State) and is_held(model, node)}
     return [reads[name] for name in sorted(reads)]
 
 
-def _is_held(model: Model, node: State) -> bool:
+def is_held(model: Model, node: State) -> bool:
     """Whether something has to be kept for a read; slow levels stay as they are anyway."""
     return node.when is When.HELD and not model.is_parameter(node.component)
 
@@ -77,12 +74,18 @@ def kept(model: Model) -> Iterator[tuple[str, Shape]]:
         yield held_name(model, read), read.shape
 
 
-def _expressions(model: Model) -> Iterator[Expr]:
+def expressions(model: Model) -> Iterator[Expr]:
     """Every node of every expression that the oracle may evaluate."""
     waiting: list[object] = [output.value for output in model.outputs]
     for component in model.fast:
-        waiting += [component.objective, component.follows, component.retention]
+        waiting += [component.objective, component.follows, component.retention, component.init]
         waiting += [component.optimizer.rate] if isinstance(component.optimizer, GradientDescent) else []
+    return nodes_in(waiting)
+
+
+def nodes_in(values: Iterable[object]) -> Iterator[Expr]:
+    """Every node of some expressions."""
+    waiting = list(values)
     while waiting:
         item = waiting.pop()
         if isinstance(item, tuple):
@@ -92,50 +95,18 @@ def _expressions(model: Model) -> Iterator[Expr]:
             waiting.extend(getattr(item, part.name) for part in fields(item))
 
 
-def initial(model: Model) -> Iterator[tuple[str, Expr]]:
-    """The states that have an `init`, and what is held of them before the first period ends, by slot name."""
-    for component in model.fast:
-        for (name, _), value in zip(slots(component), component.init, strict=False):
-            yield name, value
-            for read in held_reads(model):
-                if slot_name(model.component(read.component), read.part) == name:
-                    yield held_name(model, read), value
-
-
-def counts(model: Model) -> bool:
-    """Whether the position of a token decides about anything."""
-    clocks = [clock for item in model.fast for clock in (item.every, item.reset) if clock is not None]
-    has_periods = any(clock.family is Family.TOKEN and clock.period > 1 for clock in clocks)
-    resets = any(item.reset is not None and item.reset.family is Family.TOKEN for item in model.fast)
-    truncated = any(item.backprop for item in model.components)
-    has_windows = any(isinstance(item.window, int) for item in model.fast)
-    return has_periods or has_windows or resets or truncated or any(_counts(model, node) for node in _expressions(model))
-
-
-def _counts(model: Model, node: Expr) -> bool:
-    return isinstance(node, Tick | Position) or (isinstance(node, State) and _is_held(model, node) and node.period > 1)
-
-
 def delayed(model: Model) -> list[str]:
-    """The input streams whose previous values are read."""
-    return sorted({node.name for node in _expressions(model) if isinstance(node, Input) and node.delayed})
+    """The input streams whose previous values are read; a sequence that has ended has its last token behind it."""
+    before = {node.name for node in expressions(model) if isinstance(node, Input) and node.delayed}
+    return sorted(before | {node.name for node in nodes_in(_at_the_end(model)) if isinstance(node, Input)})
 
 
-def _is_known(model: Model, value: Expr) -> bool:
-    """Whether a value depends on numbers and slow levels alone."""
-    slow = parameters(model)
-    waiting: list[object] = [value]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, State) and slot_name(model.component(item.component), item.part) in slow:
-            continue
-        if isinstance(item, Input | State | Gradient | Tick | Named | Eye):
-            return False
-        if isinstance(item, tuple):
-            waiting.extend(item)
-        elif isinstance(item, Expr):
-            waiting.extend(getattr(item, part.name) for part in fields(item))
-    return True
+def _at_the_end(model: Model) -> Iterator[object]:
+    """What the levels that move when a sequence ends evaluate then, and not at its tokens."""
+    for component in (item for item in model.fast if item.every.family is Family.SEQUENCE):
+        yield component.retention
+        yield component.optimizer.rate if isinstance(component.optimizer, GradientDescent) else ()
+        yield component.follows if component.follows != component.objective or component.host else ()
 
 
 def refuse(model: Model) -> None:
@@ -148,15 +119,12 @@ def refuse(model: Model) -> None:
         clock = component.every
         solved = is_solved(component)
         runs = clock.family is family and (clock.period.denominator == 1 or clock.period in parts)
-        if family is Family.STEP:
-            runs = runs and clock.period == 1
-        runs = runs or (solved and not parts)
+        runs = runs or (clock.family is Family.SEQUENCE and clock.period == 1) or (solved and not parts)
         reasons = {
             "an optimizer that is not an explicit step": not (isinstance(component.optimizer, GradientDescent) or solved),
             f"the clock {clock}": not runs,
             "a window": component.window is not None and not solved,
-            "a start that depends on the stream": not all(_is_known(model, value) for value in component.init),
-            "a reset": component.reset is not None and component.reset.family not in (Family.SEQUENCE, family),
+            "a reset": component.reset is not None and component.reset.family not in (Family.SEQUENCE, Family.NEVER, family),
             "a held gradient": GradientPoint.HELD in (component.gradient_at, component.step_at),
         }
         for what, present in reasons.items():

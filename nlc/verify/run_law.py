@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -10,10 +9,13 @@ import torch
 from torch import Tensor
 
 from nlc.ir import algebra
-from nlc.ir.algebra import Age, Due, Expr, Hyperparameter, Index, Input, Named, Parameter, Position, State, StopGradient, When, Window
-from nlc.ir.law import POSITION, PREVIOUS, Kept, Law, Laws, with_parameters
-from nlc.ir.model import Family, InputStream, Model, Output
+from nlc.ir.algebra import Age, Due, Expr, Hyperparameter, Index, Input, Named, Parameter, Position, State, When, Window
+from nlc.ir.dims import LIKE_WEIGHTS, MATRIX
+from nlc.ir.law import POSITION, PREVIOUS, Law, Laws, Reset
+from nlc.ir.model import InputStream, Model, Output
+from nlc.ir.starts import known_start
 from nlc.verify.evaluate import Evaluator
+from nlc.verify.token_window import NO_WINDOWS, Windows, ages, empty, lengthened
 
 Tensors = dict[str, Tensor]
 Slot = tuple[str, str]
@@ -35,22 +37,18 @@ def run_laws(
     """
     model = laws.order.model
     streams = {stream.name: with_axes(inputs[stream.name], stream, model) for stream in model.inputs}
-    sample = next(iter(inputs.values()))
+    sample = inputs[of_tokens(model)]
     leading = (sample.shape[0], *(sizes[axis] for axis in model.axes))
     numbers = {name: sample.new_tensor(value) for name, value in hyperparameters.items()}
     indices = axis_indices(model, sizes, sample)
     trained = named_parameters(model, parameters)
     begun = starts(laws, leading, sizes, sample, numbers, trained)
     states = begun if state is None else {slot: state[slot_name(model, *slot)] for slot in begun}
-    windows = {(item.component, item.part): item for item in laws.kept if item.window is not None}
     columns: dict[str, list[Tensor]] = {output.name: [] for output in model.outputs}
     for t in range(sample.shape[1]):
-        states = _reset(laws, states, begun)
         parts = [_at(model, streams, t, part) for part in range(model.updates_per_tick)]
-        tick = Tick(parts[-1], numbers, states, {}, sizes, model, (), indices, trained, windows=windows)
-        for early in parts[:-1]:
-            tick = replace(tick, between=replace(tick, inputs=early).run_part(laws))
-        states = tick.run(laws)
+        tick = Tick(parts[-1], numbers, dict(states), {}, sizes, model, (), indices, trained, windows=Windows.of(laws.kept))
+        states = tick.run(laws, parts[:-1])
         emitted = tick.outputs(laws)
         for output in model.outputs:
             size = (*places_of(model, output, leading), *(dim.size(sizes) for dim in output.value.shape))
@@ -67,7 +65,13 @@ def run_laws(
 
 def _at(model: Model, streams: Mapping[str, Tensor], t: int, part: int) -> Tensors:
     """What flows in at one part of a token; a stream of one value a token has it at every part."""
-    return {item.name: streams[item.name][:, t, part] if item.is_parted else streams[item.name][:, t] for item in model.inputs}
+
+    def at(stream: InputStream) -> Tensor:
+        if stream.is_of_sequence:
+            return streams[stream.name]
+        return streams[stream.name][:, t, part] if stream.is_parted else streams[stream.name][:, t]
+
+    return {item.name: at(item) for item in model.inputs}
 
 
 def run_law_steps(
@@ -78,28 +82,46 @@ def run_law_steps(
 ) -> tuple[list[Tensor], dict[str, list[Tensor]]]:
     """An optimizer's laws over steps of one parameter group, from zero states: the weights, and the other states by slot name."""
     model = laws.order.model
+    if model.moves_matrices:
+        alone = [run_law_steps_of_matrix(laws, *one, hyperparameters) for one in zip(weights, zip(*gradients, strict=True), strict=True)]
+        return [weight for weight, _ in alone], {name: [state[name] for _, state in alone] for name in alone[0][1]}
     group = tuple(weight.numel() for weight in weights)
     flat = torch.cat([weight.flatten() for weight in weights])
-    states = initial_states(model, (sum(group),), {}, flat)
-    states = {slot: flat if slot[0] == "weights" else value for slot, value in states.items()}
+    schedule = [{name: flat.new_tensor(value) for name, value in numbers.items()} for numbers in hyperparameters]
+    states = starts(laws, (sum(group),), {}, flat, schedule[0] if schedule else {}, {}) | {("weights", ""): flat}
     (stream,) = model.inputs
-    for step, numbers in zip(gradients, hyperparameters, strict=True):
+    for step, numbers in zip(gradients, schedule, strict=True):
         data = {stream.name: torch.cat([gradient.flatten() for gradient in step])}
-        tick = Tick(data, {name: flat.new_tensor(value) for name, value in numbers.items()}, states, {}, {}, model, group)
-        states = {slot: value.expand_as(flat) for slot, value in tick.run(laws).items()}
-    by_name = {slot_name(model, *slot): _split(value, weights) for slot, value in states.items()}
+        tick = Tick(data, numbers, dict(states), {}, {}, model, group)
+        states = tick.run(laws, [data] * (model.updates_per_tick - 1))
+    by_name = {slot_name(model, *slot): _split(value, weights) for slot, value in states.items() if slot != (POSITION, "")}
     return by_name.pop("weights"), by_name
 
 
-def _reset(laws: Laws, states: dict[Slot, Tensor], begun: dict[Slot, Tensor]) -> dict[Slot, Tensor]:
+def reset_states(laws: Laws, states: dict[Slot, Tensor], begun: dict[Slot, Tensor]) -> dict[Slot, Tensor]:
     """The states as the next tick finds them, those of a new period as they begun, or cut off from their past."""
     new = dict(states)
     for item in laws.resets:
         seen = states[POSITION, ""]
         slot = (item.state.component, item.state.part)
-        again = states[slot].detach() if isinstance(item.value, StopGradient) else begun[slot]
+        again = states[slot].detach() if item.is_cut_off else begun[slot]
         new[slot] = torch.where((seen > 0) & (seen % item.period == 0), again, states[slot])
     return new
+
+
+def run_law_steps_of_matrix(
+    laws: Laws, weight: Tensor, gradients: Sequence[Tensor], hyperparameters: Sequence[Mapping[str, float]]
+) -> tuple[Tensor, Tensors]:
+    """The laws of an optimizer of matrices over steps of one matrix, from zero states."""
+    model, sizes = laws.order.model, {str(dim): size for dim, size in zip(MATRIX, weight.shape, strict=True)}
+    schedule = [{name: weight.new_tensor(value) for name, value in numbers.items()} for numbers in hyperparameters]
+    states = starts(laws, (), sizes, weight, schedule[0] if schedule else {}, {}) | {("weights", ""): weight}
+    (stream,) = model.inputs
+    for gradient, numbers in zip(gradients, schedule, strict=True):
+        data = {stream.name: gradient}
+        states = Tick(data, numbers, dict(states), {}, sizes, model).run(laws, [data] * (model.updates_per_tick - 1))
+    by_name = {slot_name(model, *slot): value for slot, value in states.items() if slot != (POSITION, "")}
+    return by_name.pop("weights"), by_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +133,7 @@ class Tick:
 
     inputs: Mapping[str, Tensor]
     hyperparameters: Mapping[str, Tensor]
-    previous: Mapping[Slot, Tensor]
+    previous: dict[Slot, Tensor]
     new: dict[Slot, Tensor]
     sizes: Mapping[str, int]
     model: Model
@@ -119,31 +141,62 @@ class Tick:
     indices: Mapping[str, Tensor] = field(default_factory=dict)
     parameters: Mapping[Slot, Tensor] = field(default_factory=dict)
     between: Mapping[Slot, Tensor] = field(default_factory=dict)
-    windows: Mapping[Slot, Kept] = field(default_factory=dict)
+    part: int = 0
+    windows: Windows = NO_WINDOWS
+
+    def _streams_at(self, inputs: Mapping[str, Tensor]) -> dict[Slot, Tensor]:
+        """Those streams of several values a token whose previous values are read, as the next part finds them."""
+        names = (stream.name for stream in self.model.inputs if stream.is_parted)
+        return {(PREVIOUS, name): inputs[name] for name in names if (PREVIOUS, name) in self.previous}
+
+    def run(self, laws: Laws, early: Sequence[Mapping[str, Tensor]] = ()) -> dict[Slot, Tensor]:
+        """Every law's equations in order, those of levels that move in parts once for each early part too; gives all states after."""
+        waiting = self._begin_again(laws.resets)
+        between: dict[Slot, Tensor] = {}
+        for place, law in enumerate(laws.laws):
+            is_first_part = self.model.is_parted(law.component) and not any(
+                self.model.is_parted(item.component) for item in laws.laws[:place]
+            )
+            for part, inputs in enumerate(early) if is_first_part else ():
+                between = replace(self, inputs=inputs, between=between, part=part).run_part(laws) | self._streams_at(inputs)
+            replace(self, between=between, part=len(early)).move(law)
+            waiting = self._begin_again(waiting)
+        kept = {(item.component, item.part): self.value(item.value) for item in laws.kept if item.window is None}
+        after = {**self.previous, **self.new, **kept}
+        final = {slot: after[slot].expand_as(value).to(value.dtype) for slot, value in self.previous.items()}
+        return final | {slot: self.windows.after(slot, self._window(slot)) for slot in self.windows.items}
+
+    def _window(self, slot: Slot) -> Tensor:
+        """A stream at every datum of a window, this token's last."""
+        return lengthened(self.previous[slot], self.value(self.windows.items[slot].value))
 
     def run_part(self, laws: Laws) -> dict[Slot, Tensor]:
         """One part of a tick, not the last: the states of the levels that move at each, after it."""
-        part = replace(self, new={})
-        for law in laws.laws:
-            if self.model.is_parted(law.component):
-                part._run(law)
-        return part.new
+        part = replace(self, new=dict(self.new))
+        for law in (law for law in laws.laws if self.model.is_parted(law.component)):
+            part.move(law)
+        return {slot: value for slot, value in part.new.items() if slot not in self.new}
 
-    def run(self, laws: Laws) -> dict[Slot, Tensor]:
-        """Every law's equations in order; gives all states after the tick."""
-        for law in laws.laws:
-            self._run(law)
-        after = {**self.previous, **self.new}
-        after |= {(item.component, item.part): self._evaluator({})(item.value) for item in laws.kept if item.window is None}
-        final = {slot: after[slot].expand_as(value).to(value.dtype) for slot, value in self.previous.items()}
-        return final | {slot: self._window(slot)[:, item.window != "all" :] for slot, item in self.windows.items()}
+    def _begin_again(self, resets: Sequence[Reset]) -> list[Reset]:
+        """Starts the states of a new period again, or cuts them off from their past; gives those that wait for new states of this tick."""
+        waiting = []
+        for item in resets:
+            if any((read.component, read.part) not in self.new for read in item.sources):
+                waiting.append(item)
+                continue
+            slot = (item.state.component, item.state.part)
+            old = self.previous[slot]
+            again = old.detach() if item.is_cut_off else self.value(item.value).expand_as(old)
+            is_always = item.period == 1 and item.at_start
+            self.previous[slot] = again if is_always else torch.where(_is_first(item, self.previous[POSITION, ""]), again, old)
+        return waiting
 
-    def _window(self, slot: Slot) -> Tensor:
-        """A stream at every datum of a window, this token's last: (batch, tokens, *axes, *shape)."""
-        kept, now = self.previous[slot], self._evaluator({})(self.windows[slot].value)
-        return torch.cat((kept, now.expand(kept.shape[0], *kept.shape[2:]).unsqueeze(1)), 1)
+    def value(self, node: Expr) -> Tensor:
+        """The value of an expression that names no equation."""
+        return self._evaluator({})(node)
 
-    def _run(self, law: Law) -> None:
+    def move(self, law: Law) -> None:
+        """One law's equations in order."""
         named: Tensors = {}
         seen = {**self.previous, **self.between} if self.model.is_parted(law.component) else self.previous
         for equation in law.equations:
@@ -160,33 +213,23 @@ class Tick:
         return named
 
     def _evaluator(self, named: Mapping[str, Tensor], component: str = "") -> Evaluator:
-        like = next(iter(self.previous.values()))
-        slot = next((slot for slot in self.windows if slot[0] == component), None)
-        there = None if slot is None else self._ages(slot) <= self._oldest(slot)
+        like = next(iter((*self.previous.values(), *self.inputs.values())))
+        slot = self.windows.first(component)
+        there = None if slot is None else self.windows.there(slot, self.previous[slot], self.previous.get((POSITION, "")))
         return Evaluator(self.sizes, like, lambda node: self._leaf(node, named, slot), self.group, axis_places(self.model), there)
-
-    def _ages(self, slot: Slot) -> Tensor:
-        """How old each datum of a window is, with a dim of size 1 for each leading one."""
-        kept = self.previous[slot]
-        ages = torch.arange(kept.shape[1], -1, -1, dtype=kept.dtype)
-        return ages.reshape(-1, *[1] * (1 + len(self.model.axes)))
-
-    def _oldest(self, slot: Slot) -> Tensor | float:
-        """The age of the oldest datum that there is."""
-        return math.inf if self.windows[slot].window == "all" else self.previous[POSITION, ""]
 
     def _leaf(self, node: Expr, named: Mapping[str, Tensor], window: Slot | None = None) -> Tensor:
         match node:
             case Window(component, part):
                 return self._window((component, part)).movedim(1, 0)
             case Age() if window is not None:
-                return self._ages(window)
+                return ages(self.previous[window], self.windows.items[window])
+            case Position():
+                return self.previous[POSITION, ""].to(next(iter(self.inputs.values())).dtype)
             case Named(name):
                 return named[name]
             case Input(name, _, delayed):
                 return self.previous[PREVIOUS, name] if delayed else self.inputs[name]
-            case Position():
-                return self.previous[POSITION, ""].to(next(iter(self.previous.values())).dtype)
             case Due(period):
                 return (self.previous[POSITION, ""] + 1) % period == 0
             case algebra.Tick(component):
@@ -206,10 +249,18 @@ class Tick:
     def _count(self, component: str) -> Tensor:
         """Updates since the last reset, the one at the end of this period included."""
         declared, seen = self.model.component(component), self.previous[POSITION, ""]
-        if declared.reset is not None and declared.reset.family is Family.TOKEN:
+        updates = declared.every.updates_per_tick
+        if declared.reset is not None and declared.reset.is_counted:
             seen = seen % int(declared.reset.period)
         like = next(iter(self.previous.values()))
-        return (seen // int(declared.every.period) + 1).to(like.dtype)
+        before = seen * updates + self.part if updates > 1 else seen // int(declared.every.period)
+        return (before + 1).to(like.dtype)
+
+
+def _is_first(item: Reset, seen: Tensor) -> Tensor:
+    """Whether a new period begins, after so many tokens."""
+    counted = seen % item.within if item.within else seen
+    return ((seen == 0) & item.at_start) | ((seen > 0) & (counted % item.period == 0) if item.period else seen < 0)
 
 
 # --- states and streams, as programs need them too ---------------------------------------------------------------
@@ -218,7 +269,7 @@ class Tick:
 def initial_states(model: Model, leading: tuple[int, ...], sizes: Mapping[str, int], like: Tensor) -> dict[Slot, Tensor]:
     """Zeros for every state, (*leading, *shape); of `like(weights)` the leading dim is all there is."""
     return {
-        (component.name, state.part): like.new_zeros((*leading, *(dim.size(sizes) for dim in state.shape if model.kind != "optimizer")))
+        (component.name, state.part): like.new_zeros((*leading, *(dim.size(sizes) for dim in state.shape if dim != LIKE_WEIGHTS)))
         for component in model.fast
         for state in (() if component.is_solved else component.states)
     }
@@ -244,10 +295,10 @@ def starts(
         raise ValueError(f"a start cannot hold {node}")
 
     begun = initial_states(model, leading, sizes, like) | kept_zeros(laws, leading, sizes, like)
-    given = {(item.name, state.part): value for item in model.fast for state, value in zip(item.states, item.init, strict=False)}
+    given = {(item.name, state.part): known_start(model, item, state) for item in model.fast for state in item.states if not item.is_solved}
     given |= {(item.component, item.part): item.start for item in laws.kept if item.start is not None}
     evaluate = Evaluator(sizes, like, known)
-    return begun | {slot: evaluate(with_parameters(model, value)).expand_as(begun[slot]) for slot, value in given.items()}
+    return begun | {slot: evaluate(value).expand_as(begun[slot]) for slot, value in given.items() if value is not None}
 
 
 def kept_zeros(laws: Laws, leading: tuple[int, ...], sizes: Mapping[str, int], like: Tensor) -> dict[Slot, Tensor]:
@@ -255,14 +306,9 @@ def kept_zeros(laws: Laws, leading: tuple[int, ...], sizes: Mapping[str, int], l
     return {
         (item.component, item.part): like.new_zeros((), dtype=torch.int64)
         if item.component == POSITION
-        else like.new_zeros((leading[0], *_tokens(item), *leading[1:], *(dim.size(sizes) for dim in item.value.shape)))
+        else empty(item, leading, tuple(dim.size(sizes) for dim in item.value.shape if dim != LIKE_WEIGHTS), like)
         for item in laws.kept
     }
-
-
-def _tokens(item: Kept) -> tuple[int, ...]:
-    """The dim for the tokens of a window, as it is before the first of them."""
-    return () if item.window is None else (0 if item.window == "all" else item.window - 1,)
 
 
 def named_parameters(model: Model, parameters: Mapping[str, Tensor] | None) -> dict[Slot, Tensor]:
@@ -301,9 +347,15 @@ def without_joined(model: Model, output: Output, value: Tensor) -> Tensor:
 
 
 def with_axes(x: Tensor, stream: InputStream, model: Model) -> Tensor:
-    """(batch, time, *own axes, *shape) -> (batch, time, *axes or 1, *shape); the parts of a token, if any, come after time."""
+    """(batch, time, *own axes, *shape) -> (batch, time, *axes or 1, *shape); the parts of a token, if any, after time, if there is one."""
     index = (slice(None) if axis in stream.axes else None for axis in model.axes)
-    return x[(slice(None),) * (3 if stream.is_parted else 2) + tuple(index)]
+    leading = 1 if stream.is_of_sequence else 3 if stream.is_parted else 2
+    return x[(slice(None),) * leading + tuple(index)]
+
+
+def of_tokens(model: Model) -> str:
+    """A stream that has values at tokens, which tells how many there are."""
+    return next(stream.name for stream in model.inputs if not stream.is_of_sequence)
 
 
 def _split(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:

@@ -13,24 +13,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from nlc.ir.affine import AffineLaw, OutputRead, Write
-from nlc.ir.algebra import Expr, Hyperparameter, Index, Input, Named, Parameter, Position, When
+from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Named, Parameter, Position, State, Tick, When
 from nlc.ir.attention import WindowLaw
 from nlc.ir.law import POSITION, PREVIOUS
 from nlc.ir.model import InputStream, Model
 from nlc.ir.program import MemoryProgram, Program
 from nlc.verify.evaluate import Evaluator
+from nlc.verify.run_blocks import Block
 from nlc.verify.run_law import (
     Slot,
     Tensors,
     axis_indices,
     axis_places,
     named_parameters,
+    of_tokens,
     places_of,
+    reset_states,
     run_laws,
     slot_name,
     starts,
@@ -54,42 +58,88 @@ def run_program(
     if not program.is_parallel:
         return run_laws(program.laws, inputs, state, sizes=sizes, hyperparameters=hyperparameters, parameters=parameters)
     model = program.model
-    sample = next(iter(inputs.values()))
+    sample = inputs[of_tokens(model)]
     leading = (sample.shape[0], *(sizes[axis] for axis in model.axes))
     numbers = {name: sample.new_tensor(value) for name, value in hyperparameters.items()}
     indices = {axis: index.unsqueeze(-1) for axis, index in axis_indices(model, sizes, sample).items()}
     trained = named_parameters(model, parameters)
-    states = starts(program.laws, leading, sizes, sample, numbers, trained)
-    states = states if state is None else {slot: state[slot_name(model, *slot)] for slot in states}
+    begun = starts(program.laws, leading, sizes, sample, numbers, trained)
+    states = begun if state is None else {slot: state[slot_name(model, *slot)] for slot in begun}
     streams = {stream.name: _by_update(inputs[stream.name], stream, model).movedim(1, 1 + len(model.axes)) for stream in model.inputs}
-    past = [item.part for item in program.laws.kept if item.component == PREVIOUS]
-    earlier = {name: _earlier(states[PREVIOUS, name], streams[name], len(leading)) for name in past}
-    updates = sample.shape[1] * model.updates_per_tick
-    delayed = {name: x.narrow(len(leading), 0, updates) for name, x in earlier.items()}
     places = {axis: place - 1 for axis, place in axis_places(model).items()}
-    place = (states.get((POSITION, ""), torch.zeros(())) + torch.arange(updates)).to(sample.dtype)
-    sequence = Sequence(streams, delayed, numbers, indices, {}, sizes, (*leading, updates), sample, trained, places, place)
-    final: Tensors = {f"{PREVIOUS}.{name}": x.select(len(leading), -1) for name, x in earlier.items()}
-    if (POSITION, "") in states:
-        final[POSITION] = states[POSITION, ""] + updates
-    for memory in program.memories:
-        if memory.window is not None:
-            final |= sequence.run_window(memory.window, memory, states)
-            continue
-        assert memory.classified.affine is not None, memory
-        slot = (memory.component, memory.classified.affine.part)
-        final[slot_name(model, *slot)] = sequence.run(memory, memory.classified.affine, states[slot], chunk)
-    values = dict(program.outputs)
-    whole = {item.name: sequence.stream(values[item.name], places_of(model, item, sequence.leading)) for item in model.outputs}
+    around = Around(program, numbers, indices, sizes, leading, sample, trained, places, chunk)
+    stretches = []
+    for tokens in _stretches(program, states, sample.shape[1]):
+        inside = slice(tokens.start * model.updates_per_tick, tokens.stop * model.updates_per_tick)
+        stretch = {name: x[(slice(None),) * len(leading) + (inside,)] for name, x in streams.items()}
+        states = reset_states(program.laws, states, begun) if program.is_in_blocks and sample.shape[1] else states
+        outputs, states = around.run(stretch, states, inside.stop - inside.start)
+        stretches.append(outputs)
     last = slice(model.updates_per_tick - 1, None, model.updates_per_tick)
+    whole = {item.name: torch.cat([stretch[item.name] for stretch in stretches], len(leading)) for item in model.outputs}
     return {
         item.name: without_joined(model, item, whole[item.name]).movedim(1 + len(model.axes_of(item)), 1)[:, last] for item in model.outputs
-    }, final
+    }, {slot_name(model, *slot): value for slot, value in states.items()}
+
+
+def _stretches(program: Program, states: Mapping[Slot, Tensor], time: int) -> list[slice]:
+    """All tokens; of a program in blocks those of each: a block ends with every token whose number the length of a block divides."""
+    if not program.is_in_blocks or not time:
+        return [slice(0, time)]
+    before = int(states[POSITION, ""])
+    ends = [t + 1 for t in range(time) if (before + t + 1) % program.blocks.tokens == 0 or t + 1 == time]
+    return [slice(start, end) for start, end in pairwise([0, *ends])]
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What all tokens of a sequence share, and how a stretch of them is run."""
+
+    program: Program
+    hyperparameters: Mapping[str, Tensor]
+    indices: Mapping[str, Tensor]
+    sizes: Mapping[str, int]
+    axes: tuple[int, ...]
+    like: Tensor
+    parameters: Mapping[Slot, Tensor]
+    places: Mapping[str, int]
+    chunk: int
+
+    def run(self, streams: Mapping[str, Tensor], states: Mapping[Slot, Tensor], updates: int) -> tuple[Tensors, dict[Slot, Tensor]]:
+        """Outputs (batch, *axes or 1, time, *shape), and all that is carried on."""
+        program, time = self.program, len(self.axes)
+        past = [item.part for item in program.laws.kept if item.component == PREVIOUS]
+        earlier = {name: _earlier(states[PREVIOUS, name], streams[name], time) for name in past}
+        delayed = {name: x.narrow(time, 0, updates) for name, x in earlier.items()}
+        block = Block(program, states) if program.is_in_blocks else None
+        leading = (*self.axes, updates)
+        reads: dict[str, Tensor] = {}
+        given = (self.hyperparameters, self.indices, reads, self.sizes, leading, self.like, self.parameters, self.places, block)
+        before = states.get((POSITION, ""), torch.zeros(()))
+        sequence = Sequence(streams, delayed, *given, (before + torch.arange(updates)).to(self.like.dtype))
+        final: dict[Slot, Tensor] = {**states, **{(PREVIOUS, name): x.select(time, -1) for name, x in earlier.items()}}
+        if block is None and (POSITION, "") in states:
+            final[POSITION, ""] = before + updates
+        for memory in program.at_once:
+            if memory.window is not None:
+                final |= sequence.run_window(memory.window, memory, states)
+                continue
+            assert memory.classified.affine is not None, memory
+            slot = (memory.component, memory.classified.affine.part)
+            final[slot] = sequence.run(memory, memory.classified.affine, states[slot], self.chunk)
+        values = dict(program.outputs)
+        model = program.model
+        outputs = {item.name: sequence.stream(values[item.name], places_of(model, item, leading)) for item in model.outputs}
+        if block is not None and updates:
+            final |= block.end(sequence.stream, sequence.reads, final, updates)
+        return outputs, final
 
 
 def _by_update(x: Tensor, stream: InputStream, model: Model) -> Tensor:
     """A stream with a value for every update: (batch, time * updates a token, *axes or 1, *shape)."""
     whole = with_axes(x, stream, model)
+    if stream.is_of_sequence:
+        return whole.unsqueeze(1)
     return whole.flatten(1, 2) if stream.is_parted else whole.repeat_interleave(model.updates_per_tick, 1)
 
 
@@ -113,6 +163,7 @@ class Sequence:
     like: Tensor
     parameters: Mapping[Slot, Tensor]
     places: Mapping[str, int]
+    block: Block | None
     place: Tensor
 
     def stream(self, node: Expr, leading: tuple[int, ...] | None = None) -> Tensor:
@@ -134,6 +185,8 @@ class Sequence:
                 return self.place
             case Index(axis):
                 return self.indices[axis]
+            case State() | Due() | Tick() if self.block is not None:
+                return self.block.leaf(node, self.leading)
         raise ValueError(f"the affine form of a law cannot hold {node}")
 
     def run(self, memory: MemoryProgram, law: AffineLaw, state: Tensor, chunk: int) -> Tensor:
@@ -156,8 +209,8 @@ class Sequence:
             self.reads[read.name] = torch.cat(answer, dim=-2)
         return matrix.squeeze(-1) if is_vector else matrix
 
-    def run_window(self, law: WindowLaw, memory: MemoryProgram, states: Mapping[Slot, Tensor]) -> Tensors:
-        """A level that is solved over a window: keeps what is read of it, and gives what is kept of the window by slot name."""
+    def run_window(self, law: WindowLaw, memory: MemoryProgram, states: Mapping[Slot, Tensor]) -> dict[Slot, Tensor]:
+        """A level that is solved over a window: keeps what is read of it, and gives what is kept of the window."""
         axes = len(self.leading) - 2
         kept = {name: states[law.component, name] for name, _ in law.data}
         now = {name: self.stream(value).movedim(1 + axes, 1) for name, value in law.data}
@@ -165,7 +218,7 @@ class Sequence:
         value, after = table.run(Evaluator(self.sizes, self.like, self._leaf, places=self.places), self._leaf)
         for read in memory.reads:
             self.reads[read.name] = value.expand(*self.leading, *value.shape[len(self.leading) :])
-        return {f"{law.component}.{name}": stream for name, stream in after.items()}
+        return {(law.component, name): stream for name, stream in after.items()}
 
     def _run_entries(self, memory: MemoryProgram, law: AffineLaw, state: Tensor, chunk: int) -> Tensor:
         """A vector with a decay for each entry: S_t = P[t,0] S_0 + sum over s <= t of P[t,s] c_s, entry by entry."""

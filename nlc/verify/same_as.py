@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from nlc.ir.algebra import Expr, Hyperparameter, Index, Input, walk
-from nlc.ir.law import POSITION, Laws
+from nlc.ir.law import POSITION, PREVIOUS, Laws
 from nlc.ir.model import SameAsClaim
 from nlc.ir.show import expression_text
 from nlc.verify.counterexample import Compare, Pairs, Question, Search, Unknown, search, unknown
@@ -57,10 +57,13 @@ def _obstacles(twins: Twins) -> Iterator[str]:
         if twins.read_as(Input(stream.name, stream.shape)) is None:
             yield f"nothing says what the input {stream.name} of {twins.other_model.name} is: bind it under `where:`"
     for laws in (twins.this, twins.other):
-        if any(item.component == POSITION for item in laws.kept):
-            yield f"{laws.order.model.name} has periods of several tokens, which these methods do not follow"
+        unit = laws.order.model.unit
+        if laws.resets or any(item.component not in (POSITION, PREVIOUS) for item in laws.kept):
+            yield f"{laws.order.model.name} has periods of several {unit}s, which these methods do not follow"
+        if laws.beginnings:
+            yield f"levels of {laws.order.model.name} outlast a sequence, which these methods do not follow"
         if laws.order.model.updates_per_tick > 1:
-            yield f"{laws.order.model.name} has several updates a token, which these methods do not follow"
+            yield f"{laws.order.model.name} has several updates a {unit}, which these methods do not follow"
         if len({law.clock for law in laws.laws}) > 1:
             yield f"the levels of {laws.order.model.name} move on different clocks, which is not compared yet"
         for component in laws.order.model.components:

@@ -40,6 +40,8 @@ def _default_sizes(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) ->
     }
     state = Emitted(module_class(), program, sizes).initial_state(1, torch.empty((), device="meta"))
     wrong = [f"{name} is {tuple(state[name].shape)}, not {shape}" for name, shape in wanted.items() if state[name].shape != shape]
+    module = module_class()
+    wrong += [f"{dim.name} is not {sizes[dim.name]}" for dim in program.model.dims if getattr(module, dim.name, None) != sizes[dim.name]]
     yield pair("module by default", drawn, left="spec").square("sizes", float(len(wrong)), 0.0, ", ".join(wrong))
 
 
@@ -91,8 +93,9 @@ def _on_device_meta(tensor: Tensor) -> Tensor:
 
 def _chunk(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
     """Other chunks take other operations: the argument is heeded, from 1 token to the whole sequence."""
-    if emitted.program.is_chunked:
-        lengths = (1, drawn.tokens - 1, drawn.tokens)
+    if emitted.program.chunked:
+        longest = min(drawn.tokens, emitted.program.blocks.tokens or drawn.tokens)
+        lengths = (1, longest - 1, longest) if longest == drawn.tokens else (1, longest)
         asked = [_operations(build(module_class, emitted.program, replace(drawn, chunk=chunk)), drawn.inputs) for chunk in lengths]
         differ = all(one != other for one, other in pairwise(asked))
         says = "" if differ else f"of chunks of {lengths} tokens, two lengths take the same operations"
@@ -101,10 +104,10 @@ def _chunk(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterato
 
 def _default_chunk(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
     """The default is the chunk that the program chose."""
-    if emitted.program.is_chunked:
+    if emitted.program.chunked:
         chosen = build(module_class, emitted.program, replace(drawn, by_default=False))
         for tokens in (drawn.tokens - 1, drawn.tokens):
-            inputs = {name: stream[:, :tokens] for name, stream in drawn.inputs.items()}
+            inputs = drawn.at(slice(tokens))
             error = _operations(emitted, inputs) != _operations(chosen, inputs)
             says = f"the default is not the program's chunk of {drawn.chunk} tokens" if error else ""
             yield pair("default chunk", drawn, left="program's chunk").square("operations", float(error), 0.0, says)
@@ -138,9 +141,16 @@ def _operations(emitted: Emitted, inputs: Tensors) -> list[Operation]:
 
 
 def _refusals(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
-    """No chunk of 0 tokens is taken."""
-    module = pair("module", drawn, left="contract")
-    if emitted.program.is_chunked:
+    """No chunk of 0 tokens is taken, and no sizes of which a dim is no whole number."""
+    module, model = pair("module", drawn, left="contract"), emitted.program.model
+    free = [dim.name for dim in model.dims if dim.definition is None]
+    for name in free:
+        sizes = {other: drawn.sizes[other] for other in free} | {name: drawn.sizes[name] + 1}
+        made = [(dim.name, dim.definition) for dim in model.dims if dim.definition is not None and dim.definition.names <= sizes.keys()]
+        broken = [made_name for made_name, definition in made if definition.value(sizes).denominator > 1]
+        if broken:
+            yield refusal(module, f"a {broken[0]} that is no whole number", partial(module_class, **sizes))
+    if emitted.program.chunked:
         yield refusal(module, "a chunk of 0 tokens", partial(build, module_class, emitted.program, replace(drawn, chunk=0)))
 
 

@@ -36,11 +36,12 @@ def _causality(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Ite
         outputs, _ = run(drawn.inputs, drawn.state)
         error = 0.0
         for t in range(1, drawn.tokens):
-            changed = {key: torch.cat((stream[:, :t], other.inputs[key][:, t:]), 1) for key, stream in drawn.inputs.items()}
+            past, future = drawn.at(slice(t)), other.at(slice(t, None))
+            changed = {key: x if key in drawn.whole else torch.cat((x, future[key]), 1) for key, x in past.items()}
             again, _ = run(changed, drawn.state)
             error = max(error, _largest(_until(outputs, t), _until(again, t)))
-        future = pair(f"{name} with another future", drawn, left=name)
-        yield future.square("outputs before it", error, 0.0, "an output depends on later inputs" if error else "")
+        surprised = pair(f"{name} with another future", drawn, left=name)
+        yield surprised.square("outputs before it", error, 0.0, "an output depends on later inputs" if error else "")
 
 
 def _pieces(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
@@ -48,8 +49,8 @@ def _pieces(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterat
     outputs, final = emitted.forward(drawn.inputs, drawn.state)
     scale = magnitude([*drawn.inputs.values(), *outputs.values(), *final.values()])
     for t in (1, drawn.chunk - 1, drawn.chunk, drawn.chunk + 1, drawn.tokens):
-        first, between = emitted.forward({name: stream[:, :t] for name, stream in drawn.inputs.items()}, drawn.state)
-        second, end = emitted.forward({name: stream[:, t:] for name, stream in drawn.inputs.items()}, between)
+        first, between = emitted.forward(drawn.at(slice(t)), drawn.state)
+        second, end = emitted.forward(drawn.at(slice(t, None)), between)
         joined = {name: torch.cat((first[name], second[name]), 1) for name in outputs}
         cut = replace(pair("forward in pieces", drawn, left="forward"), case=f"cut after {t} of {drawn.tokens} tokens")
         yield cut.closeness(OUTPUTS, outputs, joined, scale)
@@ -58,7 +59,7 @@ def _pieces(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterat
 
 def _chunk_lengths(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
     """Chunks of any length, up to longer ones than the sequence, give the same results."""
-    if emitted.program.is_chunked:
+    if emitted.program.chunked:
         outputs, final = emitted.forward(drawn.inputs, drawn.state)
         scale = magnitude([*drawn.inputs.values(), *outputs.values(), *final.values()])
         for chunk in range(1, drawn.tokens + 2):

@@ -11,8 +11,8 @@ import pytest
 from nlc.codes.derive import CODES
 from nlc.derive import derive_laws
 from nlc.diagnostics import CompileError, Diagnostic
-from nlc.ir.algebra import ONE, ZERO, Expr, Gradient, Input, Softmax, State, Tick, When
-from nlc.ir.build import apply_map, outer, scale, total
+from nlc.ir.algebra import ONE, ZERO, Expr, Gradient, Softmax, State, Tick, When
+from nlc.ir.build import apply_map, dot, outer, scale, spread, total
 from nlc.ir.dims import LIKE_WEIGHTS
 from nlc.ir.model import STEP, Clock, ClosedForm, Family, GradientDescent, GradientPoint, Model, Proximal
 from nlc.source import Source, Span
@@ -56,18 +56,19 @@ REFUSED: Mapping[str, tuple[Callable[[], Model], ...]] = {
     "NLC404": (lambda: replace(delta_rule(), inputs=tuple(replace(item, every=CHUNK) for item in delta_rule().inputs[:1])),),
     "NLC405": (lambda: with_rate(State("momentum", "", (LIKE_WEIGHTS,), When.HELD, period=16)),),
     "NLC406": (lambda: with_level(gradient_at=GradientPoint.HELD), lambda: with_level(step_at=GradientPoint.HELD)),
-    "NLC407": (lambda: with_rate(Input("gradient", (LIKE_WEIGHTS,), delayed=True)),),
     "NLC408": (lambda: with_level(window=8), lambda: with_level(window="all")),
     "NLC409": (lambda: with_level(reset=STEP),),
-    "NLC410": (lambda: with_level(init=(outer(stream("v"), stream("k")),)),),
-    "NLC412": (lambda: replace(momentum(), components=tuple(replace(item, reduce="mean") for item in momentum().components[:1])),),
-    "NLC413": (lambda: with_rate(Tick("weights")),),
+    "NLC410": (lambda: with_level(init=(spread(Tick("memory"), None, delta_rule().components[0].states[0].shape),)),),
     "NLC414": (
         lambda: with_level(every=CHUNK, gradient_at=GradientPoint.RETAINED, retention=(stream("beta"),)),
         lambda: with_level(unsupported=(("`backprop: none`", Span(Source("a.yaml", "x"), 0, 1)),)),
         gradient_of_a_gradient,
     ),
     "NLC415": (nested_softmax,),
+    "NLC416": (lambda: replace(delta_rule(), inputs=tuple(replace(item, every=SEQUENCE) for item in delta_rule().inputs)),),
+    "NLC417": (lambda: with_level(every=SEQUENCE, backprop=0),),
+    "NLC419": (lambda: with_level(every=Clock(Family.TOKEN, Fraction(1, 2)), backprop=3),),
+    "NLC418": (lambda: with_level(every=SEQUENCE, init=(outer(stream("v"), stream("k")),)),),
 }
 
 
@@ -97,15 +98,16 @@ def test_all_at_once() -> None:
 
 
 def test_a_place_is_named_once() -> None:
-    (diagnostic,) = refused(with_rate(scale(Tick("weights"), Tick("weights"))))
-    assert diagnostic.code == "NLC413"
+    held = State("momentum", "", (LIKE_WEIGHTS,), When.HELD, period=16)
+    (diagnostic,) = refused(with_rate(dot(held, held)))
+    assert diagnostic.code == "NLC405"
 
 
 def test_an_optimizer_runs_on_the_step_clock() -> None:
     model = momentum()
-    slow = replace(model, components=(replace(model.components[0], every=Clock(Family.STEP, Fraction(8))), model.components[1]))
+    slow = replace(model, components=(replace(model.components[0], every=Clock(Family.STEP, Fraction(8, 3))), model.components[1]))
     (diagnostic,) = refused(slow)
-    assert (diagnostic.code, diagnostic.message) == ("NLC403", "`momentum` updates every 8 steps, which nlc does not compile yet")
+    assert (diagnostic.code, diagnostic.message) == ("NLC403", "`momentum` updates every (8 steps) / 3, which nlc does not compile yet")
 
 
 def test_defaults_spelled_out_are_fine() -> None:
@@ -113,6 +115,5 @@ def test_defaults_spelled_out_are_fine() -> None:
 
 
 def test_a_message_reads_well() -> None:
-    (diagnostic,) = refused(with_rate(Input("gradient", (LIKE_WEIGHTS,), delayed=True)))
-    assert diagnostic.message == "the previous value of the stream `gradient` of an optimizer is not compiled yet"
-    assert diagnostic.help.startswith("keep it in a level of its own")
+    (diagnostic,) = refused(with_rate(total(State("momentum", "", (LIKE_WEIGHTS,), When.HELD, period=16))))
+    assert diagnostic.message == "a held read of `momentum` is not compiled yet"

@@ -36,7 +36,38 @@ def with_model(program: Program, **changes: object) -> Program:
     return replace(program, laws=replace(laws, order=replace(laws.order, model=model)))
 
 
-@pytest.mark.parametrize("make", models.ALL, ids=lambda make: make.__name__)
+BLOCKS = """
+nlc: 1
+name: ChunkMemory
+says: A delta rule beside a memory that learns from it every 16 tokens, with a momentum.
+dims: {d_k: 64, d_v: 64}
+axes: [heads]
+inputs: {q: [d_k], k: [d_k], v: [d_v], beta: []}
+levels:
+  fast:
+    memory: matrix(d_v, d_k)
+    keys: k
+    values: v
+    objective: l2
+    optimizer: gradient_descent(beta)
+    every: token
+  slow:
+    memory: matrix(d_v, d_k)
+    keys: k
+    values: fast(k)
+    objective: l2
+    optimizer: momentum(learning_rate = 0.1, decay = 0.9)
+    every: 16 tokens
+outputs: {y: fast(q) + slow(q)}
+"""
+
+
+def chunk_memory() -> Model:
+    """A system in blocks."""
+    return program_from(BLOCKS).model
+
+
+@pytest.mark.parametrize("make", [*models.ALL, chunk_memory], ids=lambda make: make.__name__)
 def test_golden(make: object) -> None:
     program = program_of(make())  # type: ignore[operator]
     path = GOLDEN / f"{program.model.name}.py"

@@ -68,6 +68,7 @@ TRAITS: tuple[Trait, ...] = (
     Trait("spec: a level reads another", lambda tree: any(_reads(tree).values())),
     Trait("spec: levels read each other", _read_each_other),
     Trait("spec: several outputs", lambda tree: len(tree.outputs) > 1),
+    Trait("spec: stream of sequences", lambda tree: any(stream.is_whole for stream in tree.inputs)),
     Trait("spec: matrix stream", lambda tree: any(len(stream.shape) == 2 for stream in tree.inputs)),
 )  # fmt: skip
 

@@ -53,20 +53,21 @@ class Phrase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
-    """An input; `axes` is None when it has all axes of the spec, `bounds` its range."""
+    """An input; `axes` is None when it has all axes of the spec, `bounds` its range. One that `is_whole` has one value a sequence."""
 
     name: str
     shape: Shape
     axes: Shape | None = None
     bounds: tuple[str, str] | None = None
+    is_whole: bool = False
 
     def lines(self) -> list[str]:
         shape = f"[{', '.join(self.shape)}]" if self.shape != LIKE else LIKE[0]
-        if self.axes is None and self.bounds is None:
+        if self.axes is None and self.bounds is None and not self.is_whole:
             return [f"  {self.name}: {shape}"]
         axes = "" if self.axes is None else f", axes: [{', '.join(self.axes)}]"
         bounds = "" if self.bounds is None else f", range: [{', '.join(self.bounds)}]"
-        return [f"  {self.name}: {{shape: {shape}{axes}{bounds}}}"]
+        return [f"  {self.name}: {{shape: {shape}{axes}{bounds}{', every: sequence' if self.is_whole else ''}}}"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from nlc.ir.affine import Transition
 from nlc.ir.program import Form
-from nlc.schedule.rules.conditions import READ_WITH_VECTORS, UNCOUPLED, VECTORS_COME_EARLIER, transition_is
+from nlc.schedule.rules.conditions import NOTHING_GATHERED, READ_WITH_VECTORS, STARTS_KNOWN, UNCOUPLED, VECTORS_COME_EARLIER, transition_is
 from nlc.schedule.rules.rule import Condition, FormRule
 
 IS_SOLVED = transition_is("a level that is solved anew for every query", Transition.SOLVED)
@@ -27,7 +27,13 @@ A_VECTOR = Condition(
     lambda candidate: f"{candidate.component} is a matrix",
 )
 
-SHARED = (UNCOUPLED, READ_WITH_VECTORS, VECTORS_COME_EARLIER)
+NO_PERIODS = Condition(
+    "a system without periods",
+    lambda candidate: candidate.block == 0,
+    lambda candidate: f"something moves, is held or starts again every so many tokens, and {candidate.component} is not cut there yet",
+)
+
+SHARED = (NO_PERIODS, NOTHING_GATHERED, STARTS_KNOWN, UNCOUPLED, READ_WITH_VECTORS, VECTORS_COME_EARLIER)
 
 ATTENTION = FormRule(
     name="attention",

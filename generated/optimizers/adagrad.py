@@ -1,0 +1,103 @@
+"""Adagrad: A memory that adds up the squares of all gradients and forgets none; the weights follow the gradient over its root.
+
+Compiled by nlc from specs/optimizers/adagrad.yaml. Edit the spec, not this file.
+sha256 of the spec: f7163b65c2a1038f771d48122752da36c356503ef6950def777835cd88a5cb25
+
+Levels, fastest first (Nested Learning, Definition 2)
+    rank  components  every  paper's number (slowest highest / slowest first)
+    0     square_sum  step   1 / 2
+    1     weights     step   2 / 1
+
+Timetable
+    every step  square_sum, weights
+
+Laws, per step; prev is the state before
+    square_sum        = prev(square_sum) + gradient ** 2
+                        explicit gradient step on -dot(square_sum, gradient ** 2); adagrad; nl:eq-106
+    weights_gradient  = gradient / (sqrt(square_sum) + eps)
+                        objective dot(weights, gradient / (sqrt(square_sum) + eps)); calculus
+    weights           = prev(weights) - learning_rate * weights_gradient  explicit gradient step; adagrad; nl:eq-106
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, overload
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.optimizer import ParamsT
+
+__all__ = ["Adagrad"]
+
+
+class Adagrad(Optimizer):
+    """A memory that adds up the squares of all gradients and forgets none; the weights follow the gradient over its root.
+
+    Takes the parameters first (tensors or groups of them), then by keyword, also for each group apart:
+        learning_rate = 0.01
+        eps = 1e-10
+    Groups keep the learning rate as `lr`, which is what torch's schedulers change.
+    State of each parameter, in its dtype or float32, whichever is wider: square_sum.
+    """
+
+    def __init__(self, params: ParamsT, learning_rate: float = 0.01, eps: float = 1e-10) -> None:
+        super().__init__(params, {"lr": learning_rate, "eps": eps})
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters with hyperparameters of their own; raises ValueError for one that makes no sense."""
+        if "learning_rate" in param_group:
+            param_group["lr"] = param_group.pop("learning_rate")
+        for name, default in self.defaults.items():
+            value = param_group.get(name, default)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise ValueError(f"{name} must be a finite number, not {value!r}")
+            if name == "lr" and value < 0:
+                raise ValueError(f"learning_rate must not be negative, but it is {value}")
+        super().add_param_group(param_group)
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """One update of every parameter that has a gradient; returns what `closure`, which computes the gradients anew, returns."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            self._update(group)
+        return loss
+
+    def _update(self, group: dict[str, Any]) -> None:
+        """The laws, for all tensors of a group at once."""
+        weights = [x for x in group["params"] if x.grad is not None]
+        if not weights:
+            return
+        gradient = [_checked(x.grad) for x in weights]
+        for x in weights:
+            if not self.state[x]:
+                dtype = torch.promote_types(x.dtype, torch.float32)
+                self.state[x]["square_sum"] = torch.zeros_like(x, dtype=dtype)
+        square_sum = [self.state[x]["square_sum"] for x in weights]
+        learning_rate, eps = group["lr"], group["eps"]
+        # square_sum = prev(square_sum) + gradient ** 2
+        torch._foreach_addcmul_(square_sum, gradient, gradient)
+        # weights_gradient = gradient / (sqrt(square_sum) + eps)
+        # weights = prev(weights) - learning_rate * weights_gradient
+        denominator = torch._foreach_sqrt(square_sum)
+        torch._foreach_add_(denominator, eps)
+        torch._foreach_addcdiv_(weights, gradient, denominator, value=-learning_rate)
+
+
+def _checked(gradient: Tensor) -> Tensor:
+    if gradient.is_sparse or gradient.is_complex():
+        raise ValueError("Adagrad takes dense real gradients, neither sparse nor complex ones")
+    return gradient
+
+
+# sealed by nlc, sha256 of everything above: ad929d5ab66697d351b60fdecc856ac5948d8d4e910066e81a4a481e5af49091

@@ -1,0 +1,136 @@
+"""Adam, compiled from its description.
+
+Two memories of the past gradients, their mean and the mean of their squares; the weights follow the one over the root of the other.
+
+Compiled by nlc from specs/optimizers/adam.yaml. Edit the spec, not this file.
+sha256 of the spec: f3ed33600740b6ff31b5a29067bb8ddd0f675c352512dd5f699b989813f34e00
+
+Levels, fastest first (Nested Learning, Definition 2)
+    rank  components                   every  paper's number (slowest highest / slowest first)
+    0     first_moment, second_moment  step   1 / 2
+    1     weights                      step   2 / 1
+
+Timetable
+    every step  first_moment, second_moment, weights
+
+Laws, per step; prev is the state before
+    first_moment_gradient   = prev(first_moment) - gradient
+                              objective 0.5 * norm2(first_moment - gradient); calculus
+    first_moment            = prev(first_moment) - (1 - beta1) * first_moment_gradient    explicit gradient step; adam; nl:eq-38; nl:eq-100
+    second_moment_gradient  = prev(second_moment) - gradient ** 2
+                              objective 0.5 * norm2(second_moment - gradient ** 2); calculus
+    second_moment           = prev(second_moment) - (1 - beta2) * second_moment_gradient  explicit gradient step; adam; nl:eq-38; nl:eq-100
+    unbiased_first          = first_moment / (1 - beta1 ** tick(weights))                 abbreviation
+    unbiased_second         = second_moment / (1 - beta2 ** tick(weights))                abbreviation
+    direction               = unbiased_first / (sqrt(unbiased_second) + eps)              abbreviation
+    weights                 = prev(weights) - learning_rate * direction                   explicit gradient step; adam; nl:eq-38; nl:eq-100
+    position                = prev(position) + 1                                          kept: the steps so far
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, overload
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.optimizer import ParamsT
+
+__all__ = ["Adam"]
+
+
+class Adam(Optimizer):
+    """Adam, a torch optimizer.
+
+    Two memories of the past gradients, their mean and the mean of their squares; the weights follow the one over the root of the
+    other.
+
+    Takes the parameters first (tensors or groups of them), then by keyword, also for each group apart:
+        learning_rate = 0.001
+        beta1 = 0.9
+        beta2 = 0.999
+        eps = 1e-08
+    Groups keep the learning rate as `lr`, which is what torch's schedulers change.
+    State of each parameter, in its dtype or float32, whichever is wider: first_moment, second_moment.
+    Each parameter counts the steps at which it had a gradient.
+    """
+
+    def __init__(self, params: ParamsT, learning_rate: float = 0.001, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-08) -> None:
+        super().__init__(params, {"lr": learning_rate, "beta1": beta1, "beta2": beta2, "eps": eps})
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters with hyperparameters of their own; raises ValueError for one that makes no sense."""
+        if "learning_rate" in param_group:
+            param_group["lr"] = param_group.pop("learning_rate")
+        for name, default in self.defaults.items():
+            value = param_group.get(name, default)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise ValueError(f"{name} must be a finite number, not {value!r}")
+            if name == "lr" and value < 0:
+                raise ValueError(f"learning_rate must not be negative, but it is {value}")
+        super().add_param_group(param_group)
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """One update of every parameter that has a gradient; returns what `closure`, which computes the gradients anew, returns."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            self._update(group)
+        return loss
+
+    def _update(self, group: dict[str, Any]) -> None:
+        """The laws, for all tensors of a group at once, as far as they are alike."""
+        weights = [x for x in group["params"] if x.grad is not None]
+        if not weights:
+            return
+        for x in weights:
+            if not self.state[x]:
+                dtype = torch.promote_types(x.dtype, torch.float32)
+                self.state[x]["first_moment"] = torch.zeros_like(x, dtype=dtype)
+                self.state[x]["second_moment"] = torch.zeros_like(x, dtype=dtype)
+                self.state[x]["step"] = 0
+        for kind in dict.fromkeys(self.state[x]["step"] for x in weights):
+            self._move([x for x in weights if self.state[x]["step"] == kind], group)
+
+    def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+        """One update of tensors after equally many steps."""
+        gradient = [_checked(x.grad).to(torch.promote_types(x.dtype, torch.float32)) for x in weights if x.grad is not None]
+        step = self.state[weights[0]]["step"] + 1
+        first_moment = [self.state[x]["first_moment"] for x in weights]
+        second_moment = [self.state[x]["second_moment"] for x in weights]
+        learning_rate, beta1, beta2, eps = group["lr"], group["beta1"], group["beta2"], group["eps"]
+        # first_moment_gradient = prev(first_moment) - gradient
+        # first_moment = prev(first_moment) - (1 - beta1) * first_moment_gradient
+        torch._foreach_lerp_(first_moment, gradient, 1 - beta1)
+        # second_moment_gradient = prev(second_moment) - gradient ** 2
+        # second_moment = prev(second_moment) - (1 - beta2) * second_moment_gradient
+        torch._foreach_mul_(second_moment, beta2)
+        torch._foreach_addcmul_(second_moment, gradient, gradient, value=1 - beta2)
+        # unbiased_second = second_moment / (1 - beta2 ** tick(weights))
+        # unbiased_first = first_moment / (1 - beta1 ** tick(weights))
+        # direction = unbiased_first / (sqrt(unbiased_second) + eps)
+        # weights = prev(weights) - learning_rate * direction
+        denominator = torch._foreach_div(second_moment, 1 - beta2**step)
+        torch._foreach_sqrt_(denominator)
+        torch._foreach_add_(denominator, eps)
+        torch._foreach_addcdiv_(weights, first_moment, denominator, value=-learning_rate / (1 - beta1**step))
+        for x in weights:
+            self.state[x]["step"] = step
+
+
+def _checked(gradient: Tensor) -> Tensor:
+    if gradient.is_sparse or gradient.is_complex():
+        raise ValueError("Adam takes dense real gradients, neither sparse nor complex ones")
+    return gradient
+
+
+# sealed by nlc, sha256 of everything above: 4056a8b51f9b2e0cbcdf641265f9538715028d01c1db432a51619c24beef8358

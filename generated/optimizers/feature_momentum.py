@@ -1,0 +1,104 @@
+"""FeatureMomentum: A momentum that stores a feature of each gradient, here one that grows more slowly than it; large gradients count less.
+
+Compiled by nlc from specs/optimizers/feature_momentum.yaml. Edit the spec, not this file.
+sha256 of the spec: 5c3db3f9643d787a3fd52c09d86ded7dbb107612017904e6e67d4d607fe8c715
+
+Levels, fastest first (Nested Learning, Definition 2)
+    rank  components  every  paper's number (slowest highest / slowest first)
+    0     momentum    step   1 / 2
+    1     weights     step   2 / 1
+
+Timetable
+    every step  momentum, weights
+
+Laws, per step; prev is the state before
+    feature   = scale * tanh(gradient / scale)                    abbreviation
+    momentum  = decay * prev(momentum) - learning_rate * feature
+                explicit gradient step on scale * dot(momentum, tanh(gradient / scale)); nl:eq-51
+    weights   = prev(weights) + momentum                          explicit gradient step on -dot(weights, momentum); nl:eq-51
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, overload
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.optimizer import ParamsT
+
+__all__ = ["FeatureMomentum"]
+
+
+class FeatureMomentum(Optimizer):
+    """A momentum that stores a feature of each gradient, here one that grows more slowly than it; large gradients count less.
+
+    Takes the parameters first (tensors or groups of them), then by keyword, also for each group apart:
+        learning_rate = 0.01
+        decay = 0.9
+        scale = 1.0
+    Groups keep the learning rate as `lr`, which is what torch's schedulers change.
+    State of each parameter, in its dtype or float32, whichever is wider: momentum.
+    """
+
+    def __init__(self, params: ParamsT, learning_rate: float = 0.01, decay: float = 0.9, scale: float = 1.0) -> None:
+        super().__init__(params, {"lr": learning_rate, "decay": decay, "scale": scale})
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters with hyperparameters of their own; raises ValueError for one that makes no sense."""
+        if "learning_rate" in param_group:
+            param_group["lr"] = param_group.pop("learning_rate")
+        for name, default in self.defaults.items():
+            value = param_group.get(name, default)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise ValueError(f"{name} must be a finite number, not {value!r}")
+            if name == "lr" and value < 0:
+                raise ValueError(f"learning_rate must not be negative, but it is {value}")
+        super().add_param_group(param_group)
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """One update of every parameter that has a gradient; returns what `closure`, which computes the gradients anew, returns."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            self._update(group)
+        return loss
+
+    def _update(self, group: dict[str, Any]) -> None:
+        """The laws, for all tensors of a group at once."""
+        weights = [x for x in group["params"] if x.grad is not None]
+        if not weights:
+            return
+        gradient = [_checked(x.grad) for x in weights]
+        for x in weights:
+            if not self.state[x]:
+                dtype = torch.promote_types(x.dtype, torch.float32)
+                self.state[x]["momentum"] = torch.zeros_like(x, dtype=dtype)
+        momentum = [self.state[x]["momentum"] for x in weights]
+        learning_rate, decay, scale = group["lr"], group["decay"], group["scale"]
+        # feature = scale * tanh(gradient / scale)
+        # momentum = decay * prev(momentum) - learning_rate * feature
+        change = torch._foreach_div(gradient, scale)
+        torch._foreach_tanh_(change)
+        torch._foreach_mul_(momentum, decay)
+        torch._foreach_add_(momentum, change, alpha=-learning_rate * scale)
+        # weights = prev(weights) + momentum
+        torch._foreach_add_(weights, momentum)
+
+
+def _checked(gradient: Tensor) -> Tensor:
+    if gradient.is_sparse or gradient.is_complex():
+        raise ValueError("FeatureMomentum takes dense real gradients, neither sparse nor complex ones")
+    return gradient
+
+
+# sealed by nlc, sha256 of everything above: 0bb8ec6197df246cf897f8743c9bb6185ce9807a5716c8cecacb926e266c5d2c

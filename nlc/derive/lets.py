@@ -1,0 +1,65 @@
+"""The `let` entries that read states: equations of their own, wherever the law of a level holds their value written out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace as with_changes
+
+from nlc.derive.settle import settle
+from nlc.ir.algebra import LEAVES, Expr, Gradient, Input, Named, State, Tick, contains, walk
+from nlc.ir.build import replace
+from nlc.ir.law import Equation
+from nlc.ir.order import LevelOrder
+
+
+def abbreviated(order: LevelOrder, level: str, equations: tuple[Equation, ...]) -> tuple[Equation, ...]:
+    """The equations of a level's law with the spec's own words in them, each defined before the first that uses it.
+
+    A word that an equation has already stays with that equation. An equation that then says a word alone goes, and the word stays.
+    """
+    taken = {equation.name for equation in equations}
+    for name, value in _words(order, level):
+        words = {item.value: Named(item.name, item.value.shape) for item in equations if item.rule == WORD}
+        said = replace(value, words.get)
+        if name in taken or not any(contains(item.value, lambda node, said=said: node == said) for item in equations):  # type: ignore[misc]
+            continue
+        word = Named(name, value.shape)
+        users = [replace_in(item, said, word) for item in equations]
+        first = next(place for place, (old, new) in enumerate(zip(equations, users, strict=True)) if old != new)
+        equations = (*users[:first], Equation(name, said, WORD), *users[first:])
+    return without_synonyms(equations)
+
+
+WORD = "abbreviation"
+
+
+def _words(order: LevelOrder, level: str) -> Iterator[tuple[str, Expr]]:
+    """The entries that read states, as this level sees them, shorter ones first: each may stand in those after it."""
+    found = []
+    for item in order.model.abbreviations:
+        counted = replace(item.value, lambda node: with_changes(node, component=level) if isinstance(node, Tick) else None)
+        value = settle(order, level, counted)
+        own = (State, Tick, Input) if order.model.kind == "optimizer" else (State, Tick)
+        reads_states = contains(value, lambda node: isinstance(node, own))  # noqa: B023
+        if reads_states and not isinstance(value, LEAVES) and not contains(value, lambda node: isinstance(node, Gradient)):
+            found.append((item.name, value))
+    yield from sorted(found, key=lambda item: sum(1 for _ in walk(item[1])))
+
+
+def replace_in(equation: Equation, old: Expr, new: Expr) -> Equation:
+    """The equation with `new` wherever it had `old`."""
+    return with_changes(equation, value=replace(equation.value, lambda node: new if node == old else None))
+
+
+def without_synonyms(equations: tuple[Equation, ...]) -> tuple[Equation, ...]:
+    """The equations without those that only give another name to a word: who used that name uses the word."""
+    kept: list[Equation] = []
+    synonyms: dict[Expr, Expr] = {}
+    words = {item.name for item in equations if item.rule == WORD}
+    for item in equations:
+        value = replace(item.value, synonyms.get)
+        if item.part is None and isinstance(value, Named) and value.name in words:
+            synonyms[Named(item.name, value.shape)] = value
+        else:
+            kept.append(with_changes(item, value=value))
+    return tuple(kept)

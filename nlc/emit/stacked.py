@@ -1,0 +1,182 @@
+"""Laws with products of matrices -> statements over one tensor that stacks the matrices of all parameters of one shape.
+
+(parameters, rows, columns): every product is one batched call. Levels that move several times a step run in a loop. Where a law says the
+same of transposed matrices, tall ones are transposed, since the products of their columns are smaller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from dataclasses import replace as with_changes
+
+from nlc.emit.layout import Lines, assignment, block, indented
+from nlc.emit.multi_tensor import terms_of
+from nlc.emit.names import LocalNames
+from nlc.emit.pieces import Piece
+from nlc.emit.prose import wrapped
+from nlc.emit.torch_printer import TorchPrinter, unwritable
+from nlc.emit.written_out import written_out
+from nlc.ir.algebra import LEAVES, ONE, Expr, MatMul, Named, State, Transpose, When, walk
+from nlc.ir.build import transpose
+from nlc.ir.dims import ENTRIES, MATRIX
+from nlc.ir.law import GRAM, Equation, Law, Reset
+from nlc.ir.show import expression_text
+
+
+@dataclass(slots=True)
+class Stacked:
+    """Writes the laws of some levels.
+
+    `lists` and `scalars` are what the update around them knows, `values` the stacked tensors, `before` lines that the one at hand needs.
+    """
+
+    names: LocalNames
+    lists: dict[Expr, str]
+    scalars: Mapping[Expr, Piece]
+    values: dict[Expr, str] = field(default_factory=dict)
+    before: list[Lines] = field(default_factory=list)
+
+    def lines(self, laws: Sequence[Law], resets: Sequence[Reset]) -> Iterator[Lines]:
+        """The matrices stacked, the levels moved, and their new states as lists again; `resets` are those of these levels at every step."""
+        is_either_way = _is_the_same_transposed(laws)
+        anew = {item.state: item for item in resets}
+        yield from self._stack([*(item.value for item in resets), *_read_outside(laws, anew)], is_either_way)
+        for state, item in anew.items():
+            self.values[state] = self.names.new(item.state.component)
+            yield _comment(f"{item.state.component} starts from {expression_text(item.value)}")
+            yield assignment(self.values[state], [self._text(item.value)], 8)
+        updates = laws[0].clock.updates_per_tick
+        body = block([line for law in laws for line in self._law(law)])
+        yield (f"for _ in range({updates}):", *indented(body)) if updates > 1 else body
+        for law in laws:
+            for equation in (item for item in law.equations if item.part is not None):
+                yield self._as_list(law, equation, is_either_way, anew)
+
+    def _stack(self, values: Sequence[Expr], is_either_way: bool) -> Iterator[Lines]:
+        for leaf in dict.fromkeys(node for value in values for node in walk(value) if _entries(node) in self.lists):
+            if leaf not in self.values:
+                source = self.lists[_entries(leaf)]
+                self.values[leaf] = self.names.new(f"stacked_{source}")
+                made = f"_stacked({source}, self.matmul_dtype{'' if is_either_way else ', as_they_are=True'})"
+                yield (f"{self.values[leaf]} = {made}",)
+
+    def _law(self, law: Law) -> Iterator[Lines]:
+        """One update of one level."""
+        own: dict[Expr, str] = {}
+        moved: dict[Expr, str] = {}
+        for equation, texts in written_out(law.equations):
+            yield from (_comment(text) for text in texts)
+            state = State(equation.owner or law.component, equation.part or "", MATRIX, When.PREVIOUS)
+            local = self.values[state] if equation.part is not None else self.names.new(equation.name, law.component)
+            text = self._text(equation.value, own, law.component)
+            yield from self.before
+            self.before.clear()
+            yield assignment(local, [text], 12)
+            own[Named(equation.name, equation.value.shape)] = local
+            if equation.part is not None:
+                moved[with_changes(state, when=When.CURRENT)] = local
+        self.values |= moved
+
+    def _as_list(self, law: Law, equation: Equation, is_either_way: bool, anew: Mapping[State, Reset]) -> Lines:
+        """A new state as a list of matrices; one that is carried goes where it is kept."""
+        old = State(equation.owner or law.component, equation.part or "", MATRIX, When.PREVIOUS)
+        stacked, new = self.values[old], _entries(with_changes(old, when=When.CURRENT))
+        kept = self.lists.get(_entries(old))
+        like = kept or next(iter(self.lists.values()))
+        made = f"_unstacked({stacked}, {like}[0])" if is_either_way else f"{stacked}.unbind()"
+        if old in anew or kept is None:
+            self.lists[new] = self.names.new(f"new_{stacked}")
+            return (f"{self.lists[new]} = {made}",)
+        self.lists[new] = kept
+        return (f"torch._foreach_copy_({kept}, {made})",)
+
+    # --- printing ----------------------------------------------------------------------------------------------------
+
+    def _text(self, value: Expr, own: Mapping[Expr, str] | None = None, level: str = "") -> str:
+        """A value; a product that is added to something is one call, and what it multiplies has a line of its own."""
+        printer = self._printer(own or {})
+        terms = terms_of(value)
+        products = [core for core in terms if isinstance(core, MatMul)]
+        rest = [core for core in terms if not isinstance(core, MatMul)]
+        numbers = {core: printer.number(coefficient) for core, coefficient in terms.items()}
+        if len(products) != 1 or len(rest) > 1 or any(number is None for number in numbers.values()):
+            return printer.text(value)
+        (product,) = products
+        assert isinstance(product, MatMul)
+        left, right = self._text(product.left, own, level), self._text(product.right, own, level)
+        if rest and not isinstance(product.left, LEAVES):
+            local = self.names.new("polynomial", level)
+            self.before.append(assignment(local, [left], 12))
+            left = local
+        if not rest:
+            return printer.text(value) if isinstance(product.left, LEAVES) else f"{left} @ {right}"
+        factors = {"beta": (rest[0], numbers[rest[0]]), "alpha": (product, numbers[product])}
+        said = "".join(f", {word}={number}" for word, (core, number) in factors.items() if terms[core] != ONE)
+        return f"torch.baddbmm({self._text(rest[0], own)}, {left}, {right}{said})"
+
+    def _printer(self, own: Mapping[Expr, str]) -> TorchPrinter:
+        known = {**self.values, **own}
+
+        def leaf(node: Expr) -> Piece:
+            if node in known:
+                return Piece(known[node], rank=len(node.shape))
+            if node in self.scalars:
+                return self.scalars[node]
+            raise unwritable(node)
+
+        return TorchPrinter(leaf, next(iter(known.values())), clamps=True)
+
+
+def needs_stack(law: Law) -> bool:
+    """Whether a law has more to it than functions of entries and numbers for each matrix."""
+    return any(node.shape not in (ENTRIES, MATRIX, ()) or isinstance(node, MatMul) for item in law.equations for node in walk(item.value))
+
+
+def as_entries(node: Expr) -> Expr:
+    """A leaf as the update around the stacks knows it."""
+    return _entries(node)
+
+
+def _entries(node: Expr) -> Expr:
+    return with_changes(node, shape=ENTRIES) if isinstance(node, LEAVES) and node.shape == MATRIX else node
+
+
+def _read_outside(laws: Sequence[Law], anew: Mapping[State, Reset]) -> Iterator[Expr]:
+    """What the laws read that none of them made before; also the states that they carry on."""
+    made = set(anew)
+    for law in laws:
+        for equation in law.equations:
+            yield from (node for node in walk(equation.value) if node not in made and not isinstance(node, Named))
+            if equation.part is not None:
+                old = State(equation.owner or law.component, equation.part, MATRIX, When.PREVIOUS)
+                yield from () if old in made else (old,)
+                made.add(with_changes(old, when=When.CURRENT))
+
+
+def _is_the_same_transposed(laws: Sequence[Law]) -> bool:
+    """Whether matrices enter products as Gram matrices alone, in powers before the matrix itself: X^T then moves as X does, transposed."""
+    return all(_is_either_way(law.equations) for law in laws)
+
+
+def _is_either_way(equations: Sequence[Equation]) -> bool:
+    grams: dict[Expr, Expr] = {}
+    for equation in equations:
+        match equation.value:
+            case MatMul(base, other) if equation.rule == GRAM and other == transpose(base):
+                grams[Named(equation.name, equation.value.shape)] = base
+    others = [equation.value for equation in equations if equation.rule != GRAM]
+    nodes = [node for value in others for node in walk(value)]
+    return bool(grams) and all(_is_over_grams(node, grams) for node in nodes if isinstance(node, MatMul | Transpose))
+
+
+def _is_over_grams(node: Expr, grams: Mapping[Expr, Expr]) -> bool:
+    match node:
+        case MatMul(left, right):
+            inside = [part for part in walk(left) if isinstance(part, LEAVES) and part.shape]
+            return all(part in grams for part in inside) and (right in grams or all(grams[part] == right for part in inside))
+    return False
+
+
+def _comment(text: str) -> Lines:
+    return tuple(f"# {line}" for line in wrapped(text, 116))

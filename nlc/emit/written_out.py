@@ -1,0 +1,42 @@
+"""The equations of an optimizer's law -> those that get lines of their own; what is used once is written out where it is used."""
+
+from __future__ import annotations
+
+from dataclasses import replace as with_changes
+
+from nlc.ir.algebra import Due, Expr, Named, Where, walk
+from nlc.ir.build import replace
+from nlc.ir.dims import ENTRIES, MATRIX
+from nlc.ir.law import Equation
+from nlc.ir.show import expression_text
+
+
+def written_out(equations: tuple[Equation, ...]) -> list[tuple[Equation, tuple[str, ...]]]:
+    """The equations without those lists that a single one of them uses, once: they are written out there.
+
+    Each comes with its text and, before it, the texts of those that are written out in it.
+    """
+    kept: list[tuple[Equation, tuple[str, ...]]] = [
+        (item, (f"{item.name} = {expression_text(when_due(item.value))}",)) for item in equations
+    ]
+    for name in [item.name for item in equations]:
+        equation, texts = next(pair for pair in kept if pair[0].name == name)
+        word = Named(name, equation.value.shape)
+        uses = [item.name for item, _ in kept for node in walk(item.value) if node == word]
+        if equation.part is None and equation.value.shape in (ENTRIES, MATRIX) and len(uses) == 1:
+            kept = [_with(pair, word, equation.value, texts) if pair[0].name in uses else pair for pair in kept if pair[0] != equation]
+    return kept
+
+
+def _with(pair: tuple[Equation, tuple[str, ...]], word: Expr, value: Expr, texts: tuple[str, ...]) -> tuple[Equation, tuple[str, ...]]:
+    equation, own = pair
+    new = replace(equation.value, lambda node: value if node == word else None)
+    return with_changes(equation, value=new), (*texts, *own)
+
+
+def when_due(value: Expr) -> Expr:
+    """What a state becomes when it is due; the lines stand under that condition."""
+    match value:
+        case Where(Due(), then):
+            return then
+    return value

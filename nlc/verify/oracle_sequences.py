@@ -1,0 +1,50 @@
+"""The oracle between two sequences: the levels that move when one ends, and what the next begins with. As apart as the oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from nlc.ir.model import Component, Family, Model
+from nlc.verify.oracle_layout import wants_graph
+from nlc.verify.oracle_slots import delayed, held_name, held_reads, slot_name, slots
+from nlc.verify.oracle_starts import initial
+from nlc.verify.oracle_tick import Tick
+
+Tensors = dict[str, Tensor]
+
+
+def next_sequence(
+    model: Model,
+    state: Mapping[str, Tensor],
+    sizes: Mapping[str, int],
+    hyperparameters: Mapping[str, float],
+    parameters: Mapping[str, Tensor],
+) -> Tensors:
+    """The state with which the next sequence begins: levels of sequences moved, levels that last kept, the rest at its start."""
+    like = next(iter(state.values()))
+    numbers = {name: like.new_tensor(value) for name, value in hyperparameters.items()}
+    last = {name: state[f"previous.{name}"] for name in delayed(model)}
+    differentiable = wants_graph((*state.values(), *parameters.values()))
+    position = int(state["position"]) if "position" in state else 0
+    end = Tick(model, Family.SEQUENCE, sizes, numbers, last, {}, state, differentiable, position=position, parameters=parameters)
+    moved = {name: value for component in model.fast for name, value in end.new_states(component).items()}
+    zeros = {name: torch.zeros_like(value) for name, value in state.items()}
+    begun = zeros | {name: moved[name] for component in model.fast if _lasts(component) for name, _ in slots(component)}
+    lasting = {name for component in model.fast if _lasts(component) for name, _ in slots(component)}
+    for name, node in initial(model):
+        if name not in lasting:
+            begun[name] = replace(end, previous=begun, updated={}).start(node, begun[name])
+    for read in held_reads(model):
+        begun[held_name(model, read)] = begun[slot_name(model.component(read.component), read.part)]
+    return begun
+
+
+def _lasts(component: Component) -> bool:
+    """Whether a level goes on from one sequence to the next."""
+    if component.reset is not None:
+        return component.reset.family is Family.NEVER
+    return component.every.family is Family.SEQUENCE

@@ -1,0 +1,101 @@
+"""When and from what the oracle starts states, and what that needs to be counted: a Model in. As apart as the oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nlc.ir.model import Component, Expr, Family, Gradient, Index, Input, Model, Named, Position, State, Tick, When
+from nlc.verify.oracle_slots import expressions, held_name, held_reads, is_held, nodes_in, slot_name, slots
+
+
+def starts_at(component: Component, position: int, *, is_known: bool, is_held: bool) -> bool:
+    """Whether a state of a level (or what is held of it) starts again just before this token, the first being 1.
+
+    At the first token that is so only of what could not be known before it; a level that is reset at every token starts there too.
+    """
+    reset = component.reset if component.reset is not None and component.reset.is_counted else None
+    if position <= 1:
+        return position == 1 and (not is_known or (reset is not None and reset.period == 1 and not is_held))
+    return reset is not None and not is_held and (position - 1) % reset.period == 0
+
+
+def is_cut_off(component: Component, position: int) -> bool:
+    """Whether slower levels no longer learn through the updates of a level up to this token: they do through `backprop` of them."""
+    reset = component.reset
+    seen = position % int(reset.period) if reset is not None and reset.is_counted and reset.period >= 1 else position
+    return bool(component.backprop) and seen > 0 and seen % ((component.backprop or 1) * component.every.period) == 0
+
+
+def initial(model: Model) -> Iterator[tuple[str, Expr]]:
+    """The states whose `init` is known before any token, each after those that it reads, and what is held of them, by slot name."""
+    for component in sorted(model.fast, key=lambda item: len(_sources(model, item))):
+        if component.init and starts_known(model, component):
+            yield from begun(model, component)
+
+
+def begun(model: Model, component: Component) -> Iterator[tuple[str, Expr]]:
+    """What a level starts from, and what is held of it before the first period ends, by slot name."""
+    for (name, _), value in zip(slots(component), component.init, strict=False):
+        yield name, value
+        for read in held_reads(model):
+            if slot_name(model.component(read.component), read.part) == name:
+                yield held_name(model, read), value
+
+
+def owner_of(model: Model, name: str) -> Component | None:
+    """The level that a slot belongs to, or that it holds a value of; None for sums and streams."""
+    for component in model.fast:
+        if name in dict(slots(component)) or (component.init and name in dict(begun(model, component))):
+            return component
+    return None
+
+
+def starts_known(model: Model, component: Component) -> bool:
+    """Whether the `init` of a level needs no token: numbers, slow levels, and levels that move later and whose own needs none."""
+    for node in nodes_in(component.init):
+        if isinstance(node, Input | Gradient | Tick | Named | Index):
+            return False
+        if isinstance(node, State) and not model.is_parameter(node.component):
+            source = model.component(node.component)
+            if model.kind == "optimizer" and source.name == "weights":
+                return False
+            if (node.when is When.CURRENT and is_new_at_start(component, source)) or not starts_known(model, source):
+                return False
+    return True
+
+
+def is_new_at_start(reader: Component, source: Component) -> bool:
+    """Whether a start, made at the first tick of a new period, sees what a level becomes at that tick (design section 2).
+
+    It does when the level is as fast, or moves at every tick while the reader moves several times in it and starts again with it.
+    """
+    if source.every.family is not reader.every.family or source.every.period > 1:
+        return False
+    if reader.reset is None and not reader.every.is_fast:
+        return False  # what is never reset started before the first step
+    return source.every.period <= reader.every.period or (reader.reset is not None and source.every.speed <= reader.reset.speed)
+
+
+def _sources(model: Model, component: Component) -> set[str]:
+    """The levels that the start of a level comes from, directly or through others."""
+    found: set[str] = set()
+    for node in nodes_in(component.init):
+        if isinstance(node, State) and not model.is_parameter(node.component):
+            found |= {node.component} | _sources(model, model.component(node.component))
+    return found
+
+
+def counts(model: Model) -> bool:
+    """Whether the position of a token decides about anything."""
+    clocks = [clock for item in model.fast for clock in (item.every, item.reset) if clock is not None]
+    has_periods = any(clock.is_counted and clock.period > 1 for clock in clocks)
+    resets = any(item.reset is not None and item.reset.is_counted for item in model.fast)
+    truncated = any(item.backprop for item in model.components)
+    begun = any(not starts_known(model, item) for item in model.fast)
+    begun = begun or any(item.every.family is Family.SEQUENCE and item.reduce == "mean" for item in model.fast)
+    begun = begun or any(isinstance(item.window, int) for item in model.fast)
+    return has_periods or resets or truncated or begun or any(_counts(model, node) for node in expressions(model))
+
+
+def _counts(model: Model, node: Expr) -> bool:
+    return isinstance(node, Tick | Position) or (isinstance(node, State) and is_held(model, node) and node.period > 1)

@@ -1,0 +1,317 @@
+"""One tick of the oracle: reads, starts and updates, each made when somebody first asks for it. As apart as the oracle."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from nlc.ir.model import (
+    TOKEN,
+    Clock,
+    Component,
+    Expr,
+    Family,
+    Gradient,
+    GradientDescent,
+    GradientPoint,
+    Hyperparameter,
+    Index,
+    Input,
+    Model,
+    Now,
+    Position,
+    State,
+    StopGradient,
+    When,
+    WindowSoftmax,
+    WindowSum,
+)
+from nlc.ir.model import Tick as TickCount
+from nlc.verify.oracle_layout import at_part, parts_of, parts_of_tick
+from nlc.verify.oracle_slots import held_name, held_reads, slot_name, slots, sum_name, sums
+from nlc.verify.oracle_starts import begun, is_cut_off, is_new_at_start, owner_of, starts_at, starts_known
+from nlc.verify.oracle_values import Arithmetic, Fitted, OracleError, lift, rank_of
+from nlc.verify.oracle_windows import data_of, is_solved, lengthened, minimiser, shape_of, shortened
+
+Tensors = dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """One tick: what flows in, the states when it began, and the new states that were asked for so far.
+
+    `position` counts the ticks, this one included; `reader` is the clock of who reads (an output is on the token clock). Levels on the
+    clock `token / n` are updated n times inside it, in parts: `previous` are the states before such a `part` of it, `begun` those before
+    all parts; `whole` flows in at the last part, which is what whole tokens see, and `earlier` did at the part before. `started` are the
+    states of levels that start again, made when somebody first asks; `starting` is such a level meanwhile.
+    """
+
+    model: Model
+    family: Family
+    sizes: Mapping[str, int]
+    hyperparameters: Mapping[str, Tensor]
+    inputs: Mapping[str, Tensor]
+    delayed: Mapping[str, Tensor]
+    previous: Mapping[str, Tensor]
+    differentiable: bool
+    lengths: tuple[int, ...] = ()
+    position: int = 0
+    parameters: Mapping[str, Tensor] = field(default_factory=dict)
+    reader: Clock = TOKEN
+    begun: Mapping[str, Tensor] = field(default_factory=dict)
+    updated: dict[str, Tensors] = field(default_factory=dict)
+    running: list[str] = field(default_factory=list)
+    part: int = 0
+    whole: Mapping[str, Tensor] = field(default_factory=dict)
+    earlier: Mapping[str, Tensor] = field(default_factory=dict)
+    started: dict[str, Tensor] = field(default_factory=dict)
+    starting: Component | None = None
+
+    def next(self, inputs: Mapping[str, Tensor]) -> Tick:
+        """The tick after this one, with every due component updated."""
+        states = {name: self.slot(name) for name in self.previous}
+        for component in self.model.fast:
+            if is_cut_off(component, self.position):
+                states |= {name: states[name].detach() for name, _ in slots(component)}
+        parts = parts_of_tick(self.model)
+        whole = {stream.name: at_part(inputs[stream.name], stream, parts - 1) for stream in self.model.inputs}
+        tick = replace(self, delayed=self.inputs, begun=states, position=self.position + 1, started={}, whole=whole)
+        for part in range(parts):
+            now = {stream.name: at_part(inputs[stream.name], stream, part) for stream in self.model.inputs}
+            earlier = {
+                stream.name: tick.inputs[stream.name] if part == 0 or parts_of(stream.every) > 1 else tick.delayed[stream.name]
+                for stream in self.model.inputs
+            }
+            tick = replace(tick, inputs=now, earlier=earlier, previous=states, updated={}, running=[], part=part)
+            for component in self.model.fast:
+                if part == parts - 1 or component.every.period < 1:
+                    tick.new_states(component)
+            if part < parts - 1:
+                moved = {name for component in self.model.fast if component.every.period < 1 for name, _ in slots(component)}
+                states = {name: tick.slot(name) if name in moved else value for name, value in states.items()}
+        summed = [tick.sums_after(item) for item in self.model.fast if sums(self.model, item)]
+        tick.updated["sums"] = {name: total for totals in summed for name, total in totals.items()}
+        windows = [(item, replace(tick, reader=item.every).windows(item)) for item in self.model.fast if is_solved(item)]
+        tick.updated["windows"] = {name: shortened(window, item) for item, found in windows for name, window in found.items()}
+        tick.updated["held"] = {held_name(self.model, read): tick.held_after(read) for read in held_reads(self.model)}
+        return tick
+
+    def old(self, name: str) -> Tensor:
+        """A state when this tick, or part of it, began: of a level that starts again with it, what it starts from."""
+        owner = owner_of(self.model, name)
+        if owner is None or not self.starts_again(owner, name):
+            return self.previous[name]
+        if name not in self.started:
+            value = dict(begun(self.model, owner)).get(name)
+            begins = replace(self, reader=owner.every, starting=owner)
+            zeros = torch.zeros_like(self.previous[name])
+            self.started[name] = zeros if value is None else begins.value(value).expand_as(zeros)
+        return self.started[name]
+
+    def starts_again(self, component: Component, name: str) -> bool:
+        """Whether a state of a level, or what is held of it, begins anew at this part of the tick."""
+        if component.every.period < 1 and self.part > 0:
+            return False
+        is_held = name not in dict(slots(component))
+        return starts_at(component, self.position, is_known=starts_known(self.model, component), is_held=is_held)
+
+    def start(self, node: Expr, like: Tensor) -> Tensor:
+        """What a state starts from."""
+        return self.value(node).expand_as(like)
+
+    def is_due(self, period: Fraction | int) -> bool:
+        return self.position % period == 0
+
+    def sums_after(self, component: Component) -> Tensors:
+        """The sums of gradients that the next tick starts with: nothing after an update."""
+        is_due = component.every.family is self.family and self.is_due(component.every.period)
+        return {sum_name(name): torch.zeros_like(total) if is_due else total for name, total in self.gathered(component).items()}
+
+    def gathered(self, component: Component) -> Tensors:
+        """The gradients of a level at the data since its last update, summed up; all are taken at the state that it has had since."""
+        now = self.gradient(component, component.objective, component.gradient_at)
+        return {name: self.previous[sum_name(name)] + gradient for name, gradient in now.items()}
+
+    def held_after(self, read: State) -> Tensor:
+        """The value that a held read sees at the next tick."""
+        name = slot_name(self.model.component(read.component), read.part)
+        return self.slot(name) if self.is_due(read.period) else self.old(held_name(self.model, read))
+
+    def of_update(self, component: Component) -> Tensors:
+        """The gradient of a level's objective over the data of its update."""
+        if not sums(self.model, component):
+            return self.gradient(component, component.objective, component.gradient_at)
+        if self.family is Family.SEQUENCE:
+            tokens = max(self.position, 1) if component.reduce == "mean" else 1
+            return {name: self.previous[sum_name(name)] / tokens for name, _ in slots(component)}
+        share = component.every.period if component.reduce == "mean" else 1
+        return {name: total / int(share) for name, total in self.gathered(component).items()}
+
+    @property
+    def like(self) -> Tensor:
+        """Some tensor of the system, for dtype and device."""
+        return next(iter((*self.previous.values(), *self.parameters.values(), *self.inputs.values())))
+
+    def slot(self, name: str) -> Tensor:
+        """The newest value of a state."""
+        found = next((states for states in self.updated.values() if name in states), None)
+        return self.old(name) if found is None else found[name]
+
+    def new_states(self, component: Component) -> Tensors:
+        """The states of a component after its update, or as they are when it is not due."""
+        names = [name for name, _ in slots(component)]
+        if is_solved(component):
+            return self.solved(component)
+        if component.every.family is not self.family or not self.is_due(component.every.period):
+            return {name: self.old(name) for name in names}
+        if component.name not in self.updated:
+            if component.name in self.running:
+                raise OracleError(f"a cycle of same-tick reads: {' -> '.join((*self.running, component.name))}")
+            self.running.append(component.name)
+            self.updated[component.name] = replace(self, reader=component.every)._update(component)
+            self.running.pop()
+        return self.updated[component.name]
+
+    def solved(self, component: Component) -> Tensors:
+        """The minimiser of a level's objective over the data of its window."""
+        if component.name not in self.updated:
+            now, (name,) = replace(self, reader=component.every), [name for name, _ in slots(component)]
+            windows = now.windows(component)
+            leading = next(iter(windows.values())).shape[:1] + tuple(self.sizes[axis] for axis in self.model.axes)
+            data, (shape, rank) = data_of(component, windows, self.position, leading), shape_of(component, self.sizes, leading)
+
+            def objective(state: Tensor) -> Tensor:
+                return now.value(component.objective, Fitted(name, {name: state}, {name: state.detach()}, data))
+
+            self.updated[component.name] = {name: minimiser(objective, self.like.new_zeros(shape), rank, self.differentiable)}
+        return self.updated[component.name]
+
+    def windows(self, component: Component) -> Tensors:
+        """The data of a level's window, this token's included, by slot name."""
+        leading = tuple(self.sizes[axis] for axis in self.model.axes)
+        found = {}
+        for item in component.data:
+            kept = self.previous[name := f"{component.name}.{item.name}"]
+            found[name] = lengthened(kept, self.value(item.value), (kept.shape[0], *leading))
+        return found
+
+    def _update(self, component: Component) -> Tensors:
+        """The explicit step: retention * state - rate * gradient, in the retained state's place."""
+        assert isinstance(component.optimizer, GradientDescent)
+        own = component.follows == component.objective
+        gradients = self.of_update(component) if own else self.gradient(component, component.follows, component.step_at)
+        rate = self.value(component.optimizer.rate)
+        new: Tensors = {}
+        retained = self._retained(component)
+        for name, shape in slots(component):
+            step = lift(rate, rank_of(shape) - rank_of(component.optimizer.rate.shape)) * gradients[name]
+            step = step.detach() if component.backprop == 0 else step
+            new[name] = (retained[name] - step).broadcast_to(self.previous[name].shape)
+        return new
+
+    def _retained(self, component: Component) -> Tensors:
+        """The states when the tick began, times the retention."""
+        states: Tensors = {}
+        for index, (name, shape) in enumerate(slots(component)):
+            states[name] = self.old(name)
+            if component.retention:
+                keep = component.retention[index]
+                share = self.value(keep).detach() if component.backprop == 0 else self.value(keep)
+                states[name] = lift(share, rank_of(shape) - rank_of(keep.shape)) * states[name]
+        return states
+
+    def gradient(self, component: Component, objective: Expr, point: GradientPoint) -> Tensors:
+        """The gradient of an objective with respect to its FITTED reads; a differentiable function of everything else."""
+        with torch.enable_grad():
+            retained = point is GradientPoint.RETAINED
+            values = self._retained(component) if retained else {name: self.old(name) for name, _ in slots(component)}
+            aliases = {name: x.clone() if x.requires_grad else x.detach().clone().requires_grad_() for name, x in values.items()}
+            loss = replace(self, reader=component.every).value(objective, Fitted(component.name, aliases, values))
+            if self.lengths and loss.dim():
+                return {name: self._gradient_by_tensor(loss, alias) for name, alias in aliases.items()}
+            found = self._autograd(loss.sum(), tuple(aliases.values()))
+        return dict(zip(aliases, found, strict=True))
+
+    def _gradient_by_tensor(self, loss: Tensor, alias: Tensor) -> Tensor:
+        """Where norms make the objective differ from tensor to tensor, each tensor descends its own."""
+        firsts = [sum(self.lengths[:index]) for index in range(len(self.lengths))]
+        pieces = [
+            self._autograd(loss[first], (alias,))[0][first : first + length] if length else alias[:0]
+            for first, length in zip(firsts, self.lengths, strict=True)
+        ]
+        return torch.cat(pieces)
+
+    def _autograd(self, loss: Tensor, leaves: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        if not loss.requires_grad:
+            return tuple(torch.zeros_like(leaf) for leaf in leaves)
+        return torch.autograd.grad(
+            loss, leaves, create_graph=self.differentiable, retain_graph=True, allow_unused=True, materialize_grads=True
+        )
+
+    # --- the value of an expression ------------------------------------------------------------------------------
+
+    def value(self, node: Expr, fitted: Fitted | None = None) -> Tensor:
+        """The value of an expression: leading dims (or none), then its shape; in a sum over a window, that of the window in front."""
+        if fitted is not None and fitted.data is not None and fitted.inside and (at_datum := fitted.data.at_datum(node)) is not None:
+            return at_datum
+        match node:
+            case WindowSum(x) | WindowSoftmax(x) if fitted is not None and fitted.data is not None:
+                return fitted.data.over(node, self.value(x, replace(fitted, inside=True)), self.sizes)
+            case Now(x):
+                return self.value(x, replace(fitted, inside=False) if fitted else None)
+            case Input(name, _, delayed):
+                if self.reader.family is Family.TOKEN and self.reader.period < 1:
+                    return (self.earlier if delayed else self.inputs)[name]
+                return (self.delayed if delayed else self.whole or self.inputs)[name]
+            case Hyperparameter(name):
+                return self.hyperparameters[name]
+            case Index(axis):
+                later = len(self.model.axes) - 1 - self.model.axes.index(axis)
+                return lift(torch.arange(self.sizes[axis], dtype=self.like.dtype, device=self.like.device), later)
+            case Position():
+                return self.like.new_tensor(self.position - 1)
+            case Gradient(name, part):
+                host = self.model.component(name)
+                return self.of_update(host)[slot_name(host, part)]
+            case State():
+                return self._state(node, fitted)
+            case TickCount(name):
+                return self._count(self.model.component(name))
+            case StopGradient(x):
+                return self.value(x, fitted.stopped() if fitted else None)
+        arithmetic = Arithmetic(self.sizes, self.lengths, self.like, self.model.axes)
+        return arithmetic.value(node, lambda child: self.value(child, fitted))
+
+    def _count(self, component: Component) -> Tensor:
+        """The number, since the last reset, of the update that this tick belongs to: chunks are 1, 2, ..."""
+        parts = parts_of_tick(self.model)
+        updates = (self.position - 1) * parts + self.part + 1 if component.every.period < 1 else self.position
+        reset = component.reset
+        while reset is not None and reset.is_counted and updates > reset.period * (parts if component.every.period < 1 else 1):
+            updates -= int(reset.period * (parts if component.every.period < 1 else 1))
+        return self.like.new_tensor(updates if component.every.period < 1 else math.ceil(updates / component.every.period))
+
+    def _state(self, node: State, fitted: Fitted | None) -> Tensor:
+        component = self.model.component(node.component)
+        name = slot_name(component, node.part)
+        if self.model.is_parameter(node.component):
+            return self.parameters[name]
+        match node.when:
+            case When.FITTED if fitted is not None and fitted.component == component.name:
+                return fitted.aliases[name]
+            case When.CURRENT if self.starting and not is_new_at_start(self.starting, component):
+                return self.old(name)
+            case When.CURRENT if self.starting or component.every.speed <= self.reader.speed:
+                return self.new_states(component)[name]
+            case When.CURRENT | When.PREVIOUS if component.every.period < 1 <= self.reader.period:
+                return self.started.get(name, self.begun[name])
+            case When.CURRENT | When.PREVIOUS:
+                return self.old(name)
+            case When.HELD:
+                return self.old(held_name(self.model, node))
+        raise OracleError(f"the oracle does not run a read of {name} that is {node.when.value} here")

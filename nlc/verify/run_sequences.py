@@ -1,0 +1,37 @@
+"""Laws -> numbers between two sequences: the laws that run when one ends, and what the next begins with, exactly as they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from nlc.ir.law import Laws
+from nlc.verify.run_law import Slot, Tensors, Tick, axis_indices, named_parameters, slot_name
+
+
+def begin_next_sequence(
+    laws: Laws,
+    state: Mapping[str, Tensor],
+    *,
+    sizes: Mapping[str, int],
+    hyperparameters: Mapping[str, float],
+    parameters: Mapping[str, Tensor] | None = None,
+) -> Tensors:
+    """The state with which the next sequence begins, by slot name, from that with which one has ended."""
+    model = laws.order.model
+    like = next(value for value in state.values() if value.is_floating_point())
+    numbers = {name: like.new_tensor(value) for name, value in hyperparameters.items()}
+    slots = {(item.state.component, item.state.part): slot_name(model, item.state.component, item.state.part) for item in laws.beginnings}
+    ended = {slot: state[name] for slot, name in slots.items()}
+    indices, trained = axis_indices(model, sizes, like), named_parameters(model, parameters)
+    end = Tick({}, numbers, dict(ended), {}, sizes, model, (), indices, trained)
+    for law in laws.endings:
+        end.move(law)
+    begun: dict[Slot, Tensor] = {slot: torch.zeros_like(value) for slot, value in ended.items()}
+    start = Tick({}, numbers, begun, {**ended, **end.new}, sizes, model, (), indices, trained)
+    for item in laws.beginnings:
+        slot = (item.state.component, item.state.part)
+        begun[slot] = start.value(item.value).expand_as(ended[slot]).to(ended[slot].dtype)
+    return {name: begun[slot] for slot, name in slots.items()}
