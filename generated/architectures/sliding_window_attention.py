@@ -14,7 +14,7 @@ Timetable
 
 Laws, per token; prev is the state before
     score        = dot(k, now(q)) / sqrt(d_k)
-                   objective sum(exp(dot(k, now(q)) / sqrt(d_k)) * norm2(v - attention), over = window), what exp is taken of; nl:eq-62
+                   objective exp(dot(k, now(q)) / sqrt(d_k)) * norm2(v - attention), what exp is taken of; nl:eq-62
     weight       = softmax(score, over = window)   exp of the scores over their sum; nl:eq-62
     attention    = sum(weight * v, over = window)  the minimiser, where the derivative by it is zero; nl:eq-63
     y            = attention                       read after the write
@@ -152,4 +152,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: f877926beccbd09299b9320dcaacbdc34a57ebed1a317a90003b33192c24cb3d
+# sealed by nlc, sha256 of everything above: ba9b5608f94ed4a69023286a47b37bd7d2769007c402d5ab883ec466222a4e14

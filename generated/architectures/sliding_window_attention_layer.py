@@ -22,8 +22,7 @@ Laws, per token; prev is the state before
     q            = rotary(split(project_q @ x, heads))     abbreviation
     k            = rotary(split(project_k @ x, heads))     abbreviation
     score        = dot(k, now(q)) / sqrt(d_model / heads)
-                   objective sum(exp(dot(k, now(q)) / sqrt(d_model / heads)) * norm2(v - attention), over = window), what exp is taken of;
-                   nl:eq-62
+                   objective exp(dot(k, now(q)) / sqrt(d_model / heads)) * norm2(v - attention), what exp is taken of; nl:eq-62
     weight       = softmax(score, over = window)           exp of the scores over their sum; nl:eq-62
     attention    = sum(weight * v, over = window)          the minimiser, where the derivative by it is zero; nl:eq-63
     y            = project_out @ join(attention, heads)    read after the write
@@ -353,4 +352,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: 88321edcb04c51ca137ae66571c648d142cc4c8ece6251ede0e6dc658b5ee42e
+# sealed by nlc, sha256 of everything above: 7fcd497402f7bfc7ecfb2bdd43451246f5383241232e6bd2255018acea1b8d9b

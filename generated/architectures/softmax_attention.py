@@ -15,7 +15,7 @@ Timetable
 
 Laws, per token; prev is the state before
     score        = dot(k, now(q)) / sqrt(d_k)
-                   objective sum(exp(dot(k, now(q)) / sqrt(d_k)) * norm2(v - attention), over = window), what exp is taken of; nl:eq-62
+                   objective exp(dot(k, now(q)) / sqrt(d_k)) * norm2(v - attention), what exp is taken of; nl:eq-62
     weight       = softmax(score, over = window)   exp of the scores over their sum; nl:eq-62
     attention    = sum(weight * v, over = window)  the minimiser, where the derivative by it is zero; nl:eq-63
     y            = attention                       read after the write
@@ -134,4 +134,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: 337c69d90e2c074e73488269dccfeaabfac266b2d43e508855e7a24dcd810163
+# sealed by nlc, sha256 of everything above: a1e7d787bb22cc8ee460f0be229471518f874de9fd5b650d3b3c452d1e6da476

@@ -22,8 +22,7 @@ Laws, per token; prev is the state before
     q            = rotary(split(project_q @ x, heads))     abbreviation
     k            = rotary(split(project_k @ x, heads))     abbreviation
     score        = dot(k, now(q)) / sqrt(d_model / heads)
-                   objective sum(exp(dot(k, now(q)) / sqrt(d_model / heads)) * norm2(v - attention), over = window), what exp is taken of;
-                   nl:eq-62
+                   objective exp(dot(k, now(q)) / sqrt(d_model / heads)) * norm2(v - attention), what exp is taken of; nl:eq-62
     weight       = softmax(score, over = window)           exp of the scores over their sum; nl:eq-62
     attention    = sum(weight * v, over = window)          the minimiser, where the derivative by it is zero; nl:eq-63
     y            = project_out @ join(attention, heads)    read after the write
@@ -336,4 +335,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: 10e3c6db557e48e59b8716bb7a5a9e91068d3ddfbd2a579d8f227695e2b4eb20
+# sealed by nlc, sha256 of everything above: c034e716e0e92ec5723ed0e523abc43a59cdf39fad8e765ca34224e47f19a948

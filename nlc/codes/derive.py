@@ -32,18 +32,18 @@ def closed_form(span: Span, level: str) -> Diagnostic:
 
 
 def no_minimiser(span: Span, level: str, why: str, help: str) -> Diagnostic:
-    return _refused("NLC416", f"nlc knows no closed form of the minimiser of `{level}`: {why}", span, "minimised here", help)
+    return _refused("NLC430", f"nlc knows no closed form of the minimiser of `{level}`: {why}", span, "minimised here", help)
 
 
 def needs_window(span: Span, every: Span, level: str) -> Diagnostic:
     labels = (Label(span, "this level has no window"), Label(every, "and keeps no state from one query to the next"))
     help = "write `window: all`, or `window: n tokens`: the data that it is solved over at every query"
-    return Diagnostic("NLC417", f"`{level}` is re-solved for every query over no data", labels, help)
+    return Diagnostic("NLC431", f"`{level}` is re-solved for every query over no data", labels, help)
 
 
 def nothing_kept(span: Span, level: str, what: str) -> Diagnostic:
     return _refused(
-        "NLC418",
+        "NLC432",
         f"{what} of `{level}`, of which nothing is kept",
         span,
         "this level is solved anew for every query",
@@ -193,12 +193,12 @@ CODES: tuple[Code, ...] = (
     Code("NLC409", "reset", "`reset` starts a level anew on a clock. This version compiles levels that are reset with the sequence, or every so many tokens."),
     Code("NLC410", "initial value", "Architectures start a level from numbers, matrices, streams and other levels, or from the state passed to the compiled module; neither its own count of updates nor a gradient exists before its first update."),
     Code("NLC414", "not compiled yet", "The spec is well-formed, and uses a part of the language that this version checks but does not compile."),
-    Code("NLC416", "no closed form", "A level on the clock `always` is the minimiser of its objective over the data of its window. nlc solves sums of weights, which do not depend on the level, times squared distances to it."),
-    Code("NLC417", "always without a window", "A level on the clock `always` keeps no state: what it is solved over is the data of its window."),
-    Code("NLC418", "older state of an `always` level", "A level on the clock `always` is solved anew for every query: it has no state before it, none that is held, and none to start from."),
     Code("NLC415", "derivative too large", "Derivatives are written out in full, and some objectives of moderate size have derivatives that nobody could read. nlc stops at a fixed number of operations."),
     Code("NLC416", "no stream of tokens", "A sequence is as long as its streams; a stream on the clock `sequence` has one value and no dim of time."),
     Code("NLC417", "not for a level of sequences", "A level on the clock `sequence` gathers its gradients over the tokens of a sequence and moves when that ends. Counts of its updates, gradients at a retained state and a declared knowledge transfer are compiled for levels that move at tokens."),
     Code("NLC418", "late start of what lasts", "A level that outlasts a sequence starts once. Which token that is made at would have to be carried from sequence to sequence, which nlc does not do."),
     Code("NLC419", "cut off inside a token", "`backprop: truncated(n updates)` of a level of several updates a token is compiled where n of them are whole tokens."),
+    Code("NLC430", "no closed form", "A level on the clock `always` is the minimiser of its objective over the data of its window. nlc solves sums of weights, which do not depend on the level, times squared distances to it."),
+    Code("NLC431", "always without a window", "A level on the clock `always` keeps no state: what it is solved over is the data of its window."),
+    Code("NLC432", "older state of an `always` level", "A level on the clock `always` is solved anew for every query: it has no state before it, none that is held, and none to start from."),
 )  # fmt: skip

@@ -61,7 +61,8 @@ def derive_minimiser(order: LevelOrder, component: Component) -> Law:
     fit = _fit(order, component)
     draft = Draft(component.name, words_of(order.model))
     state = component.states[0]
-    objective = f"objective {said(order.model, component.objective)}"
+    whole = component.objective
+    objective = f"objective {said(order.model, whole.x if isinstance(whole, WindowSum) else whole)}"
     if fit.score is None:
         weight = draft.let("weight", fit.factor or ONE, f"{objective}, at each datum", KERNEL)
     else:

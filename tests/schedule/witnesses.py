@@ -18,6 +18,7 @@ from tests import models
 from tests.derive import systems
 from tests.derive.systems import FITTED, READ_VECTOR, with_memory
 from tests.models import MATRIX, memory_state, stream
+from tests.schedule import windows
 
 Witness = Callable[[Component], Laws]
 """Given a memory that the form fits, laws that it does not fit. The memory called `memory` is the one concerned."""
@@ -157,6 +158,16 @@ def gated_by_rows(fitting: Component) -> Laws:
     return laws_of(with_memory(replace(fitting, retention=(Spread(stream("v"), 0, MATRIX),))))
 
 
+def ignoring(made: Callable[[], Laws]) -> Witness:
+    """A witness that is made whatever the memory is."""
+    return lambda _: made()
+
+
+def fitting_laws(rule: str) -> Laws:
+    """Laws that a form fits."""
+    return windows.FITTING[rule]() if rule in windows.FITTING else laws_of(with_memory(FITTING[rule]))
+
+
 SAME_IN_EVERY_ROW = "decays that are the same in every row: one for each column, or for each entry of a vector"
 SHARED: Mapping[str, Witness] = {
     "tokens whose parts are all alike": read_before_all_parts,
@@ -202,6 +213,7 @@ WITNESSES: Mapping[str, Mapping[str, Witness]] = {
         SAME_IN_EVERY_ROW: gated_by_rows,
         **SHARED,
     },
+    **{name: {text: ignoring(made) for text, made in texts.items()} for name, texts in windows.WITNESSES.items()},
     "blocks": {
         "an update every so many tokens": at_every_token,
         "tokens whose parts are all alike": beside_parts_of_tokens,

@@ -10,37 +10,39 @@ from __future__ import annotations
 
 from nlc.ir.affine import Transition
 from nlc.ir.program import Form
-from nlc.schedule.rules.conditions import NOTHING_GATHERED, READ_WITH_VECTORS, STARTS_KNOWN, UNCOUPLED, VECTORS_COME_EARLIER, transition_is
+from nlc.schedule.rules.conditions import STARTS_KNOWN, UNCOUPLED, transition_is
 from nlc.schedule.rules.rule import Condition, FormRule
 
 IS_SOLVED = transition_is("a level that is solved anew for every query", Transition.SOLVED)
 
 DOT_PRODUCTS = Condition(
     "weights that are a softmax of scaled dot products, of a datum and a query, and a vector to average",
-    lambda candidate: candidate.window is not None and candidate.window.attention is not None,
-    lambda candidate: f"the weights of {candidate.component} are others",
+    lambda candidate: candidate.window is None or candidate.window.attention is not None,
+    lambda candidate: f"those of {candidate.component} are others",
 )
 
 A_VECTOR = Condition(
     "a vector that is solved for",
-    lambda candidate: all(read.vector is None for read in candidate.reads),
+    lambda candidate: candidate.window is None or not (candidate.whole_reads or any(read.vector for read in candidate.reads)),
     lambda candidate: f"{candidate.component} is a matrix",
 )
 
 NO_PERIODS = Condition(
     "a system without periods",
     lambda candidate: candidate.block == 0,
-    lambda candidate: f"something moves, is held or starts again every so many tokens, and {candidate.component} is not cut there yet",
+    lambda candidate: (
+        f"something moves, is held or starts again every so many tokens or when the sequence ends, where {candidate.component} would have to be cut"
+    ),
 )
 
-SHARED = (NO_PERIODS, NOTHING_GATHERED, STARTS_KNOWN, UNCOUPLED, READ_WITH_VECTORS, VECTORS_COME_EARLIER)
+SHARED = (NO_PERIODS, STARTS_KNOWN, UNCOUPLED)
 
 ATTENTION = FormRule(
     name="attention",
     form=Form.ATTENTION,
     says="its weights are a softmax of scaled dot products, for which torch has a kernel",
     cites=("nl:eq-63",),
-    requires=(IS_SOLVED, A_VECTOR, DOT_PRODUCTS, *SHARED),
+    requires=(IS_SOLVED, DOT_PRODUCTS, *SHARED),
 )
 
 WINDOW_TABLE = FormRule(
