@@ -11,7 +11,7 @@ from nlc.derive.adjoints import ADJOINT_OF
 from nlc.derive.draft import Draft
 from nlc.derive.gradient import gradient
 from nlc.derive.names import said, worded
-from nlc.derive.settle import settle
+from nlc.derive.settle import held_part, settle
 from nlc.derive.simplify import simplify
 from nlc.ir.algebra import LEAVES, ONE, Expr, Gradient, Map, Named, Scale, State, StopGradient, When, contains
 from nlc.ir.build import add, apply_map, constant, divide, negate, replace, subtract, times
@@ -66,6 +66,9 @@ class Descent:
 
     def point(self, where: GradientPoint) -> Parts:
         """The state at which a gradient is taken."""
+        if where is GradientPoint.HELD and self.component.holds_gradient:
+            period = self.component.gradient_period
+            return {part: replace_with(state, part=held_part(part, period)) for part, state in self._tensors(When.PREVIOUS).items()}
         if where is not GradientPoint.RETAINED or not self.component.retention:
             return self.states(When.PREVIOUS)
         rule = f"retention {said(self.order.model, self.component.retention[0])}"

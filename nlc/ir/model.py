@@ -246,6 +246,11 @@ class Component:
     def has_inlined_optimizer(self) -> bool:
         return self.follows != self.objective
 
+    @property
+    def holds_gradient(self) -> bool:
+        """Whether its gradient may be taken at an older state than the one before its update: not when each update ends the periods."""
+        return self.gradient_at is GradientPoint.HELD and self.every.period % self.gradient_period != 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:

@@ -38,6 +38,7 @@ from nlc.verify.oracle_slots import (
     counts,
     delayed,
     held_name,
+    held_point,
     held_reads,
     initial,
     kept,
@@ -270,14 +271,21 @@ class Tick:
     def gradient(self, component: Component, objective: Expr, point: GradientPoint) -> Tensors:
         """The gradient of an objective with respect to its FITTED reads; a differentiable function of everything else."""
         with torch.enable_grad():
-            retained = point is GradientPoint.RETAINED
-            values = self._retained(component) if retained else {name: self.previous[name] for name, _ in slots(component)}
+            values = self._point(component, point)
             aliases = {name: x.clone() if x.requires_grad else x.detach().clone().requires_grad_() for name, x in values.items()}
             loss = replace(self, reader=component.every).value(objective, Fitted(component.name, aliases, values))
             if self.lengths and loss.dim():
                 return {name: self._gradient_by_tensor(loss, alias) for name, alias in aliases.items()}
             found = self._autograd(loss.sum(), tuple(aliases.values()))
         return dict(zip(aliases, found, strict=True))
+
+    def _point(self, component: Component, point: GradientPoint) -> Tensors:
+        """The state at which a gradient is taken: as it was before the update, retained, or after the last whole period."""
+        if point is GradientPoint.RETAINED:
+            return self._retained(component)
+        held = held_point(component) if point is GradientPoint.HELD else {}
+        keys = {name: held_name(self.model, held[name]) if name in held else name for name, _ in slots(component)}
+        return {name: self.previous[key] for name, key in keys.items()}
 
     def _gradient_by_tensor(self, loss: Tensor, alias: Tensor) -> Tensor:
         """Where norms make the objective differ from tensor to tensor, each tensor descends its own."""

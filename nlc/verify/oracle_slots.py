@@ -55,9 +55,20 @@ def held_name(model: Model, read: State) -> str:
     return f"{slot_name(model.component(read.component), read.part)}.held_{read.period}"
 
 
+def held_point(component: Component) -> dict[str, State]:
+    """The reads, by slot name, of the state at which a level takes its gradients when it holds them; nothing when it does not."""
+    if not component.holds_gradient:
+        return {}
+    return {
+        slot_name(component, state.part): State(component.name, state.part, state.shape, When.HELD, component.gradient_period)
+        for state in component.states
+    }
+
+
 def held_reads(model: Model) -> list[State]:
     """One read for every level and period that something holds."""
-    reads = {held_name(model, node): node for node in _expressions(model) if isinstance(node, State) and _is_held(model, node)}
+    nodes = [*_expressions(model), *(read for component in model.fast for read in held_point(component).values())]
+    reads = {held_name(model, node): node for node in nodes if isinstance(node, State) and _is_held(model, node)}
     return [reads[name] for name in sorted(reads)]
 
 
@@ -106,11 +117,8 @@ def counts(model: Model) -> bool:
     has_periods = any(clock.family is Family.TOKEN and clock.period > 1 for clock in clocks)
     resets = any(item.reset is not None and item.reset.family is Family.TOKEN for item in model.fast)
     truncated = any(item.backprop for item in model.components)
-    return has_periods or resets or truncated or any(_counts(model, node) for node in _expressions(model))
-
-
-def _counts(model: Model, node: Expr) -> bool:
-    return isinstance(node, Tick) or (isinstance(node, State) and _is_held(model, node) and node.period > 1)
+    held = any(read.period > 1 for read in held_reads(model))
+    return has_periods or resets or truncated or held or any(isinstance(node, Tick) for node in _expressions(model))
 
 
 def delayed(model: Model) -> list[str]:
@@ -152,8 +160,15 @@ def refuse(model: Model) -> None:
             "a window": component.window is not None,
             "a start that depends on the stream": not all(_is_known(model, value) for value in component.init),
             "a reset": component.reset is not None and component.reset.family not in (Family.SEQUENCE, family),
-            "a held gradient": GradientPoint.HELD in (component.gradient_at, component.step_at),
+            "a held gradient of an optimizer": _holds_for_an_optimizer(model, component),
         }
         for what, present in reasons.items():
             if present:
                 raise OracleError(f"the oracle does not run {what} ({component.name})")
+
+
+def _holds_for_an_optimizer(model: Model, component: Component) -> bool:
+    """Whether a gradient is held that is not the one of a level of tokens by its own objective."""
+    serves = model.kind == "optimizer" or component.host is not None
+    own = component.gradient_at is GradientPoint.HELD and (serves or component.reset is not None or bool(component.backprop))
+    return own or (component.has_inlined_optimizer and component.step_at is GradientPoint.HELD)
