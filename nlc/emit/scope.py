@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nlc.codes import emit as codes
 from nlc.diagnostics import CompileError
@@ -20,6 +20,9 @@ from nlc.ir.program import Program
 
 WORDS = MODULE_WORDS | {"state", "chunk"}
 """What inputs, dims and hyperparameters of a module cannot be called."""
+
+BLOCK_LENGTH = Named("tokens of the block", ())
+"""How many tokens a block has: a Python number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,12 @@ class Sequence:
                 return True
         return any(self.spans_axes(child) for child in children(node))
 
+    def spans_tokens(self, node: Expr) -> bool:
+        """The same of a value over several tokens, as which a state that is steady in a block does not count."""
+        if not self.program.is_in_blocks or isinstance(node, Join | Split | Input | Named):
+            return self.spans_axes(node)
+        return any(self.spans_tokens(child) for child in children(node))
+
     def is_whole(self, node: Expr) -> bool:
         """Whether a value has no dim for the axis, in a system that splits or joins it: one value for all places along it."""
         return bool(self.bare) and not self._varies(node)
@@ -151,7 +160,7 @@ def _bare_streams(node: Expr, *, is_bare: bool) -> set[str]:
 def leaf(node: Expr, values: dict[Expr, str]) -> Piece:
     """Streams, states and named values by their variables, hyperparameters by the module's attributes."""
     if node in values:
-        return Piece(values[node], rank=len(node.shape))
+        return Piece(values[node], rank=None if node == BLOCK_LENGTH else len(node.shape))
     match node:
         case Hyperparameter(name):
             return Piece(attribute(name), rank=None)
@@ -182,10 +191,9 @@ def define(sequence: Sequence, names: LocalNames, values: dict[Expr, str], *, pa
         yield assignment(values[equation.value], terms, 12)
 
 
-def output_printer(sequence: Sequence, values: dict[Expr, str], name: str) -> TorchPrinter:
+def output_printer(sequence: Sequence, printer: TorchPrinter, name: str) -> TorchPrinter:
     """What prints an output: one that has joined the axis has one value for all places along it."""
-    joined = {item.name for item in sequence.model.outputs if item.joined}
-    return printer_of(sequence, values, is_bare=name in joined)
+    return replace(printer, is_bare=name in {item.name for item in sequence.model.outputs if item.joined})
 
 
 def input_values(sequence: Sequence, part: str = "") -> dict[Expr, str]:
@@ -221,6 +229,12 @@ def previous(sequence: Sequence, variable: str) -> dict[Expr, str]:
         else State(slot.component, slot.part, slot.shape, When.PREVIOUS): sequence.carried(variable, slot.component, slot.part)
         for slot in sequence.program.slots
     }
+
+
+def state_dtype(sequence: Sequence) -> str:
+    """The dtype of the arithmetic where the whole state is `state`."""
+    first = sequence.program.slots[0]
+    return f"{sequence.carried('state', first.component, first.part)}.dtype"
 
 
 def size_text(shape: Shape) -> str:

@@ -4,41 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nlc.emit.chunks import Chunked, Stream, chunk_method, chunked, method_name
+from nlc.emit.blocks import block_helpers, block_method
+from nlc.emit.chunks import Chunked, chunked
 from nlc.emit.dims import fraction_text
-from nlc.emit.halves import halves_helpers, halves_method
-from nlc.emit.layout import Lines, assignment, block, call, indented
+from nlc.emit.forward import chunked_body, form_method
+from nlc.emit.halves import halves_helpers
+from nlc.emit.layout import Lines, block, call, indented
+from nlc.emit.loops import by_block_body, by_token_body
 from nlc.emit.names import LocalNames, attribute
-from nlc.emit.parameters import made_parameters, read_parameters, reset_parameters
+from nlc.emit.parameters import made_parameters, reset_parameters
+from nlc.emit.position import initial_text, is_number_known
 from nlc.emit.prose import sentence, wrapped
 from nlc.emit.render import render
-from nlc.emit.scope import Sequence, Sizes, converted, define, indices, input_values, output_printer, printer_of, size_text, sizes
-from nlc.emit.steps import initial_text, is_number_known, returned, step_body
-from nlc.emit.torch_printer import TorchPrinter
+from nlc.emit.scope import Sequence, size_text
+from nlc.emit.steps import step_body
 from nlc.emit.training import training_parts
 from nlc.emit.views import HelpersView, SequenceView
-from nlc.ir.algebra import Expr, Input, Named
 from nlc.ir.dims import Dim
-from nlc.ir.law import PREVIOUS
-from nlc.ir.model import DimDeclaration, HyperparameterDeclaration, InputStream, Output
+from nlc.ir.model import DimDeclaration, HyperparameterDeclaration, InputStream
 from nlc.ir.program import Program, StateSlot
-
-WIDEST_ARGUMENT = 60
-"""A stream whose expression is longer gets a variable of its own."""
 
 
 def sequence_parts(program: Program) -> tuple[str, ...]:
     """The class, then its helpers."""
     sequence = Sequence(program)
     sequence.check_names()
-    forms = tuple(chunked(memory) for memory in program.memories) if program.is_parallel else ()
+    forms = tuple(chunked(memory) for memory in program.chunked)
+    blocks = block_method(sequence, forms) if program.is_in_blocks else ""
     whole = tuple(form for form in forms if not form.is_halved)
     decays = any(form.has_decay for form in whole)
     helpers = HelpersView(bool(forms), bool(whole), decays, decays or any(form.is_triangular for form in forms))
-    return render(_view(sequence, forms)), *training_parts(sequence), render(helpers), *halves_helpers(forms)
+    further = (block_helpers(blocks),) if blocks else ()
+    return render(_view(sequence, forms, blocks)), *training_parts(sequence), render(helpers), *halves_helpers(forms), *further
 
 
-def _view(sequence: Sequence, forms: tuple[Chunked, ...]) -> SequenceView:
+def _view(sequence: Sequence, forms: tuple[Chunked, ...], blocks: str) -> SequenceView:
     model = sequence.model
     optional = f"state: {sequence.state_type} | None = None"
     result = f"tuple[{sequence.output_type}, {sequence.state_type}]"
@@ -58,10 +58,10 @@ def _view(sequence: Sequence, forms: tuple[Chunked, ...]) -> SequenceView:
         zeros=_zeros(sequence, leading),
         forward=sequence.signature("forward", state=optional, result=result),
         forward_says=_forward_says(sequence),
-        forward_body=_chunked_body(sequence, forms) if forms else _delegated_body(sequence),
-        chunk_methods=tuple(_method(form, _slot_local(form)) for form in forms),
+        forward_body=by_block_body(sequence) if blocks else chunked_body(sequence, forms) if forms else _delegated_body(sequence),
+        parallel_methods=(*([blocks] if blocks else []), *(form_method(form) for form in forms)),
         forward_by_token=sequence.signature("forward_by_token", state=optional, result=result),
-        by_token_body=_by_token_body(sequence),
+        by_token_body=by_token_body(sequence),
         step=sequence.signature("step", state=f"state: {sequence.state_type}", result=result),
         step_says="One token, for decoding: the laws as they stand; inputs without their time dim.",
         step_body=step_body(sequence),
@@ -79,9 +79,6 @@ def _docstring(sequence: Sequence) -> Lines:
     inputs = [f"    {item.name:<{width}}  {_dims('batch', 'time', *_parts(item), *item.axes, *item.shape)}" for item in model.inputs]
     states = [f"    {slot.name}  {_slot_text(sequence, slot)}" for slot in sequence.program.slots]
     outputs = [f"    {item.name}  {_dims('batch', 'time', *model.axes_of(item), *item.value.shape)}" for item in model.outputs]
-    unit = "tokens" if model.updates_per_tick == 1 else f"updates ({model.updates_per_tick} a token)"
-    speed = f"`chunk`, in {unit}, is about speed alone; under torch.compile every new length compiles anew."
-    slow = "Under torch.compile the loop over tokens is unrolled: compile `step` instead."
     kind = "the tensor itself" if sequence.is_bare else "a dict by name"
     begun = "the initial state" if _has_start(sequence) else "zeros"
     lines = (
@@ -91,11 +88,24 @@ def _docstring(sequence: Sequence) -> Lines:
         *states,
         f"Returns the outputs ({'the tensor itself' if len(outputs) == 1 else 'a dict by name'}) and the state after the last token:",
         *outputs,
-        speed if sequence.program.is_parallel else slow,
+        *_speed(sequence),
     )
     says = wrapped(sentence(model.says or model.name), 128)
     first = says if len(says) == 1 else (f"{model.name}, a memory over a sequence.", "", *says)
     return (first[0], *indented(first[1:]), "", *indented(lines))
+
+
+def _speed(sequence: Sequence) -> Iterator[str]:
+    """What is to be known about chunks, blocks and torch.compile."""
+    program, updates = sequence.program, sequence.model.updates_per_tick
+    if not program.is_parallel:
+        yield "Under torch.compile the loop over tokens is unrolled: compile `step` instead."
+        return
+    unit = "tokens" if updates == 1 else f"updates ({updates} a token)"
+    anew = "under torch.compile every new length compiles anew"
+    yield f"`chunk`, in {unit}, is about speed alone; {anew}." if program.chunked else f"{anew[:1].upper()}{anew[1:]}."
+    if program.is_in_blocks:
+        yield f"The sequence runs in blocks of {program.blocks.tokens} tokens, counted from the position of the state that is handed in."
 
 
 def _parts(stream: InputStream) -> tuple[str, ...]:
@@ -116,7 +126,7 @@ def _dims(*dims: str | Dim) -> str:
 def _constructor(sequence: Sequence) -> Lines:
     free = [f"{item.name}: int = {item.default}" for item in sequence.model.dims if item.definition is None]
     numbers = [f"{item.name}: float = {_default(item)}" for item in sequence.program.hyperparameters]
-    chunk = [f"chunk: int = {sequence.program.chunk}"] if sequence.program.is_parallel else []
+    chunk = [f"chunk: int = {sequence.program.chunk}"] if sequence.program.chunked else []
     return call("def __init__", ["self", *free, *numbers, *chunk], " -> None:", 4)
 
 
@@ -127,7 +137,7 @@ def _default(item: HyperparameterDeclaration) -> str:
 def _attributes(sequence: Sequence) -> Lines:
     model = sequence.model
     lines: list[Lines] = []
-    if sequence.program.is_parallel:
+    if sequence.program.chunked:
         lines.append(("if chunk < 1:", '    raise ValueError(f"chunk must be 1 or more, not {chunk}")', "self.chunk = chunk"))
     given = [item.name for item in model.dims if item.definition is None] + [item.name for item in sequence.program.hyperparameters]
     lines.extend((f"{attribute(name)} = {name}",) for name in given)
@@ -199,6 +209,8 @@ def _started(sequence: Sequence, leading: str) -> Lines:
 
 
 def _forward_says(sequence: Sequence) -> str:
+    if sequence.program.is_in_blocks:
+        return "The whole sequence in blocks, which end where a period may: equal to `forward_by_token`."
     if sequence.program.is_parallel:
         return "The whole sequence in chunks: equal to `forward_by_token`."
     return "The whole sequence, token by token: no parallel form is known for these laws."
@@ -207,144 +219,3 @@ def _forward_says(sequence: Sequence) -> str:
 def _delegated_body(sequence: Sequence) -> Lines:
     arguments = [f"{name}={name}" for name in (*sequence.inputs, "state")]
     return call("return self.forward_by_token", arguments, "", 8)
-
-
-def _chunked_body(sequence: Sequence, forms: tuple[Chunked, ...]) -> Lines:
-    names = LocalNames((*sequence.inputs, "state"))
-    like, variables = sequence.like.name, sizes(sequence, names)
-    dtype = names.new("dtype")
-    start = names.new(_slot_local(forms[0]) if sequence.is_bare else "start")
-    first = sequence.program.slots[0]
-    carried = sequence.carried(start, first.component, first.part)
-    values = input_values(sequence)
-    lines = [
-        (f"{dtype} = {like}.dtype",),
-        (f"{start} = self._start(state, {variables.leading}, {like})",),
-        *converted(sequence, f"{carried}.dtype", time=True),
-        *_by_update(sequence),
-        *read_parameters(sequence, f"{carried}.dtype", names, values),
-        *indices(sequence, names, carried, values),
-        *_forms(sequence, forms, names, variables, values, start, dtype),
-    ]
-    return (*block(variables.lines), f"with _full_precision({like}):", *indented(block(lines)))
-
-
-def _forms(
-    sequence: Sequence, forms: tuple[Chunked, ...], names: LocalNames, variables: Sizes, values: dict[Expr, str], start: str, dtype: str
-) -> Iterator[Lines]:
-    """Memory after memory, then the outputs, then what is returned; `values` holds the variables of what is known before them."""
-    outputs = {name: names.new(name) for name, _ in sequence.program.outputs}
-    as_they_are = {value: outputs[name] for name, value in sequence.program.outputs if isinstance(value, Named)}
-    leading = ", ".join((variables.batch, f"{sequence.like.name}.shape[1]", *variables.axes))
-    state: dict[str, str] = {}
-    for kept, line in _earlier(sequence, names, values, start, leading):
-        state |= kept
-        yield line
-    yield from define(sequence, names, values)
-    printer = printer_of(sequence, values)
-    for form in forms:
-        slot = next(item for item in sequence.program.slots if item.component == form.memory.component)
-        state[slot.name] = start if sequence.is_bare else names.new(_slot_local(form))
-        arguments = []
-        for stream in form.streams:
-            text, lines = _stream(sequence, printer, stream, names, leading)
-            yield from lines
-            arguments.append(f"{stream.role}={text}")
-        arguments.append(f"memory={sequence.carried(start, slot.component, slot.part)}")
-        for read in form.memory.reads:
-            known = Named(read.name, read.shape)
-            values[known] = as_they_are.get(known) or names.new(read.name)
-        targets = [*(values[Named(read.name, read.shape)] for read in form.memory.reads), state[slot.name]]
-        yield call(f"{', '.join(targets)} = self.{method_name(_slot_local(form))}", arguments, "", 12)
-    for name, value in sequence.program.outputs:
-        if values.get(value) != outputs[name]:
-            yield assignment(outputs[name], _output(sequence, output_printer(sequence, values, name), value, leading), 12)
-    updates = sequence.model.updates_per_tick
-    last = f"[:, {updates - 1}::{updates}]" if updates > 1 else ""
-    emitted = {name: f"{variable}{last}" for name, variable in outputs.items()}
-    yield from returned(sequence, emitted, {slot.name: state[slot.name] for slot in sequence.program.slots}, dtype)
-
-
-def _by_update(sequence: Sequence) -> Iterator[Lines]:
-    """In a system of several updates a token: every stream with a value for each update, along time."""
-    updates = sequence.model.updates_per_tick
-    for stream in sequence.model.inputs if updates > 1 else ():
-        yield (f"{stream.name} = {stream.name}.{'flatten(1, 2)' if stream.is_parted else f'repeat_interleave({updates}, 1)'}",)
-
-
-def _method(form: Chunked, local: str) -> str:
-    return halves_method(form, local) if form.is_halved else chunk_method(form, local)
-
-
-def _earlier(
-    sequence: Sequence, names: LocalNames, values: dict[Expr, str], start: str, leading: str
-) -> Iterator[tuple[dict[str, str], Lines]]:
-    """The streams whose previous values are read, each with the value before its first token in front: what is kept of it, and its line."""
-    for item in sequence.program.laws.kept:
-        if item.component == PREVIOUS:
-            shape = item.value.shape
-            earlier, stream = names.new(f"earlier_{item.part}"), _whole(sequence, item.part, leading, len(shape))
-            values[Input(item.part, shape, delayed=True)] = f"{earlier}[:, :-1]"
-            first = f"{sequence.carried(start, PREVIOUS, item.part)}.unsqueeze(1)"
-            yield {item.name: f"{earlier}[:, -1]"}, assignment(earlier, [f"torch.cat(({first}, {stream}), 1)"], 12)
-
-
-def _whole(sequence: Sequence, name: str, leading: str, rank: int) -> str:
-    """An input stream at every axis of the system."""
-    own = next(stream.axes for stream in sequence.model.inputs if stream.name == name)
-    return name if own == sequence.model.axes else f"{name}.expand({leading}{', -1' * rank})"
-
-
-def _slot_local(form: Chunked) -> str:
-    return form.memory.component.replace(".", "_")
-
-
-def _stream(sequence: Sequence, printer: TorchPrinter, stream: Stream, names: LocalNames, leading: str) -> tuple[str, list[Lines]]:
-    """The value at every token, (batch, time, *axes, size), a scalar with the size 1; and the lines that make it, if it is long."""
-    value = stream.value
-    atom = printer.atom(value) if value.shape else f"{printer.atom(value)}[..., None]"
-    text = printer.text(value) if value.shape else atom
-    lines: list[Lines] = []
-    if len(text) > WIDEST_ARGUMENT:
-        local = names.new(stream.role)
-        lines.append(assignment(local, printer.terms(value) if value.shape else [text], 12))
-        text = atom = local
-    if stream.is_steady:
-        places = ", ".join(part for place, part in enumerate(leading.split(", ")) if place != 1)
-        return f"{atom}.expand({places}, -1)", lines
-    return (text if sequence.spans_axes(value) else f"{atom}.expand({leading}, -1)"), lines
-
-
-def _output(sequence: Sequence, printer: TorchPrinter, value: Expr, leading: str) -> tuple[str, ...]:
-    if printer.is_bare or sequence.spans_axes(value):
-        return printer.terms(value)
-    return (f"({printer.text(value)}).expand({leading}{', -1' * len(value.shape)})",)
-
-
-def _empty(sequence: Sequence, output: Output, variables: Sizes) -> str:
-    """The sizes of an output over no tokens."""
-    axes = (variable for axis, variable in zip(sequence.model.axes, variables.axes, strict=True) if axis not in output.joined)
-    return ", ".join((variables.batch, "0", *axes)) + size_text(output.value.shape)
-
-
-def _by_token_body(sequence: Sequence) -> Lines:
-    names = LocalNames((*sequence.inputs, "state"))
-    like, model, variables = sequence.like.name, sequence.model, sizes(sequence, names)
-    outputs, t = names.new("outputs"), names.new("t")
-    arguments = [*(f"{name}={name}[:, {t}]" for name in sequence.inputs), "state=state"]
-    shapes = {item.name: _empty(sequence, item, variables) for item in model.outputs}
-    if len(model.outputs) == 1:
-        (output,) = model.outputs
-        empty: Lines = (f"{outputs} = [{like}.new_empty({shapes[output.name]})]",)
-        value = names.new(output.name)
-        body: Lines = (*call(f"{value}, state = self.step", arguments, "", 12), f"{outputs}.append({value}.unsqueeze(1))")
-        result = f"return torch.cat({outputs}, 1), state"
-    else:
-        items = [f'    "{name}": [{like}.new_empty({shape})],' for name, shape in shapes.items()]
-        empty = (f"{outputs} = {{", *items, "}")
-        now, name, value = names.new("now"), names.new("name"), names.new("value")
-        appended = (f"for {name}, {value} in {now}.items():", f"    {outputs}[{name}].append({value}.unsqueeze(1))")
-        body = (*call(f"{now}, state = self.step", arguments, "", 12), *appended)
-        result = f"return {{{name}: torch.cat({value}, 1) for {name}, {value} in {outputs}.items()}}, state"
-    start = f"state = self._start(state, {variables.leading}, {like})"
-    return (*block(variables.lines), start, *empty, f"for {t} in range({like}.shape[1]):", *indented(body), result)

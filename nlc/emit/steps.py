@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace as replace_with
 from types import MappingProxyType
 
 from nlc.emit.layout import Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames
-from nlc.emit.parameters import parameter_values, read_parameters
-from nlc.emit.scope import Sequence, converted, define, indices, input_values, leaf, output_printer, previous, printer_of
+from nlc.emit.parameters import read_parameters
+from nlc.emit.position import position_lines
+from nlc.emit.scope import Sequence, converted, define, indices, input_values, output_printer, previous, printer_of, state_dtype
 from nlc.emit.torch_printer import TorchPrinter
-from nlc.ir.algebra import Due, Expr, Map, MatMul, Named, Parameter, State, StopGradient, Tick, When, children, contains
+from nlc.ir.algebra import Expr, Map, MatMul, Named, State, When, children, contains
 from nlc.ir.build import replace
 from nlc.ir.law import POSITION, Kept, Law
-from nlc.ir.model import Component, Family
 
 NO_TARGETS: Mapping[State, str] = MappingProxyType({})
 
@@ -28,65 +28,16 @@ def step_body(sequence: Sequence) -> Lines:
     carried = sequence.carried("state", first.component, first.part)
     lines = [
         (f"{dtype} = {like}.dtype",),
-        *converted(sequence, _dtype(sequence), time=False),
-        *read_parameters(sequence, _dtype(sequence), names, values),
+        *converted(sequence, state_dtype(sequence), time=False),
+        *read_parameters(sequence, state_dtype(sequence), names, values),
         *indices(sequence, names, carried, values),
-        *_position(sequence, names, values),
+        *position_lines(sequence, names, values),
         *define(sequence, names, values, parted=False),
         *_parts(sequence, names, values),
         *(line for law in sequence.program.laws.laws if not sequence.is_parted(law) for line in _law(sequence, law, names, values)),
         *_outputs(sequence, names, values, dtype),
     ]
     return (f"with _full_precision({like}):", *indented(block(lines)))
-
-
-def _position(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
-    """The position of this token, and which periods end with it."""
-    if not any(item.component == POSITION for item in sequence.program.laws.kept):
-        return
-    periods = sequence.periods
-    position = names.new(POSITION)
-    values[State(POSITION, "", ())] = position
-    yield (f"{position} = {sequence.carried('state', POSITION, '')} + 1",)
-    for period in periods:
-        due = values[Due(period)] = names.new("due" if len(periods) == 1 else f"due_{period}")
-        yield (f"{due} = {position} % {period} == 0",)
-    for item in sequence.program.laws.resets:
-        start = names.new(".".join(filter(None, (item.state.component, item.state.part, "start"))))
-        carried = sequence.carried("state", item.state.component, item.state.part)
-        is_first = f"({position} > 1) & (({position} - 1) % {item.period} == 0)"
-        values[item.state] = start
-        yield assignment(start, [f"torch.where({is_first}, {_begin(item.value, carried)}, {carried})"], 12)
-    for component in sequence.counted:
-        tick = values[Tick(component)] = names.new("tick" if len(sequence.counted) == 1 else f"{component}_tick")
-        count = _count(sequence.model.component(component), position)
-        yield (f"{tick} = {count if count == position else f'({count})'}.to({_dtype(sequence)})",)
-
-
-def _begin(value: Expr, carried: str) -> str:
-    """What a carried tensor starts again from, in its dtype."""
-    if isinstance(value, StopGradient):
-        return f"{carried}.detach()"
-    text = initial_text(value)
-    return text if is_number_known(value) else f"{text if ' ' not in text else f'({text})'}.to({carried}.dtype)"
-
-
-def initial_text(value: Expr) -> str:
-    """What a state starts from: a Python number, or a tensor of parameters without the dims of batch and axes."""
-    printer = TorchPrinter(lambda node: leaf(node, parameter_values(value)), "like")
-    return printer.number(value) or printer.text(value)
-
-
-def is_number_known(value: Expr | None) -> bool:
-    """Whether a start is a number that the constructor is given, not a parameter; None stands for zero."""
-    return value is None or not contains(value, lambda node: isinstance(node, Parameter))
-
-
-def _count(component: Component, position: str) -> str:
-    """The number of the update that this token belongs to, since the last reset."""
-    is_reset = component.reset is not None and component.reset.family is Family.TOKEN
-    seen = f"({position} - 1) % {component.reset.period}" if component.reset is not None and is_reset else f"({position} - 1)"
-    return f"{seen} // {component.every.period} + 1" if component.every.period > 1 else f"{seen} + 1" if is_reset else position
 
 
 def _parts(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
@@ -112,11 +63,6 @@ def _parts(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) -> It
         body.append(assignment(", ".join(variables.values()), [", ".join(targets.values())], 16))
     yield (f"for {index} in range({sequence.model.updates_per_tick}):", *indented(block(body)))
     values.update({replace_with(state, when=When.CURRENT): variable for state, variable in variables.items()})
-
-
-def _dtype(sequence: Sequence) -> str:
-    first = sequence.program.slots[0]
-    return f"{sequence.carried('state', first.component, first.part)}.dtype"
 
 
 def _law(
@@ -147,21 +93,29 @@ def _outputs(sequence: Sequence, names: LocalNames, values: dict[Expr, str], dty
     own = dict(values)
     results: dict[str, str] = {}
     for equation in sequence.program.laws.outputs:
-        printer = output_printer(sequence, own, equation.name)
+        printer = output_printer(sequence, printer_of(sequence, own), equation.name)
         local = names.new(equation.name)
         results[equation.name] = own[Named(equation.name, equation.value.shape)] = local
-        value, layers = equation.value, set(_layers(equation.value))
-        for number in range(1, len(layers) + 1):
-            layer = next(_layers(value))
-            inner = Named(names.new(f"{equation.name}_hidden{f'_{number}' if len(layers) > 1 else ''}"), layer.shape)
-            yield assignment(inner.name, [printer.text(layer)], 12)
-            own[inner] = inner.name
-            value = replace(value, {layer: inner}.get)
+        value = yield from hidden_layers(names, own, printer, equation.name, equation.value)
         yield assignment(local, broadcast(sequence, printer, value), 12)
-    kept = {item.name: _kept(sequence, item, values) for item in sequence.program.laws.kept}
+    kept = {item.name: kept_text(sequence, item, values) for item in sequence.program.laws.kept}
     states = [slot for slot in sequence.program.slots if slot.name not in kept]
     new = {slot.name: values[State(slot.component, slot.part, slot.shape, When.CURRENT)] for slot in states} | kept
     yield from returned(sequence, results, new, dtype)
+
+
+def hidden_layers(
+    names: LocalNames, values: dict[Expr, str], printer: TorchPrinter, output: str, value: Expr
+) -> Generator[Lines, None, Expr]:
+    """The layers of a network that an output reads, a line each; gives the output over their names, which `values` learns."""
+    layers = set(_layers(value))
+    for number in range(1, len(layers) + 1):
+        layer = next(_layers(value))
+        inner = Named(names.new(f"{output}_hidden{f'_{number}' if len(layers) > 1 else ''}"), layer.shape)
+        yield assignment(inner.name, [printer.text(layer)], 12)
+        values[inner] = inner.name
+        value = replace(value, {layer: inner}.get)
+    return value
 
 
 def _layers(node: Expr) -> Iterator[Expr]:
@@ -173,7 +127,7 @@ def _layers(node: Expr) -> Iterator[Expr]:
             yield layer
 
 
-def _kept(sequence: Sequence, item: Kept, values: dict[Expr, str]) -> str:
+def kept_text(sequence: Sequence, item: Kept, values: dict[Expr, str]) -> str:
     """What is carried to the next token beside the states."""
     if item.component == POSITION:
         return values[State(POSITION, "", ())]

@@ -32,7 +32,7 @@ class SequenceView:
     forward: tuple[str, ...]
     forward_says: str
     forward_body: tuple[str, ...]
-    chunk_methods: tuple[str, ...]
+    parallel_methods: tuple[str, ...]
     forward_by_token: tuple[str, ...]
     by_token_body: tuple[str, ...]
     step: tuple[str, ...]
@@ -176,6 +176,23 @@ class HelpersView:
 
 
 @dataclass(frozen=True, slots=True)
+class BlockView:
+    """The method that runs the tokens of a block."""
+
+    signature: tuple[str, ...]
+    body: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockHelpersView:
+    """The functions that cut a sequence in blocks, read what is steady in one, add up over one, and take what moves at its end."""
+
+    reads: bool
+    sums: bool
+    moves: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SlotView:
     """A state of every parameter: its key in the parameter's state, and the variable that lists it."""
 
@@ -223,6 +240,8 @@ TEMPLATES: Mapping[str, type] = MappingProxyType(
         "vector_halves.py.j2": VectorHalvesView,
         "halves.py.j2": HalvesView,
         "sequence_helpers.py.j2": HelpersView,
+        "block.py.j2": BlockView,
+        "block_helpers.py.j2": BlockHelpersView,
         "optimizer.py.j2": OptimizerView,
         "optimizer_helpers.py.j2": OptimizerHelpersView,
         "training.py.j2": TrainingView,

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 from nlc.ir.affine import Classified, OutputRead
-from nlc.ir.algebra import Expr, Hyperparameter, walk
+from nlc.ir.algebra import Expr, Hyperparameter, State, When, walk
 from nlc.ir.dims import Shape
-from nlc.ir.law import Laws
+from nlc.ir.law import Law, Laws
 from nlc.ir.model import HyperparameterDeclaration, Model
 
 
@@ -20,6 +20,7 @@ class Form(Enum):
     TRIANGULAR = "triangular chunks"
     HALVED_PREFIX_SUM = "prefix sum by halves"
     HALVED_TRIANGULAR = "triangular chunks by halves"
+    BLOCKS = "sums over blocks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,8 @@ class StateSlot:
 class MemoryProgram:
     """One memory over a sequence: its normal form, its chosen form, and the reads that others make of it.
 
-    The expressions in `classified.affine`, and the vectors of `reads`, are over inputs, hyperparameters and `Named` reads of
-    memories that come earlier in the program.
+    The expressions in `classified.affine`, and the vectors of `reads`, are over inputs, hyperparameters, states that are steady in a
+    block, and `Named` reads of memories that come earlier in the program.
     """
 
     component: str
@@ -63,12 +64,42 @@ class MemoryProgram:
 
 
 @dataclass(frozen=True, slots=True)
+class Blocks:
+    """How a sequence is cut when something moves, is held or starts again every so many tokens: a block ends where a period may end.
+
+    `tokens` is the length of a block, the greatest common divisor of all periods: 0 when there is none, and 1 when every token may end
+    one. Inside a block of several tokens the levels of `levels`, which have a period, and everything in `kept` stay as they are; `laws`
+    are the laws of those levels over streams, `Named` reads of the others' memories, and states.
+    """
+
+    tokens: int = 0
+    levels: frozenset[str] = frozenset()
+    kept: frozenset[tuple[str, str]] = frozenset()
+    laws: tuple[Law, ...] = ()
+
+    @property
+    def are_used(self) -> bool:
+        return self.tokens > 1
+
+    def is_steady(self, node: Expr) -> bool:
+        """Whether the node is a state that every token of a block finds as the first one does."""
+        if not self.are_used or not isinstance(node, State) or node.when is not When.PREVIOUS:
+            return False
+        return node.component in self.levels or (node.component, node.part) in self.kept
+
+
+NO_BLOCKS = Blocks()
+"""A system without periods."""
+
+
+@dataclass(frozen=True, slots=True)
 class Program:
     """A whole system. For an optimizer `memories` is empty: its laws run once a step.
 
-    `outputs` give each output as an expression over inputs, hyperparameters and `Named` reads; they are used when every memory has a
-    parallel form (`is_parallel`). Otherwise the whole system runs token by token, by its laws. `parameters` are the tensors of slow
-    levels, `training` the programs of the optimizers that move them.
+    `outputs` give each output as an expression over inputs, hyperparameters, `Named` reads and states that are steady in a block; they
+    are used when every memory has a parallel form (`is_parallel`), block after block when something has a period (`is_in_blocks`).
+    Otherwise the whole system runs token by token, by its laws. `parameters` are the tensors of slow levels, `training` the programs of
+    the optimizers that move them.
     """
 
     laws: Laws
@@ -78,6 +109,7 @@ class Program:
     outputs: tuple[tuple[str, Expr], ...]
     decisions: tuple[Decision, ...]
     chunk: int
+    blocks: Blocks = NO_BLOCKS
     parameters: tuple[StateSlot, ...] = ()
     training: tuple[Program, ...] = ()
 
@@ -103,3 +135,12 @@ class Program:
     @property
     def is_parallel(self) -> bool:
         return bool(self.memories) and all(memory.form is not Form.RECURRENCE for memory in self.memories)
+
+    @property
+    def is_in_blocks(self) -> bool:
+        return self.is_parallel and self.blocks.are_used
+
+    @property
+    def chunked(self) -> tuple[MemoryProgram, ...]:
+        """The memories that run in chunks: those of a parallel system that move at every token."""
+        return tuple(memory for memory in self.memories if memory.form is not Form.BLOCKS) if self.is_parallel else ()

@@ -11,7 +11,7 @@ from nlc.ir.law import POSITION, Laws, with_parameters
 from nlc.ir.model import Component, Family, StateDeclaration
 from nlc.ir.program import Program, StateSlot
 from nlc.schedule.describe import program_text
-from nlc.schedule.memories import schedule_memories
+from nlc.schedule.memories import Scheduled, schedule_memories
 
 __all__ = ["DEFAULT_CHUNK", "program_text", "schedule_program"]
 
@@ -25,15 +25,16 @@ def schedule_program(laws: Laws, chunk: int | None = None) -> Program:
     if chunk is not None and chunk < 1:
         raise CompileError(codes.chunk_length(chunk))
     is_optimizer = laws.order.model.kind == "optimizer"
-    memories, outputs, decisions = ((), (), ()) if is_optimizer else schedule_memories(laws)
+    scheduled = Scheduled() if is_optimizer else schedule_memories(laws)
     return Program(
         laws=laws,
         slots=_slots(laws),
         timetable=_timetable(laws),
-        memories=memories,
-        outputs=outputs,
-        decisions=decisions,
+        memories=scheduled.memories,
+        outputs=scheduled.outputs,
+        decisions=scheduled.decisions,
         chunk=chunk or DEFAULT_CHUNK,
+        blocks=scheduled.blocks,
         parameters=_parameters(laws),
         training=tuple(schedule_program(item) for item in laws.training),
     )

@@ -35,17 +35,25 @@ def _timetable(program: Program) -> Iterator[str]:
 def _forms(program: Program) -> Iterator[str]:
     if not program.memories:
         return
-    by_token = "forms: one memory is a recurrence, so the whole system runs token by token"
-    yield f"forms, in chunks of {program.chunk} tokens" if program.is_parallel else by_token
+    yield _head(program)
     for memory in program.memories:
         yield f"    {memory.component}: {memory.form.value}"
         yield from (f"        {line}" for line in _memory(program, memory))
 
 
+def _head(program: Program) -> str:
+    """What the forms have in common."""
+    if not program.is_parallel:
+        return "forms: one memory is a recurrence, so the whole system runs token by token"
+    chunks = f", in chunks of {program.chunk} tokens" if program.chunked else ""
+    return f"forms{f', in blocks of {program.blocks.tokens} tokens' if program.is_in_blocks else ''}{chunks}"
+
+
 def _memory(program: Program, memory: MemoryProgram) -> Iterator[str]:
     classified = memory.classified
-    yield f"{classified.transition.value}: {classified.because}"
-    if classified.affine is not None:
+    if memory.form is not Form.BLOCKS:  # whose laws run once a block, whatever they are
+        yield f"{classified.transition.value}: {classified.because}"
+    if memory.form is not Form.BLOCKS and classified.affine is not None:
         state = State(classified.affine.component, classified.affine.part, classified.affine.shape, When.PREVIOUS)
         yield f"{memory.component} = {expression_text(affine_expression(classified.affine, state))}"
     if memory.form is not Form.RECURRENCE:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nlc.ir.affine import Classified, OutputRead
 from nlc.ir.algebra import Expr, State, Tick, When, contains, walk
 from nlc.ir.law import Laws
 from nlc.ir.model import Model
-from nlc.ir.program import Decision, MemoryProgram
+from nlc.ir.program import NO_BLOCKS, Blocks, Decision, MemoryProgram
+from nlc.schedule.blocks import block_law, find_blocks
 from nlc.schedule.choose import choose_form
 from nlc.schedule.inline import inlined
 from nlc.schedule.reads import ReadBook, read_names, states_read, whole_reads
@@ -21,48 +22,74 @@ Dependencies = Mapping[str, frozenset[str]]
 
 @dataclass(frozen=True, slots=True)
 class Memories:
-    """The memories in an order in which each needs only reads of earlier ones, and the outputs over those reads."""
+    """The memories in an order in which each needs only reads of earlier ones, the outputs over those reads, and the blocks."""
 
     candidates: tuple[Candidate, ...]
     outputs: tuple[tuple[str, Expr], ...]
+    blocks: Blocks
 
 
-def schedule_memories(laws: Laws) -> tuple[tuple[MemoryProgram, ...], tuple[tuple[str, Expr], ...], tuple[Decision, ...]]:
-    """A form for every memory, chosen by the table of rules; the outputs over the memories' reads; every decision."""
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """A form for every memory, the outputs over the memories' reads, every decision, and the blocks."""
+
+    memories: tuple[MemoryProgram, ...] = ()
+    outputs: tuple[tuple[str, Expr], ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    blocks: Blocks = NO_BLOCKS
+
+
+def schedule_memories(laws: Laws) -> Scheduled:
+    """Every memory gets a form by the table of rules."""
     memories = find_memories(laws)
     chosen = [(candidate, *choose_form(candidate)) for candidate in memories.candidates]
     programs = tuple(MemoryProgram(item.component, form, item.classified, item.reads) for item, form, _ in chosen)
-    return programs, memories.outputs, tuple(decision for _, _, tried in chosen for decision in tried)
+    return Scheduled(programs, memories.outputs, tuple(decision for _, _, tried in chosen for decision in tried), memories.blocks)
 
 
 def find_memories(laws: Laws) -> Memories:
-    """The facts about every memory that decide its form."""
-    model = laws.order.model
+    """The facts about every memory that decide its form: first those that move at every token, then those with a period."""
+    model, blocks = laws.order.model, find_blocks(laws)
+    slow = blocks.levels if blocks.are_used else frozenset()
     values = {law.component: tuple(inlined(law, state.part) for state in model.component(law.component).states) for law in laws.laws}
-    reached = _reached({name: states_read(*new) - {name} for name, new in values.items()})
+    moving = {name: states_read(*new, but=blocks) for name, new in values.items() if name not in slow}
+    reached = _reached({name: sources - {name} for name, sources in moving.items()})
     order = _memory_order(reached)
-    book = ReadBook(_words(model))
+    book = ReadBook(_words(laws, slow), blocks)
     streams = {name: tuple(book.take(value, name) for value in values[name]) for name in order}
     outputs = tuple((output.name, book.take(output.value, None)) for output in laws.outputs)
-    laws_of = [(name, value) for name, new in streams.items() for value in new]
-    readers = (*laws_of, *((f"the output {name}", value) for name, value in outputs))
+    slow_laws = tuple(block_law(law, book) for law in laws.laws if law.component in slow)
+    readers = (
+        *((name, value) for name, new in streams.items() for value in new),
+        *((law.component, equation.value) for law in slow_laws for equation in law.equations),
+        *((f"the output {name}", value) for name, value in outputs),
+    )
     reads = {name: tuple(read for read in book.reads if read.component == name) for name in order}
+    whole_tokens = _whole_tokens(laws) if model.updates_per_tick > 1 else ""
     candidates = (
         Candidate(
-            classified=_classified(model, name, streams[name], states_read(*values[name])),
+            classified=_classified(model, name, streams[name], moving[name]),
             clock=laws.law(name).clock,
             reads=reads[name],
-            whole_reads=whole_reads(readers, name),
+            whole_reads=whole_reads(readers, name, blocks),
             coupled_with=_cycle(reached, name),
-            is_held=any(item.component == name for item in laws.kept),
-            is_counted=any(contains(value, lambda node: isinstance(node, Tick)) for value in values[name])
-            or any(item.state.component == name for item in laws.resets),
+            is_counted=any(contains(value, lambda node: isinstance(node, Tick)) for value in values[name]),
             later_reads=_later(reads[name], {read.name for earlier in order[:place] for read in reads[earlier]}),
-            whole_tokens=_whole_tokens(laws) if model.updates_per_tick > 1 else "",
+            block=blocks.tokens,
+            whole_tokens=whole_tokens,
         )
         for place, name in enumerate(order)
     )
-    return Memories(tuple(candidates), outputs)
+    slower = (
+        Candidate(
+            _classified(model, law.component, values[law.component], states_read(*values[law.component])),
+            law.clock,
+            block=blocks.tokens,
+            whole_tokens=whole_tokens,
+        )
+        for law in slow_laws
+    )
+    return Memories((*candidates, *slower), outputs, replace(blocks, laws=slow_laws))
 
 
 def _whole_tokens(laws: Laws) -> str:
@@ -104,8 +131,10 @@ def _memory_order(reached: Dependencies) -> Sequence[str]:
     return sorted(reached, key=lambda name: len(reached[name] - {name}))
 
 
-def _words(model: Model) -> frozenset[str]:
+def _words(laws: Laws, slow: frozenset[str]) -> frozenset[str]:
     """What a read must not be called."""
+    model = laws.order.model
+    equations = (equation.name for law in laws.laws if law.component in slow for equation in law.equations)
     outputs, inputs = (output.name for output in model.outputs), (stream.name for stream in model.inputs)
     numbers, dims = (item.name for item in model.hyperparameters), (dim.name for dim in model.dims)
-    return frozenset((*outputs, *inputs, *numbers, *dims, *(component.name for component in model.components)))
+    return frozenset((*outputs, *inputs, *numbers, *dims, *equations, *(component.name for component in model.components)))

@@ -6,15 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from nlc.ir.affine import OutputRead
-from nlc.ir.algebra import Expr, MatMul, Named, State, children, contains, walk
+from nlc.ir.algebra import Expr, MatMul, Named, State, children, walk
 from nlc.ir.build import rebuild
+from nlc.ir.program import NO_BLOCKS, Blocks
 
 
 @dataclass(slots=True)
 class ReadBook:
-    """The reads found so far, and the words that their names must avoid."""
+    """The reads found so far, and the words that their names must avoid.
+
+    States that are steady in a block are no streams: reads of them stay as they are.
+    """
 
     taken: frozenset[str]
+    blocks: Blocks = NO_BLOCKS
     reads: list[OutputRead] = field(default_factory=list)
 
     def take(self, node: Expr, reader: str | None) -> Expr:
@@ -24,11 +29,15 @@ class ReadBook:
         if new != parts:
             node = rebuild(node, new)
         match node:
-            case MatMul(State(component) as state, vector) if component != reader and len(vector.shape) == 1 and not _has_state(vector):
-                return self._named(state, vector)
-            case State(component, shape=(_,)) if component != reader:
+            case MatMul(State(component) as state, vector) if component != reader and len(vector.shape) == 1:
+                return self._named(state, vector) if self._moves(state) and not states_read(vector, but=self.blocks) else node
+            case State(component, shape=(_,)) if component != reader and self._moves(node):
                 return self._named(node, None)
         return node
+
+    def _moves(self, state: State) -> bool:
+        """Whether a state is that of a memory that moves at every token."""
+        return not self.blocks.are_used or (state.component not in self.blocks.levels and not self.blocks.is_steady(state))
 
     def _named(self, state: State, vector: Expr | None) -> Named:
         for read in self.reads:
@@ -49,9 +58,9 @@ class ReadBook:
         return name
 
 
-def whole_reads(readers: Sequence[tuple[str, Expr]], component: str) -> tuple[str, ...]:
+def whole_reads(readers: Sequence[tuple[str, Expr]], component: str, blocks: Blocks = NO_BLOCKS) -> tuple[str, ...]:
     """Who, of the named expressions (reads taken out), still reads this component's state: other than as state @ vector, that is."""
-    return tuple(dict.fromkeys(name for name, value in readers if name != component and component in states_read(value)))
+    return tuple(dict.fromkeys(name for name, value in readers if name != component and component in states_read(value, but=blocks)))
 
 
 def read_names(node: Expr) -> frozenset[str]:
@@ -59,10 +68,6 @@ def read_names(node: Expr) -> frozenset[str]:
     return frozenset(part.name for part in walk(node) if isinstance(part, Named))
 
 
-def states_read(*nodes: Expr) -> frozenset[str]:
-    """The components whose state some expressions read."""
-    return frozenset(part.component for node in nodes for part in walk(node) if isinstance(part, State))
-
-
-def _has_state(node: Expr) -> bool:
-    return contains(node, lambda part: isinstance(part, State))
+def states_read(*nodes: Expr, but: Blocks = NO_BLOCKS) -> frozenset[str]:
+    """The components whose state some expressions read, but for what is steady in a block."""
+    return frozenset(part.component for node in nodes for part in walk(node) if isinstance(part, State) and not but.is_steady(part))

@@ -84,7 +84,7 @@ class Drawn:
 def draw(model: Model, case: Case, own_chunk: int, *, seed: int = 0, edges: bool = True, slots: Sequence[StateSlot] = ()) -> Drawn:
     """The evidence of a case in float64; without `edges` no scalar lies on an end of its range.
 
-    `slots` are all that is carried; the position, a whole number, is anywhere in the first two chunks.
+    `slots` are all that is carried; the position, a whole number, is anywhere in the last two chunks before the longest period ends.
     """
     chunk = own_chunk if case.own_chunk else SMALL_CHUNK
     tokens = min(case.chunks * chunk + case.extra, LONGEST)
@@ -97,7 +97,7 @@ def draw(model: Model, case: Case, own_chunk: int, *, seed: int = 0, edges: bool
     }
     for slot in slots:
         if slot.counts:
-            states[slot.name] = torch.randint(2 * SMALL_CHUNK, (), generator=generator)
+            states[slot.name] = torch.randint(2 * SMALL_CHUNK, (), generator=generator) + max(_longest_period(model) - 2 * SMALL_CHUNK, 0)
         elif slot.name not in states:
             states[slot.name] = _normal((case.batch, *axes, *(dim.size(sizes) for dim in slot.shape)), generator)
     numbers = {item.name: _varied(item) if case.varied else float(item.default) for item in model.hyperparameters}
@@ -114,6 +114,12 @@ def draw(model: Model, case: Case, own_chunk: int, *, seed: int = 0, edges: bool
         by_default=case.own_chunk,
         updates_per_tick=model.updates_per_tick,
     )
+
+
+def _longest_period(model: Model) -> int:
+    """The tokens of the longest period at whose end a level moves or is reset; 1 when there is none."""
+    clocks = [clock for item in model.fast for clock in (item.every, item.reset) if clock is not None and clock.family is Family.TOKEN]
+    return max((int(clock.period) for clock in clocks), default=1)
 
 
 def draw_parameters(model: Model, sizes: Mapping[str, int], generator: torch.Generator) -> dict[str, Tensor]:

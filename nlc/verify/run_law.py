@@ -43,7 +43,7 @@ def run_laws(
     states = begun if state is None else {slot: state[slot_name(model, *slot)] for slot in begun}
     columns: dict[str, list[Tensor]] = {output.name: [] for output in model.outputs}
     for t in range(sample.shape[1]):
-        states = _reset(laws, states, begun)
+        states = reset_states(laws, states, begun)
         parts = [_at(model, streams, t, part) for part in range(model.updates_per_tick)]
         tick = Tick(parts[-1], numbers, states, {}, sizes, model, (), indices, trained)
         for early in parts[:-1]:
@@ -89,7 +89,7 @@ def run_law_steps(
     return by_name.pop("weights"), by_name
 
 
-def _reset(laws: Laws, states: dict[Slot, Tensor], begun: dict[Slot, Tensor]) -> dict[Slot, Tensor]:
+def reset_states(laws: Laws, states: dict[Slot, Tensor], begun: dict[Slot, Tensor]) -> dict[Slot, Tensor]:
     """The states as the next tick finds them, those of a new period as they begun, or cut off from their past."""
     new = dict(states)
     for item in laws.resets:

@@ -13,16 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from nlc.ir.affine import AffineLaw, OutputRead, Write
-from nlc.ir.algebra import Expr, Hyperparameter, Index, Input, Named, Parameter, When
-from nlc.ir.law import PREVIOUS
+from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Named, Parameter, State, Tick, When
+from nlc.ir.law import POSITION, PREVIOUS
 from nlc.ir.model import InputStream, Model
 from nlc.ir.program import MemoryProgram, Program
 from nlc.verify.evaluate import Evaluator
+from nlc.verify.run_blocks import Block
 from nlc.verify.run_law import (
     Slot,
     Tensors,
@@ -30,6 +32,7 @@ from nlc.verify.run_law import (
     axis_places,
     named_parameters,
     places_of,
+    reset_states,
     run_laws,
     slot_name,
     starts,
@@ -57,26 +60,70 @@ def run_program(
     numbers = {name: sample.new_tensor(value) for name, value in hyperparameters.items()}
     indices = {axis: index.unsqueeze(-1) for axis, index in axis_indices(model, sizes, sample).items()}
     trained = named_parameters(model, parameters)
-    states = starts(program.laws, leading, sizes, sample, numbers, trained)
-    states = states if state is None else {slot: state[slot_name(model, *slot)] for slot in states}
+    begun = starts(program.laws, leading, sizes, sample, numbers, trained)
+    states = begun if state is None else {slot: state[slot_name(model, *slot)] for slot in begun}
     streams = {stream.name: _by_update(inputs[stream.name], stream, model).movedim(1, 1 + len(model.axes)) for stream in model.inputs}
-    past = [item.part for item in program.laws.kept if item.component == PREVIOUS]
-    earlier = {name: _earlier(states[PREVIOUS, name], streams[name], len(leading)) for name in past}
-    updates = sample.shape[1] * model.updates_per_tick
-    delayed = {name: x.narrow(len(leading), 0, updates) for name, x in earlier.items()}
     places = {axis: place - 1 for axis, place in axis_places(model).items()}
-    sequence = Sequence(streams, delayed, numbers, indices, {}, sizes, (*leading, updates), sample, trained, places)
-    final: Tensors = {f"{PREVIOUS}.{name}": x.select(len(leading), -1) for name, x in earlier.items()}
-    for memory in program.memories:
-        assert memory.classified.affine is not None, memory
-        slot = (memory.component, memory.classified.affine.part)
-        final[slot_name(model, *slot)] = sequence.run(memory, memory.classified.affine, states[slot], chunk)
-    values = dict(program.outputs)
-    whole = {item.name: sequence.stream(values[item.name], places_of(model, item, sequence.leading)) for item in model.outputs}
+    around = Around(program, numbers, indices, sizes, leading, sample, trained, places, chunk)
+    stretches = []
+    for tokens in _stretches(program, states, sample.shape[1]):
+        inside = slice(tokens.start * model.updates_per_tick, tokens.stop * model.updates_per_tick)
+        stretch = {name: x[(slice(None),) * len(leading) + (inside,)] for name, x in streams.items()}
+        states = reset_states(program.laws, states, begun) if program.is_in_blocks and sample.shape[1] else states
+        outputs, states = around.run(stretch, states, inside.stop - inside.start)
+        stretches.append(outputs)
     last = slice(model.updates_per_tick - 1, None, model.updates_per_tick)
+    whole = {item.name: torch.cat([stretch[item.name] for stretch in stretches], len(leading)) for item in model.outputs}
     return {
         item.name: without_joined(model, item, whole[item.name]).movedim(1 + len(model.axes_of(item)), 1)[:, last] for item in model.outputs
-    }, final
+    }, {slot_name(model, *slot): value for slot, value in states.items()}
+
+
+def _stretches(program: Program, states: Mapping[Slot, Tensor], time: int) -> list[slice]:
+    """All tokens; of a program in blocks those of each: a block ends with every token whose number the length of a block divides."""
+    if not program.is_in_blocks or not time:
+        return [slice(0, time)]
+    before = int(states[POSITION, ""])
+    ends = [t + 1 for t in range(time) if (before + t + 1) % program.blocks.tokens == 0 or t + 1 == time]
+    return [slice(start, end) for start, end in pairwise([0, *ends])]
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What all tokens of a sequence share, and how a stretch of them is run."""
+
+    program: Program
+    hyperparameters: Mapping[str, Tensor]
+    indices: Mapping[str, Tensor]
+    sizes: Mapping[str, int]
+    axes: tuple[int, ...]
+    like: Tensor
+    parameters: Mapping[Slot, Tensor]
+    places: Mapping[str, int]
+    chunk: int
+
+    def run(self, streams: Mapping[str, Tensor], states: Mapping[Slot, Tensor], updates: int) -> tuple[Tensors, dict[Slot, Tensor]]:
+        """Outputs (batch, *axes or 1, time, *shape), and all that is carried on."""
+        program, time = self.program, len(self.axes)
+        past = [item.part for item in program.laws.kept if item.component == PREVIOUS]
+        earlier = {name: _earlier(states[PREVIOUS, name], streams[name], time) for name in past}
+        delayed = {name: x.narrow(time, 0, updates) for name, x in earlier.items()}
+        block = Block(program, states) if program.is_in_blocks else None
+        leading = (*self.axes, updates)
+        sequence = Sequence(
+            streams, delayed, self.hyperparameters, self.indices, {}, self.sizes, leading, self.like, self.parameters, self.places, block
+        )
+        final: dict[Slot, Tensor] = {**states, **{(PREVIOUS, name): x.select(time, -1) for name, x in earlier.items()}}
+        for memory in program.chunked:
+            assert memory.classified.affine is not None, memory
+            slot = (memory.component, memory.classified.affine.part)
+            final[slot] = sequence.run(memory, memory.classified.affine, states[slot], self.chunk)
+        values = dict(program.outputs)
+        model = program.model
+        outputs = {item.name: sequence.stream(values[item.name], places_of(model, item, leading)) for item in model.outputs}
+        if block is not None and updates:
+            final |= block.end(sequence.stream, sequence.reads, final, updates)
+        return outputs, final
 
 
 def _by_update(x: Tensor, stream: InputStream, model: Model) -> Tensor:
@@ -105,6 +152,7 @@ class Sequence:
     like: Tensor
     parameters: Mapping[Slot, Tensor]
     places: Mapping[str, int]
+    block: Block | None = None
 
     def stream(self, node: Expr, leading: tuple[int, ...] | None = None) -> Tensor:
         """The value of an expression at every token."""
@@ -123,6 +171,8 @@ class Sequence:
                 return self.parameters[component, part]
             case Index(axis):
                 return self.indices[axis]
+            case State() | Due() | Tick() if self.block is not None:
+                return self.block.leaf(node, self.leading)
         raise ValueError(f"the affine form of a law cannot hold {node}")
 
     def run(self, memory: MemoryProgram, law: AffineLaw, state: Tensor, chunk: int) -> Tensor:

@@ -87,8 +87,9 @@ def _on_device_meta(tensor: Tensor) -> Tensor:
 
 def _chunk(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
     """Other chunks take other operations: the argument is heeded, from 1 token to the whole sequence."""
-    if emitted.program.is_parallel:
-        lengths = (1, drawn.tokens - 1, drawn.tokens)
+    if emitted.program.chunked:
+        longest = min(drawn.tokens, emitted.program.blocks.tokens or drawn.tokens)
+        lengths = (1, longest - 1, longest) if longest == drawn.tokens else (1, longest)
         asked = [_operations(build(module_class, emitted.program, replace(drawn, chunk=chunk)), drawn.inputs) for chunk in lengths]
         differ = all(one != other for one, other in pairwise(asked))
         says = "" if differ else f"of chunks of {lengths} tokens, two lengths take the same operations"
@@ -97,7 +98,7 @@ def _chunk(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterato
 
 def _default_chunk(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
     """The default is the chunk that the program chose."""
-    if emitted.program.is_parallel:
+    if emitted.program.chunked:
         chosen = build(module_class, emitted.program, replace(drawn, by_default=False))
         for tokens in (drawn.tokens - 1, drawn.tokens):
             inputs = {name: stream[:, :tokens] for name, stream in drawn.inputs.items()}
@@ -136,7 +137,7 @@ def _operations(emitted: Emitted, inputs: Tensors) -> list[Operation]:
 def _refusals(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
     """No chunk of 0 tokens is taken."""
     module = pair("module", drawn, left="contract")
-    if emitted.program.is_parallel:
+    if emitted.program.chunked:
         yield refusal(module, "a chunk of 0 tokens", partial(build, module_class, emitted.program, replace(drawn, chunk=0)))
 
 

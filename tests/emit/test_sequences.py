@@ -39,7 +39,7 @@ def built(program: Program, chunk: int = 3) -> tuple[Any, dict[str, int]]:
     """A small module and its sizes."""
     sizes = sizes_of(program, **(SMALL if program.model.digest == "0" * 64 else {}))
     dims = {item.name: sizes[item.name] for item in program.model.dims if item.definition is None}
-    return emitted_class(program)(**dims, **({"chunk": chunk} if program.is_parallel else {})), sizes
+    return emitted_class(program)(**dims, **({"chunk": chunk} if program.chunked else {})), sizes
 
 
 def leaves(*values: Tensor | Tensors) -> list[Tensor]:

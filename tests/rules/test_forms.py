@@ -40,7 +40,8 @@ def test_what_fits_is_taken(rule: FormRule) -> None:
 
 @pytest.mark.parametrize(("rule", "text"), rows(), ids=lambda item: item.name if isinstance(item, FormRule) else item[:30])
 def test_each_witness_violates_its_condition_alone(rule: FormRule, text: str) -> None:
-    candidate = find_memories(WITNESSES[rule.name][text](FITTING[rule.name])).candidates[0]
+    candidates = find_memories(WITNESSES[rule.name][text](FITTING[rule.name])).candidates
+    candidate = next(item for item in candidates if item.component == "memory")
     assert [condition.text for condition in rule.requires if not condition.holds(candidate)] == [text]
     form, decisions = choose_form(candidate)
     assert form is not rule.form
@@ -135,7 +136,16 @@ def test_the_proof_would_see_a_wrong_mask() -> None:
 
 
 def test_every_parallel_form_has_a_proof() -> None:
-    assert {*PARALLEL, Form.RECURRENCE} == set(Form)
+    assert {*PARALLEL, Form.BLOCKS, Form.RECURRENCE} == set(Form)
+
+
+def test_gradients_of_a_block_add_up_in_one_product_and_its_reads_are_another() -> None:
+    state, keys, values, queries = (
+        table(*shape) for shape in (("S", 2, COLUMNS), ("k", LENGTH, COLUMNS), ("v", LENGTH, 2), ("q", LENGTH, COLUMNS))
+    )
+    by_token = sum(numpy.multiply.outer(state @ keys[t] - values[t], keys[t]) for t in range(LENGTH))
+    assert same((keys @ state.T - values).T @ keys, numpy.array(by_token))
+    assert same(queries @ state.T, numpy.array([state @ query for query in queries]))
 
 
 Seen = tuple[dict[tuple[int, int], sympy.Expr], Entries, Entries, Entries]

@@ -7,11 +7,11 @@ from dataclasses import replace
 from fractions import Fraction
 
 from nlc.derive import derive_laws
-from nlc.ir.algebra import HALF, Expr, Norm, Spread, State, When
-from nlc.ir.build import dot, matmul, outer, scale
+from nlc.ir.algebra import HALF, Expr, Norm, Spread, State, Tick, When
+from nlc.ir.build import divide, dot, matmul, outer, scale
 from nlc.ir.build import replace as replaced
 from nlc.ir.law import Laws
-from nlc.ir.model import Clock, Component, Family, Model
+from nlc.ir.model import Clock, Component, Family, GradientDescent, Model
 from nlc.order import order_levels
 from nlc.schedule.rules import FORM_RULES, FormRule
 from tests import models
@@ -20,7 +20,7 @@ from tests.derive.systems import FITTED, READ_VECTOR, with_memory
 from tests.models import MATRIX, memory_state, stream
 
 Witness = Callable[[Component], Laws]
-"""Given a memory that the form fits, laws that it does not fit. The first law is the one concerned."""
+"""Given a memory that the form fits, laws that it does not fit. The memory called `memory` is the one concerned."""
 
 
 def laws_of(model: Model) -> Laws:
@@ -41,15 +41,32 @@ def read_before_all_parts(fitting: Component) -> Laws:
     return laws_of(with_memory(twice, matmul(before, stream("q"))))
 
 
-def read_later(fitting: Component) -> Laws:
-    """What is read is a state of some tokens ago: the form knows those before and after the token alone."""
-    held = State("memory", "", MATRIX, When.HELD, period=4)
-    return laws_of(with_memory(fitting, matmul(held, stream("q"))))
+def read_at_two_periods(fitting: Component) -> Laws:
+    """Either read is of a state some tokens ago, and at most tokens one of them changes: a block would be one token long."""
+    reads = (matmul(State("memory", "", MATRIX, When.HELD, period=period), stream("q")) for period in (2, 3))
+    return laws_of(with_memory(fitting, *reads))
 
 
-def restarted(fitting: Component) -> Laws:
-    """The state is zero again before every fourth token, which no write says."""
-    return laws_of(with_memory(replace(fitting, reset=Clock(Family.TOKEN, Fraction(4)))))
+def counted(fitting: Component) -> Laws:
+    """The learning rate falls from token to token, which no stream says."""
+    assert isinstance(fitting.optimizer, GradientDescent)
+    rate = divide(fitting.optimizer.rate, Tick("memory"))
+    return laws_of(with_memory(replace(fitting, optimizer=GradientDescent(rate))))
+
+
+def at_every_token(fitting: Component) -> Laws:
+    """Later tokens of the block see a state that earlier ones have moved."""
+    return laws_of(with_memory(replace(fitting, every=models.delta_rule().components[0].every)))
+
+
+def beside_parts_of_tokens(fitting: Component) -> Laws:
+    """A block would be so many parts of tokens, of which the last of each token alone adds a datum."""
+    model = with_memory(fitting)
+    parted = replace(models.delta_rule().components[0], every=Clock(Family.TOKEN, Fraction(1, 2)))
+    own = State("other", "", MATRIX, When.FITTED)
+    objective = _substitute(parted.objective, FITTED, own)
+    other = replace(parted, name="other", objective=objective, follows=objective, prediction=None, value=None)
+    return laws_of(replace(model, components=(fitting, other)))
 
 
 def in_a_cycle(fitting: Component) -> Laws:
@@ -142,42 +159,53 @@ def gated_by_rows(fitting: Component) -> Laws:
 
 SAME_IN_EVERY_ROW = "decays that are the same in every row: one for each column, or for each entry of a vector"
 SHARED: Mapping[str, Witness] = {
-    "an update at every token": on_a_slower_clock,
     "tokens whose parts are all alike": read_before_all_parts,
-    "no held reads of it": read_later,
-    "a law that is the same at every token": restarted,
+    "periods that end together somewhere but at every token": read_at_two_periods,
+    "a law that is the same at every token": counted,
     "no cycle of reads with other memories": in_a_cycle,
     "reads by others as a product with a vector": read_whole,
     "reads with vectors that come before it: streams, or reads of earlier memories": read_with_its_own_read,
 }
+EVERY_TOKEN: Mapping[str, Witness] = {"an update at every token": on_a_slower_clock}
+EVERY_FOUR_TOKENS = replace(models.delta_rule().components[0], every=Clock(Family.TOKEN, Fraction(4)))
 FITTING: Mapping[str, Component] = {
     "prefix-sum": models.linear_attention().components[0],
     "halved-prefix-sum": systems.channel_gated_memory().components[0],
     "triangular-chunks": models.delta_rule().components[0],
     "halved-triangular-chunks": systems.channel_gated_delta_rule().components[0],
+    "blocks": EVERY_FOUR_TOKENS,
 }
 WITNESSES: Mapping[str, Mapping[str, Witness]] = {
     "prefix-sum": {
+        **EVERY_TOKEN,
         "a state that is kept up to a scalar, and that no write reads": delta_rule,
         "something to be written": only_decaying,
         **SHARED,
     },
     "triangular-chunks": {
+        **EVERY_TOKEN,
         "a state that is kept up to a scalar, and that writes read at vectors": linear_attention,
         "one write a token": two_writes,
         **SHARED,
     },
     "halved-prefix-sum": {
+        **EVERY_TOKEN,
         "a state that is kept up to a factor for each entry, and that no write reads": gated_delta_rule,
         "something to be written": channels_only_decaying,
         SAME_IN_EVERY_ROW: gated_by_rows,
         **SHARED,
     },
     "halved-triangular-chunks": {
+        **EVERY_TOKEN,
         "a state that is kept up to a factor for each entry, and that writes read at vectors": gated_linear_attention,
         "one write a token": two_gated_writes,
         SAME_IN_EVERY_ROW: gated_by_rows,
         **SHARED,
+    },
+    "blocks": {
+        "an update every so many tokens": at_every_token,
+        "tokens whose parts are all alike": beside_parts_of_tokens,
+        "periods that end together somewhere but at every token": read_at_two_periods,
     },
     "recurrence": {},
 }

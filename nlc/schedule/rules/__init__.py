@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nlc.schedule.rules.blocks import BLOCKS
 from nlc.schedule.rules.halves import HALVED_PREFIX_SUM, HALVED_TRIANGULAR
 from nlc.schedule.rules.prefix_sum import PREFIX_SUM
 from nlc.schedule.rules.recurrence import RECURRENCE
@@ -10,4 +11,4 @@ from nlc.schedule.rules.triangular import TRIANGULAR
 
 __all__ = ["FORM_RULES", "Candidate", "Condition", "FormRule"]
 
-FORM_RULES: tuple[FormRule, ...] = (PREFIX_SUM, TRIANGULAR, HALVED_PREFIX_SUM, HALVED_TRIANGULAR, RECURRENCE)
+FORM_RULES: tuple[FormRule, ...] = (PREFIX_SUM, TRIANGULAR, HALVED_PREFIX_SUM, HALVED_TRIANGULAR, BLOCKS, RECURRENCE)

@@ -41,7 +41,7 @@ EVERY_TOKEN = Condition(
 ALL_PARTS_ALIKE = Condition(
     "tokens whose parts are all alike",
     lambda candidate: not candidate.whole_tokens,
-    lambda candidate: f"{candidate.whole_tokens} at whole tokens alone, of {candidate.clock.updates_per_tick} updates each",
+    lambda candidate: f"{candidate.whole_tokens} at whole tokens alone, of several updates each",
 )
 
 UNCOUPLED = Condition(
@@ -66,16 +66,23 @@ VECTORS_COME_EARLIER = Condition(
     ),
 )
 
-NOT_HELD = Condition(
-    "no held reads of it",
-    lambda candidate: not candidate.is_held,
-    lambda candidate: f"an older value of {candidate.component} is held and read",
+SEVERAL_TOKENS = Condition(
+    "periods that end together somewhere but at every token",
+    lambda candidate: candidate.block != 1,
+    lambda candidate: "levels, held values and resets have periods without a common divisor, so a block would be one token",
 )
 
 NOT_COUNTED = Condition(
     "a law that is the same at every token",
     lambda candidate: not candidate.is_counted,
-    lambda candidate: f"{candidate.component} is reset inside the sequence, or its law counts its updates",
+    lambda candidate: f"the law of {candidate.component} counts its updates",
 )
 
-SHARED: tuple[Condition, ...] = (EVERY_TOKEN, ALL_PARTS_ALIKE, NOT_HELD, NOT_COUNTED, UNCOUPLED, READ_WITH_VECTORS, VECTORS_COME_EARLIER)
+SHARED: tuple[Condition, ...] = (
+    ALL_PARTS_ALIKE,
+    SEVERAL_TOKENS,
+    NOT_COUNTED,
+    UNCOUPLED,
+    READ_WITH_VECTORS,
+    VECTORS_COME_EARLIER,
+)

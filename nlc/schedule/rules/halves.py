@@ -12,7 +12,7 @@ from __future__ import annotations
 from nlc.ir.affine import Transition
 from nlc.ir.program import Form
 from nlc.ir.show import expression_text
-from nlc.schedule.rules.conditions import SHARED, WRITES_SOMETHING, affine, transition_is
+from nlc.schedule.rules.conditions import EVERY_TOKEN, SHARED, WRITES_SOMETHING, affine, transition_is
 from nlc.schedule.rules.rule import Condition, FormRule
 from nlc.schedule.rules.triangular import ONE_WRITE
 
@@ -28,6 +28,7 @@ HALVED_PREFIX_SUM = FormRule(
     says="all writes are known before the state is, and decays between the halves of a stretch go through its middle: matrix products",
     cites=("gla",),
     requires=(
+        EVERY_TOKEN,
         transition_is("a state that is kept up to a factor for each entry, and that no write reads", Transition.DIAGONAL),
         WRITES_SOMETHING,
         SAME_IN_EVERY_ROW,
@@ -41,6 +42,7 @@ HALVED_TRIANGULAR = FormRule(
     says="the writes of a chunk solve one triangular system, whose decays between the halves of a stretch go through its middle",
     cites=("kda", "gla"),
     requires=(
+        EVERY_TOKEN,
         transition_is(
             "a state that is kept up to a factor for each entry, and that writes read at vectors", Transition.DIAGONAL_MINUS_LOW_RANK
         ),

@@ -15,9 +15,9 @@ class Candidate:
     """The facts about one memory that conditions look at.
 
     `whole_reads`: who uses its state other than as state @ vector. `coupled_with`: memories in a cycle of reads with it.
-    `later_reads`: reads of it whose vector needs a memory that does not come earlier (itself, say). `is_held`: a value that it had is
-    kept, and read later. `is_counted`: the position of the token decides about it. `whole_tokens`: in a system of several updates a
-    token, what happens once a token.
+    `later_reads`: reads of it whose vector needs a memory that does not come earlier (itself, say). `is_counted`: its law counts its
+    updates. `block`: the tokens of a block, 0 in a system without periods. `whole_tokens`: in a system of several updates a token, what
+    happens once a token.
     """
 
     classified: Classified
@@ -26,8 +26,8 @@ class Candidate:
     whole_reads: tuple[str, ...] = ()
     coupled_with: tuple[str, ...] = ()
     later_reads: tuple[OutputRead, ...] = ()
-    is_held: bool = False
     is_counted: bool = False
+    block: int = 0
     whole_tokens: str = ""
 
     @property

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from nlc.ir.affine import Transition
 from nlc.ir.program import Form
-from nlc.schedule.rules.conditions import SHARED, affine, transition_is
+from nlc.schedule.rules.conditions import EVERY_TOKEN, SHARED, affine, transition_is
 from nlc.schedule.rules.rule import Condition, FormRule
 
 ONE_WRITE = Condition(
@@ -27,6 +27,7 @@ TRIANGULAR = FormRule(
     says="writes read the old state through vectors alone, so those of a chunk solve one triangular system; the rest is matrix products",
     cites=("deltanet", "gated-deltanet"),
     requires=(
+        EVERY_TOKEN,
         transition_is("a state that is kept up to a scalar, and that writes read at vectors", Transition.SCALAR_MINUS_LOW_RANK),
         ONE_WRITE,
         *SHARED,

@@ -1,0 +1,170 @@
+"""The program of a parallel system -> the body of `forward`: memory after memory over all tokens at once, then the outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from nlc.emit.chunks import Chunked, Stream, chunk_method, method_name
+from nlc.emit.halves import halves_method
+from nlc.emit.layout import Lines, assignment, block, call, indented
+from nlc.emit.names import LocalNames
+from nlc.emit.parameters import read_parameters
+from nlc.emit.scope import Sequence, Sizes, converted, define, indices, input_values, output_printer, printer_of, sizes
+from nlc.emit.steps import hidden_layers, returned
+from nlc.emit.torch_printer import TorchPrinter
+from nlc.ir.algebra import Expr, Input, Named
+from nlc.ir.law import PREVIOUS
+
+WIDEST_ARGUMENT = 60
+"""A stream whose expression is longer gets a variable of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The tokens that are computed at once: `values` are the variables of what is known of them, `carried` what is known of the states.
+
+    `leading` are the sizes of (batch, time, *axes); `printer` prints what changes from token to token, `shared` what all of them share.
+    """
+
+    sequence: Sequence
+    names: LocalNames
+    values: dict[Expr, str]
+    leading: str
+    printer: TorchPrinter
+    shared: TorchPrinter
+
+
+def chunked_body(sequence: Sequence, forms: tuple[Chunked, ...]) -> Lines:
+    """The whole sequence: every memory in chunks."""
+    names = LocalNames((*sequence.inputs, "state"))
+    like, variables = sequence.like.name, sizes(sequence, names)
+    dtype = names.new("dtype")
+    start = names.new(slot_local(forms[0]) if sequence.is_bare else "start")
+    first = sequence.program.slots[0]
+    carried = sequence.carried(start, first.component, first.part)
+    values = input_values(sequence)
+    lines = [
+        (f"{dtype} = {like}.dtype",),
+        (f"{start} = self._start(state, {variables.leading}, {like})",),
+        *converted(sequence, f"{carried}.dtype", time=True),
+        *_by_update(sequence),
+        *read_parameters(sequence, f"{carried}.dtype", names, values),
+        *indices(sequence, names, carried, values),
+        *_forms(sequence, forms, names, variables, values, start, dtype),
+    ]
+    return (*block(variables.lines), f"with _full_precision({like}):", *indented(block(lines)))
+
+
+def _forms(
+    sequence: Sequence, forms: tuple[Chunked, ...], names: LocalNames, variables: Sizes, values: dict[Expr, str], start: str, dtype: str
+) -> Iterator[Lines]:
+    """Memory after memory, then the outputs, then what is returned; `values` holds the variables of what is known before them."""
+    outputs = {name: names.new(name) for name, _ in sequence.program.outputs}
+    leading = leading_text(sequence, variables)
+    state: dict[str, str] = {}
+    for kept, line in earlier(sequence, names, values, start, leading):
+        state |= kept
+        yield line
+    yield from define(sequence, names, values)
+    printer = printer_of(sequence, values)
+    tokens = Tokens(sequence, names, values, leading, printer, printer)
+    for form in forms:
+        slot = next(item for item in sequence.program.slots if item.component == form.memory.component)
+        state[slot.name] = start if sequence.is_bare else names.new(slot_local(form))
+        yield from run_form(tokens, form, sequence.carried(start, slot.component, slot.part), state[slot.name], outputs)
+    yield from output_lines(tokens, outputs)
+    updates = sequence.model.updates_per_tick
+    last = f"[:, {updates - 1}::{updates}]" if updates > 1 else ""
+    emitted = {name: f"{variable}{last}" for name, variable in outputs.items()}
+    yield from returned(sequence, emitted, {slot.name: state[slot.name] for slot in sequence.program.slots}, dtype)
+
+
+def leading_text(sequence: Sequence, variables: Sizes) -> str:
+    """The sizes of batch, time and axes, as arguments."""
+    return ", ".join((variables.batch, f"{sequence.like.name}.shape[1]", *variables.axes))
+
+
+def run_form(tokens: Tokens, form: Chunked, memory: str, target: str, outputs: dict[str, str]) -> Iterator[Lines]:
+    """The call that runs one memory from `memory` to `target`; its reads join the values, under an output's name if they are one."""
+    names, values = tokens.names, tokens.values
+    as_they_are = {value: outputs[name] for name, value in tokens.sequence.program.outputs if isinstance(value, Named)}
+    arguments = []
+    for stream in form.streams:
+        text, lines = _stream(tokens, stream)
+        yield from lines
+        arguments.append(f"{stream.role}={text}")
+    arguments.append(f"memory={memory}")
+    for read in form.memory.reads:
+        known = Named(read.name, read.shape)
+        values[known] = as_they_are.get(known) or names.new(read.name)
+    targets = [*(values[Named(read.name, read.shape)] for read in form.memory.reads), target]
+    yield call(f"{', '.join(targets)} = self.{method_name(slot_local(form))}", arguments, "", 12)
+
+
+def output_lines(tokens: Tokens, outputs: dict[str, str]) -> Iterator[Lines]:
+    """What the outputs are, unless they are reads as they came."""
+    for name, value in tokens.sequence.program.outputs:
+        if tokens.values.get(value) != outputs[name]:
+            over = yield from hidden_layers(tokens.names, tokens.values, tokens.printer, name, value)
+            yield assignment(outputs[name], _output(tokens, name, over), 12)
+
+
+def _by_update(sequence: Sequence) -> Iterator[Lines]:
+    """In a system of several updates a token: every stream with a value for each update, along time."""
+    updates = sequence.model.updates_per_tick
+    for stream in sequence.model.inputs if updates > 1 else ():
+        yield (f"{stream.name} = {stream.name}.{'flatten(1, 2)' if stream.is_parted else f'repeat_interleave({updates}, 1)'}",)
+
+
+def form_method(form: Chunked) -> str:
+    """The method that runs a memory in chunks."""
+    local = slot_local(form)
+    return halves_method(form, local) if form.is_halved else chunk_method(form, local)
+
+
+def earlier(
+    sequence: Sequence, names: LocalNames, values: dict[Expr, str], start: str, leading: str
+) -> Iterator[tuple[dict[str, str], Lines]]:
+    """The streams whose previous values are read, each with the value before its first token in front: what is kept of it, and its line."""
+    for item in sequence.program.laws.kept:
+        if item.component == PREVIOUS:
+            shape = item.value.shape
+            variable, stream = names.new(f"earlier_{item.part}"), _whole(sequence, item.part, leading, len(shape))
+            values[Input(item.part, shape, delayed=True)] = f"{variable}[:, :-1]"
+            first = f"{sequence.carried(start, PREVIOUS, item.part)}.unsqueeze(1)"
+            yield {item.name: f"{variable}[:, -1]"}, assignment(variable, [f"torch.cat(({first}, {stream}), 1)"], 12)
+
+
+def _whole(sequence: Sequence, name: str, leading: str, rank: int) -> str:
+    """An input stream at every axis of the system."""
+    own = next(stream.axes for stream in sequence.model.inputs if stream.name == name)
+    return name if own == sequence.model.axes else f"{name}.expand({leading}{', -1' * rank})"
+
+
+def slot_local(form: Chunked) -> str:
+    """The variable of a memory's state."""
+    return form.memory.component.replace(".", "_")
+
+
+def _stream(tokens: Tokens, stream: Stream) -> tuple[str, list[Lines]]:
+    """The value at every token, (batch, time, *axes, size), a scalar with the size 1; and the lines that make it, if it is long."""
+    value, printer = stream.value, tokens.shared if stream.is_steady else tokens.printer
+    atom = printer.atom(value) if value.shape else f"{printer.atom(value)}[..., None]"
+    text = printer.text(value) if value.shape else atom
+    lines: list[Lines] = []
+    if len(text) > WIDEST_ARGUMENT:
+        local = tokens.names.new(stream.role)
+        lines.append(assignment(local, printer.terms(value) if value.shape else [text], 12))
+        text = atom = local
+    if stream.is_steady:
+        places = ", ".join(part for place, part in enumerate(tokens.leading.split(", ")) if place != 1)
+        return f"{atom}.expand({places}, -1)", lines
+    return (text if tokens.sequence.spans_tokens(value) else f"{atom}.expand({tokens.leading}, -1)"), lines
+
+
+def _output(tokens: Tokens, name: str, value: Expr) -> tuple[str, ...]:
+    printer = output_printer(tokens.sequence, tokens.printer, name)
+    if printer.is_bare or tokens.sequence.spans_tokens(value):
+        return printer.terms(value)
+    return (f"{printer.atom(value)}.expand({tokens.leading}{', -1' * len(value.shape)})",)

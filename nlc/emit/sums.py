@@ -1,0 +1,60 @@
+"""The sum of an expression over the tokens of a block, with what all tokens share taken out of it.
+
+sum_t a e_t b_t^T = a E^T B,        sum_t W^T e_t = W^T sum_t e_t,        sum_t M = n M
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nlc.emit.block_printer import varies
+from nlc.emit.scope import BLOCK_LENGTH
+from nlc.ir.algebra import Add, Divide, Expr, MatMul, Outer, Scale, Times, Transpose
+from nlc.ir.build import add, divide, matmul, outer, scale, times, transpose
+
+Leaf = Callable[[Expr], Expr]
+
+
+def over_block(node: Expr, leaf: Leaf) -> Expr:
+    """The sum; `leaf` names the sums of what changes from token to token."""
+    if not varies(node):
+        return scale(BLOCK_LENGTH, node)
+    match node:
+        case Add(terms):
+            return add(*(over_block(term, leaf) for term in terms))
+        case Scale(by, x):
+            return _scaled(by, x, leaf)
+        case Transpose(x):
+            return transpose(over_block(x, leaf))
+        case Divide(x, by) if not varies(by):
+            return divide(over_block(x, leaf), by)
+        case Times(left, right):
+            return _product(times, left, right, node, leaf)
+        case MatMul(left, right):
+            return _product(matmul, left, right, node, leaf)
+        case Outer(left, right):
+            return _product(outer, left, right, node, leaf)
+    return leaf(node)
+
+
+def _product(product: Callable[[Expr, Expr], Expr], left: Expr, right: Expr, node: Expr, leaf: Leaf) -> Expr:
+    """The sum of products of which all tokens may share one side."""
+    if not varies(left):
+        return product(left, over_block(right, leaf))
+    if not varies(right):
+        return product(over_block(left, leaf), right)
+    return leaf(node)
+
+
+def _scaled(by: Expr, x: Expr, leaf: Leaf) -> Expr:
+    """A number of each token goes into an outer product."""
+    if not varies(by):
+        return scale(by, over_block(x, leaf))
+    match x:
+        case Add(terms):
+            return add(*(over_block(scale(by, term), leaf) for term in terms))
+        case Outer(left, right):
+            return over_block(Outer(scale(by, left), right, x.shape), leaf)
+        case Transpose(inner):
+            return transpose(over_block(scale(by, inner), leaf))
+    return scale(over_block(by, leaf), x) if not varies(x) else leaf(scale(by, x))

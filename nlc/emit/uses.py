@@ -1,0 +1,73 @@
+"""The equations of a level that moves at the ends of periods -> where in a block each of them is needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from nlc.emit.block_printer import varies
+from nlc.ir.algebra import Add, Expr, Named, State, When, walk
+from nlc.ir.build import replace as replaced
+from nlc.ir.law import Equation
+
+
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """The names of equations that are needed at every token, as sums over the block, and once at its end."""
+
+    at_every_token: frozenset[str]
+    summed: frozenset[str]
+    at_end: frozenset[str]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.at_every_token or name in self.summed or name in self.at_end
+
+
+def find_uses(component: str, equations: tuple[Equation, ...]) -> Uses:
+    """Sums are what is gathered, and abbreviations that stand in one alone; what they are made of is needed at every token."""
+    gathered = {equation.name for equation in equations if gathers(component, equation)}
+    every: set[str] = set()
+    summed: set[str] = set(gathered)
+    end: set[str] = {equation.name for equation in equations if equation.part is not None} - gathered
+    for equation in reversed(equations):
+        if equation.name in gathered:
+            for term in sum_terms(equation.value):
+                (summed if isinstance(term, Named) else every).update(_names(term))
+        elif equation.name in every or equation.name in summed:
+            every |= _names(equation.value)
+        if equation.name in end:
+            end |= _names(equation.value)
+    return Uses(frozenset(every), frozenset(summed - every), frozenset(end))
+
+
+def gathers(component: str, equation: Equation) -> bool:
+    """Whether an equation adds to the sum of the data since the last update."""
+    return equation.part is not None and any(
+        is_gathered(term, equation.owner or component, equation.part) for term in sum_terms(equation.value)
+    )
+
+
+def is_gathered(node: Expr, component: str, part: str | None) -> bool:
+    """Whether a term is that sum as the block begins; an abbreviation, whose part is None, has none."""
+    return isinstance(node, State) and (node.component, node.part, node.when) == (component, part, When.PREVIOUS)
+
+
+def sum_terms(node: Expr) -> tuple[Expr, ...]:
+    """The terms of a sum, or all there is."""
+    return node.terms if isinstance(node, Add) else (node,)
+
+
+def written_out(equations: tuple[Equation, ...]) -> tuple[Equation, ...]:
+    """The equations without abbreviations for what all tokens share: those are written out where they stand."""
+    shared: dict[str, Expr] = {}
+    kept = []
+    for equation in equations:
+        value = replaced(equation.value, lambda node: shared.get(node.name) if isinstance(node, Named) else None)
+        if equation.part is None and not varies(value):
+            shared[equation.name] = value
+        else:
+            kept.append(replace(equation, value=value))
+    return tuple(kept)
+
+
+def _names(node: Expr) -> set[str]:
+    return {part.name for part in walk(node) if isinstance(part, Named)}

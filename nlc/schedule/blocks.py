@@ -1,0 +1,52 @@
+"""Periods -> blocks: how long one is, what stays as it is inside it, and the laws of the levels that move at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace as with_changes
+from math import gcd
+
+from nlc.ir.algebra import Due, Expr, MatMul, Named, State, walk
+from nlc.ir.build import replace
+from nlc.ir.law import POSITION, PREVIOUS, Law, Laws
+from nlc.ir.program import Blocks
+from nlc.schedule.reads import ReadBook
+
+
+def find_blocks(laws: Laws) -> Blocks:
+    """The blocks of a system, without their laws yet."""
+    kept = frozenset((item.component, item.part) for item in laws.kept if item.component not in (POSITION, PREVIOUS))
+    levels = frozenset(law.component for law in laws.laws if law.clock.period > 1)
+    return Blocks(gcd(*_periods(laws)), levels, kept)
+
+
+def block_law(law: Law, book: ReadBook) -> Law:
+    """The law with what it reads of the memories that move at every token by name, at vectors over streams."""
+    values: dict[str, Expr] = {}
+    equations = []
+    for equation in law.equations:
+        whole = replace(equation.value, lambda node: values.get(node.name) if isinstance(node, Named) else None)
+        values[equation.name] = whole
+        equations.append(with_changes(equation, value=book.take(_with_vectors(equation.value, values), None)))
+    return with_changes(law, equations=tuple(equations))
+
+
+def _periods(laws: Laws) -> Iterator[int]:
+    yield from (node.period for value in laws.values for node in walk(value) if isinstance(node, Due))
+    yield from (item.period for item in laws.resets)
+    # A value held for one token is what the state before the token is: every token ends its period.
+    yield from (1 for item in laws.kept if isinstance(item.value, State) and item.component not in (POSITION, PREVIOUS))
+
+
+def _with_vectors(node: Expr, values: dict[str, Expr]) -> Expr:
+    """The expression with the vectors at which states are read written out, since they are needed before its law runs."""
+
+    def written(part: Expr) -> Expr | None:
+        match part:
+            case MatMul(State() as state, vector) if len(vector.shape) == 1:
+                return MatMul(
+                    state, replace(vector, lambda inner: values.get(inner.name) if isinstance(inner, Named) else None), part.shape
+                )
+        return None
+
+    return replace(node, written)

@@ -1,0 +1,95 @@
+"""The levels that move at the ends of periods, over the tokens of one block: their laws at every token, as they stand, summed plainly.
+
+States are (batch, *axes, *shape), and at every token (batch, *axes, time, *shape): that is how laws are evaluated here, gradients of all
+tokens too. Whatever is not gathered is what it is at the last token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from nlc.ir import algebra
+from nlc.ir.algebra import Add, Due, Expr, State, When
+from nlc.ir.build import add
+from nlc.ir.law import POSITION, PREVIOUS, Law
+from nlc.ir.model import Family
+from nlc.ir.program import Program
+
+Slot = tuple[str, str]
+Stream = Callable[[Expr], Tensor]
+"""Gives the value of an expression at every token of the block."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The states as the block begins; `new` fills up with those after its last token."""
+
+    program: Program
+    before: Mapping[Slot, Tensor]
+    new: dict[Slot, Tensor] = field(default_factory=dict)
+
+    def leaf(self, node: Expr, leading: tuple[int, ...]) -> Tensor:
+        """A state, at every token as its reader sees it; which tokens end a period; the count of an update."""
+        time, tokens = len(leading) - 1, leading[-1]
+        seen = self.before[POSITION, ""]
+        match node:
+            case State(component, part, when=When.PREVIOUS):
+                return self.before[component, part].unsqueeze(time)
+            case State(component, part):
+                old, new = (states[component, part].unsqueeze(time) for states in (self.before, self.new))
+                return torch.cat([old] * (tokens - 1) + [new], time)
+            case Due(period):
+                return (seen + 1 + torch.arange(tokens)) % period == 0
+            case algebra.Tick(component):
+                return self._count(component)
+        raise ValueError(f"no state: {node}")
+
+    def end(self, stream: Stream, reads: dict[str, Tensor], states: Mapping[Slot, Tensor], tokens: int) -> dict[Slot, Tensor]:
+        """All states after the last of the block's tokens; `states` has the memories that move at each, `reads` what is read of them."""
+        self.new.update(states)
+        for law in self.program.blocks.laws:
+            self._run(law, stream, reads)
+        for item in self.program.laws.kept:
+            if item.component == POSITION:
+                self.new[POSITION, ""] = self.before[POSITION, ""] + tokens
+            elif item.component != PREVIOUS:
+                self.new[item.component, item.part] = self._last(stream(item.value), len(item.value.shape))
+        return self.new
+
+    def _run(self, law: Law, stream: Stream, reads: dict[str, Tensor]) -> None:
+        known = dict(reads)
+        for equation in law.equations:
+            slot = (equation.owner or law.component, equation.part or "")
+            rank = len(equation.value.shape)
+            if equation.part is not None and slot in self.program.blocks.kept:
+                added = stream(_without(equation.value, State(*slot, equation.value.shape, When.PREVIOUS)))
+                reads[equation.name] = added.cumsum(-1 - rank) + self.before[slot].unsqueeze(-1 - rank)
+            else:
+                reads[equation.name] = stream(equation.value)
+            if equation.part is not None:
+                self.new[slot] = self._last(reads[equation.name], rank)
+        reads.clear()
+        reads.update(known)
+
+    @staticmethod
+    def _last(value: Tensor, rank: int) -> Tensor:
+        return value.select(-1 - rank, -1)
+
+    def _count(self, component: str) -> Tensor:
+        """Updates since the last reset, the one at the end of this period included: the same for all tokens of a block."""
+        declared, seen = self.program.model.component(component), self.before[POSITION, ""]
+        if declared.reset is not None and declared.reset.family is Family.TOKEN:
+            seen = seen % int(declared.reset.period)
+        like = next(value for value in self.before.values() if value.is_floating_point())
+        return (seen // int(declared.every.period) + 1).to(like.dtype)
+
+
+def _without(sum_: Expr, term: Expr) -> Expr:
+    """What a new datum adds to the sum of those before it."""
+    assert isinstance(sum_, Add)
+    assert term in sum_.terms
+    return add(*(other for other in sum_.terms if other != term))
