@@ -39,9 +39,13 @@ CASES: Mapping[str, tuple[Run, tuple[str, ...]]] = MappingProxyType(
         "gated_linear_attention": (hand_written.gated_linear_attention, ("q", "k", "v", "channels:alpha")),
         "gated_delta_rule": (hand_written.gated_delta_rule, ("q", "k", "v", "beta", "alpha")),
         "linear_attention_layer": (hand_written.linear_attention_layer, ("x",)),
+        "consolidation": (hand_written.consolidation, ("q", "k", "v", "beta")),
     }
 )
-"""Each architecture: its form by hand, and its inputs; `channels:` is a gate for each key channel. A layer's form takes the layer first."""
+"""Each architecture, of specs/ or of this folder: its form by hand, and its inputs; `channels:` is a gate for each key channel.
+
+A layer's form takes the layer first.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,8 @@ def growth(ways: Mapping[str, Run], inputs: tuple[str, ...], repetitions: int, *
 
 def emitted(name: str) -> nn.Module:
     """The module that nlc compiles a shipped spec to, as it is compiled now."""
-    compiled = compile_file(ROOT / "specs" / "architectures" / f"{name}.yaml")
+    places = (ROOT / "specs" / "architectures" / f"{name}.yaml", ROOT / "benchmarks" / f"{name}.yaml")
+    compiled = compile_file(next(path for path in places if path.exists()))
     module: nn.Module = getattr(compiled.load(), compiled.program.model.name)()
     return module
 
@@ -130,7 +135,8 @@ def once(run: Run, inputs: Mapping[str, Tensor], backward: bool) -> float:
     start = perf_counter()
     if backward:
         y, state = run(**given)
-        (y.sum() + state.sum()).backward()  # type: ignore[no-untyped-call]
+        tensors = state.values() if isinstance(state, dict) else (state,)
+        sum((x.sum() for x in tensors if x.is_floating_point()), y.sum()).backward()
     else:
         with torch.no_grad():
             run(**given)

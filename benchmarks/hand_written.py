@@ -62,6 +62,27 @@ def linear_attention_layer(layer: nn.Module) -> Callable[..., tuple[Tensor, Tens
     return run
 
 
+def consolidation(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, *, period: int = 16) -> tuple[Tensor, dict[str, Tensor]]:
+    """A delta rule for v_t - N k_t beside a memory N that moves every 16 tokens towards what the delta rule says: one loop over periods."""
+    fast, leading = _initial(q, v, None)
+    slow, outputs = torch.zeros_like(fast), []
+    gradient = torch.zeros_like(fast)
+    for query, key, value, rate in zip(*(_pieces(x, period) for x in (q, k, v, beta[..., None])), strict=True):
+        known = key @ slow.mT
+        erase = rate * key
+        write = _solve(erase @ key.mT, torch.baddbmm(rate * (value - known), erase, fast.mT, alpha=-1))
+        asked = torch.cat((query, key), 1)
+        said = torch.baddbmm(torch.cat(((query @ key.mT).tril(), (key @ key.mT).tril()), 1) @ write, asked, fast.mT)
+        read, learned = said.chunk(2, 1)
+        outputs.append(torch.baddbmm(read, query, slow.mT))
+        fast = torch.baddbmm(fast, write.mT, key)
+        gradient = (known - learned).mT @ key
+        if key.shape[1] == period:
+            slow, gradient = torch.add(slow, gradient, alpha=-0.01), torch.zeros_like(gradient)
+    shape = (*leading, *fast.shape[1:])
+    return _joined(outputs, leading), {"fast": fast.view(shape), "slow": slow.view(shape), "slow.gradient": gradient.view(shape)}
+
+
 def delta_rule(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, *, state: Tensor | None = None, chunk: int = CHUNK) -> tuple[Tensor, Tensor]:
     """M_t = M_{t-1} + beta_t (v_t - M_{t-1} k_t) k_t^T, y_t = M_t q_t."""
     memory, leading = _initial(q, v, state)

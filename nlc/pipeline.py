@@ -69,7 +69,8 @@ def verify(program: Program, module_text: str, module: str = "as compiled") -> R
     """Program and module text -> Report: squares that close or not, and claims decided."""
     from nlc.verify import verify_module
 
-    return verify_module(program, module_text, laws_of=lambda model: derive(order(model)), module=module)
+    is_as_built = module_text == emit(program)
+    return verify_module(program, module_text, laws_of=lambda model: derive(order(model)), module=module, is_as_built=is_as_built)
 
 
 @dataclass(frozen=True, slots=True)

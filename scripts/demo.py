@@ -73,7 +73,7 @@ def section(place: Place, report: Report) -> ReportSection:
         says=program.model.says,
         explanation=explanation(program),
         verdicts=tuple(sorted(verdicts.items())),
-        facts=(("squares that close", f"{sum(square.closed for square in report.squares)} of {len(report.squares)}"),),
+        facts=(("squares that close", f"{sum(square.closed for square in report.drawn)} of {len(report.drawn)}"),),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from nlc.emit.layout import Lines, block, call, indented
 from nlc.emit.names import LocalNames
 from nlc.emit.scope import Sequence, Sizes, size_text, sizes
@@ -10,41 +12,56 @@ from nlc.ir.model import Output
 
 def by_token_body(sequence: Sequence) -> Lines:
     """One call of `step` after the other."""
-    return _loop(sequence, "step", "t", f"range({sequence.like.name}.shape[1])", ".unsqueeze(1)")
+    names = LocalNames((*sequence.inputs, "state"))
+    variables, outputs, t = sizes(sequence, names), names.new("outputs"), names.new("t")
+    arguments = [*(f"{name}={name}[:, {t}]" for name in sequence.inputs), "state=state"]
+    head = f"for {t} in range({sequence.like.name}.shape[1]):"
+    return _loop(sequence, names, variables, outputs, Calls("step", arguments, (head,), ".unsqueeze(1)"))
 
 
 def by_block_body(sequence: Sequence) -> Lines:
     """One call of `_block` after the other; a block ends where a period may."""
-    blocks = f"_blocks(state, {sequence.program.blocks.tokens}, {sequence.like.name}.shape[1])"
-    return _loop(sequence, "_block", "tokens", blocks, "")
-
-
-def _loop(sequence: Sequence, method: str, index: str, over: str, piece: str) -> Lines:
-    """Outputs of every call of the method, `piece` what makes a stretch of time of one, joined along time."""
     names = LocalNames((*sequence.inputs, "state"))
-    like, model, variables = sequence.like.name, sequence.model, sizes(sequence, names)
-    outputs, t = names.new("outputs"), names.new(index)
-    first: Lines = ()
-    if " " in over and "state" in over:  # which is told by the state that was handed in
-        blocks = names.new("blocks")
-        first, over = (f"{blocks} = {over}",), blocks
-    arguments = [*(f"{name}={name}[:, {t}]" for name in sequence.inputs), "state=state"]
+    variables, outputs, lengths = sizes(sequence, names), names.new("outputs"), names.new("lengths")
+    arguments = [*(f"{name}={name}" for name in sequence.inputs), "state=state"]
+    told = (f"{lengths} = _block_lengths(state, {sequence.program.blocks.tokens}, {sequence.like.name}.shape[1])",)
+    streams = ", ".join(sequence.inputs)
+    is_alone = len(sequence.inputs) == 1
+    targets, of = (f"({streams},)", f"({streams},)") if is_alone else (streams, f"({streams})")
+    head = call(f"for {targets} in zip", [f"*(torch.split(x, {lengths}, 1) for x in {of})", "strict=True"], ":", 8)
+    return _loop(sequence, names, variables, outputs, Calls("_block", arguments, head, "", told))
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """The calls of a method: its name and arguments, the head of the loop, how an output gets its dim of time, and what comes before."""
+
+    method: str
+    arguments: list[str]
+    head: Lines
+    piece: str
+    told: Lines = ()
+
+
+def _loop(sequence: Sequence, names: LocalNames, variables: Sizes, outputs: str, calls: Calls) -> Lines:
+    """Outputs of every call joined along time, and the last state."""
+    like, model = sequence.like.name, sequence.model
     shapes = {item.name: _empty(sequence, item, variables) for item in model.outputs}
     if len(model.outputs) == 1:
         (output,) = model.outputs
         empty: Lines = (f"{outputs} = [{like}.new_empty({shapes[output.name]})]",)
         value = names.new(output.name)
-        body: Lines = (*call(f"{value}, state = self.{method}", arguments, "", 12), f"{outputs}.append({value}{piece})")
+        appended: Lines = (f"{outputs}.append({value}{calls.piece})",)
         result = f"return torch.cat({outputs}, 1), state"
     else:
         items = [f'    "{name}": [{like}.new_empty({shape})],' for name, shape in shapes.items()]
         empty = (f"{outputs} = {{", *items, "}")
-        now, name, value = names.new("now"), names.new("name"), names.new("value")
-        appended = (f"for {name}, {value} in {now}.items():", f"    {outputs}[{name}].append({value}{piece})")
-        body = (*call(f"{now}, state = self.{method}", arguments, "", 12), *appended)
-        result = f"return {{{name}: torch.cat({value}, 1) for {name}, {value} in {outputs}.items()}}, state"
+        value, name, one = names.new("now"), names.new("name"), names.new("value")
+        appended = (f"for {name}, {one} in {value}.items():", f"    {outputs}[{name}].append({one}{calls.piece})")
+        result = f"return {{{name}: torch.cat({one}, 1) for {name}, {one} in {outputs}.items()}}, state"
+    body = (*call(f"{value}, state = self.{calls.method}", calls.arguments, "", 12), *appended)
     start = f"state = self._start(state, {variables.leading}, {like})"
-    return (*block(variables.lines), *first, start, *empty, f"for {t} in {over}:", *indented(body), result)
+    return (*block(variables.lines), *calls.told, start, *empty, *calls.head, *indented(body), result)
 
 
 def _empty(sequence: Sequence, output: Output, variables: Sizes) -> str:

@@ -103,7 +103,7 @@ class Program:
     `outputs` give each output as an expression over inputs, hyperparameters, `Named` reads and states that are steady in a block; they
     are used when every memory has a parallel form (`is_parallel`), block after block when something has a period (`is_in_blocks`).
     Otherwise the whole system runs token by token, by its laws. `parameters` are the tensors of slow levels, `training` the programs of
-    the optimizers that move them.
+    the optimizers that move them. `chunk_because` says why the chunk is as long as it is.
     """
 
     laws: Laws
@@ -113,6 +113,7 @@ class Program:
     outputs: tuple[tuple[str, Expr], ...]
     decisions: tuple[Decision, ...]
     chunk: int
+    chunk_because: str = ""
     blocks: Blocks = NO_BLOCKS
     parameters: tuple[StateSlot, ...] = ()
     training: tuple[Program, ...] = ()

@@ -9,23 +9,24 @@ from nlc.codes import schedule as codes
 from nlc.diagnostics import CompileError
 from nlc.ir.law import POSITION, Laws, with_parameters
 from nlc.ir.model import Component, Family, StateDeclaration
-from nlc.ir.program import Program, StateSlot
+from nlc.ir.program import Form, Program, StateSlot
+from nlc.schedule.cost import ChunkChoice, choose_chunk
 from nlc.schedule.describe import program_text
 from nlc.schedule.memories import Scheduled, schedule_memories
 
 __all__ = ["DEFAULT_CHUNK", "program_text", "schedule_program"]
 
 DEFAULT_CHUNK = 64
-"""The cost model: a chunk of C tokens costs about C * (rows + columns) numbers a token inside the chunk, and rows * columns / C a token
-for the state that is carried between chunks. They balance near C = the size of the state's sides, for which 64 is typical."""
+"""What a system has as its chunk that has no memory in chunks: evidence is drawn in lengths of it."""
 
 
 def schedule_program(laws: Laws, chunk: int | None = None) -> Program:
-    """The program of a system; `chunk`, in tokens, overrides the default (NLC501 when it is below 1)."""
+    """The program of a system; `chunk`, in tokens, overrides the choice of the cost model (NLC501 when it is below 1)."""
     if chunk is not None and chunk < 1:
         raise CompileError(codes.chunk_length(chunk))
     is_optimizer = laws.order.model.kind == "optimizer"
     scheduled = Scheduled() if is_optimizer else schedule_memories(laws)
+    chosen = _chunk(laws, scheduled, chunk)
     return Program(
         laws=laws,
         slots=_slots(laws),
@@ -33,11 +34,21 @@ def schedule_program(laws: Laws, chunk: int | None = None) -> Program:
         memories=scheduled.memories,
         outputs=scheduled.outputs,
         decisions=scheduled.decisions,
-        chunk=chunk or DEFAULT_CHUNK,
+        chunk=chosen.tokens,
+        chunk_because=chosen.because,
         blocks=scheduled.blocks,
         parameters=_parameters(laws),
         training=tuple(schedule_program(item) for item in laws.training),
     )
+
+
+def _chunk(laws: Laws, scheduled: Scheduled, chunk: int | None) -> ChunkChoice:
+    if chunk is not None:
+        return ChunkChoice(chunk, "as it was asked for")
+    forms = {memory.form for memory in scheduled.memories}
+    if Form.RECURRENCE in forms or not forms - {Form.BLOCKS}:
+        return ChunkChoice(DEFAULT_CHUNK, "")
+    return choose_chunk(laws.order.model, scheduled.memories, scheduled.blocks)
 
 
 def _slots(laws: Laws) -> tuple[StateSlot, ...]:

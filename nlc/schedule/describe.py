@@ -36,6 +36,8 @@ def _forms(program: Program) -> Iterator[str]:
     if not program.memories:
         return
     yield _head(program)
+    if program.chunked:
+        yield f"    {program.chunk} tokens a chunk: {program.chunk_because}"
     for memory in program.memories:
         yield f"    {memory.component}: {memory.form.value}"
         yield from (f"        {line}" for line in _memory(program, memory))

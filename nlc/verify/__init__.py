@@ -14,11 +14,13 @@ from nlc.verify.squares import check_squares
 __all__ = ["Report", "verify_module"]
 
 
-def verify_module(program: Program, module_text: str, *, laws_of: Callable[[Model], Laws], module: str = "as compiled") -> Report:
+def verify_module(
+    program: Program, module_text: str, *, laws_of: Callable[[Model], Laws], module: str = "as compiled", is_as_built: bool = True
+) -> Report:
     """Judge a module's text against its spec; `laws_of` derives the laws of the other specs that claims name.
 
-    `module` says in the report which text this is (the path of a committed file, say).
+    `module` says in the report which text this is (the path of a committed file, say), `is_as_built` whether it is what `emit` writes.
     """
     squares = check_squares(program, module_text)
     verdicts = decide_claims(program.laws, laws_of)
-    return Report(program.model.path, program.model.name, module, squares, verdicts)
+    return Report(program.model.path, program.model.name, module, squares, verdicts, is_as_built)

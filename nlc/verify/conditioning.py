@@ -38,7 +38,7 @@ class Conditioning:
         for square in squares:
             moved = self._moved.get(square.quantity, 0.0) if not square.closed and 0 < square.bound else 0.0
             bound = ROUNDINGS * roundings * moved
-            if square.error <= bound:
+            if not square.closed and square.error <= bound:
                 square = replace(square, bound=bound, detail=f"ill-conditioned: one rounding of the inputs moves the oracle by {moved:.2g}")
             yield square
 

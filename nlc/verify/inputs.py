@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import islice, permutations
 
 import torch
@@ -215,7 +216,7 @@ def _stream(stream: InputStream, leading: tuple[int, int], sizes: Mapping[str, i
     shape = (*leading, *parts, *own_axes, *(dim.size(sizes) for dim in stream.shape))
     if stream.shape and stream.low is None and stream.high is None:
         return _normal(shape, generator)
-    low, high = _range(stream)
+    low, high = map(float, range_of(stream))
     drawn = torch.rand(shape, dtype=torch.float64, generator=generator)
     choice = torch.rand(shape, dtype=torch.float64, generator=generator)
     if edges:
@@ -223,12 +224,12 @@ def _stream(stream: InputStream, leading: tuple[int, int], sizes: Mapping[str, i
     return low + (high - low) * drawn
 
 
-def _range(stream: InputStream) -> tuple[float, float]:
+def range_of(stream: InputStream) -> tuple[Fraction, Fraction]:
     """The declared range; an open side is one away from the other."""
     low, high = stream.low, stream.high
     if low is None:
-        return (0.0, 1.0) if high is None else (float(high) - 1, float(high))
-    return float(low), float(low) + 1 if high is None else float(high)
+        return (Fraction(0), Fraction(1)) if high is None else (high - 1, high)
+    return low, low + 1 if high is None else high
 
 
 def _normal(shape: Sequence[int], generator: torch.Generator) -> Tensor:

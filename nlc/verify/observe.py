@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -55,6 +55,8 @@ class Failure:
 
 
 NO_TENSORS: Tensors = MappingProxyType({})
+Directions = Callable[[Tensors, int], Tensors]
+"""Tensors and a seed to the direction in which each is asked for its gradient."""
 
 
 def attempt(run: Callable[[], Result]) -> Result | Failure:
@@ -65,7 +67,7 @@ def attempt(run: Callable[[], Result]) -> Result | Failure:
         return Failure(f"{type(error).__name__}: {error}".splitlines()[0])
 
 
-def observe(system: System, drawn: Drawn, parameters: Tensors = NO_TENSORS) -> Seen:
+def observe(system: System, drawn: Drawn, parameters: Tensors = NO_TENSORS, directions_of: Directions = cotangents) -> Seen:
     """Run a system and differentiate it, with random directions on the outputs and the final state, in every input and state.
 
     `parameters` are leaves that the system computes with beside its arguments; it is differentiated in them too.
@@ -75,7 +77,7 @@ def observe(system: System, drawn: Drawn, parameters: Tensors = NO_TENSORS) -> S
     outputs, state = system(inputs, start)
     results = {f"output {name}": tensor for name, tensor in outputs.items()} | {f"state {name}": tensor for name, tensor in state.items()}
     results = {name: tensor for name, tensor in results.items() if tensor.is_floating_point()}
-    directions = cotangents(results, drawn.seed)
+    directions = directions_of(results, drawn.seed)
     loss = torch.stack([(tensor * directions[name]).sum() for name, tensor in results.items()]).sum()
     leaves = inputs | {f"initial {name}": tensor for name, tensor in (start or {}).items() if tensor.is_floating_point()}
     leaves |= {f"parameter {name}": tensor for name, tensor in parameters.items()}
@@ -130,6 +132,10 @@ class Pair:
             detail=detail,
         )
 
+    def inapplicable(self, quantity: str, because: str) -> Square:
+        """A square that is not drawn for this system, and why."""
+        return replace(self.square(quantity, 0.0, 0.0, because), applies=False)
+
     def failed(self, failure: Failure, *quantities: str) -> tuple[Square, ...]:
         """Open squares that say what was raised."""
         return tuple(self.square(quantity, float("inf"), 0.0, failure.text) for quantity in quantities)
@@ -144,7 +150,13 @@ class Pair:
 
     def closeness(self, quantity: str, wanted: Tensors, found: Tensors, scale: float, dtype: torch.dtype = torch.float64) -> Square:
         """How near the tensors found are to those wanted; what is zero everywhere must be found exactly zero."""
-        bound = rounding_bound(dtype, self.ticks, self.width, scale)
+        return self._comparison(quantity, wanted, found, rounding_bound(dtype, self.ticks, self.width, scale))
+
+    def equality(self, quantity: str, wanted: Tensors, found: Tensors) -> Square:
+        """Whether the tensors found are those wanted, to the bit (0 and -0 are one number)."""
+        return self._comparison(quantity, wanted, found, 0.0)
+
+    def _comparison(self, quantity: str, wanted: Tensors, found: Tensors, bound: float) -> Square:
         square = self.square(quantity, 0.0, bound)
         if wanted.keys() != found.keys():
             return self.square(quantity, float("inf"), bound, f"there are {_names(found)} where {_names(wanted)} should be")

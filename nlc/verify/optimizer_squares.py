@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from nlc.ir.algebra import Dot, Norm, Sum, contains
 from nlc.ir.program import Program
 from nlc.verify.bounds import magnitude
+from nlc.verify.exact_steps import exact_step_squares
 from nlc.verify.inputs import DrawnSteps, draw_steps
 from nlc.verify.observe import Failure, Pair, Tensors, attempt
 from nlc.verify.optimizer_contract import OptimizerClass, key_of, optimizer_contract
@@ -58,6 +59,7 @@ def optimizer_squares(program: Program, module: ModuleType) -> Iterator[Square]:
             found = attempt(partial(_run_optimizer, program, optimizer_class, trial))
             yield from _compare(program, "oracle", "optimizer", trial, results, found)
     yield from optimizer_contract(program, optimizer_class)
+    yield from exact_step_squares(program, optimizer_class)
 
 
 def _trials(program: Program) -> tuple[Trial, ...]:

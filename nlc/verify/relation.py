@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nlc.ir.program import Program
+from nlc.verify.conditioning import Conditioning
 from nlc.verify.emitted import Emitted, build
 from nlc.verify.inputs import Case, Drawn
 from nlc.verify.judge import judge
@@ -28,13 +29,15 @@ def relation_squares(relations: Iterable[tuple[Relation, Case]], program: Progra
     """Every relation as squares; a module that raises opens the one at hand. None on evidence where the oracle itself fails."""
     rows = tuple(relations)
     views = {case: judge(program, case, SEED) for case in dict.fromkeys(case for _, case in rows)}
+    conditionings = {case: Conditioning(program, view) for case, view in views.items()}
     for relation, case in rows:
         drawn = views[case].drawn
         if isinstance(views[case].wanted, Failure):
             continue
         found = attempt(partial(_squares, relation, program, module_class, drawn))
         name = relation.__name__.strip("_").replace("_", " ")
-        yield from pair(name, drawn).failed(found, OUTPUTS) if isinstance(found, Failure) else found
+        squares = pair(name, drawn).failed(found, OUTPUTS) if isinstance(found, Failure) else found
+        yield from conditionings[case].widened(squares, drawn.updates + pair(name, drawn).width)
 
 
 def _squares(relation: Relation, program: Program, module_class: ModuleClass, drawn: Drawn) -> list[Square]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nlc.verify.claims import Verdict
+from nlc.verify.square import FAULTS
 from nlc.verify.squares import Square, faulty_stage
 
 METHOD = "commuting squares in float64: oracle, laws, program and module, outputs, final states and gradients"
@@ -20,6 +21,23 @@ class Report:
     module: str
     squares: tuple[Square, ...]
     verdicts: tuple[Verdict, ...]
+    is_as_built: bool = True
+
+    @property
+    def fault(self) -> str | None:
+        """The stage to blame when a square is open: `file` when emit would be, and the text is not what emit writes."""
+        stage = faulty_stage(self.squares)
+        return "file" if stage == "emit" and not self.is_as_built else stage
+
+    @property
+    def drawn(self) -> tuple[Square, ...]:
+        """The squares that apply to this system."""
+        return tuple(square for square in self.squares if square.applies)
+
+    @property
+    def inapplicable(self) -> tuple[Square, ...]:
+        """Those that do not, each with its reason."""
+        return tuple(square for square in self.squares if not square.applies)
 
     @property
     def as_expected(self) -> bool:
@@ -28,31 +46,37 @@ class Report:
 
     def as_json(self) -> list[dict[str, object]]:
         """One object for the module itself, then one per claim."""
-        closed = sum(square.closed for square in self.squares)
+        drawn, fault = self.drawn, self.fault
+        closed = sum(square.closed for square in drawn)
         module: dict[str, object] = {
             "spec": self.spec,
             "claim": "the module computes what the spec says",
-            "verdict": "tested" if closed == len(self.squares) else "refuted",
+            "verdict": "tested" if closed == len(drawn) else "refuted",
             "expected": "tested",
             "method": METHOD,
             "module": self.module,
-            "squares": {"closed": closed, "all": len(self.squares)},
-            "faulty_stage": faulty_stage(self.squares),
-            "open": [square.as_json() for square in self.squares if not square.closed],
-            "worst": [square.as_json() for square in _worst(self.squares)],
+            "squares": {"closed": closed, "all": len(drawn)},
+            "faulty_stage": fault,
+            "fault": FAULTS[fault] if fault else None,
+            "open": [square.as_json() for square in drawn if not square.closed],
+            "does_not_apply": [{"name": square.name, "because": square.detail} for square in self.inapplicable],
+            "worst": [square.as_json() for square in _worst(drawn)],
         }
         return [module, *({"spec": self.spec, **verdict.as_json()} for verdict in self.verdicts)]
 
     def lines(self) -> Iterator[tuple[bool, str]]:
         """The report for people: whether each line is good, and its text."""
-        closed = sum(square.closed for square in self.squares)
-        good = closed == len(self.squares)
-        summary = f"{closed} of {len(self.squares)} squares close"
+        drawn, fault = self.drawn, self.fault
+        closed = sum(square.closed for square in drawn)
+        good = closed == len(drawn)
+        summary = f"{closed} of {len(drawn)} squares close"
         yield good, f"{'ok ' if good else 'BAD'} {self.name}: {summary} ({self.module})"
-        if not good:
-            yield False, f"    the first that does not names the stage: {faulty_stage(self.squares)}"
-            for square in [square for square in self.squares if not square.closed][:3]:
+        if fault:
+            yield False, f"    the first that does not names the stage: {fault}, for {FAULTS[fault]}"
+            for square in [square for square in drawn if not square.closed][:3]:
                 yield False, f"    {square.text}"
+        for square in self.inapplicable:
+            yield True, f"    does not apply: {square.right}: {square.detail}"
         for verdict in self.verdicts:
             expected = "" if verdict.as_expected else f" (expected {verdict.expected})"
             yield verdict.as_expected, f"{'ok ' if verdict.as_expected else 'BAD'}   {verdict.verdict:<9} {verdict.claim}{expected}"

@@ -36,6 +36,8 @@ def _default_sizes(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) ->
     wanted = {slot.name: (1, *axes, *(dim.size(sizes) for dim in slot.shape)) for slot in program.slots if slot.component != POSITION}
     state = Emitted(module_class(), program, sizes).initial_state(1, torch.empty((), device="meta"))
     wrong = [f"{name} is {tuple(state[name].shape)}, not {shape}" for name, shape in wanted.items() if state[name].shape != shape]
+    module = module_class()
+    wrong += [f"{dim.name} is not {sizes[dim.name]}" for dim in program.model.dims if getattr(module, dim.name, None) != sizes[dim.name]]
     yield pair("module by default", drawn, left="spec").square("sizes", float(len(wrong)), 0.0, ", ".join(wrong))
 
 
@@ -135,8 +137,15 @@ def _operations(emitted: Emitted, inputs: Tensors) -> list[Operation]:
 
 
 def _refusals(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
-    """No chunk of 0 tokens is taken."""
-    module = pair("module", drawn, left="contract")
+    """No chunk of 0 tokens is taken, and no sizes of which a dim is no whole number."""
+    module, model = pair("module", drawn, left="contract"), emitted.program.model
+    free = [dim.name for dim in model.dims if dim.definition is None]
+    for name in free:
+        sizes = {other: drawn.sizes[other] for other in free} | {name: drawn.sizes[name] + 1}
+        made = [(dim.name, dim.definition) for dim in model.dims if dim.definition is not None and dim.definition.names <= sizes.keys()]
+        broken = [made_name for made_name, definition in made if definition.value(sizes).denominator > 1]
+        if broken:
+            yield refusal(module, f"a {broken[0]} that is no whole number", partial(module_class, **sizes))
     if emitted.program.chunked:
         yield refusal(module, "a chunk of 0 tokens", partial(build, module_class, emitted.program, replace(drawn, chunk=0)))
 

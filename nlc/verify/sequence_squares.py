@@ -11,8 +11,10 @@ from torch import nn
 from nlc.ir.program import Program
 from nlc.verify.conditioning import Conditioning
 from nlc.verify.emitted import build
+from nlc.verify.exact_squares import exact_squares
 from nlc.verify.inputs import SHAPE_CASES, Case, Drawn, moving
 from nlc.verify.judge import Judged, judge
+from nlc.verify.metamorphic import METAMORPHIC
 from nlc.verify.observe import GRADIENTS, OUTPUTS, STATE, Failure, Pair, Seen, attempt, leaves_of, observe
 from nlc.verify.relation import relation_squares
 from nlc.verify.run_law import run_laws
@@ -39,7 +41,8 @@ def sequence_squares(program: Program, module: ModuleType) -> Iterator[Square]:
         yield from conditioning.widened(_module_squares(program, module_class, case, view), _roundings(view.drawn))
     if program.model.training:
         yield from training_squares(program, module, module_class)
-    yield from relation_squares((*RELATIONS, *CONTRACT), program, module_class)
+    yield from relation_squares((*RELATIONS, *METAMORPHIC, *CONTRACT), program, module_class)
+    yield from exact_squares(program, module_class)
 
 
 def _inner_squares(program: Program, case: Case, view: Judged) -> Iterator[Square]:

@@ -67,4 +67,38 @@ def _starts(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterat
         yield once.closeness("start of slow levels", wanted, begun, magnitude(wanted.values()), torch.float32)
 
 
-SLOW_LEVELS: tuple[Relation, ...] = (_parameters, _starts)
+def _draws(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
+    """Without an `init` slow levels start as `nn.Linear` does: vectors at 0, matrices anywhere below columns ** -0.5."""
+    sizes = default_sizes(emitted.program.model)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(drawn.seed)
+        module = module_class()
+        begun = {name: tensor.detach().clone() for name, tensor in module.named_parameters()}
+        for parameter in module.parameters():
+            nn.init.constant_(parameter, float("nan"))
+        torch.manual_seed(drawn.seed)
+        if begun:
+            module.reset_parameters()  # type: ignore[operator]
+    again = {name: tensor.detach() for name, tensor in module.named_parameters()}
+    if begun:
+        yield pair("reset_parameters", drawn, left="constructor").equality("start of slow levels", begun, again)
+    for slot in emitted.program.parameters:
+        if slot.start is None:
+            bound = 0.0 if len(slot.shape) < 2 else slot.shape[1].size(sizes) ** -0.5
+            wrong = _unlike_uniform(begun[attribute(slot.name)], bound)
+            yield pair("module", drawn, left="spec").square(
+                "draw of slow levels", float(bool(wrong)), 0.0, wrong and f"{slot.name} {wrong}"
+            )
+
+
+def _unlike_uniform(x: Tensor, bound: float) -> str:
+    """What tells numbers from even draws between -bound and bound: they leave it, or stay far from an end, which one in 10^9 such would."""
+    reach = bound * (2 * CHANCE ** (1 / x.numel()) - 1)
+    if not bool((x.abs() <= bound * (1 + EPSILON)).all()):
+        return f"leaves -{bound:.3g} .. {bound:.3g}"
+    return "" if float(x.max()) >= reach and float(x.min()) <= -reach else f"keeps from the ends of -{bound:.3g} .. {bound:.3g}"
+
+
+CHANCE, EPSILON = 1e-9, 1e-6
+
+SLOW_LEVELS: tuple[Relation, ...] = (_parameters, _starts, _draws)

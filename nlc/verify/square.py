@@ -6,13 +6,16 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-STAGES: Mapping[str, str] = {"oracle": "spec", "laws": "derive", "program": "schedule"}
+STAGES: Mapping[str, str] = {"oracle": "spec", "laws": "derive", "exact numbers": "derive", "program": "schedule"}
 """The stage that made the right side of a square; the module, in any of its methods, is made by `emit`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Square:
-    """Two ways to one quantity. `case` is the worst of the cases tried; `error` is infinite when one side failed."""
+    """Two ways to one quantity. `case` is the worst of the cases tried; `error` is infinite when one side failed.
+
+    One that does not apply says in `detail` why not; it is neither open nor evidence.
+    """
 
     name: str
     left: str
@@ -22,6 +25,7 @@ class Square:
     error: float
     bound: float
     detail: str = ""
+    applies: bool = True
 
     @property
     def closed(self) -> bool:
@@ -53,6 +57,16 @@ def faulty_stage(squares: Iterable[Square]) -> str | None:
     """The stage to blame: the one whose result is on the right of the first square that does not close."""
     first = next((square for square in squares if not square.closed), None)
     return None if first is None else STAGES.get(first.right, "emit")
+
+
+FAULTS: Mapping[str, str] = {
+    "spec": "the oracle cannot run the spec, so there is nothing to compare with",
+    "derive": "the laws are not what autograd makes of the spec's objectives",
+    "schedule": "the forms of the program do not compute what the laws say",
+    "emit": "the text of the module does not compute what the program says",
+    "file": "the file is not what `nlc build` writes; build it again",
+}
+"""What is wrong when a stage is to blame; the file that was judged may be another than `emit` writes."""
 
 
 def worst(squares: Iterable[Square]) -> tuple[Square, ...]:

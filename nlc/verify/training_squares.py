@@ -19,8 +19,11 @@ from torch import Tensor, nn
 from nlc.ir.program import Program
 from nlc.verify.bounds import magnitude
 from nlc.verify.emitted import build
+from nlc.verify.exact_steps import exact_step_squares
 from nlc.verify.inputs import SMALL_CHUNK, Case, Drawn, cotangents, draw
+from nlc.verify.level_optimizers import level_optimizer_squares
 from nlc.verify.observe import Failure, Pair, Tensors, attempt, distance
+from nlc.verify.optimizer_contract import optimizer_contract
 from nlc.verify.oracle import run_oracle
 from nlc.verify.oracle_training import Batch, Trained, run_oracle_training, task_loss
 from nlc.verify.refusal import refusal
@@ -59,6 +62,10 @@ def training_squares(program: Program, module: ModuleType, module_class: Callabl
             run, wanted = judged
             found = attempt(partial(_by_module, program, make, module_class, run))
             yield from _compare(program, run, wanted, found)
+    yield from level_optimizer_squares(lambda levels: module.LevelOptimizers(levels))
+    for optimizer in program.training:
+        yield from optimizer_contract(optimizer, getattr(module, optimizer.model.name))
+        yield from exact_step_squares(optimizer, getattr(module, optimizer.model.name))
     refused = attempt(partial(_refusals, make, module_class))
     yield from CONTRACT.failed(refused, "refusals") if isinstance(refused, Failure) else refused
 

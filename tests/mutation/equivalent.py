@@ -45,20 +45,33 @@ CONSTANT = "it depends on no input, so that no gradient flows through it"
 FINITE_MASK = "the decays above the diagonal are exactly 0 and mask every finite number"
 LEADING = "the products of a shorter chunk are the first rows and columns of those of a longer one"
 SPEED = "it changes the length of chunks, which is about speed alone"
+NO_AXES = "these specs have no axes: there is nothing to flatten, and the token is next to the batch already"
+HEADS = "*/[!m]*"
+"""The files of specs with an axis."""
+NO_GRAPH = "a gradient has no graph of its own, and the optimizers switch graphs off themselves"
+LAYER = "*/linear_attention_layer.py"
 
 ROWS: tuple[tuple[str, str, str, str, str], ...] = (
     ("*", "arguments swapped", "promote_types(like.dtype, torch.float32)", "promote_types(torch.float32, like.dtype)", SYMMETRIC),
     ("*", "arguments swapped", "promote_types(x.dtype, torch.float32)", "promote_types(torch.float32, x.dtype)", SYMMETRIC),
     ("*", "arguments swapped", "promote_types(state.dtype, zeros.dtype)", "promote_types(zeros.dtype, state.dtype)", SYMMETRIC),
     ("*", "arguments swapped", "promote_types(state[name].dtype, zero.dtype)", "promote_types(zero.dtype, state[name].dtype)", SYMMETRIC),
-    ("*", "minus added or dropped", "memory.shape[:-2], memory.flatten", "memory.shape[:2], memory.flatten", ONE_AXIS),
-    ("*", "minus added or dropped", "x.movedim(1, -2)", "x.movedim(1, 2)", ONE_AXIS),
-    ("*", "minus added or dropped", ".movedim(-2, 1)", ".movedim(2, 1)", ONE_AXIS),
+    (HEADS, "minus added or dropped", "memory.shape[:-2], memory.flatten", "memory.shape[:2], memory.flatten", ONE_AXIS),
+    (HEADS, "minus added or dropped", "x.movedim(1, -2)", "x.movedim(1, 2)", ONE_AXIS),
+    (HEADS, "minus added or dropped", ".movedim(-2, 1)", ".movedim(2, 1)", ONE_AXIS),
     ("*", "arguments swapped", "x.movedim(1, -2)", "x.movedim(-2, 1)", SWAPPED),
     ("*", "arguments swapped", ".movedim(-2, 1)", ".movedim(1, -2)", SWAPPED),
     ("*", "keyword dropped", "), strict=True)", "))", ONE_LENGTH),
     ("*", "constant changed", "), strict=True)", "), strict=False)", ONE_LENGTH),
-    ("*", "word changed", "[q.new_empty(batch, 0, ", "[q.new_ones(batch, 0, ", "a tensor of 0 tokens has no numbers"),
+    ("*", "word changed", ".new_empty(batch, 0, ", ".new_ones(batch, 0, ", "a tensor of 0 tokens has no numbers"),
+    ("*/mlp_training.py", "variable changed", "= memory.shape[:-2]", "= query.shape[:-2]", "without axes both are the batch alone"),
+    ("*/mlp_training.py", "call dropped", "memory.flatten(0, -3)", "memory", NO_AXES),
+    ("*/mlp_training.py", "arguments swapped", ".flatten(0, -3)", ".flatten(-3, 0)", NO_AXES),
+    ("*/mlp_training.py", "call dropped", "memory.view(*leading, *memory.shape[1:])", "memory", NO_AXES),
+    ("*/mlp_training.py", "call dropped", "x.movedim(1, -2).flatten(0, -3)", "x.movedim(1, -2)", NO_AXES),
+    ("*/mlp_training.py", "call dropped", "x.movedim(1, -2).flatten", "x.flatten", NO_AXES),
+    ("*/mlp_training.py", "call dropped", ".movedim(-2, 1)", "", NO_AXES),
+    ("*/mlp_training.py", "call dropped", "whole.view(*leading, *whole.shape[1:])", "whole", NO_AXES),
     ("*", "condition fixed", '"cpu" if x.is_meta', '"cpu" if True', "the two differ only where there is a device other than the processor"),
     ("*", "keyword dropped", "1, dtype=decay.dtype, ", "1, ", "0 and 1 are exact in float32, torch computes in the wider dtype"),
     ("*", "mask moved", "after[:, :, 1:] * (query @ key.mT).tril()", "after[:, :, 1:] * (query @ key.mT).tril(1)", FINITE_MASK),
@@ -82,6 +95,7 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
         UNUSED,
     ),
     ("*delta_rule.py", "done in place", "prediction - v", "prediction.sub_(v)", UNUSED),
+    ("*/mlp_training*", "done in place", "prediction - target", "prediction.sub_(target)", UNUSED),
     ("*/retention.py", "detached", "heads_index)", "heads_index.detach())", CONSTANT),
     ("*/retention.py", "detached", "after[", "after.detach()[", CONSTANT),
     ("*/retention.py", "detached", "products[", "products.detach()[", CONSTANT),
@@ -104,8 +118,16 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
     ("*/retention.py", "variable changed", "torch.arange(state.shape[1]", "torch.arange(v.shape[1]", "v has the same heads"),
     ("*/retention.py", "variable changed", "dtype=state.dtype", "dtype=v.dtype", SAME_DTYPE),
     ("*/retention.py", "variable changed", "device=state.device", "device=v.device", SAME_DTYPE),
+    (LAYER, "minus added or dropped", "memory_read.flatten(-2)", "memory_read.flatten(2)", ONE_AXIS),
+    (LAYER, "minus added or dropped", ".mT, -1, (self.heads, -1))", ".mT, 1, (self.heads, -1))", "a token has two dims, batch and d_model"),
+    (LAYER, "variable changed", ".to(state.dtype)", ".to(x.dtype)", SAME_DTYPE),
+    (LAYER, "constant changed", "False,", "True,", "over a period of one step the mean is the sum"),
+    (LAYER, "guard dropped", "@torch.no_grad()", "", NO_GRAPH),
+    (LAYER, "word changed", "@torch.no_grad()", "@torch.enable_grad()", NO_GRAPH),
+    (LAYER, "call dropped", "gradient.detach().clone()", "gradient.clone()", NO_GRAPH),
+    (LAYER, "detached", "gradient.detach().clone().to(x)", "gradient.detach().clone().to(x).detach()", NO_GRAPH),
     (
-        "optimizers/*",
+        "*",
         "elements swapped",
         "isinstance(value, (int, float))",
         "isinstance(value, (float, int))",

@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
 
 from nlc import pipeline
 from nlc.ir.program import Program
+from nlc.verify import level_optimizers
 from nlc.verify.emitted import build
-from nlc.verify.inputs import SHAPE_CASES, draw, draw_steps
+from nlc.verify.inputs import SHAPE_CASES, Case, draw, draw_steps
 from nlc.verify.load import load_source
 from nlc.verify.observe import Failure, attempt, observe
 from nlc.verify.squares import Square, all_squares
@@ -35,12 +37,8 @@ class Shipped:
     mutants: tuple[Mutant, ...]
 
 
-LEFT_OUT = frozenset({"mlp_training", "mlp_training_with_momentum", "linear_attention_layer"})
-"""The delta rule's code again, without heads: the rows of EQUIVALENT are about tensors that have them. And a layer whose levels all move at
-every step, where most of `LevelOptimizers` has nothing to do: tests/verify/test_slow.py and tests/emit/test_slow_levels.py have periods."""
-
-FILES = tuple(path.relative_to(SPECS).with_suffix(".py").as_posix() for path in sorted(SPECS.rglob("*.yaml")) if path.stem not in LEFT_OUT)
-"""The modules of the other shipped specs, by their paths below generated/."""
+FILES = tuple(path.relative_to(SPECS).with_suffix(".py").as_posix() for path in sorted(SPECS.rglob("*.yaml")))
+"""The modules of the shipped specs, by their paths below generated/."""
 
 
 @cache
@@ -69,8 +67,9 @@ def _numbers_of_module(file: str) -> tuple[Tensor | Failure, ...]:
 
 
 def _numbers(item: Shipped, text: str) -> tuple[Tensor | Failure, ...]:
+    module = load_source(text)
     run = _steps if item.program.model.kind == "optimizer" else _sequences
-    return tuple(run(item.program, getattr(load_source(text), item.program.model.name)))
+    return (*run(item.program, getattr(module, item.program.model.name)), *_trained(item.program, module))
 
 
 def _same(left: Tensor | Failure, right: Tensor | Failure) -> bool:
@@ -90,6 +89,22 @@ def _sequences(program: Program, module_class: Callable[..., nn.Module]) -> Iter
                     yield seen
                 else:
                     yield from (tensor for _, tensors, _ in seen.quantities for tensor in tensors.values())
+
+
+def _trained(program: Program, module: ModuleType) -> Iterator[Tensor | Failure]:
+    """The slow levels of a module after a few steps of training, and weights that its `LevelOptimizers` moves at made-up periods."""
+    if program.training:
+        drawn = draw(program.model, Case(name="training", chunks=1, extra=1, batch=2), program.chunk, seed=SEEDS[0])
+        emitted = build(getattr(module, program.model.name), program, drawn)
+        optimizer = module.optimizers(emitted.module)
+        for _ in range(STEPS):
+            optimizer.zero_grad()
+            outputs, _ = emitted.forward(drawn.inputs, None)
+            torch.stack([x.square().sum() for x in outputs.values()]).sum().backward()
+            optimizer.step()
+        yield from emitted.parameters.values()
+        for after, dtype in level_optimizers.RESTORED:
+            yield from level_optimizers.run_levels(module.LevelOptimizers, after, dtype).values()
 
 
 def _steps(program: Program, optimizer_class: Callable[..., torch.optim.Optimizer]) -> Iterator[Tensor | Failure]:

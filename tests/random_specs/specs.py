@@ -52,7 +52,7 @@ def _architecture(artist: Artist, more_ways: Pairs) -> SpecTree:
     artist = artist.within(**_streams(artist, tuple(name for name, _ in dims if name != "heads"), axes))
     artist = artist.within(axes=axes, numbers=("temperature",), shares=("share",), steps=("step_size",))
     artist = artist.within(is_affine=artist.maybe(SHARE_OF_AFFINE))
-    more_ways = () if artist.around.is_affine else more_ways
+    more_ways = more_ways[:1] if artist.around.is_affine else more_ways
     artist = artist.within(lets=tuple(_abbreviation(artist, name) for name in ("rotated", "gated")))
     names = artist.pick(NAMES)[: artist.pick((1, 1, 1, 2, 2, 3) if artist.around.is_affine else (1, 2, 2, 3, 3))]
     sketches, definitions = _sketches(artist, names)

@@ -12,8 +12,8 @@ from tests.random_specs.tree import Phrase, Shape
 CLOCKS = (Construct(name="none", slot="clock", draw=lambda artist, sketch: (Phrase("every tick", "token"), ()), weight=8),)
 """Every token: what is always compiled."""
 
-HELD = (("the held state", "hold({}, 3 tokens)"),)
-"""A way to read a level, beside its new state and the one before the tick."""
+HELD = (("the held state", "hold({}, 2 tokens)"), ("the state held for 3 tokens", "hold({}, 3 tokens)"))
+"""Ways to read a level, beside its new state and the one before the tick; the first fits the periods of the rows below."""
 
 
 def _previous(artist: Artist, shape: Shape) -> list[str]:
@@ -32,8 +32,8 @@ def _period(count: int, reduction: str) -> Construct:
         name=f"{count} tokens, {reduction}",
         slot="clock",
         draw=lambda artist, sketch: (Phrase(label, f"{count} tokens"), options),
-        needs=_is_free,
-        weight=2,
+        needs=_is_plain,
+        weight=3.5,
     )
 
 
@@ -45,17 +45,12 @@ def _is_plain(artist: Artist, sketch: Sketch) -> bool:
     return not artist.around.is_optimizer
 
 
-def _is_free(artist: Artist, sketch: Sketch) -> bool:
-    """Not in a spec that is drawn to get a parallel form: a law that changes from token to token has none."""
-    return _is_plain(artist, sketch) and not artist.around.is_affine
-
-
 TIMED = (
     leaf("signal", "previous value of a stream", _previous, 1.5),
     leaf("rate", "count of updates", _count, 1),
     _period(2, "sum"),
     _period(4, "mean"),
-    _option("reset by tokens", "reset", "8 tokens", _is_free),
+    _option("reset by tokens", "reset", "8 tokens", _is_plain),
     _option("start from a number", "init", "0.25", _is_plain),
     _option("gradient held for 2 tokens", "gradient_at", "hold(2 tokens)", _is_free),
 )

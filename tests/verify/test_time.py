@@ -199,7 +199,7 @@ def test_a_count_that_is_compiled_in_is_no_argument_of_the_module() -> None:
         emitted_class(program)(period=4)
 
 
-def test_previous_inputs_keep_a_parallel_form_and_periods_do_not() -> None:
+def test_previous_inputs_keep_a_parallel_form_and_periods_without_a_common_divisor_do_not() -> None:
     assert [program.is_parallel for program in PROGRAMS] == [True, False, False, False, False]
 
 

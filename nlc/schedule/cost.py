@@ -1,0 +1,73 @@
+"""The cost model: how long a chunk is. It counts, for each token and copy of a memory of (rows, columns), in chunks of C tokens:
+
+    inside a chunk    pairs * C * (rows + columns)    products of every token with those of its chunk: overlaps, and what they carry over
+    between chunks    (carried * rows * columns + started) / C    the state that is moved in and out, and the calls that a chunk takes
+
+What does not depend on C is left out. `pairs` is 1 for a prefix sum, 1.5 where the writes solve a system too, and 2 by halves, where
+decays are multiplied on both sides. The weights are measured (float32, 2 cores, benchmarks/forms.py): a chunk of 64 is the fastest at
+(1, 4, 2048, 64), with 32 and 128 some 10 % behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from nlc.ir.dims import Shape
+from nlc.ir.model import Model
+from nlc.ir.program import Blocks, Form, MemoryProgram
+
+CARRIED = 90
+"""What a number of the state costs between two chunks, in products of two numbers inside one."""
+
+STARTED = 400_000
+"""What the calls of one chunk cost, in the same products."""
+
+PAIRS: Mapping[Form, float] = MappingProxyType(
+    {Form.PREFIX_SUM: 1.0, Form.TRIANGULAR: 1.5, Form.HALVED_PREFIX_SUM: 2.0, Form.HALVED_TRIANGULAR: 2.5}
+)
+LENGTHS = (16, 32, 64, 128, 256)
+"""The chunks that are compared: shorter ones are all calls, longer ones all pairs."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkChoice:
+    """A chunk length and the sentence that says why."""
+
+    tokens: int
+    because: str
+
+
+def choose_chunk(model: Model, memories: tuple[MemoryProgram, ...], blocks: Blocks) -> ChunkChoice:
+    """The length of the least cost for all memories that run in chunks, at the sizes that the spec gives; at most a block."""
+    moving = [memory for memory in memories if memory.form in PAIRS]
+    longest = blocks.tokens if blocks.are_used else LENGTHS[-1]
+    if longest <= LENGTHS[0]:
+        return ChunkChoice(longest, f"a chunk is a whole block of {longest} tokens, since a shorter one only takes more calls")
+    costs = {length: sum(_cost(model, memory, length) for memory in moving) for length in _lengths(longest)}
+    best = min(costs, key=lambda length: costs[length])
+    others = ", ".join(f"{length} {costs[length] / costs[best]:.2f} times as much" for length in costs if length != best)
+    return ChunkChoice(best, f"the least cost by the model, which counts what depends on the chunk ({others})")
+
+
+def _lengths(longest: int) -> Iterator[int]:
+    """The lengths to compare, up to that of a block."""
+    yield from (length for length in LENGTHS if length < longest)
+    yield min(longest, LENGTHS[-1])
+
+
+def _cost(model: Model, memory: MemoryProgram, tokens: int) -> float:
+    rows, columns = _sizes(model, memory)
+    return PAIRS[memory.form] * tokens * (rows + columns) + (CARRIED * rows * columns + STARTED) / tokens
+
+
+def _sizes(model: Model, memory: MemoryProgram) -> tuple[int, int]:
+    """Rows and columns at the default sizes; a vector has one column."""
+    assert memory.classified.affine is not None, memory
+    shape: Shape = memory.classified.affine.shape
+    known = {dim.name: dim.default for dim in model.dims}
+    for _ in model.dims:
+        known |= {dim.name: dim.definition.size(known) for dim in model.dims if dim.definition is not None}
+    sizes = [dim.size(known) for dim in shape]
+    return sizes[0], sizes[1] if len(sizes) > 1 else 1
