@@ -18,6 +18,7 @@ from nlc.ir.algebra import (
     Eye,
     Full,
     Join,
+    LayerNorm,
     Map,
     MatMul,
     Norm,
@@ -36,6 +37,9 @@ from nlc.ir.algebra import (
     is_number,
 )
 from nlc.ir.dims import Shape
+
+EPSILON = Constant(Fraction(1, 100_000))
+"""What is added under the root of `layer_norm`."""
 
 
 def rebuild(node: Expr, parts: tuple[Expr, ...]) -> Expr:
@@ -75,6 +79,8 @@ def rebuild(node: Expr, parts: tuple[Expr, ...]) -> Expr:
             return Norm(parts[0])
         case Softmax(_, axis):
             return Softmax(parts[0], axis, node.shape)
+        case LayerNorm():
+            return LayerNorm(parts[0], node.shape)
         case Split(_, axis):
             return Split(parts[0], axis, node.shape)
         case Join(_, axis):
