@@ -36,7 +36,7 @@ Laws, per token; prev is the state before
 
 Forms
     memory.momentum: dual form (ttt, titans)
-        W1 and W2 are one state of several tensors, whose laws have no common normal form (Dense).
+        It moves as one with memory, by one linear law (Companion).
         The gradients of a block are taken at one state, so its weights are sums of them, and reads are products of matrices.
     memory: dual form (ttt, titans)
         It reads the state of memory.momentum, with which it moves as one (Companion).
@@ -293,4 +293,4 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return moved
 
 
-# sealed by nlc, sha256 of everything above: dd3b9ad44974e45b17dd683216dd5dec15da890bff2e65109cbaf8c43ff9c51c
+# sealed by nlc, sha256 of everything above: 0336d20cf23ec72330ce33bfd8722f5c6887d1db0fb5e775d3b9e02a88a4e39b

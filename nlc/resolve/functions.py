@@ -42,6 +42,10 @@ def _vectors(shapes: tuple[Shape, ...], axis: int | None) -> bool:
     return all(len(shape) == 1 for shape in shapes)
 
 
+def _one_vector(shapes: tuple[Shape, ...], axis: int | None) -> bool:
+    return _vectors(shapes, axis) and "like(weights)" not in str(shapes[0][0])
+
+
 def _matrix(shapes: tuple[Shape, ...], axis: int | None) -> bool:
     return len(shapes[0]) == 2
 
@@ -128,8 +132,8 @@ _TABLE: Mapping[str, FunctionRule] = {
         lambda x, _: LayerNorm(x[0], x[0].shape),
         (1,),
         (),
-        _vectors,
-        "a vector",
+        _one_vector,
+        "a vector, and not the weights that an optimizer serves",
     ),
     "stop_gradient": FunctionRule(
         "x, a constant for the gradient of the level's own objective",

@@ -17,6 +17,7 @@ from nlc.schedule.affine_form import peeled
 from nlc.schedule.expand import terms
 
 NOT_HELD = "its gradient is taken at a state that moves at every token"
+NO_BLOCKS = "levels, held values and resets have periods without a common divisor, so a block would be one token"
 
 WIDEST = 80
 """A longer term is not shown in a reason."""
@@ -33,7 +34,8 @@ def find_dual_laws(laws: Laws, blocks: Blocks) -> dict[str, DualLaw | str]:
         members = _members(laws, law.component)
         component = laws.order.model.component(law.component)
         if component.host is None and len(members) * len(component.states) > 1 and component.every.period == 1:
-            found[law.component] = _dual_law(laws.order.model, members, blocks) if blocks.are_used else NOT_HELD
+            why_not = NO_BLOCKS if blocks.tokens else NOT_HELD
+            found[law.component] = _dual_law(laws.order.model, members, blocks) if blocks.are_used else why_not
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from nlc.ir.affine import Classified, OutputRead
+from nlc.ir.affine import Classified, OutputRead, Transition
 from nlc.ir.algebra import Expr, State, Tick, When, contains, walk
 from nlc.ir.dual import DualLaw
 from nlc.ir.law import Law, Laws
@@ -114,7 +114,8 @@ class _Facts:
     def followers(self, leader: Candidate) -> Iterator[Candidate]:
         """The levels of an optimizer that move with a memory by one law."""
         for name in self.units.members(leader.component)[:-1]:
-            yield replace(leader, classified=self._classified(name, self.units.values[name]), reads=(), leads=False)
+            together = Classified(name, Transition.COMPANION, None, f"it moves as one with {leader.component}, by one linear law")
+            yield replace(leader, classified=together, reads=(), leads=False)
 
     def slower(self, law: Law, values: tuple[Expr, ...]) -> Candidate:
         """A memory that moves at the ends of periods."""

@@ -52,6 +52,6 @@ TIMED = (
     _period(4, "mean"),
     _option("reset by tokens", "reset", "8 tokens", _is_plain),
     _option("start from a number", "init", "0.25", _is_plain),
-    _option("gradient held for 2 tokens", "gradient_at", "hold(2 tokens)", _is_free),
+    _option("gradient held for 2 tokens", "gradient_at", "hold(2 tokens)", _is_plain),
 )
 """The rows about time."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from nlc.ir.affine import AffineLaw, Transition
-from nlc.ir.dual import DualLaw
 from nlc.ir.show import expression_text
 from nlc.schedule.rules.rule import Candidate, Condition
 
@@ -79,14 +78,7 @@ NOT_COUNTED = Condition(
     lambda candidate: f"the law of {candidate.component} counts its updates",
 )
 
-MOVES_ALONE = Condition(
-    "a single tensor that moves alone",
-    lambda candidate: not isinstance(candidate.dual, DualLaw),
-    lambda candidate: f"{candidate.component} moves together with others by one linear law",
-)
-
 SHARED: tuple[Condition, ...] = (
-    MOVES_ALONE,
     ALL_PARTS_ALIKE,
     SEVERAL_TOKENS,
     NOT_COUNTED,

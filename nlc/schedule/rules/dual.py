@@ -12,15 +12,7 @@ from __future__ import annotations
 
 from nlc.ir.dual import DualLaw
 from nlc.ir.program import Form
-from nlc.schedule.rules.conditions import (
-    ALL_PARTS_ALIKE,
-    EVERY_TOKEN,
-    NOT_COUNTED,
-    READ_WITH_VECTORS,
-    SEVERAL_TOKENS,
-    UNCOUPLED,
-    VECTORS_COME_EARLIER,
-)
+from nlc.schedule.rules.conditions import ALL_PARTS_ALIKE, NOT_COUNTED, READ_WITH_VECTORS, UNCOUPLED, VECTORS_COME_EARLIER
 from nlc.schedule.rules.rule import Candidate, Condition, FormRule
 
 
@@ -43,14 +35,5 @@ DUAL = FormRule(
     form=Form.DUAL,
     says="the gradients of a block are taken at one state, so its weights are sums of them, and reads are products of matrices",
     cites=("ttt", "titans"),
-    requires=(
-        EVERY_TOKEN,
-        MOVES_LINEARLY,
-        ALL_PARTS_ALIKE,
-        SEVERAL_TOKENS,
-        NOT_COUNTED,
-        UNCOUPLED,
-        READ_WITH_VECTORS,
-        VECTORS_COME_EARLIER,
-    ),
+    requires=(MOVES_LINEARLY, ALL_PARTS_ALIKE, NOT_COUNTED, UNCOUPLED, READ_WITH_VECTORS, VECTORS_COME_EARLIER),
 )
