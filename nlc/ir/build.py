@@ -293,6 +293,8 @@ def total(x: Expr, axis: int | None = None) -> Expr:
         return x
     if isinstance(x, Scale):
         return scale(x.by, total(x.x, axis))
+    if is_number(x, 0):
+        return full(0, () if axis is None else x.shape[:axis] + x.shape[axis + 1 :])
     if axis is None or len(x.shape) == 1:
         return Sum(x, None, ())
     return Sum(x, axis, x.shape[:axis] + x.shape[axis + 1 :])

@@ -35,7 +35,8 @@ def find_dual_laws(laws: Laws, blocks: Blocks) -> dict[str, DualLaw | str]:
         component = laws.order.model.component(law.component)
         if component.host is None and len(members) * len(component.states) > 1 and component.every.period == 1:
             why_not = NO_BLOCKS if blocks.tokens else NOT_HELD
-            found[law.component] = _dual_law(laws.order.model, members, blocks) if blocks.are_used else why_not
+            found[law.component] = reason = _dual_law(laws.order.model, members, blocks) if blocks.are_used else why_not
+            found |= {item.component: reason for item in members if isinstance(reason, str)}
     return found
 
 

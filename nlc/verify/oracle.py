@@ -38,10 +38,10 @@ from nlc.verify.oracle_slots import (
     counts,
     delayed,
     held_name,
-    held_point,
     held_reads,
     initial,
     kept,
+    point_slots,
     refuse,
     slot_name,
     slots,
@@ -165,6 +165,7 @@ class Tick:
     begun: Mapping[str, Tensor] = field(default_factory=dict)
     updated: dict[str, Tensors] = field(default_factory=dict)
     running: list[str] = field(default_factory=list)
+    taken: dict[str, Tensors] = field(default_factory=dict)
 
     def next(self, inputs: Mapping[str, Tensor]) -> Tick:
         """The tick after this one, with every due component updated."""
@@ -182,7 +183,7 @@ class Tick:
         parts = parts_of_tick(self.model)
         for part in range(parts):
             now = {stream.name: at_part(inputs[stream.name], stream, part) for stream in self.model.inputs}
-            tick = replace(tick, inputs=now, previous=states, updated={}, running=[])
+            tick = replace(tick, inputs=now, previous=states, updated={}, running=[], taken={})
             for component in self.model.fast:
                 if part == parts - 1 or component.every.period < 1:
                     tick.new_states(component)
@@ -215,11 +216,13 @@ class Tick:
         return self.slot(name) if self.is_due(read.period) else self.previous[held_name(self.model, read)]
 
     def of_update(self, component: Component) -> Tensors:
-        """The gradient of a level's objective over the data of its update."""
-        if not sums(self.model, component):
-            return self.gradient(component, component.objective, component.gradient_at)
-        share = component.every.period if component.reduce == "mean" else 1
-        return {name: total / int(share) for name, total in self.gathered(component).items()}
+        """The gradient of a level's objective over the data of its update: taken once a tick, however many ask for a part of it."""
+        if component.name not in self.taken:
+            share = component.every.period if component.reduce == "mean" else 1
+            gathers = bool(sums(self.model, component))
+            found = self.gathered(component) if gathers else self.gradient(component, component.objective, component.gradient_at)
+            self.taken[component.name] = {name: total / int(share) for name, total in found.items()} if gathers else found
+        return self.taken[component.name]
 
     @property
     def like(self) -> Tensor:
@@ -271,21 +274,14 @@ class Tick:
     def gradient(self, component: Component, objective: Expr, point: GradientPoint) -> Tensors:
         """The gradient of an objective with respect to its FITTED reads; a differentiable function of everything else."""
         with torch.enable_grad():
-            values = self._point(component, point)
+            keys = point_slots(self.model, component, point)
+            values = self._retained(component) if point is GradientPoint.RETAINED else {name: self.previous[keys[name]] for name in keys}
             aliases = {name: x.clone() if x.requires_grad else x.detach().clone().requires_grad_() for name, x in values.items()}
             loss = replace(self, reader=component.every).value(objective, Fitted(component.name, aliases, values))
             if self.lengths and loss.dim():
                 return {name: self._gradient_by_tensor(loss, alias) for name, alias in aliases.items()}
             found = self._autograd(loss.sum(), tuple(aliases.values()))
         return dict(zip(aliases, found, strict=True))
-
-    def _point(self, component: Component, point: GradientPoint) -> Tensors:
-        """The state at which a gradient is taken: as it was before the update, retained, or after the last whole period."""
-        if point is GradientPoint.RETAINED:
-            return self._retained(component)
-        held = held_point(component) if point is GradientPoint.HELD else {}
-        keys = {name: held_name(self.model, held[name]) if name in held else name for name, _ in slots(component)}
-        return {name: self.previous[key] for name, key in keys.items()}
 
     def _gradient_by_tensor(self, loss: Tensor, alias: Tensor) -> Tensor:
         """Where norms make the objective differ from tensor to tensor, each tensor descends its own."""

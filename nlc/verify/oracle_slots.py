@@ -65,6 +65,12 @@ def held_point(component: Component) -> dict[str, State]:
     }
 
 
+def point_slots(model: Model, component: Component, point: GradientPoint) -> dict[str, str]:
+    """For every tensor of a level, by slot name, the key of the value at which its gradient is taken, unless that is the retained one."""
+    held = held_point(component) if point is GradientPoint.HELD else {}
+    return {name: held_name(model, held[name]) if name in held else name for name, _ in slots(component)}
+
+
 def held_reads(model: Model) -> list[State]:
     """One read for every level and period that something holds."""
     nodes = [*_expressions(model), *(read for component in model.fast for read in held_point(component).values())]

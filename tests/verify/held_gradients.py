@@ -66,3 +66,12 @@ TARGETS = spec("HeldTargets", "matrix(d_v, d_k)", objective="l2 + 0.1 * dot(memo
 SLOWER = spec("HeldSlower", "matrix(d_v, d_k)", every="2 tokens", period="4", optimizer=MOMENTUM)
 
 SYSTEMS = (MATRIX, VECTOR, NETWORK, DEFINED, TARGETS, SLOWER)
+
+GATED = """
+define:
+  gated:
+    states: {A: [6, d_k], G: [6, d_k], a: [6], B: [5, 6], b: [5], C: [d_v, 5]}
+    read: (x) -> C @ silu(B @ (silu(A @ x + a) * (G @ x)) + b) + 0.1 * layer_norm(C @ (B @ (A @ x)))
+"""
+UNPUBLISHED = spec("HeldGated", "gated", objective="huber(0.5)", optimizer=MOMENTUM, period="4", define=GATED)
+"""A gated network of three layers and a norm, fitted by Huber's error with momentum: nobody has published it."""
