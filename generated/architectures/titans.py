@@ -126,7 +126,7 @@ class Titans(nn.Module):
         with _full_precision(q):
             dtype = q.dtype
             q, k, v, learning_rate, decay, retention = (
-                (x.to(state["memory.momentum.W1"].dtype) for x in (q, k, v, learning_rate, decay, retention))
+                x.to(state["memory.momentum.W1"].dtype) for x in (q, k, v, learning_rate, decay, retention)
             )
             position = state["position"] + q.shape[1]
             due = position % 64 == 0
@@ -206,7 +206,7 @@ class Titans(nn.Module):
         with _full_precision(q):
             dtype = q.dtype
             q, k, v, learning_rate, decay, retention = (
-                (x.to(state["memory.momentum.W1"].dtype) for x in (q, k, v, learning_rate, decay, retention))
+                x.to(state["memory.momentum.W1"].dtype) for x in (q, k, v, learning_rate, decay, retention)
             )
             position = state["position"] + 1
             due = position % 64 == 0
@@ -279,18 +279,16 @@ def _read_matrix(
     Streams are (batch, time, *axes, size); `before` reads the matrix as it is before the token's own writes.
     """
     query, rows = query.movedim(1, -2), slice(None, -1) if before else slice(1, None)
-    read = torch.stack([left[..., rows, :1] * (query @ start.mT) for left, start in starts]).sum(0)
-    for left, along, value in writes:
-        read = read + (left[..., rows, 1:] * (query @ along.movedim(1, -1))) @ value.movedim(1, -2)
-    return read.movedim(-2, 1)
+    begun = [left[..., rows, :1] * (query @ start.mT) for left, start in starts]
+    added = [(left[..., rows, 1:] * (query @ along.movedim(1, -1))) @ value.movedim(1, -2) for left, along, value in writes]
+    return sum((*begun[1:], *added), begun[0]).movedim(-2, 1)
 
 
 def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
     """A matrix after the last token of the block."""
-    moved = torch.stack([left[..., -1:, :1] * start for left, start in starts]).sum(0)
-    for left, along, value in writes:
-        moved = moved + (left[..., -1, 1:, None] * value.movedim(1, -2)).mT @ along.movedim(1, -2)
-    return moved
+    begun = [left[..., -1:, :1] * start for left, start in starts]
+    added = [(left[..., -1, 1:, None] * value.movedim(1, -2)).mT @ along.movedim(1, -2) for left, along, value in writes]
+    return sum((*begun[1:], *added), begun[0])
 
 
-# sealed by nlc, sha256 of everything above: 0336d20cf23ec72330ce33bfd8722f5c6887d1db0fb5e775d3b9e02a88a4e39b
+# sealed by nlc, sha256 of everything above: c1aa41c675cc4a5d7340520ee15d61ba0bdb86dd689743a9880a3618f2486aa6

@@ -115,7 +115,7 @@ class TitansLinear(nn.Module):
         with _full_precision(q):
             dtype = q.dtype
             q, k, v, learning_rate, decay, retention = (
-                (x.to(state["memory.momentum"].dtype) for x in (q, k, v, learning_rate, decay, retention))
+                x.to(state["memory.momentum"].dtype) for x in (q, k, v, learning_rate, decay, retention)
             )
             prediction = (state["memory"] @ k[..., None]).squeeze(-1)
             error = prediction - v
@@ -138,4 +138,4 @@ def _full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
-# sealed by nlc, sha256 of everything above: 9c54bb50b58d2099291398212bef63b03d69aa1b97dd60eb545995071ec31e3d
+# sealed by nlc, sha256 of everything above: b44ca8b7a04ab8ebeb48bbe0598932d89786d2d6db9364602e138d98c394d3fe

@@ -18,8 +18,10 @@ Laws, per token; prev is the state before
     activation      = layer_norm(layer)                                    out of layer_norm
     error           = k + scale * activation + shift - v
                       objective 0.5 * norm2(k + scale * layer_norm(memory @ k) + shift - v)
-    local_surprise  = (error * scale - sum(error * scale) / d - dot(error * scale, activation) / d * activation) / sqrt(norm2(layer -
-                      sum(layer) / d) / d + 0.00001)
+    norm_surprise   = error * scale                                        gradient by activation; calculus
+    deviation       = sqrt(norm2(layer - sum(layer) / d) / d + 0.00001)    the norm divides by it
+    local_surprise  = norm_surprise / deviation - sum(norm_surprise) / d / deviation - dot(norm_surprise, activation) / d / deviation *
+                      activation
                       gradient by layer; calculus
     gradient        = outer(local_surprise, k)                             adjoint of the error; calculus
     memory          = prev(memory) - learning_rate * gradient              explicit gradient step; ttt
@@ -28,9 +30,9 @@ Laws, per token; prev is the state before
     position        = prev(position) + 1                                   kept: the tokens so far
 
 Form
-    memory: chunked prefix sum (linear-attention, gla, mamba2)
-        The old state is kept unchanged, and no write reads it (Identity).
-        All writes are known before the state is, so a chunk is a decayed sum of them: matrix products.
+    memory: dual form (ttt, titans)
+        Its gradient goes through a norm, and is told layer by layer (Dense).
+        The gradients of a block are taken at one state, so its weights are sums of them, and reads are products of matrices.
 """
 
 import torch
@@ -58,15 +60,12 @@ class TTTLinear(nn.Module):
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d)
-    `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
+    Under torch.compile every new length compiles anew.
     The sequence runs in blocks of 16 tokens, counted from the position of the state that is handed in.
     """
 
-    def __init__(self, d: int = 64, chunk: int = 16) -> None:
+    def __init__(self, d: int = 64) -> None:
         super().__init__()
-        if chunk < 1:
-            raise ValueError(f"chunk must be 1 or more, not {chunk}")
-        self.chunk = chunk
         self.d = d
 
     def initial_state(self, batch: int, heads: int, *, like: Tensor) -> dict[str, Tensor]:
@@ -105,39 +104,33 @@ class TTTLinear(nn.Module):
         self, *, q: Tensor, k: Tensor, v: Tensor, scale: Tensor, shift: Tensor, learning_rate: Tensor, state: dict[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The tokens up to where a period may end: what moves every so many tokens moves after them, if it does."""
+        batch, _, heads = q.shape[:3]
         with _full_precision(q):
             dtype = q.dtype
             q, k, v, scale, shift, learning_rate = (x.to(state["memory"].dtype) for x in (q, k, v, scale, shift, learning_rate))
             position = state["position"] + q.shape[1]
             due = position % 16 == 0
-            memory_read = _read(state["memory.held_16"], k)
-            value = (
-                -learning_rate[..., None] * (((k + scale * torch.nn.functional.layer_norm(memory_read, (self.d,)) + shift - v) * scale - (((k + scale * torch.nn.functional.layer_norm(memory_read, (self.d,)) + shift - v) * scale).sum(-1) / self.d)[..., None] - (((k + scale * torch.nn.functional.layer_norm(memory_read, (self.d,)) + shift - v) * scale * torch.nn.functional.layer_norm(memory_read, (self.d,))).sum(-1) / self.d)[..., None] * torch.nn.functional.layer_norm(memory_read, (self.d,))) / ((memory_read - (memory_read.sum(-1) / self.d)[..., None]).square().sum(-1) / self.d + 0.00001).sqrt()[..., None])
+            layer = _read(state["memory.held_16"], k)
+            activation = torch.nn.functional.layer_norm(layer, (self.d,))
+            error = k + scale * activation + shift - v
+            norm_surprise = error * scale
+            deviation = ((layer - (layer.sum(-1) / self.d)[..., None]).square().sum(-1) / self.d + 0.00001).sqrt()
+            local_surprise = (
+                norm_surprise / deviation[..., None]
+                - (norm_surprise.sum(-1) / self.d / deviation)[..., None]
+                - ((norm_surprise * activation).sum(-1) / self.d / deviation)[..., None] * activation
             )
-            memory_read_, memory = self._memory_in_chunks(key=k, value=value, query=q, memory=state["memory"])
-            y = q + scale * torch.nn.functional.layer_norm(memory_read_, (self.d,)) + shift
+            memory_kept = _kept(q.new_full((), 1).expand(batch, q.shape[1], heads))
+            memory_write = -learning_rate[..., None] * local_surprise
+            memory_read = _read_matrix(q, [(memory_kept, state["memory"])], [(memory_kept, k, memory_write)])
+            memory = _moved_matrix([(memory_kept, state["memory"])], [(memory_kept, k, memory_write)])
+            y = q + scale * torch.nn.functional.layer_norm(memory_read, (self.d,)) + shift
             state = {
                 "memory": memory,
                 "memory.held_16": torch.where(due, memory, state["memory.held_16"]),
                 "position": position,
             }
             return y.to(dtype), state
-
-    def _memory_in_chunks(self, key: Tensor, value: Tensor, query: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """memory_t = memory_{t-1} + value_t key_t^T, chunk by chunk.
-
-        Streams are (batch, time, *axes, size), a scalar one with size 1.
-        """
-        leading, memory = memory.shape[:-2], memory.flatten(0, -3)
-        chunks = zip(*(_pieces(x, self.chunk) for x in (key, value, query)), strict=True)
-        reads = []
-        for key, value, query in chunks:
-            read = query @ memory.mT
-            attention = (query @ key.mT).tril()
-            read = torch.baddbmm(read, attention, value)
-            reads.append(read)
-            memory = torch.baddbmm(memory, value.mT, key)
-        return _joined(reads, leading), memory.view(*leading, *memory.shape[1:])
 
     def forward_by_token(
         self,
@@ -173,8 +166,12 @@ class TTTLinear(nn.Module):
             layer = (state["memory.held_16"] @ k[..., None]).squeeze(-1)
             activation = torch.nn.functional.layer_norm(layer, (self.d,))
             error = k + scale * activation + shift - v
+            norm_surprise = error * scale
+            deviation = ((layer - (layer.sum(-1) / self.d)[..., None]).square().sum(-1) / self.d + 0.00001).sqrt()
             local_surprise = (
-                (error * scale - ((error * scale).sum(-1) / self.d)[..., None] - ((error * scale * activation).sum(-1) / self.d)[..., None] * activation) / ((layer - (layer.sum(-1) / self.d)[..., None]).square().sum(-1) / self.d + 0.00001).sqrt()[..., None]
+                norm_surprise / deviation[..., None]
+                - (norm_surprise.sum(-1) / self.d / deviation)[..., None]
+                - ((norm_surprise * activation).sum(-1) / self.d / deviation)[..., None] * activation
             )
             gradient = local_surprise[..., None] * k[..., None, :]
             memory = state["memory"] - learning_rate[..., None, None] * gradient
@@ -199,17 +196,6 @@ def _full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
-def _pieces(x: Tensor, chunk: int) -> tuple[Tensor, ...]:
-    """(batch, time, *axes, size) -> chunks of (batch * axes, tokens, size), the last one short: nothing is padded."""
-    return torch.split(x.movedim(1, -2).flatten(0, -3), chunk, 1)
-
-
-def _joined(pieces: list[Tensor], leading: torch.Size) -> Tensor:
-    """Chunks of (batch * axes, tokens, size) -> (batch, time, *axes, size)."""
-    whole = torch.cat(pieces, 1)
-    return whole.view(*leading, *whole.shape[1:]).movedim(-2, 1)
-
-
 def _block_lengths(state: dict[str, Tensor] | None, tokens: int, time: int) -> list[int]:
     """The lengths of blocks that end at every multiple of `tokens`, counted from the start of the stream, and with the sequence."""
     before = 0 if state is None or state["position"].is_meta else int(state["position"]) % tokens
@@ -222,4 +208,35 @@ def _read(matrix: Tensor, vector: Tensor) -> Tensor:
     return (vector.movedim(1, -2) @ matrix.mT).movedim(-2, 1)
 
 
-# sealed by nlc, sha256 of everything above: 0129111bf42b2a97172c3ba60ed56d21cde31f57017bb3c33ffde5ba9c58eae0
+def _kept(decay: Tensor) -> Tensor:
+    """(batch, time, *axes) -> (batch, *axes, n + 1, n + 1): entry [t, s] is decay_{s+1} ... decay_t, row and column 0 the start.
+
+    It solves x_t = decay_t x_{t-1} + e_t, a bidiagonal system, by products alone: a decay of 0 is exact, in values and gradients.
+    """
+    identity = torch.eye(decay.shape[1] + 1, dtype=decay.dtype, device=decay.device)
+    below = nn.functional.pad(-decay.movedim(1, -1)[..., None] * identity[:-1], (0, 0, 1, 0))
+    kept: Tensor = torch.linalg.solve_triangular(below, identity, upper=False, unitriangular=True)
+    return kept
+
+
+def _read_matrix(
+    query: Tensor, starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]], before: bool = False
+) -> Tensor:
+    """A matrix at every token, times the query there: what is left of starts and of writes value along^T, each (left, ...).
+
+    Streams are (batch, time, *axes, size); `before` reads the matrix as it is before the token's own writes.
+    """
+    query, rows = query.movedim(1, -2), slice(None, -1) if before else slice(1, None)
+    begun = [left[..., rows, :1] * (query @ start.mT) for left, start in starts]
+    added = [(left[..., rows, 1:] * (query @ along.movedim(1, -1))) @ value.movedim(1, -2) for left, along, value in writes]
+    return sum((*begun[1:], *added), begun[0]).movedim(-2, 1)
+
+
+def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+    """A matrix after the last token of the block."""
+    begun = [left[..., -1:, :1] * start for left, start in starts]
+    added = [(left[..., -1, 1:, None] * value.movedim(1, -2)).mT @ along.movedim(1, -2) for left, along, value in writes]
+    return sum((*begun[1:], *added), begun[0])
+
+
+# sealed by nlc, sha256 of everything above: 04f9d9322b863ca82c45da8b4e4274ad540868f75cc129c11f218cd35a752d2c

@@ -21,8 +21,10 @@ Laws, per token; prev is the state before
     error              = k + scale * activation_2 + shift - v
                          objective 0.5 * norm2(k + scale * layer_norm(memory.W2 @ gelu(memory.W1 @ k + memory.b1) + memory.b2) + shift -
                          v)
-    local_surprise_2   = (error * scale - sum(error * scale) / d - dot(error * scale, activation_2) / d * activation_2) / sqrt(norm2(layer_2
-                         - sum(layer_2) / d) / d + 0.00001)
+    norm_surprise_2    = error * scale                                                     gradient by activation_2; calculus
+    deviation_2        = sqrt(norm2(layer_2 - sum(layer_2) / d) / d + 0.00001)             the norm divides by it
+    local_surprise_2   = norm_surprise_2 / deviation_2 - sum(norm_surprise_2) / d / deviation_2 - dot(norm_surprise_2, activation_2) / d /
+                         deviation_2 * activation_2
                          gradient by layer_2; calculus
     slope_1            = normal_cdf(layer_1) + layer_1 * normal_density(layer_1)           derivative of gelu
     local_surprise_1   = transpose(prev(memory.W2.held_16)) @ local_surprise_2 * slope_1   gradient by layer_1; calculus
@@ -140,28 +142,30 @@ class TTTMlp(nn.Module):
             layer_2 = _read(state["memory.W2.held_16"], activation_1) + state["memory.b2.held_16"].unsqueeze(1)
             activation_2 = torch.nn.functional.layer_norm(layer_2, (self.d,))
             error = k + scale * activation_2 + shift - v
+            norm_surprise_2 = error * scale
+            deviation_2 = ((layer_2 - (layer_2.sum(-1) / self.d)[..., None]).square().sum(-1) / self.d + 0.00001).sqrt()
             local_surprise_2 = (
-                (error * scale - ((error * scale).sum(-1) / self.d)[..., None] - ((error * scale * activation_2).sum(-1) / self.d)[..., None] * activation_2) / ((layer_2 - (layer_2.sum(-1) / self.d)[..., None]).square().sum(-1) / self.d + 0.00001).sqrt()[..., None]
+                norm_surprise_2 / deviation_2[..., None]
+                - (norm_surprise_2.sum(-1) / self.d / deviation_2)[..., None]
+                - ((norm_surprise_2 * activation_2).sum(-1) / self.d / deviation_2)[..., None] * activation_2
             )
             slope_1 = torch.special.ndtr(layer_1) + layer_1 * (torch.exp(-layer_1.square() / 2) / math.sqrt(2 * math.pi))
             local_surprise_1 = _read(state["memory.W2.held_16"].mT, local_surprise_2) * slope_1
             memory_kept = _kept(q.new_full((), 1).expand(batch, q.shape[1], heads))
             W1_write = -learning_rate[..., None] * local_surprise_1
-            b1_write = -learning_rate[..., None] * local_surprise_1
             W2_write = -learning_rate[..., None] * local_surprise_2
-            b2_write = -learning_rate[..., None] * local_surprise_2
             memory_read = _read_matrix(q, [(memory_kept, state["memory.W1"])], [(memory_kept, k, W1_write)])
-            memory_read_2 = _moved_vector([(memory_kept, state["memory.b1"])], [(memory_kept, b1_write)])
+            memory_read_2 = _moved_vector([(memory_kept, state["memory.b1"])], [(memory_kept, W1_write)])
             memory_read_3 = _read_matrix(
                 torch.nn.functional.gelu(memory_read + memory_read_2),
                 [(memory_kept, state["memory.W2"])],
                 [(memory_kept, activation_1, W2_write)],
             )
-            memory_read_4 = _moved_vector([(memory_kept, state["memory.b2"])], [(memory_kept, b2_write)])
+            memory_read_4 = _moved_vector([(memory_kept, state["memory.b2"])], [(memory_kept, W2_write)])
             memory_W1 = _moved_matrix([(memory_kept, state["memory.W1"])], [(memory_kept, k, W1_write)])
-            memory_b1 = _moved_vector([(memory_kept, state["memory.b1"])], [(memory_kept, b1_write)])[:, -1]
+            memory_b1 = _moved_vector([(memory_kept, state["memory.b1"])], [(memory_kept, W1_write)])[:, -1]
             memory_W2 = _moved_matrix([(memory_kept, state["memory.W2"])], [(memory_kept, activation_1, W2_write)])
-            memory_b2 = _moved_vector([(memory_kept, state["memory.b2"])], [(memory_kept, b2_write)])[:, -1]
+            memory_b2 = _moved_vector([(memory_kept, state["memory.b2"])], [(memory_kept, W2_write)])[:, -1]
             y = q + scale * torch.nn.functional.layer_norm(memory_read_3 + memory_read_4, (self.d,)) + shift
             state = {
                 "memory.W1": memory_W1,
@@ -212,8 +216,12 @@ class TTTMlp(nn.Module):
             layer_2 = (state["memory.W2.held_16"] @ activation_1[..., None]).squeeze(-1) + state["memory.b2.held_16"]
             activation_2 = torch.nn.functional.layer_norm(layer_2, (self.d,))
             error = k + scale * activation_2 + shift - v
+            norm_surprise_2 = error * scale
+            deviation_2 = ((layer_2 - (layer_2.sum(-1) / self.d)[..., None]).square().sum(-1) / self.d + 0.00001).sqrt()
             local_surprise_2 = (
-                (error * scale - ((error * scale).sum(-1) / self.d)[..., None] - ((error * scale * activation_2).sum(-1) / self.d)[..., None] * activation_2) / ((layer_2 - (layer_2.sum(-1) / self.d)[..., None]).square().sum(-1) / self.d + 0.00001).sqrt()[..., None]
+                norm_surprise_2 / deviation_2[..., None]
+                - (norm_surprise_2.sum(-1) / self.d / deviation_2)[..., None]
+                - ((norm_surprise_2 * activation_2).sum(-1) / self.d / deviation_2)[..., None] * activation_2
             )
             slope_1 = torch.special.ndtr(layer_1) + layer_1 * (torch.exp(-layer_1.square() / 2) / math.sqrt(2 * math.pi))
             local_surprise_1 = (state["memory.W2.held_16"].mT @ local_surprise_2[..., None]).squeeze(-1) * slope_1
@@ -282,27 +290,24 @@ def _read_matrix(
     Streams are (batch, time, *axes, size); `before` reads the matrix as it is before the token's own writes.
     """
     query, rows = query.movedim(1, -2), slice(None, -1) if before else slice(1, None)
-    read = torch.stack([left[..., rows, :1] * (query @ start.mT) for left, start in starts]).sum(0)
-    for left, along, value in writes:
-        read = read + (left[..., rows, 1:] * (query @ along.movedim(1, -1))) @ value.movedim(1, -2)
-    return read.movedim(-2, 1)
+    begun = [left[..., rows, :1] * (query @ start.mT) for left, start in starts]
+    added = [(left[..., rows, 1:] * (query @ along.movedim(1, -1))) @ value.movedim(1, -2) for left, along, value in writes]
+    return sum((*begun[1:], *added), begun[0]).movedim(-2, 1)
 
 
 def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
     """A matrix after the last token of the block."""
-    moved = torch.stack([left[..., -1:, :1] * start for left, start in starts]).sum(0)
-    for left, along, value in writes:
-        moved = moved + (left[..., -1, 1:, None] * value.movedim(1, -2)).mT @ along.movedim(1, -2)
-    return moved
+    begun = [left[..., -1:, :1] * start for left, start in starts]
+    added = [(left[..., -1, 1:, None] * value.movedim(1, -2)).mT @ along.movedim(1, -2) for left, along, value in writes]
+    return sum((*begun[1:], *added), begun[0])
 
 
 def _moved_vector(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor]], before: bool = False) -> Tensor:
     """A vector at every token, (batch, time, *axes, size): what is left of starts and of writes, each (left, ...)."""
     rows = slice(None, -1) if before else slice(1, None)
-    moved = torch.stack([left[..., rows, :1] * start[..., None, :] for left, start in starts]).sum(0)
-    for left, value in writes:
-        moved = moved + left[..., rows, 1:] @ value.movedim(1, -2)
-    return moved.movedim(-2, 1)
+    begun = [left[..., rows, :1] * start[..., None, :] for left, start in starts]
+    added = [left[..., rows, 1:] @ value.movedim(1, -2) for left, value in writes]
+    return sum((*begun[1:], *added), begun[0]).movedim(-2, 1)
 
 
-# sealed by nlc, sha256 of everything above: da55a02ac798b30c25209cef3f9bc896aa4d4026d563548f83891f288191c96b
+# sealed by nlc, sha256 of everything above: 805d68e91945f982340e7f13d3b18e6cafb105b23d3f2bee0bd41ef729f266d6

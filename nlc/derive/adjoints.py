@@ -156,12 +156,18 @@ def _softmax(node: Softmax, cotangent: Expr) -> Cotangents:
     return (times(node, subtract(cotangent, _along(mean, axis, node.shape))),)
 
 
+def deviation(x: Expr) -> Expr:
+    """What a layer norm divides a vector by, when its mean is taken off."""
+    size = Size(x.shape[0])
+    centred = subtract(x, spread(divide(total(x), size), None, x.shape))
+    return apply_map("sqrt", add(divide(dot(centred, centred), size), EPSILON))
+
+
 def _layer_norm(node: LayerNorm, cotangent: Expr) -> Cotangents:
-    size = Size(node.shape[0])
-    centred = subtract(node.x, spread(divide(total(node.x), size), None, node.shape))
-    deviation = apply_map("sqrt", add(divide(dot(centred, centred), size), EPSILON))
+    size, by = Size(node.shape[0]), deviation(node.x)
     mean, along = divide(total(cotangent), size), divide(dot(cotangent, node), size)
-    return (divide(subtract(subtract(cotangent, spread(mean, None, node.shape)), scale(along, node)), deviation),)
+    off = scale(divide(along, by), node)
+    return (subtract(subtract(divide(cotangent, by), spread(divide(mean, by), None, node.shape)), off),)
 
 
 def _where(condition: Expr, then: Expr, otherwise: Expr) -> Expr:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dataclasses import replace as replace_with
 
 from nlc.derive.abbreviations import Abbreviation, count_layers, first_layer, occurs, put
-from nlc.derive.adjoints import ADJOINT_OF
+from nlc.derive.adjoints import ADJOINT_OF, deviation
 from nlc.derive.draft import Draft
 from nlc.derive.gradient import gradient
 from nlc.derive.names import said, worded
@@ -165,7 +165,7 @@ class Descent:
             if activated == read:
                 break
             activation = self.draft.let(worded("activation", part), self.seen(activated, point), f"out of {function}")
-            found.append(Abbreviation(activation, activated))
+            found.append(Abbreviation(activation, activated, worded("norm_surprise", part) if isinstance(inner, LayerNorm) else ""))
             read = put(activation, activated, read)
         return found
 
@@ -175,6 +175,8 @@ class Descent:
             if isinstance(definition, Map) and definition.x == layer:
                 word = layer.name.replace("layer", "slope")
                 self.draft.let(word, self._shared(MAPS[definition.function].derivative(layer)), f"derivative of {definition.function}")
+            if isinstance(definition, LayerNorm) and definition.x == layer:
+                self.draft.let(layer.name.replace("layer", "deviation"), self._shared(deviation(layer)), "the norm divides by it")
 
     @property
     def _says_layers(self) -> bool:

@@ -89,7 +89,8 @@ class Dual:
 
     def _write(self, write: GivenWrite) -> Iterator[Lines]:
         word = f"{write.part or _word(write.component)}_write"
-        value, lines = self._variable(word, write.value)
+        known = next((self.written[other][0] for other in self.written if other.value == write.value), None)
+        value, lines = (known, []) if known else self._variable(word, write.value)
         yield from lines
         along = None
         if write.along is not None:

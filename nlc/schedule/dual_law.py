@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 
-from nlc.ir.algebra import ZERO, Expr, Named, Outer, Scale, State, StopGradient, When, walk
+from nlc.ir.algebra import ZERO, Expr, LayerNorm, Named, Outer, Scale, State, StopGradient, When, walk
 from nlc.ir.build import add, outer, scale
 from nlc.ir.build import replace as replaced
 from nlc.ir.dual import DualLaw, Feed, Flow, GivenWrite
@@ -28,12 +28,17 @@ class NotLinear(Exception):
 
 
 def find_dual_laws(laws: Laws, blocks: Blocks) -> dict[str, DualLaw | str]:
-    """For every memory of several tensors, or with an optimizer of several levels, that moves at every token: its law or why not."""
+    """For every memory that moves at every token and is more than a tensor with a step of its own: its law, or why there is none.
+
+    More are several tensors, several levels, and a norm, whose gradient is told layer by layer.
+    """
     found: dict[str, DualLaw | str] = {}
     for law in laws.laws:
         members = _members(laws, law.component)
         component = laws.order.model.component(law.component)
-        if component.host is None and len(members) * len(component.states) > 1 and component.every.period == 1:
+        is_told_by_layers = any(isinstance(node, LayerNorm) for equation in law.equations for node in walk(equation.value))
+        is_large = len(members) * len(component.states) > 1 or is_told_by_layers
+        if component.host is None and is_large and component.every.period == 1:
             why_not = NO_BLOCKS if blocks.tokens else NOT_HELD
             found[law.component] = reason = _dual_law(laws.order.model, members, blocks) if blocks.are_used else why_not
             found |= {item.component: reason for item in members if isinstance(reason, str)}

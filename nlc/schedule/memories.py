@@ -84,6 +84,11 @@ def find_memories(laws: Laws) -> Memories:
     return Memories((*candidates, *slower), outputs, replace(blocks, laws=slow_laws))
 
 
+def _told_by_layers(name: str) -> Classified:
+    """A single tensor whose gradient goes through a norm: what is written takes several lines to say, which its form says once."""
+    return Classified(name, Transition.DENSE, None, "its gradient goes through a norm, and is told layer by layer")
+
+
 @dataclass(frozen=True, slots=True)
 class _Facts:
     """What decides about a form, of memories whose reads are in the book; `readers` are all expressions, with who reads them."""
@@ -98,8 +103,9 @@ class _Facts:
     ) -> Candidate:
         """A memory that moves at every token; `known` are the reads of those before it."""
         values, blocks, reads = self.units.values[name], self.units.blocks, self.reads(name)
+        is_one = dual is not None and len(values) == len(dual.flows) == 1
         return Candidate(
-            classified=self._classified(name, values if dual else streams),
+            classified=_told_by_layers(name) if is_one else self._classified(name, values if dual else streams),
             clock=self.laws.law(name).clock,
             reads=reads,
             whole_reads=tuple(reader for member in self.units.members(name) for reader in whole_reads(self.readers, member, blocks)),
