@@ -25,6 +25,7 @@ PAPERS: Mapping[str, str] = MappingProxyType(
         "rwkv7": "Peng et al.: RWKV-7, arXiv 2503.14456",
         "muon": "Jordan et al.: Muon, 2024",
         "polyak": "Polyak: Some Methods of Speeding up the Convergence of Iteration Methods, 1964",
+        "sherman-morrison": "Sherman, Morrison: Adjustment of an Inverse Matrix Corresponding to a Change in One Element, 1950",
         "calculus": "Magnus, Neudecker: Matrix Differential Calculus",
         "nlc": "nlc's own derivation, proved in tests/rules",
     }

@@ -16,7 +16,7 @@ from nlc.derive.simplify import simplify
 from nlc.ir.algebra import LEAVES, ONE, Expr, Gradient, Map, Named, Scale, State, StopGradient, When, contains
 from nlc.ir.build import add, apply_map, constant, divide, negate, replace, subtract, times
 from nlc.ir.maps import MAPS
-from nlc.ir.model import Component, Family, GradientDescent, GradientPoint, Model
+from nlc.ir.model import Component, Family, GradientDescent, GradientPoint, Model, Proximal
 from nlc.ir.order import LevelOrder
 
 CALCULUS = ("calculus",)
@@ -207,7 +207,7 @@ def gatherer(order: LevelOrder, host: Component) -> str:
 
 
 def _is_fed_by(component: Component, host: str) -> bool:
-    rate = (component.optimizer.rate,) if isinstance(component.optimizer, GradientDescent) else ()
+    rate = (component.optimizer.rate,) if isinstance(component.optimizer, GradientDescent | Proximal) else ()
     wanted = (component.follows, *component.retention, *rate)
     return any(contains(node, lambda part: isinstance(part, Gradient) and part.component == host) for node in wanted)
 

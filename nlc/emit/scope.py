@@ -14,9 +14,9 @@ from nlc.emit.pieces import Piece
 from nlc.emit.torch_printer import TorchPrinter, unwritable
 from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Join, Named, Split, State, Tick, When, children, contains, walk
 from nlc.ir.dims import Shape
-from nlc.ir.law import PREVIOUS, Equation, Law, used_definitions
+from nlc.ir.law import PREVIOUS, Equation, Law, used_definitions, written_out
 from nlc.ir.model import InputStream, Model
-from nlc.ir.program import Program
+from nlc.ir.program import MemoryProgram, Program
 
 WORDS = MODULE_WORDS | {"state", "chunk"}
 """What inputs, dims and hyperparameters of a module cannot be called."""
@@ -180,6 +180,27 @@ def define(sequence: Sequence, names: LocalNames, values: dict[Expr, str], *, pa
         terms = printer.terms(equation.value) if number is None else (number,)
         values[equation.value] = names.new(equation.name)
         yield assignment(values[equation.value], terms, 12)
+
+
+def define_streams(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
+    """The abbreviations, and the equations of laws over streams alone where normal forms of memories say their values more than once."""
+    yield from define(sequence, names, values)
+    said = [node for memory in sequence.program.memories for node in _streams_of(memory)]
+    for law in sequence.program.laws.laws:
+        for equation in law.equations:
+            value = written_out(equation.value, law)
+            if equation.part is None and value not in values and sum(part == value for node in said for part in walk(node)) > 1:
+                terms = printer_of(sequence, values).terms(value)
+                values[value] = names.new(equation.name)
+                yield assignment(values[value], terms, 12)
+
+
+def _streams_of(memory: MemoryProgram) -> Iterator[Expr]:
+    """What a memory's normal form is over."""
+    law = memory.classified.affine
+    for write in law.writes if law is not None else ():
+        yield from (node for node in (write.along, write.given) if node is not None)
+        yield from (node for read in write.reads for node in (read.coefficient, read.vector))
 
 
 def output_printer(sequence: Sequence, values: dict[Expr, str], name: str) -> TorchPrinter:

@@ -12,7 +12,7 @@ from nlc.emit.names import LocalNames, attribute
 from nlc.emit.parameters import made_parameters, read_parameters, reset_parameters
 from nlc.emit.prose import sentence, wrapped
 from nlc.emit.render import render
-from nlc.emit.scope import Sequence, Sizes, converted, define, indices, input_values, output_printer, printer_of, size_text, sizes
+from nlc.emit.scope import Sequence, Sizes, converted, define_streams, indices, input_values, output_printer, printer_of, size_text, sizes
 from nlc.emit.steps import initial_text, is_number_known, returned, step_body
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.emit.training import training_parts
@@ -240,7 +240,7 @@ def _forms(
     for kept, line in _earlier(sequence, names, values, start, leading):
         state |= kept
         yield line
-    yield from define(sequence, names, values)
+    yield from define_streams(sequence, names, values)
     printer = printer_of(sequence, values)
     for form in forms:
         slot = next(item for item in sequence.program.slots if item.component == form.memory.component)

@@ -16,6 +16,7 @@ from nlc.ir.model import (
     Input,
     Model,
     Named,
+    Proximal,
     Shape,
     State,
     Tick,
@@ -80,7 +81,7 @@ def _expressions(model: Model) -> Iterator[Expr]:
     waiting: list[object] = [output.value for output in model.outputs]
     for component in model.fast:
         waiting += [component.objective, component.follows, component.retention]
-        waiting += [component.optimizer.rate] if isinstance(component.optimizer, GradientDescent) else []
+        waiting += [component.optimizer.rate] if isinstance(component.optimizer, GradientDescent | Proximal) else []
     while waiting:
         item = waiting.pop()
         if isinstance(item, tuple):
@@ -135,6 +136,12 @@ def _is_known(model: Model, value: Expr) -> bool:
     return True
 
 
+def _is_implicit(model: Model, component: Component) -> bool:
+    """Whether the implicit step of a level is the minimiser of one tick's objective over one tensor."""
+    alone = len(component.states) == 1 and component.follows == component.objective and component.host is None
+    return alone and model.kind != "optimizer" and not sums(model, component) and component.gradient_at is GradientPoint.PREVIOUS
+
+
 def refuse(model: Model) -> None:
     """Raise OracleError for what the oracle would otherwise run wrongly: it never guesses."""
     family = Family.STEP if model.kind == "optimizer" else Family.TOKEN
@@ -147,7 +154,8 @@ def refuse(model: Model) -> None:
         if family is Family.STEP:
             runs = runs and clock.period == 1
         reasons = {
-            "an optimizer that is not an explicit step": not isinstance(component.optimizer, GradientDescent),
+            "an optimizer that takes no step": not isinstance(component.optimizer, GradientDescent | Proximal),
+            "an implicit step here": isinstance(component.optimizer, Proximal) and not _is_implicit(model, component),
             f"the clock {clock}": not runs,
             "a window": component.window is not None,
             "a start that depends on the stream": not all(_is_known(model, value) for value in component.init),
