@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nlc.derive.descent import gathered_part
-from nlc.derive.settle import held_part
-from nlc.ir.algebra import Due, Expr, Input, State, StopGradient, Tick, When, Where, walk
+from nlc.derive.settle import held_part, settle
+from nlc.ir.algebra import Due, Expr, Input, Recent, Shift, State, StopGradient, Tick, When, Where, walk
 from nlc.ir.build import add, constant, full, spread
-from nlc.ir.law import POSITION, PREVIOUS, Equation, Kept, Law, Reset, with_parameters
+from nlc.ir.law import POSITION, PREVIOUS, RECENT, Equation, Kept, Law, Reset, with_parameters
 from nlc.ir.model import Component, Family, Model, StateDeclaration
 from nlc.ir.order import LevelOrder
+from nlc.ir.show import expression_text
 
 
 def start_of(model: Model, component: Component, state: StateDeclaration) -> Expr:
@@ -46,7 +47,7 @@ def kept_tensors(order: LevelOrder, laws: tuple[Law, ...], outputs: tuple[Equati
     """Gathered gradients, held states, previous inputs; the position last, if a law or one of these asks for it."""
     expressions = [equation.value for law in laws for equation in law.equations] + [equation.value for equation in outputs]
     nodes = [node for expression in expressions for node in walk(expression)]
-    kept = (*_gathered(order.model, laws), *_held(order.model, nodes), *_previous(nodes))
+    kept = (*_gathered(order.model, laws), *_held(order.model, nodes), *_previous(nodes), *_recent(order))
     is_counted = any(isinstance(node, Due | Tick) for node in (*nodes, *(node for item in kept for node in walk(item.value))))
     return (*kept, *_position()) if is_counted or resets_of(order.model) else kept
 
@@ -78,6 +79,15 @@ def _previous(nodes: list[Expr]) -> Iterator[Kept]:
     wanted = {node.name: node for node in nodes if isinstance(node, Input) and node.delayed}
     for name, node in sorted(wanted.items()):
         yield Kept(PREVIOUS, name, Input(name, node.shape), f"read by prev({name})")
+
+
+def _recent(order: LevelOrder) -> Iterator[Kept]:
+    """The last values of what is delayed or convolved."""
+    for item in order.model.recents:
+        recent = settle(order, None, item.recent)
+        assert isinstance(recent, Recent)
+        rule = f"the last values of {expression_text(item.recent.x)}, for delays and convolutions"
+        yield Kept(RECENT, item.name, Shift(recent, recent.x, recent.shape), rule, is_whole=item.is_whole)
 
 
 def _position() -> Iterator[Kept]:

@@ -26,7 +26,7 @@ from nlc.ir.algebra import (
     walk,
 )
 from nlc.ir.dims import LIKE_WEIGHTS
-from nlc.ir.law import POSITION, PREVIOUS, Kept
+from nlc.ir.law import POSITION, PREVIOUS, RECENT, Kept
 from nlc.ir.model import STEP, TOKEN, Clock, ClosedForm, Component, Family, GradientDescent, GradientPoint, Model, Proximal
 
 Check = Callable[[Model], Iterator[Diagnostic]]
@@ -39,7 +39,7 @@ def refusals(model: Model) -> tuple[Diagnostic, ...]:
 
 def name_clashes(model: Model, kept: Sequence[Kept]) -> tuple[Diagnostic, ...]:
     """A diagnostic for every level that is called like something else that is carried."""
-    taken = {name for item in kept for name in (item.name, item.component if item.component in (POSITION, PREVIOUS) else item.name)}
+    taken = {name for item in kept for name in (item.name, item.component if item.component in (POSITION, PREVIOUS, RECENT) else item.name)}
     return tuple(
         codes.not_compiled(item.span, item.name, f"the name `{item.name}`, under which nlc keeps something else of this spec")
         for item in model.components
@@ -135,6 +135,9 @@ def _parts_of_tokens(model: Model) -> Iterator[Diagnostic]:
             yield codes.not_compiled(component.place("backprop"), component.name, "`backprop` on a clock of several updates a token")
         if any(isinstance(node, Tick) and node.component == component.name for value in _all_expressions(model) for node in walk(value)):
             yield codes.not_compiled(component.span, component.name, "`tick` on a clock of several updates a token")
+    if model.recents and model.updates_per_tick > 1:
+        what = "`delay`, `convolve` or a window in a system of several updates a token"
+        yield codes.not_compiled(model.span, model.name, what)
     parted = {stream.name for stream in model.inputs if stream.is_parted}
     for node in (node for value in _all_expressions(model) for node in walk(value)):
         if isinstance(node, Input) and node.delayed and node.name in parted:

@@ -7,7 +7,7 @@ from nlc.emit.layout import Lines
 from nlc.emit.names import LocalNames
 from nlc.emit.scope import Sequence, leaf
 from nlc.emit.torch_printer import TorchPrinter
-from nlc.ir.algebra import Expr, Parameter, walk
+from nlc.ir.algebra import Convolve, Expr, Parameter, walk
 from nlc.ir.model import Family
 from nlc.ir.program import StateSlot
 
@@ -32,8 +32,10 @@ def _size(sequence: Sequence, slot: StateSlot, place: int) -> str:
 
 
 def reset_parameters(sequence: Sequence) -> Lines:
-    """The body of `reset_parameters`: given starts, vectors of zeros, and matrices as `nn.Linear` draws them."""
+    """The body of `reset_parameters`: given starts, vectors of zeros, and matrices as `nn.Linear` draws them, kernels as `nn.Conv1d`."""
     lines = []
+    nodes = {node for value in sequence.program.laws.values for node in walk(value) if isinstance(node, Convolve)}
+    kernels = {node.kernel.component for node in nodes if isinstance(node.kernel, Parameter)}
     for slot in sequence.program.parameters:
         name = f"self.{parameter_attribute(slot)}"
         if slot.start is not None:
@@ -43,7 +45,8 @@ def reset_parameters(sequence: Sequence) -> Lines:
         elif len(slot.shape) < 2:
             lines.append(f"nn.init.zeros_({name})")
         else:
-            bound = f"{_size(sequence, slot, 1)} ** -0.5" if " " in _size(sequence, slot, 1) else f"{_size(sequence, slot, 1)}**-0.5"
+            added = _size(sequence, slot, 0 if slot.component in kernels else 1)
+            bound = f"{added} ** -0.5" if " " in added else f"{added}**-0.5"
             lines.append(f"nn.init.uniform_({name}, -({bound}), {bound})")
     return tuple(lines)
 

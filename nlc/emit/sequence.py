@@ -11,15 +11,15 @@ from nlc.emit.layout import Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames, attribute
 from nlc.emit.parameters import made_parameters, read_parameters, reset_parameters
 from nlc.emit.prose import sentence, wrapped
+from nlc.emit.recents import convolves, laid_out
 from nlc.emit.render import render
 from nlc.emit.scope import Sequence, Sizes, converted, define_streams, indices, input_values, output_printer, printer_of, size_text, sizes
 from nlc.emit.steps import initial_text, is_number_known, returned, step_body
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.emit.training import training_parts
 from nlc.emit.views import HelpersView, SequenceView
-from nlc.ir.algebra import Expr, Input, Named
+from nlc.ir.algebra import Expr, Named
 from nlc.ir.dims import Dim
-from nlc.ir.law import PREVIOUS
 from nlc.ir.model import DimDeclaration, HyperparameterDeclaration, InputStream, Output
 from nlc.ir.program import Program, StateSlot
 
@@ -34,7 +34,8 @@ def sequence_parts(program: Program) -> tuple[str, ...]:
     forms = tuple(chunked(memory) for memory in program.memories) if program.is_parallel else ()
     whole = tuple(form for form in forms if not form.is_halved)
     decays = any(form.has_decay for form in whole)
-    helpers = HelpersView(bool(forms), bool(whole), decays, decays or any(form.is_triangular for form in forms))
+    solves = decays or any(form.is_triangular for form in forms)
+    helpers = HelpersView(bool(forms), bool(whole), decays, solves, bool(forms) and convolves(program))
     return render(_view(sequence, forms)), *training_parts(sequence), render(helpers), *halves_helpers(forms)
 
 
@@ -106,7 +107,7 @@ def _parts(stream: InputStream) -> tuple[str, ...]:
 def _slot_text(sequence: Sequence, slot: StateSlot) -> str:
     if slot.counts:
         return "(), int64: how many tokens came before"
-    return _dims("batch", *sequence.model.axes, *slot.shape)
+    return _dims("batch", *(() if slot.is_whole else sequence.model.axes), *slot.shape)
 
 
 def _dims(*dims: str | Dim) -> str:
@@ -162,7 +163,7 @@ def _zeros(sequence: Sequence, leading: str) -> Lines:
     dtype = "dtype = torch.promote_types(like.dtype, torch.float32)"
     if sequence.is_bare:
         return (dtype, f"return {_begun(slots[0], leading)}")
-    return (dtype, "return {", *(f'    "{slot.name}": {_begun(slot, leading)},' for slot in slots), "}")
+    return (dtype, "return {", *(f'    "{slot.name}": {_begun(slot, "batch" if slot.is_whole else leading)},' for slot in slots), "}")
 
 
 def _begun(slot: StateSlot, leading: str) -> str:
@@ -237,9 +238,7 @@ def _forms(
     as_they_are = {value: outputs[name] for name, value in sequence.program.outputs if isinstance(value, Named)}
     leading = ", ".join((variables.batch, f"{sequence.like.name}.shape[1]", *variables.axes))
     state: dict[str, str] = {}
-    for kept, line in _earlier(sequence, names, values, start, leading):
-        state |= kept
-        yield line
+    yield from laid_out(sequence, names, values, start, leading, state)
     yield from define_streams(sequence, names, values)
     printer = printer_of(sequence, values)
     for form in forms:
@@ -274,25 +273,6 @@ def _by_update(sequence: Sequence) -> Iterator[Lines]:
 
 def _method(form: Chunked, local: str) -> str:
     return halves_method(form, local) if form.is_halved else chunk_method(form, local)
-
-
-def _earlier(
-    sequence: Sequence, names: LocalNames, values: dict[Expr, str], start: str, leading: str
-) -> Iterator[tuple[dict[str, str], Lines]]:
-    """The streams whose previous values are read, each with the value before its first token in front: what is kept of it, and its line."""
-    for item in sequence.program.laws.kept:
-        if item.component == PREVIOUS:
-            shape = item.value.shape
-            earlier, stream = names.new(f"earlier_{item.part}"), _whole(sequence, item.part, leading, len(shape))
-            values[Input(item.part, shape, delayed=True)] = f"{earlier}[:, :-1]"
-            first = f"{sequence.carried(start, PREVIOUS, item.part)}.unsqueeze(1)"
-            yield {item.name: f"{earlier}[:, -1]"}, assignment(earlier, [f"torch.cat(({first}, {stream}), 1)"], 12)
-
-
-def _whole(sequence: Sequence, name: str, leading: str, rank: int) -> str:
-    """An input stream at every axis of the system."""
-    own = next(stream.axes for stream in sequence.model.inputs if stream.name == name)
-    return name if own == sequence.model.axes else f"{name}.expand({leading}{', -1' * rank})"
 
 
 def _slot_local(form: Chunked) -> str:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from nlc.emit.layout import Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames
 from nlc.emit.parameters import parameter_values, read_parameters
+from nlc.emit.recents import laid_out_at_a_token
 from nlc.emit.scope import Sequence, converted, define, indices, input_values, leaf, output_printer, previous, printer_of
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.ir.algebra import Due, Expr, Map, MatMul, Named, Parameter, State, StopGradient, Tick, When, children, contains
@@ -32,6 +33,7 @@ def step_body(sequence: Sequence) -> Lines:
         *read_parameters(sequence, _dtype(sequence), names, values),
         *indices(sequence, names, carried, values),
         *_position(sequence, names, values),
+        *laid_out_at_a_token(sequence, names, values),
         *define(sequence, names, values, parted=False),
         *_parts(sequence, names, values),
         *(line for law in sequence.program.laws.laws if not sequence.is_parted(law) for line in _law(sequence, law, names, values)),
@@ -177,6 +179,8 @@ def _kept(sequence: Sequence, item: Kept, values: dict[Expr, str]) -> str:
     """What is carried to the next token beside the states."""
     if item.component == POSITION:
         return values[State(POSITION, "", ())]
+    if item.value in values:
+        return values[item.value]
     printer = printer_of(sequence, values)
     if sequence.spans_axes(item.value):
         return printer.text(item.value)

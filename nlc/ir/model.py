@@ -15,6 +15,8 @@ from nlc.ir.algebra import (  # the expressions a model is made of, offered to t
     Add,
     Compare,
     Constant,
+    Convolve,
+    Delay,
     Divide,
     Dot,
     Expr,
@@ -33,6 +35,7 @@ from nlc.ir.algebra import (  # the expressions a model is made of, offered to t
     Outer,
     Parameter,
     Power,
+    Recent,
     Scale,
     Size,
     Softmax,
@@ -51,6 +54,7 @@ from nlc.ir.algebra import (  # the expressions a model is made of, offered to t
 from nlc.ir.claim import Claim, EqualityClaim, IllTyped, OrderClaim, SameAsClaim
 from nlc.ir.clock import STEP, TOKEN, Clock, Family
 from nlc.ir.dims import Dim, Shape
+from nlc.ir.recents import RecentValues
 from nlc.source import NOWHERE, Span
 
 __all__ = [
@@ -64,6 +68,8 @@ __all__ = [
     "Compare",
     "Component",
     "Constant",
+    "Convolve",
+    "Delay",
     "Dim",
     "DimDeclaration",
     "Divide",
@@ -95,6 +101,8 @@ __all__ = [
     "Parameter",
     "Power",
     "Proximal",
+    "Recent",
+    "RecentValues",
     "SameAsClaim",
     "Scale",
     "Shape",
@@ -301,6 +309,7 @@ class Model:
     components: tuple[Component, ...] = ()
     outputs: tuple[Output, ...] = ()
     abbreviations: tuple[Abbreviation, ...] = ()
+    recents: tuple[RecentValues, ...] = ()
     claims: tuple[Claim, ...] = ()
     unsupported: tuple[tuple[str, Span], ...] = ()
     path: str = ""

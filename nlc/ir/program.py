@@ -37,7 +37,8 @@ class Decision:
 class StateSlot:
     """One carried tensor. `name` is its key in the emitted state dict: the component's name, with `.part` if it has several.
 
-    A slot that `counts` is a single whole number; all others have one value for each sequence and axis. It starts from `start`, or zeros.
+    A slot that `counts` is a single whole number; all others have one value for each sequence and axis, or
+    for each sequence when it `is_whole`. It starts from `start`, or zeros.
     """
 
     name: str
@@ -46,6 +47,7 @@ class StateSlot:
     shape: Shape
     counts: bool = False
     start: Expr | None = None
+    is_whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)

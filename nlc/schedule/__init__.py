@@ -54,7 +54,10 @@ def _slots(laws: Laws) -> tuple[StateSlot, ...]:
         for item in carried
         for place, state in enumerate(item.states)
     )
-    kept = (StateSlot(item.name, item.component, item.part, item.value.shape, item.component == POSITION, item.start) for item in laws.kept)
+    kept = (
+        StateSlot(item.name, item.component, item.part, item.value.shape, item.component == POSITION, item.start, item.is_whole)
+        for item in laws.kept
+    )
     return (*states, *kept)
 
 

@@ -8,7 +8,7 @@ is ordered beforehand: a component is updated when somebody first asks for its n
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -19,6 +19,8 @@ from nlc.ir.model import (
     TOKEN,
     Clock,
     Component,
+    Convolve,
+    Delay,
     Expr,
     Family,
     Gradient,
@@ -29,13 +31,16 @@ from nlc.ir.model import (
     Input,
     Model,
     Proximal,
+    Recent,
+    RecentValues,
     State,
     StopGradient,
     When,
 )
 from nlc.ir.model import Tick as TickCount
 from nlc.verify.oracle_gradients import by_tensor, implicit_step, slopes
-from nlc.verify.oracle_layout import aligned, at_part, flatten, parts_of_tick, unflatten, wants_graph, with_ones
+from nlc.verify.oracle_layout import aligned, at_part, parts_of_tick, wants_graph, with_ones
+from nlc.verify.oracle_recents import ago, convolved, shifted, started, without_axes
 from nlc.verify.oracle_slots import (
     counts,
     delayed,
@@ -43,6 +48,8 @@ from nlc.verify.oracle_slots import (
     held_reads,
     initial,
     kept,
+    recent_name,
+    recent_of,
     refuse,
     slot_name,
     slots,
@@ -54,7 +61,7 @@ from nlc.verify.oracle_slots import (
 )
 from nlc.verify.oracle_values import Arithmetic, Fitted, OracleError, lift, rank_of, sizes_of
 
-__all__ = ["OracleError", "number_of", "run_oracle", "run_oracle_steps"]
+__all__ = ["OracleError", "Tick", "run_oracle"]
 
 Tensors = dict[str, Tensor]
 
@@ -86,6 +93,7 @@ def run_oracle(
     }
     for name, shape in kept(model):
         start[name] = given.get(name, sample.new_zeros((*leading, *sizes_of(shape, sizes))))
+    start |= started(model, given, leading, sizes, sample)
     numbers = {name: sample.new_tensor(value) for name, value in hyperparameters.items()}
     nothing = Tick(model, Family.TOKEN, sizes, numbers, {}, {}, start, False, parameters=trained)
     start |= {name: nothing.start(node, start[name]) for name, node in initial(model) if name not in given}
@@ -105,42 +113,9 @@ def run_oracle(
     if counts(model):
         final["position"] = torch.tensor(position + sample.shape[1])
     final |= {f"previous.{name}": tick.inputs[name].expand(*leading, *tick.inputs[name].shape[len(leading) :]) for name in delayed(model)}
+    final |= {recent_name(item): without_axes(final[recent_name(item)], item, model) for item in model.recents}
     joined = {output.name: [2 + model.axes.index(axis) for axis in output.joined] for output in model.outputs}
     return {name: torch.cat(values).transpose(0, 1).squeeze(joined[name]) for name, values in outputs.items()}, final
-
-
-def run_oracle_steps(
-    model: Model,
-    weights: Sequence[Tensor],
-    gradients: Sequence[Sequence[Tensor]],
-    hyperparameters: Sequence[Mapping[str, float]],
-    state: Mapping[str, Sequence[Tensor]] | None = None,
-    steps_before: int = 0,
-) -> tuple[list[Tensor], dict[str, list[Tensor]]]:
-    """An optimizer over steps of one parameter group: the final weights, and every other state by slot name, as lists of tensors.
-
-    `gradients` and `hyperparameters` hold one entry per step; a state that is not given starts from zeros, after `steps_before` steps.
-    """
-    refuse(model)
-    lengths = tuple(weight.numel() for weight in weights)
-    flat = flatten(weights)
-    given = {name: flatten(tensors) for name, tensors in (state or {}).items()} | {"weights": flat}
-    start = {name: given.get(name, torch.zeros_like(flat)) for component in model.components for name, _ in slots(component)}
-    (stream,) = model.inputs
-    nothing = {stream.name: torch.zeros_like(flat)}
-    tick = Tick(model, Family.STEP, {}, {}, nothing, nothing, start, wants_graph((flat, *start.values())), lengths, steps_before)
-    for step, numbers in zip(gradients, hyperparameters, strict=True):
-        now = replace(tick, hyperparameters={name: flat.new_tensor(value) for name, value in numbers.items()})
-        tick = now.next({stream.name: flatten(step)})
-    final = {name: unflatten(tick.slot(name), weights) for name in start}
-    return final.pop("weights"), final
-
-
-def number_of(model: Model, node: Expr, sizes: Mapping[str, int], hyperparameters: Mapping[str, float]) -> float:
-    """The value of an expression over numbers, sizes and hyperparameters, in float64."""
-    numbers = {name: torch.tensor(value, dtype=torch.float64) for name, value in hyperparameters.items()}
-    like = {"": torch.zeros((), dtype=torch.float64)}
-    return float(Tick(model, Family.TOKEN, sizes, numbers, {}, {}, like, False).value(node))
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,12 +165,18 @@ class Tick:
             states = {name: tick.slot(name) for name in states}
         summed = [tick.sums_after(item) for item in self.model.fast if sums(self.model, item)]
         tick.updated["sums"] = {name: total for totals in summed for name, total in totals.items()}
+        for item in self.model.recents:
+            tick.updated[recent_name(item)] = {recent_name(item): tick.remembered(item)}
         tick.updated["held"] = {held_name(self.model, read): tick.held_after(read) for read in held_reads(self.model)}
         return tick
 
     def start(self, node: Expr, like: Tensor) -> Tensor:
         """What a state starts from."""
         return self.value(node).expand_as(like)
+
+    def remembered(self, item: RecentValues) -> Tensor:
+        """The last values of an expression that the next tick starts with."""
+        return shifted(self.previous[recent_name(item)], self.value(item.recent.x), rank_of(item.recent.x.shape))
 
     def is_due(self, period: Fraction | int) -> bool:
         return self.position % period == 0
@@ -316,6 +297,11 @@ class Tick:
                 return self._count(self.model.component(name))
             case StopGradient(x):
                 return self.value(x, fitted.stopped() if fitted else None)
+            case Delay(Recent(x, (length, *_)), tokens):
+                return ago(self.previous[recent_name(recent_of(self.model, x, length))], tokens, rank_of(node.shape))
+            case Convolve(x, kernel, Recent(_, (length, *_))):
+                before = self.previous[recent_name(recent_of(self.model, x, length))]
+                return convolved(self.value(x), self.value(kernel), before)
         arithmetic = Arithmetic(self.sizes, self.lengths, self.like, self.model.axes)
         return arithmetic.value(node, lambda child: self.value(child, fitted))
 

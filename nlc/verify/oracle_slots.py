@@ -7,6 +7,7 @@ from dataclasses import fields
 
 from nlc.ir.model import (
     Component,
+    Dim,
     Expr,
     Eye,
     Family,
@@ -17,6 +18,7 @@ from nlc.ir.model import (
     Model,
     Named,
     Proximal,
+    RecentValues,
     Shape,
     State,
     Tick,
@@ -74,6 +76,16 @@ def kept(model: Model) -> Iterator[tuple[str, Shape]]:
             yield from ((sum_name(name), shape) for name, shape in slots(component))
     for read in held_reads(model):
         yield held_name(model, read), read.shape
+
+
+def recent_name(item: RecentValues) -> str:
+    """The key of the last values of an expression."""
+    return f"recent.{item.name}"
+
+
+def recent_of(model: Model, x: Expr, length: Dim) -> RecentValues:
+    """What is carried of an expression."""
+    return next(item for item in model.recents if item.recent.x == x and item.recent.shape[0] == length)
 
 
 def _expressions(model: Model) -> Iterator[Expr]:

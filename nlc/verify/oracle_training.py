@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from nlc.ir.model import Model, Training
-from nlc.verify.oracle import number_of, run_oracle, run_oracle_steps
+from nlc.verify.oracle import run_oracle
 from nlc.verify.oracle_slots import slots
+from nlc.verify.oracle_steps import number_of, run_oracle_steps
 
 Tensors = Mapping[str, Tensor]
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from nlc.ir import algebra
-from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Named, Parameter, State, StopGradient, When
-from nlc.ir.law import POSITION, PREVIOUS, Law, Laws, with_parameters
+from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Named, Parameter, Recent, State, StopGradient, When
+from nlc.ir.law import POSITION, PREVIOUS, Kept, Law, Laws, recent_names, with_parameters
 from nlc.ir.model import Family, InputStream, Model, Output
 from nlc.verify.evaluate import Evaluator
 
@@ -40,12 +40,12 @@ def run_laws(
     indices = axis_indices(model, sizes, sample)
     trained = named_parameters(model, parameters)
     begun = starts(laws, leading, sizes, sample, numbers, trained)
-    states = begun if state is None else {slot: state[slot_name(model, *slot)] for slot in begun}
+    states = begun if state is None else {slot: with_places(laws, slot, state[slot_name(model, *slot)]) for slot in begun}
     columns: dict[str, list[Tensor]] = {output.name: [] for output in model.outputs}
     for t in range(sample.shape[1]):
         states = _reset(laws, states, begun)
         parts = [_at(model, streams, t, part) for part in range(model.updates_per_tick)]
-        tick = Tick(parts[-1], numbers, states, {}, sizes, model, (), indices, trained)
+        tick = Tick(parts[-1], numbers, states, {}, sizes, model, (), indices, trained, recent=recent_names(laws.kept))
         for early in parts[:-1]:
             tick = replace(tick, between=replace(tick, inputs=early).run_part(laws))
         states = tick.run(laws)
@@ -60,7 +60,21 @@ def run_laws(
         for output in model.outputs
     }
     outputs = {name: torch.stack(column, dim=1) if column else empty[name] for name, column in columns.items()}
-    return outputs, {slot_name(model, *slot): value for slot, value in states.items()}
+    return outputs, {slot_name(model, *slot): without_places(laws, slot, value) for slot, value in states.items()}
+
+
+def with_places(laws: Laws, slot: Slot, value: Tensor) -> Tensor:
+    """A carried tensor with a dim of size 1 for each axis, when it has none of their dims."""
+    return value[(slice(None), *(None for _ in laws.order.model.axes))] if _is_whole(laws, slot) else value
+
+
+def without_places(laws: Laws, slot: Slot, value: Tensor) -> Tensor:
+    """The same, as it is carried on."""
+    return value[(slice(None), *(0 for _ in laws.order.model.axes))] if _is_whole(laws, slot) else value
+
+
+def _is_whole(laws: Laws, slot: Slot) -> bool:
+    return any(item.is_whole for item in laws.kept if (item.component, item.part) == slot)
 
 
 def _at(model: Model, streams: Mapping[str, Tensor], t: int, part: int) -> Tensors:
@@ -117,6 +131,7 @@ class Tick:
     indices: Mapping[str, Tensor] = field(default_factory=dict)
     parameters: Mapping[Slot, Tensor] = field(default_factory=dict)
     between: Mapping[Slot, Tensor] = field(default_factory=dict)
+    recent: Mapping[Expr, Kept] = field(default_factory=dict)
 
     def run_part(self, laws: Laws) -> dict[Slot, Tensor]:
         """One part of a tick, not the last: the states of the levels that move at each, after it."""
@@ -160,6 +175,9 @@ class Tick:
                 return named[name]
             case Input(name, _, delayed):
                 return self.previous[PREVIOUS, name] if delayed else self.inputs[name]
+            case Recent():
+                item = self.recent[node]
+                return self.previous[item.component, item.part]
             case Due(period):
                 return (self.previous[POSITION, ""] + 1) % period == 0
             case algebra.Tick(component):
@@ -228,7 +246,7 @@ def kept_zeros(laws: Laws, leading: tuple[int, ...], sizes: Mapping[str, int], l
     return {
         (item.component, item.part): like.new_zeros((), dtype=torch.int64)
         if item.component == POSITION
-        else like.new_zeros((*leading, *(dim.size(sizes) for dim in item.value.shape)))
+        else like.new_zeros((leading[0], *(1 if item.is_whole else n for n in leading[1:]), *(dim.size(sizes) for dim in item.value.shape)))
         for item in laws.kept
     }
 

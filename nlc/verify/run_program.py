@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from nlc.ir.affine import AffineLaw, OutputRead, Write
-from nlc.ir.algebra import Expr, Hyperparameter, Index, Input, Named, Parameter, When
+from nlc.ir.algebra import Expr, Hyperparameter, Index, Input, Named, Parameter, Recent, Shift, When
 from nlc.ir.law import PREVIOUS
 from nlc.ir.model import InputStream, Model
 from nlc.ir.program import MemoryProgram, Program
@@ -34,7 +34,9 @@ from nlc.verify.run_law import (
     slot_name,
     starts,
     with_axes,
+    with_places,
     without_joined,
+    without_places,
 )
 
 
@@ -58,15 +60,19 @@ def run_program(
     indices = {axis: index.unsqueeze(-1) for axis, index in axis_indices(model, sizes, sample).items()}
     trained = named_parameters(model, parameters)
     states = starts(program.laws, leading, sizes, sample, numbers, trained)
-    states = states if state is None else {slot: state[slot_name(model, *slot)] for slot in states}
+    states = states if state is None else {slot: with_places(program.laws, slot, state[slot_name(model, *slot)]) for slot in states}
     streams = {stream.name: _by_update(inputs[stream.name], stream, model).movedim(1, 1 + len(model.axes)) for stream in model.inputs}
     past = [item.part for item in program.laws.kept if item.component == PREVIOUS]
     earlier = {name: _earlier(states[PREVIOUS, name], streams[name], len(leading)) for name in past}
     updates = sample.shape[1] * model.updates_per_tick
     delayed = {name: x.narrow(len(leading), 0, updates) for name, x in earlier.items()}
     places = {axis: place - 1 for axis, place in axis_places(model).items()}
-    sequence = Sequence(streams, delayed, numbers, indices, {}, sizes, (*leading, updates), sample, trained, places)
+    sequence = Sequence(streams, delayed, numbers, indices, {}, {}, sizes, (*leading, updates), sample, trained, places)
     final: Tensors = {f"{PREVIOUS}.{name}": x.select(len(leading), -1) for name, x in earlier.items()}
+    for item in program.laws.kept:
+        if isinstance(item.value, Shift):
+            slot = (item.component, item.part)
+            final[item.name] = without_places(program.laws, slot, sequence.remember(item.value, states[slot]))
     for memory in program.memories:
         assert memory.classified.affine is not None, memory
         slot = (memory.component, memory.classified.affine.part)
@@ -100,6 +106,7 @@ class Sequence:
     hyperparameters: Mapping[str, Tensor]
     indices: Mapping[str, Tensor]
     reads: dict[str, Tensor]
+    recents: dict[Expr, Tensor]
     sizes: Mapping[str, int]
     leading: tuple[int, ...]
     like: Tensor
@@ -115,6 +122,8 @@ class Sequence:
         match node:
             case Named(name):
                 return self.reads[name]
+            case Recent():
+                return self.recents[node]
             case Input(name, _, delayed):
                 return (self.delayed if delayed else self.inputs)[name]
             case Hyperparameter(name):
@@ -124,6 +133,14 @@ class Sequence:
             case Index(axis):
                 return self.indices[axis]
         raise ValueError(f"the affine form of a law cannot hold {node}")
+
+    def remember(self, item: Shift, before: Tensor) -> Tensor:
+        """The last values of an expression before every token, kept for who reads them, and those after the last token."""
+        time, count, tokens = len(self.leading) - 1, before.shape[len(self.leading) - 1], self.leading[-1]
+        values = self.stream(item.x, (*before.shape[:time], tokens))
+        whole = torch.cat((before, values), time)
+        self.recents[item.recent] = whole.unfold(time, count, 1).narrow(time, 0, tokens).movedim(-1, time + 1)
+        return whole.narrow(time, tokens, count)
 
     def run(self, memory: MemoryProgram, law: AffineLaw, state: Tensor, chunk: int) -> Tensor:
         """One memory over the sequence, chunk by chunk: keeps what is read of it, and gives its final state."""

@@ -30,8 +30,9 @@ from nlc.ir.model import (
     Output,
     StateDeclaration,
 )
-from nlc.verify import oracle, oracle_gradients, oracle_layout, oracle_slots, oracle_training, oracle_values
-from nlc.verify.oracle import OracleError, run_oracle, run_oracle_steps
+from nlc.verify import oracle, oracle_gradients, oracle_layout, oracle_recents, oracle_slots, oracle_steps, oracle_training, oracle_values
+from nlc.verify.oracle import OracleError, run_oracle
+from nlc.verify.oracle_steps import run_oracle_steps
 from tests import models
 from tests.derive import systems
 from tests.models import MATRIX, memory, memory_state, stream
@@ -332,10 +333,12 @@ def test_each_tensor_descends_its_own_norm() -> None:
 # --- isolation ---------------------------------------------------------------------------------------------------
 
 
-ORACLE = tuple(f"nlc.verify.oracle{part}" for part in ("", "_gradients", "_layout", "_slots", "_values"))
+ORACLE = tuple(f"nlc.verify.oracle{part}" for part in ("", "_gradients", "_layout", "_recents", "_slots", "_steps", "_values"))
 
 
-@pytest.mark.parametrize("module", [oracle, oracle_gradients, oracle_layout, oracle_slots, oracle_training, oracle_values])
+@pytest.mark.parametrize(
+    "module", [oracle, oracle_gradients, oracle_layout, oracle_recents, oracle_slots, oracle_steps, oracle_training, oracle_values]
+)
 def test_the_oracle_imports_torch_and_the_model_alone(module: ModuleType) -> None:
     path = Path(str(module.__file__))
     roots = set()

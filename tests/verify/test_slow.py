@@ -16,7 +16,8 @@ from nlc.ir.program import Program
 from nlc.verify.claims import decide_claims
 from nlc.verify.evaluate import Evaluator
 from nlc.verify.inputs import Case, draw, moving
-from nlc.verify.oracle import OracleError, run_oracle, run_oracle_steps
+from nlc.verify.oracle import OracleError, run_oracle
+from nlc.verify.oracle_steps import run_oracle_steps
 from nlc.verify.oracle_training import Batch, run_oracle_training, task_loss
 from nlc.verify.oracle_values import Arithmetic
 from nlc.verify.squares import all_squares, check_squares
