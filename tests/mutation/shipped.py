@@ -114,7 +114,7 @@ def _steps(program: Program, optimizer_class: Callable[..., torch.optim.Optimize
         weights = [nn.Parameter(weight.clone()) for weight in drawn.weights]
         numbers = {
             item.name: drawn.hyperparameters[0][item.name] for item in program.hyperparameters
-        }  # others, as periods, are written out
+        }
         optimizer = optimizer_class(weights, **numbers)
         for gradients in drawn.gradients:
             for weight, gradient in zip(weights, gradients, strict=True):
