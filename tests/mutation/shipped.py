@@ -112,9 +112,7 @@ def _steps(program: Program, optimizer_class: Callable[..., torch.optim.Optimize
     for seed in SEEDS:
         drawn = draw_steps(program.model, STEPS, seed=seed, schedule=False)
         weights = [nn.Parameter(weight.clone()) for weight in drawn.weights]
-        numbers = {
-            item.name: drawn.hyperparameters[0][item.name] for item in program.hyperparameters
-        }
+        numbers = {item.name: drawn.hyperparameters[0][item.name] for item in program.hyperparameters}
         optimizer = optimizer_class(weights, **numbers)
         for gradients in drawn.gradients:
             for weight, gradient in zip(weights, gradients, strict=True):
