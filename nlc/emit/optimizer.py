@@ -14,9 +14,9 @@ from nlc.emit.prose import prose, sentence, wrapped
 from nlc.emit.render import render
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.emit.views import OptimizerHelpersView, OptimizerUpdateView, OptimizerView, SlotView
-from nlc.ir.algebra import Expr, Hyperparameter, Input, State, When, is_number, walk
+from nlc.ir.algebra import Expr, Eye, Hyperparameter, Input, Size, State, When, is_number, walk
 from nlc.ir.law import PREVIOUS
-from nlc.ir.model import Model
+from nlc.ir.model import Family, Model
 from nlc.ir.program import Program, StateSlot
 
 RESERVED = frozenset({*MODULE_WORDS, "params", "lr", "closure", "group"})
@@ -43,6 +43,8 @@ def optimizer_class(program: Program) -> str:
     for item in program.hyperparameters:
         if item.name in RESERVED:
             raise CompileError(codes.reserved_in_emitted_code(item.span, "a hyperparameter", item.name))
+    if model.moves_matrices:
+        _refuse_what_matrices_lack(program)
     names = LocalNames(("group", "x", "dtype"))
     weights, (stream,) = names.new("weights"), model.inputs
     gradient = names.new(stream.name)
@@ -80,6 +82,18 @@ def optimizer_class(program: Program) -> str:
         update=render(update).rstrip(),
     )
     return render(view)
+
+
+def _refuse_what_matrices_lack(program: Program) -> None:
+    """Raises CompileError for what the laws say of matrices and the emitted code cannot."""
+    for level in program.model.components:
+        if level.reset is not None and level.reset.family is Family.STEP and level.reset.period > 1:
+            what = "levels that start again after several steps in an optimizer of matrices"
+            raise CompileError(codes.not_emitted(level.place("reset"), what))
+    for law in program.laws.laws:
+        if any(isinstance(node, Size | Eye) for equation in law.equations for node in walk(equation.value)):
+            what = "sizes of matrices and identity matrices in an optimizer (`rows(weights)`, `mean(...)`, `eye(...)`)"
+            raise CompileError(codes.not_emitted(program.model.component(law.component).span, what))
 
 
 def _kinds(model: Model, is_counted: bool) -> dict[str, str]:

@@ -11,9 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nlc import pipeline
+from nlc.diagnostics import CompileError
 from nlc.verify.load import load_source
 
 GENERATED = Path(__file__).resolve().parents[2] / "generated" / "optimizers"
+SPECS = GENERATED.parents[1] / "specs" / "optimizers"
 STEPS = 200
 SHAPES = ((6, 4), (4, 6), (7,), (3, 2, 2), ())
 MATRICES = ((6, 4), (4, 6), (5, 5), (6, 4))
@@ -238,3 +241,19 @@ def test_bfloat16_parameters_have_float32_state(name: str) -> None:
     trained(optimizer, weights, 10)
     assert weights[0].dtype is torch.bfloat16
     assert {value.dtype for value in optimizer.state[weights[0]].values() if isinstance(value, Tensor)} <= {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("reset: step", "reset: 4 steps", "start again after several steps in an optimizer of matrices"),
+        ("inner(weights, orthogonalised)", "inner(weights, orthogonalised) * sqrt(rows(weights))", "sizes of matrices"),
+    ],
+)
+def test_what_matrices_lack_is_refused_by_name(old: str, new: str, what: str, tmp_path: Path) -> None:
+    spec = tmp_path / "muon.yaml"
+    text = (SPECS / "muon.yaml").read_text()
+    assert old in text
+    spec.write_text(text.replace(old, new))
+    with pytest.raises(CompileError, match=what):
+        pipeline.emit(pipeline.compile_program(spec))
