@@ -21,7 +21,7 @@ def abbreviated(order: LevelOrder, level: str, equations: tuple[Equation, ...]) 
     for name, value in _words(order, level):
         words = {item.value: Named(item.name, item.value.shape) for item in equations if item.rule == WORD}
         said = replace(value, words.get)
-        if name in taken or not any(contains(item.value, lambda node, said=said: node == said) for item in equations):  # type: ignore[misc]
+        if name in taken or not any(said in walk(item.value) for item in equations):
             continue
         word = Named(name, value.shape)
         users = [replace_in(item, said, word) for item in equations]
@@ -36,11 +36,11 @@ WORD = "abbreviation"
 def _words(order: LevelOrder, level: str) -> Iterator[tuple[str, Expr]]:
     """The entries that read states, as this level sees them, shorter ones first: each may stand in those after it."""
     found = []
+    own = (State, Tick, Input) if order.model.kind == "optimizer" else (State, Tick)
     for item in order.model.abbreviations:
         counted = replace(item.value, lambda node: with_changes(node, component=level) if isinstance(node, Tick) else None)
         value = settle(order, level, counted)
-        own = (State, Tick, Input) if order.model.kind == "optimizer" else (State, Tick)
-        reads_states = contains(value, lambda node: isinstance(node, own))  # noqa: B023
+        reads_states = contains(value, lambda node: isinstance(node, own))
         if reads_states and not isinstance(value, LEAVES) and not contains(value, lambda node: isinstance(node, Gradient)):
             found.append((item.name, value))
     yield from sorted(found, key=lambda item: sum(1 for _ in walk(item[1])))

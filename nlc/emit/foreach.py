@@ -171,13 +171,13 @@ class Update:
                 yield (f"{self.lists[old]} = [x.clone() for x in {self.moving[old]}]",)
 
     def _equations(self, law: Law, equations: Sequence[Equation], places: range, later: list[Expr]) -> Iterator[Lines]:
+        is_over_all = not self.program.model.moves_matrices  # an optimizer of matrices takes each by itself
         for place in places:
             equation = equations[place]
             value = when_due(equation.value)
-            is_over_all = not self.program.model.moves_matrices  # an optimizer of matrices takes each by itself
             for part in dict.fromkeys(part for part in reversed(list(walk(value))) if is_over_all and _is_total(part)):
                 yield self._total(part)
-            value = replace(value, lambda node: _placeholder(node) if is_over_all and _is_total(node) else None)  # noqa: B023
+            value = replace(value, lambda node: _placeholder(node) if is_over_all and _is_total(node) else None)
             if equation.part is None:
                 yield from self._abbreviation(equation.name, value)
             else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from nlc.ir.algebra import LEAVES, Constant, Expr, Eye, Full, Hyperparameter, Parameter, Size, State, When, walk
+from nlc.ir.algebra import LEAVES, Constant, Expr, Eye, Full, Hyperparameter, Input, Parameter, Size, State, When, walk
 from nlc.ir.build import full, replace, spread
 from nlc.ir.law import with_parameters
 from nlc.ir.model import Clock, Component, Family, Model, StateDeclaration
@@ -44,6 +44,11 @@ def starts_from_new(reader: Component, source: Clock) -> bool:
     if source.speed <= reader.every.speed:
         return True
     return source.family is reader.every.family and source.period <= 1 and source.speed <= reset.speed
+
+
+def starts_from_evidence(component: Component) -> bool:
+    """Whether its `init` reads a stream or the state of another level."""
+    return any(isinstance(node, Input | State) for value in component.init for node in walk(value))
 
 
 def start_of(model: Model, component: Component, state: StateDeclaration) -> Expr:

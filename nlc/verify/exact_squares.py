@@ -13,9 +13,9 @@ from functools import partial, reduce
 
 import torch
 
-from nlc.ir.algebra import Input, State, walk
 from nlc.ir.model import Family
 from nlc.ir.program import Program
+from nlc.ir.starts import starts_from_evidence
 from nlc.verify.dyadic import Dyadic
 from nlc.verify.emitted import build
 from nlc.verify.exact_evidence import draw_exactly, evidence_of, state_of, tensors_of, with_parameters_of
@@ -97,7 +97,7 @@ def reckoned(program: Program) -> Wanted:
     whole = [item.name for item in program.model.inputs if item.is_of_sequence]
     if whole:
         raise NotRational(f"{whole[0]} comes once a sequence")
-    late = [item.name for item in program.model.fast if any(isinstance(part, Input | State) for value in item.init for part in walk(value))]
+    late = [item.name for item in program.model.fast if starts_from_evidence(item)]
     if late:
         raise NotRational(f"{late[0]} starts from what a stream or another level says")
     drawn = draw_exactly(program, CASE, SEED)

@@ -34,6 +34,7 @@ from nlc.ir.algebra import (
     walk,
 )
 from nlc.ir.law import PREVIOUS, Laws
+from nlc.ir.starts import starts_from_evidence
 
 Slot = tuple[str, str]
 
@@ -60,7 +61,7 @@ class Linearity:
 def linearity(laws: Laws, stream: str) -> Linearity:
     """How a system depends on one of its streams."""
     slots = _dependent(laws, stream)
-    begun = next((item.name for item in laws.order.model.fast if any(map(_is_told, item.init))), None)
+    begun = next((item.name for item in laws.order.model.fast if starts_from_evidence(item)), None)
     if begun is not None:
         return Linearity(stream, frozenset(), slots, f"{begun} starts from what a stream or another level says")
     judge = _Judge(stream, slots, {})
@@ -79,11 +80,6 @@ def linearity(laws: Laws, stream: str) -> Linearity:
             obstacle = obstacle or f"{reset.state.component} starts again from a value of its own"
     names = frozenset(output.name for output in laws.order.model.outputs if output.name in outputs)
     return Linearity(stream, names, slots, obstacle)
-
-
-def _is_told(start: Expr) -> bool:
-    """Whether a start depends on evidence, so that it is no part of the state that a square may scale."""
-    return any(isinstance(node, Input | State) for node in walk(start))
 
 
 def _equations(laws: Laws) -> Iterator[tuple[str, Expr, Slot | None]]:

@@ -157,7 +157,7 @@ def _idle(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator
 def _waiting(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
     """A level whose period is not over has not moved from its start."""
     program = emitted.program
-    restarted = {item.state.component for item in program.laws.resets}
+    restarted = {item.state.component for item in program.laws.resets if item.at_start or item.sources}
     periods = {
         item.name: int(item.every.period)
         for item in program.model.fast
