@@ -260,7 +260,7 @@ def _with_claims(model: Model, file: SpecFile, peers: Mapping[str, Model]) -> Mo
 
     def scope_with(identified: Mapping[str, Dim]) -> Scope:
         components = [_identified(item, identified) for item in model.components]
-        return _with_inlined(_scope(file.spec, declared, identified, Collector()), components)
+        return replace(_with_inlined(_scope(file.spec, declared, identified, Collector()), components), own="")
 
     around, collector, claims = ClaimSurroundings(scope_with, declared.counts, peers), Collector(), []
     for field in file.spec.claims:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from dataclasses import replace as with_changes
 from fractions import Fraction
 
 from nlc.codes import resolve as codes
 from nlc.diagnostics import CompileError
-from nlc.ir.algebra import Expr, Hyperparameter, Input, State, When
+from nlc.ir.algebra import Expr, Hyperparameter, Input, State, Tick, When
+from nlc.ir.build import replace
 from nlc.ir.dims import Dim, Shape, shape_text
 from nlc.ir.model import Claim, EqualityClaim, IllTyped, Model, OrderClaim, SameAsClaim
 from nlc.ir.spec import Binary, ClaimField, Comparison, Name, NamedSyntax, Syntax
@@ -98,7 +100,17 @@ def _sides(left: Syntax, right: Syntax, typing: Typing) -> tuple[Expr, Expr]:
         raise CompileError(codes.prove_not_equation(left.span.to(right.span)))
     if {len(first.shape), len(second.shape)} == {1, 2}:  # what elsewhere would go along a dim is no equation
         raise ShapeClash(codes.shapes_differ("==", (left.span, shape_text(first.shape)), (right.span, shape_text(second.shape))))
-    return conform("==", (left, first), (right, second))
+    return _counted(conform("==", (left, first), (right, second)))
+
+
+def _counted(sides: tuple[Expr, Expr]) -> tuple[Expr, Expr]:
+    """Sides in which `tick` counts the updates of the level that the equation is about."""
+    level = next((side.component for side in sides if isinstance(side, State)), "")
+
+    def change(node: Expr) -> Expr | None:
+        return with_changes(node, component=level) if isinstance(node, Tick) else None
+
+    return replace(sides[0], change), replace(sides[1], change)
 
 
 def _given(syntax: Syntax | None, around: ClaimSurroundings) -> tuple[tuple[Expr, Expr], ...]:

@@ -14,7 +14,7 @@ from itertools import combinations
 from typing import TypeVar, cast
 
 from nlc.diagnostics import CompileError
-from nlc.ir.algebra import LEAVES, Expr, Gradient, Hyperparameter, Input, Named, State, When, contains
+from nlc.ir.algebra import LEAVES, Expr, Gradient, Hyperparameter, Input, Named, State, When, contains, walk
 from nlc.ir.build import constant
 from nlc.ir.dims import Dim
 from nlc.ir.law import Laws
@@ -69,11 +69,29 @@ def _finding(claim: Claim, laws: Laws, laws_of: Callable[[Model], Laws]) -> Find
             return _ill_typed(claim, claim.sides, all_due(laws))
         case EqualityClaim():
             left, right = (settled(side, laws) for side in claim.sides)  # outputs are written out while the laws still have them
-            cut = needed(laws, left, right, *(node for pair in claim.given for node in pair))
-            if len({law.clock.updates_per_tick for law in cut.laws}) > 1:
-                detail = f"it needs levels that move several times a {laws.order.model.unit} and others, which no method follows yet"
-                return Finding(verdict="unknown", method="none", detail=detail)
-            return decide_equality(left, right, claim, all_due(cut if len(cut.laws) < len(laws.laws) else laws))
+            return _of_one_clock(claim, left, right, laws)
+
+
+def _of_one_clock(claim: EqualityClaim, left: Expr, right: Expr, laws: Laws) -> Finding:
+    """The verdict on one update. For levels that move once a tick, what those become that move several times may be anything."""
+    said = (left, right, *(node for pair in claim.given for node in pair))
+    cut = needed(laws, *said)
+    parted = {law.component for law in cut.laws if law.clock.updates_per_tick > 1}
+    if not parted or len(parted) == len(cut.laws):
+        return decide_equality(left, right, claim, all_due(cut if len(cut.laws) < len(laws.laws) else laws))
+    apart = tuple(replace(law, equations=()) if law.component in parted else law for law in laws.laws)
+    values = (*said, *(item.value for law in apart for item in law.equations))
+    if not any(_was(node, parted) for value in values for node in walk(value)):
+        finding = decide_equality(left, right, claim, all_due(replace(laws, laws=apart)))
+        if finding.verdict not in ("refuted", "tested"):
+            return finding
+    detail = f"it needs levels that move several times a {laws.order.model.unit} and others, which no method follows yet"
+    return Finding(verdict="unknown", method="none", detail=detail)
+
+
+def _was(node: Expr, components: set[str]) -> bool:
+    """Whether a node reads what one of the components was."""
+    return isinstance(node, State) and node.component in components and node.when is When.PREVIOUS
 
 
 def _ill_typed(claim: EqualityClaim, sides: IllTyped, laws: Laws) -> Finding:
