@@ -1,4 +1,4 @@
-"""`nlc verify [PATH...]`: squares and claims of specs, against the generated files where they stand."""
+"""`nlc verify [PATH...]`: squares and claims of specs, against the generated files where they stand; and files of claims."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from nlc.source import Source
 from nlc.terminal import marked
 
 if TYPE_CHECKING:
-    from nlc.verify import Report
+    from nlc.verify.report import ClaimsReport, Report
 
-HELP = "show that generated modules do what their specs say, and decide the specs' claims"
+HELP = "show that generated modules do what their specs say, and decide claims, those of specs and those in files of their own"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -46,8 +46,12 @@ def run(arguments: Namespace) -> int:
     return 0 if good else 1
 
 
-def _report(place: Place, overrides: Sequence[Source], *, is_built_elsewhere: bool) -> Report:
+def _report(place: Place, overrides: Sequence[Source], *, is_built_elsewhere: bool) -> Report | ClaimsReport:
     """The report on the generated file where it stands, or, when the spec as changed was not built yet, on what would be built."""
+    if pipeline.is_claims_file(place.spec):
+        if overrides:
+            raise UsageError(f"{OPTION} changes specs, and {place.spec} is a file of claims")
+        return pipeline.verify_claims(place.spec)
     program = pipeline.compile_program(place.spec, overrides)
     emitted = pipeline.emit(program)
     if overrides and not is_built_elsewhere:

@@ -30,6 +30,7 @@ from nlc.ir.algebra import (
     Power,
     Scale,
     Size,
+    Softmax,
     Spread,
     State,
     StopGradient,
@@ -39,7 +40,10 @@ from nlc.ir.algebra import (
     Where,
     children,
 )  # fmt: skip
+from nlc.ir.calculus import Derivative, Inverse
 from nlc.ir.dims import Dim, Shape
+from nlc.verify.differentials import gradient
+from nlc.verify.inverses import inverted
 from nlc.verify.letters import UNIT, Atom, Function, Letter
 from nlc.verify.polynomial import (
     LimitReached,
@@ -74,6 +78,8 @@ def normal_form(node: Expr, values: Values = MappingProxyType({})) -> Polynomial
     """The normal form of an expression; raises LimitReached when it is too large, ZeroDivisionError for a division by the number 0."""
     if isinstance(node, LEAVES):
         return values[node] if node in values else _leaf(node)
+    if isinstance(node, Derivative):
+        return normal_form(gradient(node.of, node.by), values)
     parts = [normal_form(child, values) for child in children(node)]
     match node:
         case Add():
@@ -99,6 +105,11 @@ def normal_form(node: Expr, values: Values = MappingProxyType({})) -> Polynomial
             return parts[0]
         case Power():
             return _power(node, parts)
+        case Softmax(x) if len(x.shape) == 1:
+            exponentials = _letter(Map("exp", x, x.shape), parts)
+            return scale(reciprocal(dot(exponentials, all_ones(exponentials.rows, UNIT))), exponentials)
+        case Inverse():
+            return inverted(parts[0])
         case Sum(x, axis):
             return _sum(node, parts[0], x.shape, axis)
         case Spread(x, axis, shape):

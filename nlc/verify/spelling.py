@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nlc.ir.algebra import Compare, Expr, Eye, Where
 from nlc.ir.build import add, apply_map, constant, divide, dot, full, matmul, outer, power, rebuild, scale, spread, times, transpose
+from nlc.ir.calculus import Inverse as MatrixInverted
 from nlc.ir.dims import Dim, Shape
 from nlc.ir.show import expression_text
 from nlc.verify.letters import (
@@ -15,6 +16,7 @@ from nlc.verify.letters import (
     Inner,
     Inverse,
     Letter,
+    MatrixInverse,
     Ones,
     Product,
     Root,
@@ -121,6 +123,8 @@ def _letter(letter: Letter) -> Expr:
             return apply_map("sqrt", spelled(square))
         case Inverse(of):
             return divide(full(1, _shape(letter.rows, letter.columns)), spelled(of))
+        case MatrixInverse(of):
+            return MatrixInverted(spelled(of), _shape(letter.rows, letter.columns))
         case Inner(word):
             return _inner(word)
         case Trace(word):
