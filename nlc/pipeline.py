@@ -21,6 +21,7 @@ from nlc.source import Source
 
 if TYPE_CHECKING:
     from nlc.verify.report import ClaimsReport, Report
+    from nlc.verify.verdict import Verdict
 
 
 def parse(path: Path, overrides: Sequence[Source] = ()) -> SpecFile:
@@ -85,6 +86,15 @@ def verify_claims(path: Path) -> ClaimsReport:
         laws = derive(order(resolve(section)))
         sections.append((laws.order.model.name, laws.order.model.says, decide_claims(laws, lambda model: derive(order(model)))))
     return ClaimsReport(file.path, file.name.text, " ".join(file.says.text.split()) if file.says else "", tuple(sections))
+
+
+def claims_of(path: Path) -> tuple[Verdict, ...]:
+    """The verdicts on the claims of a spec or of a file of claims, without the squares. Loads no torch."""
+    from nlc.verify.claims import decide_claims
+
+    if is_claims_file(path):
+        return verify_claims(path).verdicts
+    return decide_claims(derive(order(resolve(parse(path)))), lambda model: derive(order(model)))
 
 
 def check_claims(path: Path) -> None:

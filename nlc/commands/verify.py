@@ -24,12 +24,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     """What the command line may say after the command."""
     parser.add_argument("path", nargs="*", help="spec files, folders, or names of shipped specs (default: the folder specs)")
     parser.add_argument("-o", "--output", metavar="DIR", help="where nlc build wrote (default: as nlc build)")
+    parser.add_argument("--explain", metavar="CLAIM", help="only show the evidence for a claim, named by its id or by words that it says")
     parser.add_argument("--json", metavar="FILE", help="also write the verdicts as a list of objects ('-': print only them)")
     add_set_option(parser, "; without -o it judges what nlc build would write")
 
 
 def run(arguments: Namespace) -> int:
     """0 only when every square closes and every verdict is as expected."""
+    if arguments.explain is not None:
+        return _explain(arguments)
     good = True
     objects: list[dict[str, object]] = []
     for place in find_specs(arguments.path, arguments.output):
@@ -44,6 +47,20 @@ def run(arguments: Namespace) -> int:
     elif arguments.json:
         _write(Path(arguments.json), json.dumps(objects, indent=2) + "\n")
     return 0 if good else 1
+
+
+def _explain(arguments: Namespace) -> int:
+    """The evidence for the claims that are meant; 0 only when their verdicts are as expected."""
+    from nlc.verify.explain import explanation, matching
+
+    verdicts = [verdict for place in find_specs(arguments.path) for verdict in pipeline.claims_of(place.spec)]
+    found = matching(verdicts, arguments.explain)
+    if not found:
+        known = ", ".join(sorted({verdict.id for verdict in verdicts if verdict.id})) or "none of them has an id"
+        raise UsageError(f"no claim is called {arguments.explain!r} or says it; ids: {known}")
+    for number, verdict in enumerate(found):
+        print("\n" * bool(number) + "\n".join(explanation(verdict)))
+    return 0 if all(verdict.as_expected for verdict in found) else 1
 
 
 def _report(place: Place, overrides: Sequence[Source], *, is_built_elsewhere: bool) -> Report | ClaimsReport:

@@ -12,10 +12,10 @@ from nlc.parse import peers_of
 from nlc.parse.compose import Workspace, compose_section
 from nlc.parse.fields import Value
 from nlc.parse.library import parse_library
-from nlc.parse.nodes import MappingNode, Scalar
+from nlc.parse.nodes import MappingNode
 from nlc.parse.places import Place, place_of_file
 from nlc.parse.references import Optimizers
-from nlc.parse.schema import read_claims_file, read_section
+from nlc.parse.schema import kind_of, read_claims_file, read_section
 from nlc.parse.texts import read_source
 from nlc.parse.yaml_nodes import read_yaml
 from nlc.source import Source, Span
@@ -27,8 +27,8 @@ def is_claims_file(path: Path) -> bool:
         root = read_yaml(read_source(path, path.as_posix()))
     except CompileError:
         return False
-    kind = root.get("kind") if isinstance(root, MappingNode) else None
-    return kind is not None and isinstance(kind.value, Scalar) and kind.value.text == Value.CLAIMS_KIND.value
+    kind = kind_of(root)
+    return kind is not None and kind.text == Value.CLAIMS_KIND.value
 
 
 def parse_claims_file(path: Path) -> ClaimsFile:

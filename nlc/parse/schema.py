@@ -59,11 +59,20 @@ Reader = Callable[[Entry], Any]
 def read_spec(root: Node) -> Spec:
     """The typed spec of a composed tree; raises CompileError with all mistakes found."""
     start = Span(root.span.source, root.span.start, root.span.start)
+    kind = kind_of(root)
+    if kind is not None and kind.text == Value.CLAIMS_KIND.value:
+        raise CompileError(no_system(kind.span))
     values = _fields(Entry(Scalar("", start), root), SPEC_FIELDS, "a spec")
     del values["nlc"]
     spec = Spec(**values, span=root.span)
     check_spec(spec, start)
     return spec
+
+
+def kind_of(root: Node) -> Scalar | None:
+    """The word that a file says it is of kind; None when it says none."""
+    entry = root.get("kind") if isinstance(root, MappingNode) else None
+    return entry.value if entry is not None and isinstance(entry.value, Scalar) else None
 
 
 def read_section(root: Node, start: Span) -> Spec:
@@ -161,8 +170,6 @@ def _kind(entry: Entry) -> str:
     text = _sentence(entry)
     if text.text == "model":
         raise CompileError(codes.not_available(text.span))
-    if text.text == Value.CLAIMS_KIND.value:
-        raise CompileError(no_system(text.span))
     if text.text not in KINDS:
         raise CompileError(codes.unknown_word(text.span, entry.key.text, KINDS))
     return text.text

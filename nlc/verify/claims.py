@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
+from fractions import Fraction
 from functools import partial
 from typing import TypeVar, cast
 
@@ -24,6 +25,7 @@ from nlc.verify.conditions import sufficient
 from nlc.verify.counterexample import Compare as Comparison
 from nlc.verify.counterexample import Pairs, Question, Search, search, unknown
 from nlc.verify.differentials import NotDifferentiable
+from nlc.verify.gaps import gap_text
 from nlc.verify.given import decided, is_assignable
 from nlc.verify.inequalities import proved_inequality
 from nlc.verify.minima import decide_minimum
@@ -109,10 +111,10 @@ def _negated(finding: Finding) -> Finding:
     match finding.verdict:
         case "refuted":
             return replace(finding, verdict="proved", detail=f"they differ: {finding.detail}")
-        case "proved" | "tested":
-            return replace(
-                finding, verdict="refuted" if finding.verdict == "proved" else "unknown", detail=f"they are equal: {finding.detail}"
-            )
+        case "proved" | "proved-if":
+            return replace(finding, verdict="refuted", detail=f"they are equal: {finding.detail}")
+        case "tested":
+            return replace(finding, verdict="unknown", detail=f"they seem equal: {finding.detail}")
     return finding
 
 
@@ -181,7 +183,7 @@ def _not_proved(equality: Equality, sides: tuple[Expr, Expr], claim: EqualityCla
         gap = spelled_text(equality.residual)
         detail = f"both sides have one normal form if {' and '.join(conditions)}; in general they differ by {gap}"
         return Finding(verdict="proved-if", method=NORMAL_FORM, detail=detail, conditions=conditions, trace=equality.trace)
-    residual = f"the residual (left - right) is {spelled_text(equality.residual)}"
+    residual = f"{gap_text(equality.left, equality.right)}; the residual (left - right) is {spelled_text(equality.residual)}"
     hint = f"; it would hold if {' and '.join(conditions)}" if conditions else ""
     finding = _by_search(sides, claim, laws, residual + hint)
     if finding.verdict == "refuted" and expected_word(claim.expect) == "form-only" and equality.same_form:
@@ -215,6 +217,10 @@ def _searched(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws, *most:
     return search(question, *most)
 
 
+def _all_true(holds: Tensor, arithmetic: Arithmetic) -> Tensor:
+    return Tensor(holds.shape, (arithmetic.number(Fraction(1)),) * len(holds.entries))
+
+
 def _comparison(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws) -> Comparison:
     def compare(values: Mapping[Expr, Tensor], sizes: Sizes, arithmetic: Arithmetic) -> Pairs | None:
         def value_of(node: Expr, known: Mapping[Expr, Tensor]) -> Tensor:
@@ -230,8 +236,11 @@ def _comparison(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws) -> C
         if not all(all(value_of(bound, after).entries) for bound in claim.bounds):
             return None
         left, right = value_of(sides[0], after), value_of(sides[1], after)
-        if claim.sign in ORDERED and all(value_of(Compare(claim.sign, *sides, sides[0].shape), after).entries):
-            right = left
-        return ((expression_text(sides[0]), left, right),)
+        name = expression_text(sides[0])
+        if claim.sign in ORDERED:
+            holds = value_of(Compare(claim.sign, *sides, sides[0].shape), after)
+            if all(holds.entries) or left.entries == right.entries:
+                name, left, right = f"whether {name} {claim.sign} {expression_text(sides[1])}", holds, _all_true(holds, arithmetic)
+        return ((name, left, right),)
 
     return compare

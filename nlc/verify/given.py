@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 from nlc.ir.algebra import LEAVES, Expr, Named, State, When, contains
 from nlc.ir.claim import EqualityClaim
 from nlc.ir.law import Laws
+from nlc.ir.show import expression_text
 from nlc.verify.normal_form import Values, normal_form
-from nlc.verify.proofs import Equality, decide
+from nlc.verify.proofs import Equality, Step, decide
 
 
 def decided(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws, known: Values) -> Equality:
@@ -17,7 +21,13 @@ def decided(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws, known: V
             known[leaf] = normal_form(value, known)
         else:
             assumed.append((leaf, value))
-    return decide(*sides, laws, known, tuple(assumed), claim.bounds)
+    equality = decide(*sides, laws, known, tuple(assumed), claim.bounds)
+    return replace(equality, trace=(*_steps(claim), *equality.trace))
+
+
+def _steps(claim: EqualityClaim) -> Iterator[Step]:
+    for left, right in claim.given:
+        yield Step(expression_text(left), expression_text(right), "what is given")
 
 
 def is_assignable(node: Expr, value: Expr) -> bool:

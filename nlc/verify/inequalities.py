@@ -61,7 +61,7 @@ def _proof(difference: Polynomial, form: Polynomial, claim: EqualityClaim, names
 
 
 def _text(form: Polynomial) -> str:
-    return str(form.number) if form.number is not None else form.key
+    return str(form.number) if form.number is not None else spelled_text(form)
 
 
 def _without_rounding(x: Polynomial) -> Iterator[Polynomial]:
@@ -90,7 +90,8 @@ def _function(letter: Letter) -> str:
 def _as_part(letter: Letter, *, is_from_below: bool) -> Polynomial:
     """floor(y) = y - part = y - 1 + rest, ceil(y) = y + part = y + 1 - rest, part being 0 or above it and rest above 0."""
     assert isinstance(letter.meaning, Function)
-    exact, part = letter.meaning.arguments[0], letter_polynomial(Letter((REST if is_from_below else PART) + letter.text))
+    name = (REST if is_from_below else PART) + spelled_text(letter_polynomial(letter))
+    exact, part = letter.meaning.arguments[0], letter_polynomial(Letter(name))
     is_floor = _function(letter) == "floor"
     if not is_from_below:
         return subtract(exact, part) if is_floor else add(exact, part)

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from nlc.verify.assumptions import Rule, rewritten
 from nlc.verify.letters import UNIT, Inner, Letter, MatrixInverse, Trace, Word, flip_word, word_text
-from nlc.verify.polynomial import Polynomial, add, identity, letter_polynomial, subtract, transpose
+from nlc.verify.polynomial import Polynomial, add, identity, letter_polynomial, number, subtract, transpose
 from nlc.verify.products import dot, multiply, scale
 from nlc.verify.quotients import clear_denominators, reciprocal
 
@@ -22,10 +22,12 @@ def inverted(x: Polynomial) -> Polynomial:
     words = sorted({word for _, word in x.terms}, key=word_text)
     if words[0] == () and all(any(letter.columns == UNIT for letter in word) for word in words[1:]) and len(words) <= 2:
         return _sherman_morrison(x, words[1:])
-    turned = transpose(x)
-    if turned.key < x.key:
-        return transpose(letter_polynomial(_letter(turned)))
-    return letter_polynomial(_letter(x))
+    factor = _coefficient(x, words[0]) if len(words) == 1 else number(x.terms[x.ordered[0]])
+    below = reciprocal(factor)
+    bare = scale(below, x)
+    turned = transpose(bare)
+    letter = transpose(letter_polynomial(_letter(turned))) if turned.key < bare.key else letter_polynomial(_letter(bare))
+    return scale(below, letter)
 
 
 def _sherman_morrison(x: Polynomial, outer: list[Word]) -> Polynomial:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from fractions import Fraction
 from types import MappingProxyType
 
 from nlc.ir.algebra import (
@@ -67,6 +68,15 @@ ODD = frozenset({"sin", "sinh", "tanh", "sign"})
 EVEN = frozenset({"cos", "cosh", "abs", "normal_density"})
 SYMMETRY: Mapping[str, int] = MappingProxyType({**dict.fromkeys(ODD, -1), **dict.fromkeys(EVEN, 1)})
 """f(-x) = SYMMETRY[f] * f(x)."""
+
+AT_ZERO: Mapping[str, Fraction] = MappingProxyType(
+    {
+        **dict.fromkeys((*ODD, "abs", "relu", "silu", "gelu", "floor", "ceil"), Fraction(0)),
+        **dict.fromkeys(("exp", "cos", "cosh"), Fraction(1)),
+        **dict.fromkeys(("sigmoid", "normal_cdf"), Fraction(1, 2)),
+    }
+)
+"""Values at 0 that are rational."""
 
 LARGEST_POWER = 64
 
@@ -193,6 +203,8 @@ def _function(node: Expr, parts: list[Polynomial]) -> Polynomial:
     match node:
         case Map("sqrt"):
             return root(parts[0])
+        case Map(function) if parts[0].is_zero and function in AT_ZERO:
+            return times_number(AT_ZERO[function], all_ones(*borders(node.shape)))
         case Map(function) if function in SYMMETRY and _is_negative(parts[0]):
             return times_number(SYMMETRY[function], _letter(node, [times_number(-1, parts[0])]))
         case Compare(operator) if operator.startswith(">"):

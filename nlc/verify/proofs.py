@@ -30,10 +30,11 @@ from nlc.ir.algebra import (
     walk,
 )
 from nlc.ir.build import replace as replace_parts
-from nlc.ir.calculus import Inverse
+from nlc.ir.calculus import Derivative, Inverse
 from nlc.ir.law import Equation, Law, Laws
 from nlc.ir.show import expression_text
 from nlc.verify.assumptions import Rule, rewritten, rules_of
+from nlc.verify.differentials import gradient
 from nlc.verify.inverses import without_inverses
 from nlc.verify.letters import Inverse as Reciprocal
 from nlc.verify.normal_form import Values, normal_form
@@ -223,7 +224,13 @@ def _law_steps(laws: Laws) -> Iterator[Step]:
 
 def _side_steps(*sides: tuple[Expr, Polynomial]) -> Iterator[Step]:
     for side, form in sides:
-        yield Step(expression_text(side), spelled_text(form), RULE, ("calculus",))
+        text, settled_text = expression_text(side), spelled_text(form)
+        if isinstance(side, Derivative):
+            written = expression_text(gradient(side.of, side.by))
+            yield Step(text, written, f"gradient with respect to {expression_text(side.by)}", ("calculus",))
+            text = written
+        if text != settled_text:
+            yield Step(text, settled_text, RULE, ("calculus",))
 
 
 # --- where the sides are defined ---------------------------------------------------------------------------------

@@ -112,7 +112,7 @@ def _entries(word: Word) -> tuple[tuple[Letter, int], ...]:
 
 NOTHING_KNOWN = Signs(frozenset(), frozenset())
 
-PART, REST = "part:", "rest:"
+PART, REST = "the part cut off by ", "one less the part cut off by "
 """How letters are called that stand for what rounding cut off, 0 or more but below 1, and for what that lacks to 1, which is above 0."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nlc.ir.algebra import Compare, Expr, Eye, Where
+from nlc.ir.algebra import Compare, Expr, Eye, Named, Where
 from nlc.ir.build import add, apply_map, constant, divide, dot, full, matmul, outer, power, rebuild, scale, spread, times, transpose
 from nlc.ir.calculus import Inverse as MatrixInverted
 from nlc.ir.dims import Dim, Shape
@@ -21,6 +21,7 @@ from nlc.verify.letters import (
     Product,
     Root,
     Trace,
+    Unknown,
     Word,
     flip,
     flip_word,
@@ -115,6 +116,8 @@ def _letter(letter: Letter) -> Expr:
     match letter.meaning:
         case Atom(node):
             return node
+        case Unknown():
+            return Named(letter.text, _shape(letter.rows, letter.columns))
         case Ones():
             return full(1, (letter.rows,))
         case Product(entries):
