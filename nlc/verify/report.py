@@ -85,9 +85,9 @@ def claim_lines(verdicts: Sequence[Verdict]) -> Iterator[tuple[bool, str]]:
     for verdict in verdicts:
         expected = "" if verdict.as_expected else f" (expected {verdict.expected})"
         name = f"{verdict.id}: " if verdict.id else ""
-        yield verdict.as_expected, f"{'ok ' if verdict.as_expected else 'BAD'}   {verdict.verdict:<12} {name}{verdict.claim}{expected}"
+        yield verdict.as_expected, f"{'ok ' if verdict.as_expected else 'BAD'}   {verdict.verdict:<9} {name}{verdict.claim}{expected}"
         if not verdict.as_expected:
-            yield False, f"{' ' * 19}{verdict.detail}"
+            yield False, f"{' ' * 14}{verdict.detail}"
 
 
 @dataclass(frozen=True, slots=True)
