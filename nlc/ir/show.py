@@ -43,6 +43,7 @@ from nlc.ir.algebra import (
     children,
 )  # fmt: skip
 from nlc.ir.build import replace
+from nlc.ir.calculus import Derivative, Inverse
 
 COMPARISON, SUM, PRODUCT, UNARY, POWER, ATOM = range(6)
 
@@ -121,6 +122,8 @@ def _call(node: Expr) -> str:
         Split: "split",
         Join: "join",
         StopGradient: "stop_gradient",
+        Derivative: "gradient_of",
+        Inverse: "inverse",
     }
     match node:
         case Map(function) | Extremum(function):
