@@ -6,9 +6,10 @@ is a comprehension over the tensors. Sums over all weights (`inner`) are taken o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as with_changes
+from types import MappingProxyType
 
 from nlc.emit.layout import STEP, WIDTH, Lines, indented
 from nlc.emit.multi_tensor import MultiTensor
@@ -220,6 +221,11 @@ class Update:
                 yield from ((line,) for line in lines)
             self.lists[node] = local
             return
+        if any(part in self.lists for part in walk(value)):  # a number for each tensor
+            self.lists[node] = local
+            yield from self._comments(name)
+            yield _comprehension(local, self._each(value))
+            return
         number = self._printer().number(value)
         text = self._printer().text(value) if number is None else number
         self.scalars[node] = Piece(local, rank=0 if number is None else None)
@@ -250,25 +256,26 @@ class Update:
     def _multi(self) -> MultiTensor:
         return MultiTensor(self.names, self.lists, self._printer())
 
-    def _printer(self) -> TorchPrinter:
-        return TorchPrinter(self._leaf, self.weights, clamps=True, dim=self.sides.__getitem__)
+    def _printer(self, elements: Mapping[str, str] = MappingProxyType({})) -> TorchPrinter:
+        """Writes expressions over lists, or, where `elements` says how those of a list are called, over their elements."""
 
-    def _leaf(self, node: Expr) -> Piece:
-        """Inside a comprehension an entry is called as its list; `_each` binds the lists that a text needs."""
-        if node in self.scalars:
-            return self.scalars[node]
-        if node in self.lists:
-            return Piece(self.lists[node])
-        raise unwritable(node)
+        def leaf(node: Expr) -> Piece:
+            if node in self.scalars:
+                return self.scalars[node]
+            if node in self.lists:
+                return Piece(elements.get(self.lists[node], self.lists[node]))
+            raise unwritable(node)
+
+        return TorchPrinter(leaf, elements.get(self.weights, self.weights), clamps=True, dim=self.sides.__getitem__)
 
     def _each(self, value: Expr) -> str:
         """The list of a value's entries."""
         used = list(dict.fromkeys(self.lists[part] for part in walk(value) if part in self.lists))
-        text = self._printer().text(value)
-        if (self.weights not in used and f"{self.weights}." in text) or not used:
+        if (self.weights not in used and f"{self.weights}." in self._printer().text(value)) or not used:
             used.append(self.weights)
+        elements = self.names.letters(used) if len(used) > 1 else {used[0]: "x"}
         entries = used[0] if len(used) == 1 else f"zip({', '.join(used)}, strict=True)"
-        return f"[{text} for {', '.join(used)} in {entries}]"
+        return f"[{self._printer(elements).text(value)} for {', '.join(elements.values())} in {entries}]"
 
 
 def _groups(laws: Sequence[Law]) -> list[tuple[Law, ...]]:
