@@ -21,6 +21,7 @@ from nlc.emit.torch_printer import TorchPrinter, unwritable
 from nlc.emit.written_out import when_due, written_out
 from nlc.ir.algebra import Dot, Due, Expr, Eye, Full, Input, Named, Size, State, Sum, Tick, When, Where, children, walk
 from nlc.ir.build import rebuild, replace
+from nlc.ir.contexts import contexts_of, number_of_data
 from nlc.ir.dims import COLUMNS, MATRIX, ROWS
 from nlc.ir.law import POSITION, PREVIOUS, Equation, Kept, Law, Reset
 from nlc.ir.model import Component
@@ -86,11 +87,17 @@ class Update:
         """Rows and columns, which all matrices of one update share, as far as the laws ask for them."""
         nodes = [node for value in self.program.laws.values for node in walk(value)]
         dims = [node.dim if isinstance(node, Size) else node.shape[0] for node in nodes if isinstance(node, Size | Eye)]
+        number = number_of_data(self.program.model)
+        if number and any(number in dim.names for dim in dims):
+            self.sides[number] = self.names.new(number)
+            data = next(self.lists[Input(stream.name, stream.shape)] for stream in contexts_of(self.program.model))
+            yield (f"{self.sides[number]} = len({data}[0])",)
         sides = ((str(ROWS), "rows"), (str(COLUMNS), "columns"))
-        self.sides |= {side: self.names.new(word) for side, word in sides if any(side in dim.names for dim in dims)}
-        if len(self.sides) == 2:
-            yield (f"{', '.join(self.sides.values())} = {self.weights}[0].shape",)
-        for side, variable in self.sides.items() if len(self.sides) == 1 else ():
+        found = {side: self.names.new(word) for side, word in sides if any(side in dim.names for dim in dims)}
+        self.sides |= found
+        if len(found) == 2:
+            yield (f"{', '.join(found.values())} = {self.weights}[0].shape",)
+        for side, variable in found.items() if len(found) == 1 else ():
             yield (f"{variable} = {self.weights}[0].shape[{0 if side == str(ROWS) else 1}]",)
 
     # --- time --------------------------------------------------------------------------------------------------------

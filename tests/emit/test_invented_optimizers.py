@@ -87,7 +87,9 @@ def by_hand(shapes: tuple[tuple[int, ...], ...], is_over_all: bool) -> list[Tens
     ],
     ids=["tensors", "matrices"],
 )
-def test_retention_by_agreement(product: str, direction: str, shapes: tuple[tuple[int, ...], ...], is_over_all: bool, tmp_path: Path) -> None:
+def test_retention_by_agreement(
+    product: str, direction: str, shapes: tuple[tuple[int, ...], ...], is_over_all: bool, tmp_path: Path
+) -> None:
     spec = written(tmp_path, product, direction)
     assert main(["build", str(spec), "-o", str(tmp_path)]) == 0
     assert main(["verify", str(spec), "-o", str(tmp_path)]) == 0
