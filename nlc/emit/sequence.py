@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from nlc.emit.blocks import block_helpers, block_method
 from nlc.emit.chunks import Chunked, chunked
 from nlc.emit.dims import fraction_text
+from nlc.emit.dual import dual_helpers
 from nlc.emit.feed_forward import feed_forward_body, is_feed_forward
 from nlc.emit.forward import chunked_body, form_method
 from nlc.emit.halves import halves_helpers
@@ -37,6 +38,8 @@ def sequence_parts(program: Program) -> tuple[str, ...]:
     decays = any(form.has_decay for form in whole)
     helpers = HelpersView(bool(forms), bool(whole), decays, decays or any(form.is_triangular for form in forms))
     further = (block_helpers(blocks),) if blocks else ()
+    if any(memory.dual for memory in program.memories):
+        further = (*further, dual_helpers(blocks))
     return render(_view(sequence, forms, blocks)), *training_parts(sequence), render(helpers), *halves_helpers(forms), *further
 
 

@@ -8,6 +8,7 @@ from enum import Enum
 from nlc.ir.affine import Classified, OutputRead
 from nlc.ir.algebra import Expr, Hyperparameter, State, When, walk
 from nlc.ir.dims import Shape
+from nlc.ir.dual import DualLaw
 from nlc.ir.law import Law, Laws
 from nlc.ir.model import HyperparameterDeclaration, Model
 
@@ -21,6 +22,7 @@ class Form(Enum):
     HALVED_PREFIX_SUM = "prefix sum by halves"
     HALVED_TRIANGULAR = "triangular chunks by halves"
     BLOCKS = "sums over blocks"
+    DUAL = "dual form"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +56,15 @@ class MemoryProgram:
     """One memory over a sequence: its normal form, its chosen form, and the reads that others make of it.
 
     The expressions in `classified.affine`, and the vectors of `reads`, are over inputs, hyperparameters, states that are steady in a
-    block, and `Named` reads of memories that come earlier in the program.
+    block, and `Named` reads of memories that come earlier in the program. In the dual form `dual` is the law of the memory and of all
+    levels of its optimizer, which have programs without one.
     """
 
     component: str
     form: Form
     classified: Classified
     reads: tuple[OutputRead, ...]
+    dual: DualLaw | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,5 +146,5 @@ class Program:
 
     @property
     def chunked(self) -> tuple[MemoryProgram, ...]:
-        """The memories that run in chunks: those of a parallel system that move at every token."""
-        return tuple(memory for memory in self.memories if memory.form is not Form.BLOCKS) if self.is_parallel else ()
+        """The memories that run in chunks: those of a parallel system that move at every token, but for the dual form."""
+        return tuple(memory for memory in self.memories if memory.form not in (Form.BLOCKS, Form.DUAL)) if self.is_parallel else ()

@@ -61,7 +61,7 @@ def _written(write: Write, state: Expr) -> Expr:
 
 
 def _fit(term: Expr, state: State) -> Term | None:
-    coefficient, core = _peeled(term)
+    coefficient, core = peeled(term)
     if degree(coefficient, state):
         return None
     match core:
@@ -81,11 +81,11 @@ def _fit(term: Expr, state: State) -> Term | None:
     return Given(term, None) if len(state.shape) == 1 and not degree(core, state) else None
 
 
-def _peeled(term: Expr) -> tuple[Expr, Expr]:
+def peeled(term: Expr) -> tuple[Expr, Expr]:
     """All scalar factors of a term, multiplied, and what is left."""
     match term:
         case Scale(by, x):
-            coefficient, core = _peeled(x)
+            coefficient, core = peeled(x)
             return scale(by, coefficient), core
     return ONE, term
 

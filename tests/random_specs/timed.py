@@ -108,5 +108,6 @@ TIMED = (
     _option("start from a number", "init", "0.25", _is_plain),
     Construct(name="start from streams", slot="option", draw=_start_from_streams, needs=_has_one_tensor, weight=5),
     Construct(name="start from another level", slot="option", draw=_start_from_another, needs=_has_another_alike, weight=30),
+    _option("gradient held for 2 tokens", "gradient_at", "hold(2 tokens)", _is_plain),
 )
 """The rows about time."""

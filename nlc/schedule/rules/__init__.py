@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nlc.schedule.rules.blocks import BLOCKS
+from nlc.schedule.rules.dual import DUAL
 from nlc.schedule.rules.halves import HALVED_PREFIX_SUM, HALVED_TRIANGULAR
 from nlc.schedule.rules.prefix_sum import PREFIX_SUM
 from nlc.schedule.rules.recurrence import RECURRENCE
@@ -11,4 +12,4 @@ from nlc.schedule.rules.triangular import TRIANGULAR
 
 __all__ = ["FORM_RULES", "Candidate", "Condition", "FormRule"]
 
-FORM_RULES: tuple[FormRule, ...] = (PREFIX_SUM, TRIANGULAR, HALVED_PREFIX_SUM, HALVED_TRIANGULAR, BLOCKS, RECURRENCE)
+FORM_RULES: tuple[FormRule, ...] = (PREFIX_SUM, TRIANGULAR, HALVED_PREFIX_SUM, HALVED_TRIANGULAR, BLOCKS, DUAL, RECURRENCE)
