@@ -33,7 +33,8 @@ def find_dual_laws(laws: Laws, blocks: Blocks) -> dict[str, DualLaw | str]:
     More are several tensors, several levels, and a norm, whose gradient is told layer by layer.
     """
     found: dict[str, DualLaw | str] = {}
-    for law in laws.laws:
+    gathering = {law.component for law in laws.endings}
+    for law in (law for law in laws.laws if law.component not in gathering):
         members = _members(laws, law.component)
         component = laws.order.model.component(law.component)
         is_told_by_layers = any(isinstance(node, LayerNorm) for equation in law.equations for node in walk(equation.value))

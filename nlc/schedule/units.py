@@ -71,7 +71,8 @@ def find_units(laws: Laws, blocks: Blocks) -> Units:
         for law in laws.laws
         if law.component not in gathering
     }
-    duals = {} if gathering else find_dual_laws(laws, blocks)
+    found = find_dual_laws(laws, blocks)
+    duals = {name: law if isinstance(law, str) else law.over(lambda value: _given(gathering, value)) for name, law in found.items()}
     return Units(blocks, blocks.levels if blocks.are_used else frozenset(), values, duals, gathering)
 
 

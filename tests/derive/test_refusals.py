@@ -65,7 +65,7 @@ REFUSED: Mapping[str, tuple[Callable[[], Model], ...]] = {
     "NLC404": (lambda: replace(delta_rule(), inputs=tuple(replace(item, every=CHUNK) for item in delta_rule().inputs[:1])),),
     "NLC405": (lambda: with_rate(State("momentum", "", (LIKE_WEIGHTS,), When.HELD, period=16)),),
     "NLC406": (
-        lambda: replace(momentum(), components=tuple(replace(item, **HELD) for item in momentum().components[:1])),
+        lambda: replace(momentum(), components=(replace(momentum().components[0], **HELD), momentum().components[1])),
         lambda: with_level(follows=stepped(), step_at=GradientPoint.HELD),
     ),
     "NLC408": (lambda: with_level(window=8), lambda: with_level(window="all")),

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from nlc.derive import derive_laws
 from nlc.ir.algebra import HALF, Expr, State, When
-from nlc.ir.build import add, apply_map, dot, matmul, scale, subtract
+from nlc.ir.build import add, apply_map, dot, matmul, outer, scale, subtract
 from nlc.ir.build import replace as replaced
 from nlc.ir.law import Laws
 from nlc.ir.model import Component, GradientPoint, Model, StateDeclaration
@@ -45,6 +45,11 @@ def not_held(fitting: Component) -> Laws:
     return _laws(with_memory(replace(fitting, gradient_at=GradientPoint.PREVIOUS)))
 
 
+def started_from_a_token(fitting: Component) -> Laws:
+    """The memory starts from what the first token says, which the block that begins with it does not know yet."""
+    return _laws(with_memory(replace(fitting, init=(outer(stream("v"), stream("k")), stream("v")))))
+
+
 def in_a_cycle(fitting: Component) -> Laws:
     """Neither memory's writes are known before the other's."""
     other = _renamed(fitting, "other", _read("memory", When.CURRENT, stream("k")))
@@ -80,6 +85,7 @@ def _renamed(component: Component, name: str, value: Expr) -> Component:
 
 DUAL_WITNESSES: dict[str, Callable[[Component], Laws]] = {
     "a memory of several tensors, or with an optimizer of several levels, that moves linearly by gradients at a held state": not_held,
+    "starts that are known before the first token": started_from_a_token,
     "no cycle of reads with other memories": in_a_cycle,
     "reads with vectors that come before it: streams, or reads of earlier memories": read_with_a_later_read,
 }
