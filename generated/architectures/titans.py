@@ -34,12 +34,9 @@ Laws, per token; prev is the state before
     memory.W2.held_64  = where(due(64 tokens), memory.W2, prev(memory.W2.held_64))       kept: read by hold(memory, 64 tokens)
     position           = prev(position) + 1                                              kept: the tokens so far
 
-Forms
-    memory.momentum: dual form (ttt, titans)
-        It moves as one with memory, by one linear law (Companion).
-        The gradients of a block are taken at one state, so its weights are sums of them, and reads are products of matrices.
-    memory: dual form (ttt, titans)
-        It reads the state of memory.momentum, with which it moves as one (Companion).
+Form
+    memory.momentum and memory: dual form (ttt, titans)
+        Memory.momentum and memory move as one, by gradients that are told layer by layer (Dense).
         The gradients of a block are taken at one state, so its weights are sums of them, and reads are products of matrices.
 """
 
@@ -290,4 +287,4 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return sum((*begun[1:], *added), begun[0])
 
 
-# sealed by nlc, sha256 of everything above: dd1f3a1ea05f9c0eb7fb4514a484ab15b5b78a121b2f07fb2f5b337029b6a4ff
+# sealed by nlc, sha256 of everything above: 4c990f6f18e6f003fcdad7315bdfa8d2ef3344614e6dd82cbefaf14361c992bb

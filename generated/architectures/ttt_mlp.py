@@ -44,7 +44,7 @@ Laws, per token; prev is the state before
 
 Form
     memory: dual form (ttt, titans)
-        W1, b1, W2 and b2 are one state of several tensors, whose laws have no common normal form (Dense).
+        It moves, by gradients that are told layer by layer (Dense).
         The gradients of a block are taken at one state, so its weights are sums of them, and reads are products of matrices.
 """
 
@@ -309,4 +309,4 @@ def _moved_vector(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return sum((*begun[1:], *added), begun[0]).movedim(-2, 1)
 
 
-# sealed by nlc, sha256 of everything above: 5f1c1dca30ea0936aa2b91c61625f03b7e5c7bcf7627e166e5b499f7a58a20c4
+# sealed by nlc, sha256 of everything above: 92c9c959150b8dc4dd3f6a4c1686644ece0cf83099b1fca89946eb69980f9adc

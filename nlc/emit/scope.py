@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from nlc.codes import emit as codes
 from nlc.diagnostics import CompileError
 from nlc.emit.dims import dim_text
-from nlc.emit.layout import WIDTH, Lines, assignment, call, indented
+from nlc.emit.layout import Lines, assignment, call
 from nlc.emit.names import MODULE_WORDS, LocalNames, attribute
 from nlc.emit.pieces import Piece
 from nlc.emit.torch_printer import TorchPrinter, unwritable
@@ -265,9 +265,7 @@ def converted(sequence: Sequence, dtype: str, time: bool) -> list[Lines]:
 
 def _all(names: tuple[str, ...], dtype: str) -> Lines:
     together = ", ".join(names)
-    each = f"x.to({dtype}) for x in ({together})"
-    line = f"{together} = ({each})"
-    return (line,) if len(line) <= WIDTH - 12 else (f"{together} = (", *indented((each,)), ")")
+    return call(f"{together} = ", [f"x.to({dtype}) for x in ({together})"], "", 12)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from nlc.ir.algebra import Expr, When
+from nlc.ir.algebra import Expr, LayerNorm, When, walk
 from nlc.ir.law import Equation
 
 
@@ -63,6 +63,11 @@ class DualLaw:
         coefficients = (value for flow in self.flows for value in (flow.decay, *(feed.coefficient for feed in flow.feeds)))
         written = (value for write in self.writes for value in (write.value, write.along) if value is not None)
         return (*(equation.value for equation in self.equations), *coefficients, *written)
+
+    @property
+    def has_norm(self) -> bool:
+        """Whether a gradient goes through a norm."""
+        return any(isinstance(node, LayerNorm) for equation in self.equations for node in walk(equation.value))
 
     def over(self, change: Callable[[Expr], Expr]) -> DualLaw:
         """The law with every expression changed."""

@@ -1,4 +1,4 @@
-"""The laws of a memory and of its optimizer's levels -> one linear law with given writes, or why there is none."""
+"""The laws of memories that move as one -> one linear law with given writes, or why there is none."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from nlc.ir.show import expression_text
 from nlc.schedule.affine_form import peeled
 from nlc.schedule.expand import terms
 
+NOT_EVERY_TOKEN = "it does not move once at every token"
 NOT_HELD = "its gradient is taken at a state that moves at every token"
 NO_BLOCKS = "levels, held values and resets have periods without a common divisor, so a block would be one token"
 
@@ -27,39 +28,22 @@ class NotLinear(Exception):
     """Why a law has no such form, as a sentence."""
 
 
-def find_dual_laws(laws: Laws, blocks: Blocks) -> dict[str, DualLaw | str]:
-    """For every memory that moves at every token and is more than a tensor with a step of its own: its law, or why there is none.
+def find_dual_law(laws: Laws, members: tuple[str, ...], blocks: Blocks) -> DualLaw | str | None:
+    """The law of memories that move as one at every token, or why there is none; None where each is a tensor with a step of its own.
 
-    More are several tensors, several levels, and a norm, whose gradient is told layer by layer.
+    More than that are several tensors, and a norm, whose gradient is told layer by layer.
     """
-    found: dict[str, DualLaw | str] = {}
-    gathering = {law.component for law in laws.endings}
-    for law in (law for law in laws.laws if law.component not in gathering):
-        members = _members(laws, law.component)
-        component = laws.order.model.component(law.component)
-        is_told_by_layers = any(isinstance(node, LayerNorm) for equation in law.equations for node in walk(equation.value))
-        is_large = len(members) * len(component.states) > 1 or is_told_by_layers
-        if component.host is None and is_large and component.every.period == 1:
-            why_not = NO_BLOCKS if blocks.tokens else NOT_HELD
-            found[law.component] = reason = _dual_law(laws.order.model, members, blocks) if blocks.are_used else why_not
-            found |= {item.component: reason for item in members if isinstance(reason, str)}
-    return found
-
-
-def _members(laws: Laws, host: str) -> tuple[Law, ...]:
-    """The laws of a memory and of the levels of its optimizer, as they run."""
-    hosts = {component.name: component.host for component in laws.order.model.components}
-
-    def serves(name: str) -> bool:
-        above = hosts[name]
-        return name == host or (above is not None and serves(above))
-
-    return tuple(law for law in laws.laws if serves(law.component))
-
-
-def _dual_law(model: Model, members: tuple[Law, ...], blocks: Blocks) -> DualLaw | str:
+    components = [laws.order.model.component(name) for name in members]
+    equations = (equation for name in members for equation in laws.law(name).equations)
+    is_told_by_layers = any(isinstance(node, LayerNorm) for equation in equations for node in walk(equation.value))
+    if not is_told_by_layers and all(len(component.states) == 1 for component in components):
+        return None
+    if any(component.every.period != 1 for component in components):
+        return NOT_EVERY_TOKEN
+    if not blocks.are_used:
+        return NO_BLOCKS if blocks.tokens else NOT_HELD
     try:
-        return _Reader(model, frozenset(law.component for law in members), blocks).law(members)
+        return _Reader(laws.order.model, frozenset(members), blocks).law(tuple(laws.law(name) for name in members))
     except NotLinear as reason:
         return str(reason)
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from nlc.ir.affine import Classified, OutputRead, Transition
-from nlc.ir.algebra import Expr, State, Tick, When, contains, walk
+from nlc.ir.algebra import Expr, Parameter, State, Tick, When, contains, walk
+from nlc.ir.build import replace as replaced
 from nlc.ir.dual import DualLaw
 from nlc.ir.law import Law, Laws
 from nlc.ir.model import Model
 from nlc.ir.program import NO_BLOCKS, Blocks, Decision, Form, MemoryProgram
 from nlc.schedule.blocks import block_law, find_blocks, late_starts
 from nlc.schedule.choose import choose_form
+from nlc.schedule.dual_law import find_dual_law
+from nlc.schedule.groups import Group, over_old_states, state_groups
+from nlc.schedule.inline import inlined
 from nlc.schedule.reads import ReadBook, read_names, states_read, whole_reads
 from nlc.schedule.rules import Candidate
 from nlc.schedule.transition import classify, classify_together
-from nlc.schedule.units import Units, cycle, find_units, memory_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,103 +46,125 @@ def schedule_memories(laws: Laws) -> Scheduled:
     memories = find_memories(laws)
     chosen = [(candidate, *choose_form(candidate)) for candidate in memories.candidates]
     programs = tuple(
-        MemoryProgram(item.component, form, item.classified, item.reads, _dual(item) if form is Form.DUAL else None)
+        MemoryProgram(item.component, form, item.classified, item.reads, item.members, item.dual_law if form is Form.DUAL else None)
         for item, form, _ in chosen
     )
     return Scheduled(programs, memories.outputs, tuple(decision for _, _, tried in chosen for decision in tried), memories.blocks)
 
 
-def _dual(candidate: Candidate) -> DualLaw | None:
-    """The law that a memory runs, for itself and the levels of its optimizer."""
-    return candidate.dual if candidate.leads and isinstance(candidate.dual, DualLaw) else None
-
-
 def find_memories(laws: Laws) -> Memories:
-    """The facts about every memory that decide its form: first those that move at every token, then those with a period."""
-    blocks = find_blocks(laws)
-    units = find_units(laws, blocks)
-    reached = units.reached()
-    order = memory_order(reached)
-    book = ReadBook(_words(laws, units), blocks)
-    taken = {name: law.over(lambda value: book.take(value, None)) for name in order if (law := units.law(name))}
-    streams = {
-        name: taken[name].values if name in taken else tuple(book.take(value, name) for value in units.values[name]) for name in order
-    }
-    outputs = tuple((output.name, book.take(units.given(output.value), None)) for output in laws.outputs)
-    slow_laws = tuple(block_law(law, book) for law in laws.laws if law.component in units.slow)
+    """The facts about every memory that decide its form: first those that move at every token, then those with a period.
+
+    Memories that move as one are one candidate.
+    """
+    blocks, gathering = find_blocks(laws), tuple(law.component for law in laws.endings)
+    slow = blocks.levels if blocks.are_used else frozenset()
+    values = _new_states(laws, gathering)
+    groups = state_groups({name: new for name, new in values.items() if name not in slow}, blocks)
+    book = ReadBook(_words(laws, slow), blocks)
+    streams = {name: tuple(book.take(value, members) for value in values[name]) for members in groups for name in members}
+    duals = {members: _over_reads(find_dual_law(laws, members, blocks), book, gathering) for members in groups}
+    outputs = tuple((output.name, book.take(_given(gathering, output.value))) for output in laws.outputs)
+    slow_laws = tuple(block_law(law, book) for law in laws.laws if law.component in slow)
     readers = (
         *((name, value) for name, new in streams.items() for value in new),
         *((law.component, equation.value) for law in slow_laws for equation in law.equations),
         *((f"the output {name}", value) for name, value in outputs),
     )
-    facts = _Facts(laws, units, book, readers)
+    facts = _Facts(laws, blocks, gathering, values, duals, book, readers)
     candidates: list[Candidate] = []
     known: set[str] = set()
-    for name in order:
-        candidate = facts.candidate(name, taken.get(name), streams[name], cycle(reached, name), known)
-        known.update(read.name for read in facts.reads(name))
-        candidates.extend(facts.followers(candidate))
-        candidates.append(candidate)
-    slower = (facts.slower(law, units.values[law.component]) for law in slow_laws)
+    for members in groups:
+        candidates.append(facts.candidate(members, streams, known))
+        known.update(read.name for read in facts.reads(members))
+    slower = (facts.slower(law) for law in slow_laws)
     return Memories((*candidates, *slower), outputs, replace(blocks, laws=slow_laws))
 
 
-def _told_by_layers(name: str) -> Classified:
-    """A single tensor whose gradient goes through a norm: what is written takes several lines to say, which its form says once."""
-    return Classified(name, Transition.DENSE, None, "its gradient goes through a norm, and is told layer by layer")
+def _new_states(laws: Laws, gathering: tuple[str, ...]) -> Mapping[str, tuple[Expr, ...]]:
+    """The new tensors of every level, over states and streams."""
+    components = laws.order.model.component
+    return {
+        law.component: tuple(_given(gathering, inlined(law, state.part)) for state in components(law.component).states)
+        for law in laws.laws
+        if law.component not in gathering
+    }
+
+
+def _over_reads(law: DualLaw | str | None, book: ReadBook, gathering: tuple[str, ...]) -> DualLaw | str | None:
+    """The law with the reads of other memories by name."""
+    return law.over(lambda value: book.take(_given(gathering, value))) if isinstance(law, DualLaw) else law
 
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """What decides about a form, of memories whose reads are in the book; `readers` are all expressions, with who reads them."""
+    """What decides about a form, of memories whose reads are in the book.
+
+    `values` are the new states of all levels, `duals` the linear laws of groups, or why there is none, `readers` all expressions, with
+    who reads them.
+    """
 
     laws: Laws
-    units: Units
+    blocks: Blocks
+    gathering: tuple[str, ...]
+    values: Mapping[str, tuple[Expr, ...]]
+    duals: Mapping[Group, DualLaw | str | None]
     book: ReadBook
     readers: tuple[tuple[str, Expr], ...]
 
-    def candidate(
-        self, name: str, dual: DualLaw | None, streams: tuple[Expr, ...], coupled: tuple[str, ...], known: Collection[str]
-    ) -> Candidate:
-        """A memory that moves at every token; `known` are the reads of those before it."""
-        values, blocks, reads = self.units.values[name], self.units.blocks, self.reads(name)
-        is_one = dual is not None and len(values) == len(dual.flows) == 1
-        candidate = Candidate(
-            classified=_told_by_layers(name) if is_one else self._classified(name, values if dual else streams),
-            clock=self.laws.law(name).clock,
-            reads=reads,
-            whole_reads=tuple(reader for member in self.units.members(name) for reader in whole_reads(self.readers, member, blocks)),
-            coupled_with=coupled,
-            is_counted=any(contains(value, lambda node: isinstance(node, Tick)) for value in values),
-            later_reads=_later(reads, known, is_own_known=dual is not None),
-            dual=dual or self.units.duals.get(name),
+    def candidate(self, members: Group, streams: Mapping[str, Sequence[Expr]], known: Collection[str]) -> Candidate:
+        """Memories that move at every token, as one; `known` are the reads of those before them."""
+        dual, classified = self.duals[members], _classified(self._model, members, streams)
+        later = _later(self.reads(members), known)
+        if isinstance(dual, DualLaw) and (dual.has_norm or later or not classified.has_form):
+            classified, later = _told_by_layers(members), _later(self.reads(members), known, is_own_known=True)
+        return replace(
+            self._of_system(members, classified),
+            reads=self.reads(members),
+            whole_reads=whole_reads(self.readers, members, self.blocks),
+            is_counted=any(contains(value, lambda node: isinstance(node, Tick)) for name in members for value in self.values[name]),
+            later_reads=later,
+            dual=dual,
         )
-        return self.alike(candidate)
 
-    def followers(self, leader: Candidate) -> Iterator[Candidate]:
-        """The levels of an optimizer that move with a memory by one law."""
-        for name in self.units.members(leader.component)[:-1]:
-            together = Classified(name, Transition.COMPANION, None, f"it moves as one with {leader.component}, by one linear law")
-            yield replace(leader, classified=together, reads=(), leads=False)
-
-    def slower(self, law: Law, values: tuple[Expr, ...]) -> Candidate:
+    def slower(self, law: Law) -> Candidate:
         """A memory that moves at the ends of periods."""
-        classified = _classified(self.laws.order.model, law.component, values, states_read(*values))
-        return self.alike(Candidate(classified, law.clock))
+        name, sources = law.component, states_read(*self.values[law.component])
+        levels = (item for item in self._model.components if name == item.host or item.name == self._model.component(name).host)
+        partners = " and ".join(item.name for item in levels if item.name in sources)
+        if not partners:
+            return self._of_system((name,), _classified(self._model, (name,), self.values))
+        because = f"it reads the state of {partners}, with which it moves as one"
+        return self._of_system((name,), Classified(name, Transition.COMPANION, None, because))
 
-    def alike(self, candidate: Candidate) -> Candidate:
-        """The candidate with what is the same for all of a system."""
-        gathering = self.units.gathering
-        tokens = 0 if gathering else self.units.blocks.tokens  # a sum until the end of the sequence has no period to divide
-        late = late_starts(self.laws)
-        return replace(candidate, block=tokens, whole_tokens=_whole_tokens(self.laws), gathering=gathering, late_starts=late)
+    def reads(self, members: Group) -> tuple[OutputRead, ...]:
+        """What is read of some memories."""
+        return tuple(read for read in self.book.reads if read.component in members)
 
-    def reads(self, name: str) -> tuple[OutputRead, ...]:
-        """What is read of a unit."""
-        return tuple(read for read in self.book.reads if self.units.leader(read.component) == name)
+    @property
+    def _model(self) -> Model:
+        return self.laws.order.model
 
-    def _classified(self, name: str, values: Sequence[Expr]) -> Classified:
-        return _classified(self.laws.order.model, name, values, states_read(*self.units.values[name], but=self.units.blocks))
+    def _of_system(self, members: Group, classified: Classified) -> Candidate:
+        """What is known of them without their reads."""
+        return Candidate(
+            classified=classified,
+            clock=max((self.laws.law(name).clock for name in members), key=lambda clock: clock.period),
+            members=members,
+            block=0 if self.gathering else self.blocks.tokens,  # a sum until the end of the sequence has no period to divide
+            whole_tokens=_whole_tokens(self.laws),
+            gathering=self.gathering,
+            late_starts=late_starts(self.laws),
+        )
+
+
+def _given(lasting: tuple[str, ...], value: Expr) -> Expr:
+    """The value, in which levels that stay as they are until the sequence ends are given like parameters."""
+
+    def change(node: Expr) -> Expr | None:
+        return Parameter(node.component, node.part, node.shape) if isinstance(node, State) and node.component in lasting else None
+
+    return replaced(value, change) if lasting else value
 
 
 def _whole_tokens(laws: Laws) -> str:
@@ -155,7 +180,7 @@ def _whole_tokens(laws: Laws) -> str:
     return "previous values of streams are kept" if laws.kept else ""
 
 
-def _later(reads: Sequence[OutputRead], known: Collection[str], *, is_own_known: bool) -> tuple[OutputRead, ...]:
+def _later(reads: Sequence[OutputRead], known: Collection[str], *, is_own_known: bool = False) -> tuple[OutputRead, ...]:
     """The reads whose vectors are not known before the memory runs; with `is_own_known` it runs read after read."""
     seen, later = set(known), []
     for read in reads:
@@ -166,18 +191,28 @@ def _later(reads: Sequence[OutputRead], known: Collection[str], *, is_own_known:
     return tuple(later)
 
 
-def _classified(model: Model, name: str, new: Sequence[Expr], sources: frozenset[str]) -> Classified:
-    component = model.component(name)
-    states = [State(name, declared.part, declared.shape, When.PREVIOUS) for declared in component.states]
-    partners = [other.name for other in model.components if other.name in sources and (other.host == name or other.name == component.host)]
-    return classify(new[0], states[0], partners) if len(states) == 1 else classify_together(new, states, partners)
+def _told_by_layers(members: Group) -> Classified:
+    """Memories whose gradients are told layer by layer: what is written takes several lines to say, which their form says once."""
+    moves = f"the states of {' and '.join(members)} move as one, by" if len(members) > 1 else "it moves by"
+    return Classified(members[-1], Transition.DENSE, None, f"{moves} gradients at a held state, which are told layer by layer")
 
 
-def _words(laws: Laws, units: Units) -> frozenset[str]:
+def _classified(model: Model, members: Group, streams: Mapping[str, Sequence[Expr]]) -> Classified:
+    """The class of one memory, or of several that move as one."""
+    if len(members) == 1 and len(streams[members[0]]) == 1:
+        return classify(streams[members[0]][0], _states(model, members[0], When.PREVIOUS)[0])
+    new = over_old_states(members, streams, {name: _states(model, name, When.CURRENT) for name in members})
+    return classify_together(new, [state for name in members for state in _states(model, name, When.PREVIOUS)])
+
+
+def _states(model: Model, name: str, when: When) -> tuple[State, ...]:
+    return tuple(State(name, declared.part, declared.shape, when) for declared in model.component(name).states)
+
+
+def _words(laws: Laws, slow: frozenset[str]) -> frozenset[str]:
     """What a read must not be called."""
     model = laws.order.model
-    equations = (equation.name for law in laws.laws if law.component in units.slow for equation in law.equations)
-    duals = (equation.name for name in units.duals if (law := units.law(name)) for equation in law.equations)
+    equations = (equation.name for law in laws.laws if law.component in slow for equation in law.equations)
     outputs, inputs = (output.name for output in model.outputs), (stream.name for stream in model.inputs)
     numbers, dims = (item.name for item in model.hyperparameters), (dim.name for dim in model.dims)
-    return frozenset((*outputs, *inputs, *numbers, *dims, *equations, *duals, *(component.name for component in model.components)))
+    return frozenset((*outputs, *inputs, *numbers, *dims, *equations, *(component.name for component in model.components)))

@@ -271,7 +271,7 @@ SIGNALS = (
     Construct(name="read of a level", slot="signal", draw=draw_applied, needs=can_be_asked, weight=30),
     Construct(name="state of a level", slot="signal", draw=draw_tensor, needs=can_be_named, weight=8),
     *(row("signal", name, f"{name}({{}})", alike("signal"), weight=1.25) for name in MAPS if name not in OF_GATES),
-    *(row("signal", name, FORMS_OF_GATES(name) or f"{name}({{}})", alike("gate"), weight=1.3) for name in OF_GATES),
+    *(row("signal", name, FORMS_OF_GATES(name) or f"{name}({{}})", alike("gate"), weight=1.45) for name in OF_GATES),
     row("signal", "sum", "{} + {}", alike("signal", "signal"), weight=2),
     row("signal", "difference", "{} - {}", alike("signal", "signal"), weight=2),
     row("signal", "product", "{} * {}", alike("signal", "gate"), weight=2),

@@ -50,13 +50,6 @@ def started_from_a_token(fitting: Component) -> Laws:
     return _laws(with_memory(replace(fitting, init=(outer(stream("v"), stream("k")), stream("v")))))
 
 
-def in_a_cycle(fitting: Component) -> Laws:
-    """Neither memory's writes are known before the other's."""
-    other = _renamed(fitting, "other", _read("memory", When.CURRENT, stream("k")))
-    memory = _renamed(fitting, "memory", _read("other", When.PREVIOUS, stream("k")))
-    return _laws(replace(with_memory(fitting), components=(memory, other)))
-
-
 def read_with_a_later_read(fitting: Component) -> Laws:
     """The query is what a memory says that runs after this one."""
     other = _renamed(fitting, "other", _read("memory", When.CURRENT, stream("k")))
@@ -84,8 +77,7 @@ def _renamed(component: Component, name: str, value: Expr) -> Component:
 
 
 DUAL_WITNESSES: dict[str, Callable[[Component], Laws]] = {
-    "a memory of several tensors, or with an optimizer of several levels, that moves linearly by gradients at a held state": not_held,
+    "a memory of several tensors, or with a norm, that moves linearly by gradients at a held state": not_held,
     "starts that are known before the first token": started_from_a_token,
-    "no cycle of reads with other memories": in_a_cycle,
     "reads with vectors that come before it: streams, or reads of earlier memories": read_with_a_later_read,
 }

@@ -10,7 +10,6 @@ that the layer before it gives at token t, and the weights of a token never exis
 
 from __future__ import annotations
 
-from nlc.ir.dual import DualLaw
 from nlc.ir.program import Form
 from nlc.schedule.rules.conditions import (
     ALL_PARTS_ALIKE,
@@ -18,23 +17,20 @@ from nlc.schedule.rules.conditions import (
     NOTHING_GATHERED,
     READ_WITH_VECTORS,
     STARTS_KNOWN,
-    UNCOUPLED,
     VECTORS_COME_EARLIER,
 )
 from nlc.schedule.rules.rule import Candidate, Condition, FormRule
 
 
 def _otherwise(candidate: Candidate) -> str:
-    return (
-        candidate.dual
-        if isinstance(candidate.dual, str)
-        else f"{candidate.component} is a single tensor, for which other forms are cheaper"
-    )
+    if isinstance(candidate.dual, str):
+        return candidate.dual
+    return f"{' and '.join(candidate.members)} {'are' if len(candidate.members) > 1 else 'is'} no network, and other forms are cheaper"
 
 
 MOVES_LINEARLY = Condition(
-    "a memory of several tensors, or with an optimizer of several levels, that moves linearly by gradients at a held state",
-    lambda candidate: isinstance(candidate.dual, DualLaw),
+    "a memory of several tensors, or with a norm, that moves linearly by gradients at a held state",
+    lambda candidate: candidate.dual_law is not None,
     _otherwise,
 )
 
@@ -49,7 +45,6 @@ DUAL = FormRule(
         MOVES_LINEARLY,
         ALL_PARTS_ALIKE,
         NOT_COUNTED,
-        UNCOUPLED,
         READ_WITH_VECTORS,
         VECTORS_COME_EARLIER,
     ),
