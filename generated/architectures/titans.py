@@ -36,7 +36,7 @@ Laws, per token; prev is the state before
 
 Form
     memory.momentum and memory: dual form (ttt, titans)
-        Memory.momentum and memory move as one, by gradients that are told layer by layer (Dense).
+        The states of memory.momentum and memory move as one, by gradients at a held state, which are told layer by layer (Dense).
         The gradients of a block are taken at one state, so its weights are sums of them, and reads are products of matrices.
 """
 
@@ -287,4 +287,4 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return sum((*begun[1:], *added), begun[0])
 
 
-# sealed by nlc, sha256 of everything above: 4c990f6f18e6f003fcdad7315bdfa8d2ef3344614e6dd82cbefaf14361c992bb
+# sealed by nlc, sha256 of everything above: af6399c16ff80e7cc8d03d93306cd833f0a401897ba2c0b2798a8277e6a1e1f5

@@ -31,7 +31,7 @@ Laws, per token; prev is the state before
 
 Form
     memory: dual form (ttt, titans)
-        It moves, by gradients that are told layer by layer (Dense).
+        It moves by gradients at a held state, which are told layer by layer (Dense).
         The gradients of a block are taken at one state, so its weights are sums of them, and reads are products of matrices.
 """
 
@@ -238,4 +238,4 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return sum((*begun[1:], *added), begun[0])
 
 
-# sealed by nlc, sha256 of everything above: 79a0c3b82d06fe7c2e9327562a9fe05d9ec743efbc3825bfbb4572ab1fd6f203
+# sealed by nlc, sha256 of everything above: bcf33c0e8811763b7cee416da12a4cd31968981dd5d75b07901a2c3b1069cf5d

@@ -44,7 +44,7 @@ Laws, per token; prev is the state before
 
 Form
     memory: dual form (ttt, titans)
-        It moves, by gradients that are told layer by layer (Dense).
+        It moves by gradients at a held state, which are told layer by layer (Dense).
         The gradients of a block are taken at one state, so its weights are sums of them, and reads are products of matrices.
 """
 
@@ -309,4 +309,4 @@ def _moved_vector(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return sum((*begun[1:], *added), begun[0]).movedim(-2, 1)
 
 
-# sealed by nlc, sha256 of everything above: 92c9c959150b8dc4dd3f6a4c1686644ece0cf83099b1fca89946eb69980f9adc
+# sealed by nlc, sha256 of everything above: f36cae1ace95be685788b0ccbf2e59beaecf1f7fe4260c1f65f909a5537324a2
