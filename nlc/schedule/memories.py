@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from nlc.ir.affine import Classified, OutputRead
+from nlc.ir.affine import Classified, OutputRead, Transition
 from nlc.ir.algebra import Expr, Parameter, State, Tick, When, contains, walk
 from nlc.ir.build import replace as replaced
 from nlc.ir.law import Law, Laws
-from nlc.ir.model import Clock, Model
+from nlc.ir.model import Model
 from nlc.ir.program import NO_BLOCKS, Blocks, Decision, MemoryProgram
 from nlc.schedule.blocks import block_law, find_blocks, late_starts
 from nlc.schedule.choose import choose_form
 from nlc.schedule.groups import Group, over_old_states, state_groups
 from nlc.schedule.inline import inlined
-from nlc.schedule.reads import ReadBook, read_names, whole_reads
+from nlc.schedule.reads import ReadBook, read_names, states_read, whole_reads
 from nlc.schedule.rules import Candidate
 from nlc.schedule.transition import classify, classify_together
 
@@ -102,7 +102,7 @@ class _Facts:
     def candidate(self, members: Group, streams: Mapping[str, Sequence[Expr]], known: Collection[str]) -> Candidate:
         """Memories that move at every token, as one; `known` are the reads of those before them."""
         return replace(
-            self._of_system(members, streams, max((self.laws.law(name).clock for name in members), key=lambda clock: clock.period)),
+            self._of_system(members, _classified(self._model, members, streams)),
             reads=self.reads(members),
             whole_reads=whole_reads(self.readers, members, self.blocks),
             is_counted=any(contains(value, lambda node: isinstance(node, Tick)) for name in members for value in self.values[name]),
@@ -111,17 +111,27 @@ class _Facts:
 
     def slower(self, law: Law) -> Candidate:
         """A memory that moves at the ends of periods."""
-        return self._of_system((law.component,), self.values, law.clock)
+        name, sources = law.component, states_read(*self.values[law.component])
+        levels = (item for item in self._model.components if name == item.host or item.name == self._model.component(name).host)
+        partners = " and ".join(item.name for item in levels if item.name in sources)
+        if not partners:
+            return self._of_system((name,), _classified(self._model, (name,), self.values))
+        because = f"it reads the state of {partners}, with which it moves as one"
+        return self._of_system((name,), Classified(name, Transition.COMPANION, None, because))
 
     def reads(self, members: Group) -> tuple[OutputRead, ...]:
         """What is read of some memories."""
         return tuple(read for read in self.book.reads if read.component in members)
 
-    def _of_system(self, members: Group, values: Mapping[str, Sequence[Expr]], clock: Clock) -> Candidate:
+    @property
+    def _model(self) -> Model:
+        return self.laws.order.model
+
+    def _of_system(self, members: Group, classified: Classified) -> Candidate:
         """What is known of them without their reads."""
         return Candidate(
-            classified=_classified(self.laws.order.model, members, values),
-            clock=clock,
+            classified=classified,
+            clock=max((self.laws.law(name).clock for name in members), key=lambda clock: clock.period),
             members=members,
             block=0 if self.gathering else self.blocks.tokens,  # a sum until the end of the sequence has no period to divide
             whole_tokens=_whole_tokens(self.laws),
