@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from nlc.ir.program import Program
 from nlc.verify.observe import OUTPUTS, Failure, Pair, attempt
@@ -20,6 +21,9 @@ RATE_KEY = "lr"
 
 MEANINGLESS: tuple[object, ...] = (float("nan"), float("inf"), "0.1", True)
 """No hyperparameter may be one of these."""
+
+MULTIPLICATIONS = frozenset({"addmm", "baddbmm", "bmm", "matmul", "mm"})
+"""What torch calls products of matrices."""
 
 OptimizerClass = Callable[..., torch.optim.Optimizer]
 Part = Callable[[Program, OptimizerClass], Iterator[Square]]
@@ -104,6 +108,29 @@ def _dtypes(program: Program, optimizer_class: OptimizerClass) -> Iterator[Squar
     yield Pair("float32", "state of a bfloat16 parameter", "one step", 1, 1).square("dtype", float(len(wrong)), 0.0, ", ".join(wrong))
 
 
+def _products(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
+    """The products of an optimizer of matrices are in the dtype that is asked for."""
+    for asked in (torch.float64, torch.bfloat16) if program.model.moves_matrices else ():
+        optimizer = optimizer_class([_weight(program, _ones(program))], matmul_dtype=asked)
+        with _Products() as products:
+            optimizer.step()
+        others = sorted(str(dtype) for dtype in products.dtypes - {asked})
+        yield _pair("products of matrices", f"matmul_dtype = {asked}").square("dtype", float(len(others)), 0.0, ", ".join(others))
+
+
+class _Products(TorchFunctionMode):
+    """Remembers the dtypes of what is multiplied as matrices while it is entered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dtypes: set[torch.dtype] = set()
+
+    def __torch_function__(self, operation, types, arguments=(), keywords=None):  # type: ignore[no-untyped-def]
+        if operation.__name__ in MULTIPLICATIONS:
+            self.dtypes |= {x.dtype for x in arguments if isinstance(x, Tensor)}
+        return operation(*arguments, **(keywords or {}))
+
+
 def _closures(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
     """`step(closure)` calls it once, with gradients enabled, and returns what it returns; the update is that of its gradient."""
     weight, plain = _weight(program), _weight(program, 2 * _ones(program))
@@ -125,7 +152,17 @@ def _closures(program: Program, optimizer_class: OptimizerClass) -> Iterator[Squ
     yield _pair("step without a closure").square("value returned", float(nothing is not None), 0.0)
 
 
-CONTRACT: tuple[Part, ...] = (_defaults, _groups, _refused_numbers, _refused_gradients, _refused_shapes, _left_alone, _dtypes, _closures)
+CONTRACT: tuple[Part, ...] = (
+    _defaults,
+    _groups,
+    _refused_numbers,
+    _refused_gradients,
+    _refused_shapes,
+    _left_alone,
+    _dtypes,
+    _products,
+    _closures,
+)
 
 
 def _ones(program: Program) -> Tensor:
