@@ -127,9 +127,8 @@ def _abbreviations(spec: Spec, scope: Scope, counts: Mapping[str, Fraction]) -> 
     """The `let` entries that have a value outside of any level; whether they are right is found out where they are used."""
     for item in spec.let:
         with suppress(CompileError):
-            yield Abbreviation(
-                item.name.text, Typing(replace(scope, where="let", own=""), counts).expression(Name(item.name.text, item.name.span))
-            )
+            typing = Typing(replace(scope, where="let", own="", counted=""), counts)
+            yield Abbreviation(item.name.text, typing.expression(Name(item.name.text, item.name.span)))
 
 
 def _optimizer(file: SpecFile, name: str, spec: Spec) -> Model:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from dataclasses import replace as with_changes
 from fractions import Fraction
 from typing import Any
 
@@ -62,6 +63,7 @@ def _equality(field: ClaimField, around: ClaimSurroundings) -> EqualityClaim:
     assert field.prove is not None
     match field.prove:
         case Comparison((left, right), ("==" | "!=" | "<" | "<=" | ">" | ">=" as sign,)):
+            around = _about(around, (left, right))
             sides = _typed_sides(left, right, around)
         case _:
             raise CompileError(codes.prove_not_equation(field.prove.span))
@@ -143,6 +145,13 @@ def _sides(left: Syntax, right: Syntax, typing: Typing) -> tuple[Expr, Expr]:
     if {len(first.shape), len(second.shape)} == {1, 2}:  # what elsewhere would go along a dim is no equation
         raise ShapeClash(codes.shapes_differ("==", (left.span, shape_text(first.shape)), (right.span, shape_text(second.shape))))
     return conform("==", (left, first), (right, second))
+
+
+def _about(around: ClaimSurroundings, sides: tuple[Syntax, Syntax]) -> ClaimSurroundings:
+    """What a claim may name, where `tick` counts the updates of the level that the claim is about: the first that is a side by itself."""
+    levels = around.scope_with({}).levels
+    level = next((name for side in sides if (name := side.span.text.partition(".")[0]) in levels), "")
+    return with_changes(around, scope_with=lambda identified: with_changes(around.scope_with(identified), counted=level))
 
 
 Given = tuple[tuple[tuple[Expr, Expr], ...], tuple[Compare, ...]]
