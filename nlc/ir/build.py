@@ -36,6 +36,7 @@ from nlc.ir.algebra import (
     children,
     is_number,
 )
+from nlc.ir.calculus import Derivative, Inverse
 from nlc.ir.dims import Shape
 
 EPSILON = Constant(Fraction(1, 100_000))
@@ -87,6 +88,10 @@ def rebuild(node: Expr, parts: tuple[Expr, ...]) -> Expr:
             return Join(parts[0], axis, node.shape)
         case StopGradient():
             return StopGradient(parts[0], node.shape)
+        case Derivative():
+            return Derivative(parts[0], parts[1], node.shape)
+        case Inverse():
+            return Inverse(parts[0], node.shape)
     return node
 
 

@@ -278,7 +278,7 @@ SIGNALS = (
     row("signal", "quotient", "{} / (1 + {})", alike("signal", "gate"), weight=1.5),
     row("signal", "quotient by a norm", "{} / (1 + norm2({}))", and_a_vector("signal")),
     row("signal", "negation", "-{}", alike("signal"), weight=2),
-    row("signal", "square", "{} ** 2", alike("signal")),
+    row("signal", "square", "{} ** 2", alike("signal"), weight=1.3),
     row("signal", "power of two", "2 ** (-{})", alike("gate"), is_number, 11),
     row("signal", "scaled", "{} * {}", scaled("signal"), is_no_number, 2),
     row("signal", "product with a number", "sin({}) * {}", with_a_number, is_no_number, 28),

@@ -113,8 +113,7 @@ class DeltaRuleWithMomentum(nn.Module):
             scores = query @ key.mT
             after = shares[:, 1:, 1]
             read = _scaled(query, after[..., :2]) @ states
-            past = scores.tril()
-            read = torch.baddbmm(read, after[..., 2:] * past, write)
+            read = torch.baddbmm(read, after[..., 2:] * scores.tril(), write)
             reads.append(read)
             kept = last[..., :2] @ torch.unflatten(states, 1, (2, -1)).flatten(2)
             states = torch.baddbmm(kept.view_as(states), _scaled(key, last[..., 2:].mT).mT, write)
@@ -209,4 +208,4 @@ def _scaled(x: Tensor, shares: Tensor) -> Tensor:
     return (shares.unsqueeze(-1) * x.unsqueeze(-2)).flatten(-2)
 
 
-# sealed by nlc, sha256 of everything above: a415302dfebf557ffe81d17d51f18bb30884ae91c8a707b63536a176ad7ac520
+# sealed by nlc, sha256 of everything above: b72f9d010f1745546ae3c8f99065b47a667292851df4031ef7732f7af3729638
