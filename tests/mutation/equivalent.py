@@ -100,7 +100,10 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
     ("*/retention.py", "done in place", "torch.baddbmm(memory, ", "memory.baddbmm_(", UNUSED),
     ("*/mamba2.py", "done in place", "torch.baddbmm(memory, ", "memory.baddbmm_(", UNUSED),
     ("*", "mask moved", "* scores.tril(-1), write)", "* scores.tril(0), write)", FINITE_MASK),
+    ("*", "mask moved", "* scores.tril(-1), write)", "* scores.tril(1), write)", FINITE_MASK),
     ("*", "mask moved", "* scores.tril(), write)", "* scores.tril(1), write)", FINITE_MASK),
+    ("*", "keyword dropped", "lengths, strict=True)", "lengths)", ONE_LENGTH),
+    ("*", "constant changed", "lengths, strict=True)", "lengths, strict=False)", ONE_LENGTH),
     ("*", "call dropped", "* scores.tril(-1), write)", "* scores, write)", FINITE_MASK),
     ("*", "call dropped", "* scores.tril(), write)", "* scores, write)", FINITE_MASK),
     (
