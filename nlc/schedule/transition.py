@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from nlc.ir.affine import AffineLaw, Classified, Transition
 from nlc.ir.algebra import Expr, State, is_number
+from nlc.ir.expand import degree, first_nonlinear
 from nlc.ir.show import expression_text
 from nlc.schedule.affine_form import affine_form
-from nlc.schedule.expand import degree, first_nonlinear
 
 
 def classify(new_state: Expr, state: State, partners: Sequence[str] = ()) -> Classified:

@@ -305,11 +305,41 @@ def _channel_rate(artist: Artist, sketch: Sketch) -> tuple[Phrase, ...]:
     return (artist.rate((artist.pick(sketch.shape),)),)
 
 
+def _rate_of_rows(artist: Artist, sketch: Sketch) -> tuple[Phrase, ...]:
+    return (artist.rate(sketch.shape[:1]),)
+
+
 def _rate_and_decay(artist: Artist, sketch: Sketch) -> tuple[Phrase, ...]:
     return artist.rate(), artist.gate((), 1)
 
 
+QUADRATIC = (
+    *("l2", "dot", "library in an expression", "half square", "similarity", "error before the tick", "inner with a matrix"),
+    *("answer of another level", "penalty on the state"),
+)
+"""The objectives for which an implicit step has a closed form, in a memory of one tensor."""
+
+
+def is_quadratic(sketch: Sketch, goal: Goal, options: dict[str, Phrase]) -> bool:
+    return (
+        goal.objective.construct.removeprefix("objective: ") in QUADRATIC and not sketch.memory.is_network and "gradient_at" not in options
+    )
+
+
+def _can_be_implicit(artist: Artist, sketch: Sketch) -> bool:
+    return artist.around.is_quadratic
+
+
+def _has_implicit_rows(artist: Artist, sketch: Sketch) -> bool:
+    return artist.around.is_quadratic and _has_channels(artist, sketch)
+
+
 OPTIMIZERS = (
+    _row("optimizer", "proximal", "proximal({})", lambda artist, sketch: (artist.rate(),), _can_be_implicit, 3),
+    _row("optimizer", "proximal at large rates", "proximal(1 + 2 * {})", lambda artist, sketch: (artist.gate(()),), _can_be_implicit, 4),
+    _row(
+        "optimizer", "proximal for each row", "proximal({})", lambda artist, sketch: (artist.rate(sketch.shape[:1]),), _has_implicit_rows, 8
+    ),
     _row("optimizer", "gradient_descent", "gradient_descent({})", lambda artist, sketch: (artist.rate(),), weight=10),
     _row(
         "optimizer",
