@@ -14,9 +14,9 @@ from nlc.emit.pieces import Piece
 from nlc.emit.torch_printer import TorchPrinter, unwritable
 from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Join, Named, Split, State, Tick, When, children, contains, walk
 from nlc.ir.dims import Shape
-from nlc.ir.law import PREVIOUS, Equation, Law, used_definitions, written_out
+from nlc.ir.law import PREVIOUS, Equation, Law, used_definitions
 from nlc.ir.model import InputStream, Model
-from nlc.ir.program import MemoryProgram, Program
+from nlc.ir.program import Program
 
 WORDS = MODULE_WORDS | {"state", "chunk"}
 """What inputs, dims and hyperparameters of a module cannot be called."""
