@@ -224,7 +224,7 @@ OBJECTIVES = (
     _named("l2", "l2", affine=True, weight=3),
     _named("dot", "dot", affine=True, weight=3),
     _named("l1", "l1", affine=False, weight=18),
-    _named("huber", "huber(0.5)", affine=False, weight=21),
+    _named("huber", "huber(0.5)", affine=False, weight=24),
     _named("log_cosh", "log_cosh", affine=False, weight=18),
     _named("library in an expression", "0.5 * l2 + 0.1 * norm2(prediction)", affine=True, weight=1.5),
     _named("own", "pseudo_huber(0.5)", affine=False, weight=23),
@@ -248,10 +248,10 @@ OBJECTIVES = (
         slot="objective",
         draw=_written("answer of another level", "0.5 * norm2({} - {} + {})", _answer_of_another, affine=True).draw,
         needs=lambda artist, sketch: not artist.around.is_affine and can_read_another(artist, sketch.answer),
-        weight=50,
+        weight=75,
     ),
     _written("maximum of an error", "sum(maximum({} - {}, 0.1))", _read_and_value, affine=False, weight=16),
-    _written("penalty on the state", "0.5 * norm2({} - {}) + 0.05 * norm2({})", _whole_tensor, affine=False, weight=18),
+    _written("penalty on the state", "0.5 * norm2({} - {}) + 0.05 * norm2({})", _whole_tensor, affine=False, weight=26),
     _written("absolute penalty on the state", "0.5 * norm2({} - {}) + 0.05 * sum(abs({}))", _whole_tensor, affine=False, weight=22),
     _written("any function", "0.3 * sum(tanh({}))", _any_function, affine=False, weight=20),
     _written("mean of any function", "0.5 * mean(sigmoid({}))", _any_function, affine=False, weight=18),
@@ -315,15 +315,14 @@ def _rate_and_decay(artist: Artist, sketch: Sketch) -> tuple[Phrase, ...]:
 
 QUADRATIC = (
     *("l2", "dot", "library in an expression", "half square", "similarity", "error before the tick", "inner with a matrix"),
-    *("answer of another level", "penalty on the state"),
+    *("answer of another level", "penalty on the state", "two writes"),
 )
 """The objectives for which an implicit step has a closed form, in a memory of one tensor."""
 
 
-def is_quadratic(sketch: Sketch, goal: Goal, options: dict[str, Phrase]) -> bool:
-    return (
-        goal.objective.construct.removeprefix("objective: ") in QUADRATIC and not sketch.memory.is_network and "gradient_at" not in options
-    )
+def is_quadratic(sketch: Sketch, goal: Goal, every: Phrase, options: dict[str, Phrase]) -> bool:
+    is_simple = not sketch.memory.is_network and every.construct == "every tick" and "gradient_at" not in options
+    return is_simple and goal.objective.construct.removeprefix("objective: ") in QUADRATIC
 
 
 def _can_be_implicit(artist: Artist, sketch: Sketch) -> bool:

@@ -130,7 +130,7 @@ def _level(artist: Artist, place: int, sketches: list[Sketch], more_ways: Pairs)
     goal: Goal = artist.fill("objective", sketch)
     every, clocked = artist.fill("clock", sketch)
     options = dict((*artist.fill("option", sketch), *clocked))
-    artist = artist.within(is_quadratic=is_quadratic(sketch, goal, options))
+    artist = artist.within(is_quadratic=is_quadratic(sketch, goal, every, options))
     return Level(
         name=sketch.name,
         memory=sketch.memory,
