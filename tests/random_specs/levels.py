@@ -240,7 +240,7 @@ OBJECTIVES = (
             objective=Phrase("objective: inner with a matrix", "-inner({}, {})", (), _outer_write(artist, sketch))
         ),
         needs=lambda artist, sketch: len(sketch.shape) == 2 and not artist.around.is_affine,
-        weight=36,
+        weight=60,
     ),
     _written("where of an error", f"where(norm({FAR}) < 1, 0.5 * norm2({FAR}), norm({FAR}) - 0.5)", _three_times, affine=False, weight=18),
     Construct(
