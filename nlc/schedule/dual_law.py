@@ -9,12 +9,12 @@ from nlc.ir.algebra import ZERO, Expr, LayerNorm, Named, Outer, Scale, State, St
 from nlc.ir.build import add, outer, scale
 from nlc.ir.build import replace as replaced
 from nlc.ir.dual import DualLaw, Feed, Flow, GivenWrite
+from nlc.ir.expand import terms
 from nlc.ir.law import Equation, Law, Laws
 from nlc.ir.model import Model
 from nlc.ir.program import Blocks
 from nlc.ir.show import expression_text
 from nlc.schedule.affine_form import peeled
-from nlc.schedule.expand import terms
 
 NOT_EVERY_TOKEN = "it does not move once at every token"
 NOT_HELD = "its gradient is taken at a state that moves at every token"
