@@ -71,7 +71,7 @@ def erased(network: Twice, batches: list[tuple[Tensor, Tensor]]) -> list[Tensor]
 
 @pytest.mark.parametrize("parts", [1, 2, 3])
 def test_delta_gradient_descent_in_a_training_loop(parts: int) -> None:
-    """The data are those of every use of a layer and of every pass whose gradients were accumulated; three steps, each from where the last led."""
+    """Three steps; the data are those of every use of a layer, and of every pass whose gradients were accumulated."""
     network, other = Twice().double(), Twice().double()
     optimizer: Any = shipped("delta_gradient_descent")(weights_of(network), learning_rate=RATE)
     optimizer.attach(network)
