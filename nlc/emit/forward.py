@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from nlc.emit.attention import in_forward, kept_after, places
 from nlc.emit.chunks import Chunked, Stream, chunk_method, method_name
 from nlc.emit.halves import halves_method
 from nlc.emit.layout import Lines, assignment, block, call, indented
@@ -14,7 +15,7 @@ from nlc.emit.scope import Sequence, Sizes, converted, define, indices, input_va
 from nlc.emit.steps import hidden_layers, returned
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.ir.algebra import Expr, Input, Named
-from nlc.ir.law import PREVIOUS
+from nlc.ir.law import POSITION, PREVIOUS
 
 WIDEST_ARGUMENT = 60
 """A stream whose expression is longer gets a variable of its own."""
@@ -40,7 +41,7 @@ def chunked_body(sequence: Sequence, forms: tuple[Chunked, ...]) -> Lines:
     names = LocalNames((*sequence.inputs, "state"))
     like, variables = sequence.like.name, sizes(sequence, names)
     dtype = names.new("dtype")
-    start = names.new(slot_local(forms[0]) if sequence.is_bare else "start")
+    start = names.new(slot_local(forms[0]) if sequence.is_bare and forms else "start")
     first = sequence.program.slots[0]
     carried = sequence.carried(start, first.component, first.part)
     values = input_values(sequence)
@@ -66,10 +67,18 @@ def _forms(
     for kept, line in earlier(sequence, names, values, start, leading):
         state |= kept
         yield line
+    yield from places(sequence, names, values, start)
     yield from define(sequence, names, values)
     printer = printer_of(sequence, values)
     tokens = Tokens(sequence, names, values, leading, printer, printer)
-    for form in forms:
+    for memory in sequence.program.at_once:
+        if memory.window is not None:
+            answer = next((Named(read.name, read.shape) for read in memory.reads), Named(memory.component, ()))
+            values[answer] = outputs_as_read(sequence, outputs).get(answer) or names.new(answer.name)
+            yield from in_forward(sequence, memory, names, values, start, leading, values[answer])
+            state |= kept_after(sequence, memory.component, values)
+            continue
+        form = next(form for form in forms if form.memory is memory)
         slot = next(item for item in sequence.program.slots if item.component == form.memory.component)
         state[slot.name] = start if sequence.is_bare else names.new(slot_local(form))
         yield from run_form(tokens, form, sequence.carried(start, slot.component, slot.part), state[slot.name], outputs)
@@ -85,10 +94,15 @@ def leading_text(sequence: Sequence, variables: Sizes) -> str:
     return ", ".join((variables.batch, f"{sequence.like.name}.shape[1]", *variables.axes))
 
 
+def outputs_as_read(sequence: Sequence, outputs: dict[str, str]) -> dict[Expr, str]:
+    """The variables of outputs that are reads as they came."""
+    return {value: outputs[name] for name, value in sequence.program.outputs if isinstance(value, Named)}
+
+
 def run_form(tokens: Tokens, form: Chunked, memory: str, target: str, outputs: dict[str, str]) -> Iterator[Lines]:
     """The call that runs one memory from `memory` to `target`; its reads join the values, under an output's name if they are one."""
     names, values = tokens.names, tokens.values
-    as_they_are = {value: outputs[name] for name, value in tokens.sequence.program.outputs if isinstance(value, Named)}
+    as_they_are = outputs_as_read(tokens.sequence, outputs)
     arguments = []
     for stream in form.streams:
         text, lines = _stream(tokens, stream)
@@ -128,6 +142,8 @@ def earlier(
 ) -> Iterator[tuple[dict[str, str], Lines]]:
     """The streams whose previous values are read, each with the value before its first token in front: what is kept of it, and its line."""
     for item in sequence.program.laws.kept:
+        if item.component == POSITION and not sequence.program.is_in_blocks:
+            yield {item.name: f"{sequence.carried(start, POSITION, '')} + {sequence.like.name}.shape[1]"}, ()
         if item.component == PREVIOUS:
             shape = item.value.shape
             variable, stream = names.new(f"earlier_{item.part}"), _whole(sequence, item.part, leading, len(shape))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nlc.emit.attention import attention_helpers
 from nlc.emit.blocks import block_helpers, block_method
 from nlc.emit.chunks import Chunked, chunked
 from nlc.emit.dims import fraction_text
@@ -35,8 +36,8 @@ def sequence_parts(program: Program) -> tuple[str, ...]:
     blocks = block_method(sequence, forms) if program.is_in_blocks else ""
     whole = tuple(form for form in forms if not form.is_halved)
     decays = any(form.has_decay for form in whole)
-    helpers = HelpersView(bool(forms), bool(whole), decays, decays or any(form.is_triangular for form in forms))
-    further = (block_helpers(blocks),) if blocks else ()
+    helpers = HelpersView(bool(forms), bool(whole), decays, decays or any(form.is_triangular for form in forms), sequence.has_places)
+    further = (*((block_helpers(blocks),) if blocks else ()), *attention_helpers(sequence))
     return render(_view(sequence, forms, blocks)), *training_parts(sequence), render(helpers), *halves_helpers(forms), *further
 
 
@@ -78,7 +79,7 @@ def _forward_body(sequence: Sequence, forms: tuple[Chunked, ...], is_in_blocks: 
         return feed_forward_body(sequence, time=True)
     if is_in_blocks:
         return by_block_body(sequence)
-    return chunked_body(sequence, forms) if forms else _delegated_body(sequence)
+    return chunked_body(sequence, forms) if sequence.program.is_parallel else _delegated_body(sequence)
 
 
 # --- what the class says and is made with ------------------------------------------------------------------------
@@ -131,6 +132,10 @@ def _time(stream: InputStream) -> tuple[str, ...]:
 def _slot_text(sequence: Sequence, slot: StateSlot) -> str:
     if slot.counts:
         return "(), int64: how many tokens came before"
+    if slot.window is not None:
+        tokens = "tokens" if slot.window == "all" else str(slot.window - 1)
+        of = "all tokens so far" if slot.window == "all" else f"the last {slot.window - 1}, those that there were"
+        return f"{_dims('batch', tokens, *sequence.model.axes, *slot.shape)}, of {of}"
     return _dims("batch", *sequence.model.axes, *slot.shape)
 
 
@@ -185,7 +190,8 @@ def _forward_says(sequence: Sequence) -> str:
     if is_feed_forward(sequence):
         return "All tokens at once: equal to `forward_by_token`."
     if sequence.program.is_parallel:
-        return "The whole sequence in chunks: equal to `forward_by_token`."
+        how = "in chunks" if sequence.program.chunked else "at once"
+        return f"The whole sequence {how}: equal to `forward_by_token`."
     return "The whole sequence, token by token: no parallel form is known for these laws."
 
 

@@ -167,6 +167,18 @@ class HalvesView:
 
 
 @dataclass(frozen=True, slots=True)
+class AttentionView:
+    """The functions of levels that are solved over a window; `to_heads` lays x out for torch's kernel, `from_heads` its result back."""
+
+    has_attention: bool
+    has_sliding: bool
+    many_axes: bool
+    block: int
+    to_heads: str
+    from_heads: str
+
+
+@dataclass(frozen=True, slots=True)
 class HelpersView:
     """The functions that a sequence module needs beside its class."""
 
@@ -174,6 +186,7 @@ class HelpersView:
     splits: bool
     has_decay: bool
     solves: bool
+    turns: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +277,7 @@ TEMPLATES: Mapping[str, type] = MappingProxyType(
         "vector_halves.py.j2": VectorHalvesView,
         "halves.py.j2": HalvesView,
         "sequence_helpers.py.j2": HelpersView,
+        "attention.py.j2": AttentionView,
         "block.py.j2": BlockView,
         "block_helpers.py.j2": BlockHelpersView,
         "optimizer.py.j2": OptimizerView,

@@ -13,6 +13,9 @@ from fractions import Fraction
 
 from nlc.ir.dims import Shape
 from nlc.ir.leaves import (
+    Age as Age,
+)
+from nlc.ir.leaves import (
     Constant as Constant,
 )
 from nlc.ir.leaves import (
@@ -43,6 +46,9 @@ from nlc.ir.leaves import (
     Parameter as Parameter,
 )
 from nlc.ir.leaves import (
+    Position as Position,
+)
+from nlc.ir.leaves import (
     Size as Size,
 )
 from nlc.ir.leaves import (
@@ -56,6 +62,9 @@ from nlc.ir.leaves import (
 )
 from nlc.ir.leaves import (
     When as When,
+)
+from nlc.ir.leaves import (
+    Window as Window,
 )
 
 
@@ -234,6 +243,16 @@ class Join:
 
 
 @dataclass(frozen=True, slots=True)
+class Rotary:
+    """A vector whose entries j and j + size / 2 are turned, as a pair, by the angle place / base ** (2 j / size)."""
+
+    x: Expr
+    place: Expr
+    base: int
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
 class StopGradient:
     """The same value, a constant for the gradient of the level's own objective."""
 
@@ -241,13 +260,57 @@ class StopGradient:
     shape: Shape
 
 
+@dataclass(frozen=True, slots=True)
+class Now:
+    """The value at the update's own token, in an expression over the data of a window: `now(q)`."""
+
+    x: Expr
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSum:
+    """The sum of an expression over the data of a window: `sum(x, over = window)`."""
+
+    x: Expr
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSoftmax:
+    """exp(x) over its sum, of a scalar for each datum of a window: `softmax(x, over = window)`, again a scalar for each."""
+
+    x: Expr
+    shape: Shape = ()
+
+
 Expr = (
-    Constant | Size | Index | Input | Hyperparameter | State | Parameter | Task | Gradient | Tick | Due | Named | Eye | Full
+    Constant | Size | Index | Input | Hyperparameter | State | Parameter | Task | Gradient | Tick | Due | Position | Age | Window
+    | Named | Eye | Full
     | Add | Scale | Times | Divide | Power | Map | Extremum | Compare | Where | Spread
     | MatMul | Transpose | Outer | Dot | Sum | Norm | Softmax | Split | Join | StopGradient
+    | Rotary | Now | WindowSum | WindowSoftmax
 )  # fmt: skip
 
-LEAVES = (Constant, Size, Index, Input, Hyperparameter, State, Parameter, Task, Gradient, Tick, Due, Named, Eye, Full)
+LEAVES = (
+    Constant,
+    Size,
+    Index,
+    Input,
+    Hyperparameter,
+    State,
+    Parameter,
+    Task,
+    Gradient,
+    Tick,
+    Due,
+    Position,
+    Age,
+    Window,
+    Named,
+    Eye,
+    Full,
+)
 
 ZERO, ONE, MINUS_ONE, HALF = (Constant(Fraction(text)) for text in ("0", "1", "-1", "1/2"))
 
@@ -270,9 +333,13 @@ def children(node: Expr) -> tuple[Expr, ...]:
             return (x, by)
         case Power(x, exponent):
             return (x, exponent)
+        case Rotary(x, place):
+            return (x, place)
         case Where(condition, then, otherwise):
             return (condition, then, otherwise)
         case Map(_, x) | Spread(x) | Transpose(x) | Sum(x) | Norm(x) | Softmax(x) | Split(x) | Join(x) | StopGradient(x):
+            return (x,)
+        case Now(x) | WindowSum(x) | WindowSoftmax(x):
             return (x,)
     return ()
 

@@ -13,6 +13,7 @@ from typing import Literal as OneOf
 
 from nlc.ir.algebra import (  # the expressions a model is made of, offered to those who may import nothing else
     Add,
+    Age,
     Compare,
     Constant,
     Divide,
@@ -30,8 +31,11 @@ from nlc.ir.algebra import (  # the expressions a model is made of, offered to t
     MatMul,
     Named,
     Norm,
+    Now,
     Outer,
+    Position,
     Power,
+    Rotary,
     Scale,
     Size,
     Softmax,
@@ -45,6 +49,9 @@ from nlc.ir.algebra import (  # the expressions a model is made of, offered to t
     Transpose,
     When,
     Where,
+    Window,
+    WindowSoftmax,
+    WindowSum,
 )  # fmt: skip
 from nlc.ir.claim import Claim, EqualityClaim, IllTyped, OrderClaim, SameAsClaim
 from nlc.ir.clock import STEP, TOKEN, Clock, Family
@@ -56,6 +63,7 @@ __all__ = [
     "TOKEN",
     "Abbreviation",
     "Add",
+    "Age",
     "Claim",
     "Clock",
     "ClosedForm",
@@ -86,11 +94,14 @@ __all__ = [
     "Model",
     "Named",
     "Norm",
+    "Now",
     "OrderClaim",
     "Outer",
     "Output",
+    "Position",
     "Power",
     "Proximal",
+    "Rotary",
     "SameAsClaim",
     "Scale",
     "Shape",
@@ -109,6 +120,9 @@ __all__ = [
     "Transpose",
     "When",
     "Where",
+    "Window",
+    "WindowSoftmax",
+    "WindowSum",
 ]  # fmt: skip
 
 
@@ -197,6 +211,14 @@ class Trained:
 Optimizer = GradientDescent | Proximal | ClosedForm | Trained
 
 
+@dataclass(frozen=True, slots=True)
+class Abbreviation:
+    """A `let` entry that can be said on its own; it means its text where it is used, and gives the value a name for readers."""
+
+    name: str
+    value: Expr
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Component:
     """One optimisation problem with its own context flow (Definition 1), at its own update frequency.
@@ -205,7 +227,8 @@ class Component:
     mean. `follows` is the objective that the step descends: the same one, or, when an optimizer spec was inlined, that spec's
     objective for `weights` (with FITTED reads too). `retention` multiplies the old state (a scalar, or spread to a
     state's shape). `backprop` is the number of updates through which slower levels learn (None for all).
-    `key`, `value` and `prediction` name parts of `objective` for the reader of the laws.
+    With a `window` (in tokens, this one's included) the objective ranges over the data in it; `data` are the streams of which the
+    older values are kept, by name. `key`, `value` and `prediction` name parts of `objective` for the reader of the laws.
     """
 
     name: str
@@ -222,6 +245,7 @@ class Component:
     reset: Clock | None = None
     reduce: OneOf["sum", "mean"] = "sum"
     window: int | OneOf["all"] | None = None
+    data: tuple[Abbreviation, ...] = ()
     backprop: int | None = None
     memory: str = ""
     key: Expr | None = None
@@ -241,6 +265,11 @@ class Component:
     def place(self, key: str) -> Span:
         """Where the spec gives the value of a key of this level; the level's name when it does not give it."""
         return next((span for word, span in self.places if word == key), self.span)
+
+    @property
+    def is_solved(self) -> bool:
+        """Whether it is solved anew for every query, and keeps nothing but data."""
+        return self.every.family is Family.ALWAYS
 
     @property
     def has_inlined_optimizer(self) -> bool:
@@ -269,14 +298,6 @@ class Output:
     value: Expr
     joined: tuple[str, ...] = ()
     span: Span = field(default=NOWHERE, compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Abbreviation:
-    """A `let` entry that can be said on its own; it means its text where it is used, and gives the value a name for readers."""
-
-    name: str
-    value: Expr
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Literal
 
 from nlc.ir.affine import Classified, OutputRead
 from nlc.ir.algebra import Expr, Hyperparameter, State, When, walk
+from nlc.ir.attention import WindowLaw
 from nlc.ir.dims import Shape
 from nlc.ir.law import Law, Laws
 from nlc.ir.model import HyperparameterDeclaration, Model
@@ -21,6 +23,13 @@ class Form(Enum):
     HALVED_PREFIX_SUM = "prefix sum by halves"
     HALVED_TRIANGULAR = "triangular chunks by halves"
     BLOCKS = "sums over blocks"
+    ATTENTION = "scaled dot-product attention"
+    WINDOW_TABLE = "a table of queries and data"
+
+    @property
+    def is_chunked(self) -> bool:
+        """Whether a memory of this form runs chunk by chunk."""
+        return self not in (Form.RECURRENCE, Form.BLOCKS, Form.ATTENTION, Form.WINDOW_TABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,7 @@ class StateSlot:
     shape: Shape
     counts: bool = False
     start: Expr | None = None
+    window: int | Literal["all"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +64,15 @@ class MemoryProgram:
     """One memory over a sequence: its normal form, its chosen form, and the reads that others make of it.
 
     The expressions in `classified.affine`, and the vectors of `reads`, are over inputs, hyperparameters, states that are steady in a
-    block, and `Named` reads of memories that come earlier in the program.
+    block, and `Named` reads of memories that come earlier in the program. A level that is solved over a `window` has that law in place of
+    a normal form.
     """
 
     component: str
     form: Form
     classified: Classified
     reads: tuple[OutputRead, ...]
+    window: WindowLaw | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,4 +155,9 @@ class Program:
     @property
     def chunked(self) -> tuple[MemoryProgram, ...]:
         """The memories that run in chunks: those of a parallel system that move at every token."""
+        return tuple(memory for memory in self.memories if memory.form.is_chunked) if self.is_parallel else ()
+
+    @property
+    def at_once(self) -> tuple[MemoryProgram, ...]:
+        """What is computed at all tokens together, in order: memories in chunks, and levels that are solved over a window."""
         return tuple(memory for memory in self.memories if memory.form is not Form.BLOCKS) if self.is_parallel else ()

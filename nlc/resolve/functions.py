@@ -156,6 +156,9 @@ FORMS: Mapping[str, str] = MappingProxyType(
         "index": "index(heads): the place along an axis, 0, 1, 2, ...: a number for each head that follows from its place",
         "rows": "rows(weights): how many rows the matrices have that an optimizer moves; the spec is then about matrices",
         "columns": "columns(weights): how many columns they have",
+        "now": "now(x): x at the update's own token, in the objective of a level with a window, where other streams are read at the datum",
+        "rotary": "rotary(x): entries j and j + size / 2 of a vector turned, as a pair, by the place in the sequence over "
+        "10000 ** (2 * j / size); rotary(x, base = 500000) for another base",
         "where": "where(a < b, x, y): x where the condition holds, else y, entry by entry",
     }
 )

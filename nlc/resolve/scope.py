@@ -43,7 +43,10 @@ class OwnName(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Bindings by kind. `own` is the component whose field is being typed; `where` names that field in messages."""
+    """Bindings by kind. `own` is the component whose field is being typed; `where` names that field in messages.
+
+    `in_window` says whether an expression may range over the data of a window.
+    """
 
     dims: Mapping[str, Dim] = field(default_factory=dict)
     values: Mapping[str, Expr] = field(default_factory=dict)
@@ -55,6 +58,7 @@ class Scope:
     own: str | None = None
     own_name: OwnName = OwnName.UNKNOWN
     where: str = ""
+    in_window: bool = False
 
     def within(self, own: str, own_name: OwnName, where: str) -> Scope:
         """The same names, for a field of a component."""

@@ -8,7 +8,7 @@ from nlc.ir.affine import OutputRead
 from nlc.ir.algebra import State, When
 from nlc.ir.build import matmul
 from nlc.ir.dims import shape_text
-from nlc.ir.program import Form, MemoryProgram, Program
+from nlc.ir.program import Form, MemoryProgram, Program, StateSlot
 from nlc.ir.show import expression_text
 from nlc.schedule.affine_form import affine_expression
 
@@ -22,7 +22,14 @@ def _state(program: Program) -> Iterator[str]:
     yield "state" if program.slots else "state: none but the parameters"
     width = max((len(slot.name) for slot in program.slots), default=0)
     for slot in program.slots:
-        yield f"    {slot.name:<{width}}  {'whole number' if slot.counts else shape_text(slot.shape)}"
+        yield f"    {slot.name:<{width}}  {_kind(slot)}"
+
+
+def _kind(slot: StateSlot) -> str:
+    if slot.counts:
+        return "whole number"
+    tokens = "" if slot.window is None else ", of all tokens" if slot.window == "all" else f", of the last {slot.window - 1} tokens"
+    return shape_text(slot.shape) + tokens
 
 
 def _timetable(program: Program) -> Iterator[str]:
@@ -75,6 +82,7 @@ def _outputs(program: Program) -> Iterator[str]:
 
 
 def _read(program: Program, read: OutputRead) -> str:
-    shape = next(slot.shape for slot in program.slots if (slot.component, slot.part) == (read.component, read.part))
+    states = program.model.component(read.component).states
+    shape = next(state.shape for state in states if state.part == read.part)
     state = State(read.component, read.part, shape, read.when)
     return expression_text(state if read.vector is None else matmul(state, read.vector))

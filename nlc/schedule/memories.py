@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from nlc.ir.affine import Classified, OutputRead
-from nlc.ir.algebra import Expr, Parameter, State, Tick, When, contains, walk
+from nlc.ir.algebra import Expr, Parameter, Position, State, Tick, When, contains, walk
 from nlc.ir.build import replace as replaced
-from nlc.ir.law import Laws
+from nlc.ir.law import Law, Laws
 from nlc.ir.model import Model
 from nlc.ir.program import NO_BLOCKS, Blocks, Decision, MemoryProgram
+from nlc.schedule.attention import classified, window_law, window_values
 from nlc.schedule.blocks import block_law, find_blocks, late_starts
 from nlc.schedule.choose import choose_form
 from nlc.schedule.inline import inlined
@@ -44,7 +45,7 @@ def schedule_memories(laws: Laws) -> Scheduled:
     """Every memory gets a form by the table of rules."""
     memories = find_memories(laws)
     chosen = [(candidate, *choose_form(candidate)) for candidate in memories.candidates]
-    programs = tuple(MemoryProgram(item.component, form, item.classified, item.reads) for item, form, _ in chosen)
+    programs = tuple(MemoryProgram(item.component, form, item.classified, item.reads, item.window) for item, form, _ in chosen)
     return Scheduled(programs, memories.outputs, tuple(decision for _, _, tried in chosen for decision in tried), memories.blocks)
 
 
@@ -53,8 +54,9 @@ def find_memories(laws: Laws) -> Memories:
     model, blocks = laws.order.model, find_blocks(laws)
     gathering, late = tuple(law.component for law in laws.endings), late_starts(laws)
     slow = blocks.levels if blocks.are_used else frozenset()
+    solved = {law.component: law for law in laws.laws if model.component(law.component).is_solved}
     values = {
-        law.component: tuple(_given(gathering, inlined(law, state.part)) for state in model.component(law.component).states)
+        law.component: tuple(_given(gathering, value) for value in _values(laws, law, law.component in solved))
         for law in laws.laws
         if law.component not in gathering
     }
@@ -72,15 +74,18 @@ def find_memories(laws: Laws) -> Memories:
     )
     reads = {name: tuple(read for read in book.reads if read.component == name) for name in order}
     tokens = 0 if gathering else blocks.tokens  # a sum until the end of the sequence has no period to divide
+    asks_places = blocks.tokens > 0 and any(isinstance(node, Position) for value in laws.values for node in walk(value))
     whole_tokens = _whole_tokens(laws) if model.updates_per_tick > 1 else ""
+    windows = {name: window_law(laws, law, streams[name]) for name, law in solved.items()}
     candidates = (
         Candidate(
-            classified=_classified(model, name, streams[name], moving[name]),
+            classified=classified(windows[name]) if name in windows else _classified(model, name, streams[name], moving[name]),
+            window=windows.get(name),
             clock=laws.law(name).clock,
             reads=reads[name],
             whole_reads=whole_reads(readers, name, blocks),
             coupled_with=_cycle(reached, name),
-            is_counted=any(contains(value, lambda node: isinstance(node, Tick)) for value in values[name]),
+            is_counted=asks_places or any(contains(value, lambda node: isinstance(node, Tick)) for value in values[name]),
             later_reads=_later(reads[name], {read.name for earlier in order[:place] for read in reads[earlier]}),
             block=tokens,
             whole_tokens=whole_tokens,
@@ -101,6 +106,13 @@ def find_memories(laws: Laws) -> Memories:
         for law in slow_laws
     )
     return Memories((*candidates, *slower), outputs, replace(blocks, laws=slow_laws))
+
+
+def _values(laws: Laws, law: Law, is_solved: bool) -> tuple[Expr, ...]:
+    """What a memory's law evaluates: its new states; of one that is solved over a window, its equations and the streams of the window."""
+    if is_solved:
+        return window_values(laws, law)
+    return tuple(inlined(law, state.part) for state in laws.order.model.component(law.component).states)
 
 
 def _given(lasting: tuple[str, ...], value: Expr) -> Expr:

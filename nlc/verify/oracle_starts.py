@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nlc.ir.model import Component, Expr, Family, Gradient, Index, Input, Model, Named, State, Tick, When
+from nlc.ir.model import Component, Expr, Family, Gradient, Index, Input, Model, Named, Position, State, Tick, When
 from nlc.verify.oracle_slots import expressions, held_name, held_reads, is_held, nodes_in, slot_name, slots
 
 
@@ -94,8 +94,9 @@ def counts(model: Model) -> bool:
     truncated = any(item.backprop for item in model.components)
     begun = any(not starts_known(model, item) for item in model.fast)
     begun = begun or any(item.every.family is Family.SEQUENCE and item.reduce == "mean" for item in model.fast)
+    begun = begun or any(isinstance(item.window, int) for item in model.fast)
     return has_periods or resets or truncated or begun or any(_counts(model, node) for node in expressions(model))
 
 
 def _counts(model: Model, node: Expr) -> bool:
-    return isinstance(node, Tick) or (isinstance(node, State) and is_held(model, node) and node.period > 1)
+    return isinstance(node, Tick | Position) or (isinstance(node, State) and is_held(model, node) and node.period > 1)

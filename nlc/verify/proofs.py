@@ -10,7 +10,25 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from nlc.ir.algebra import LEAVES, Constant, Divide, Due, Expr, Eye, Full, Map, Named, Parameter, Power, Size, State, When, Where, walk
+from nlc.ir.algebra import (
+    LEAVES,
+    Constant,
+    Divide,
+    Due,
+    Expr,
+    Eye,
+    Full,
+    Map,
+    Named,
+    Parameter,
+    Power,
+    Size,
+    State,
+    When,
+    Where,
+    WindowSum,
+    walk,
+)
 from nlc.ir.build import replace as replace_parts
 from nlc.ir.law import Equation, Law, Laws
 from nlc.ir.show import expression_text
@@ -251,6 +269,8 @@ def _not_zero(divisor: Polynomial) -> Iterator[tuple[str, str]]:
 
 def _is_positive(letter: Letter) -> bool:
     match letter.meaning:
+        case Function(WindowSum(), (summed,)):
+            return all(_is_positive(factor) for factors, word in summed.terms for factor, _ in factors if not word)
         case Atom(Size()) | Function(Map("exp" | "sigmoid" | "cosh" | "softplus")):
             return True
     return False

@@ -24,6 +24,7 @@ from nlc.ir.algebra import (
     Norm,
     Outer,
     Power,
+    Rotary,
     Scale,
     Size,
     Softmax,
@@ -109,6 +110,10 @@ def _operation(node: Expr, parts: tuple[Tensor, ...]) -> Tensor:
             return length
         case Softmax(_, axis):
             return torch.softmax(parts[0], axis)
+        case Rotary(base=base):
+            left, right = parts[0].chunk(2)
+            angle = parts[1] * torch.tensor([base ** (-place / len(left)) for place in range(len(left))], dtype=torch.float64)
+            return torch.cat((left * angle.cos() - right * angle.sin(), left * angle.sin() + right * angle.cos()))
         case StopGradient():
             return parts[0].detach()
     raise AssertionError(f"no value for {node}")

@@ -18,6 +18,7 @@ from tests import models
 from tests.derive import systems
 from tests.derive.systems import FITTED, READ_VECTOR, with_memory
 from tests.models import MATRIX, memory_state, stream
+from tests.schedule import windows
 
 Witness = Callable[[Component], Laws]
 """Given a memory that the form fits, laws that it does not fit. The memory called `memory` is the one concerned."""
@@ -170,6 +171,16 @@ def gated_by_rows(fitting: Component) -> Laws:
     return laws_of(with_memory(replace(fitting, retention=(Spread(stream("v"), 0, MATRIX),))))
 
 
+def ignoring(made: Callable[[], Laws]) -> Witness:
+    """A witness that is made whatever the memory is."""
+    return lambda _: made()
+
+
+def fitting_laws(rule: str) -> Laws:
+    """Laws that a form fits."""
+    return windows.FITTING[rule]() if rule in windows.FITTING else laws_of(with_memory(FITTING[rule]))
+
+
 SAME_IN_EVERY_ROW = "decays that are the same in every row: one for each column, or for each entry of a vector"
 SHARED: Mapping[str, Witness] = {
     "no level that moves when the sequence ends": beside_a_level_that_waits_for_the_end,
@@ -217,6 +228,7 @@ WITNESSES: Mapping[str, Mapping[str, Witness]] = {
         SAME_IN_EVERY_ROW: gated_by_rows,
         **SHARED,
     },
+    **{name: {text: ignoring(made) for text, made in texts.items()} for name, texts in windows.WITNESSES.items()},
     "blocks": {
         "an update every so many tokens": at_every_token,
         "no level that moves when the sequence ends": beside_a_level_that_waits_for_the_end,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nlc.schedule.rules.attention import ATTENTION, WINDOW_TABLE
 from nlc.schedule.rules.blocks import BLOCKS
 from nlc.schedule.rules.halves import HALVED_PREFIX_SUM, HALVED_TRIANGULAR
 from nlc.schedule.rules.prefix_sum import PREFIX_SUM
@@ -11,4 +12,13 @@ from nlc.schedule.rules.triangular import TRIANGULAR
 
 __all__ = ["FORM_RULES", "Candidate", "Condition", "FormRule"]
 
-FORM_RULES: tuple[FormRule, ...] = (PREFIX_SUM, TRIANGULAR, HALVED_PREFIX_SUM, HALVED_TRIANGULAR, BLOCKS, RECURRENCE)
+FORM_RULES: tuple[FormRule, ...] = (
+    PREFIX_SUM,
+    TRIANGULAR,
+    HALVED_PREFIX_SUM,
+    HALVED_TRIANGULAR,
+    ATTENTION,
+    WINDOW_TABLE,
+    BLOCKS,
+    RECURRENCE,
+)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nlc.ir.affine import Classified, OutputRead
+from nlc.ir.attention import WindowLaw
 from nlc.ir.model import Clock
 from nlc.ir.program import Form
 
@@ -18,7 +19,7 @@ class Candidate:
     `later_reads`: reads of it whose vector needs a memory that does not come earlier (itself, say). `is_counted`: its law counts its
     updates. `block`: the tokens of a block, 0 in a system without periods. `whole_tokens`: in a system of several updates a token, what
     happens once a token. `gathering`: levels that gather their gradients, token by token, until the sequence ends. `late_starts`: levels
-    that start, or start again, from what is known at a token only.
+    that start, or start again, from what is known at a token only. `window`: the law of a level that is solved over one.
     """
 
     classified: Classified
@@ -32,6 +33,7 @@ class Candidate:
     whole_tokens: str = ""
     gathering: tuple[str, ...] = ()
     late_starts: tuple[str, ...] = ()
+    window: WindowLaw | None = None
 
     @property
     def component(self) -> str:

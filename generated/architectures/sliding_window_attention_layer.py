@@ -1,0 +1,355 @@
+"""SlidingWindowAttentionLayer, compiled from its description.
+
+Attention over the last tokens alone between projections that a training loop moves, with rotary positions; what it keeps does not grow.
+
+Compiled by nlc from specs/architectures/sliding_window_attention_layer.yaml. Edit the spec, not this file.
+sha256 of the spec: 0f55da1af6966f2bccbb6fd8b7fddebe43777ae5063682202db2c2f9c83a3c56
+
+Levels, fastest first (Nested Learning, Definition 2)
+    rank  components                                                     every   paper's number (slowest highest / slowest first)
+    0     attention                                                      always  1 / 3
+    1     project_k.momentum, project_out.momentum, project_q.momentum,  step    2 / 2
+          project_v.momentum
+    2     project_k, project_out, project_q, project_v                   step    3 / 1
+
+Timetable
+    every always  attention
+    every step    project_k.momentum, project_out.momentum, project_q.momentum,
+                  project_v.momentum, project_k, project_out, project_q, project_v
+
+Laws, per token; prev is the state before
+    v            = split(project_v @ x, heads)             abbreviation
+    q            = rotary(split(project_q @ x, heads))     abbreviation
+    k            = rotary(split(project_k @ x, heads))     abbreviation
+    score        = dot(k, now(q)) / sqrt(d_model / heads)
+                   objective exp(dot(k, now(q)) / sqrt(d_model / heads)) * norm2(v - attention), what exp is taken of; nl:eq-62
+    weight       = softmax(score, over = window)           exp of the scores over their sum; nl:eq-62
+    attention    = sum(weight * v, over = window)          the minimiser, where the derivative by it is zero; nl:eq-63
+    y            = project_out @ join(attention, heads)    read after the write
+    attention.k  = k                                       kept: a window of the last 512 tokens
+    attention.v  = v                                       kept: a window of the last 512 tokens
+    position     = prev(position) + 1                      kept: the tokens so far
+
+Laws of Momentum, every step, for project_q, project_k, project_v, project_out
+    momentum  = decay * prev(momentum) - learning_rate * gradient  explicit gradient step on dot(momentum, gradient); nl:eq-10; nl:eq-33
+    weights   = prev(weights) + momentum                           explicit gradient step on -dot(weights, momentum); nl:eq-10; nl:eq-33
+
+Form
+    attention: scaled dot-product attention (nl:eq-63)
+        It is solved anew for every query, from the data of the last 512 tokens (Solved).
+        Its weights are a softmax of scaled dot products, for which torch has a kernel.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, overload
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.optimizer import ParamsT
+
+__all__ = ["SlidingWindowAttentionLayer", "optimizers"]
+
+
+class SlidingWindowAttentionLayer(nn.Module):
+    """SlidingWindowAttentionLayer, a memory over a sequence.
+
+    Attention over the last tokens alone between projections that a training loop moves, with rotary positions; what it keeps does
+    not grow.
+
+    Inputs, by keyword, in any float dtype:
+        x  (batch, time, d_model)
+    State, kept in float32 or wider (a dict by name; None starts from zeros):
+        attention.k  (batch, 511, heads, d_model / heads), of the last 511, those that there were
+        attention.v  (batch, 511, heads, d_model / heads), of the last 511, those that there were
+        position  (), int64: how many tokens came before
+    Returns the outputs (the tensor itself) and the state after the last token:
+        y  (batch, time, d_model)
+    Under torch.compile every new length compiles anew.
+    """
+
+    def __init__(self, d_model: int = 256, heads: int = 4, learning_rate: float = 0.001, decay: float = 0.9) -> None:
+        super().__init__()
+        self.d_model = d_model
+        self.heads = heads
+        self.learning_rate = learning_rate
+        self.decay = decay
+        if d_model % heads:
+            raise ValueError(f"d_head = d_model / heads must be a whole number, not {d_model} / {heads}")
+        self.d_head = d_model // heads
+        self.project_q = nn.Parameter(torch.empty(self.d_model, self.d_model))
+        self.project_k = nn.Parameter(torch.empty(self.d_model, self.d_model))
+        self.project_v = nn.Parameter(torch.empty(self.d_model, self.d_model))
+        self.project_out = nn.Parameter(torch.empty(self.d_model, self.d_model))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """The slow levels as training finds them."""
+        nn.init.uniform_(self.project_q, -(self.d_model**-0.5), self.d_model**-0.5)
+        nn.init.uniform_(self.project_k, -(self.d_model**-0.5), self.d_model**-0.5)
+        nn.init.uniform_(self.project_v, -(self.d_model**-0.5), self.d_model**-0.5)
+        nn.init.uniform_(self.project_out, -(self.d_model**-0.5), self.d_model**-0.5)
+
+    def initial_state(self, batch: int, heads: int, *, like: Tensor) -> dict[str, Tensor]:
+        """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
+        dtype = torch.promote_types(like.dtype, torch.float32)
+        return {
+            "attention.k": like.new_zeros(batch, 511, heads, self.d_model // self.heads, dtype=dtype),
+            "attention.v": like.new_zeros(batch, 511, heads, self.d_model // self.heads, dtype=dtype),
+            "position": like.new_zeros((), dtype=torch.int64),
+        }
+
+    def forward(self, *, x: Tensor, state: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """The whole sequence at once: equal to `forward_by_token`."""
+        batch = x.shape[0]
+        heads = self.heads
+        with _full_precision(x):
+            dtype = x.dtype
+            start = self._start(state, batch, heads, x)
+            x = x.to(start["attention.k"].dtype)
+            project_q = self.project_q.to(start["attention.k"].dtype)
+            project_k = self.project_k.to(start["attention.k"].dtype)
+            project_v = self.project_v.to(start["attention.k"].dtype)
+            project_out = self.project_out.to(start["attention.k"].dtype)
+            place = (start["position"] + torch.arange(x.shape[1], device=x.device)).to(x.dtype)[:, None]
+            v = torch.unflatten(x @ project_v.mT, -1, (self.heads, -1))
+            q = _rotary(torch.unflatten(x @ project_q.mT, -1, (self.heads, -1)), place, 10000)
+            k = _rotary(torch.unflatten(x @ project_k.mT, -1, (self.heads, -1)), place, 10000)
+            k_window = torch.cat((start["attention.k"], k), 1)
+            v_window = torch.cat((start["attention.v"], v), 1)
+            attention_read = _sliding_attention(
+                q, k_window, v_window, scale=1 / math.sqrt(self.d_model // self.heads), window=512, position=start["position"]
+            )
+            y = attention_read.flatten(-2) @ project_out.mT
+            state = {
+                "attention.k": k_window[:, x.shape[1] :],
+                "attention.v": v_window[:, x.shape[1] :],
+                "position": start["position"] + x.shape[1],
+            }
+            return y.to(dtype), state
+
+    def forward_by_token(self, *, x: Tensor, state: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """The laws, one token at a time: slow, and what `forward` must equal."""
+        batch = x.shape[0]
+        heads = self.heads
+        state = self._start(state, batch, heads, x)
+        outputs = [x.new_empty(batch, 0, self.d_model)]
+        for t in range(x.shape[1]):
+            y, state = self.step(x=x[:, t], state=state)
+            outputs.append(y.unsqueeze(1))
+        return torch.cat(outputs, 1), state
+
+    def step(self, *, x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """One token, for decoding: the laws as they stand; inputs without their time dim."""
+        with _full_precision(x):
+            dtype = x.dtype
+            x = x.to(state["attention.k"].dtype)
+            project_q = self.project_q.to(state["attention.k"].dtype)
+            project_k = self.project_k.to(state["attention.k"].dtype)
+            project_v = self.project_v.to(state["attention.k"].dtype)
+            project_out = self.project_out.to(state["attention.k"].dtype)
+            position = state["position"] + 1
+            place = (position - 1).to(state["attention.k"].dtype)
+            v = torch.unflatten(x @ project_v.mT, -1, (self.heads, -1))
+            q = _rotary(torch.unflatten(x @ project_q.mT, -1, (self.heads, -1)), place, 10000)
+            k = _rotary(torch.unflatten(x @ project_k.mT, -1, (self.heads, -1)), place, 10000)
+            k_window = torch.cat((state["attention.k"], k.unsqueeze(1)), 1)
+            v_window = torch.cat((state["attention.v"], v.unsqueeze(1)), 1)
+            age = torch.arange(k_window.shape[1] - 1, -1, -1, dtype=k_window.dtype, device=k_window.device)[None, :, None]
+            there = age < position
+            score = (k_window * q.unsqueeze(1)).sum(-1) / math.sqrt(self.d_model // self.heads)
+            weight = score.masked_fill(~there, -torch.inf).softmax(1)
+            attention = (weight[..., None] * v_window).sum(1)
+            y = attention.flatten(-2) @ project_out.mT
+            return y.to(dtype), {"attention.k": k_window[:, 1:], "attention.v": v_window[:, 1:], "position": position}
+
+    def _start(self, state: dict[str, Tensor] | None, batch: int, heads: int, like: Tensor) -> dict[str, Tensor]:
+        """The state to start from, never narrower than zeros would be."""
+        zeros = self.initial_state(batch, heads, like=like)
+        if state is None:
+            return zeros
+        return {name: state[name].to(torch.promote_types(state[name].dtype, zero.dtype)) for name, zero in zeros.items()}
+
+
+class LevelOptimizers:
+    """Optimizers at their own periods, each (optimizer, period in steps, whether gradients are averaged over it or summed).
+
+    An optimizer moves its levels at every `period`-th step, on the gradients since it last did. Learning rate schedulers take
+    the optimizers themselves, which are in `optimizers`.
+    """
+
+    def __init__(self, levels: list[tuple[Optimizer, int, bool]]) -> None:
+        self.levels = levels
+        self.steps = 0
+
+    @property
+    def optimizers(self) -> list[Optimizer]:
+        """The optimizers, in the order of the levels."""
+        return [optimizer for optimizer, _, _ in self.levels]
+
+    def zero_grad(self) -> None:
+        """Forget the gradients that have been used; those of a period that has not ended stay."""
+        for optimizer, period, _ in self.levels:
+            if self.steps % period == 0:
+                optimizer.zero_grad()
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """One step of the training loop: every level whose period ends here moves."""
+        self.steps = self.steps + 1
+        for optimizer, period, averages in self.levels:
+            if self.steps % period == 0:
+                for gradient in _gradients(optimizer) if averages else []:
+                    gradient.div_(period)
+                optimizer.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The optimizers' states, how many steps there were, and the gradients of periods that have not ended."""
+        return {
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "steps": self.steps,
+            "gradients": [[x.grad for x in _parameters(optimizer)] for optimizer in self.optimizers],
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        self.steps = state_dict["steps"]
+        for optimizer, state in zip(self.optimizers, state_dict["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
+        for optimizer, gradients in zip(self.optimizers, state_dict["gradients"], strict=True):
+            for x, gradient in zip(_parameters(optimizer), gradients, strict=True):
+                x.grad = None if gradient is None else gradient.detach().clone().to(x)
+
+
+def _parameters(optimizer: Optimizer) -> list[Tensor]:
+    return [x for group in optimizer.param_groups for x in group["params"]]
+
+
+def _gradients(optimizer: Optimizer) -> list[Tensor]:
+    return [x.grad for x in _parameters(optimizer) if x.grad is not None]
+
+
+def optimizers(module: SlidingWindowAttentionLayer) -> LevelOptimizers:
+    """The optimizers of the slow levels, for any training loop: `zero_grad()`, a backward pass of the task loss, `step()`."""
+    return LevelOptimizers(
+        [
+            (
+                Momentum(
+                    [module.project_q, module.project_k, module.project_v, module.project_out],
+                    learning_rate=module.learning_rate,
+                    decay=module.decay,
+                ),
+                1,
+                False,
+            ),
+        ]
+    )
+
+
+class Momentum(Optimizer):
+    """A value-less memory of the gradients, fitted by gradient descent; the rate is inside the memory, as in the paper.
+
+    Takes the parameters first (tensors or groups of them), then by keyword, also for each group apart:
+        learning_rate = 0.01
+        decay = 0.9
+    Groups keep the learning rate as `lr`, which is what torch's schedulers change.
+    State of each parameter, in its dtype or float32, whichever is wider: momentum.
+    """
+
+    def __init__(self, params: ParamsT, learning_rate: float = 0.01, decay: float = 0.9) -> None:
+        super().__init__(params, {"lr": learning_rate, "decay": decay})
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters with hyperparameters of their own; raises ValueError for one that makes no sense."""
+        if "learning_rate" in param_group:
+            param_group["lr"] = param_group.pop("learning_rate")
+        for name, default in self.defaults.items():
+            value = param_group.get(name, default)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise ValueError(f"{name} must be a finite number, not {value!r}")
+            if name == "lr" and value < 0:
+                raise ValueError(f"learning_rate must not be negative, but it is {value}")
+        super().add_param_group(param_group)
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """One update of every parameter that has a gradient; returns what `closure`, which computes the gradients anew, returns."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            self._update(group)
+        return loss
+
+    def _update(self, group: dict[str, Any]) -> None:
+        """The laws, for all tensors of a group at once."""
+        weights = [x for x in group["params"] if x.grad is not None]
+        if not weights:
+            return
+        gradient = [_checked(x.grad) for x in weights]
+        for x in weights:
+            if not self.state[x]:
+                dtype = torch.promote_types(x.dtype, torch.float32)
+                self.state[x]["momentum"] = torch.zeros_like(x, dtype=dtype)
+        momentum = [self.state[x]["momentum"] for x in weights]
+        learning_rate, decay = group["lr"], group["decay"]
+        # momentum = decay * prev(momentum) - learning_rate * gradient
+        torch._foreach_mul_(momentum, decay)
+        torch._foreach_add_(momentum, gradient, alpha=-learning_rate)
+        # weights = prev(weights) + momentum
+        torch._foreach_add_(weights, momentum)
+
+
+def _checked(gradient: Tensor) -> Tensor:
+    if gradient.is_sparse or gradient.is_complex():
+        raise ValueError("Momentum takes dense real gradients, neither sparse nor complex ones")
+    return gradient
+
+
+def _full_precision(x: Tensor) -> torch.autocast:
+    """No autocast inside: the state keeps its precision."""
+    return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
+
+
+def _rotary(x: Tensor, place: Tensor, base: int) -> Tensor:
+    """Entries j and j + size / 2 of x, (..., size), turned as a pair by the angle place / base ** (2 j / size)."""
+    half = x.shape[-1] // 2
+    angle = place[..., None] / base ** (torch.arange(half, dtype=x.dtype, device=x.device) / half)
+    left, right = torch.split(x, half, -1)
+    return torch.cat((left * angle.cos() - right * angle.sin(), left * angle.sin() + right * angle.cos()), -1)
+
+
+def _sliding_attention(query: Tensor, key: Tensor, value: Tensor, scale: float, window: int, position: Tensor) -> Tensor:
+    """As attention, over the last `window` tokens alone, in blocks of queries with the keys near them: (batch, time, *axes, size).
+
+    Keys begin with those of window - 1 earlier tokens, of which the last `position` are there.
+    """
+    tokens, block, reads = query.shape[1], max(window, 128), []
+    query, key, value = (x.transpose(1, 2) for x in (query, key, value))
+    for first in range(0, max(tokens, 1), block):
+        count = min(block, tokens - first)
+        near = slice(first, first + count + window - 1)
+        age = _ages(count, count + window - 1, query)
+        earlier = torch.arange(window - 1 - first, -count - first, -1, device=query.device)
+        seen = (age >= 0) & (age < window) & (earlier <= position)
+        inside = query[:, :, first : first + count]
+        reads.append(nn.functional.scaled_dot_product_attention(inside, key[:, :, near], value[:, :, near], seen, scale=scale))
+    read = torch.cat(reads, 2)
+    return read.transpose(1, 2)
+
+
+def _ages(queries: int, data: int, like: Tensor) -> Tensor:
+    """How many tokens older each datum is than each query, (queries, data): the last datum is the last query's own, age 0."""
+    places = torch.arange(data, dtype=like.dtype, device=like.device)
+    return places[data - queries :, None] - places
+
+
+# sealed by nlc, sha256 of everything above: 7fcd497402f7bfc7ecfb2bdd43451246f5383241232e6bd2255018acea1b8d9b
