@@ -1,9 +1,9 @@
 """SlidingWindowAttentionLayer, compiled from its description.
 
-Attention over the last tokens alone between projections that a training loop moves, with rotary positions; what it keeps does not grow.
+Attention over the last tokens alone, between projections that a training loop moves, with rotary positions.
 
 Compiled by nlc from specs/architectures/sliding_window_attention_layer.yaml. Edit the spec, not this file.
-sha256 of the spec: 0f55da1af6966f2bccbb6fd8b7fddebe43777ae5063682202db2c2f9c83a3c56
+sha256 of the spec: f862cf60ce0c260072ab3c762c9121d6a07b5f5c3bed8726960e0056c4515e5e
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                     every   paper's number (slowest highest / slowest first)
@@ -53,10 +53,7 @@ __all__ = ["SlidingWindowAttentionLayer", "optimizers"]
 
 
 class SlidingWindowAttentionLayer(nn.Module):
-    """SlidingWindowAttentionLayer, a memory over a sequence.
-
-    Attention over the last tokens alone between projections that a training loop moves, with rotary positions; what it keeps does
-    not grow.
+    """Attention over the last tokens alone, between projections that a training loop moves, with rotary positions.
 
     Inputs, by keyword, in any float dtype:
         x  (batch, time, d_model)
@@ -69,12 +66,11 @@ class SlidingWindowAttentionLayer(nn.Module):
     Under torch.compile every new length compiles anew.
     """
 
-    def __init__(self, d_model: int = 256, heads: int = 4, learning_rate: float = 0.001, decay: float = 0.9) -> None:
+    def __init__(self, d_model: int = 256, heads: int = 4, learning_rate: float = 0.001) -> None:
         super().__init__()
         self.d_model = d_model
         self.heads = heads
         self.learning_rate = learning_rate
-        self.decay = decay
         if d_model % heads:
             raise ValueError(f"d_head = d_model / heads must be a whole number, not {d_model} / {heads}")
         self.d_head = d_model // heads
@@ -235,11 +231,7 @@ def optimizers(module: SlidingWindowAttentionLayer) -> LevelOptimizers:
     return LevelOptimizers(
         [
             (
-                Momentum(
-                    [module.project_q, module.project_k, module.project_v, module.project_out],
-                    learning_rate=module.learning_rate,
-                    decay=module.decay,
-                ),
+                Momentum([module.project_q, module.project_k, module.project_v, module.project_out], learning_rate=module.learning_rate),
                 1,
                 False,
             ),
@@ -352,4 +344,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: 7fcd497402f7bfc7ecfb2bdd43451246f5383241232e6bd2255018acea1b8d9b
+# sealed by nlc, sha256 of everything above: ac23d76a9609b0d45c1d443774d5bf3b2ec9a4051fbf449d37b928a8e8f20b23

@@ -3,7 +3,7 @@
 Softmax attention between projections that a training loop moves, with rotary positions: a level of infinite frequency above slow ones.
 
 Compiled by nlc from specs/architectures/softmax_attention_layer.yaml. Edit the spec, not this file.
-sha256 of the spec: 96d74e8ac0cc6ce5cd93ed125196423a4dbbbc83b9607624b4170ea4c9031c74
+sha256 of the spec: a4e711ee1308ddf6e65e2136e774cad2cb5023730d7cdd0174ade9cc111e047c
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                     every   paper's number (slowest highest / slowest first)
@@ -69,12 +69,11 @@ class SoftmaxAttentionLayer(nn.Module):
     Under torch.compile every new length compiles anew.
     """
 
-    def __init__(self, d_model: int = 256, heads: int = 4, learning_rate: float = 0.001, decay: float = 0.9) -> None:
+    def __init__(self, d_model: int = 256, heads: int = 4, learning_rate: float = 0.001) -> None:
         super().__init__()
         self.d_model = d_model
         self.heads = heads
         self.learning_rate = learning_rate
-        self.decay = decay
         if d_model % heads:
             raise ValueError(f"d_head = d_model / heads must be a whole number, not {d_model} / {heads}")
         self.d_head = d_model // heads
@@ -226,11 +225,7 @@ def optimizers(module: SoftmaxAttentionLayer) -> LevelOptimizers:
     return LevelOptimizers(
         [
             (
-                Momentum(
-                    [module.project_q, module.project_k, module.project_v, module.project_out],
-                    learning_rate=module.learning_rate,
-                    decay=module.decay,
-                ),
+                Momentum([module.project_q, module.project_k, module.project_v, module.project_out], learning_rate=module.learning_rate),
                 1,
                 False,
             ),
@@ -335,4 +330,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: c034e716e0e92ec5723ed0e523abc43a59cdf39fad8e765ca34224e47f19a948
+# sealed by nlc, sha256 of everything above: bbdfeafabd506337eb6045cb1587a86b24da28454c75214cb8044a83c13aabec

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from nlc.codes import derive as codes
 from nlc.diagnostics import Diagnostic
 from nlc.ir.algebra import Expr, Rotary, Split, State, Tick, When, contains, walk
 from nlc.ir.model import GradientDescent, Model
 
-NOT_KEPT = {"init": "the start", "reset": "a reset", "backprop": "the updates"}
+NOT_KEPT: Mapping[str, str] = MappingProxyType({"init": "the start", "reset": "a reset", "backprop": "the updates"})
 """Keys that say something about a state, and what they say it about."""
 
 

@@ -14,56 +14,22 @@ from fractions import Fraction
 from nlc.ir.dims import Shape
 from nlc.ir.leaves import (
     Age as Age,
-)
-from nlc.ir.leaves import (
     Constant as Constant,
-)
-from nlc.ir.leaves import (
     Due as Due,
-)
-from nlc.ir.leaves import (
     Eye as Eye,
-)
-from nlc.ir.leaves import (
     Full as Full,
-)
-from nlc.ir.leaves import (
     Gradient as Gradient,
-)
-from nlc.ir.leaves import (
     Hyperparameter as Hyperparameter,
-)
-from nlc.ir.leaves import (
     Index as Index,
-)
-from nlc.ir.leaves import (
     Input as Input,
-)
-from nlc.ir.leaves import (
     Named as Named,
-)
-from nlc.ir.leaves import (
     Parameter as Parameter,
-)
-from nlc.ir.leaves import (
     Position as Position,
-)
-from nlc.ir.leaves import (
     Size as Size,
-)
-from nlc.ir.leaves import (
     State as State,
-)
-from nlc.ir.leaves import (
     Task as Task,
-)
-from nlc.ir.leaves import (
     Tick as Tick,
-)
-from nlc.ir.leaves import (
     When as When,
-)
-from nlc.ir.leaves import (
     Window as Window,
 )
 

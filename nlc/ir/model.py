@@ -7,7 +7,6 @@ update frequency into levels (Definition 2) is the next stage's work. Names are 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
 from fractions import Fraction
 from typing import Literal as OneOf
 
@@ -56,6 +55,7 @@ from nlc.ir.algebra import (  # the expressions a model is made of, offered to t
 from nlc.ir.claim import Claim, EqualityClaim, IllTyped, OrderClaim, SameAsClaim
 from nlc.ir.clock import STEP, TOKEN, Clock, Family
 from nlc.ir.dims import Dim, Shape
+from nlc.ir.steps import ClosedForm, GradientDescent, GradientPoint, Optimizer, Proximal, Trained
 from nlc.source import NOWHERE, Span
 
 __all__ = [
@@ -95,6 +95,7 @@ __all__ = [
     "Named",
     "Norm",
     "Now",
+    "Optimizer",
     "OrderClaim",
     "Outer",
     "Output",
@@ -174,41 +175,6 @@ class StateDeclaration:
 
     part: str
     shape: Shape
-
-
-class GradientPoint(Enum):
-    """Where a level's gradient is taken."""
-
-    PREVIOUS = "previous"
-    RETAINED = "retained"
-    HELD = "held"
-
-
-@dataclass(frozen=True, slots=True)
-class GradientDescent:
-    """One explicit step: state = retained - rate * gradient."""
-
-    rate: Expr
-
-
-@dataclass(frozen=True, slots=True)
-class Proximal:
-    """One implicit step, centred on the retained state."""
-
-    rate: Expr
-
-
-@dataclass(frozen=True, slots=True)
-class ClosedForm:
-    """The minimiser of the objective itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """Moved from outside: by whatever training loop holds the module, with the optimizer that it pleases."""
-
-
-Optimizer = GradientDescent | Proximal | ClosedForm | Trained
 
 
 @dataclass(frozen=True, slots=True)

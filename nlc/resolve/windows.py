@@ -29,8 +29,7 @@ from nlc.ir.algebra import (
     children,
     contains,
 )
-from nlc.ir.build import now, window_sum
-from nlc.ir.build import replace as replace_nodes
+from nlc.ir.build import now, replace as replace_nodes, window_sum
 from nlc.ir.dims import shape_text
 from nlc.ir.model import Abbreviation, Component
 from nlc.ir.spec import Call, Name, Syntax

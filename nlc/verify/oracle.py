@@ -15,8 +15,7 @@ from torch import Tensor
 
 from nlc.ir.model import Expr, Family, Model
 from nlc.verify.oracle_layout import aligned, at_token, flatten, is_of_sequence, parts_of, unflatten, wants_graph, with_ones
-from nlc.verify.oracle_slots import delayed, kept, refuse, slots
-from nlc.verify.oracle_slots import parameters as parameters_of
+from nlc.verify.oracle_slots import delayed, kept, parameters as parameters_of, refuse, slots
 from nlc.verify.oracle_starts import counts, initial
 from nlc.verify.oracle_tick import Tick
 from nlc.verify.oracle_values import OracleError, sizes_of

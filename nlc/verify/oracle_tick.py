@@ -27,11 +27,11 @@ from nlc.ir.model import (
     Position,
     State,
     StopGradient,
+    Tick as TickCount,
     When,
     WindowSoftmax,
     WindowSum,
 )
-from nlc.ir.model import Tick as TickCount
 from nlc.verify.oracle_layout import at_part, parts_of, parts_of_tick
 from nlc.verify.oracle_slots import held_name, held_reads, slot_name, slots, sum_name, sums
 from nlc.verify.oracle_starts import begun, is_cut_off, is_new_at_start, owner_of, starts_at, starts_known

@@ -12,8 +12,9 @@ from nlc.ir import algebra
 from nlc.ir.algebra import Age, Due, Expr, Hyperparameter, Index, Input, Named, Parameter, Position, State, When, Window
 from nlc.ir.dims import LIKE_WEIGHTS, MATRIX
 from nlc.ir.law import POSITION, PREVIOUS, Law, Laws, Reset
-from nlc.ir.model import InputStream, Model, Output
+from nlc.ir.model import InputStream, Model
 from nlc.ir.starts import known_start
+from nlc.verify.axes import axis_indices, axis_places, places_of, with_axes, without_joined
 from nlc.verify.evaluate import Evaluator
 from nlc.verify.token_window import NO_WINDOWS, Windows, ages, empty, lengthened
 
@@ -322,35 +323,6 @@ def slot_name(model: Model, component: str, part: str) -> str:
     declared = next((item.states for item in model.components if item.name == component), ())
     is_only = len(declared) == 1 and part == declared[0].part
     return component if is_only or not part else f"{component}.{part}"
-
-
-def axis_indices(model: Model, sizes: Mapping[str, int], like: Tensor) -> Tensors:
-    """0, 1, 2, ... along each axis, with a dim of size 1 for each axis after it."""
-    later = {axis: [1] * (len(model.axes) - place) for place, axis in enumerate(model.axes, start=1)}
-    return {axis: torch.arange(sizes[axis], dtype=like.dtype).reshape(-1, *ones) for axis, ones in later.items()}
-
-
-def axis_places(model: Model) -> dict[str, int]:
-    """Which of the leading dims, when they end with the axes, is that of each axis: -1 is the last."""
-    return {axis: place - len(model.axes) for place, axis in enumerate(model.axes)}
-
-
-def places_of(model: Model, output: Output, leading: tuple[int, ...]) -> tuple[int, ...]:
-    """Leading dims (batch, *axes, ...) as an output has them: 1 for each axis that it has joined."""
-    joined = [1 + model.axes.index(axis) for axis in output.joined]
-    return tuple(1 if place in joined else size for place, size in enumerate(leading))
-
-
-def without_joined(model: Model, output: Output, value: Tensor) -> Tensor:
-    """(batch, *axes or 1, ...) without the dims of the axes that an output has joined."""
-    return value[tuple(0 if axis in output.joined else slice(None) for axis in ("", *model.axes))]
-
-
-def with_axes(x: Tensor, stream: InputStream, model: Model) -> Tensor:
-    """(batch, time, *own axes, *shape) -> (batch, time, *axes or 1, *shape); the parts of a token, if any, after time, if there is one."""
-    index = (slice(None) if axis in stream.axes else None for axis in model.axes)
-    leading = 1 if stream.is_of_sequence else 3 if stream.is_parted else 2
-    return x[(slice(None),) * leading + tuple(index)]
 
 
 def of_tokens(model: Model) -> str:

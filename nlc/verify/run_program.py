@@ -24,22 +24,18 @@ from nlc.ir.attention import WindowLaw
 from nlc.ir.law import POSITION, PREVIOUS
 from nlc.ir.model import InputStream, Model
 from nlc.ir.program import MemoryProgram, Program
+from nlc.verify.axes import axis_indices, axis_places, places_of, with_axes, without_joined
 from nlc.verify.evaluate import Evaluator
 from nlc.verify.run_blocks import Block
 from nlc.verify.run_law import (
     Slot,
     Tensors,
-    axis_indices,
-    axis_places,
     named_parameters,
     of_tokens,
-    places_of,
     reset_states,
     run_laws,
     slot_name,
     starts,
-    with_axes,
-    without_joined,
 )
 from nlc.verify.run_window import Table
 

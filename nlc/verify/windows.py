@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from nlc.ir.algebra import Age, Expr, Input, Map, Named, Now, Window, WindowSoftmax, WindowSum, children
-from nlc.ir.build import add, constant, divide, window_sum
-from nlc.ir.build import replace as replace_parts
+from nlc.ir.build import add, constant, divide, replace as replace_parts, window_sum
 from nlc.ir.law import Law, Laws
 from nlc.ir.model import Model
 from nlc.verify.letters import Atom, Diagonal, Function, Inner, Inverse, Letter, Meaning, Product, Root, Trace

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 from nlc import pipeline
 from nlc.ir.law import Laws
+from nlc.ir.model import Model
 
 HEAD = """nlc: 1
 name: System
@@ -44,6 +45,11 @@ def laws_of_text(levels: str, output: str = "memory") -> Laws:
 def attention() -> Laws:
     """A softmax of dot products."""
     return laws_of_text(ATTENTION)
+
+
+def attention_model() -> Model:
+    """The model of the same."""
+    return attention().order.model
 
 
 def gaussian() -> Laws:

@@ -8,8 +8,7 @@ from fractions import Fraction
 
 from nlc.derive import derive_laws
 from nlc.ir.algebra import HALF, Expr, Norm, Spread, State, Tick, When
-from nlc.ir.build import divide, dot, matmul, outer, scale
-from nlc.ir.build import replace as replaced
+from nlc.ir.build import divide, dot, matmul, outer, replace as replaced, scale
 from nlc.ir.law import Laws
 from nlc.ir.model import Clock, Component, Family, GradientDescent, Model
 from nlc.order import order_levels
