@@ -312,11 +312,11 @@ def _full_precision(x: Tensor) -> torch.autocast:
 
 
 def _rotary(x: Tensor, place: Tensor, base: int) -> Tensor:
-    """Entries j and j + size / 2 of x, (..., size), turned as a pair by the angle place / base ** (2 j / size)."""
+    """Entries j and j + half of x, (..., size), turned in pairs by place / base ** (j / half); the last of an odd number stays."""
     half = x.shape[-1] // 2
     angle = place[..., None] / base ** (torch.arange(half, dtype=x.dtype, device=x.device) / half)
-    left, right = torch.split(x, half, -1)
-    return torch.cat((left * angle.cos() - right * angle.sin(), left * angle.sin() + right * angle.cos()), -1)
+    left, right, last = torch.split(x, (half, half, x.shape[-1] - 2 * half), -1)
+    return torch.cat((left * angle.cos() - right * angle.sin(), left * angle.sin() + right * angle.cos(), last), -1)
 
 
 def _sliding_attention(query: Tensor, key: Tensor, value: Tensor, scale: float, window: int, position: Tensor) -> Tensor:
@@ -344,4 +344,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: ac23d76a9609b0d45c1d443774d5bf3b2ec9a4051fbf449d37b928a8e8f20b23
+# sealed by nlc, sha256 of everything above: 187915e57fe29d1036813bdd2c0c5bc731420fab4df1ada87ba8fffaf03ee0a8

@@ -306,11 +306,11 @@ def _full_precision(x: Tensor) -> torch.autocast:
 
 
 def _rotary(x: Tensor, place: Tensor, base: int) -> Tensor:
-    """Entries j and j + size / 2 of x, (..., size), turned as a pair by the angle place / base ** (2 j / size)."""
+    """Entries j and j + half of x, (..., size), turned in pairs by place / base ** (j / half); the last of an odd number stays."""
     half = x.shape[-1] // 2
     angle = place[..., None] / base ** (torch.arange(half, dtype=x.dtype, device=x.device) / half)
-    left, right = torch.split(x, half, -1)
-    return torch.cat((left * angle.cos() - right * angle.sin(), left * angle.sin() + right * angle.cos()), -1)
+    left, right, last = torch.split(x, (half, half, x.shape[-1] - 2 * half), -1)
+    return torch.cat((left * angle.cos() - right * angle.sin(), left * angle.sin() + right * angle.cos(), last), -1)
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
@@ -330,4 +330,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: bbdfeafabd506337eb6045cb1587a86b24da28454c75214cb8044a83c13aabec
+# sealed by nlc, sha256 of everything above: 7c9e4c54b3903f7a41d352cc661369afb974015d5b33393dada1b5a24019c60e

@@ -210,7 +210,7 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class Rotary:
-    """A vector whose entries j and j + size / 2 are turned, as a pair, by the angle place / base ** (2 j / size)."""
+    """A vector whose entries j and j + half are turned as a pair, by place / base ** (j / half); the last of an odd number stays."""
 
     x: Expr
     place: Expr

@@ -154,12 +154,12 @@ class Evaluator:
         return self.leaf(node)
 
     def _rotary(self, x: Tensor, place: Tensor, base: int) -> Tensor:
-        """Pairs of entries, half the size apart, turned by place / base ** (2 j / size)."""
+        """Pairs of entries, half the size apart, turned by place / base ** (j / half); the last of an odd number stays."""
         half = x.shape[-1] // 2
         angle = place[..., None] * torch.tensor([float(base) ** (-j / half) for j in range(half)], dtype=x.dtype, device=x.device)
         turn = torch.unflatten(torch.stack((angle.cos(), -angle.sin(), angle.sin(), angle.cos()), -1), -1, (2, 2))
-        turned: Tensor = torch.einsum("...jab,...jb->...aj", turn, torch.unflatten(x, -1, (2, half)).mT).flatten(-2)
-        return turned
+        turned = torch.einsum("...jab,...jb->...aj", turn, torch.unflatten(x[..., : 2 * half], -1, (2, half)).mT).flatten(-2)
+        return torch.cat((turned, x[..., 2 * half :].expand(*turned.shape[:-1], -1)), -1)
 
     def _at_data(self, x: Expr, otherwise: float) -> Tensor:
         """A value at every datum of the window, with another one where there is no datum."""

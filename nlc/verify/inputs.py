@@ -15,8 +15,6 @@ from itertools import islice, permutations
 import torch
 from torch import Tensor
 
-from nlc.ir.algebra import Rotary, walk
-from nlc.ir.dims import Dim
 from nlc.ir.model import Component, Family, HyperparameterDeclaration, Input, InputStream, Map, Model, Shape
 from nlc.ir.program import StateSlot
 
@@ -212,19 +210,11 @@ def _defined(model: Model, sizes: dict[str, int]) -> dict[str, int]:
 def _fits(model: Model, sizes: Mapping[str, int]) -> bool:
     states = [state.shape for component in model.components for state in component.states]
     try:
-        shapes = (*states, *(stream.shape for stream in model.inputs), *(output.value.shape for output in model.outputs))
-        for shape in (*shapes, *_halves(model)):
+        for shape in (*states, *(stream.shape for stream in model.inputs), *(output.value.shape for output in model.outputs)):
             _ = [dim.size(sizes) for dim in shape]
     except ValueError:
         return False
     return True
-
-
-def _halves(model: Model) -> Iterator[Shape]:
-    """Half the sizes of the vectors that are turned in pairs."""
-    expressions = [value for item in model.components for value in (item.objective, *item.retention)]
-    for value in (*expressions, *(output.value for output in model.outputs)):
-        yield from ((node.shape[0] / Dim.number(2),) for node in walk(value) if isinstance(node, Rotary))
 
 
 # --- values ------------------------------------------------------------------------------------------------------

@@ -180,12 +180,14 @@ class Arithmetic:
         raise OracleError(f"the oracle does not run {type(node).__name__}")
 
     def _rotary(self, x: Tensor, place: Tensor, base: int) -> Tensor:
-        """Halves of a vector as real and imaginary parts, times exp(i place / base ** (2 j / size))."""
-        real, imaginary = torch.tensor_split(x, 2, -1)
+        """Halves of a vector, a single last entry apart, as real and imaginary parts, times exp(i place / base ** (j / half))."""
+        single = x.shape[-1] % 2
+        real, imaginary = torch.tensor_split(x[..., : x.shape[-1] - single], 2, -1)
         size = torch.arange(real.shape[-1]).to(self.like) / real.shape[-1]
         angle = lift(place, 1) / base**size
         turned = torch.complex(real, imaginary) * torch.polar(torch.ones_like(angle), angle)
-        return torch.cat((turned.real, turned.imag), -1)
+        whole = (turned.real, turned.imag, x[..., x.shape[-1] - single :].expand(*turned.shape[:-1], single))
+        return torch.cat(whole, -1)
 
     def _split(self, x: Tensor, axis: str, rank: int) -> Tensor:
         """(..., 1, ..., n * size) -> (..., n, ..., size): the pieces one after another in the dim of the axis."""

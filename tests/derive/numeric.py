@@ -111,9 +111,10 @@ def _operation(node: Expr, parts: tuple[Tensor, ...]) -> Tensor:
         case Softmax(_, axis):
             return torch.softmax(parts[0], axis)
         case Rotary(base=base):
-            left, right = parts[0].chunk(2)
+            half = len(parts[0]) // 2
+            left, right, last = parts[0].split((half, half, len(parts[0]) - 2 * half))
             angle = parts[1] * torch.tensor([base ** (-place / len(left)) for place in range(len(left))], dtype=torch.float64)
-            return torch.cat((left * angle.cos() - right * angle.sin(), left * angle.sin() + right * angle.cos()))
+            return torch.cat((left * angle.cos() - right * angle.sin(), left * angle.sin() + right * angle.cos(), last))
         case StopGradient():
             return parts[0].detach()
     raise AssertionError(f"no value for {node}")

@@ -66,7 +66,7 @@ CASES: Mapping[type[Any], tuple[Expr, ...]] = {
     Dot: (Dot(x, y), Dot(X, X)),
     Sum: (Sum(X, None, ()), Sum(X, 0, (D_K,)), Sum(X, 1, (D_V,)), Sum(x, None, ())),
     Norm: (Norm(X), Norm(x)),
-    Rotary: (Rotary(u, constant(3), 10_000, (D_V,)),),
+    Rotary: (Rotary(u, constant(3), 10_000, (D_V,)), Rotary(x, constant(3), 10_000, (D_K,))),
     Softmax: (Softmax(x, 0, (D_K,)), Softmax(X, 0, MATRIX), Softmax(X, 1, MATRIX)),
 }
 POLYNOMIAL = (Add, Scale, Times, Divide, Power, Spread, MatMul, Transpose, Outer, Dot, Sum)

@@ -34,12 +34,17 @@ OTHER = """
 """
 
 
-def laws_of_text(levels: str, output: str = "memory") -> Laws:
-    """The laws of some levels around the streams q, k, v, p and beta."""
+def model_of_text(levels: str, output: str = "memory") -> Model:
+    """Some levels around the streams q, k, v, p and beta."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "system.yaml"
         path.write_text(f"{HEAD}levels:{levels}outputs:\n  y: {output}\n")
-        return pipeline.derive(pipeline.order(pipeline.resolve(pipeline.parse(path))))
+        return pipeline.resolve(pipeline.parse(path))
+
+
+def laws_of_text(levels: str, output: str = "memory") -> Laws:
+    """The laws of such levels."""
+    return pipeline.derive(pipeline.order(model_of_text(levels, output)))
 
 
 def attention() -> Laws:
@@ -49,7 +54,7 @@ def attention() -> Laws:
 
 def attention_model() -> Model:
     """The model of the same."""
-    return attention().order.model
+    return model_of_text(ATTENTION)
 
 
 def gaussian() -> Laws:

@@ -50,6 +50,10 @@ APPLIES = {
     "linear_attention_layer": "shuffled",
     "mlp_training": "twice target, basis of d_in, basis of d_out, idle",
     "mlp_training_with_momentum": "twice target, basis of d_in, basis of d_out",
+    "softmax_attention": "twice v, basis of d_k, basis of d_v",
+    "softmax_attention_layer": "",
+    "sliding_window_attention": "twice v, basis of d_k, basis of d_v",
+    "sliding_window_attention_layer": "",
 }
 """What holds of each shipped architecture, as a person who knows it would say."""
 
@@ -77,6 +81,7 @@ NEGATIVE = (
     ("retention", "sum_obstacle", "forward of shuffled tokens"),
     ("gated_linear_attention", "sum_obstacle", "forward of shuffled tokens"),
     ("mlp_training", "sum_obstacle", "forward of shuffled tokens"),
+    ("softmax_attention", "sum_obstacle", "forward of shuffled tokens"),
     ("gated_linear_attention", "basis_obstacle", "forward in another basis of d_k"),
     ("hebbian_mlp", "basis_obstacle", "forward in another basis of d_hidden"),
 )
