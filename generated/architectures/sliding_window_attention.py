@@ -52,11 +52,14 @@ class SlidingWindowAttention(nn.Module):
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d_v)
-    Under torch.compile every new length compiles anew.
+    `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
     """
 
-    def __init__(self, d_k: int = 64, d_v: int = 64) -> None:
+    def __init__(self, d_k: int = 64, d_v: int = 64, chunk: int = 64) -> None:
         super().__init__()
+        if chunk < 1:
+            raise ValueError(f"chunk must be 1 or more, not {chunk}")
+        self.chunk = chunk
         self.d_k = d_k
         self.d_v = d_v
 
@@ -70,7 +73,7 @@ class SlidingWindowAttention(nn.Module):
         }
 
     def forward(self, *, q: Tensor, k: Tensor, v: Tensor, state: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
-        """The whole sequence at once: equal to `forward_by_token`."""
+        """The whole sequence in chunks: equal to `forward_by_token`."""
         batch, _, heads = q.shape[:3]
         with _full_precision(q):
             dtype = q.dtype
@@ -78,7 +81,9 @@ class SlidingWindowAttention(nn.Module):
             q, k, v = (x.to(start["attention.k"].dtype) for x in (q, k, v))
             k_window = torch.cat((start["attention.k"], k), 1)
             v_window = torch.cat((start["attention.v"], v), 1)
-            y = _sliding_attention(q, k_window, v_window, scale=1 / math.sqrt(self.d_k), window=512, position=start["position"])
+            y = _sliding_attention(
+                q, k_window, v_window, scale=1 / math.sqrt(self.d_k), window=512, chunk=self.chunk, position=start["position"]
+            )
             state = {
                 "attention.k": k_window[:, q.shape[1] :],
                 "attention.v": v_window[:, q.shape[1] :],
@@ -127,20 +132,17 @@ def _full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
-def _sliding_attention(query: Tensor, key: Tensor, value: Tensor, scale: float, window: int, position: Tensor) -> Tensor:
-    """As attention, over the last `window` tokens alone, in blocks of queries with the keys near them: (batch, time, *axes, size).
+def _sliding_attention(query: Tensor, key: Tensor, value: Tensor, scale: float, window: int, chunk: int, position: Tensor) -> Tensor:
+    """As attention, over the last `window` tokens alone, in chunks of queries with the keys near them: (batch, time, *axes, size).
 
     Keys begin with those of window - 1 earlier tokens, of which the last `position` are there.
     """
-    tokens, block, reads = query.shape[1], max(window, 128), []
+    there, reads = torch.arange(window - 1, -query.shape[1], -1, device=query.device) <= position, []
     query, key, value = (x.transpose(1, 2) for x in (query, key, value))
-    for first in range(0, max(tokens, 1), block):
-        count = min(block, tokens - first)
-        near = slice(first, first + count + window - 1)
-        age = _ages(count, count + window - 1, query)
-        earlier = torch.arange(window - 1 - first, -count - first, -1, device=query.device)
-        seen = (age >= 0) & (age < window) & (earlier <= position)
-        inside = query[:, :, first : first + count]
+    for number, inside in enumerate(torch.split(query, chunk, 2)):
+        near = slice(number * chunk, number * chunk + inside.shape[2] + window - 1)
+        age = _ages(inside.shape[2], inside.shape[2] + window - 1, query)
+        seen = (age >= 0) & (age < window) & there[near]
         reads.append(nn.functional.scaled_dot_product_attention(inside, key[:, :, near], value[:, :, near], seen, scale=scale))
     read = torch.cat(reads, 2)
     return read.transpose(1, 2)
@@ -152,4 +154,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: ba9b5608f94ed4a69023286a47b37bd7d2769007c402d5ab883ec466222a4e14
+# sealed by nlc, sha256 of everything above: c8ae767abc9220e59734616b3cf32a51d462978c8666581e78123f85760c6ed7

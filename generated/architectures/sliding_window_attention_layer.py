@@ -3,19 +3,16 @@
 Attention over the last tokens alone, between projections that a training loop moves, with rotary positions.
 
 Compiled by nlc from specs/architectures/sliding_window_attention_layer.yaml. Edit the spec, not this file.
-sha256 of the spec: f862cf60ce0c260072ab3c762c9121d6a07b5f5c3bed8726960e0056c4515e5e
+sha256 of the spec: 1fafb2f3afb6411e631347ad6f55a90e92c179b3fd8e4e2024b297138389f4fe
 
 Levels, fastest first (Nested Learning, Definition 2)
-    rank  components                                                     every   paper's number (slowest highest / slowest first)
-    0     attention                                                      always  1 / 3
-    1     project_k.momentum, project_out.momentum, project_q.momentum,  step    2 / 2
-          project_v.momentum
-    2     project_k, project_out, project_q, project_v                   step    3 / 1
+    rank  components                                    every   paper's number (slowest highest / slowest first)
+    0     attention                                     always  1 / 2
+    1     project_k, project_out, project_q, project_v  step    2 / 1
 
 Timetable
     every always  attention
-    every step    project_k.momentum, project_out.momentum, project_q.momentum,
-                  project_v.momentum, project_k, project_out, project_q, project_v
+    every step    project_k, project_out, project_q, project_v
 
 Laws, per token; prev is the state before
     v            = split(project_v @ x, heads)             abbreviation
@@ -30,9 +27,8 @@ Laws, per token; prev is the state before
     attention.v  = v                                       kept: a window of the last 512 tokens
     position     = prev(position) + 1                      kept: the tokens so far
 
-Laws of Momentum, every step, for project_q, project_k, project_v, project_out
-    momentum  = decay * prev(momentum) - learning_rate * gradient  explicit gradient step on dot(momentum, gradient); nl:eq-10; nl:eq-33
-    weights   = prev(weights) + momentum                           explicit gradient step on -dot(weights, momentum); nl:eq-10; nl:eq-33
+Laws of GradientDescent, every step, for project_q, project_k, project_v, project_out
+    weights  = prev(weights) - learning_rate * gradient  explicit gradient step on dot(weights, gradient); nl:eq-1
 
 Form
     attention: scaled dot-product attention (nl:eq-63)
@@ -63,11 +59,14 @@ class SlidingWindowAttentionLayer(nn.Module):
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, d_model)
-    Under torch.compile every new length compiles anew.
+    `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
     """
 
-    def __init__(self, d_model: int = 256, heads: int = 4, learning_rate: float = 0.001) -> None:
+    def __init__(self, d_model: int = 256, heads: int = 4, learning_rate: float = 0.001, chunk: int = 64) -> None:
         super().__init__()
+        if chunk < 1:
+            raise ValueError(f"chunk must be 1 or more, not {chunk}")
+        self.chunk = chunk
         self.d_model = d_model
         self.heads = heads
         self.learning_rate = learning_rate
@@ -97,7 +96,7 @@ class SlidingWindowAttentionLayer(nn.Module):
         }
 
     def forward(self, *, x: Tensor, state: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
-        """The whole sequence at once: equal to `forward_by_token`."""
+        """The whole sequence in chunks: equal to `forward_by_token`."""
         batch = x.shape[0]
         heads = self.heads
         with _full_precision(x):
@@ -115,7 +114,13 @@ class SlidingWindowAttentionLayer(nn.Module):
             k_window = torch.cat((start["attention.k"], k), 1)
             v_window = torch.cat((start["attention.v"], v), 1)
             attention_read = _sliding_attention(
-                q, k_window, v_window, scale=1 / math.sqrt(self.d_model // self.heads), window=512, position=start["position"]
+                q,
+                k_window,
+                v_window,
+                scale=1 / math.sqrt(self.d_model // self.heads),
+                window=512,
+                chunk=self.chunk,
+                position=start["position"],
             )
             y = attention_read.flatten(-2) @ project_out.mT
             state = {
@@ -231,7 +236,7 @@ def optimizers(module: SlidingWindowAttentionLayer) -> LevelOptimizers:
     return LevelOptimizers(
         [
             (
-                Momentum([module.project_q, module.project_k, module.project_v, module.project_out], learning_rate=module.learning_rate),
+                GradientDescent([module.project_q, module.project_k, module.project_v, module.project_out], learning_rate=module.learning_rate),
                 1,
                 False,
             ),
@@ -239,18 +244,16 @@ def optimizers(module: SlidingWindowAttentionLayer) -> LevelOptimizers:
     )
 
 
-class Momentum(Optimizer):
-    """A value-less memory of the gradients, fitted by gradient descent; the rate is inside the memory, as in the paper.
+class GradientDescent(Optimizer):
+    """Weights that follow the present gradient and remember nothing else.
 
     Takes the parameters first (tensors or groups of them), then by keyword, also for each group apart:
         learning_rate = 0.01
-        decay = 0.9
     Groups keep the learning rate as `lr`, which is what torch's schedulers change.
-    State of each parameter, in its dtype or float32, whichever is wider: momentum.
     """
 
-    def __init__(self, params: ParamsT, learning_rate: float = 0.01, decay: float = 0.9) -> None:
-        super().__init__(params, {"lr": learning_rate, "decay": decay})
+    def __init__(self, params: ParamsT, learning_rate: float = 0.01) -> None:
+        super().__init__(params, {"lr": learning_rate})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with hyperparameters of their own; raises ValueError for one that makes no sense."""
@@ -287,22 +290,14 @@ class Momentum(Optimizer):
         if not weights:
             return
         gradient = [_checked(x.grad) for x in weights]
-        for x in weights:
-            if not self.state[x]:
-                dtype = torch.promote_types(x.dtype, torch.float32)
-                self.state[x]["momentum"] = torch.zeros_like(x, dtype=dtype)
-        momentum = [self.state[x]["momentum"] for x in weights]
-        learning_rate, decay = group["lr"], group["decay"]
-        # momentum = decay * prev(momentum) - learning_rate * gradient
-        torch._foreach_mul_(momentum, decay)
-        torch._foreach_add_(momentum, gradient, alpha=-learning_rate)
-        # weights = prev(weights) + momentum
-        torch._foreach_add_(weights, momentum)
+        learning_rate = group["lr"]
+        # weights = prev(weights) - learning_rate * gradient
+        torch._foreach_add_(weights, gradient, alpha=-learning_rate)
 
 
 def _checked(gradient: Tensor) -> Tensor:
     if gradient.is_sparse or gradient.is_complex():
-        raise ValueError("Momentum takes dense real gradients, neither sparse nor complex ones")
+        raise ValueError("GradientDescent takes dense real gradients, neither sparse nor complex ones")
     return gradient
 
 
@@ -319,20 +314,17 @@ def _rotary(x: Tensor, place: Tensor, base: int) -> Tensor:
     return torch.cat((left * angle.cos() - right * angle.sin(), left * angle.sin() + right * angle.cos(), last), -1)
 
 
-def _sliding_attention(query: Tensor, key: Tensor, value: Tensor, scale: float, window: int, position: Tensor) -> Tensor:
-    """As attention, over the last `window` tokens alone, in blocks of queries with the keys near them: (batch, time, *axes, size).
+def _sliding_attention(query: Tensor, key: Tensor, value: Tensor, scale: float, window: int, chunk: int, position: Tensor) -> Tensor:
+    """As attention, over the last `window` tokens alone, in chunks of queries with the keys near them: (batch, time, *axes, size).
 
     Keys begin with those of window - 1 earlier tokens, of which the last `position` are there.
     """
-    tokens, block, reads = query.shape[1], max(window, 128), []
+    there, reads = torch.arange(window - 1, -query.shape[1], -1, device=query.device) <= position, []
     query, key, value = (x.transpose(1, 2) for x in (query, key, value))
-    for first in range(0, max(tokens, 1), block):
-        count = min(block, tokens - first)
-        near = slice(first, first + count + window - 1)
-        age = _ages(count, count + window - 1, query)
-        earlier = torch.arange(window - 1 - first, -count - first, -1, device=query.device)
-        seen = (age >= 0) & (age < window) & (earlier <= position)
-        inside = query[:, :, first : first + count]
+    for number, inside in enumerate(torch.split(query, chunk, 2)):
+        near = slice(number * chunk, number * chunk + inside.shape[2] + window - 1)
+        age = _ages(inside.shape[2], inside.shape[2] + window - 1, query)
+        seen = (age >= 0) & (age < window) & there[near]
         reads.append(nn.functional.scaled_dot_product_attention(inside, key[:, :, near], value[:, :, near], seen, scale=scale))
     read = torch.cat(reads, 2)
     return read.transpose(1, 2)
@@ -344,4 +336,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: 187915e57fe29d1036813bdd2c0c5bc731420fab4df1ada87ba8fffaf03ee0a8
+# sealed by nlc, sha256 of everything above: e87a2d26cb730e3db011254b212e6dee4d2ae24a8ca74de7b8dfc237023ae034

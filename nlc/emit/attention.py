@@ -28,7 +28,6 @@ def attention_helpers(sequence: Sequence) -> tuple[str, ...]:
         has_attention=any(law.window == "all" for law in kernels),
         has_sliding=any(law.window != "all" for law in kernels),
         many_axes=len(sequence.model.axes) > 1,
-        block=LEAST_BLOCK,
         to_heads=to_heads,
         from_heads=from_heads,
     )
@@ -40,9 +39,6 @@ HEADS: Mapping[int, tuple[str, str]] = {
     1: ("x.transpose(1, 2)", "read.transpose(1, 2)"),
 }
 """By the number of axes: (batch, time, *axes, size) to (batch, heads, time, size), as torch's kernel wants it, and back."""
-
-LEAST_BLOCK = 128
-"""Queries that look at a sliding window together, at least: fewer make more calls, more look at more keys in vain."""
 
 MANY_AXES = ("x.movedim(1, -2).flatten(1, -3)", "read.unflatten(1, axes).movedim(-2, 1)")
 
@@ -92,7 +88,7 @@ def _kernel(sequence: Sequence, law: WindowLaw, values: dict[Expr, str], start: 
     function = "_attention"
     if law.window != "all":
         function = "_sliding_attention"
-        arguments += [f"window={law.window}", f"position={sequence.carried(start, POSITION, '')}"]
+        arguments += [f"window={law.window}", "chunk=self.chunk", f"position={sequence.carried(start, POSITION, '')}"]
     yield call(f"{target} = {function}", arguments, "", 12)
 
 

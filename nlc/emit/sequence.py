@@ -118,7 +118,7 @@ def _speed(sequence: Sequence) -> Iterator[str]:
         return
     unit = "tokens" if updates == 1 else f"updates ({updates} a token)"
     anew = "under torch.compile every new length compiles anew"
-    yield f"`chunk`, in {unit}, is about speed alone; {anew}." if program.chunked else f"{anew[:1].upper()}{anew[1:]}."
+    yield f"`chunk`, in {unit}, is about speed alone; {anew}." if program.has_chunk else f"{anew[:1].upper()}{anew[1:]}."
     if program.is_in_blocks:
         yield f"The sequence runs in blocks of {program.blocks.tokens} tokens, counted from the position of the state that is handed in."
 
@@ -146,7 +146,7 @@ def _dims(*dims: str | Dim) -> str:
 def _constructor(sequence: Sequence) -> Lines:
     free = [f"{item.name}: int = {item.default}" for item in sequence.model.dims if item.definition is None]
     numbers = [f"{item.name}: float = {_default(item)}" for item in sequence.program.hyperparameters]
-    chunk = [f"chunk: int = {sequence.program.chunk}"] if sequence.program.chunked else []
+    chunk = [f"chunk: int = {sequence.program.chunk}"] if sequence.program.has_chunk else []
     return call("def __init__", ["self", *free, *numbers, *chunk], " -> None:", 4)
 
 
@@ -157,7 +157,7 @@ def _default(item: HyperparameterDeclaration) -> str:
 def _attributes(sequence: Sequence) -> Lines:
     model = sequence.model
     lines: list[Lines] = []
-    if sequence.program.chunked:
+    if sequence.program.has_chunk:
         lines.append(("if chunk < 1:", '    raise ValueError(f"chunk must be 1 or more, not {chunk}")', "self.chunk = chunk"))
     given = [item.name for item in model.dims if item.definition is None] + [item.name for item in sequence.program.hyperparameters]
     lines.extend((f"{attribute(name)} = {name}",) for name in given)
@@ -190,7 +190,7 @@ def _forward_says(sequence: Sequence) -> str:
     if is_feed_forward(sequence):
         return "All tokens at once: equal to `forward_by_token`."
     if sequence.program.is_parallel:
-        how = "in chunks" if sequence.program.chunked else "at once"
+        how = "in chunks" if sequence.program.has_chunk else "at once"
         return f"The whole sequence {how}: equal to `forward_by_token`."
     return "The whole sequence, token by token: no parallel form is known for these laws."
 

@@ -173,7 +173,6 @@ class AttentionView:
     has_attention: bool
     has_sliding: bool
     many_axes: bool
-    block: int
     to_heads: str
     from_heads: str
 

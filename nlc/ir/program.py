@@ -74,6 +74,12 @@ class MemoryProgram:
     reads: tuple[OutputRead, ...]
     window: WindowLaw | None = None
 
+    @property
+    def takes_chunk(self) -> bool:
+        """Whether it runs chunk by chunk: in a form of chunks, or as attention, whose window slides."""
+        slides = self.form is Form.ATTENTION and self.window is not None and self.window.window != "all"
+        return self.form.is_chunked or slides
+
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
@@ -143,6 +149,11 @@ class Program:
     @property
     def _starts(self) -> tuple[Expr, ...]:
         return tuple(slot.start for slot in (*self.slots, *self.parameters) if slot.start is not None)
+
+    @property
+    def has_chunk(self) -> bool:
+        """Whether something runs chunk by chunk, so that the length of a chunk is a choice."""
+        return self.is_parallel and any(memory.takes_chunk for memory in self.memories)
 
     @property
     def is_parallel(self) -> bool:

@@ -47,7 +47,7 @@ def _chunk(laws: Laws, scheduled: Scheduled, chunk: int | None) -> ChunkChoice:
     if chunk is not None:
         return ChunkChoice(chunk, "as it was asked for")
     forms = {memory.form for memory in scheduled.memories}
-    if Form.RECURRENCE in forms or not any(form.is_chunked for form in forms):
+    if Form.RECURRENCE in forms or not any(memory.takes_chunk for memory in scheduled.memories):
         return ChunkChoice(DEFAULT_CHUNK, "")
     return choose_chunk(laws.order.model, scheduled.memories, scheduled.blocks)
 

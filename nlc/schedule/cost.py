@@ -6,8 +6,9 @@ It counts, for each token and copy of a memory of (rows, columns), in chunks of 
     between chunks    (carried * rows * columns + started) / C    the state that is moved in and out, and the calls that a chunk takes
 
 What does not depend on C is left out. `pairs` is 1 for a prefix sum, 1.5 where the writes solve a system too, and 2 by halves, where
-decays are multiplied on both sides. The weights are measured (float32, 2 cores, benchmarks/forms.py): a chunk of 64 is the fastest at
-(1, 4, 2048, 64), with 32 and 128 some 10 % behind.
+decays are multiplied on both sides. In torch's kernel of attention, where a chunk of queries looks at a sliding window, it is 0.5. The
+weights are measured (float32, 2 cores, benchmarks/forms.py): a chunk of 64 is the fastest at (1, 4, 2048, 64), with 32 and 128 some
+10 % behind; of attention 64 and 128 are the fastest, over windows of 64 and 512 tokens.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ STARTED = 400_000
 """What the calls of one chunk cost, in the same products."""
 
 PAIRS: Mapping[Form, float] = MappingProxyType(
-    {Form.PREFIX_SUM: 1.0, Form.TRIANGULAR: 1.5, Form.HALVED_PREFIX_SUM: 2.0, Form.HALVED_TRIANGULAR: 2.5}
+    {Form.PREFIX_SUM: 1.0, Form.TRIANGULAR: 1.5, Form.HALVED_PREFIX_SUM: 2.0, Form.HALVED_TRIANGULAR: 2.5, Form.ATTENTION: 0.5}
 )
 LENGTHS = (16, 32, 64, 128, 256)
 """The chunks that are compared: shorter ones are all calls, longer ones all pairs."""
@@ -43,7 +44,7 @@ class ChunkChoice:
 
 def choose_chunk(model: Model, memories: tuple[MemoryProgram, ...], blocks: Blocks) -> ChunkChoice:
     """The length of the least cost for all memories that run in chunks, at the sizes that the spec gives; at most a block."""
-    moving = [memory for memory in memories if memory.form in PAIRS]
+    moving = [memory for memory in memories if memory.takes_chunk]
     longest = blocks.tokens if blocks.are_used else LENGTHS[-1]
     if longest <= LENGTHS[0]:
         return ChunkChoice(longest, f"a chunk is a whole block of {longest} tokens, since a shorter one only takes more calls")
@@ -61,15 +62,22 @@ def _lengths(longest: int) -> Iterator[int]:
 
 def _cost(model: Model, memory: MemoryProgram, tokens: int) -> float:
     rows, columns = _sizes(model, memory)
-    return PAIRS[memory.form] * tokens * (rows + columns) + (CARRIED * rows * columns + STARTED) / tokens
+    carried = 0 if memory.form is Form.ATTENTION else CARRIED * rows * columns
+    return PAIRS[memory.form] * tokens * (rows + columns) + (carried + STARTED) / tokens
 
 
 def _sizes(model: Model, memory: MemoryProgram) -> tuple[int, int]:
-    """Rows and columns at the default sizes; a vector has one column."""
-    assert memory.classified.affine is not None, memory
-    shape: Shape = memory.classified.affine.shape
+    """Rows and columns at the default sizes, of attention the sizes of values and keys; a vector has one column."""
+    shape = _shape(model, memory)
     known = {dim.name: dim.default for dim in model.dims}
     for _ in model.dims:
         known |= {dim.name: dim.definition.size(known) for dim in model.dims if dim.definition is not None}
     sizes = [dim.size(known) for dim in shape]
     return sizes[0], sizes[1] if len(sizes) > 1 else 1
+
+
+def _shape(model: Model, memory: MemoryProgram) -> Shape:
+    if memory.window is not None and memory.window.attention is not None:
+        return (*model.component(memory.component).states[0].shape, *memory.window.attention.query.shape)
+    assert memory.classified.affine is not None, memory
+    return memory.classified.affine.shape

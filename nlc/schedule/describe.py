@@ -43,7 +43,7 @@ def _forms(program: Program) -> Iterator[str]:
     if not program.memories:
         return
     yield _head(program)
-    if program.chunked:
+    if program.has_chunk:
         yield f"    {program.chunk} tokens a chunk: {program.chunk_because}"
     for memory in program.memories:
         yield f"    {memory.component}: {memory.form.value}"
@@ -54,7 +54,7 @@ def _head(program: Program) -> str:
     """What the forms have in common."""
     if not program.is_parallel:
         return "forms: one memory is a recurrence, so the whole system runs token by token"
-    chunks = f", in chunks of {program.chunk} tokens" if program.chunked else ""
+    chunks = f", in chunks of {program.chunk} tokens" if program.has_chunk else ""
     return f"forms{f', in blocks of {program.blocks.tokens} tokens' if program.is_in_blocks else ''}{chunks}"
 
 

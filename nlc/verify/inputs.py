@@ -128,9 +128,10 @@ def draw(model: Model, case: Case, own_chunk: int, *, seed: int = 0, edges: bool
 
 
 def _longest_period(model: Model) -> int:
-    """The tokens of the longest period at whose end a level moves or is reset; 1 when there is none."""
+    """The tokens of the longest period at whose end a level moves or is reset, or of the longest window; 1 when there is none."""
     clocks = [clock for item in model.fast for clock in (item.every, item.reset) if clock is not None and clock.family is Family.TOKEN]
-    return max((int(clock.period) for clock in clocks), default=1)
+    windows = (item.window for item in model.fast if isinstance(item.window, int))
+    return max((*(int(clock.period) for clock in clocks), *windows), default=1)
 
 
 def draw_parameters(model: Model, sizes: Mapping[str, int], generator: torch.Generator) -> dict[str, Tensor]:

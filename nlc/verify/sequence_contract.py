@@ -93,7 +93,7 @@ def _on_device_meta(tensor: Tensor) -> Tensor:
 
 def _chunk(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
     """Other chunks take other operations: the argument is heeded, from 1 token to the whole sequence."""
-    if emitted.program.chunked:
+    if emitted.program.has_chunk:
         longest = min(drawn.tokens, emitted.program.blocks.tokens or drawn.tokens)
         lengths = (1, longest - 1, longest) if longest == drawn.tokens else (1, longest)
         asked = [_operations(build(module_class, emitted.program, replace(drawn, chunk=chunk)), drawn.inputs) for chunk in lengths]
@@ -104,7 +104,7 @@ def _chunk(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterato
 
 def _default_chunk(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
     """The default is the chunk that the program chose."""
-    if emitted.program.chunked:
+    if emitted.program.has_chunk:
         chosen = build(module_class, emitted.program, replace(drawn, by_default=False))
         for tokens in (drawn.tokens - 1, drawn.tokens):
             inputs = drawn.at(slice(tokens))
@@ -150,7 +150,7 @@ def _refusals(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iter
         broken = [made_name for made_name, definition in made if definition.value(sizes).denominator > 1]
         if broken:
             yield refusal(module, f"a {broken[0]} that is no whole number", partial(module_class, **sizes))
-    if emitted.program.chunked:
+    if emitted.program.has_chunk:
         yield refusal(module, "a chunk of 0 tokens", partial(build, module_class, emitted.program, replace(drawn, chunk=0)))
 
 
