@@ -80,7 +80,7 @@ def _laws(program: Program) -> Iterator[str]:
     if kept := program.laws.kept:
         groups.append(("kept", tuple(Equation(item.name, item.value, f"kept: {item.rule}") for item in kept)))
     if resets := program.laws.resets:
-        groups.append(("resets", tuple(Equation(item.name, item.value, item.says) for item in resets)))
+        groups.append(("resets", tuple(equation for item in resets for equation in item.told)))
     for law in program.laws.endings:
         groups.append((law.component, tuple(replace(item, rule=f"when the sequence ends: {item.rule}") for item in law.equations)))
     yield from _equations(groups, definitions)

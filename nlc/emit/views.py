@@ -224,6 +224,7 @@ class OptimizerView:
     defaults: tuple[str, ...]
     has_learning_rate: bool
     moves_matrices: bool
+    has_matmul_dtype: bool
     update: str
 
 

@@ -23,27 +23,29 @@ Equations = tuple[Equation, ...]
 
 @dataclass(frozen=True, slots=True)
 class WindowPrinter(TorchPrinter):
-    """A printer of expressions over data, whose dim is `dim`; `there` says, as code, which of them a query sees (empty for all)."""
+    """A printer of expressions over data, whose dim is `along`; `there` says, as code, which of them a query sees (empty for all)."""
 
-    dim: int = 1
+    along: int = 1
     there: str = ""
 
     def piece(self, node: Expr) -> Piece:
         """The code of a node, as broadcasting leaves it."""
-        is_table = self.dim == 2
+        is_table = self.along == 2
         match node:
             case Window() if is_table:
                 return Piece(f"{self._datum(node)}.unsqueeze(1)", ATOM, len(node.shape))
             case Now(x):
                 piece = TorchPrinter.piece(self, x)
-                return piece if piece.rank is None else Piece(f"{wrapped(piece, ATOM)}.unsqueeze({self.dim})", ATOM, piece.rank, piece.full)
+                return (
+                    piece if piece.rank is None else Piece(f"{wrapped(piece, ATOM)}.unsqueeze({self.along})", ATOM, piece.rank, piece.full)
+                )
             case WindowSoftmax(x):
                 seen = f".masked_fill(~{self.there}, -torch.inf)" if self.there else ""
-                return Piece(f"{self.atom(x)}{seen}.softmax({self.dim})")
+                return Piece(f"{self.atom(x)}{seen}.softmax({self.along})")
             case WindowSum(Scale(Named() as weight, Window(shape=(_,)) as value)) if is_table:
                 return Piece(f'torch.einsum("bts...,bs...d->bt...d", {self.text(weight)}, {self._datum(value)})', ATOM, 1)
             case WindowSum(x):
-                return Piece(f"{self.atom(x)}.sum({self.dim})", ATOM, len(node.shape))
+                return Piece(f"{self.atom(x)}.sum({self.along})", ATOM, len(node.shape))
             case Dot(Window(shape=(_,)) as datum, Now(query)) | Dot(Now(query), Window(shape=(_,)) as datum) if is_table:
                 return Piece(f'torch.einsum("bt...d,bs...d->bts...", {self.text(query)}, {self._datum(datum)})')
         return TorchPrinter.piece(self, node)
@@ -118,10 +120,10 @@ def at_step(sequence: Sequence, component: str, equations: Equations, names: Loc
     values[State(component, equations[-1].part or "", equations[-1].value.shape)] = last
 
 
-def over_data(printer: TorchPrinter, dim: int, there: str) -> WindowPrinter:
+def over_data(printer: TorchPrinter, along: int, there: str) -> WindowPrinter:
     """The same printer, for expressions over data."""
     given = {item.name: getattr(printer, item.name) for item in fields(TorchPrinter)}
-    return WindowPrinter(**given, dim=dim, there=there)
+    return WindowPrinter(**given, along=along, there=there)
 
 
 def kept_window(slot: StateSlot, variable: str) -> str:

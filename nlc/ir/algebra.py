@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
+from nlc.ir.calculus import Derivative, Inverse
 from nlc.ir.dims import Shape
 from nlc.ir.leaves import (
     Age as Age,
@@ -255,7 +256,7 @@ Expr = (
     | Named | Eye | Full
     | Add | Scale | Times | Divide | Power | Map | Extremum | Compare | Where | Spread
     | MatMul | Transpose | Outer | Dot | Sum | Norm | Softmax | Split | Join | StopGradient
-    | Rotary | Now | WindowSum | WindowSoftmax
+    | Rotary | Now | WindowSum | WindowSoftmax | Derivative | Inverse
 )  # fmt: skip
 
 LEAVES = (
@@ -301,11 +302,13 @@ def children(node: Expr) -> tuple[Expr, ...]:
             return (x, exponent)
         case Rotary(x, place):
             return (x, place)
+        case Derivative(of, by):
+            return (of, by)
         case Where(condition, then, otherwise):
             return (condition, then, otherwise)
         case Map(_, x) | Spread(x) | Transpose(x) | Sum(x) | Norm(x) | Softmax(x) | Split(x) | Join(x) | StopGradient(x):
             return (x,)
-        case Now(x) | WindowSum(x) | WindowSoftmax(x):
+        case Now(x) | WindowSum(x) | WindowSoftmax(x) | Inverse(x):
             return (x,)
     return ()
 

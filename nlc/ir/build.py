@@ -39,6 +39,7 @@ from nlc.ir.algebra import (
     children,
     is_number,
 )
+from nlc.ir.calculus import Derivative, Inverse
 from nlc.ir.dims import Shape
 
 
@@ -93,6 +94,10 @@ def rebuild(node: Expr, parts: tuple[Expr, ...]) -> Expr:
             return window_sum(parts[0])
         case WindowSoftmax():
             return WindowSoftmax(parts[0])
+        case Derivative():
+            return Derivative(parts[0], parts[1], node.shape)
+        case Inverse():
+            return Inverse(parts[0], node.shape)
     return node
 
 

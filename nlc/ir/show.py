@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace as renamed
+
 from nlc.ir.algebra import (
     Add,
     Age,
@@ -47,6 +49,8 @@ from nlc.ir.algebra import (
     WindowSum,
     children,
 )  # fmt: skip
+from nlc.ir.build import replace
+from nlc.ir.calculus import Derivative, Inverse
 
 ROTARY_BASE = 10_000
 """The base of `rotary(x)` when it does not say."""
@@ -57,6 +61,11 @@ COMPARISON, SUM, PRODUCT, UNARY, POWER, ATOM = range(6)
 def expression_text(node: Expr) -> str:
     """The expression in the spec language, as a user could have typed it."""
     return _text(node)[0]
+
+
+def uncounted(node: Expr) -> Expr:
+    """The expression, whose `tick` counts the updates of any level: as it stands in an abbreviation, outside of levels."""
+    return replace(node, lambda part: renamed(part, component="") if isinstance(part, Tick) else None)
 
 
 def _wrapped(node: Expr, lowest: int) -> str:
@@ -92,7 +101,7 @@ def _text(node: Expr) -> tuple[str, int]:
         case Gradient(component, part):
             return f"gradient({component}{'.' + part if part else ''})", ATOM
         case Tick(component):
-            return f"tick({component})", ATOM
+            return f"tick({component})" if component else "tick", ATOM
         case Due(period, unit):
             return ("true" if period == 1 else f"due({period} {unit}s)"), ATOM
         case Eye():
@@ -133,6 +142,8 @@ def _call(node: Expr) -> str:
         Now: "now",
         WindowSum: "sum",
         WindowSoftmax: "softmax",
+        Derivative: "gradient_of",
+        Inverse: "inverse",
     }
     match node:
         case Map(function) | Extremum(function):

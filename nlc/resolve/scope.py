@@ -46,6 +46,7 @@ class Scope:
     """Bindings by kind. `own` is the component whose field is being typed; `where` names that field in messages.
 
     `in_window` says whether an expression may range over the data of a window.
+    `tick` counts the updates of `counted`, where it means anything.
     """
 
     dims: Mapping[str, Dim] = field(default_factory=dict)
@@ -56,13 +57,14 @@ class Scope:
     like: Shape | None = None
     axes: tuple[str, ...] = ()
     own: str | None = None
+    counted: str | None = None
     own_name: OwnName = OwnName.UNKNOWN
     where: str = ""
     in_window: bool = False
 
     def within(self, own: str, own_name: OwnName, where: str) -> Scope:
         """The same names, for a field of a component."""
-        return replace(self, own=own, own_name=own_name, where=where)
+        return replace(self, own=own, counted=own, own_name=own_name, where=where)
 
     def with_values(self, values: Mapping[str, Expr]) -> Scope:
         """The same names and some more values, which win."""

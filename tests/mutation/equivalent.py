@@ -41,6 +41,7 @@ def equivalence(file: str, mutant: Mutant) -> Equivalent | None:
 
 
 SYMMETRIC = "the wider of two dtypes does not depend on their order"
+MEMBERS = "what is among some is among them in any order"
 SAME_DTYPE = "the streams were converted to the dtype of the state, on whose device they are"
 ONE_LENGTH = "streams of one length have equally many chunks"
 ONE_AXIS = "these specs have one axis: from the front or from the back it is the same dim"
@@ -64,6 +65,8 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
     ("*", "arguments swapped", "promote_types(x.dtype, torch.float32)", "promote_types(torch.float32, x.dtype)", SYMMETRIC),
     ("*", "arguments swapped", "promote_types(state.dtype, zeros.dtype)", "promote_types(zeros.dtype, state.dtype)", SYMMETRIC),
     ("*", "arguments swapped", "promote_types(state[name].dtype, zero.dtype)", "promote_types(zero.dtype, state[name].dtype)", SYMMETRIC),
+    ("optimizers/*", "elements swapped", '(None, "raise", "skip")', '("raise", None, "skip")', MEMBERS),
+    ("optimizers/*", "elements swapped", '(None, "raise", "skip")', '(None, "skip", "raise")', MEMBERS),
     (HEADS, "minus added or dropped", "memory.shape[:-2], memory.flatten", "memory.shape[:2], memory.flatten", ONE_AXIS),
     (HEADS, "minus added or dropped", "x.movedim(1, -2)", "x.movedim(1, 2)", ONE_AXIS),
     (HEADS, "minus added or dropped", ".movedim(-2, 1)", ".movedim(2, 1)", ONE_AXIS),
@@ -152,8 +155,9 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
         "torch._foreach_add_(weights, momentum, alpha=decay) torch._foreach_add_(weights, gradient, alpha=-learning_rate)",
         COMMUTES,
     ),
-    ("*/delta_momentum.py", "keyword dropped", "momentum, strict=True)", "momentum)", LISTS),
-    ("*/delta_momentum.py", "constant changed", "momentum, strict=True)", "momentum, strict=False)", LISTS),
+    ("optimizers/*", "keyword dropped", ", strict=True)", ")", LISTS),
+    ("optimizers/*", "constant changed", ", strict=True)", ", strict=False)", LISTS),
+    ("optimizers/* in _move", "condition fixed", "if x.grad is not None]", "if True]", "all tensors that move have gradients"),
     (
         "*/gradient_descent.py",
         "condition fixed",
