@@ -3,7 +3,7 @@
 Attention over the last tokens alone, between projections that a training loop moves, with rotary positions.
 
 Compiled by nlc from specs/architectures/sliding_window_attention_layer.yaml. Edit the spec, not this file.
-sha256 of the spec: 1fafb2f3afb6411e631347ad6f55a90e92c179b3fd8e4e2024b297138389f4fe
+sha256 of the spec: 0201c7e3f4062a6f07a81c114b3dd4d27e3f07d841e6770607de10455a43349e
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                    every   paper's number (slowest highest / slowest first)
@@ -27,9 +27,6 @@ Laws, per token; prev is the state before
     attention.v  = v                                       kept: a window of the last 512 tokens
     position     = prev(position) + 1                      kept: the tokens so far
 
-Laws of GradientDescent, every step, for project_q, project_k, project_v, project_out
-    weights  = prev(weights) - learning_rate * gradient  explicit gradient step on dot(weights, gradient); nl:eq-1
-
 Form
     attention: scaled dot-product attention (nl:eq-63)
         It is solved anew for every query, from the data of the last 512 tokens (Solved).
@@ -37,15 +34,11 @@ Form
 """
 
 import math
-from collections.abc import Callable
-from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.optimizer import ParamsT
 
-__all__ = ["SlidingWindowAttentionLayer", "optimizers"]
+__all__ = ["SlidingWindowAttentionLayer"]
 
 
 class SlidingWindowAttentionLayer(nn.Module):
@@ -62,14 +55,13 @@ class SlidingWindowAttentionLayer(nn.Module):
     `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
     """
 
-    def __init__(self, d_model: int = 256, heads: int = 4, learning_rate: float = 0.001, chunk: int = 64) -> None:
+    def __init__(self, d_model: int = 256, heads: int = 4, chunk: int = 64) -> None:
         super().__init__()
         if chunk < 1:
             raise ValueError(f"chunk must be 1 or more, not {chunk}")
         self.chunk = chunk
         self.d_model = d_model
         self.heads = heads
-        self.learning_rate = learning_rate
         if d_model % heads:
             raise ValueError(f"d_head = d_model / heads must be a whole number, not {d_model} / {heads}")
         self.d_head = d_model // heads
@@ -173,134 +165,6 @@ class SlidingWindowAttentionLayer(nn.Module):
         return {name: state[name].to(torch.promote_types(state[name].dtype, zero.dtype)) for name, zero in zeros.items()}
 
 
-class LevelOptimizers:
-    """Optimizers at their own periods, each (optimizer, period in steps, whether gradients are averaged over it or summed).
-
-    An optimizer moves its levels at every `period`-th step, on the gradients since it last did. Learning rate schedulers take
-    the optimizers themselves, which are in `optimizers`.
-    """
-
-    def __init__(self, levels: list[tuple[Optimizer, int, bool]]) -> None:
-        self.levels = levels
-        self.steps = 0
-
-    @property
-    def optimizers(self) -> list[Optimizer]:
-        """The optimizers, in the order of the levels."""
-        return [optimizer for optimizer, _, _ in self.levels]
-
-    def zero_grad(self) -> None:
-        """Forget the gradients that have been used; those of a period that has not ended stay."""
-        for optimizer, period, _ in self.levels:
-            if self.steps % period == 0:
-                optimizer.zero_grad()
-
-    @torch.no_grad()
-    def step(self) -> None:
-        """One step of the training loop: every level whose period ends here moves."""
-        self.steps = self.steps + 1
-        for optimizer, period, averages in self.levels:
-            if self.steps % period == 0:
-                for gradient in _gradients(optimizer) if averages else []:
-                    gradient.div_(period)
-                optimizer.step()
-
-    def state_dict(self) -> dict[str, Any]:
-        """The optimizers' states, how many steps there were, and the gradients of periods that have not ended."""
-        return {
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "steps": self.steps,
-            "gradients": [[x.grad for x in _parameters(optimizer)] for optimizer in self.optimizers],
-        }
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken."""
-        self.steps = state_dict["steps"]
-        for optimizer, state in zip(self.optimizers, state_dict["optimizers"], strict=True):
-            optimizer.load_state_dict(state)
-        for optimizer, gradients in zip(self.optimizers, state_dict["gradients"], strict=True):
-            for x, gradient in zip(_parameters(optimizer), gradients, strict=True):
-                x.grad = None if gradient is None else gradient.detach().clone().to(x)
-
-
-def _parameters(optimizer: Optimizer) -> list[Tensor]:
-    return [x for group in optimizer.param_groups for x in group["params"]]
-
-
-def _gradients(optimizer: Optimizer) -> list[Tensor]:
-    return [x.grad for x in _parameters(optimizer) if x.grad is not None]
-
-
-def optimizers(module: SlidingWindowAttentionLayer) -> LevelOptimizers:
-    """The optimizers of the slow levels, for any training loop: `zero_grad()`, a backward pass of the task loss, `step()`."""
-    return LevelOptimizers(
-        [
-            (
-                GradientDescent([module.project_q, module.project_k, module.project_v, module.project_out], learning_rate=module.learning_rate),
-                1,
-                False,
-            ),
-        ]
-    )
-
-
-class GradientDescent(Optimizer):
-    """Weights that follow the present gradient and remember nothing else.
-
-    Takes the parameters first (tensors or groups of them), then by keyword, also for each group apart:
-        learning_rate = 0.01
-    Groups keep the learning rate as `lr`, which is what torch's schedulers change.
-    """
-
-    def __init__(self, params: ParamsT, learning_rate: float = 0.01) -> None:
-        super().__init__(params, {"lr": learning_rate})
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add parameters with hyperparameters of their own; raises ValueError for one that makes no sense."""
-        if "learning_rate" in param_group:
-            param_group["lr"] = param_group.pop("learning_rate")
-        for name, default in self.defaults.items():
-            value = param_group.get(name, default)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-                raise ValueError(f"{name} must be a finite number, not {value!r}")
-            if name == "lr" and value < 0:
-                raise ValueError(f"learning_rate must not be negative, but it is {value}")
-        super().add_param_group(param_group)
-
-    @overload
-    def step(self, closure: None = None) -> None: ...
-
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """One update of every parameter that has a gradient; returns what `closure`, which computes the gradients anew, returns."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            self._update(group)
-        return loss
-
-    def _update(self, group: dict[str, Any]) -> None:
-        """The laws, for all tensors of a group at once."""
-        weights = [x for x in group["params"] if x.grad is not None]
-        if not weights:
-            return
-        gradient = [_checked(x.grad) for x in weights]
-        learning_rate = group["lr"]
-        # weights = prev(weights) - learning_rate * gradient
-        torch._foreach_add_(weights, gradient, alpha=-learning_rate)
-
-
-def _checked(gradient: Tensor) -> Tensor:
-    if gradient.is_sparse or gradient.is_complex():
-        raise ValueError("GradientDescent takes dense real gradients, neither sparse nor complex ones")
-    return gradient
-
-
 def _full_precision(x: Tensor) -> torch.autocast:
     """No autocast inside: the state keeps its precision."""
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
@@ -336,4 +200,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: e87a2d26cb730e3db011254b212e6dee4d2ae24a8ca74de7b8dfc237023ae034
+# sealed by nlc, sha256 of everything above: 7aa46b044f84993f591d25add4bae3af76592d89c2a700ead32f1bf4865d6bff

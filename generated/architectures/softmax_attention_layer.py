@@ -3,19 +3,16 @@
 Softmax attention between projections that a training loop moves, with rotary positions: a level of infinite frequency above slow ones.
 
 Compiled by nlc from specs/architectures/softmax_attention_layer.yaml. Edit the spec, not this file.
-sha256 of the spec: a4e711ee1308ddf6e65e2136e774cad2cb5023730d7cdd0174ade9cc111e047c
+sha256 of the spec: 1556d0b64c827ddf2cdb474b7e22e2cac2d335bd1eaf13ed97bf53883fc076d7
 
 Levels, fastest first (Nested Learning, Definition 2)
-    rank  components                                                     every   paper's number (slowest highest / slowest first)
-    0     attention                                                      always  1 / 3
-    1     project_k.momentum, project_out.momentum, project_q.momentum,  step    2 / 2
-          project_v.momentum
-    2     project_k, project_out, project_q, project_v                   step    3 / 1
+    rank  components                                    every   paper's number (slowest highest / slowest first)
+    0     attention                                     always  1 / 2
+    1     project_k, project_out, project_q, project_v  step    2 / 1
 
 Timetable
     every always  attention
-    every step    project_k.momentum, project_out.momentum, project_q.momentum,
-                  project_v.momentum, project_k, project_out, project_q, project_v
+    every step    project_k, project_out, project_q, project_v
 
 Laws, per token; prev is the state before
     v            = split(project_v @ x, heads)             abbreviation
@@ -30,10 +27,6 @@ Laws, per token; prev is the state before
     attention.v  = v                                       kept: a window of all tokens
     position     = prev(position) + 1                      kept: the tokens so far
 
-Laws of Momentum, every step, for project_q, project_k, project_v, project_out
-    momentum  = decay * prev(momentum) - learning_rate * gradient  explicit gradient step on dot(momentum, gradient); nl:eq-10; nl:eq-33
-    weights   = prev(weights) + momentum                           explicit gradient step on -dot(weights, momentum); nl:eq-10; nl:eq-33
-
 Form
     attention: scaled dot-product attention (nl:eq-63)
         It is solved anew for every query, from the data of all tokens so far (Solved).
@@ -41,15 +34,11 @@ Form
 """
 
 import math
-from collections.abc import Callable
-from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.optimizer import ParamsT
 
-__all__ = ["SoftmaxAttentionLayer", "optimizers"]
+__all__ = ["SoftmaxAttentionLayer"]
 
 
 class SoftmaxAttentionLayer(nn.Module):
@@ -69,11 +58,10 @@ class SoftmaxAttentionLayer(nn.Module):
     Under torch.compile every new length compiles anew.
     """
 
-    def __init__(self, d_model: int = 256, heads: int = 4, learning_rate: float = 0.001) -> None:
+    def __init__(self, d_model: int = 256, heads: int = 4) -> None:
         super().__init__()
         self.d_model = d_model
         self.heads = heads
-        self.learning_rate = learning_rate
         if d_model % heads:
             raise ValueError(f"d_head = d_model / heads must be a whole number, not {d_model} / {heads}")
         self.d_head = d_model // heads
@@ -162,144 +150,6 @@ class SoftmaxAttentionLayer(nn.Module):
         return {name: state[name].to(torch.promote_types(state[name].dtype, zero.dtype)) for name, zero in zeros.items()}
 
 
-class LevelOptimizers:
-    """Optimizers at their own periods, each (optimizer, period in steps, whether gradients are averaged over it or summed).
-
-    An optimizer moves its levels at every `period`-th step, on the gradients since it last did. Learning rate schedulers take
-    the optimizers themselves, which are in `optimizers`.
-    """
-
-    def __init__(self, levels: list[tuple[Optimizer, int, bool]]) -> None:
-        self.levels = levels
-        self.steps = 0
-
-    @property
-    def optimizers(self) -> list[Optimizer]:
-        """The optimizers, in the order of the levels."""
-        return [optimizer for optimizer, _, _ in self.levels]
-
-    def zero_grad(self) -> None:
-        """Forget the gradients that have been used; those of a period that has not ended stay."""
-        for optimizer, period, _ in self.levels:
-            if self.steps % period == 0:
-                optimizer.zero_grad()
-
-    @torch.no_grad()
-    def step(self) -> None:
-        """One step of the training loop: every level whose period ends here moves."""
-        self.steps = self.steps + 1
-        for optimizer, period, averages in self.levels:
-            if self.steps % period == 0:
-                for gradient in _gradients(optimizer) if averages else []:
-                    gradient.div_(period)
-                optimizer.step()
-
-    def state_dict(self) -> dict[str, Any]:
-        """The optimizers' states, how many steps there were, and the gradients of periods that have not ended."""
-        return {
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "steps": self.steps,
-            "gradients": [[x.grad for x in _parameters(optimizer)] for optimizer in self.optimizers],
-        }
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken."""
-        self.steps = state_dict["steps"]
-        for optimizer, state in zip(self.optimizers, state_dict["optimizers"], strict=True):
-            optimizer.load_state_dict(state)
-        for optimizer, gradients in zip(self.optimizers, state_dict["gradients"], strict=True):
-            for x, gradient in zip(_parameters(optimizer), gradients, strict=True):
-                x.grad = None if gradient is None else gradient.detach().clone().to(x)
-
-
-def _parameters(optimizer: Optimizer) -> list[Tensor]:
-    return [x for group in optimizer.param_groups for x in group["params"]]
-
-
-def _gradients(optimizer: Optimizer) -> list[Tensor]:
-    return [x.grad for x in _parameters(optimizer) if x.grad is not None]
-
-
-def optimizers(module: SoftmaxAttentionLayer) -> LevelOptimizers:
-    """The optimizers of the slow levels, for any training loop: `zero_grad()`, a backward pass of the task loss, `step()`."""
-    return LevelOptimizers(
-        [
-            (
-                Momentum([module.project_q, module.project_k, module.project_v, module.project_out], learning_rate=module.learning_rate),
-                1,
-                False,
-            ),
-        ]
-    )
-
-
-class Momentum(Optimizer):
-    """A value-less memory of the gradients, fitted by gradient descent; the rate is inside the memory, as in the paper.
-
-    Takes the parameters first (tensors or groups of them), then by keyword, also for each group apart:
-        learning_rate = 0.01
-        decay = 0.9
-    Groups keep the learning rate as `lr`, which is what torch's schedulers change.
-    State of each parameter, in its dtype or float32, whichever is wider: momentum.
-    """
-
-    def __init__(self, params: ParamsT, learning_rate: float = 0.01, decay: float = 0.9) -> None:
-        super().__init__(params, {"lr": learning_rate, "decay": decay})
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add parameters with hyperparameters of their own; raises ValueError for one that makes no sense."""
-        if "learning_rate" in param_group:
-            param_group["lr"] = param_group.pop("learning_rate")
-        for name, default in self.defaults.items():
-            value = param_group.get(name, default)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-                raise ValueError(f"{name} must be a finite number, not {value!r}")
-            if name == "lr" and value < 0:
-                raise ValueError(f"learning_rate must not be negative, but it is {value}")
-        super().add_param_group(param_group)
-
-    @overload
-    def step(self, closure: None = None) -> None: ...
-
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """One update of every parameter that has a gradient; returns what `closure`, which computes the gradients anew, returns."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            self._update(group)
-        return loss
-
-    def _update(self, group: dict[str, Any]) -> None:
-        """The laws, for all tensors of a group at once."""
-        weights = [x for x in group["params"] if x.grad is not None]
-        if not weights:
-            return
-        gradient = [_checked(x.grad) for x in weights]
-        for x in weights:
-            if not self.state[x]:
-                dtype = torch.promote_types(x.dtype, torch.float32)
-                self.state[x]["momentum"] = torch.zeros_like(x, dtype=dtype)
-        momentum = [self.state[x]["momentum"] for x in weights]
-        learning_rate, decay = group["lr"], group["decay"]
-        # momentum = decay * prev(momentum) - learning_rate * gradient
-        torch._foreach_mul_(momentum, decay)
-        torch._foreach_add_(momentum, gradient, alpha=-learning_rate)
-        # weights = prev(weights) + momentum
-        torch._foreach_add_(weights, momentum)
-
-
-def _checked(gradient: Tensor) -> Tensor:
-    if gradient.is_sparse or gradient.is_complex():
-        raise ValueError("Momentum takes dense real gradients, neither sparse nor complex ones")
-    return gradient
-
-
 def _full_precision(x: Tensor) -> torch.autocast:
     """No autocast inside: the state keeps its precision."""
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
@@ -330,4 +180,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: 7c9e4c54b3903f7a41d352cc661369afb974015d5b33393dada1b5a24019c60e
+# sealed by nlc, sha256 of everything above: 1fdbf8448930934fc7a2c777112100b2d3993d53a2cd8f552d360a19a86d2994
