@@ -30,7 +30,7 @@ PRECISIONS: tuple[tuple[torch.dtype, torch.dtype | None], ...] = (
 
 
 def _default_sizes(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
-    """Built without arguments, a module has the spec's own sizes."""
+    """Built without arguments, a module has the spec's own sizes; what it starts from is in float32 where inputs are narrower."""
     program, sizes = emitted.program, default_sizes(emitted.program.model)
     axes = tuple(sizes[axis] for axis in program.model.axes)
     wanted = {
@@ -38,8 +38,9 @@ def _default_sizes(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) ->
         for slot in program.slots
         if slot.component != POSITION
     }
-    state = Emitted(module_class(), program, sizes).initial_state(1, torch.empty((), device="meta"))
+    state = Emitted(module_class(), program, sizes).initial_state(1, torch.empty((), dtype=torch.bfloat16, device="meta"))
     wrong = [f"{name} is {tuple(state[name].shape)}, not {shape}" for name, shape in wanted.items() if state[name].shape != shape]
+    wrong += [f"{name} starts in {state[name].dtype}" for name in wanted if state[name].dtype is not torch.float32]
     module = module_class()
     wrong += [f"{dim.name} is not {sizes[dim.name]}" for dim in program.model.dims if getattr(module, dim.name, None) != sizes[dim.name]]
     yield pair("module by default", drawn, left="spec").square("sizes", float(len(wrong)), 0.0, ", ".join(wrong))
