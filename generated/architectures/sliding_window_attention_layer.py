@@ -174,7 +174,7 @@ def _rotary(x: Tensor, place: Tensor, base: int) -> Tensor:
     """Entries j and j + half of x, (..., size), turned in pairs by place / base ** (j / half); the last of an odd number stays."""
     half = x.shape[-1] // 2
     angle = place[..., None] / base ** (torch.arange(half, dtype=x.dtype, device=x.device) / half)
-    left, right, last = torch.split(x, (half, half, x.shape[-1] - 2 * half), -1)
+    left, right, last = torch.split(x, [half, half, x.shape[-1] - 2 * half], -1)
     return torch.cat((left * angle.cos() - right * angle.sin(), left * angle.sin() + right * angle.cos(), last), -1)
 
 
@@ -200,4 +200,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: 7aa46b044f84993f591d25add4bae3af76592d89c2a700ead32f1bf4865d6bff
+# sealed by nlc, sha256 of everything above: 64e440f6ab2f61c68507d0805da10e964a8cb5d6c95b6c08703d19527b889be1

@@ -159,7 +159,7 @@ def _rotary(x: Tensor, place: Tensor, base: int) -> Tensor:
     """Entries j and j + half of x, (..., size), turned in pairs by place / base ** (j / half); the last of an odd number stays."""
     half = x.shape[-1] // 2
     angle = place[..., None] / base ** (torch.arange(half, dtype=x.dtype, device=x.device) / half)
-    left, right, last = torch.split(x, (half, half, x.shape[-1] - 2 * half), -1)
+    left, right, last = torch.split(x, [half, half, x.shape[-1] - 2 * half], -1)
     return torch.cat((left * angle.cos() - right * angle.sin(), left * angle.sin() + right * angle.cos(), last), -1)
 
 
@@ -180,4 +180,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: 1fdbf8448930934fc7a2c777112100b2d3993d53a2cd8f552d360a19a86d2994
+# sealed by nlc, sha256 of everything above: 6f9a7574222b71b1c20e9e4e4337919001ad8a954712a264d88d84fb733f0634

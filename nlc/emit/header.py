@@ -128,7 +128,7 @@ def _forms(program: Program) -> Iterator[str]:
 def _form(program: Program, memory: MemoryProgram) -> Iterator[str]:
     taken = next((item for item in program.decisions if item.component == memory.component and item.taken), None)
     sources = f" ({', '.join(taken.cites)})" if taken and taken.cites else ""
-    yield f"    {memory.component}: {memory.form.value}{sources}"
+    yield f"    {memory.title}: {memory.form.value}{sources}"
     reasons = [f"{memory.classified.because} ({memory.classified.transition.value})", *([taken.because] if taken else [])]
     for reason in reasons:
         yield from (f"        {line}" for line in wrapped(sentence(reason[:1].upper() + reason[1:]), 130))

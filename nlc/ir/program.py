@@ -22,6 +22,8 @@ class Form(Enum):
     TRIANGULAR = "triangular chunks"
     HALVED_PREFIX_SUM = "prefix sum by halves"
     HALVED_TRIANGULAR = "triangular chunks by halves"
+    STACKED_PREFIX_SUM = "stacked prefix sum"
+    STACKED_TRIANGULAR = "stacked triangular chunks"
     BLOCKS = "sums over blocks"
     ATTENTION = "scaled dot-product attention"
     WINDOW_TABLE = "a table of queries and data"
@@ -61,17 +63,18 @@ class StateSlot:
 
 @dataclass(frozen=True, slots=True)
 class MemoryProgram:
-    """One memory over a sequence: its normal form, its chosen form, and the reads that others make of it.
+    """One memory over a sequence, or several that move as one: normal form, chosen form, and the reads that others make of it.
 
-    The expressions in `classified.affine`, and the vectors of `reads`, are over inputs, hyperparameters, states that are steady in a
-    block, and `Named` reads of memories that come earlier in the program. A level that is solved over a `window` has that law in place of
-    a normal form.
+    `component` is the last of the `members` to run. The expressions in the normal form, and the vectors of `reads`, are over inputs,
+    hyperparameters, states that are steady in a block, and `Named` reads of memories that come earlier in the program. A level
+    that is solved over a `window` has that law in place of a normal form.
     """
 
     component: str
     form: Form
     classified: Classified
     reads: tuple[OutputRead, ...]
+    members: tuple[str, ...]
     window: WindowLaw | None = None
 
     @property
@@ -79,6 +82,11 @@ class MemoryProgram:
         """Whether it runs chunk by chunk: in a form of chunks, or as attention, whose window slides."""
         slides = self.form is Form.ATTENTION and self.window is not None and self.window.window != "all"
         return self.form.is_chunked or slides
+
+    @property
+    def title(self) -> str:
+        """What it is called where it is shown."""
+        return " and ".join(filter(None, (", ".join(self.members[:-1]), self.members[-1])))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from nlc.ir.algebra import Compare, Expr, Hyperparameter, State, When
 from nlc.ir.claim import Minimum, ReadingClaim
 from nlc.ir.dims import Dim, Shape, shape_text
 from nlc.ir.model import Claim, EqualityClaim, IllTyped, Model, OrderClaim, SameAsClaim
-from nlc.ir.spec import Binary, ClaimField, Comparison, Name, NamedSyntax, Syntax
+from nlc.ir.spec import Binary, ClaimField, Comparison, Name, NamedSyntax, Syntax, WholeNumbers
 from nlc.resolve.alignment import EyeOfAnySize, ShapeClash, conform
 from nlc.resolve.claim_words import variable
 from nlc.resolve.scope import LevelType, Scope
@@ -22,6 +22,9 @@ from nlc.resolve.typing import Typing
 
 MOST_IDENTIFICATIONS = 4
 
+Peers = Mapping[tuple[str, WholeNumbers], Model]
+"""The specs that claims name, with the whole numbers that they set in them."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClaimSurroundings:
@@ -29,7 +32,7 @@ class ClaimSurroundings:
 
     scope_with: Callable[[Mapping[str, Dim]], Scope]
     counts: Mapping[str, Fraction]
-    peers: Mapping[str, Model]
+    peers: Peers
 
 
 def resolve_claim(field: ClaimField, around: ClaimSurroundings) -> Claim:
@@ -197,7 +200,7 @@ def _level(syntax: Syntax, levels: Mapping[str, LevelType]) -> str:
 
 def _same_as(field: ClaimField, around: ClaimSurroundings) -> SameAsClaim:
     assert field.same_as is not None
-    other = around.peers[field.same_as.text]
+    other = around.peers[field.same_as.text, field.whole_options]
     scope = around.scope_with({})
     streams = {stream.name for stream in other.inputs}
     numbers = {item.name for item in other.hyperparameters}

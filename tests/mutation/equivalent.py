@@ -31,7 +31,7 @@ class Equivalent:
         parts = mutant.before.split(self.old)
         once = {self.old.join(parts[:n]) + self.new + self.old.join(parts[n:]) for n in range(1, len(parts))}
         files, _, function = self.files.partition(" in ")
-        is_there = fnmatchcase(file, files) and function in ("", mutant.where)
+        is_there = any(fnmatchcase(file, pattern) for pattern in files.split("|")) and function in ("", mutant.where)
         return is_there and mutant.operator == self.operator and mutant.after in once
 
 
@@ -54,8 +54,8 @@ COMMUTES = "two sums into one tensor, in either order; only the rounding differs
 SPEED = "it changes the length of chunks, which is about speed alone"
 LISTS = "lists over the same parameters are equally long"
 NO_AXES = "these specs have no axes: there is nothing to flatten, and the token is next to the batch already"
-HEADS = "*/[!m]*"
-"""The files of specs with an axis."""
+HEADS = "*/[!m]*|*/m[!l]*"
+"""The files of specs with an axis: all but those of networks in training, `mlp_*`."""
 NO_GRAPH = "whether a saved gradient has a graph does not change its numbers"
 LAYER = "*/linear_attention_layer.py"
 ATTENTION = "*_attention*"
@@ -103,6 +103,21 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
     ("*", "done in place", "torch.baddbmm(read, attention, ", "read.baddbmm_(attention, ", UNUSED),
     ("*/gated_*", "done in place", "torch.baddbmm(memory, ", "memory.baddbmm_(", UNUSED),
     ("*/retention.py", "done in place", "torch.baddbmm(memory, ", "memory.baddbmm_(", UNUSED),
+    ("*/mamba2.py", "done in place", "torch.baddbmm(memory, ", "memory.baddbmm_(", UNUSED),
+    ("*", "mask moved", "* scores.tril(-1), write)", "* scores.tril(0), write)", FINITE_MASK),
+    ("*", "mask moved", "* scores.tril(-1), write)", "* scores.tril(1), write)", FINITE_MASK),
+    ("*", "mask moved", "* scores.tril(), write)", "* scores.tril(1), write)", FINITE_MASK),
+    ("*", "keyword dropped", "lengths, strict=True)", "lengths)", ONE_LENGTH),
+    ("*", "constant changed", "lengths, strict=True)", "lengths, strict=False)", ONE_LENGTH),
+    ("*", "call dropped", "* scores.tril(-1), write)", "* scores, write)", FINITE_MASK),
+    ("*", "call dropped", "* scores.tril(), write)", "* scores, write)", FINITE_MASK),
+    (
+        "*/delta_product.py",
+        "statements swapped",
+        "q, k, v, beta = (x.to(memory.dtype) for x in (q, k, v, beta)) q = q.repeat_interleave(2, 1)",
+        "q = q.repeat_interleave(2, 1) q, k, v, beta = (x.to(memory.dtype) for x in (q, k, v, beta))",
+        "a conversion, before or after numbers are repeated",
+    ),
     (
         "*/gated_*",
         "done in place",

@@ -54,6 +54,12 @@ APPLIES = {
     "softmax_attention_layer": "",
     "sliding_window_attention": "twice v, basis of d_k, basis of d_v",
     "sliding_window_attention_layer": "",
+    "comba": "twice q, twice v, basis of d_k, basis of d_v, idle",
+    "delta_product": "twice q, twice v, basis of d_k, basis of d_v, idle",
+    "kimi_delta_attention": "twice q, twice v, basis of d_v, idle",
+    "mamba2": "twice q, twice k, twice v, twice delta, basis of d_k, basis of d_v, idle",
+    "oja": "twice q, twice k, basis of d_k, basis of d_v, idle",
+    "titans_linear": "twice q, twice v, basis of d_k, basis of d_v",
 }
 """What holds of each shipped architecture, as a person who knows it would say."""
 

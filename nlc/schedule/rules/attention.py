@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from nlc.ir.affine import Transition
 from nlc.ir.program import Form
-from nlc.schedule.rules.conditions import STARTS_KNOWN, UNCOUPLED, transition_is
+from nlc.schedule.rules.conditions import STARTS_KNOWN, transition_is
 from nlc.schedule.rules.rule import Condition, FormRule
 
 IS_SOLVED = transition_is("a level that is solved anew for every query", Transition.SOLVED)
@@ -33,7 +33,13 @@ NO_PERIODS = Condition(
     lambda candidate: f"something moves, is held or starts again every so many tokens, where {candidate.component} would have to be cut",
 )
 
-SHARED = (NO_PERIODS, STARTS_KNOWN, UNCOUPLED)
+ALONE = Condition(
+    "no cycle of reads with other memories",
+    lambda candidate: len(candidate.members) == 1,
+    lambda candidate: f"{' and '.join(candidate.members)} need each other at the same token",
+)
+
+SHARED = (NO_PERIODS, STARTS_KNOWN, ALONE)
 
 ATTENTION = FormRule(
     name="attention",
