@@ -37,7 +37,7 @@ def squares_of(program: Program, text: str = "") -> list[Square]:
 
 
 ATTENTION = {"softmax_attention", "softmax_attention_layer", "sliding_window_attention", "sliding_window_attention_layer"}
-POLYNOMIAL = {path.stem for path in ARCHITECTURES} - {"hebbian_mlp", *ATTENTION}
+POLYNOMIAL = {path.stem for path in ARCHITECTURES} - {"hebbian_mlp", "longhorn", *ATTENTION}
 POLYNOMIAL |= {"gradient_descent", "heavy_ball", "momentum", "nesterov", "nesterov_momentum"}
 
 
