@@ -21,6 +21,7 @@ from nlc.ir.algebra import (
     Dot,
     Expr,
     Extremum,
+    LayerNorm,
     Map,
     MatMul,
     Norm,
@@ -28,6 +29,7 @@ from nlc.ir.algebra import (
     Power,
     Rotary,
     Scale,
+    Size,
     Softmax,
     Spread,
     Sum,
@@ -36,6 +38,7 @@ from nlc.ir.algebra import (
     Where,
 )
 from nlc.ir.build import (
+    EPSILON,
     add,
     apply_map,
     constant,
@@ -158,6 +161,20 @@ def _rotary(node: Rotary, cotangent: Expr) -> Cotangents:
     return Rotary(cotangent, negate(node.place), node.base, node.shape), None
 
 
+def deviation(x: Expr) -> Expr:
+    """What a layer norm divides a vector by, when its mean is taken off."""
+    size = Size(x.shape[0])
+    centred = subtract(x, spread(divide(total(x), size), None, x.shape))
+    return apply_map("sqrt", add(divide(dot(centred, centred), size), EPSILON))
+
+
+def _layer_norm(node: LayerNorm, cotangent: Expr) -> Cotangents:
+    size, by = Size(node.shape[0]), deviation(node.x)
+    mean, along = divide(total(cotangent), size), divide(dot(cotangent, node), size)
+    off = scale(divide(along, by), node)
+    return (subtract(subtract(divide(cotangent, by), spread(divide(mean, by), None, node.shape)), off),)
+
+
 def _where(condition: Expr, then: Expr, otherwise: Expr) -> Expr:
     return Where(condition, then, otherwise, then.shape)
 
@@ -185,6 +202,7 @@ ADJOINTS: tuple[Adjoint, ...] = (
     Adjoint(Norm, "norm", "d|x| = <x, dx> / |x|, and 0 at x = 0", "calculus", _norm),
     Adjoint(Rotary, "rotation", "the adjoint of a rotation is the rotation back", "calculus", _rotary),
     Adjoint(Softmax, "softmax", "d s = s * (dx - <s, dx>)", "calculus", _softmax),
+    Adjoint(LayerNorm, "layer norm", "d n = (dx - mean(dx) - mean(n * dx) n) / deviation", "calculus", _layer_norm),
 )
 
 ADJOINT_OF: Mapping[type[Any], Adjoint] = MappingProxyType({row.node: row for row in ADJOINTS})

@@ -46,6 +46,7 @@ from nlc.ir.algebra import (
     Eye,
     Full,
     Join,
+    LayerNorm,
     Map,
     MatMul,
     Norm,
@@ -279,6 +280,10 @@ class TorchPrinter:
     @_piece.register
     def _(self, node: Rotary) -> Piece:
         return Piece(f"_rotary({self._full(node.x).text}, {self.text(node.place)}, {node.base})", ATOM, 1)
+
+    @_piece.register
+    def _(self, node: LayerNorm) -> Piece:
+        return Piece(f"torch.nn.functional.layer_norm({self._full(node.x).text}, {self._size(node.shape)})", ATOM, 1)
 
     # --- shapes ------------------------------------------------------------------------------------------------------
 

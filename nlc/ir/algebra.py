@@ -189,6 +189,14 @@ class Softmax:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerNorm:
+    """A vector less its mean, over the root of its mean square then, which has `nlc.ir.build.EPSILON` added under the root."""
+
+    x: Expr
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
 class Split:
     """A vector of (axis * size) cut in one piece for each place along an axis of the system: `split(x, heads)`.
 
@@ -255,7 +263,7 @@ Expr = (
     Constant | Size | Index | Input | Hyperparameter | State | Parameter | Task | Gradient | Tick | Due | Position | Age | Window
     | Named | Eye | Full
     | Add | Scale | Times | Divide | Power | Map | Extremum | Compare | Where | Spread
-    | MatMul | Transpose | Outer | Dot | Sum | Norm | Softmax | Split | Join | StopGradient
+    | MatMul | Transpose | Outer | Dot | Sum | Norm | Softmax | LayerNorm | Split | Join | StopGradient
     | Rotary | Now | WindowSum | WindowSoftmax | Derivative | Inverse
 )  # fmt: skip
 
@@ -306,7 +314,7 @@ def children(node: Expr) -> tuple[Expr, ...]:
             return (of, by)
         case Where(condition, then, otherwise):
             return (condition, then, otherwise)
-        case Map(_, x) | Spread(x) | Transpose(x) | Sum(x) | Norm(x) | Softmax(x) | Split(x) | Join(x) | StopGradient(x):
+        case Map(_, x) | Spread(x) | Transpose(x) | Sum(x) | Norm(x) | Softmax(x) | LayerNorm(x) | Split(x) | Join(x) | StopGradient(x):
             return (x,)
         case Now(x) | WindowSum(x) | WindowSoftmax(x) | Inverse(x):
             return (x,)

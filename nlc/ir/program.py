@@ -10,6 +10,7 @@ from nlc.ir.affine import Classified, OutputRead
 from nlc.ir.algebra import Expr, Hyperparameter, State, When, walk
 from nlc.ir.attention import WindowLaw
 from nlc.ir.dims import Shape
+from nlc.ir.dual import DualLaw
 from nlc.ir.law import Law, Laws
 from nlc.ir.model import HyperparameterDeclaration, Model
 
@@ -25,13 +26,14 @@ class Form(Enum):
     STACKED_PREFIX_SUM = "stacked prefix sum"
     STACKED_TRIANGULAR = "stacked triangular chunks"
     BLOCKS = "sums over blocks"
+    DUAL = "dual form"
     ATTENTION = "scaled dot-product attention"
     WINDOW_TABLE = "a table of queries and data"
 
     @property
     def is_chunked(self) -> bool:
         """Whether a memory of this form runs chunk by chunk."""
-        return self not in (Form.RECURRENCE, Form.BLOCKS, Form.ATTENTION, Form.WINDOW_TABLE)
+        return self not in (Form.RECURRENCE, Form.BLOCKS, Form.DUAL, Form.ATTENTION, Form.WINDOW_TABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +68,8 @@ class MemoryProgram:
     """One memory over a sequence, or several that move as one: normal form, chosen form, and the reads that others make of it.
 
     `component` is the last of the `members` to run. The expressions in the normal form, and the vectors of `reads`, are over inputs,
-    hyperparameters, states that are steady in a block, and `Named` reads of memories that come earlier in the program. A level
-    that is solved over a `window` has that law in place of a normal form.
+    hyperparameters, states that are steady in a block, and `Named` reads of memories that come earlier in the program. `dual` is the
+    law that the dual form runs, `window` that of a level that is solved over one.
     """
 
     component: str
@@ -75,6 +77,7 @@ class MemoryProgram:
     classified: Classified
     reads: tuple[OutputRead, ...]
     members: tuple[str, ...]
+    dual: DualLaw | None = None
     window: WindowLaw | None = None
 
     @property
@@ -173,10 +176,10 @@ class Program:
 
     @property
     def chunked(self) -> tuple[MemoryProgram, ...]:
-        """The memories that run in chunks: those of a parallel system that move at every token."""
+        """The memories that run in chunks: those of a parallel system that move at every token, but for the dual form."""
         return tuple(memory for memory in self.memories if memory.form.is_chunked) if self.is_parallel else ()
 
     @property
     def at_once(self) -> tuple[MemoryProgram, ...]:
         """What is computed at all tokens together, in order: memories in chunks, and levels that are solved over a window."""
-        return tuple(memory for memory in self.memories if memory.form is not Form.BLOCKS) if self.is_parallel else ()
+        return tuple(memory for memory in self.memories if memory.form not in (Form.BLOCKS, Form.DUAL)) if self.is_parallel else ()

@@ -49,10 +49,10 @@ def window_law(laws: Laws, law: Law, values: Sequence[Expr]) -> WindowLaw:
     return WindowLaw(law.component, component.window, data, equations, _attention(equations))
 
 
-def classified(law: WindowLaw) -> Classified:
-    """What there is to say of its transition: there is none."""
+def classify_window(law: WindowLaw, component: str) -> Classified:
+    """What there is to say of its transition: there is none. `component` is the last of those that move as one."""
     span = "all tokens so far" if law.window == "all" else f"the last {law.window} tokens"
-    return Classified(law.component, Transition.SOLVED, None, f"it is solved anew for every query, from the data of {span}")
+    return Classified(component, Transition.SOLVED, None, f"it is solved anew for every query, from the data of {span}")
 
 
 def _attention(equations: Sequence[Equation]) -> DotProductAttention | None:

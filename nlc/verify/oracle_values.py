@@ -26,6 +26,7 @@ from nlc.ir.model import (
     Eye,
     Full,
     Join,
+    LayerNorm,
     Map,
     MatMul,
     Norm,
@@ -122,7 +123,7 @@ class Arithmetic:
                 return torch.eye(*sizes_of(shape, self.sizes)).to(self.like)
             case Size(dim):
                 return self.like.new_tensor(float(dim.value(self.sizes)))
-            case MatMul() | Transpose() | Outer() | Dot() | Sum() | Softmax() | Norm():
+            case MatMul() | Transpose() | Outer() | Dot() | Sum() | Softmax() | LayerNorm() | Norm():
                 return self._product(node, operand)
             case Rotary(x, place, base):
                 return self._rotary(operand(x), operand(place), base)
@@ -175,6 +176,8 @@ class Arithmetic:
                 return operand(x).sum(axis - rank_of(x.shape))
             case Softmax(x, axis):
                 return torch.softmax(operand(x), axis - rank_of(x.shape))
+            case LayerNorm(x, shape):
+                return torch.nn.functional.layer_norm(operand(x), sizes_of(shape, self.sizes), eps=1e-5)
             case Norm(x):
                 return self._norm(operand(x), x.shape)
         raise OracleError(f"the oracle does not run {type(node).__name__}")

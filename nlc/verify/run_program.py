@@ -28,6 +28,7 @@ from nlc.verify.axes import axis_indices, axis_places, places_of, with_axes, wit
 from nlc.verify.evaluate import Evaluator
 from nlc.verify.run_blocks import Block
 from nlc.verify.run_coupled import run_coupled
+from nlc.verify.run_dual import DualBlock
 from nlc.verify.run_law import (
     Slot,
     Tensors,
@@ -118,10 +119,12 @@ class Around:
         final: dict[Slot, Tensor] = {**states, **{(PREVIOUS, name): x.select(time, -1) for name, x in earlier.items()}}
         if block is None and (POSITION, "") in states:
             final[POSITION, ""] = before + updates
-        for memory in program.at_once:
-            if memory.window is not None:
+        for memory in program.memories:
+            if memory.dual is not None:
+                final |= DualBlock(memory.dual, sequence.stream, states).run(memory.reads, sequence.reads)
+            elif memory.window is not None:
                 final |= sequence.run_window(memory.window, memory, states)
-            else:
+            elif memory in program.chunked:
                 final |= sequence.run_memory(memory, states, self.chunk)
         values = dict(program.outputs)
         model = program.model

@@ -18,6 +18,7 @@ from nlc.ir.algebra import (
     Extremum,
     Eye,
     Full,
+    LayerNorm,
     Map,
     MatMul,
     Named,
@@ -115,6 +116,8 @@ def _operation(node: Expr, parts: tuple[Tensor, ...]) -> Tensor:
             left, right, last = parts[0].split((half, half, len(parts[0]) - 2 * half))
             angle = parts[1] * torch.tensor([base ** (-place / len(left)) for place in range(len(left))], dtype=torch.float64)
             return torch.cat((left * angle.cos() - right * angle.sin(), left * angle.sin() + right * angle.cos(), last))
+        case LayerNorm():
+            return torch.nn.functional.layer_norm(parts[0], parts[0].shape)
         case StopGradient():
             return parts[0].detach()
     raise AssertionError(f"no value for {node}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nlc.schedule.rules.attention import ATTENTION, WINDOW_TABLE
 from nlc.schedule.rules.blocks import BLOCKS
+from nlc.schedule.rules.dual import DUAL
 from nlc.schedule.rules.halves import HALVED_PREFIX_SUM, HALVED_TRIANGULAR
 from nlc.schedule.rules.prefix_sum import PREFIX_SUM
 from nlc.schedule.rules.recurrence import RECURRENCE
@@ -23,5 +24,6 @@ FORM_RULES: tuple[FormRule, ...] = (
     ATTENTION,
     WINDOW_TABLE,
     BLOCKS,
+    DUAL,
     RECURRENCE,
 )
