@@ -27,7 +27,7 @@ from nlc.verify.counterexample import Pairs, Question, Search, search, unknown
 from nlc.verify.differentials import NotDifferentiable
 from nlc.verify.gaps import gap_text
 from nlc.verify.given import decided, is_assignable
-from nlc.verify.inequalities import proved_inequality
+from nlc.verify.inequalities import claimed_inequality, proved_inequality
 from nlc.verify.minima import decide_minimum
 from nlc.verify.orders import decide_order
 from nlc.verify.polynomial import LimitReached
@@ -103,7 +103,10 @@ def _compared(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws) -> Fin
     if claim.sign == "!=":
         return _negated(decide_equality(*sides, claim, laws))
     proof = proved_inequality(sides, claim, laws)
-    return proof if proof is not None else _by_search(sides, claim, laws, "the signs of the terms do not decide it")
+    if proof is not None:
+        return proof
+    finding = _by_search(sides, claim, laws, "the signs of the terms do not decide it")
+    return replace(finding, trace=claimed_inequality(sides, claim, laws))
 
 
 def _negated(finding: Finding) -> Finding:
@@ -178,11 +181,12 @@ def _proved(equality: Equality, sides: tuple[Expr, Expr], claim: EqualityClaim, 
 
 
 def _not_proved(equality: Equality, sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws) -> Finding:
-    conditions = sufficient(sides, claim, laws, equality.residual)
+    found = sufficient(sides, claim, laws, equality.residual)
+    conditions = found.texts
     if expected_word(claim.expect) == "proved-if" and conditions:
         gap = spelled_text(equality.residual)
         detail = f"both sides have one normal form if {' and '.join(conditions)}; in general they differ by {gap}"
-        return Finding(verdict="proved-if", method=NORMAL_FORM, detail=detail, conditions=conditions, trace=equality.trace)
+        return Finding(verdict="proved-if", method=NORMAL_FORM, detail=detail, conditions=conditions, trace=found.trace)
     residual = f"{gap_text(equality.left, equality.right)}; the residual (left - right) is {spelled_text(equality.residual)}"
     hint = f"; it would hold if {' and '.join(conditions)}" if conditions else ""
     finding = _by_search(sides, claim, laws, residual + hint)
