@@ -207,7 +207,8 @@ def _counterexample_problems(proof: Mapping[str, Any]) -> Iterator[str]:
         yield f"the counterexample cannot be computed: {error}"
         return
     sign = conclusion["rule"].rpartition(" ")[2]
-    if all(SIGNS.get(sign, eq)(first, second) for first, second in zip(left, right, strict=True)):
+    compare = SIGNS[sign] if sign in SIGNS else eq
+    if all(compare(first, second) for first, second in zip(left, right, strict=True)):
         yield "at the counterexample the claim holds"
 
 
