@@ -25,12 +25,12 @@ from nlc.verify.conditions import sufficient
 from nlc.verify.counterexample import Compare as Comparison
 from nlc.verify.counterexample import Pairs, Question, Search, search, unknown
 from nlc.verify.differentials import NotDifferentiable
+from nlc.verify.effort import LimitReached, limited_effort
 from nlc.verify.gaps import gap_text
 from nlc.verify.given import decided, is_assignable
 from nlc.verify.inequalities import claimed_inequality, proved_inequality
 from nlc.verify.minima import decide_minimum
 from nlc.verify.orders import decide_order
-from nlc.verify.polynomial import LimitReached
 from nlc.verify.proofs import Equality, all_due, free_leaves, needed, one_tick, settled
 from nlc.verify.rational import Sizes, Tensor, evaluate
 from nlc.verify.same_as import decide_same_as
@@ -52,7 +52,16 @@ Anything = TypeVar("Anything")
 def decide_claims(laws: Laws, laws_of: Callable[[Model], Laws]) -> tuple[Verdict, ...]:
     """The verdicts on a spec's claims, in order; `laws_of` derives the laws of the other specs that claims name."""
     model = laws.order.model
-    return tuple(_verdict(claim, _finding(claim, laws, laws_of), model) for claim in model.claims)
+    return tuple(_verdict(claim, _limited(claim, laws, laws_of), model) for claim in model.claims)
+
+
+def _limited(claim: Claim, laws: Laws, laws_of: Callable[[Model], Laws]) -> Finding:
+    """The finding, within a budget of work."""
+    with limited_effort():
+        try:
+            return _finding(claim, laws, laws_of)
+        except LimitReached as limit:
+            return Finding(verdict="unknown", method="none", detail=f"limit reached: {limit}")
 
 
 def _verdict(claim: Claim, finding: Finding, model: Model) -> Verdict:

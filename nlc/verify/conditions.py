@@ -12,10 +12,11 @@ from nlc.ir.build import constant
 from nlc.ir.claim import EqualityClaim
 from nlc.ir.law import Laws
 from nlc.ir.show import expression_text
+from nlc.verify.effort import LimitReached
 from nlc.verify.given import decided
 from nlc.verify.letters import UNIT, Letter, Word, word_text
 from nlc.verify.normal_form import leaf_text, normal_form
-from nlc.verify.polynomial import LimitReached, Monomial, Polynomial, number, ordered_factors, times_number
+from nlc.verify.polynomial import Monomial, Polynomial, number, ordered_factors, times_number
 from nlc.verify.products import multiply
 from nlc.verify.proofs import Step, free_leaves, needed
 from nlc.verify.quotients import clear_denominators, reciprocal

@@ -10,9 +10,10 @@ from nlc.ir.build import subtract as subtract_nodes
 from nlc.ir.claim import EqualityClaim
 from nlc.ir.law import Laws
 from nlc.ir.show import expression_text
+from nlc.verify.effort import LimitReached
 from nlc.verify.letters import Function, Letter
 from nlc.verify.normal_form import normal_form
-from nlc.verify.polynomial import LimitReached, Polynomial, add, letter_polynomial, number, subtract
+from nlc.verify.polynomial import Polynomial, add, letter_polynomial, number, subtract
 from nlc.verify.products import substituted
 from nlc.verify.proofs import RULE, Step, StepKind, bound_steps, law_steps, needed, one_tick
 from nlc.verify.signs import PART, REST, Signs, signs_of

@@ -44,10 +44,10 @@ from nlc.ir.algebra import (
 from nlc.ir.calculus import Derivative, Inverse
 from nlc.ir.dims import Dim, Shape
 from nlc.verify.differentials import gradient
+from nlc.verify.effort import LimitReached
 from nlc.verify.inverses import inverted
 from nlc.verify.letters import UNIT, Atom, Function, Letter
 from nlc.verify.polynomial import (
-    LimitReached,
     Polynomial,
     add,
     all_ones,
