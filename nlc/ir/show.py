@@ -43,7 +43,7 @@ from nlc.ir.algebra import (
     children,
 )  # fmt: skip
 from nlc.ir.build import replace
-from nlc.ir.calculus import Derivative, Inverse
+from nlc.ir.calculus import Derivative, Embedding, Inverse, LastUnit
 
 COMPARISON, SUM, PRODUCT, UNARY, POWER, ATOM = range(6)
 
@@ -90,6 +90,12 @@ def _text(node: Expr) -> tuple[str, int]:
             return ("true" if period == 1 else f"due({period} {unit}s)"), ATOM
         case Eye():
             return "eye", ATOM
+        case Embedding():
+            return "embedding", ATOM
+        case LastUnit():
+            return "last_unit", ATOM
+        case Add((MatMul(Embedding(), x), Outer(LastUnit(), row))):
+            return f"append({expression_text(x)}, {expression_text(row)})", ATOM
         case Add(terms):
             return _sum(terms), SUM
         case Scale(Constant(value), x) if value == -1:

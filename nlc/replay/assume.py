@@ -14,7 +14,7 @@ Residual = Callable[[tuple[Remainder, ...]], list[int]]
 
 def leaves(node: Node) -> Iterator[Node]:
     """The leaves of an expression that have a value of their own."""
-    if node["kind"] in ("Constant", "Full", "Eye", "Size"):
+    if node["kind"] in ("Constant", "Full", "Eye", "Embedding", "LastUnit", "Size"):
         return
     if not node["operands"]:
         yield node

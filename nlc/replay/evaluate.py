@@ -78,7 +78,9 @@ def evaluate(node: Node, values: Values, sizes: Mapping[str, int], field: Field)
             return (field.number(Fraction(node["value"])),) * count
         case "Size":
             return (field.number(dim_value(node["dim"], sizes)),)
-        case "Eye":
+        case "LastUnit":
+            return tuple(field.number(Fraction(row == count - 1)) for row in range(count))
+        case "Eye" | "Embedding":
             return tuple(field.number(Fraction(row == column)) for row in range(shape[0]) for column in range(shape[1]))
         case "Derivative":
             return _slopes(node, values, sizes, field)

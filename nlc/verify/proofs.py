@@ -31,7 +31,7 @@ from nlc.ir.algebra import (
     walk,
 )
 from nlc.ir.build import replace as replace_parts
-from nlc.ir.calculus import Derivative, Inverse
+from nlc.ir.calculus import Derivative, Embedding, Inverse, LastUnit
 from nlc.ir.law import Equation, Law, Laws
 from nlc.ir.show import expression_text
 from nlc.verify.assumptions import Rule, rewritten, rules_of
@@ -44,6 +44,7 @@ from nlc.verify.products import top_entries
 from nlc.verify.quotients import clear_denominators, reciprocal
 from nlc.verify.signs import NOTHING_KNOWN, Signs, signs_of
 from nlc.verify.spelling import spelled, spelled_text
+from nlc.verify.stacks import without_stacks
 
 Value = TypeVar("Value")
 Evaluate = Callable[[Expr, Mapping[Expr, Value]], Value]
@@ -200,7 +201,7 @@ def _is_free(leaf: Expr, moved: set[str]) -> bool:
     match leaf:
         case State(component, when=When.CURRENT):
             return component not in moved
-        case Constant() | Size() | Named() | Full() | Eye():
+        case Constant() | Size() | Named() | Full() | Eye() | Embedding() | LastUnit():
             return False
     return True
 
@@ -230,7 +231,7 @@ def decide(
 
 def settled_difference(difference: Polynomial, rules: Sequence[Rule]) -> Polynomial:
     """Zero when the difference follows to be zero: denominators and inverses multiplied out, what is assumed put in."""
-    residual = without_inverses(clear_denominators(rewritten(difference, rules)))
+    residual = without_inverses(clear_denominators(rewritten(without_stacks(difference), rules)))
     return clear_denominators(rewritten(residual, rules))
 
 
