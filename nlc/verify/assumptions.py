@@ -130,9 +130,12 @@ def _replaced_scalar(letter: Letter, rule: Rule) -> Polynomial | None:
     match letter.meaning:
         case Inner(word) if (place := _place(rule.word, word)) is not None:
             return _around(word, place, rule)
-        case Trace(word) if (place := _place(rule.word, word)) is not None:
-            replaced = _around(word, place, rule)
-            return dot(identity(replaced.rows), replaced)
+        case Trace(word):
+            for turned in (word[index:] + word[:index] for index in range(len(word))):
+                place = _place(rule.word, turned)
+                if place is not None:
+                    replaced = _around(turned, place, rule)
+                    return dot(identity(replaced.rows), replaced)
     return None
 
 

@@ -65,6 +65,9 @@ EQUATIONS = (
     ("diagonal(x) @ y", "x * y", "x + y"),
     ("A @ diagonal(x) @ y", "A @ (x * y)", "x * (A @ y)"),
     ("softmax(x)", "exp(x) / sum(exp(x))", "exp(x)"),
+    ("transpose(append(K, x)) @ append(K, y)", "transpose(K) @ K + outer(x, y)", "transpose(K) @ K + outer(y, x)"),
+    ("append(K, x) @ y", "append(K @ A, x) @ y + append(K - K @ A, 0 * x) @ y", "append(K, y) @ x"),
+    ("norm2(append(K, x))", "norm2(K) + norm2(x)", "norm2(K) + 2 * norm2(x)"),
 )
 
 
