@@ -103,7 +103,7 @@ def certificate(path: Path, report: Report | ClaimsReport) -> dict[str, Any]:
     """What was found about a file, as a certificate that `replay` accepts."""
     import platform
 
-    from nlc.replay.check import SCHEMA, seal_of
+    from nlc.replay.check import SCHEMA, without_what_has_no_place
     from nlc.verify.certificate import claims_part
 
     text = path.read_bytes().replace(b"\r\n", b"\n")
@@ -114,7 +114,7 @@ def certificate(path: Path, report: Report | ClaimsReport) -> dict[str, Any]:
         "environment": {"python": platform.python_version(), "platform": platform.platform()},
         "measured": report.measured,
     }
-    return {**body, "seal": seal_of(body)}
+    return without_what_has_no_place(body)
 
 
 def replay(found: Mapping[str, Any]) -> tuple[str, ...]:

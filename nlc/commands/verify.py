@@ -81,8 +81,12 @@ def _replay(path: Path) -> int:
     for problem in problems:
         print(marked(False, f"BAD {problem}"))
     if not problems:
-        looked_at = sum(pipeline.is_replayed(claim) for claim in certificate["claims"])
-        print(marked(True, f"ok  {path}: the evidence of {looked_at} of {len(certificate['claims'])} claims was looked at again and holds"))
+        claims = certificate["claims"]
+        looked_at = sum(pipeline.is_replayed(claim) for claim in claims)
+        print(marked(True, f"ok  {path}: the evidence of {looked_at} of {len(claims)} claims was looked at again and holds"))
+        for claim in claims:
+            if not pipeline.is_replayed(claim):
+                print(marked(True, f"      not looked at: {claim['verdict']:<9} {claim['id'] or claim['says']}"))
     return 1 if problems else 0
 
 

@@ -13,6 +13,8 @@ from nlc.replay.numbers import Function, Pair, Remainder, Unlucky, exact, hashed
 
 LEAF_WORDS = ("kind", "name", "component", "part", "when", "period", "axis", "delayed", "unit")
 
+ENTRYWISE = ("Add", "Scale", "Times", "Divide", "Power", "Map", "Compare", "Where", "Extremum")
+
 Node = Mapping[str, Any]
 Values = Mapping[str, tuple[Any, ...]]
 
@@ -89,7 +91,16 @@ def evaluate(node: Node, values: Values, sizes: Mapping[str, int], field: Field)
     parts = [evaluate(operand, values, sizes, field) for operand in node["operands"]]
     inner = [sizes_of(operand, sizes) for operand in node["operands"]]
     found = _linear(node, parts, inner, shape, field)
+    if found is None and field is MODULAR and node["kind"] not in ENTRYWISE:
+        return _opaque(node, parts, count)
     return found if found is not None else _entrywise(node, parts, count, field)
+
+
+def _opaque(node: Node, parts: list[tuple[Any, ...]], count: int) -> tuple[Any, ...]:
+    """A function of which nothing is known but that equal arguments give equal values."""
+    name = f"{node['kind']}:{node.get('function', '')}:{node.get('axis', '')}"
+    entries = [entry.value for part in parts for entry in part]
+    return tuple(hashed(name, place, *entries) for place in range(count))
 
 
 def _linear(node: Node, parts: list[tuple[Any, ...]], inner: list[tuple[int, ...]], shape: tuple[int, ...], field: Field) -> Any:

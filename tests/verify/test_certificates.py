@@ -138,3 +138,29 @@ def test_the_command_replays_and_rejects(tmp_path: Path, capsys: pytest.CaptureF
     certificate.write_text("[]")
     assert main(["verify", "--replay", str(certificate)]) == 1
     assert main(["verify", "--replay", str(tmp_path / "missing.json")]) == 2
+
+
+def test_what_cannot_be_looked_at_is_told(tmp_path: Path) -> None:
+    """No rotation is found modulo the prime at larger sizes; the certificate says so, and does not count the proof."""
+    path = tmp_path / "given.yaml"
+    dims = "dims: {n: 3}\n    inputs: {x: [n], A: [n, n], B: [n, n]}"
+    claim = (
+        '{says: turned, id: turned, prove: "norm2(A @ B @ x) == norm2(x)", given: "transpose(A) @ A == eye and transpose(B) @ B == eye"}'
+    )
+    path.write_text(f"nlc: 1\nkind: claims\nname: Given\nsections:\n  - name: Given\n    {dims}\n    claims:\n      - {claim}\n")
+    report = pipeline.verify_claims(path)
+    assert report.verdicts[0].verdict == "proved"
+    certificate = pipeline.certificate(path, report)
+    assert pipeline.replay(certificate) == ()
+    (found,) = certificate["claims"]
+    assert pipeline.is_replayed(found) or any("turned: not replayed" in item for item in certificate["not_verified"])
+
+
+def test_functions_without_a_formula_are_congruent(tmp_path: Path) -> None:
+    path = tmp_path / "opaque.yaml"
+    claim = '{says: normed, id: normed, prove: "layer_norm(A @ x + x) == layer_norm(x + A @ x)"}'
+    head = "nlc: 1\nkind: claims\nname: Opaque\nsections:\n  - name: Opaque\n    dims: {n: 3}\n    inputs: {x: [n], A: [n, n]}\n"
+    path.write_text(f"{head}    claims:\n      - {claim}\n")
+    certificate = pipeline.certificate(path, pipeline.verify_claims(path))
+    assert [pipeline.is_replayed(item) for item in certificate["claims"]] == [True]
+    assert pipeline.replay(certificate) == ()
