@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal as OneOf
-from typing import TypeVar
+from typing import Literal as OneOf, TypeVar
 
 from nlc.ir.algebra import (
     LEAVES,
