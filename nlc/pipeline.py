@@ -5,8 +5,9 @@ Each stage is imported when it is called, so that `nlc check` never loads what i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from nlc.ir.program import Program
 from nlc.ir.spec import SpecFile
 from nlc.overrides import overrides_of
 from nlc.source import Source
+from nlc.version import VERSION
 
 if TYPE_CHECKING:
     from nlc.verify.report import ClaimsReport, Report
@@ -95,6 +97,38 @@ def claims_of(path: Path) -> tuple[Verdict, ...]:
     if is_claims_file(path):
         return verify_claims(path).verdicts
     return decide_claims(derive(order(resolve(parse(path)))), lambda model: derive(order(model)))
+
+
+def certificate(path: Path, report: Report | ClaimsReport) -> dict[str, Any]:
+    """What was found about a file, as a certificate that `replay` accepts."""
+    import platform
+
+    from nlc.replay.check import SCHEMA, without_what_has_no_place
+    from nlc.verify.certificate import claims_part
+
+    text = path.read_bytes().replace(b"\r\n", b"\n")
+    body: dict[str, Any] = {
+        "schema": SCHEMA,
+        "identity": {"file": path.name, "name": report.name, "sha256": sha256(text).hexdigest(), "nlc": VERSION},
+        **claims_part(report.verdicts),
+        "environment": {"python": platform.python_version(), "platform": platform.platform()},
+        "measured": report.measured,
+    }
+    return without_what_has_no_place(body)
+
+
+def replay(found: Mapping[str, Any]) -> tuple[str, ...]:
+    """What is wrong with a certificate; nothing when a second look at its evidence agrees with it."""
+    from nlc.replay.check import problems
+
+    return tuple(problems(found))
+
+
+def is_replayed(claim: Mapping[str, Any]) -> bool:
+    """Whether a claim of a certificate has evidence that `replay` looks at."""
+    from nlc.replay.check import replayed
+
+    return replayed(claim)
 
 
 def check_claims(path: Path) -> None:

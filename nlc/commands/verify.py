@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from nlc import pipeline
 from nlc.overrides import OPTION, add_set_option, overrides_set
-from nlc.places import Place, UsageError, find_specs
+from nlc.places import Place, UsageError, find_specs, usable_path
 from nlc.source import Source
 from nlc.terminal import marked
 
@@ -26,11 +26,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="DIR", help="where nlc build wrote (default: as nlc build)")
     parser.add_argument("--explain", metavar="CLAIM", help="only show the evidence for a claim, named by its id or by words that it says")
     parser.add_argument("--json", metavar="FILE", help="also write the verdicts as a list of objects ('-': print only them)")
+    parser.add_argument("--certificate", metavar="DIR", help="also write certificates, NAME.cert.json, and their pages, NAME.cert.md")
+    parser.add_argument("--replay", metavar="CERT", help="only look at the evidence of a certificate again, by a checker of its own")
     add_set_option(parser, "; without -o it judges what nlc build would write")
 
 
 def run(arguments: Namespace) -> int:
     """0 only when every square closes and every verdict is as expected."""
+    if arguments.replay is not None:
+        return _replay(Path(arguments.replay))
     if arguments.explain is not None:
         return _explain(arguments)
     good = True
@@ -39,6 +43,8 @@ def run(arguments: Namespace) -> int:
         report = _report(place, overrides_set(arguments), is_built_elsewhere=bool(arguments.output))
         objects.extend(report.as_json())
         good = good and report.as_expected
+        if arguments.certificate:
+            _certify(place.spec, report, usable_path(arguments.certificate))
         if arguments.json != "-":
             for fine, line in report.lines():
                 print(marked(fine, line), flush=True)
@@ -47,6 +53,41 @@ def run(arguments: Namespace) -> int:
     elif arguments.json:
         _write(Path(arguments.json), json.dumps(objects, indent=2) + "\n")
     return 0 if good else 1
+
+
+def _certify(path: Path, report: Report | ClaimsReport, folder: Path) -> None:
+    """Write the certificate and its page; never one that a second look does not accept."""
+    from nlc.verify.certificate import page
+
+    certificate = pipeline.certificate(path, report)
+    problems = pipeline.replay(certificate)
+    if problems:
+        raise UsageError(f"the certificate of {path} does not replay, which is a fault of nlc: {problems[0]}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write {folder}: {error}") from error
+    _write(folder / f"{path.stem}.cert.json", json.dumps(certificate, indent=1, sort_keys=True) + "\n")
+    _write(folder / f"{path.stem}.cert.md", page(certificate))
+
+
+def _replay(path: Path) -> int:
+    """0 when the certificate holds."""
+    try:
+        certificate = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read {path}: {error}") from error
+    problems = pipeline.replay(certificate) if isinstance(certificate, dict) else ("this is no certificate",)
+    for problem in problems:
+        print(marked(False, f"BAD {problem}"))
+    if not problems:
+        claims = certificate["claims"]
+        looked_at = sum(pipeline.is_replayed(claim) for claim in claims)
+        print(marked(True, f"ok  {path}: the evidence of {looked_at} of {len(claims)} claims was looked at again and holds"))
+        for claim in claims:
+            if not pipeline.is_replayed(claim):
+                print(marked(True, f"      not looked at: {claim['verdict']:<9} {claim['id'] or claim['says']}"))
+    return 1 if problems else 0
 
 
 def _explain(arguments: Namespace) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from nlc.ir.calculus import Derivative, Inverse
+from nlc.ir.calculus import Derivative, Embedding, Inverse, LastUnit
 from nlc.ir.dims import Shape
 from nlc.ir.leaves import (
     Age as Age,
@@ -264,7 +264,8 @@ Expr = (
     | Named | Eye | Full
     | Add | Scale | Times | Divide | Power | Map | Extremum | Compare | Where | Spread
     | MatMul | Transpose | Outer | Dot | Sum | Norm | Softmax | LayerNorm | Split | Join | StopGradient
-    | Rotary | Now | WindowSum | WindowSoftmax | Derivative | Inverse
+    | Rotary | Now | WindowSum | WindowSoftmax
+    | Derivative | Inverse | Embedding | LastUnit
 )  # fmt: skip
 
 LEAVES = (
@@ -285,6 +286,8 @@ LEAVES = (
     Named,
     Eye,
     Full,
+    Embedding,
+    LastUnit,
 )
 
 ZERO, ONE, MINUS_ONE, HALF = (Constant(Fraction(text)) for text in ("0", "1", "-1", "1/2"))

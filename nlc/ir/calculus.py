@@ -1,4 +1,4 @@
-"""Nodes that only claims hold: derivatives and inverses, which nothing emitted computes."""
+"""Nodes that only claims hold: derivatives, inverses and stacks, which nothing emitted computes."""
 
 from __future__ import annotations
 
@@ -25,4 +25,18 @@ class Inverse:
     """The inverse of a square matrix: `inverse(x)`."""
 
     x: Expr
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """The rows of the identity below which one more row of zeros stands: E with E^T E = 1; a leaf."""
+
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class LastUnit:
+    """The vector whose last entry is one and all others zero: e with e^T e = 1 and E^T e = 0; a leaf."""
+
     shape: Shape

@@ -51,7 +51,7 @@ from nlc.ir.algebra import (
     children,
 )  # fmt: skip
 from nlc.ir.build import replace
-from nlc.ir.calculus import Derivative, Inverse
+from nlc.ir.calculus import Derivative, Embedding, Inverse, LastUnit
 
 ROTARY_BASE = 10_000
 """The base of `rotary(x)` when it does not say."""
@@ -107,6 +107,12 @@ def _text(node: Expr) -> tuple[str, int]:
             return ("true" if period == 1 else f"due({period} {unit}s)"), ATOM
         case Eye():
             return "eye", ATOM
+        case Embedding():
+            return "embedding", ATOM
+        case LastUnit():
+            return "last_unit", ATOM
+        case Add((MatMul(Embedding(), x), Outer(LastUnit(), row))):
+            return f"append({expression_text(x)}, {expression_text(row)})", ATOM
         case Add(terms):
             return _sum(terms), SUM
         case Scale(Constant(value), x) if value == -1:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from nlc.codes import claims as codes, resolve as resolve_codes
 from nlc.diagnostics import CompileError
-from nlc.ir.algebra import Expr, Eye, Hyperparameter, Input, Map, State
-from nlc.ir.build import dot, spread, times
-from nlc.ir.calculus import Derivative, Inverse
-from nlc.ir.dims import shape_text
+from nlc.ir.algebra import Add, Expr, Eye, Hyperparameter, Input, Map, State
+from nlc.ir.build import dot, matmul, outer, spread, times
+from nlc.ir.calculus import Derivative, Embedding, Inverse, LastUnit
+from nlc.ir.dims import Dim, shape_text
 from nlc.ir.spec import Call, Syntax
 from nlc.resolve.alignment import ShapeClash
 
@@ -87,6 +87,19 @@ def _diagonal(typing: Typing, call: Call) -> Expr:
     return times(spread(x, 0, shape), Eye(shape))
 
 
+def _append(typing: Typing, call: Call) -> Expr:
+    """A matrix with one more row: of shape (rows + 1, columns)."""
+    (x_syntax, row_syntax), x, row = call.arguments, *(typing.expression(item) for item in call.arguments)
+    if len(x.shape) != 2 or len(row.shape) != 1:
+        span, value, wanted = (x_syntax.span, x, "a matrix") if len(x.shape) != 2 else (row_syntax.span, row, "a vector")
+        raise ShapeClash(resolve_codes.wrong_shape(span, "what `append` is given", shape_text(value.shape), wanted))
+    if x.shape[1] != row.shape[0]:
+        places = (x_syntax.span, shape_text(x.shape)), (row_syntax.span, shape_text(row.shape))
+        raise ShapeClash(resolve_codes.shapes_differ("append", *places), ((x.shape[1], row.shape[0]),))
+    rows = x.shape[0] + Dim.number(1)
+    return Add((matmul(Embedding((rows, x.shape[0])), x), outer(LastUnit((rows,)), row)), (rows, x.shape[1]))
+
+
 def _rounded(function: str) -> Callable[[Typing, Call], Expr]:
     def build(typing: Typing, call: Call) -> Expr:
         x = typing.expression(call.arguments[0])
@@ -103,6 +116,7 @@ CLAIM_WORDS: Mapping[str, ClaimWord] = MappingProxyType(
         "inverse": ClaimWord("inverse(x)", "the inverse of a square matrix", _inverse),
         "trace": ClaimWord("trace(x)", "the sum of the diagonal of a square matrix", _trace),
         "diagonal": ClaimWord("diagonal(x)", "the square matrix with a vector on its diagonal", _diagonal),
+        "append": ClaimWord("append(x, row)", "a matrix with a vector as one more row, below the others", _append, 2),
         "floor": ClaimWord("floor(x)", "the largest whole number that is not above x", _rounded("floor")),
         "ceil": ClaimWord("ceil(x)", "the smallest whole number that is not below x", _rounded("ceil")),
     }

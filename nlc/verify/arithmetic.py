@@ -10,6 +10,9 @@ from types import MappingProxyType
 
 Number = Fraction | float
 
+MOST_BITS = 100_000
+"""Of an exact power: larger numbers only cost time."""
+
 
 class NotRational(Exception):
     """A function's value is not a rational number, or cannot be told to be one."""
@@ -36,7 +39,9 @@ def _exact_root(x: Number) -> Number:
 
 
 def _exact_power(base: Number, exponent: Number) -> Number:
-    power = Fraction(exponent)
+    power, value = Fraction(exponent), Fraction(base)
+    if abs(power) * max(value.numerator.bit_length(), value.denominator.bit_length()) > MOST_BITS:
+        raise OverflowError("a number of too many digits")
     if power.denominator == 1:
         return base ** int(power)
     if power.denominator == 2:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
-from nlc.verify.letters import UNIT, Inner, Letter, Trace, Word, flip_word
+from nlc.verify.letters import UNIT, Diagonal, Inner, Letter, Product, Trace, Word, flip_word
 from nlc.verify.polynomial import (
     Monomial,
     Polynomial,
     add,
+    all_ones,
     identity,
     letter_polynomial,
     monomial_text,
@@ -21,7 +23,8 @@ from nlc.verify.polynomial import (
     times_number,
     transpose,
 )  # fmt: skip
-from nlc.verify.products import dot, multiply, scale, substituted
+from nlc.verify.products import dot, multiply, scale, substituted, times
+from nlc.verify.words import vector_product
 
 MOST_STEPS = 400
 """Rewritings of one polynomial before the rest is left as it is: two equations may undo one another."""
@@ -92,9 +95,24 @@ def _matches(x: Polynomial, rules: Sequence[Rule]) -> Iterator[tuple[Monomial, P
 def _in_word(x: Polynomial, monomial: Monomial, rule: Rule) -> Polynomial | None:
     factors, word = monomial
     place = _place(rule.word, word)
-    if place is None:
-        return None
-    return scale(Polynomial(UNIT, UNIT, {(factors, ()): x.terms[monomial]}), _around(word, place, rule))
+    replaced = _around(word, place, rule) if place is not None else _in_entries(word, rule)
+    return None if replaced is None else scale(Polynomial(UNIT, UNIT, {(factors, ()): x.terms[monomial]}), replaced)
+
+
+def _in_entries(word: Word, rule: Rule) -> Polynomial | None:
+    """The word with the rule's product replaced inside an elementwise product of columns, or inside a diagonal matrix of one."""
+    for at, letter in enumerate(word):
+        entries = letter.meaning.entries if isinstance(letter.meaning, Product | Diagonal) else ()
+        is_diagonal = isinstance(letter.meaning, Diagonal)
+        for inner, exponent in entries:
+            place = _place(rule.word, inner) if exponent == 1 and (is_diagonal or UNIT in (letter.rows, letter.columns)) else None
+            if place is not None:
+                dim = letter.columns if letter.transposed else letter.rows
+                others = tuple(entry for entry in entries if entry != (inner, exponent))
+                column = times(_around(inner, place, rule), Polynomial(dim, UNIT, {((), vector_product(others, dim)): Fraction(1)}))
+                changed = times(multiply(column, all_ones(UNIT, dim)), identity(dim)) if is_diagonal else column
+                return _between(word[:at], transpose(changed) if letter.transposed else changed, word[at + 1 :])
+    return None
 
 
 def _in_scalars(x: Polynomial, monomial: Monomial, rule: Rule) -> Polynomial | None:
@@ -112,9 +130,12 @@ def _replaced_scalar(letter: Letter, rule: Rule) -> Polynomial | None:
     match letter.meaning:
         case Inner(word) if (place := _place(rule.word, word)) is not None:
             return _around(word, place, rule)
-        case Trace(word) if (place := _place(rule.word, word)) is not None:
-            replaced = _around(word, place, rule)
-            return dot(identity(replaced.rows), replaced)
+        case Trace(word):
+            for turned in (word[index:] + word[:index] for index in range(len(word))):
+                place = _place(rule.word, turned)
+                if place is not None:
+                    replaced = _around(turned, place, rule)
+                    return dot(identity(replaced.rows), replaced)
     return None
 
 
@@ -125,9 +146,12 @@ def _place(wanted: Word, word: Word) -> int | None:
 
 def _around(word: Word, place: int, rule: Rule) -> Polynomial:
     """The word with the rule's product, which begins at a place of it, replaced."""
-    result = rule.value
-    for letter in reversed(word[:place]):
-        result = multiply(letter_polynomial(letter), result)
-    for letter in word[place + len(rule.word) :]:
-        result = multiply(result, letter_polynomial(letter))
-    return result
+    return _between(word[:place], rule.value, word[place + len(rule.word) :])
+
+
+def _between(before: Word, middle: Polynomial, after: Word) -> Polynomial:
+    for letter in reversed(before):
+        middle = multiply(letter_polynomial(letter), middle)
+    for letter in after:
+        middle = multiply(middle, letter_polynomial(letter))
+    return middle

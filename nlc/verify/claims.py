@@ -24,12 +24,12 @@ from nlc.verify.arithmetic import Arithmetic
 from nlc.verify.conditions import sufficient
 from nlc.verify.counterexample import Compare as Comparison, Pairs, Question, Search, search, unknown
 from nlc.verify.differentials import NotDifferentiable
+from nlc.verify.effort import LimitReached, limited_effort
 from nlc.verify.gaps import gap_text
 from nlc.verify.given import decided, is_assignable
-from nlc.verify.inequalities import proved_inequality
+from nlc.verify.inequalities import claimed_inequality, proved_inequality
 from nlc.verify.minima import decide_minimum
 from nlc.verify.orders import decide_order
-from nlc.verify.polynomial import LimitReached
 from nlc.verify.proofs import Equality, all_due, free_leaves, needed, one_tick, settled
 from nlc.verify.rational import Sizes, Tensor, evaluate
 from nlc.verify.same_as import decide_same_as
@@ -52,7 +52,16 @@ Anything = TypeVar("Anything")
 def decide_claims(laws: Laws, laws_of: Callable[[Model], Laws]) -> tuple[Verdict, ...]:
     """The verdicts on a spec's claims, in order; `laws_of` derives the laws of the other specs that claims name."""
     model = laws.order.model
-    return tuple(_verdict(claim, _finding(claim, laws, laws_of), model) for claim in model.claims)
+    return tuple(_verdict(claim, _limited(claim, laws, laws_of), model) for claim in model.claims)
+
+
+def _limited(claim: Claim, laws: Laws, laws_of: Callable[[Model], Laws]) -> Finding:
+    """The finding, within a budget of work."""
+    with limited_effort():
+        try:
+            return _finding(claim, laws, laws_of)
+        except LimitReached as limit:
+            return Finding(verdict="unknown", method="none", detail=f"limit reached: {limit}")
 
 
 def _verdict(claim: Claim, finding: Finding, model: Model) -> Verdict:
@@ -121,7 +130,10 @@ def _compared(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws) -> Fin
     if claim.sign == "!=":
         return _negated(decide_equality(*sides, claim, laws))
     proof = proved_inequality(sides, claim, laws)
-    return proof if proof is not None else _by_search(sides, claim, laws, "the signs of the terms do not decide it")
+    if proof is not None:
+        return proof
+    finding = _by_search(sides, claim, laws, "the signs of the terms do not decide it")
+    return replace(finding, trace=claimed_inequality(sides, claim, laws))
 
 
 def _negated(finding: Finding) -> Finding:
@@ -199,11 +211,12 @@ def _proved(equality: Equality, sides: tuple[Expr, Expr], claim: EqualityClaim, 
 
 
 def _not_proved(equality: Equality, sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws) -> Finding:
-    conditions = sufficient(sides, claim, laws, equality.residual)
+    found = sufficient(sides, claim, laws, equality.residual)
+    conditions = found.texts
     if expected_word(claim.expect) == "proved-if" and conditions:
         gap = spelled_text(equality.residual)
         detail = f"both sides have one normal form if {' and '.join(conditions)}; in general they differ by {gap}"
-        return Finding(verdict="proved-if", method=NORMAL_FORM, detail=detail, conditions=conditions, trace=equality.trace)
+        return Finding(verdict="proved-if", method=NORMAL_FORM, detail=detail, conditions=conditions, trace=found.trace)
     residual = f"{gap_text(equality.left, equality.right)}; the residual (left - right) is {spelled_text(equality.residual)}"
     hint = f"; it would hold if {' and '.join(conditions)}" if conditions else ""
     finding = _by_search(sides, claim, laws, residual + hint)

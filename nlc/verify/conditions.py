@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
 
@@ -11,12 +12,13 @@ from nlc.ir.build import constant
 from nlc.ir.claim import EqualityClaim
 from nlc.ir.law import Laws
 from nlc.ir.show import expression_text
+from nlc.verify.effort import LimitReached
 from nlc.verify.given import decided
 from nlc.verify.letters import UNIT, Letter, Word, word_text
 from nlc.verify.normal_form import leaf_text, normal_form
-from nlc.verify.polynomial import LimitReached, Monomial, Polynomial, number, ordered_factors, times_number
+from nlc.verify.polynomial import Monomial, Polynomial, number, ordered_factors, times_number
 from nlc.verify.products import multiply
-from nlc.verify.proofs import free_leaves, needed
+from nlc.verify.proofs import Step, free_leaves, needed
 from nlc.verify.quotients import clear_denominators, reciprocal
 from nlc.verify.spelling import spelled
 from nlc.verify.verdict import expected_conditions
@@ -26,17 +28,27 @@ MOST_SCALARS = 6
 Condition = tuple[Expr, Expr]
 
 
-def sufficient(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws, residual: Polynomial) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True)
+class Sufficient:
+    """Conditions under which a claim holds, and its proof under them; no texts when none were found."""
+
+    texts: tuple[str, ...] = ()
+    trace: tuple[Step, ...] = ()
+
+
+def sufficient(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws, residual: Polynomial) -> Sufficient:
     """Conditions on scalars under which the claim holds: those that it expects, else one among equal, one and zero, else one solved for."""
     scalars = _scalars(sides, claim, laws)
     expected = expected_conditions(claim.expect)
     wished = _wished(expected, scalars)
     if wished:
-        return tuple(wished) if _holds(sides, claim, laws, tuple(wished.values())) else ()
+        return _under(wished, sides, claim, laws)
     for text, condition in (*_candidates(scalars), *_solved(scalars, residual)):
-        if (not expected or _words(text) == _words(" and ".join(expected))) and _holds(sides, claim, laws, (condition,)):
-            return (text,)
-    return ()
+        if not expected or _words(text) == _words(" and ".join(expected)):
+            found = _under({text: condition}, sides, claim, laws)
+            if found.texts:
+                return found
+    return Sufficient()
 
 
 def _words(text: str) -> str:
@@ -105,11 +117,17 @@ def _number(text: str) -> Expr | None:
         return None
 
 
-def _holds(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws, conditions: tuple[Condition, ...]) -> bool:
+def _under(conditions: Mapping[str, Condition], sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws) -> Sufficient:
+    """The conditions with the proof under them, when there is one."""
     known: dict[Expr, Polynomial] = {}
-    for leaf, value in conditions:
+    for leaf, value in conditions.values():
         known[leaf] = normal_form(value, known)
     try:
-        return decided(sides, claim, laws, known).holds
+        equality = decided(sides, claim, laws, known)
     except (LimitReached, ZeroDivisionError):
-        return False
+        return Sufficient()
+    supposed = (
+        Step(expression_text(leaf), expression_text(value), "what is supposed", (), "definition", (leaf, value))
+        for leaf, value in conditions.values()
+    )
+    return Sufficient(tuple(conditions), (*supposed, *equality.trace)) if equality.holds else Sufficient()

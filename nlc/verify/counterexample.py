@@ -86,6 +86,7 @@ class Counterexample:
     left: Tensor
     right: Tensor
     exact: bool
+    leaves: tuple[Expr, ...] = ()
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -267,4 +268,4 @@ def _named(sample: Sample, sizes: Sizes) -> Counterexample:
     quantity, left, right = sample.difference
     values = tuple((expression_text(leaf), value) for leaf, value in sample.values.items())
     shown = tuple((name, size) for name, size in sizes.items())
-    return Counterexample(shown, values, quantity, left, right, sample.exact)
+    return Counterexample(shown, values, quantity, left, right, sample.exact, tuple(sample.values))

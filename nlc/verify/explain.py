@@ -7,7 +7,7 @@ from textwrap import wrap
 
 from nlc.citations import resolve_citation, resolve_citations
 from nlc.verify.counterexample import Counterexample
-from nlc.verify.proofs import Step
+from nlc.verify.proofs import SAME, Step
 from nlc.verify.verdict import Verdict
 
 WIDTH = 110
@@ -43,7 +43,8 @@ def explanation(verdict: Verdict) -> Iterator[str]:
 def _proof(trace: Sequence[Step]) -> Iterator[str]:
     yield ""
     yield "The proof:"
-    for number, step in enumerate(trace, start=1):
+    told = [step for step in trace if step.kind != "conclusion" and step.rule != SAME]
+    for number, step in enumerate(told, start=1):
         yield ""
         yield from _paragraph(step.before, f"{number:>3}. ")
         yield from _paragraph(step.after, "     = ")

@@ -10,7 +10,7 @@ from nlc.ir.claim import EqualityClaim
 from nlc.ir.law import Laws
 from nlc.ir.show import expression_text
 from nlc.verify.normal_form import Values, normal_form
-from nlc.verify.proofs import Equality, Step, decide
+from nlc.verify.proofs import Equality, Step, StepKind, decide
 
 
 def decided(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws, known: Values) -> Equality:
@@ -27,7 +27,8 @@ def decided(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws, known: V
 
 def _steps(claim: EqualityClaim) -> Iterator[Step]:
     for left, right in claim.given:
-        yield Step(expression_text(left), expression_text(right), "what is given")
+        kind: StepKind = "definition" if is_assignable(left, right) else "assumption"
+        yield Step(expression_text(left), expression_text(right), "what is given", (), kind, (left, right))
 
 
 def is_assignable(node: Expr, value: Expr) -> bool:

@@ -12,10 +12,11 @@ from nlc.ir.claim import EqualityClaim, Minimum
 from nlc.ir.law import Laws
 from nlc.ir.show import expression_text
 from nlc.verify.convexity import is_convex
-from nlc.verify.proofs import Step, recording
+from nlc.verify.proofs import Step, bound_steps, recording
 from nlc.verify.signs import Signs, signs_of
 from nlc.verify.verdict import Finding, VerdictWord
 
+CONVEXITY = "sums of squares and of what is affine, with positive weights"
 METHOD = "zero gradient of a convex objective"
 
 DecideEquality = Callable[[Expr, Expr, EqualityClaim, Laws], Finding]
@@ -35,11 +36,18 @@ def decide_minimum(value: Expr, minimum: Minimum, claim: EqualityClaim, laws: La
     if not is_convex(minimum.objective, minimum.over, signs):
         detail = f"the gradient is zero there, but no rule shows that the objective is convex in {name}"
         return replace(finding, verdict="unknown", detail=detail)
-    convexity = Step("the objective", f"convex in {name}", "sums of squares and of what is affine, with positive weights", ("calculus",))
+    convexity = Step("the objective", f"convex in {name}", CONVEXITY, ("calculus",), "convex", (minimum.objective, minimum.over))
     detail = f"the gradient with respect to {name} is zero there, and the objective is convex in {name}"
     conditions = tuple(dict.fromkeys((*finding.conditions, *_conditions(value, signs))))
     word: VerdictWord = "proved-if" if conditions else "proved"
-    return replace(finding, verdict=word, method=METHOD, detail=detail, conditions=conditions, trace=(*finding.trace, convexity))
+    return replace(
+        finding,
+        verdict=word,
+        method=METHOD,
+        detail=detail,
+        conditions=conditions,
+        trace=(*finding.trace, *bound_steps(signs, minimum.objective), convexity),
+    )
 
 
 def _conditions(value: Expr, signs: Signs) -> tuple[str, ...]:

@@ -43,13 +43,13 @@ from nlc.ir.algebra import (
     WindowSum,
     children,
 )  # fmt: skip
-from nlc.ir.calculus import Derivative, Inverse
+from nlc.ir.calculus import Derivative, Embedding, Inverse, LastUnit
 from nlc.ir.dims import Dim, Shape
 from nlc.verify.differentials import gradient
+from nlc.verify.effort import LimitReached
 from nlc.verify.inverses import inverted
 from nlc.verify.letters import UNIT, Atom, Function, Letter
 from nlc.verify.polynomial import (
-    LimitReached,
     Polynomial,
     add,
     all_ones,
@@ -170,6 +170,8 @@ def leaf_text(node: Expr) -> str:
         case State(component, part, _, when, period):
             return f"{when.value}:{component}/{part}/{period}"
     kind = type(node).__name__.lower()
+    if isinstance(node, Embedding | LastUnit):
+        return f"{kind}:{'x'.join(str(dim) for dim in node.shape)}".replace(" ", "")
     return ":".join((kind, *(str(getattr(node, name)) for name in ("component", "part", "name", "axis") if hasattr(node, name))))
 
 

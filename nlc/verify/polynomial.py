@@ -23,10 +23,6 @@ Factors = tuple[tuple[Letter, int], ...]
 Monomial = tuple[Factors, Word]
 
 
-class LimitReached(Exception):
-    """The normal form would have more than `LIMIT` terms."""
-
-
 @dataclass(frozen=True, slots=True)
 class Polynomial:
     """A matrix of borders `rows` and `columns` (a vector has one column, a scalar also one row); no term has coefficient 0."""

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 from nlc.ir.dims import Dim
+from nlc.verify.effort import LimitReached, spend
 from nlc.verify.letters import UNIT, Entries, Letter, Root, Scalar, Word
 from nlc.verify.polynomial import (
     LIMIT,
     Factors,
-    LimitReached,
     Monomial,
     Polynomial,
     accumulate,
@@ -101,6 +101,7 @@ def _bilinear(left: Polynomial, right: Polynomial, join: Join, rows: Dim, column
     """Every term of the left with every term of the right, their words joined."""
     if len(left.terms) * len(right.terms) > LIMIT:
         raise LimitReached(f"a product of {len(left.terms)} by {len(right.terms)} terms")
+    spend(len(left.terms) * len(right.terms))
     terms: dict[Monomial, Fraction] = {}
     for (left_factors, left_word), left_coefficient in left.terms.items():
         for (right_factors, right_word), right_coefficient in right.terms.items():

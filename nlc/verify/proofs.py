@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Literal as OneOf, TypeVar
 
 from nlc.ir.algebra import (
     LEAVES,
@@ -30,7 +30,7 @@ from nlc.ir.algebra import (
     walk,
 )
 from nlc.ir.build import replace as replace_parts
-from nlc.ir.calculus import Derivative, Inverse
+from nlc.ir.calculus import Derivative, Embedding, Inverse, LastUnit
 from nlc.ir.law import Equation, Law, Laws
 from nlc.ir.show import expression_text
 from nlc.verify.assumptions import Rule, rewritten, rules_of
@@ -42,22 +42,41 @@ from nlc.verify.polynomial import Polynomial, letter_polynomial, subtract
 from nlc.verify.products import top_entries
 from nlc.verify.quotients import clear_denominators, reciprocal
 from nlc.verify.signs import NOTHING_KNOWN, Signs, signs_of
-from nlc.verify.spelling import spelled_text
+from nlc.verify.spelling import spelled, spelled_text
+from nlc.verify.stacks import without_stacks
 
 Value = TypeVar("Value")
 Evaluate = Callable[[Expr, Mapping[Expr, Value]], Value]
 
+SAME = "another name of the same"
 RULE = "normal form: products distribute over sums, inner products are symmetric and commute with everything"
+
+
+StepKind = OneOf[
+    "words",
+    "definition",
+    "assumption",
+    "positive bound",
+    "nonnegative bound",
+    "part",
+    "equality",
+    "convex",
+    "positive",
+    "nonnegative",
+    "conclusion",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a proof: what became what, by which rule."""
+    """One step of a proof: what became what, by which rule; `sides` are both as expressions, and `kind` says how to replay them."""
 
     before: str
     after: str
     rule: str
     cites: tuple[str, ...] = ()
+    kind: StepKind = "words"
+    sides: tuple[Expr, ...] = ()
 
     def __str__(self) -> str:
         cited = f" ({', '.join(self.cites)})" if self.cites else ""
@@ -181,7 +200,7 @@ def _is_free(leaf: Expr, moved: set[str]) -> bool:
     match leaf:
         case State(component, when=When.CURRENT):
             return component not in moved
-        case Constant() | Size() | Named() | Full() | Eye():
+        case Constant() | Size() | Named() | Full() | Eye() | Embedding() | LastUnit():
             return False
     return True
 
@@ -204,33 +223,55 @@ def decide(
     residual = settled_difference(subtract(first, second), rules)
     one_sided = {**first_needs, **second_needs}.items()
     conditions = tuple(text for key, text in one_sided if (key in first_needs) != (key in second_needs))
-    trace = (*_law_steps(needed(laws, left, right)), *_side_steps((left, first), (right, second)))
+    conclusion = Step(expression_text(left), expression_text(right), "what was to be shown", (), "conclusion", (left, right))
+    trace = (*law_steps(needed(laws, left, right)), *_side_steps((left, first), (right, second)), conclusion)
     return Equality(first, second, subtract(first, second), residual.is_zero, conditions, trace)
 
 
 def settled_difference(difference: Polynomial, rules: Sequence[Rule]) -> Polynomial:
     """Zero when the difference follows to be zero: denominators and inverses multiplied out, what is assumed put in."""
-    residual = without_inverses(clear_denominators(rewritten(difference, rules)))
+    residual = without_inverses(clear_denominators(rewritten(without_stacks(difference), rules)))
     return clear_denominators(rewritten(residual, rules))
 
 
-def _law_steps(laws: Laws) -> Iterator[Step]:
+def law_steps(laws: Laws) -> Iterator[Step]:
+    """What the laws define, in order."""
     for law in laws.laws:
         for equation in law.equations:
             after = law.component if equation.part == "" else f"{law.component}.{equation.part}"
             name = equation.name if equation.part is None else after
-            yield Step(name, expression_text(equation.value), f"law of {law.component}: {equation.rule}", equation.cites)
+            shape = equation.value.shape
+            named = Named(equation.name, shape)
+            leaf = named if equation.part is None else State(equation.owner or law.component, equation.part, shape)
+            rule = f"law of {law.component}: {equation.rule}"
+            yield Step(name, expression_text(equation.value), rule, equation.cites, "definition", (leaf, equation.value))
+            if leaf != named:
+                yield Step(equation.name, name, SAME, (), "definition", (named, leaf))
+
+
+def bound_steps(signs: Signs, *sides: Expr) -> Iterator[Step]:
+    """The ranges and bounds that the sides' leaves have."""
+    kinds: tuple[tuple[frozenset[Expr], StepKind, str], ...] = (
+        (signs.positive, "positive bound", "> 0"),
+        (signs.nonnegative, "nonnegative bound", ">= 0"),
+    )
+    for leaf in dict.fromkeys(part for side in sides for part in walk(side)):
+        for known, kind, text in kinds:
+            if leaf in known:
+                yield Step(expression_text(leaf), text, "what is declared or given", (), kind, (leaf,))
 
 
 def _side_steps(*sides: tuple[Expr, Polynomial]) -> Iterator[Step]:
     for side, form in sides:
         text, settled_text = expression_text(side), spelled_text(form)
         if isinstance(side, Derivative):
-            written = expression_text(gradient(side.of, side.by))
-            yield Step(text, written, f"gradient with respect to {expression_text(side.by)}", ("calculus",))
-            text = written
+            derived = gradient(side.of, side.by)
+            written = expression_text(derived)
+            rule = f"gradient with respect to {expression_text(side.by)}"
+            yield Step(text, written, rule, ("calculus",), "equality", (side, derived))
+            text, side = written, derived
         if text != settled_text:
-            yield Step(text, settled_text, RULE, ("calculus",))
+            yield Step(text, settled_text, RULE, ("calculus",), "equality", (side, spelled(form)))
 
 
 # --- where the sides are defined ---------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ from nlc.ir.algebra import (
     children,
 )  # fmt: skip
 from nlc.ir.build import EPSILON
-from nlc.ir.calculus import Derivative, Inverse
+from nlc.ir.calculus import Derivative, Embedding, Inverse, LastUnit
 from nlc.ir.dims import Shape
 from nlc.ir.maps import MAPS
 from nlc.verify.arithmetic import EXACT, Arithmetic, NotRational, Number
@@ -121,7 +121,9 @@ def evaluate(node: Expr, values: Mapping[Expr, Tensor], sizes: Sizes, arithmetic
             return Tensor(shape, (arithmetic.number(value),) * math.prod(shape))
         case Size(dim):
             return Tensor((), (arithmetic.number(dim.value(sizes)),))
-        case Eye():
+        case LastUnit():
+            return Tensor(shape, tuple(arithmetic.number(Fraction(int(row == shape[0] - 1))) for row in range(shape[0])))
+        case Eye() | Embedding():
             return Tensor(shape, tuple(arithmetic.number(Fraction(int(row == column))) for row, column in _places(shape)))
     if isinstance(node, Derivative):
         return _derivative(node, values, sizes, arithmetic)

@@ -44,6 +44,11 @@ class Report:
         """Whether every square closes and every claim got the verdict that its spec expects."""
         return all(square.closed for square in self.squares) and all(verdict.as_expected for verdict in self.verdicts)
 
+    @property
+    def measured(self) -> dict[str, object]:
+        """What differs from machine to machine: the errors of the squares."""
+        return self.as_json()[0]
+
     def as_json(self) -> list[dict[str, object]]:
         """One object for the module itself, then one per claim."""
         drawn, fault = self.drawn, self.fault
@@ -107,6 +112,11 @@ class ClaimsReport:
     @property
     def as_expected(self) -> bool:
         return all(verdict.as_expected for verdict in self.verdicts)
+
+    @property
+    def measured(self) -> dict[str, object]:
+        """What differs from machine to machine: nothing, of claims."""
+        return {}
 
     def as_json(self) -> list[dict[str, object]]:
         """One object per claim."""

@@ -16,9 +16,10 @@ from nlc.ir.model import SameAsClaim
 from nlc.ir.show import expression_text
 from nlc.verify.arithmetic import Arithmetic
 from nlc.verify.counterexample import Compare, Pairs, Question, Search, Unknown, search, unknown
+from nlc.verify.effort import LimitReached
 from nlc.verify.held_values import held_after, held_at_first, is_followed
 from nlc.verify.normal_form import normal_form
-from nlc.verify.polynomial import LimitReached, subtract
+from nlc.verify.polynomial import subtract
 from nlc.verify.proofs import Step, recording
 from nlc.verify.quotients import clear_denominators
 from nlc.verify.rational import Sizes, Tensor, evaluate

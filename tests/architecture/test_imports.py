@@ -22,6 +22,7 @@ SHARED = ("nlc.source", "nlc.diagnostics", "nlc.citations", "nlc.codes", "nlc.ir
 MAY_IMPORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "nlc.version": (),
+        "nlc.replay": (),
         "nlc.source": (),
         "nlc.citations": (),
         "nlc.diagnostics": ("nlc.source",),

@@ -7,6 +7,11 @@ from pathlib import Path
 import pytest
 
 from nlc import pipeline
+from nlc.ir.dims import Dim
+from nlc.verify.effort import LimitReached, limited_effort
+from nlc.verify.letters import Letter
+from nlc.verify.polynomial import letter_polynomial
+from nlc.verify.products import multiply
 from nlc.verify.verdict import Verdict
 
 HEAD = """
@@ -60,6 +65,9 @@ EQUATIONS = (
     ("diagonal(x) @ y", "x * y", "x + y"),
     ("A @ diagonal(x) @ y", "A @ (x * y)", "x * (A @ y)"),
     ("softmax(x)", "exp(x) / sum(exp(x))", "exp(x)"),
+    ("transpose(append(K, x)) @ append(K, y)", "transpose(K) @ K + outer(x, y)", "transpose(K) @ K + outer(y, x)"),
+    ("append(K, x) @ y", "append(K @ A, x) @ y + append(K - K @ A, 0 * x) @ y", "append(K, y) @ x"),
+    ("norm2(append(K, x))", "norm2(K) + norm2(x)", "norm2(K) + 2 * norm2(x)"),
 )
 
 
@@ -150,3 +158,25 @@ def test_division_is_no_proof_where_it_is_not_defined(tmp_path: Path) -> None:
     assert (found.verdict, found.conditions) == ("proved-if", ("a != 0",))
     assert verdict(tmp_path, "prove: r * x / r == x").verdict == "proved"
     assert verdict(tmp_path, "prove: inverse(A) @ A == eye").conditions == ("A is invertible",)
+
+
+def test_what_is_too_large_is_given_up_and_still_searched(tmp_path: Path) -> None:
+    power = "(a + b + r + s + sum(x) + sum(y)) ** 40"
+    found = verdict(tmp_path, f"prove: {power} == {power} + a - a")
+    assert (found.verdict, "too large" in found.detail) == ("tested", True)
+    assert verdict(tmp_path, f"prove: {power} == 1").verdict == "refuted"
+
+
+def test_numbers_that_are_too_large_end_the_search(tmp_path: Path) -> None:
+    tower = "((((a ** 64) ** 64) ** 64) ** 64) ** 64"
+    assert verdict(tmp_path, f"prove: {tower} == {tower} * a / a").verdict == "proved-if"
+    assert verdict(tmp_path, f"prove: {tower} == a + a").verdict == "refuted"
+
+
+def test_a_budget_counts_all_products_of_a_claim() -> None:
+    matrix = letter_polynomial(Letter("A", False, Dim.named("n"), Dim.named("n")))
+    with limited_effort(3), pytest.raises(LimitReached):
+        for _ in range(4):
+            matrix = multiply(matrix, matrix)
+    for _ in range(4):
+        matrix = multiply(matrix, matrix)

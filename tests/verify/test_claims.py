@@ -200,7 +200,7 @@ def test_a_false_claim_that_is_expected_to_be_proved_is_not_as_expected() -> Non
 def test_a_proof_names_the_laws_and_their_rules() -> None:
     trace = [str(item) for item in decided(*TRUE["the delta rule, factored"]).trace]
     assert trace[0].startswith("prediction = prev(memory) @ k    [law of memory:")
-    assert "prev(memory) + beta * outer(v, k) - beta * outer(prev(memory) @ k, k)" in trace[-1]
+    assert "prev(memory) + beta * outer(v, k) - beta * outer(prev(memory) @ k, k)" in trace[-2]
 
 
 def test_form_only_must_be_asked_for() -> None:

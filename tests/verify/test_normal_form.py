@@ -44,8 +44,9 @@ from nlc.ir.build import (
 )
 from nlc.ir.dims import Dim
 from nlc.verify.arithmetic import FLOATING
+from nlc.verify.effort import LimitReached
 from nlc.verify.normal_form import normal_form
-from nlc.verify.polynomial import LimitReached, subtract as minus
+from nlc.verify.polynomial import subtract as minus
 from nlc.verify.quotients import clear_denominators
 from nlc.verify.rational import evaluate
 from nlc.verify.spelling import spelled, spelled_text
