@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from nlc.emit.chunks import Chunked, Stream, chunk_method, method_name
@@ -22,17 +22,19 @@ WIDEST_ARGUMENT = 60
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """The tokens that are computed at once: `values` are the variables of what is known of them, `carried` what is known of the states.
+    """The tokens that are computed at once: `values` are the variables of what is known of them.
 
-    `leading` are the sizes of (batch, time, *axes); `printer` prints what changes from token to token, `shared` what all of them share.
+    `leading` are the sizes of (batch, time, *axes); `printer` prints what changes from token to token, `shared` what all of them share;
+    `spans` tells whether a value surely has all leading dims.
     """
 
-    sequence: Sequence
     names: LocalNames
     values: dict[Expr, str]
     leading: str
     printer: TorchPrinter
     shared: TorchPrinter
+    spans: Callable[[Expr], bool]
+    indent: int = 12
 
 
 def chunked_body(sequence: Sequence, forms: tuple[Chunked, ...]) -> Lines:
@@ -68,12 +70,13 @@ def _forms(
         yield line
     yield from define(sequence, names, values)
     printer = printer_of(sequence, values)
-    tokens = Tokens(sequence, names, values, leading, printer, printer)
+    tokens = Tokens(names, values, leading, printer, printer, sequence.spans_axes)
+    as_they_are: dict[Expr, str] = {value: outputs[name] for name, value in sequence.program.outputs if isinstance(value, Named)}
     for form in forms:
         slot = next(item for item in sequence.program.slots if item.component == form.memory.component)
         state[slot.name] = start if sequence.is_bare else names.new(slot_local(form))
-        yield from run_form(tokens, form, sequence.carried(start, slot.component, slot.part), state[slot.name], outputs)
-    yield from output_lines(tokens, outputs)
+        yield from run_form(tokens, form, sequence.carried(start, slot.component, slot.part), state[slot.name], as_they_are)
+    yield from output_lines(sequence, tokens, sequence.program.outputs, outputs)
     updates = sequence.model.updates_per_tick
     last = f"[:, {updates - 1}::{updates}]" if updates > 1 else ""
     emitted = {name: f"{variable}{last}" for name, variable in outputs.items()}
@@ -85,10 +88,9 @@ def leading_text(sequence: Sequence, variables: Sizes) -> str:
     return ", ".join((variables.batch, f"{sequence.like.name}.shape[1]", *variables.axes))
 
 
-def run_form(tokens: Tokens, form: Chunked, memory: str, target: str, outputs: dict[str, str]) -> Iterator[Lines]:
+def run_form(tokens: Tokens, form: Chunked, memory: str, target: str, as_they_are: Mapping[Expr, str]) -> Iterator[Lines]:
     """The call that runs one memory from `memory` to `target`; its reads join the values, under an output's name if they are one."""
     names, values = tokens.names, tokens.values
-    as_they_are = {value: outputs[name] for name, value in tokens.sequence.program.outputs if isinstance(value, Named)}
     arguments = []
     for stream in form.streams:
         text, lines = _stream(tokens, stream)
@@ -99,15 +101,15 @@ def run_form(tokens: Tokens, form: Chunked, memory: str, target: str, outputs: d
         known = Named(read.name, read.shape)
         values[known] = as_they_are.get(known) or names.new(read.name)
     targets = [*(values[Named(read.name, read.shape)] for read in form.memory.reads), target]
-    yield call(f"{', '.join(targets)} = self.{method_name(slot_local(form))}", arguments, "", 12)
+    yield call(f"{', '.join(targets)} = self.{method_name(slot_local(form))}", arguments, "", tokens.indent)
 
 
-def output_lines(tokens: Tokens, outputs: dict[str, str]) -> Iterator[Lines]:
-    """What the outputs are, unless they are reads as they came."""
-    for name, value in tokens.sequence.program.outputs:
+def output_lines(sequence: Sequence, tokens: Tokens, values: tuple[tuple[str, Expr], ...], outputs: Mapping[str, str]) -> Iterator[Lines]:
+    """What the outputs are, unless they are known as they come."""
+    for name, value in values:
         if tokens.values.get(value) != outputs[name]:
             over = yield from hidden_layers(tokens.names, tokens.values, tokens.printer, name, value)
-            yield assignment(outputs[name], _output(tokens, name, over), 12)
+            yield assignment(outputs[name], output_terms(sequence, tokens, name, over), 12)
 
 
 def _by_update(sequence: Sequence) -> Iterator[Lines]:
@@ -155,16 +157,17 @@ def _stream(tokens: Tokens, stream: Stream) -> tuple[str, list[Lines]]:
     lines: list[Lines] = []
     if len(text) > WIDEST_ARGUMENT:
         local = tokens.names.new(stream.role)
-        lines.append(assignment(local, printer.terms(value) if value.shape else [text], 12))
+        lines.append(assignment(local, printer.terms(value) if value.shape else [text], tokens.indent))
         text = atom = local
     if stream.is_steady:
         places = ", ".join(part for place, part in enumerate(tokens.leading.split(", ")) if place != 1)
         return f"{atom}.expand({places}, -1)", lines
-    return (text if tokens.sequence.spans_tokens(value) else f"{atom}.expand({tokens.leading}, -1)"), lines
+    return (text if tokens.spans(value) else f"{atom}.expand({tokens.leading}, -1)"), lines
 
 
-def _output(tokens: Tokens, name: str, value: Expr) -> tuple[str, ...]:
-    printer = output_printer(tokens.sequence, tokens.printer, name)
-    if printer.is_bare or tokens.sequence.spans_tokens(value):
+def output_terms(sequence: Sequence, tokens: Tokens, name: str, value: Expr) -> tuple[str, ...]:
+    """The terms of an output, with all the dims that it has."""
+    printer = output_printer(sequence, tokens.printer, name)
+    if printer.is_bare or tokens.spans(value):
         return printer.terms(value)
     return (f"{printer.atom(value)}.expand({tokens.leading}{', -1' * len(value.shape)})",)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nlc.emit.block_loop import block_loop_body
 from nlc.emit.blocks import block_helpers, block_method
 from nlc.emit.chunks import Chunked, chunked
 from nlc.emit.dims import fraction_text
 from nlc.emit.feed_forward import feed_forward_body, is_feed_forward
 from nlc.emit.forward import chunked_body, form_method
 from nlc.emit.halves import halves_helpers
+from nlc.emit.hoisting import hoisted
 from nlc.emit.initial import has_start, initial_says, started, zeros
 from nlc.emit.layout import Lines, block, call, indented
-from nlc.emit.loops import by_block_body, by_token_body
+from nlc.emit.loops import by_token_body
 from nlc.emit.names import LocalNames, attribute
 from nlc.emit.parameters import made_parameters, reset_parameters
 from nlc.emit.prose import sentence, wrapped
@@ -32,15 +34,18 @@ def sequence_parts(program: Program) -> tuple[str, ...]:
     sequence = Sequence(program)
     sequence.check_names()
     forms = tuple(chunked(memory) for memory in program.chunked)
-    blocks = block_method(sequence, forms) if program.is_in_blocks else ""
+    parts = hoisted(sequence, forms) if program.is_in_blocks else None
+    forms = parts.forms if parts else forms
+    blocks = block_method(sequence, parts) if parts else ""
     whole = tuple(form for form in forms if not form.is_halved)
     decays = any(form.has_decay for form in whole)
-    helpers = HelpersView(bool(forms), bool(whole), decays, decays or any(form.is_triangular for form in forms))
+    helpers = HelpersView(bool(forms), bool(whole), parts is not None, decays, decays or any(form.is_triangular for form in forms))
     further = (block_helpers(blocks),) if blocks else ()
-    return render(_view(sequence, forms, blocks)), *training_parts(sequence), render(helpers), *halves_helpers(forms), *further
+    forward = block_loop_body(sequence, parts) if parts else _forward_body(sequence, forms)
+    return render(_view(sequence, forms, blocks, forward)), *training_parts(sequence), render(helpers), *halves_helpers(forms), *further
 
 
-def _view(sequence: Sequence, forms: tuple[Chunked, ...], blocks: str) -> SequenceView:
+def _view(sequence: Sequence, forms: tuple[Chunked, ...], blocks: str, forward: Lines) -> SequenceView:
     model = sequence.model
     optional = f"state: {sequence.state_type} | None = None"
     result = f"tuple[{sequence.output_type}, {sequence.state_type}]"
@@ -60,7 +65,7 @@ def _view(sequence: Sequence, forms: tuple[Chunked, ...], blocks: str) -> Sequen
         zeros=zeros(sequence, leading),
         forward=sequence.signature("forward", state=optional, result=result),
         forward_says=_forward_says(sequence),
-        forward_body=_forward_body(sequence, forms, bool(blocks)),
+        forward_body=forward,
         parallel_methods=(*([blocks] if blocks else []), *(form_method(form) for form in forms)),
         forward_by_token=sequence.signature("forward_by_token", state=optional, result=result),
         by_token_body=by_token_body(sequence),
@@ -73,11 +78,9 @@ def _view(sequence: Sequence, forms: tuple[Chunked, ...], blocks: str) -> Sequen
     )
 
 
-def _forward_body(sequence: Sequence, forms: tuple[Chunked, ...], is_in_blocks: bool) -> Lines:
+def _forward_body(sequence: Sequence, forms: tuple[Chunked, ...]) -> Lines:
     if is_feed_forward(sequence):
         return feed_forward_body(sequence, time=True)
-    if is_in_blocks:
-        return by_block_body(sequence)
     return chunked_body(sequence, forms) if forms else _delegated_body(sequence)
 
 

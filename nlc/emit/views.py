@@ -77,6 +77,7 @@ class MatrixChunksView:
 
     signature: tuple[str, ...]
     docstring: tuple[str, ...]
+    opening: tuple[str, ...]
     streams: str
     targets: str
     columns: tuple[str, ...]
@@ -97,6 +98,7 @@ class VectorChunksView:
 
     signature: tuple[str, ...]
     docstring: tuple[str, ...]
+    opening: tuple[str, ...]
     streams: str
     targets: str
     columns: tuple[str, ...]
@@ -136,6 +138,7 @@ class MatrixHalvesView:
 
     signature: tuple[str, ...]
     docstring: tuple[str, ...]
+    opening: tuple[str, ...]
     streams: str
     overlaps: tuple[OverlapView, ...]
     pieces: str
@@ -153,6 +156,7 @@ class VectorHalvesView:
 
     signature: tuple[str, ...]
     docstring: tuple[str, ...]
+    opening: tuple[str, ...]
     columns: tuple[str, ...]
     reads: tuple[ReadView, ...]
     results: str
@@ -172,6 +176,7 @@ class HelpersView:
 
     is_parallel: bool
     splits: bool
+    in_blocks: bool
     has_decay: bool
     solves: bool
 
@@ -186,10 +191,8 @@ class BlockView:
 
 @dataclass(frozen=True, slots=True)
 class BlockHelpersView:
-    """The functions that cut a sequence in blocks, read what is steady in one, add up over one, and take what moves at its end."""
+    """The functions that cut a sequence in blocks, and take what moves at the end of one."""
 
-    reads: bool
-    sums: bool
     moves: bool
 
 
