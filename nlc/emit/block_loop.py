@@ -153,7 +153,7 @@ class BlockLoop:
         count = len(self.sequence.model.axes)
         if not count:
             return text
-        return f"{text}.unflatten(0, ({self.variables.leading}))" + (f".movedim({1 + count}, 1)" if time else "")
+        return f"torch.unflatten({text}, 0, ({self.variables.leading}))" + (f".movedim({1 + count}, 1)" if time else "")
 
     # --- after the last block ------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from nlc.emit.chunks import Chunked, Stream
 from nlc.emit.names import LocalNames
 from nlc.emit.scope import Sequence, before_name, index_names
-from nlc.ir.algebra import Due, Expr, Input, Join, MatMul, Named, Parameter, Split, State, Tick, children, contains, walk
+from nlc.ir.algebra import Constant, Due, Expr, Input, Join, MatMul, Named, Parameter, Scale, Split, State, Tick, children, contains, walk
 from nlc.ir.build import rebuild
 from nlc.ir.build import replace as replaced
 from nlc.ir.law import POSITION, PREVIOUS, Kept, Law, used_definitions
@@ -101,12 +101,16 @@ class _Book:
         return rebuild(node, tuple(self.after(part, output, results) for part in children(node)))
 
     def all_given(self) -> tuple[Given, ...]:
-        """What a block is given, at least one stream: the tokens have to be counted."""
+        """What a block is given, streams first; at least one of these, since the tokens have to be counted."""
         if not any(item.timed for item in self.given.values()):
             like = self.sequence.like
             self._give(Input(like.name, like.shape), like.name)
         names = self.sequence.inputs
-        return tuple(sorted(self.given.values(), key=lambda item: names.index(item.name) if item.name in names else len(names)))
+
+        def place(item: Given) -> tuple[bool, int]:
+            return not item.timed, names.index(item.name) if item.name in names else len(names)
+
+        return tuple(sorted(self.given.values(), key=place))
 
     def _stream(self, node: Expr) -> Expr | None:
         if isinstance(node, Input):
@@ -115,7 +119,8 @@ class _Book:
             return None
         if node in self.definitions:
             return self._give(node, self.definitions[node])
-        if contains(node, lambda part: isinstance(part, Parameter | Split | Join)):
+        is_dear = contains(node, lambda part: isinstance(part, Parameter | Split | Join))
+        if is_dear and not (isinstance(node, Scale) and isinstance(node.by, Constant)):
             return self._give(node, next((f"{part.component}_read" for part in walk(node) if isinstance(part, Parameter)), "shared"))
         return None
 

@@ -11,7 +11,7 @@ from nlc.ir.build import replace as replaced
 from nlc.ir.law import Laws
 from nlc.ir.model import Model
 from nlc.ir.program import NO_BLOCKS, Blocks, Decision, MemoryProgram
-from nlc.schedule.blocks import block_law, find_blocks, late_starts
+from nlc.schedule.blocks import across_axes, block_law, find_blocks, late_starts
 from nlc.schedule.choose import choose_form
 from nlc.schedule.inline import inlined
 from nlc.schedule.reads import ReadBook, read_names, states_read, whole_reads
@@ -52,6 +52,7 @@ def find_memories(laws: Laws) -> Memories:
     """The facts about every memory that decide its form: first those that move at every token, then those with a period."""
     model, blocks = laws.order.model, find_blocks(laws)
     gathering, late = tuple(law.component for law in laws.endings), late_starts(laws)
+    across = across_axes(laws) if blocks.are_used else ()
     slow = blocks.levels if blocks.are_used else frozenset()
     values = {
         law.component: tuple(_given(gathering, inlined(law, state.part)) for state in model.component(law.component).states)
@@ -86,6 +87,7 @@ def find_memories(laws: Laws) -> Memories:
             whole_tokens=whole_tokens,
             gathering=gathering,
             late_starts=late,
+            across_axes=across,
         )
         for place, name in enumerate(order)
     )
@@ -97,6 +99,7 @@ def find_memories(laws: Laws) -> Memories:
             whole_tokens=whole_tokens,
             gathering=gathering,
             late_starts=late,
+            across_axes=across,
         )
         for law in slow_laws
     )

@@ -64,12 +64,13 @@ def run_program(
     begun = starts(program.laws, leading, sizes, sample, numbers, trained)
     states = begun if state is None else {slot: state[slot_name(model, *slot)] for slot in begun}
     streams = {stream.name: _by_update(inputs[stream.name], stream, model).movedim(1, 1 + len(model.axes)) for stream in model.inputs}
+    lasting = {stream.name for stream in model.inputs if stream.is_of_sequence}
     places = {axis: place - 1 for axis, place in axis_places(model).items()}
     around = Around(program, numbers, indices, sizes, leading, sample, trained, places, chunk)
     stretches = []
     for tokens in _stretches(program, states, sample.shape[1]):
         inside = slice(tokens.start * model.updates_per_tick, tokens.stop * model.updates_per_tick)
-        stretch = {name: x[(slice(None),) * len(leading) + (inside,)] for name, x in streams.items()}
+        stretch = {name: x if name in lasting else x[(slice(None),) * len(leading) + (inside,)] for name, x in streams.items()}
         states = reset_states(program.laws, states, begun) if program.is_in_blocks and sample.shape[1] else states
         outputs, states = around.run(stretch, states, inside.stop - inside.start)
         stretches.append(outputs)

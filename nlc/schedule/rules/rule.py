@@ -18,7 +18,8 @@ class Candidate:
     `later_reads`: reads of it whose vector needs a memory that does not come earlier (itself, say). `is_counted`: its law counts its
     updates. `block`: the tokens of a block, 0 in a system without periods. `whole_tokens`: in a system of several updates a token, what
     happens once a token. `gathering`: levels that gather their gradients, token by token, until the sequence ends. `late_starts`: levels
-    that start, or start again, from what is known at a token only.
+    that start, or start again, from what is known at a token only. `across_axes`: in a system with blocks, levels whose laws split or
+    join what memories say.
     """
 
     classified: Classified
@@ -32,6 +33,7 @@ class Candidate:
     whole_tokens: str = ""
     gathering: tuple[str, ...] = ()
     late_starts: tuple[str, ...] = ()
+    across_axes: tuple[str, ...] = ()
 
     @property
     def component(self) -> str:
