@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
+from nlc.ir.calculus import Derivative, Inverse
 from nlc.ir.dims import Shape
 from nlc.ir.leaves import (
     Constant as Constant,
@@ -245,6 +246,7 @@ Expr = (
     Constant | Size | Index | Input | Hyperparameter | State | Parameter | Task | Gradient | Tick | Due | Named | Eye | Full
     | Add | Scale | Times | Divide | Power | Map | Extremum | Compare | Where | Spread
     | MatMul | Transpose | Outer | Dot | Sum | Norm | Softmax | Split | Join | StopGradient
+    | Derivative | Inverse
 )  # fmt: skip
 
 LEAVES = (Constant, Size, Index, Input, Hyperparameter, State, Parameter, Task, Gradient, Tick, Due, Named, Eye, Full)
@@ -270,9 +272,13 @@ def children(node: Expr) -> tuple[Expr, ...]:
             return (x, by)
         case Power(x, exponent):
             return (x, exponent)
+        case Derivative(of, by):
+            return (of, by)
         case Where(condition, then, otherwise):
             return (condition, then, otherwise)
         case Map(_, x) | Spread(x) | Transpose(x) | Sum(x) | Norm(x) | Softmax(x) | Split(x) | Join(x) | StopGradient(x):
+            return (x,)
+        case Inverse(x):
             return (x,)
     return ()
 

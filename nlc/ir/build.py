@@ -35,6 +35,7 @@ from nlc.ir.algebra import (
     children,
     is_number,
 )
+from nlc.ir.calculus import Derivative, Inverse
 from nlc.ir.dims import Shape
 
 
@@ -81,6 +82,10 @@ def rebuild(node: Expr, parts: tuple[Expr, ...]) -> Expr:
             return Join(parts[0], axis, node.shape)
         case StopGradient():
             return StopGradient(parts[0], node.shape)
+        case Derivative():
+            return Derivative(parts[0], parts[1], node.shape)
+        case Inverse():
+            return Inverse(parts[0], node.shape)
     return node
 
 

@@ -40,6 +40,7 @@ from nlc.ir.algebra import (
     When,
     children,
 )  # fmt: skip
+from nlc.ir.calculus import Derivative, Inverse
 
 COMPARISON, SUM, PRODUCT, UNARY, POWER, ATOM = range(6)
 
@@ -113,6 +114,8 @@ def _call(node: Expr) -> str:
         Split: "split",
         Join: "join",
         StopGradient: "stop_gradient",
+        Derivative: "gradient_of",
+        Inverse: "inverse",
     }
     match node:
         case Map(function) | Extremum(function):

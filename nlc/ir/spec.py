@@ -187,9 +187,14 @@ class DefinitionField:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimField:
-    """A claim as written. Exactly one of `prove`, `order`, `same_as` is given."""
+    """A claim as written. Exactly one of `prove`, `order`, `same_as`, `reading` is given; `minimise` and `over` go with `prove`."""
 
     says: Text
+    id: Text | None = None
+    minimise: Syntax | None = None
+    over: Syntax | None = None
+    reading: Text | None = None
+    instead: Text | None = None
     prove: Syntax | None = None
     order: Syntax | None = None
     same_as: Text | None = None
@@ -231,6 +236,17 @@ class Spec:
     outer: OuterField | None = None
     claims: tuple[ClaimField, ...] = ()
     span: Span = span_field()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimsFile:
+    """A parsed file of claims: each section is a system, written out or built on a spec, with what is claimed about it."""
+
+    name: Text
+    path: str
+    says: Text | None = None
+    cites: tuple[Text, ...] = ()
+    sections: tuple[SpecFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

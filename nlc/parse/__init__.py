@@ -20,7 +20,7 @@ from nlc.parse.schema import read_spec
 from nlc.parse.texts import read_source, source_of
 from nlc.source import Source
 
-__all__ = ["parse_file", "parse_library", "parse_text"]
+__all__ = ["parse_file", "parse_library", "parse_text", "peers_of"]
 
 
 def parse_file(path: Path, overrides: Sequence[Source] = ()) -> SpecFile:
@@ -40,7 +40,7 @@ def parse_text(text: str, name: str, folder: Path | None = None) -> SpecFile:
 def _parse(source: Source, place: Place, overrides: Sequence[Source] = ()) -> SpecFile:
     """The spec with its peers, the specs that its claims name; their own peers are left out, so rings of peers do no harm."""
     file = _parse_alone(source, place, overrides)
-    return replace(file, peers=_peers(file.spec, place))
+    return replace(file, peers=peers_of(file.spec, place))
 
 
 def _parse_alone(source: Source, place: Place, overrides: Sequence[Source] = ()) -> SpecFile:
@@ -59,7 +59,8 @@ def _parse_alone(source: Source, place: Place, overrides: Sequence[Source] = ())
     )
 
 
-def _peers(spec: Spec, place: Place) -> tuple[tuple[str, SpecFile], ...]:
+def peers_of(spec: Spec, place: Place) -> tuple[tuple[str, SpecFile], ...]:
+    """The specs that claims name, each once."""
     collector, peers = Collector(), []
     for path, span in peers_named(spec):
         with collector.collecting():

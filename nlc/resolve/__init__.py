@@ -14,7 +14,7 @@ from fractions import Fraction
 
 from nlc.codes import resolve as codes
 from nlc.diagnostics import Collector, CompileError
-from nlc.ir.algebra import Expr, Hyperparameter, Input
+from nlc.ir.algebra import Expr, Hyperparameter, Input, Named
 from nlc.ir.dims import ENTRIES, MATRIX, Dim, Shape
 from nlc.ir.model import (
     STEP,
@@ -29,6 +29,7 @@ from nlc.ir.model import (
 )  # fmt: skip
 from nlc.ir.spec import Call, DefinitionField, InputField, LevelField, Name, Spec, SpecFile
 from nlc.resolve.axes import check_axes, joined_axes
+from nlc.resolve.claim_words import CLAIM
 from nlc.resolve.claims import ClaimSurroundings, resolve_claim
 from nlc.resolve.clocks import clock_of
 from nlc.resolve.components import resolve_level
@@ -260,7 +261,9 @@ def _with_claims(model: Model, file: SpecFile, peers: Mapping[str, Model]) -> Mo
 
     def scope_with(identified: Mapping[str, Dim]) -> Scope:
         components = [_identified(item, identified) for item in model.components]
-        return _with_inlined(_scope(file.spec, declared, identified, Collector()), components)
+        scope = _with_inlined(_scope(file.spec, declared, identified, Collector()), components)
+        shown = {item.name: Named(item.name, tuple(dim.substitute(identified) for dim in item.value.shape)) for item in model.outputs}
+        return replace(scope, where=CLAIM, values={**{name: shown[name] for name in shown if name not in scope.names}, **scope.values})
 
     around, collector, claims = ClaimSurroundings(scope_with, declared.counts, peers), Collector(), []
     for field in file.spec.claims:
