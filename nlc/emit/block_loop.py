@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from nlc.emit.forward import Tokens, earlier, leading_text, output_lines
 from nlc.emit.hoisting import Given, Hoisted
-from nlc.emit.layout import Lines, assignment, block, call, indented
+from nlc.emit.layout import WIDTH, Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames
 from nlc.emit.parameters import read_used
 from nlc.emit.scope import (
@@ -169,9 +169,9 @@ class BlockLoop:
     def _state(self, moved: str, position: str, kept: dict[str, str]) -> Iterator[Lines]:
         """The state after the last token."""
         like = self.sequence.like.name
-        last = {POSITION: f"{position} + {like}.shape[1]", **kept}
-        items = ", ".join(f'"{name}": {text}' for name, text in last.items())
-        whole = moved
-        if self.sequence.model.axes:
-            whole = f"{{name: {self._apart('x', time=False)} for name, x in {moved}.items()}}"
-        yield assignment("state", [f"{whole} | {{{items}}}"], 12)
+        items = [f'"{name}": {text}' for name, text in {POSITION: f"{position} + {like}.shape[1]", **kept}.items()]
+        last = self.names.new("last")
+        line = f"{last} = {{{', '.join(items)}}}"
+        yield (line,) if len(line) <= WIDTH - 12 else (f"{last} = {{", *(f"    {item}," for item in items), "}")
+        whole = f"{{name: {self._apart('x', time=False)} for name, x in {moved}.items()}}" if self.sequence.model.axes else moved
+        yield (f"state = {whole} | {last}",)

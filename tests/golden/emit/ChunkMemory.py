@@ -107,8 +107,9 @@ class ChunkMemory(nn.Module):
                 y, moved = self._block(*given, state=moved, before=before)
                 before = before + given[0].shape[1]
                 y_in_blocks.append(y)
-            y = torch.cat(y_in_blocks, 1).unflatten(0, (batch, heads)).movedim(2, 1)
-            state = {name: x.unflatten(0, (batch, heads)) for name, x in moved.items()} | {"position": state["position"] + q.shape[1]}
+            y = torch.unflatten(torch.cat(y_in_blocks, 1), 0, (batch, heads)).movedim(2, 1)
+            last = {"position": state["position"] + q.shape[1]}
+            state = {name: torch.unflatten(x, 0, (batch, heads)) for name, x in moved.items()} | last
             return y.to(dtype), state
 
     def _block(
@@ -226,4 +227,4 @@ def _block_lengths(before: int, tokens: int, time: int) -> list[int]:
     return [end - start for start, end in zip([0, *ends], ends, strict=False)] if time else []
 
 
-# sealed by nlc, sha256 of everything above: 5f3e68cafaf7fde18f194df798e5e56bc30ac95fe4f72ee336a8e24d1edf8c1c
+# sealed by nlc, sha256 of everything above: 8b62363cb6574e87caf3b2a61978bafa4b92e642396e3d18b6237a9ea14c6f7b
