@@ -27,9 +27,13 @@ BLOCK_LENGTH = Named("tokens of the block", ())
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """A program that becomes an `nn.Module`, and the questions that its functions ask of it."""
+    """A program that becomes an `nn.Module`, and the questions that its functions ask of it.
+
+    `like_text` is a tensor of the dtype and device of new ones where there is no input.
+    """
 
     program: Program
+    like_text: str = ""
 
     @property
     def model(self) -> Model:
@@ -169,7 +173,7 @@ def printer_of(sequence: Sequence, values: dict[Expr, str], *, is_bare: bool = F
     known = {node: variable for node, variable in values.items() if children(node)}
     inputs = (Input(stream.name, stream.shape) for stream in sequence.model.inputs if stream.name in sequence.bare)
     bare = frozenset((*inputs, *(node for node in known if sequence.is_whole(node))))
-    return TorchPrinter(lambda node: leaf(node, values), sequence.like.name, bare, known, is_bare)
+    return TorchPrinter(lambda node: leaf(node, values), sequence.like_text or sequence.like.name, bare, known, is_bare)
 
 
 def define(sequence: Sequence, names: LocalNames, values: dict[Expr, str], *, parted: bool | None = None) -> Iterator[Lines]:
