@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from nlc.emit.block_printer import BlockPrinter, as_before, block_leaf, is_new_read, is_over_streams
-from nlc.emit.forward import Tokens, run_form, slot_local
+from nlc.emit.forward import Tokens, form_slots, run_form
 from nlc.emit.hoisting import Hoisted
 from nlc.emit.layout import WIDTH, Lines, assignment, block, call
 from nlc.emit.names import LocalNames
@@ -86,7 +86,7 @@ class Block:
 
     def _expressions(self) -> Iterator[Expr]:
         """Whatever a block computes."""
-        yield from (stream.value for form in self.parts.forms for stream in form.streams)
+        yield from (stream.value for _, streams in self.parts.forms for stream in streams)
         yield from (equation.value for law in self.parts.laws for equation in law.equations)
         yield from (value for _, value in (*self.parts.kept, *self.parts.results))
 
@@ -110,10 +110,12 @@ class Block:
         program, tokens = self.sequence.program, self._tokens()
         results = [(self.names.new(name), value) for name, value in self.parts.results]
         as_they_are: dict[Expr, str] = {value: local for local, value in results if isinstance(value, Named)}
-        for form in self.parts.forms:
-            slot = next(item for item in program.slots if item.component == form.memory.component)
-            target = self.at_end[_state(slot, When.CURRENT)] = self.names.new(slot_local(form))
-            yield from run_form(tokens, form, self.values[_state(slot, When.PREVIOUS)], target, as_they_are)
+        for form, streams in self.parts.forms:
+            slots = form_slots(self.sequence, form)
+            after: dict[Expr, str] = {_state(slot, When.CURRENT): self.names.new(slot.name) for slot in slots}
+            self.at_end.update(after)
+            carried = [self.values[_state(slot, When.PREVIOUS)] for slot in slots]
+            yield from run_form(tokens, form, streams, carried, after.values(), as_they_are)
             for read in form.memory.reads:
                 known = Named(read.name, read.shape)
                 self.at_end[known] = _last(self.values[known])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from nlc.emit.chunks import Chunked, Stream, chunk_method, method_name
+from nlc.emit.chunks import Chunked, Stream, chunk_method, chunked, method_name
+from nlc.emit.coupled import Coupled, coupled, is_coupled
+from nlc.emit.coupled_methods import coupled_method
 from nlc.emit.halves import halves_method
 from nlc.emit.layout import Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames
@@ -15,9 +17,17 @@ from nlc.emit.steps import hidden_layers, returned
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.ir.algebra import Expr, Input, Named
 from nlc.ir.law import PREVIOUS
+from nlc.ir.program import MemoryProgram, StateSlot
 
 WIDEST_ARGUMENT = 60
 """A stream whose expression is longer gets a variable of its own."""
+
+ChunkedForm = Chunked | Coupled
+
+
+def chunked_form(memory: MemoryProgram) -> ChunkedForm:
+    """The streams of a memory that runs in chunks, or of several that move as one."""
+    return coupled(memory) if is_coupled(memory) else chunked(memory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +47,7 @@ class Tokens:
     indent: int = 12
 
 
-def chunked_body(sequence: Sequence, forms: tuple[Chunked, ...]) -> Lines:
+def chunked_body(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> Lines:
     """The whole sequence: every memory in chunks."""
     names = LocalNames((*sequence.inputs, "state"))
     like, variables = sequence.like.name, sizes(sequence, names)
@@ -59,7 +69,7 @@ def chunked_body(sequence: Sequence, forms: tuple[Chunked, ...]) -> Lines:
 
 
 def _forms(
-    sequence: Sequence, forms: tuple[Chunked, ...], names: LocalNames, variables: Sizes, values: dict[Expr, str], start: str, dtype: str
+    sequence: Sequence, forms: tuple[ChunkedForm, ...], names: LocalNames, variables: Sizes, values: dict[Expr, str], start: str, dtype: str
 ) -> Iterator[Lines]:
     """Memory after memory, then the outputs, then what is returned; `values` holds the variables of what is known before them."""
     outputs = {name: names.new(name) for name, _ in sequence.program.outputs}
@@ -73,9 +83,10 @@ def _forms(
     tokens = Tokens(names, values, leading, printer, printer, sequence.spans_axes)
     as_they_are: dict[Expr, str] = {value: outputs[name] for name, value in sequence.program.outputs if isinstance(value, Named)}
     for form in forms:
-        slot = next(item for item in sequence.program.slots if item.component == form.memory.component)
-        state[slot.name] = start if sequence.is_bare else names.new(slot_local(form))
-        yield from run_form(tokens, form, sequence.carried(start, slot.component, slot.part), state[slot.name], as_they_are)
+        slots = form_slots(sequence, form)
+        state |= {slot.name: start if sequence.is_bare else names.new(slot.name) for slot in slots}
+        carried = [sequence.carried(start, slot.component, slot.part) for slot in slots]
+        yield from run_form(tokens, form, form.streams, carried, [state[slot.name] for slot in slots], as_they_are)
     yield from output_lines(sequence, tokens, sequence.program.outputs, outputs)
     updates = sequence.model.updates_per_tick
     last = f"[:, {updates - 1}::{updates}]" if updates > 1 else ""
@@ -88,19 +99,32 @@ def leading_text(sequence: Sequence, variables: Sizes) -> str:
     return ", ".join((variables.batch, f"{sequence.like.name}.shape[1]", *variables.axes))
 
 
-def run_form(tokens: Tokens, form: Chunked, memory: str, target: str, as_they_are: Mapping[Expr, str]) -> Iterator[Lines]:
-    """The call that runs one memory from `memory` to `target`; its reads join the values, under an output's name if they are one."""
+def form_slots(sequence: Sequence, form: ChunkedForm) -> list[StateSlot]:
+    """What a form carries."""
+    slots = {(slot.component, slot.part): slot for slot in sequence.program.slots}
+    return [slots[state.component, state.part] for state in form.states]
+
+
+def run_form(
+    tokens: Tokens,
+    form: ChunkedForm,
+    streams: tuple[Stream, ...],
+    carried: Iterable[str],
+    after: Iterable[str],
+    as_they_are: Mapping[Expr, str],
+) -> Iterator[Lines]:
+    """The call that runs a form from the states `carried` to those `after`; its reads join the values, as outputs where they are those."""
     names, values = tokens.names, tokens.values
     arguments = []
-    for stream in form.streams:
+    for stream in streams:
         text, lines = _stream(tokens, stream)
         yield from lines
         arguments.append(f"{stream.role}={text}")
-    arguments.append(f"memory={memory}")
+    arguments.extend(f"{state.role}={variable}" for state, variable in zip(form.states, carried, strict=True))
     for read in form.memory.reads:
         known = Named(read.name, read.shape)
         values[known] = as_they_are.get(known) or names.new(read.name)
-    targets = [*(values[Named(read.name, read.shape)] for read in form.memory.reads), target]
+    targets = [*(values[Named(read.name, read.shape)] for read in form.memory.reads), *after]
     yield call(f"{', '.join(targets)} = self.{method_name(slot_local(form))}", arguments, "", tokens.indent)
 
 
@@ -119,9 +143,11 @@ def _by_update(sequence: Sequence) -> Iterator[Lines]:
         yield (f"{stream.name} = {stream.name}.{'flatten(1, 2)' if stream.is_parted else f'repeat_interleave({updates}, 1)'}",)
 
 
-def form_method(form: Chunked) -> str:
+def form_method(form: ChunkedForm) -> str:
     """The method that runs a memory in chunks."""
     local = slot_local(form)
+    if isinstance(form, Coupled):
+        return coupled_method(form, local)
     return halves_method(form, local) if form.is_halved else chunk_method(form, local)
 
 
@@ -144,7 +170,7 @@ def _whole(sequence: Sequence, name: str, leading: str, rank: int) -> str:
     return name if own == sequence.model.axes else f"{name}.expand({leading}{', -1' * rank})"
 
 
-def slot_local(form: Chunked) -> str:
+def slot_local(form: ChunkedForm) -> str:
     """The variable of a memory's state."""
     return form.memory.component.replace(".", "_")
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from nlc.emit.chunks import Chunked, Stream
+from nlc.emit.chunks import Stream
+from nlc.emit.forward import ChunkedForm
 from nlc.emit.names import LocalNames
 from nlc.emit.scope import Sequence, before_name, index_names
 from nlc.ir.algebra import Constant, Due, Expr, Input, Join, MatMul, Named, Parameter, Scale, Split, State, Tick, children, contains, walk
@@ -35,26 +36,26 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Hoisted:
-    """The three parts: what is `given` to a block; the forms, laws, kept values and results of a block, over those; and the outputs.
+    """What is `given` to a block, what a block computes of it, and the outputs.
 
-    An output is over the streams and the `results`, by their names.
+    A block has forms with their streams, laws, kept values and `results`; an output is over the spec's streams and the results' names.
     """
 
     given: tuple[Given, ...]
-    forms: tuple[Chunked, ...]
+    forms: tuple[tuple[ChunkedForm, tuple[Stream, ...]], ...]
     laws: tuple[Law, ...]
     kept: tuple[tuple[Kept, Expr], ...]
     results: tuple[tuple[str, Expr], ...]
     outputs: tuple[tuple[str, Expr], ...]
 
 
-def hoisted(sequence: Sequence, forms: tuple[Chunked, ...]) -> Hoisted:
+def hoisted(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> Hoisted:
     """The parts of a program in blocks."""
     program, book = sequence.program, _Book(sequence)
     results = {name: value for name, value in program.outputs if not _waits(value)}
     outputs = {name: Named(name, value.shape) if name in results else book.after(value, name, results) for name, value in program.outputs}
     parts = (
-        tuple(book.form(form) for form in forms),
+        tuple((form, book.streams(form)) for form in forms),
         tuple(book.law(law) for law in program.blocks.laws),
         tuple((item, book.take(item.value)) for item in program.laws.kept if item.component not in (POSITION, PREVIOUS)),
         tuple((name, book.take(value)) for name, value in results.items()),
@@ -76,14 +77,14 @@ class _Book:
         """The expression over what a block is given: streams, abbreviations, and what parameters make of streams."""
         return replaced(value, self._stream)
 
-    def form(self, form: Chunked) -> Chunked:
-        """A form whose streams are given whole wherever they can be."""
+    def streams(self, form: ChunkedForm) -> tuple[Stream, ...]:
+        """The streams of a form, given whole wherever they can be."""
 
         def over_given(stream: Stream) -> Stream:
             is_given = _is_over_streams(stream.value) and not isinstance(stream.value, Input) and not stream.is_steady
             return replace(stream, value=self._give(stream.value, stream.role) if is_given else self.take(stream.value))
 
-        return replace(form, streams=tuple(over_given(stream) for stream in form.streams), in_blocks=True)
+        return tuple(over_given(stream) for stream in form.streams)
 
     def law(self, law: Law) -> Law:
         """A law over what a block is given."""

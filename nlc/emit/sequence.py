@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from nlc.emit.block_loop import block_loop_body
 from nlc.emit.blocks import block_helpers, block_method
-from nlc.emit.chunks import Chunked, chunked
+from nlc.emit.chunks import Chunked
+from nlc.emit.coupled import Coupled
+from nlc.emit.coupled_methods import coupled_helpers
 from nlc.emit.dims import fraction_text
 from nlc.emit.feed_forward import feed_forward_body, is_feed_forward
-from nlc.emit.forward import chunked_body, form_method
+from nlc.emit.forward import ChunkedForm, chunked_body, chunked_form, form_method
 from nlc.emit.halves import halves_helpers
 from nlc.emit.hoisting import hoisted
 from nlc.emit.initial import has_start, initial_says, started, zeros
@@ -33,19 +36,29 @@ def sequence_parts(program: Program) -> tuple[str, ...]:
     """The class, then its helpers."""
     sequence = Sequence(program)
     sequence.check_names()
-    forms = tuple(chunked(memory) for memory in program.chunked)
+    forms = tuple(chunked_form(memory) for memory in program.chunked)
+    plain = tuple(form for form in forms if isinstance(form, Chunked))
+    if program.is_in_blocks and len(plain) == len(forms):
+        forms = tuple(replace(form, in_blocks=True) for form in plain)
     parts = hoisted(sequence, forms) if program.is_in_blocks else None
-    forms = parts.forms if parts else forms
     blocks = block_method(sequence, parts) if parts else ""
-    whole = tuple(form for form in forms if not form.is_halved)
-    decays = any(form.has_decay for form in whole)
-    helpers = HelpersView(bool(forms), bool(whole), parts is not None, decays, decays or any(form.is_triangular for form in forms))
     further = (block_helpers(blocks),) if blocks else ()
     forward = block_loop_body(sequence, parts) if parts else _forward_body(sequence, forms)
-    return render(_view(sequence, forms, blocks, forward)), *training_parts(sequence), render(helpers), *halves_helpers(forms), *further
+    return render(_view(sequence, forms, blocks, forward)), *training_parts(sequence), *_helpers(forms), *further
 
 
-def _view(sequence: Sequence, forms: tuple[Chunked, ...], blocks: str, forward: Lines) -> SequenceView:
+def _helpers(forms: tuple[ChunkedForm, ...]) -> tuple[str, ...]:
+    """The functions that the methods call."""
+    plain = tuple(form for form in forms if isinstance(form, Chunked))
+    others = tuple(form for form in forms if isinstance(form, Coupled))
+    decays = any(form.has_decay for form in plain if not form.is_halved)
+    splits = bool(others) or any(not form.is_halved for form in plain)
+    are_flat = any(form.in_blocks for form in plain)
+    helpers = HelpersView(bool(forms), splits, are_flat, decays, decays or any(form.is_triangular for form in forms))
+    return render(helpers), *halves_helpers(plain), *coupled_helpers(others)
+
+
+def _view(sequence: Sequence, forms: tuple[ChunkedForm, ...], blocks: str, forward: Lines) -> SequenceView:
     model = sequence.model
     optional = f"state: {sequence.state_type} | None = None"
     result = f"tuple[{sequence.output_type}, {sequence.state_type}]"
@@ -78,7 +91,7 @@ def _view(sequence: Sequence, forms: tuple[Chunked, ...], blocks: str, forward: 
     )
 
 
-def _forward_body(sequence: Sequence, forms: tuple[Chunked, ...]) -> Lines:
+def _forward_body(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> Lines:
     if is_feed_forward(sequence):
         return feed_forward_body(sequence, time=True)
     return chunked_body(sequence, forms) if forms else _delegated_body(sequence)

@@ -20,6 +20,8 @@ class Form(Enum):
     TRIANGULAR = "triangular chunks"
     HALVED_PREFIX_SUM = "prefix sum by halves"
     HALVED_TRIANGULAR = "triangular chunks by halves"
+    STACKED_PREFIX_SUM = "stacked prefix sum"
+    STACKED_TRIANGULAR = "stacked triangular chunks"
     BLOCKS = "sums over blocks"
 
 
@@ -51,16 +53,22 @@ class StateSlot:
 
 @dataclass(frozen=True, slots=True)
 class MemoryProgram:
-    """One memory over a sequence: its normal form, its chosen form, and the reads that others make of it.
+    """One memory over a sequence, or several that move as one: normal form, chosen form, and the reads that others make of it.
 
-    The expressions in `classified.affine`, and the vectors of `reads`, are over inputs, hyperparameters, states that are steady in a
-    block, and `Named` reads of memories that come earlier in the program.
+    `component` is the last of the `members` to run. The expressions in the normal form, and the vectors of `reads`, are over inputs,
+    hyperparameters, states that are steady in a block, and `Named` reads of memories that come earlier in the program.
     """
 
     component: str
     form: Form
     classified: Classified
     reads: tuple[OutputRead, ...]
+    members: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """What it is called where it is shown."""
+        return " and ".join(filter(None, (", ".join(self.members[:-1]), self.members[-1])))
 
 
 @dataclass(frozen=True, slots=True)

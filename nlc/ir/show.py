@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace as renamed
+
 from nlc.ir.algebra import (
     Add,
     Compare,
@@ -40,6 +42,7 @@ from nlc.ir.algebra import (
     When,
     children,
 )  # fmt: skip
+from nlc.ir.build import replace
 from nlc.ir.calculus import Derivative, Inverse
 
 COMPARISON, SUM, PRODUCT, UNARY, POWER, ATOM = range(6)
@@ -48,6 +51,11 @@ COMPARISON, SUM, PRODUCT, UNARY, POWER, ATOM = range(6)
 def expression_text(node: Expr) -> str:
     """The expression in the spec language, as a user could have typed it."""
     return _text(node)[0]
+
+
+def uncounted(node: Expr) -> Expr:
+    """The expression, whose `tick` counts the updates of any level: as it stands in an abbreviation, outside of levels."""
+    return replace(node, lambda part: renamed(part, component="") if isinstance(part, Tick) else None)
 
 
 def _wrapped(node: Expr, lowest: int) -> str:
@@ -77,7 +85,7 @@ def _text(node: Expr) -> tuple[str, int]:
         case Gradient(component, part):
             return f"gradient({component}{'.' + part if part else ''})", ATOM
         case Tick(component):
-            return f"tick({component})", ATOM
+            return f"tick({component})" if component else "tick", ATOM
         case Due(period, unit):
             return ("true" if period == 1 else f"due({period} {unit}s)"), ATOM
         case Eye():

@@ -185,6 +185,10 @@ class DefinitionField:
     span: Span = span_field()
 
 
+WholeNumbers = tuple[tuple[str, int], ...]
+"""What a claim sets in the spec that it names, and may be a count of its clocks."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimField:
     """A claim as written. Exactly one of `prove`, `order`, `same_as`, `reading` is given; `minimise` and `over` go with `prove`."""
@@ -205,6 +209,12 @@ class ClaimField:
     varying: tuple[Text, ...] = ()
     cites: tuple[Text, ...] = ()
     span: Span = span_field()
+
+    @property
+    def whole_options(self) -> WholeNumbers:
+        """The whole numbers among the options."""
+        numbers = ((item.name.text, item.value.value) for item in self.options if isinstance(item.value, Number))
+        return tuple((name, value.numerator) for name, value in numbers if value.denominator == 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,5 +272,5 @@ class SpecFile:
     files: tuple[tuple[str, str], ...]
     overrides: tuple[str, ...] = ()
     optimizers: tuple[tuple[str, Spec], ...] = ()
-    peers: tuple[tuple[str, SpecFile], ...] = ()
+    peers: tuple[tuple[str, WholeNumbers, SpecFile], ...] = ()
     library: tuple[DefinitionField, ...] = ()

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nlc.diagnostics import Collector
-from nlc.ir.spec import Spec, SpecFile
+from nlc.ir.spec import Spec, SpecFile, WholeNumbers
 from nlc.parse.compose import Workspace, compose
 from nlc.parse.library import parse_library
 from nlc.parse.places import Place, locate, place_in_folder, place_of_file
@@ -59,13 +59,17 @@ def _parse_alone(source: Source, place: Place, overrides: Sequence[Source] = ())
     )
 
 
-def peers_of(spec: Spec, place: Place) -> tuple[tuple[str, SpecFile], ...]:
-    """The specs that claims name, each once."""
+def peers_of(spec: Spec, place: Place) -> tuple[tuple[str, WholeNumbers, SpecFile], ...]:
+    """The specs that claims name, with the whole numbers set that the claims set: a count decides what is compiled."""
     collector, peers = Collector(), []
-    for path, span in peers_named(spec):
+    for path, options, span in peers_named(spec):
         with collector.collecting():
             there = locate(path, span, place)
             assert there.path is not None
-            peers.append((path, _parse_alone(read_source(there.path, there.name), there)))
+            source = read_source(there.path, there.name)
+            file = _parse_alone(source, there)
+            names = {item.name.text for item in file.spec.hyperparameters}
+            changes = [Source(path, f"{name}={value}") for name, value in options if name in names]
+            peers.append((path, options, _parse_alone(source, there, changes) if changes else file))
     collector.raise_if_any()
     return tuple(peers)

@@ -30,7 +30,7 @@ from nlc.ir.model import (
 from nlc.ir.spec import Call, DefinitionField, InputField, LevelField, Name, Spec, SpecFile
 from nlc.resolve.axes import check_axes, joined_axes
 from nlc.resolve.claim_words import CLAIM
-from nlc.resolve.claims import ClaimSurroundings, resolve_claim
+from nlc.resolve.claims import ClaimSurroundings, Peers, resolve_claim
 from nlc.resolve.clocks import clock_of
 from nlc.resolve.components import resolve_level
 from nlc.resolve.levels import Surroundings
@@ -72,7 +72,7 @@ class Declarations:
 def resolve_model(file: SpecFile) -> Model:
     """The model of a parsed spec; raises CompileError with every mistake found."""
     model = _resolve(file)
-    peers = {name: _resolve(peer) for name, peer in file.peers}
+    peers = {(name, options): _resolve(peer) for name, options, peer in file.peers}
     return _with_claims(model, file, peers)
 
 
@@ -127,9 +127,8 @@ def _abbreviations(spec: Spec, scope: Scope, counts: Mapping[str, Fraction]) -> 
     """The `let` entries that have a value outside of any level; whether they are right is found out where they are used."""
     for item in spec.let:
         with suppress(CompileError):
-            yield Abbreviation(
-                item.name.text, Typing(replace(scope, where="let", own=""), counts).expression(Name(item.name.text, item.name.span))
-            )
+            typing = Typing(replace(scope, where="let", own="", counted=""), counts)
+            yield Abbreviation(item.name.text, typing.expression(Name(item.name.text, item.name.span)))
 
 
 def _optimizer(file: SpecFile, name: str, spec: Spec) -> Model:
@@ -255,7 +254,7 @@ def _with_inlined(scope: Scope, components: list[Component]) -> Scope:
     return replace(scope, levels={**scope.levels, **inlined})
 
 
-def _with_claims(model: Model, file: SpecFile, peers: Mapping[str, Model]) -> Model:
+def _with_claims(model: Model, file: SpecFile, peers: Peers) -> Model:
     macros = {item.name.text: item for item in (*file.library, *file.spec.define)}
     declared = Declarations(model.dims, model.inputs, model.hyperparameters, macros, _like(file.spec, macros))
 

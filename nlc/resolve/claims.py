@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from dataclasses import replace as with_changes
 from fractions import Fraction
 from typing import Any
 
@@ -14,7 +15,7 @@ from nlc.ir.algebra import Compare, Expr, Hyperparameter, State, When
 from nlc.ir.claim import Minimum, ReadingClaim
 from nlc.ir.dims import Dim, Shape, shape_text
 from nlc.ir.model import Claim, EqualityClaim, IllTyped, Model, OrderClaim, SameAsClaim
-from nlc.ir.spec import Binary, ClaimField, Comparison, Name, NamedSyntax, Syntax
+from nlc.ir.spec import Binary, ClaimField, Comparison, Name, NamedSyntax, Syntax, WholeNumbers
 from nlc.resolve.alignment import EyeOfAnySize, ShapeClash, conform
 from nlc.resolve.claim_words import variable
 from nlc.resolve.scope import LevelType, Scope
@@ -23,6 +24,9 @@ from nlc.resolve.typing import Typing
 
 MOST_IDENTIFICATIONS = 4
 
+Peers = Mapping[tuple[str, WholeNumbers], Model]
+"""The specs that claims name, with the whole numbers that they set in them."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClaimSurroundings:
@@ -30,7 +34,7 @@ class ClaimSurroundings:
 
     scope_with: Callable[[Mapping[str, Dim]], Scope]
     counts: Mapping[str, Fraction]
-    peers: Mapping[str, Model]
+    peers: Peers
 
 
 def resolve_claim(field: ClaimField, around: ClaimSurroundings) -> Claim:
@@ -59,6 +63,7 @@ def _equality(field: ClaimField, around: ClaimSurroundings) -> EqualityClaim:
     assert field.prove is not None
     match field.prove:
         case Comparison((left, right), ("==" | "!=" | "<" | "<=" | ">" | ">=" as sign,)):
+            around = _about(around, (left, right))
             sides = _typed_sides(left, right, around)
         case _:
             raise CompileError(codes.prove_not_equation(field.prove.span))
@@ -142,6 +147,13 @@ def _sides(left: Syntax, right: Syntax, typing: Typing) -> tuple[Expr, Expr]:
     return conform("==", (left, first), (right, second))
 
 
+def _about(around: ClaimSurroundings, sides: tuple[Syntax, Syntax]) -> ClaimSurroundings:
+    """What a claim may name, where `tick` counts the updates of the level that the claim is about: the first that is a side by itself."""
+    levels = around.scope_with({}).levels
+    level = next((name for side in sides if (name := side.span.text.partition(".")[0]) in levels), "")
+    return with_changes(around, scope_with=lambda identified: with_changes(around.scope_with(identified), counted=level))
+
+
 Given = tuple[tuple[tuple[Expr, Expr], ...], tuple[Compare, ...]]
 """Equations and bounds."""
 
@@ -190,7 +202,7 @@ def _level(syntax: Syntax, levels: Mapping[str, LevelType]) -> str:
 
 def _same_as(field: ClaimField, around: ClaimSurroundings) -> SameAsClaim:
     assert field.same_as is not None
-    other = around.peers[field.same_as.text]
+    other = around.peers[field.same_as.text, field.whole_options]
     scope = around.scope_with({})
     streams = {stream.name for stream in other.inputs}
     numbers = {item.name for item in other.hyperparameters}

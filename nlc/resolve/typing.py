@@ -146,8 +146,8 @@ class Typing:
             return type_definition(self, scope.macros[text], Call(name, (), (), name.span))
         if text == "eye":
             return EyeOfAnySize()
-        if text == "tick" and scope.own is not None:
-            return Tick(scope.own, span=name.span)
+        if text == "tick" and scope.counted is not None:
+            return Tick(scope.counted, span=name.span)
         if "." in text:
             return part_of(self, name)
         raise self._unknown(name)

@@ -22,9 +22,10 @@ from nlc.ir.affine import AffineLaw, OutputRead, Write
 from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Named, Parameter, State, Tick, When
 from nlc.ir.law import POSITION, PREVIOUS
 from nlc.ir.model import InputStream, Model
-from nlc.ir.program import MemoryProgram, Program
+from nlc.ir.program import Form, MemoryProgram, Program
 from nlc.verify.evaluate import Evaluator
 from nlc.verify.run_blocks import Block
+from nlc.verify.run_coupled import run_coupled
 from nlc.verify.run_law import (
     Slot,
     Tensors,
@@ -67,6 +68,7 @@ def run_program(
     lasting = {stream.name for stream in model.inputs if stream.is_of_sequence}
     places = {axis: place - 1 for axis, place in axis_places(model).items()}
     around = Around(program, numbers, indices, sizes, leading, sample, trained, places, chunk)
+    lasting = {stream.name for stream in model.inputs if stream.is_of_sequence}
     stretches = []
     for tokens in _stretches(program, states, sample.shape[1]):
         inside = slice(tokens.start * model.updates_per_tick, tokens.stop * model.updates_per_tick)
@@ -117,9 +119,7 @@ class Around:
         )
         final: dict[Slot, Tensor] = {**states, **{(PREVIOUS, name): x.select(time, -1) for name, x in earlier.items()}}
         for memory in program.chunked:
-            assert memory.classified.affine is not None, memory
-            slot = (memory.component, memory.classified.affine.part)
-            final[slot] = sequence.run(memory, memory.classified.affine, states[slot], self.chunk)
+            final |= sequence.run_memory(memory, states, self.chunk)
         values = dict(program.outputs)
         model = program.model
         outputs = {item.name: sequence.stream(values[item.name], places_of(model, item, leading)) for item in model.outputs}
@@ -178,6 +178,23 @@ class Sequence:
             case State() | Due() | Tick() if self.block is not None:
                 return self.block.leaf(node, self.leading)
         raise ValueError(f"the affine form of a law cannot hold {node}")
+
+    def run_memory(self, memory: MemoryProgram, states: Mapping[Slot, Tensor], chunk: int) -> dict[Slot, Tensor]:
+        """One memory, or several that move as one: keeps what is read of them, and gives their final states."""
+        if memory.form in (Form.STACKED_PREFIX_SUM, Form.STACKED_TRIANGULAR):
+            return self._run_together(memory, states, chunk)
+        law = memory.classified.affine
+        assert law is not None, memory
+        slot = (law.component, law.part)
+        return {slot: self.run(memory, law, states[slot], chunk)}
+
+    def _run_together(self, memory: MemoryProgram, states: Mapping[Slot, Tensor], chunk: int) -> dict[Slot, Tensor]:
+        law = memory.classified.coupled
+        assert law is not None, memory
+        slots = [(state.component, state.part) for state in law.states]
+        reads, final = run_coupled(law, memory.reads, self.stream, [states[slot] for slot in slots], self.leading[-1], chunk)
+        self.reads.update((read.name, value) for read, value in zip(memory.reads, reads, strict=True))
+        return dict(zip(slots, final, strict=True))
 
     def run(self, memory: MemoryProgram, law: AffineLaw, state: Tensor, chunk: int) -> Tensor:
         """One memory over the sequence, chunk by chunk: keeps what is read of it, and gives its final state."""
