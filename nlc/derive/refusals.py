@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from nlc.codes import derive as codes
+from nlc.derive.implicit import no_implicit_step
 from nlc.diagnostics import Diagnostic
 from nlc.ir.algebra import (
     LEAVES,
@@ -67,8 +68,8 @@ def _marked(model: Model) -> Iterator[Diagnostic]:
 def _optimizers(model: Model) -> Iterator[Diagnostic]:
     for component in model.components:
         match component.optimizer:
-            case Proximal():
-                yield codes.proximal_step(component.place("optimizer"), component.name)
+            case Proximal() if why := no_implicit_step(model, component):
+                yield codes.proximal_step(component.place("optimizer"), component.name, why)
             case ClosedForm():
                 yield codes.closed_form(component.place("optimizer"), component.name)
             case GradientDescent():
@@ -230,8 +231,22 @@ def _gradient_points(model: Model) -> Iterator[Diagnostic]:
         if component.gradient_at is GradientPoint.RETAINED and component.every.period > 1 and component.retention:
             what = "a gradient at the retained state on a clock of several tokens, whose retention is known at the last of them alone"
             yield codes.not_compiled(component.place("gradient_at"), component.name, what)
-        if GradientPoint.HELD in (component.gradient_at, component.step_at):
-            yield codes.held_gradient(component.place("gradient_at"), component.name)
+        yield from _held_gradient(model, component)
+
+
+def _held_gradient(model: Model, component: Component) -> Iterator[Diagnostic]:
+    """Levels of tokens hold their gradients; what starts again, or is cut off, inside a sequence would have to tell them."""
+    place = component.place("gradient_at")
+    if component.has_inlined_optimizer and component.step_at is GradientPoint.HELD:
+        yield codes.held_gradient(place, component.name)
+    if component.gradient_at is not GradientPoint.HELD:
+        return
+    if model.kind == "optimizer" or component.host is not None or component.every.family is not Family.TOKEN:
+        yield codes.held_gradient(place, component.name)
+    elif component.reset is not None and component.reset.family is Family.TOKEN:
+        yield codes.not_compiled(place, component.name, "a held gradient of a level that is reset by tokens")
+    elif component.backprop:
+        yield codes.not_compiled(place, component.name, "a held gradient of a level with `backprop: truncated`")
 
 
 def _reads(model: Model) -> Iterator[Diagnostic]:

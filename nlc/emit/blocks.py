@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from nlc.emit.block_printer import BlockPrinter, as_before, block_leaf, is_new_read, is_over_streams
+from nlc.emit.dual import Dual
 from nlc.emit.forward import Tokens, form_slots, run_form
 from nlc.emit.hoisting import Hoisted
 from nlc.emit.layout import WIDTH, Lines, assignment, block, call
@@ -25,7 +26,7 @@ from nlc.ir.algebra import Expr, Index, Input, MatMul, Named, State, When, child
 from nlc.ir.build import add
 from nlc.ir.build import replace as replaced
 from nlc.ir.law import Equation, Kept, Law
-from nlc.ir.program import StateSlot
+from nlc.ir.program import MemoryProgram, StateSlot
 
 
 def block_method(sequence: Sequence, parts: Hoisted) -> str:
@@ -87,6 +88,7 @@ class Block:
     def _expressions(self) -> Iterator[Expr]:
         """Whatever a block computes."""
         yield from (stream.value for _, streams in self.parts.forms for stream in streams)
+        yield from (value for _, law in self.parts.duals for value in law.values)
         yield from (equation.value for law in self.parts.laws for equation in law.equations)
         yield from (value for _, value in (*self.parts.kept, *self.parts.results))
 
@@ -107,16 +109,12 @@ class Block:
 
     def moved(self) -> Iterator[Lines]:
         """Memory after memory, law after law, the results, and what is returned."""
-        program, tokens = self.sequence.program, self._tokens()
+        program = self.sequence.program
         results = [(self.names.new(name), value) for name, value in self.parts.results]
         as_they_are: dict[Expr, str] = {value: local for local, value in results if isinstance(value, Named)}
-        for form, streams in self.parts.forms:
-            slots = form_slots(self.sequence, form)
-            after: dict[Expr, str] = {_state(slot, When.CURRENT): self.names.new(slot.name) for slot in slots}
-            self.at_end.update(after)
-            carried = [self.values[_state(slot, When.PREVIOUS)] for slot in slots]
-            yield from run_form(tokens, form, streams, carried, after.values(), as_they_are)
-            for read in form.memory.reads:
+        for memory in program.memories:
+            yield from self._memory(memory, as_they_are)
+            for read in memory.reads:
                 known = Named(read.name, read.shape)
                 self.at_end[known] = _last(self.values[known])
         for law in self.parts.laws:
@@ -131,6 +129,23 @@ class Block:
             slot.name: kept.get(slot.name) or self.at_end[_state(slot, When.CURRENT)] for slot in program.slots if slot.name not in outside
         }
         yield from _returned([local for local, _ in results], state)
+
+    def _memory(self, memory: MemoryProgram, as_they_are: Mapping[Expr, str]) -> Iterator[Lines]:
+        """A memory that moves at every token: in chunks, or in the dual form, the names of whose law are its own."""
+        law = self.parts.dual(memory)
+        form, streams = next(((form, streams) for form, streams in self.parts.forms if form.memory == memory), (None, ()))
+        if law is not None:
+            own = replace(self, values=dict(self.values))
+            yield from Dual(own._tokens(), law).lines(memory, self.sequence.program.slots, as_they_are)
+            self.values.update((known, own.values[known]) for read in memory.reads for known in [Named(read.name, read.shape)])
+            states = (_state(slot, When.CURRENT) for slot in self.sequence.program.slots if slot.component in law.components)
+            self.at_end.update((state, own.values[state]) for state in states if state in own.values)
+        elif form is not None:
+            slots = form_slots(self.sequence, form)
+            after: dict[Expr, str] = {_state(slot, When.CURRENT): self.names.new(slot.name) for slot in slots}
+            self.at_end.update(after)
+            carried = [self.values[_state(slot, When.PREVIOUS)] for slot in slots]
+            yield from run_form(self._tokens(), form, streams, carried, after.values(), as_they_are)
 
     def _kept(self, item: Kept, value: Expr) -> str:
         """What is carried beside the states, after the block's last token."""

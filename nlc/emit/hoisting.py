@@ -15,7 +15,9 @@ from nlc.emit.scope import Sequence, before_name, index_names
 from nlc.ir.algebra import Constant, Due, Expr, Input, Join, MatMul, Named, Parameter, Scale, Split, State, Tick, children, contains, walk
 from nlc.ir.build import rebuild
 from nlc.ir.build import replace as replaced
+from nlc.ir.dual import DualLaw
 from nlc.ir.law import POSITION, PREVIOUS, Kept, Law, used_definitions
+from nlc.ir.program import MemoryProgram
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +40,21 @@ class Given:
 class Hoisted:
     """What is `given` to a block, what a block computes of it, and the outputs.
 
-    A block has forms with their streams, laws, kept values and `results`; an output is over the spec's streams and the results' names.
+    A block has forms with their streams, dual laws, laws of levels with a period, kept values and `results`; an output is over the
+    spec's streams and the results' names.
     """
 
     given: tuple[Given, ...]
     forms: tuple[tuple[ChunkedForm, tuple[Stream, ...]], ...]
+    duals: tuple[tuple[MemoryProgram, DualLaw], ...]
     laws: tuple[Law, ...]
     kept: tuple[tuple[Kept, Expr], ...]
     results: tuple[tuple[str, Expr], ...]
     outputs: tuple[tuple[str, Expr], ...]
+
+    def dual(self, memory: MemoryProgram) -> DualLaw | None:
+        """The law of a memory in the dual form."""
+        return next((law for other, law in self.duals if other == memory), None)
 
 
 def hoisted(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> Hoisted:
@@ -56,6 +64,7 @@ def hoisted(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> Hoisted:
     outputs = {name: Named(name, value.shape) if name in results else book.after(value, name, results) for name, value in program.outputs}
     parts = (
         tuple((form, book.streams(form)) for form in forms),
+        tuple((memory, memory.dual.over(book.take)) for memory in program.memories if memory.dual is not None),
         tuple(book.law(law) for law in program.blocks.laws),
         tuple((item, book.take(item.value)) for item in program.laws.kept if item.component not in (POSITION, PREVIOUS)),
         tuple((name, book.take(value)) for name, value in results.items()),

@@ -11,6 +11,7 @@ from nlc.emit.chunks import Chunked
 from nlc.emit.coupled import Coupled
 from nlc.emit.coupled_methods import coupled_helpers
 from nlc.emit.dims import fraction_text
+from nlc.emit.dual import dual_helpers
 from nlc.emit.feed_forward import feed_forward_body, is_feed_forward
 from nlc.emit.forward import ChunkedForm, chunked_body, chunked_form, form_method
 from nlc.emit.halves import halves_helpers
@@ -43,6 +44,8 @@ def sequence_parts(program: Program) -> tuple[str, ...]:
     parts = hoisted(sequence, forms) if program.is_in_blocks else None
     blocks = block_method(sequence, parts) if parts else ""
     further = (block_helpers(blocks),) if blocks else ()
+    if any(memory.dual for memory in program.memories):
+        further = (*further, dual_helpers(blocks))
     forward = block_loop_body(sequence, parts) if parts else _forward_body(sequence, forms)
     return render(_view(sequence, forms, blocks, forward)), *training_parts(sequence), *_helpers(forms), *further
 
