@@ -88,7 +88,8 @@ class Block:
     def _expressions(self) -> Iterator[Expr]:
         """Whatever a block computes."""
         yield from (stream.value for _, streams in self.parts.forms for stream in streams)
-        yield from (value for _, law in self.parts.duals for value in law.values)
+        yield from (value for memory in self.parts.duals if memory.dual is not None for value in memory.dual.values)
+        yield from (read.vector for memory in self.parts.duals for read in memory.reads if read.vector is not None)
         yield from (equation.value for law in self.parts.laws for equation in law.equations)
         yield from (value for _, value in (*self.parts.kept, *self.parts.results))
 
@@ -132,13 +133,13 @@ class Block:
 
     def _memory(self, memory: MemoryProgram, as_they_are: Mapping[Expr, str]) -> Iterator[Lines]:
         """A memory that moves at every token: in chunks, or in the dual form, the names of whose law are its own."""
-        law = self.parts.dual(memory)
+        dual = self.parts.dual(memory.component)
         form, streams = next(((form, streams) for form, streams in self.parts.forms if form.memory == memory), (None, ()))
-        if law is not None:
+        if dual is not None and dual.dual is not None:
             own = replace(self, values=dict(self.values))
-            yield from Dual(own._tokens(), law).lines(memory, self.sequence.program.slots, as_they_are)
+            yield from Dual(own._tokens(), dual.dual).lines(dual, self.sequence.program.slots, as_they_are)
             self.values.update((known, own.values[known]) for read in memory.reads for known in [Named(read.name, read.shape)])
-            states = (_state(slot, When.CURRENT) for slot in self.sequence.program.slots if slot.component in law.components)
+            states = (_state(slot, When.CURRENT) for slot in self.sequence.program.slots if slot.component in dual.dual.components)
             self.at_end.update((state, own.values[state]) for state in states if state in own.values)
         elif form is not None:
             slots = form_slots(self.sequence, form)

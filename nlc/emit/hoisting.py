@@ -46,15 +46,15 @@ class Hoisted:
 
     given: tuple[Given, ...]
     forms: tuple[tuple[ChunkedForm, tuple[Stream, ...]], ...]
-    duals: tuple[tuple[MemoryProgram, DualLaw], ...]
+    duals: tuple[MemoryProgram, ...]
     laws: tuple[Law, ...]
     kept: tuple[tuple[Kept, Expr], ...]
     results: tuple[tuple[str, Expr], ...]
     outputs: tuple[tuple[str, Expr], ...]
 
-    def dual(self, memory: MemoryProgram) -> DualLaw | None:
-        """The law of a memory in the dual form."""
-        return next((law for other, law in self.duals if other == memory), None)
+    def dual(self, component: str) -> MemoryProgram | None:
+        """A memory in the dual form."""
+        return next((memory for memory in self.duals if memory.component == component), None)
 
 
 def hoisted(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> Hoisted:
@@ -64,7 +64,7 @@ def hoisted(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> Hoisted:
     outputs = {name: Named(name, value.shape) if name in results else book.after(value, name, results) for name, value in program.outputs}
     parts = (
         tuple((form, book.streams(form)) for form in forms),
-        tuple((memory, memory.dual.over(book.take)) for memory in program.memories if memory.dual is not None),
+        tuple(book.dual(memory, memory.dual) for memory in program.memories if memory.dual is not None),
         tuple(book.law(law) for law in program.blocks.laws),
         tuple((item, book.take(item.value)) for item in program.laws.kept if item.component not in (POSITION, PREVIOUS)),
         tuple((name, book.take(value)) for name, value in results.items()),
@@ -94,6 +94,11 @@ class _Book:
             return replace(stream, value=self._give(stream.value, stream.role) if is_given else self.take(stream.value))
 
         return tuple(over_given(stream) for stream in form.streams)
+
+    def dual(self, memory: MemoryProgram, law: DualLaw) -> MemoryProgram:
+        """A memory in the dual form, over what a block is given."""
+        reads = tuple(replace(read, vector=read.vector and self.take(read.vector)) for read in memory.reads)
+        return replace(memory, reads=reads, dual=law.over(self.take))
 
     def law(self, law: Law) -> Law:
         """A law over what a block is given."""
