@@ -13,8 +13,7 @@ from nlc.emit.forward import ChunkedForm
 from nlc.emit.names import LocalNames
 from nlc.emit.scope import Sequence, before_name, index_names
 from nlc.ir.algebra import Constant, Due, Expr, Input, Join, MatMul, Named, Parameter, Scale, Split, State, Tick, children, contains, walk
-from nlc.ir.build import rebuild
-from nlc.ir.build import replace as replaced
+from nlc.ir.build import rebuild, replace as replaced
 from nlc.ir.dual import DualLaw
 from nlc.ir.law import POSITION, PREVIOUS, Kept, Law, used_definitions
 from nlc.ir.program import MemoryProgram

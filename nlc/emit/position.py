@@ -9,7 +9,7 @@ from nlc.emit.names import LocalNames
 from nlc.emit.parameters import parameter_values
 from nlc.emit.scope import Sequence, before_name, leaf, state_dtype
 from nlc.emit.torch_printer import TorchPrinter
-from nlc.ir.algebra import Due, Expr, Eye, Parameter, State, StopGradient, Tick, contains
+from nlc.ir.algebra import Due, Expr, Eye, Parameter, Position, State, StopGradient, Tick, contains
 from nlc.ir.law import POSITION
 from nlc.ir.model import Component, Family
 
@@ -21,6 +21,9 @@ def position_lines(sequence: Sequence, names: LocalNames, values: dict[Expr, str
     position = values[State(POSITION, "", ())] = names.new(POSITION)
     yield (f"{position} = {sequence.carried('state', POSITION, '')} + 1",)
     yield from _due(sequence, names, values, position)
+    if sequence.has_places:
+        place = values[Position()] = names.new("place")
+        yield (f"{place} = ({position} - 1).to({state_dtype(sequence)})",)
     for component, tick in _ticks(sequence, names, values):
         count = _count(sequence.model.component(component), f"({position} - 1)", position)
         yield (f"{tick} = {count if count == position else f'({count})'}.to({state_dtype(sequence)})",)
