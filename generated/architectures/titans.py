@@ -106,66 +106,79 @@ class Titans(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The whole sequence in blocks, which end where a period may: equal to `forward_by_token`."""
         batch, _, heads = q.shape[:3]
-        lengths = _block_lengths(state, 64, q.shape[1])
-        blocks = zip(*(torch.split(x, lengths, 1) for x in (q, k, v, learning_rate, decay, retention)), strict=True)
-        state = self._start(state, batch, heads, q)
-        outputs = [q.new_empty(batch, 0, heads, self.d_v)]
-        for q, k, v, learning_rate, decay, retention in blocks:
-            y, state = self._block(q=q, k=k, v=v, learning_rate=learning_rate, decay=decay, retention=retention, state=state)
-            outputs.append(y)
-        return torch.cat(outputs, 1), state
-
-    def _block(
-        self, *, q: Tensor, k: Tensor, v: Tensor, learning_rate: Tensor, decay: Tensor, retention: Tensor, state: dict[str, Tensor]
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The tokens up to where a period may end: what moves every so many tokens moves after them, if it does."""
         with _full_precision(q):
             dtype = q.dtype
+            before = 0 if state is None or state["position"].is_meta else int(state["position"])
+            state = self._start(state, batch, heads, q)
             q, k, v, learning_rate, decay, retention = (
                 x.to(state["memory.momentum.W1"].dtype) for x in (q, k, v, learning_rate, decay, retention)
             )
-            position = state["position"] + q.shape[1]
-            due = position % 64 == 0
-            layer = _read(state["memory.W1.held_64"], k)
-            activation = torch.nn.functional.gelu(layer)
-            prediction = _read(state["memory.W2.held_64"], activation)
-            error = prediction - v
-            slope = torch.special.ndtr(layer) + layer * (torch.exp(-layer.square() / 2) / math.sqrt(2 * math.pi))
-            local_surprise = _read(state["memory.W2.held_64"].mT, error) * slope
-            momentum_kept = _kept(decay)
-            memory_kept = _kept(retention)
-            memory_of_momentum = memory_kept[..., 1:] @ momentum_kept[..., 1:, :]
-            W1_write = -learning_rate[..., None] * local_surprise
-            W2_write = -learning_rate[..., None] * error
-            memory_read = _read_matrix(
-                q,
-                [(memory_kept, state["memory.W1"]), (memory_of_momentum, state["memory.momentum.W1"])],
-                [(memory_of_momentum, k, W1_write)],
-            )
-            y = _read_matrix(
-                torch.nn.functional.gelu(memory_read),
-                [(memory_kept, state["memory.W2"]), (memory_of_momentum, state["memory.momentum.W2"])],
-                [(memory_of_momentum, activation, W2_write)],
-            )
-            momentum_W1 = _moved_matrix([(momentum_kept, state["memory.momentum.W1"])], [(momentum_kept, k, W1_write)])
-            momentum_W2 = _moved_matrix([(momentum_kept, state["memory.momentum.W2"])], [(momentum_kept, activation, W2_write)])
-            memory_W1 = _moved_matrix(
-                [(memory_kept, state["memory.W1"]), (memory_of_momentum, state["memory.momentum.W1"])], [(memory_of_momentum, k, W1_write)]
-            )
-            memory_W2 = _moved_matrix(
-                [(memory_kept, state["memory.W2"]), (memory_of_momentum, state["memory.momentum.W2"])],
-                [(memory_of_momentum, activation, W2_write)],
-            )
-            state = {
-                "memory.momentum.W1": momentum_W1,
-                "memory.momentum.W2": momentum_W2,
-                "memory.W1": memory_W1,
-                "memory.W2": memory_W2,
-                "memory.W1.held_64": torch.where(due, memory_W1, state["memory.W1.held_64"]),
-                "memory.W2.held_64": torch.where(due, memory_W2, state["memory.W2.held_64"]),
-                "position": position,
-            }
+            streams = (q, k, v, learning_rate, decay, retention)
+            lengths = _block_lengths(before, 64, q.shape[1])
+            blocks = zip(*(torch.split(x.movedim(1, 2).flatten(0, 1), lengths, 1) for x in streams), strict=True)
+            moved = {name: x.flatten(0, 1) for name, x in state.items() if name != "position"}
+            y_in_blocks = [q.new_empty(batch * heads, 0, self.d_v)]
+            for given in blocks:
+                y, moved = self._block(*given, state=moved, before=before)
+                before = before + given[0].shape[1]
+                y_in_blocks.append(y)
+            y = torch.unflatten(torch.cat(y_in_blocks, 1), 0, (batch, heads)).movedim(2, 1)
+            last = {"position": state["position"] + q.shape[1]}
+            state = {name: torch.unflatten(x, 0, (batch, heads)) for name, x in moved.items()} | last
             return y.to(dtype), state
+
+    def _block(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        learning_rate: Tensor,
+        decay: Tensor,
+        retention: Tensor,
+        *,
+        state: dict[str, Tensor],
+        before: int,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The tokens up to where a period may end: what moves every so many tokens moves after them, if it does."""
+        position = before + q.shape[1]
+        due = position % 64 == 0
+        layer = k @ state["memory.W1.held_64"].mT
+        activation = torch.nn.functional.gelu(layer)
+        prediction = activation @ state["memory.W2.held_64"].mT
+        error = prediction - v
+        slope = torch.special.ndtr(layer) + layer * (torch.exp(-layer.square() / 2) / math.sqrt(2 * math.pi))
+        local_surprise = error @ state["memory.W2.held_64"] * slope
+        momentum_kept = _kept(decay)
+        memory_kept = _kept(retention)
+        memory_of_momentum = memory_kept[..., 1:] @ momentum_kept[..., 1:, :]
+        W1_write = -learning_rate[..., None] * local_surprise
+        W2_write = -learning_rate[..., None] * error
+        memory_read = _read_matrix(
+            q, [(memory_kept, state["memory.W1"]), (memory_of_momentum, state["memory.momentum.W1"])], [(memory_of_momentum, k, W1_write)]
+        )
+        y = _read_matrix(
+            torch.nn.functional.gelu(memory_read),
+            [(memory_kept, state["memory.W2"]), (memory_of_momentum, state["memory.momentum.W2"])],
+            [(memory_of_momentum, activation, W2_write)],
+        )
+        momentum_W1 = _moved_matrix([(momentum_kept, state["memory.momentum.W1"])], [(momentum_kept, k, W1_write)])
+        momentum_W2 = _moved_matrix([(momentum_kept, state["memory.momentum.W2"])], [(momentum_kept, activation, W2_write)])
+        memory_W1 = _moved_matrix(
+            [(memory_kept, state["memory.W1"]), (memory_of_momentum, state["memory.momentum.W1"])], [(memory_of_momentum, k, W1_write)]
+        )
+        memory_W2 = _moved_matrix(
+            [(memory_kept, state["memory.W2"]), (memory_of_momentum, state["memory.momentum.W2"])],
+            [(memory_of_momentum, activation, W2_write)],
+        )
+        state = {
+            "memory.momentum.W1": momentum_W1,
+            "memory.momentum.W2": momentum_W2,
+            "memory.W1": memory_W1,
+            "memory.W2": memory_W2,
+            "memory.W1.held_64": memory_W1 if due else state["memory.W1.held_64"],
+            "memory.W2.held_64": memory_W2 if due else state["memory.W2.held_64"],
+        }
+        return y, state
 
     def forward_by_token(
         self,
@@ -244,16 +257,10 @@ def _full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
-def _block_lengths(state: dict[str, Tensor] | None, tokens: int, time: int) -> list[int]:
+def _block_lengths(before: int, tokens: int, time: int) -> list[int]:
     """The lengths of blocks that end at every multiple of `tokens`, counted from the start of the stream, and with the sequence."""
-    before = 0 if state is None or state["position"].is_meta else int(state["position"]) % tokens
-    ends = [*range(tokens - before, time, tokens), time]
+    ends = [*range(tokens - before % tokens, time, tokens), time]
     return [end - start for start, end in zip([0, *ends], ends, strict=False)] if time else []
-
-
-def _read(matrix: Tensor, vector: Tensor) -> Tensor:
-    """One matrix times the vector of every token: (batch, *axes, rows, columns), (batch, time, *axes, columns) -> (..., rows)."""
-    return (vector.movedim(1, -2) @ matrix.mT).movedim(-2, 1)
 
 
 def _kept(decay: Tensor) -> Tensor:
@@ -287,4 +294,4 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return sum((*begun[1:], *added), begun[0])
 
 
-# sealed by nlc, sha256 of everything above: af6399c16ff80e7cc8d03d93306cd833f0a401897ba2c0b2798a8277e6a1e1f5
+# sealed by nlc, sha256 of everything above: 5d36f68e5c5832063a6ffc5dcede2a4692d8756200b15bc96c03d0097fe41587

@@ -90,46 +90,47 @@ class TTTLinear(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The whole sequence in blocks, which end where a period may: equal to `forward_by_token`."""
         batch, _, heads = q.shape[:3]
-        lengths = _block_lengths(state, 16, q.shape[1])
-        blocks = zip(*(torch.split(x, lengths, 1) for x in (q, k, v, scale, shift, learning_rate)), strict=True)
-        state = self._start(state, batch, heads, q)
-        outputs = [q.new_empty(batch, 0, heads, self.d)]
-        for q, k, v, scale, shift, learning_rate in blocks:
-            y, state = self._block(q=q, k=k, v=v, scale=scale, shift=shift, learning_rate=learning_rate, state=state)
-            outputs.append(y)
-        return torch.cat(outputs, 1), state
-
-    def _block(
-        self, *, q: Tensor, k: Tensor, v: Tensor, scale: Tensor, shift: Tensor, learning_rate: Tensor, state: dict[str, Tensor]
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The tokens up to where a period may end: what moves every so many tokens moves after them, if it does."""
-        batch, _, heads = q.shape[:3]
         with _full_precision(q):
             dtype = q.dtype
+            before = 0 if state is None or state["position"].is_meta else int(state["position"])
+            state = self._start(state, batch, heads, q)
             q, k, v, scale, shift, learning_rate = (x.to(state["memory"].dtype) for x in (q, k, v, scale, shift, learning_rate))
-            position = state["position"] + q.shape[1]
-            due = position % 16 == 0
-            layer = _read(state["memory.held_16"], k)
-            activation = torch.nn.functional.layer_norm(layer, (self.d,))
-            error = k + scale * activation + shift - v
-            norm_surprise = error * scale
-            deviation = ((layer - (layer.sum(-1) / self.d)[..., None]).square().sum(-1) / self.d + 0.00001).sqrt()
-            local_surprise = (
-                norm_surprise / deviation[..., None]
-                - (norm_surprise.sum(-1) / self.d / deviation)[..., None]
-                - ((norm_surprise * activation).sum(-1) / self.d / deviation)[..., None] * activation
-            )
-            memory_kept = _kept(q.new_full((), 1).expand(batch, q.shape[1], heads))
-            memory_write = -learning_rate[..., None] * local_surprise
-            memory_read = _read_matrix(q, [(memory_kept, state["memory"])], [(memory_kept, k, memory_write)])
-            memory = _moved_matrix([(memory_kept, state["memory"])], [(memory_kept, k, memory_write)])
-            y = q + scale * torch.nn.functional.layer_norm(memory_read, (self.d,)) + shift
-            state = {
-                "memory": memory,
-                "memory.held_16": torch.where(due, memory, state["memory.held_16"]),
-                "position": position,
-            }
+            streams = (q, k, v, scale, shift, learning_rate)
+            lengths = _block_lengths(before, 16, q.shape[1])
+            blocks = zip(*(torch.split(x.movedim(1, 2).flatten(0, 1), lengths, 1) for x in streams), strict=True)
+            moved = {name: x.flatten(0, 1) for name, x in state.items() if name != "position"}
+            y_in_blocks = [q.new_empty(batch * heads, 0, self.d)]
+            for given in blocks:
+                y, moved = self._block(*given, state=moved, before=before)
+                before = before + given[0].shape[1]
+                y_in_blocks.append(y)
+            y = torch.unflatten(torch.cat(y_in_blocks, 1), 0, (batch, heads)).movedim(2, 1)
+            last = {"position": state["position"] + q.shape[1]}
+            state = {name: torch.unflatten(x, 0, (batch, heads)) for name, x in moved.items()} | last
             return y.to(dtype), state
+
+    def _block(
+        self, q: Tensor, k: Tensor, v: Tensor, scale: Tensor, shift: Tensor, learning_rate: Tensor, *, state: dict[str, Tensor], before: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The tokens up to where a period may end: what moves every so many tokens moves after them, if it does."""
+        position = before + q.shape[1]
+        due = position % 16 == 0
+        layer = k @ state["memory.held_16"].mT
+        activation = torch.nn.functional.layer_norm(layer, (self.d,))
+        error = k + scale * activation + shift - v
+        norm_surprise = error * scale
+        deviation = ((layer - (layer.sum(-1) / self.d)[..., None]).square().sum(-1) / self.d + 0.00001).sqrt()
+        local_surprise = (
+            norm_surprise / deviation[..., None]
+            - (norm_surprise.sum(-1) / self.d / deviation)[..., None]
+            - ((norm_surprise * activation).sum(-1) / self.d / deviation)[..., None] * activation
+        )
+        memory_kept = _kept(q.new_full((), 1).expand(q.shape[0], q.shape[1]))
+        memory_write = -learning_rate[..., None] * local_surprise
+        memory_read = _read_matrix(q, [(memory_kept, state["memory"])], [(memory_kept, k, memory_write)])
+        memory = _moved_matrix([(memory_kept, state["memory"])], [(memory_kept, k, memory_write)])
+        y = q + scale * torch.nn.functional.layer_norm(memory_read, (self.d,)) + shift
+        return y, {"memory": memory, "memory.held_16": memory if due else state["memory.held_16"]}
 
     def forward_by_token(
         self,
@@ -195,16 +196,10 @@ def _full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
-def _block_lengths(state: dict[str, Tensor] | None, tokens: int, time: int) -> list[int]:
+def _block_lengths(before: int, tokens: int, time: int) -> list[int]:
     """The lengths of blocks that end at every multiple of `tokens`, counted from the start of the stream, and with the sequence."""
-    before = 0 if state is None or state["position"].is_meta else int(state["position"]) % tokens
-    ends = [*range(tokens - before, time, tokens), time]
+    ends = [*range(tokens - before % tokens, time, tokens), time]
     return [end - start for start, end in zip([0, *ends], ends, strict=False)] if time else []
-
-
-def _read(matrix: Tensor, vector: Tensor) -> Tensor:
-    """One matrix times the vector of every token: (batch, *axes, rows, columns), (batch, time, *axes, columns) -> (..., rows)."""
-    return (vector.movedim(1, -2) @ matrix.mT).movedim(-2, 1)
 
 
 def _kept(decay: Tensor) -> Tensor:
@@ -238,4 +233,4 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return sum((*begun[1:], *added), begun[0])
 
 
-# sealed by nlc, sha256 of everything above: bcf33c0e8811763b7cee416da12a4cd31968981dd5d75b07901a2c3b1069cf5d
+# sealed by nlc, sha256 of everything above: 225d1bf50f455a3c779698be1d9a185082bd8cddb10a2ea514fc8081c7ca9c75

@@ -76,39 +76,40 @@ class TTTLinearPlain(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The whole sequence in blocks, which end where a period may: equal to `forward_by_token`."""
         batch, _, heads = q.shape[:3]
-        lengths = _block_lengths(state, 16, q.shape[1])
-        blocks = zip(*(torch.split(x, lengths, 1) for x in (q, k, v, learning_rate)), strict=True)
-        state = self._start(state, batch, heads, q)
-        outputs = [q.new_empty(batch, 0, heads, self.d_v)]
-        for q, k, v, learning_rate in blocks:
-            y, state = self._block(q=q, k=k, v=v, learning_rate=learning_rate, state=state)
-            outputs.append(y)
-        return torch.cat(outputs, 1), state
-
-    def _block(
-        self, *, q: Tensor, k: Tensor, v: Tensor, learning_rate: Tensor, state: dict[str, Tensor]
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The tokens up to where a period may end: what moves every so many tokens moves after them, if it does."""
         with _full_precision(q):
             dtype = q.dtype
+            before = 0 if state is None or state["position"].is_meta else int(state["position"])
+            state = self._start(state, batch, heads, q)
             q, k, v, learning_rate = (x.to(state["memory"].dtype) for x in (q, k, v, learning_rate))
-            position = state["position"] + q.shape[1]
-            due = position % 16 == 0
-            value = -learning_rate[..., None] * (_read(state["memory.held_16"], k) - v)
-            y, memory = self._memory_in_chunks(key=k, value=value, query=q, memory=state["memory"])
-            state = {
-                "memory": memory,
-                "memory.held_16": torch.where(due, memory, state["memory.held_16"]),
-                "position": position,
-            }
+            streams = (q, k, v, learning_rate)
+            lengths = _block_lengths(before, 16, q.shape[1])
+            blocks = zip(*(torch.split(x.movedim(1, 2).flatten(0, 1), lengths, 1) for x in streams), strict=True)
+            moved = {name: x.flatten(0, 1) for name, x in state.items() if name != "position"}
+            y_in_blocks = [q.new_empty(batch * heads, 0, self.d_v)]
+            for given in blocks:
+                y, moved = self._block(*given, state=moved, before=before)
+                before = before + given[0].shape[1]
+                y_in_blocks.append(y)
+            y = torch.unflatten(torch.cat(y_in_blocks, 1), 0, (batch, heads)).movedim(2, 1)
+            last = {"position": state["position"] + q.shape[1]}
+            state = {name: torch.unflatten(x, 0, (batch, heads)) for name, x in moved.items()} | last
             return y.to(dtype), state
+
+    def _block(
+        self, q: Tensor, k: Tensor, v: Tensor, learning_rate: Tensor, *, state: dict[str, Tensor], before: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The tokens up to where a period may end: what moves every so many tokens moves after them, if it does."""
+        position = before + q.shape[1]
+        due = position % 16 == 0
+        value = -learning_rate[..., None] * (k @ state["memory.held_16"].mT - v)
+        y, memory = self._memory_in_chunks(key=k, value=value, query=q, memory=state["memory"])
+        return y, {"memory": memory, "memory.held_16": memory if due else state["memory.held_16"]}
 
     def _memory_in_chunks(self, key: Tensor, value: Tensor, query: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         """memory_t = memory_{t-1} + value_t key_t^T, chunk by chunk.
 
-        Streams are (batch, time, *axes, size), a scalar one with size 1.
+        Streams are (copies, tokens, size), a scalar one with size 1.
         """
-        leading, memory = memory.shape[:-2], memory.flatten(0, -3)
         chunks = zip(*(_pieces(x, self.chunk) for x in (key, value, query)), strict=True)
         reads = []
         for key, value, query in chunks:
@@ -117,7 +118,7 @@ class TTTLinearPlain(nn.Module):
             read = torch.baddbmm(read, attention, value)
             reads.append(read)
             memory = torch.baddbmm(memory, value.mT, key)
-        return _joined(reads, leading), memory.view(*leading, *memory.shape[1:])
+        return _joined(reads), memory
 
     def forward_by_token(
         self, *, q: Tensor, k: Tensor, v: Tensor, learning_rate: Tensor, state: dict[str, Tensor] | None = None
@@ -164,26 +165,19 @@ def _full_precision(x: Tensor) -> torch.autocast:
 
 
 def _pieces(x: Tensor, chunk: int) -> tuple[Tensor, ...]:
-    """(batch, time, *axes, size) -> chunks of (batch * axes, tokens, size), the last one short: nothing is padded."""
-    return torch.split(x.movedim(1, -2).flatten(0, -3), chunk, 1)
+    """(copies, tokens, size) -> chunks of tokens, the last one short: nothing is padded, and what is short is one chunk."""
+    return torch.split(x, chunk, 1) if x.shape[1] > chunk else (x,)
 
 
-def _joined(pieces: list[Tensor], leading: torch.Size) -> Tensor:
-    """Chunks of (batch * axes, tokens, size) -> (batch, time, *axes, size)."""
-    whole = torch.cat(pieces, 1)
-    return whole.view(*leading, *whole.shape[1:]).movedim(-2, 1)
+def _joined(pieces: list[Tensor]) -> Tensor:
+    """Chunks of (copies, tokens, size) -> all tokens."""
+    return torch.cat(pieces, 1) if len(pieces) > 1 else pieces[0]
 
 
-def _block_lengths(state: dict[str, Tensor] | None, tokens: int, time: int) -> list[int]:
+def _block_lengths(before: int, tokens: int, time: int) -> list[int]:
     """The lengths of blocks that end at every multiple of `tokens`, counted from the start of the stream, and with the sequence."""
-    before = 0 if state is None or state["position"].is_meta else int(state["position"]) % tokens
-    ends = [*range(tokens - before, time, tokens), time]
+    ends = [*range(tokens - before % tokens, time, tokens), time]
     return [end - start for start, end in zip([0, *ends], ends, strict=False)] if time else []
 
 
-def _read(matrix: Tensor, vector: Tensor) -> Tensor:
-    """One matrix times the vector of every token: (batch, *axes, rows, columns), (batch, time, *axes, columns) -> (..., rows)."""
-    return (vector.movedim(1, -2) @ matrix.mT).movedim(-2, 1)
-
-
-# sealed by nlc, sha256 of everything above: 29332b0a1bcf1d4c4afdbedccd05272344b45b97585ba61b15117c31936f097b
+# sealed by nlc, sha256 of everything above: 6acb29d8177710cac97957690e649e3b9158144de11e085ce60dabf51100d573

@@ -1,6 +1,7 @@
 """An expression over all tokens of a block -> torch code in which states that are steady are read by products of matrices.
 
-Values are (batch, time, *axes, *shape); what is the same at all tokens is (batch, *axes, *shape), and gets a dim of size 1 for time.
+Values are (copies, tokens, *shape); what is the same at all tokens is (copies, *shape), and gets a dim of size 1 for them. The position,
+and with it which periods end and which update this is, is known as Python numbers.
 """
 
 from __future__ import annotations
@@ -8,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from nlc.emit.pieces import ATOM, PRODUCT, UNARY, Piece, wrapped
+from nlc.emit.scope import leaf
 from nlc.emit.torch_printer import TorchPrinter
-from nlc.ir.algebra import Expr, Input, MatMul, Named, Outer, State, Transpose, When, children, contains
+from nlc.ir.algebra import Due, Expr, Input, MatMul, Named, Outer, State, Tick, Transpose, When, children, contains
 from nlc.ir.build import replace as replaced
 
 
@@ -19,7 +21,6 @@ class BlockPrinter(TorchPrinter):
 
     at_end: TorchPrinter
     tokens: str
-    has_axes: bool
 
     def piece(self, node: Expr) -> Piece:
         """The code of a node, as broadcasting leaves it."""
@@ -38,8 +39,6 @@ class BlockPrinter(TorchPrinter):
     def _read(self, matrix: Expr, vector: Expr) -> Piece:
         """A steady matrix times a vector of every token."""
         right = self._full(vector)
-        if self.has_axes:
-            return Piece(f"_read({self.at_end.text(matrix)}, {right.text})", ATOM, 1)
         transposed = self.at_end.atom(matrix.x) if isinstance(matrix, Transpose) else f"{self.at_end.atom(matrix)}.mT"
         return Piece(f"{wrapped(right, PRODUCT)} @ {transposed}", PRODUCT, 1)
 
@@ -53,10 +52,14 @@ class BlockPrinter(TorchPrinter):
         match node:
             case Outer(left, right):
                 first, second = self._full(left), self._full(right)
-                if self.has_axes:
-                    return Piece(f"_outer_sum({first.text}, {second.text})", ATOM, 2)
                 return Piece(f"{wrapped(first, ATOM)}.mT @ {wrapped(second, UNARY)}", PRODUCT, 2)
         return Piece(f"{self.atom(node)}.sum(1)", ATOM, len(node.shape))
+
+
+def block_leaf(node: Expr, values: dict[Expr, str]) -> Piece:
+    """What a leaf is inside a block."""
+    piece = leaf(node, values)
+    return replace(piece, rank=None) if isinstance(node, Tick | Due) else piece
 
 
 def is_state(node: Expr) -> bool:

@@ -3,160 +3,182 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from nlc.emit.block_printer import BlockPrinter, as_before, is_new_read, is_over_streams
+from nlc.emit.block_printer import BlockPrinter, as_before, block_leaf, is_new_read, is_over_streams
 from nlc.emit.dual import Dual
-from nlc.emit.forward import ChunkedForm, Tokens, chunked_form, earlier, form_slots, leading_text, output_lines, run_form
-from nlc.emit.layout import Lines, assignment, block, indented
+from nlc.emit.forward import Tokens, form_slots, run_form
+from nlc.emit.hoisting import Hoisted
+from nlc.emit.layout import WIDTH, Lines, assignment, block, call
 from nlc.emit.names import LocalNames
-from nlc.emit.parameters import read_parameters
+from nlc.emit.parameters import read_used
 from nlc.emit.pieces import Piece
-from nlc.emit.position import position_lines
+from nlc.emit.position import block_position_lines
 from nlc.emit.render import render
-from nlc.emit.scope import BLOCK_LENGTH, Sequence, converted, define, indices, input_values, previous, printer_of, sizes, state_dtype
-from nlc.emit.steps import kept_text, returned
+from nlc.emit.scope import BLOCK_LENGTH, Sequence, before_name, index_names, previous, state_dtype, used_axes
+from nlc.emit.steps import hidden_layers
 from nlc.emit.sums import over_block
+from nlc.emit.torch_printer import TorchPrinter
 from nlc.emit.uses import Uses, find_uses, is_gathered, sum_terms, written_out
 from nlc.emit.views import BlockHelpersView, BlockView
-from nlc.ir.algebra import Expr, Input, MatMul, Named, State, When, children, contains, walk
+from nlc.ir.algebra import Expr, Index, Input, MatMul, Named, State, When, children, contains, walk
 from nlc.ir.build import add, replace as replaced
-from nlc.ir.dual import DualLaw
-from nlc.ir.law import PREVIOUS, Equation, Kept, Law
+from nlc.ir.law import Equation, Kept, Law
 from nlc.ir.program import MemoryProgram, StateSlot
 
 
-def block_method(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> str:
+def block_method(sequence: Sequence, parts: Hoisted) -> str:
     """The method's text."""
-    result = f"tuple[{sequence.output_type}, {sequence.state_type}]"
-    signature = sequence.signature("_block", state=f"state: {sequence.state_type}", result=result)
-    return render(BlockView(signature, _body(sequence, forms)))
+    given = [f"{name}: Tensor" for name in (*(item.name for item in parts.given), *index_names(sequence))]
+    result = ", ".join(["Tensor"] * len(parts.results) + ["dict[str, Tensor]"])
+    result = f"tuple[{result}]" if parts.results else result
+    signature = call("def _block", ["self", *given, "*", "state: dict[str, Tensor]", f"{before_name(sequence)}: int"], f" -> {result}:", 4)
+    return render(BlockView(signature, block(list(_body(sequence, parts)))))
 
 
 def block_helpers(method: str) -> str:
-    """The functions that the method of a block calls."""
-    return render(BlockHelpersView("_read(" in method, "_outer_sum(" in method, "_moved_at_end(" in method))
+    """The functions that a sequence in blocks calls."""
+    return render(BlockHelpersView("_moved_at_end(" in method))
 
 
-def _body(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> Lines:
-    names, like = LocalNames((*sequence.inputs, "state")), sequence.like.name
-    variables = sizes(sequence, names)
-    block_ = Block(sequence, names, leading_text(sequence, variables), f"{like}.shape[1]")
-    dtype = names.new("dtype")
-    inside = [
-        (f"{dtype} = {like}.dtype",),
-        *converted(sequence, state_dtype(sequence), time=True),
-        *block_.known(),
-        *block_.moved(forms, dtype),
-    ]
-    body = (f"with _full_precision({like}):", *indented(block(inside)))
-    is_sized = any(f"expand({variables.batch}, " in line for line in body)
-    return (*block(variables.lines), *body) if is_sized else body
+def _body(sequence: Sequence, parts: Hoisted) -> Iterator[Lines]:
+    like = next(item.name for item in parts.given if item.timed)
+    names = LocalNames((*(item.name for item in parts.given), *index_names(sequence), "state", before_name(sequence)))
+    block_ = Block(sequence, parts, names, like)
+    yield from block_.known()
+    yield from block_.moved()
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The tokens of a block in the making: `leading` are the sizes of (batch, time, *axes), `tokens` is that of time.
+    """The tokens of a block in the making: streams are (copies, tokens, *shape), states (copies, *shape); `like` is a stream.
 
     `values` are the variables over all tokens and of what they share, `at_end` those at the last token; `written` are the abbreviations
     of one law written out.
     """
 
     sequence: Sequence
+    parts: Hoisted
     names: LocalNames
-    leading: str
-    tokens: str
+    like: str
     values: dict[Expr, str] = field(default_factory=dict)
     at_end: dict[Expr, str] = field(default_factory=dict)
     written: dict[Expr, Expr] = field(default_factory=dict)
 
+    @property
+    def tokens(self) -> str:
+        return f"{self.like}.shape[1]"
+
     def known(self) -> Iterator[Lines]:
-        """Parameters, axes, the position, previous inputs and abbreviations."""
-        sequence, names, values = self.sequence, self.names, self.values
-        first = sequence.program.slots[0]
-        values.update(previous(sequence, "state") | input_values(sequence))
-        yield from read_parameters(sequence, state_dtype(sequence), names, values)
-        yield from indices(sequence, names, sequence.carried("state", first.component, first.part), values)
-        yield from position_lines(sequence, names, values, self.tokens)
-        for _, line in earlier(sequence, names, values, "state", self.leading):
-            yield line
-        yield from define(sequence, names, values)
-        self.at_end.update(
-            (node, _last(text) if contains(node, lambda part: isinstance(part, Input)) else text) for node, text in values.items()
-        )
-        values[BLOCK_LENGTH] = self.at_end[BLOCK_LENGTH] = self.tokens
+        """States, parameters, what is given, the position, and what several expressions read."""
+        sequence, names, values, at_end = self.sequence, self.names, self.values, self.at_end
+        values.update(previous(sequence, "state"))
+        yield from read_used(sequence, self._expressions(), state_dtype(sequence), names, values)
+        yield from block_position_lines(sequence, names, values, self.tokens)
+        values[BLOCK_LENGTH] = self.tokens
+        at_end.update(values)
+        for item in self.parts.given:
+            values[item.stream], at_end[item.stream] = item.name, f"{item.name}[:, -1]"
+        for axis, name in zip(used_axes(sequence), index_names(sequence), strict=True):
+            values[Index(axis)], at_end[Index(axis)] = f"{name}[:, None]", name
         yield from self._shared_reads()
+
+    def _expressions(self) -> Iterator[Expr]:
+        """Whatever a block computes."""
+        yield from (stream.value for _, streams in self.parts.forms for stream in streams)
+        yield from (value for memory in self.parts.duals if memory.dual is not None for value in memory.dual.values)
+        yield from (read.vector for memory in self.parts.duals for read in memory.reads if read.vector is not None)
+        yield from (equation.value for law in self.parts.laws for equation in law.equations)
+        yield from (value for _, value in (*self.parts.kept, *self.parts.results))
 
     def _shared_reads(self) -> Iterator[Lines]:
         """What several expressions read of a level that is steady, at a vector over streams."""
-        program = self.sequence.program
-        streams = (stream.value for memory in program.chunked for stream in chunked_form(memory).streams)
-        equations = (equation.value for law in program.blocks.laws for equation in law.equations)
-        values = (*streams, *equations, *(value for _, value in program.outputs))
-        read = Counter(node for value in values for node in walk(as_before(value)))
-        said = {equation.value for law in program.blocks.laws for equation in law.equations}
+        blocks = self.sequence.program.blocks
+        read = Counter(node for value in self._expressions() for node in walk(as_before(value)))
+        said = {equation.value for law in self.parts.laws for equation in law.equations}
         for node, count in read.items():
             match node:
                 case MatMul(State(component) as state, vector) if (
-                    count > 1 and node not in said and program.blocks.is_steady(state) and is_over_streams(vector)
+                    count > 1 and node not in said and blocks.is_steady(state) and is_over_streams(vector)
                 ):
                     terms = self._printer().terms(node)
                     local = self.values[node] = self.names.new(f"{component}_read")
                     self.at_end[node] = _last(local)
-                    yield assignment(local, terms, 12)
+                    yield assignment(local, terms, 8)
 
-    def moved(self, forms: tuple[ChunkedForm, ...], dtype: str) -> Iterator[Lines]:
-        """Memory after memory, law after law, the outputs, and what is returned."""
+    def moved(self) -> Iterator[Lines]:
+        """Memory after memory, law after law, the results, and what is returned."""
         program = self.sequence.program
-        outputs = {name: self.names.new(name) for name, _ in program.outputs}
+        results = [(self.names.new(name), value) for name, value in self.parts.results]
+        as_they_are: dict[Expr, str] = {value: local for local, value in results if isinstance(value, Named)}
         for memory in program.memories:
-            form = next((item for item in forms if item.memory == memory), None)
-            if memory.dual is not None:
-                yield from self._dual(memory, memory.dual, outputs)
-            elif form is not None:
-                slots = form_slots(self.sequence, form)
-                before = [self.values[_state(slot, When.PREVIOUS)] for slot in slots]
-                after: dict[Expr, str] = {_state(slot, When.CURRENT): self.names.new(slot.name) for slot in slots}
-                self.at_end.update(after)
-                yield from run_form(self._tokens(), form, before, after.values(), outputs)
+            yield from self._memory(memory, as_they_are)
             for read in memory.reads:
                 known = Named(read.name, read.shape)
                 self.at_end[known] = _last(self.values[known])
-        for law in program.blocks.laws:
+        for law in self.parts.laws:
             yield from self._law(law)
-        yield from output_lines(self._tokens(), outputs)
-        kept = {item.name: self._kept(item) for item in program.laws.kept}
-        state = {slot.name: kept.get(slot.name) or self.at_end[_state(slot, When.CURRENT)] for slot in program.slots}
-        yield from returned(self.sequence, outputs, state, dtype)
+        for local, value in results:
+            if self.values.get(value) != local:
+                over = yield from hidden_layers(self.names, self.values, self._printer(), local, value, 8)
+                yield assignment(local, self._over_tokens(over), 8)
+        kept = {item.name: self._kept(item, value) for item, value in self.parts.kept}
+        outside = {item.name for item in program.laws.kept} - set(kept)
+        state = {
+            slot.name: kept.get(slot.name) or self.at_end[_state(slot, When.CURRENT)] for slot in program.slots if slot.name not in outside
+        }
+        yield from _returned([local for local, _ in results], state)
 
-    def _dual(self, memory: MemoryProgram, law: DualLaw, outputs: dict[str, str]) -> Iterator[Lines]:
-        """A memory in the dual form; the names of its law are its own."""
-        own = replace(self, values=dict(self.values))
-        yield from Dual(own._tokens(), law).lines(memory, outputs)
-        self.values.update((known, own.values[known]) for read in memory.reads for known in [Named(read.name, read.shape)])
-        states = (_state(slot, When.CURRENT) for slot in self.sequence.program.slots if slot.component in law.components)
-        self.at_end.update((state, own.values[state]) for state in states if state in own.values)
+    def _memory(self, memory: MemoryProgram, as_they_are: Mapping[Expr, str]) -> Iterator[Lines]:
+        """A memory that moves at every token: in chunks, or in the dual form, the names of whose law are its own."""
+        dual = self.parts.dual(memory.component)
+        form, streams = next(((form, streams) for form, streams in self.parts.forms if form.memory == memory), (None, ()))
+        if dual is not None and dual.dual is not None:
+            own = replace(self, values=dict(self.values))
+            yield from Dual(own._tokens(), dual.dual).lines(dual, self.sequence.program.slots, as_they_are)
+            self.values.update((known, own.values[known]) for read in memory.reads for known in [Named(read.name, read.shape)])
+            states = (_state(slot, When.CURRENT) for slot in self.sequence.program.slots if slot.component in dual.dual.components)
+            self.at_end.update((state, own.values[state]) for state in states if state in own.values)
+        elif form is not None:
+            slots = form_slots(self.sequence, form)
+            after: dict[Expr, str] = {_state(slot, When.CURRENT): self.names.new(slot.name) for slot in slots}
+            self.at_end.update(after)
+            carried = [self.values[_state(slot, When.PREVIOUS)] for slot in slots]
+            yield from run_form(self._tokens(), form, streams, carried, after.values(), as_they_are)
 
-    def _kept(self, item: Kept) -> str:
-        if item.component == PREVIOUS:
-            return self.values[Input(item.part, item.value.shape, delayed=True)].replace("[:, :-1]", "[:, -1]")
-        return kept_text(self.sequence, item, self.at_end)
+    def _kept(self, item: Kept, value: Expr) -> str:
+        """What is carried beside the states, after the block's last token."""
+        printer = self._at_end_printer()
+        if _spans_copies(value):
+            return printer.text(value)
+        return f"{printer.atom(value)}.expand_as({self.sequence.carried('state', item.component, item.part)})"
+
+    def _over_tokens(self, value: Expr) -> tuple[str, ...]:
+        """The terms of a value, at every token."""
+        printer = self._printer()
+        if self._spans_tokens(value):
+            return printer.terms(value)
+        return (f"{printer.atom(value)}.expand({self.like}.shape[0], {self.tokens}{', -1' * len(value.shape)})",)
+
+    def _spans_tokens(self, node: Expr) -> bool:
+        """Whether a value surely has the dim of time: it reads a memory that moves at every token, or a stream."""
+        timed = {item.stream for item in self.parts.given if item.timed}
+        return contains(node, lambda part: isinstance(part, Named) or part in timed)
 
     def _tokens(self) -> Tokens:
-        return Tokens(self.sequence, self.names, self.values, self.leading, self._printer(), printer_of(self.sequence, self.at_end))
+        leading = f"{self.like}.shape[0], {self.tokens}"
+        return Tokens(self.names, self.values, leading, self._printer(), self._at_end_printer(), self._spans_tokens, 8)
 
     def _printer(self) -> BlockPrinter:
-        plain = printer_of(self.sequence, self.values)
+        known = {node: variable for node, variable in self.values.items() if children(node)}
         return BlockPrinter(
-            plain.leaf,
-            plain.like,
-            plain.bare,
-            plain.known,
-            at_end=printer_of(self.sequence, self.at_end),
-            tokens=self.tokens,
-            has_axes=bool(self.sequence.model.axes),
+            lambda node: block_leaf(node, self.values), self.like, known=known, at_end=self._at_end_printer(), tokens=self.tokens
         )
+
+    def _at_end_printer(self) -> TorchPrinter:
+        known = {node: variable for node, variable in self.at_end.items() if children(node)}
+        return TorchPrinter(lambda node: block_leaf(node, self.at_end), self.like, known=known)
 
     # --- the laws of levels with a period ------------------------------------------------------------------------------
 
@@ -186,13 +208,13 @@ class Block:
         elif name in uses.summed:
             terms = self._sum(component, equation)
         else:
-            terms = printer_of(self.sequence, self.at_end).terms(equation.value)
+            terms = self._at_end_printer().terms(equation.value)
         if equation.part is not None:
             owner = equation.owner or component
             self.at_end[State(owner, equation.part, equation.value.shape, When.CURRENT)] = local
-            if not self.sequence.spans_axes(equation.value):
+            if not _spans_copies(equation.value):
                 terms = (f"({' '.join(terms)}).expand_as({self.sequence.carried('state', owner, equation.part)})",)
-        yield assignment(local, terms, 12)
+        yield assignment(local, terms, 8)
 
     def _new_reads(self, value: Expr) -> Iterator[Lines]:
         """What levels that move at this block's end give, at its last token by their new states: a line each."""
@@ -205,11 +227,11 @@ class Block:
         source = next(part.component for part in walk(value) if isinstance(part, State) and part.when is When.CURRENT)
         terms = self._printer().terms(value)
         self.values[value] = self.names.new(f"{source.replace('.', '_')}_seen")
-        yield assignment(self.values[value], terms, 12)
+        yield assignment(self.values[value], terms, 8)
 
     def _sum(self, component: str, equation: Equation) -> tuple[str, ...]:
         """The sum over the block, added to what was gathered before it; sums that have a name are not taken again."""
-        printer, at_end = self._printer(), printer_of(self.sequence, self.at_end)
+        printer, at_end = self._printer(), self._at_end_printer()
         pieces: dict[Expr, Piece] = {}
 
         def named(node: Expr) -> Expr:
@@ -229,6 +251,22 @@ def _state(slot: StateSlot, when: When) -> State:
     return State(slot.component, slot.part, slot.shape, when)
 
 
+def _spans_copies(value: Expr) -> bool:
+    """Whether a value at the last token has the dim of copies."""
+    return contains(value, lambda node: isinstance(node, State | Named | Input | Index))
+
+
 def _last(text: str) -> str:
     """What a stream is at the last token."""
-    return text.replace("[:, :-1]", "[:, -2]") if text.endswith("[:, :-1]") else f"{text}[:, -1]"
+    return f"{text}[:, -1]"
+
+
+def _returned(results: list[str], state: dict[str, str]) -> Iterator[Lines]:
+    """`return results, state`."""
+    items = [f'"{name}": {value}' for name, value in state.items()]
+    line = f"return {', '.join((*results, '{' + ', '.join(items) + '}'))}"
+    if len(line) <= WIDTH - 8:
+        yield (line,)
+        return
+    yield ("state = {", *(f"    {item}," for item in items), "}")
+    yield (f"return {', '.join((*results, 'state'))}",)

@@ -15,8 +15,8 @@ from nlc.emit.form_views import DecaysView, MatrixChunksView, ReadView, VectorCh
 from nlc.emit.layout import Lines, call
 from nlc.emit.render import render
 from nlc.ir.affine import AffineLaw, OutputRead, Write
-from nlc.ir.algebra import MINUS_ONE, Expr, Input, Named, When, contains, is_number
-from nlc.ir.build import add, full, scale
+from nlc.ir.algebra import MINUS_ONE, Add, Constant, Expr, Input, Named, Scale, When, contains, is_number
+from nlc.ir.build import add, constant, full, scale
 from nlc.ir.program import Form, MemoryProgram
 
 
@@ -43,11 +43,15 @@ class ChunkedState:
 
 @dataclass(frozen=True, slots=True)
 class Chunked:
-    """One memory in chunks: its streams, whether it has decays and reads its old state, and who reads it."""
+    """One memory in chunks: its streams, whether it has decays and reads its old state, and who reads it.
+
+    `in_blocks`: batch and axes are one dim of copies already.
+    """
 
     memory: MemoryProgram
     law: AffineLaw
     streams: tuple[Stream, ...]
+    in_blocks: bool = False
 
     @property
     def states(self) -> tuple[ChunkedState, ...]:
@@ -124,12 +128,29 @@ def _matrix_streams(memory: MemoryProgram, law: AffineLaw) -> tuple[Stream, ...]
 
 def _write(write: Write, law: AffineLaw, number: str) -> tuple[Stream, ...]:
     assert write.along is not None, write
-    given = full(0, law.shape[:1]) if write.given is None else write.given
+    given = full(0, law.shape[:1]) if write.given is None else factored(write.given)
     streams = (Stream(f"key{number}", write.along), Stream(f"value{number}", given))
     if not write.reads:
         return streams
     erase = scale(MINUS_ONE, add(*(scale(read.coefficient, read.vector) for read in write.reads)))
     return (*streams, Stream("erase", erase))
+
+
+def factored(value: Expr) -> Expr:
+    """A sum whose terms all have one factor, as the factor times a sum: one product a token in place of several."""
+    terms = value.terms if isinstance(value, Add) else ()
+    parts = [_without_sign(term) for term in terms]
+    factors = [part.by for _, part in parts if isinstance(part, Scale)]
+    if len(terms) < 2 or len(factors) < len(terms) or any(factor != factors[0] for factor in factors):
+        return value
+    return scale(factors[0], add(*(scale(sign, part.x) for sign, part in parts if isinstance(part, Scale))))
+
+
+def _without_sign(term: Expr) -> tuple[Constant, Expr]:
+    match term:
+        case Scale(Constant() as sign, Scale() as product):
+            return sign, product
+    return constant(1), term
 
 
 def _query(read: OutputRead) -> Expr:
@@ -152,6 +173,7 @@ def _matrix_view(form: Chunked, local: str) -> MatrixChunksView:
     return MatrixChunksView(
         signature=signature(form, local),
         docstring=docstring(form),
+        opening=opening(form),
         streams=", ".join(form.moving),
         targets=", ".join(form.moving),
         columns=tuple(read.column for read in reads),
@@ -163,7 +185,7 @@ def _matrix_view(form: Chunked, local: str) -> MatrixChunksView:
         factors=_products(form),
         old=_decays(form, "before"),
         last=LAST_OF_STEADY if form.is_steady else LAST,
-        results=_results(reads),
+        results=_results(form, reads),
     )
 
 
@@ -224,6 +246,7 @@ def _vector_view(form: Chunked, local: str) -> VectorChunksView:
     return VectorChunksView(
         signature=signature(form, local),
         docstring=docstring(form),
+        opening=opening(form),
         streams=f"{roles}," if is_alone else roles,
         targets=f"({roles},)" if is_alone else roles,
         columns=tuple(read.column for read in reads),
@@ -231,7 +254,7 @@ def _vector_view(form: Chunked, local: str) -> VectorChunksView:
         prelude=(f"products = {steady_products('value')}",) if form.is_steady else (),
         has_decay=form.has_decay,
         products="products[:, : value.shape[1] + 1, : value.shape[1] + 1]" if form.is_steady else "_decay_products(decay)",
-        results=_results(reads),
+        results=_results(form, reads),
     )
 
 
@@ -253,8 +276,26 @@ def _read(form: Chunked, read: OutputRead, number: str) -> ReadView:
     )
 
 
-def _results(reads: tuple[ReadView, ...]) -> str:
-    return ", ".join((*(f"_joined({read.column}, leading)" for read in reads), "memory.view(*leading, *memory.shape[1:])"))
+def _results(form: Chunked, reads: tuple[ReadView, ...]) -> str:
+    return ", ".join((*(joined(form, read.column) for read in reads), whole_memory(form)))
+
+
+def opening(form: Chunked) -> Lines:
+    """The line that makes one dim of batch and axes, if there is more than one."""
+    if form.in_blocks:
+        return ()
+    rank = len(form.law.shape)
+    return (f"leading, memory = memory.shape[:-{rank}], memory.flatten(0, -{rank + 1})",)
+
+
+def joined(form: Chunked, pieces: str) -> str:
+    """What a read was in all chunks."""
+    return f"_joined({pieces})" if form.in_blocks else f"_joined({pieces}, leading)"
+
+
+def whole_memory(form: Chunked) -> str:
+    """The memory after the last chunk, with the dims that it came with."""
+    return "memory" if form.in_blocks else "memory.view(*leading, *memory.shape[1:])"
 
 
 def signature(form: Chunked, local: str) -> Lines:
@@ -276,9 +317,10 @@ def docstring(form: Chunked) -> Lines:
     else:
         numbers = [numbered(number, count) for number in range(count)]
         law = " + ".join((f"memory_t = {kept}", *(f"value{number}_t key{number}_t^T" for number in numbers)))
-    lines = [f"{law}, chunk by chunk.", "", "        Streams are (batch, time, *axes, size), a scalar one with size 1."]
+    streams, steady = ("(copies, tokens, size)", "(copies, 1)") if form.in_blocks else ("(batch, time, *axes, size)", "(batch, *axes, 1)")
+    lines = [f"{law}, chunk by chunk.", "", f"        Streams are {streams}, a scalar one with size 1."]
     if form.is_steady:
-        lines += ["        The decay, (batch, *axes, 1), is that of every token: its products are made once."]
+        lines += [f"        The decay, {steady}, is that of every token: its products are made once."]
     if form.is_triangular:
         lines += [
             "        Inside a chunk the writes read one another:",

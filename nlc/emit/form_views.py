@@ -39,6 +39,7 @@ class MatrixChunksView:
 
     signature: tuple[str, ...]
     docstring: tuple[str, ...]
+    opening: tuple[str, ...]
     streams: str
     targets: str
     columns: tuple[str, ...]
@@ -59,6 +60,7 @@ class VectorChunksView:
 
     signature: tuple[str, ...]
     docstring: tuple[str, ...]
+    opening: tuple[str, ...]
     streams: str
     targets: str
     columns: tuple[str, ...]
@@ -98,6 +100,7 @@ class MatrixHalvesView:
 
     signature: tuple[str, ...]
     docstring: tuple[str, ...]
+    opening: tuple[str, ...]
     streams: str
     overlaps: tuple[OverlapView, ...]
     pieces: str
@@ -115,6 +118,7 @@ class VectorHalvesView:
 
     signature: tuple[str, ...]
     docstring: tuple[str, ...]
+    opening: tuple[str, ...]
     columns: tuple[str, ...]
     reads: tuple[ReadView, ...]
     results: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from nlc.emit.attention import in_forward, kept_after, places
@@ -33,17 +33,19 @@ def chunked_form(memory: MemoryProgram) -> ChunkedForm:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """The tokens that are computed at once: `values` are the variables of what is known of them, `carried` what is known of the states.
+    """The tokens that are computed at once: `values` are the variables of what is known of them.
 
-    `leading` are the sizes of (batch, time, *axes); `printer` prints what changes from token to token, `shared` what all of them share.
+    `leading` are the sizes of (batch, time, *axes); `printer` prints what changes from token to token, `shared` what all of them share;
+    `spans` tells whether a value surely has all leading dims.
     """
 
-    sequence: Sequence
     names: LocalNames
     values: dict[Expr, str]
     leading: str
     printer: TorchPrinter
     shared: TorchPrinter
+    spans: Callable[[Expr], bool]
+    indent: int = 12
 
 
 def chunked_body(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> Lines:
@@ -80,11 +82,12 @@ def _forms(
     yield from places(sequence, names, values, start)
     yield from _define_streams(sequence, names, values)
     printer = printer_of(sequence, values)
-    tokens = Tokens(sequence, names, values, leading, printer, printer)
+    tokens = Tokens(names, values, leading, printer, printer, sequence.spans_axes)
+    as_they_are = outputs_as_read(sequence, outputs)
     for memory in sequence.program.at_once:
         if memory.window is not None:
             answer = next((Named(read.name, read.shape) for read in memory.reads), Named(memory.component, ()))
-            values[answer] = outputs_as_read(sequence, outputs).get(answer) or names.new(answer.name)
+            values[answer] = as_they_are.get(answer) or names.new(answer.name)
             yield from in_forward(sequence, memory, names, values, start, leading, values[answer])
             state |= kept_after(sequence, memory.component, values)
             continue
@@ -92,8 +95,8 @@ def _forms(
         slots = form_slots(sequence, form)
         state |= {slot.name: start if sequence.is_bare else names.new(slot.name) for slot in slots}
         carried = [sequence.carried(start, slot.component, slot.part) for slot in slots]
-        yield from run_form(tokens, form, carried, [state[slot.name] for slot in slots], outputs)
-    yield from output_lines(tokens, outputs)
+        yield from run_form(tokens, form, form.streams, carried, [state[slot.name] for slot in slots], as_they_are)
+    yield from output_lines(sequence, tokens, sequence.program.outputs, outputs)
     updates = sequence.model.updates_per_tick
     last = f"[:, {updates - 1}::{updates}]" if updates > 1 else ""
     emitted = {name: f"{variable}{last}" for name, variable in outputs.items()}
@@ -137,12 +140,18 @@ def form_slots(sequence: Sequence, form: ChunkedForm) -> list[StateSlot]:
     return [slots[state.component, state.part] for state in form.states]
 
 
-def run_form(tokens: Tokens, form: ChunkedForm, carried: Iterable[str], after: Iterable[str], outputs: dict[str, str]) -> Iterator[Lines]:
+def run_form(
+    tokens: Tokens,
+    form: ChunkedForm,
+    streams: tuple[Stream, ...],
+    carried: Iterable[str],
+    after: Iterable[str],
+    as_they_are: Mapping[Expr, str],
+) -> Iterator[Lines]:
     """The call that runs a form from the states `carried` to those `after`; its reads join the values, as outputs where they are those."""
     names, values = tokens.names, tokens.values
-    as_they_are = outputs_as_read(tokens.sequence, outputs)
     arguments = []
-    for stream in form.streams:
+    for stream in streams:
         text, lines = _stream(tokens, stream)
         yield from lines
         arguments.append(f"{stream.role}={text}")
@@ -151,15 +160,15 @@ def run_form(tokens: Tokens, form: ChunkedForm, carried: Iterable[str], after: I
         known = Named(read.name, read.shape)
         values[known] = as_they_are.get(known) or names.new(read.name)
     targets = [*(values[Named(read.name, read.shape)] for read in form.memory.reads), *after]
-    yield call(f"{', '.join(targets)} = self.{method_name(slot_local(form))}", arguments, "", 12)
+    yield call(f"{', '.join(targets)} = self.{method_name(slot_local(form))}", arguments, "", tokens.indent)
 
 
-def output_lines(tokens: Tokens, outputs: dict[str, str]) -> Iterator[Lines]:
-    """What the outputs are, unless they are reads as they came."""
-    for name, value in tokens.sequence.program.outputs:
+def output_lines(sequence: Sequence, tokens: Tokens, values: tuple[tuple[str, Expr], ...], outputs: Mapping[str, str]) -> Iterator[Lines]:
+    """What the outputs are, unless they are known as they come."""
+    for name, value in values:
         if tokens.values.get(value) != outputs[name]:
             over = yield from hidden_layers(tokens.names, tokens.values, tokens.printer, name, value)
-            yield assignment(outputs[name], _output(tokens, name, over), 12)
+            yield assignment(outputs[name], output_terms(sequence, tokens, name, over), 12)
 
 
 def _by_update(sequence: Sequence) -> Iterator[Lines]:
@@ -211,16 +220,17 @@ def _stream(tokens: Tokens, stream: Stream) -> tuple[str, list[Lines]]:
     lines: list[Lines] = []
     if len(text) > WIDEST_ARGUMENT:
         local = tokens.names.new(stream.role)
-        lines.append(assignment(local, printer.terms(value) if value.shape else [text], 12))
+        lines.append(assignment(local, printer.terms(value) if value.shape else [text], tokens.indent))
         text = atom = local
     if stream.is_steady:
         places = ", ".join(part for place, part in enumerate(tokens.leading.split(", ")) if place != 1)
         return f"{atom}.expand({places}, -1)", lines
-    return (text if tokens.sequence.spans_tokens(value) else f"{atom}.expand({tokens.leading}, -1)"), lines
+    return (text if tokens.spans(value) else f"{atom}.expand({tokens.leading}, -1)"), lines
 
 
-def _output(tokens: Tokens, name: str, value: Expr) -> tuple[str, ...]:
-    printer = output_printer(tokens.sequence, tokens.printer, name)
-    if printer.is_bare or tokens.sequence.spans_tokens(value):
+def output_terms(sequence: Sequence, tokens: Tokens, name: str, value: Expr) -> tuple[str, ...]:
+    """The terms of an output, with all the dims that it has."""
+    printer = output_printer(sequence, tokens.printer, name)
+    if printer.is_bare or tokens.spans(value):
         return printer.terms(value)
     return (f"{printer.atom(value)}.expand({tokens.leading}{', -1' * len(value.shape)})",)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nlc.emit.chunks import Chunked, docstring, numbered, read_views, signature
+from nlc.emit.chunks import Chunked, docstring, joined, numbered, opening, read_views, signature, whole_memory
 from nlc.emit.form_views import HalvesReadView, HalvesView, MatrixHalvesView, OverlapView, ReadView, VectorHalvesView, WriteView
 from nlc.emit.render import render
 
@@ -25,9 +25,10 @@ def _vector_view(form: Chunked, local: str) -> VectorHalvesView:
     return VectorHalvesView(
         signature=signature(form, local),
         docstring=docstring(form),
+        opening=opening(form),
         columns=tuple(read.column for read in reads),
         reads=reads,
-        results=_results(reads),
+        results=_results(form, reads),
     )
 
 
@@ -41,6 +42,7 @@ def _matrix_view(form: Chunked, local: str) -> MatrixHalvesView:
     return MatrixHalvesView(
         signature=signature(form, local),
         docstring=docstring(form),
+        opening=opening(form),
         streams=", ".join(stream.role for stream in form.streams if stream.role != "decay"),
         overlaps=overlaps,
         pieces=", ".join((*made, *values)),
@@ -49,7 +51,7 @@ def _matrix_view(form: Chunked, local: str) -> MatrixHalvesView:
         reads=tuple(_read(read, keys, written) for read in reads),
         is_triangular=form.is_triangular,
         written=" + ".join(f"{value}.mT @ {key}_to_end" for key, value in zip(keys, written, strict=True)),
-        results=_results(reads) if form.is_triangular else _results_of_all_chunks(reads),
+        results=_results(form, reads) if form.is_triangular else _results_of_all_chunks(form, reads),
     )
 
 
@@ -91,11 +93,10 @@ def _attention(read: ReadView, key: str) -> str:
     return f"attention{read.query.removeprefix('query')}{key.removeprefix('key')}"
 
 
-def _results_of_all_chunks(reads: tuple[ReadView, ...]) -> str:
+def _results_of_all_chunks(form: Chunked, reads: tuple[ReadView, ...]) -> str:
     """Reads that are (copies, chunks, tokens, size)."""
-    joined = (f"_joined([{read.name}.flatten(1, 2)], leading)[:, :time]" for read in reads)
-    return ", ".join((*joined, "memory.view(*leading, *memory.shape[1:])"))
+    return ", ".join((*(f"{joined(form, f'[{read.name}.flatten(1, 2)]')}[:, :time]" for read in reads), whole_memory(form)))
 
 
-def _results(reads: tuple[ReadView, ...]) -> str:
-    return ", ".join((*(f"_joined({read.column}, leading)[:, :time]" for read in reads), "memory.view(*leading, *memory.shape[1:])"))
+def _results(form: Chunked, reads: tuple[ReadView, ...]) -> str:
+    return ", ".join((*(f"{joined(form, read.column)}[:, :time]" for read in reads), whole_memory(form)))

@@ -1,4 +1,4 @@
-"""Loops over a sequence: the bodies of `forward_by_token`, token after token, and of a `forward` in blocks."""
+"""The loop over a sequence, token after token: the body of `forward_by_token`."""
 
 from __future__ import annotations
 
@@ -19,23 +19,6 @@ def by_token_body(sequence: Sequence) -> Lines:
     arguments = [*(item.name + "=" + item.name + ("" if item.is_of_sequence else f"[:, {t}]") for item in inputs), "state=state"]
     head = f"for {t} in range({sequence.like.name}.shape[1]):"
     return _loop(sequence, names, variables, outputs, Calls("step", arguments, (head,), ".unsqueeze(1)"))
-
-
-def by_block_body(sequence: Sequence) -> Lines:
-    """One call of `_block` after the other; a block ends where a period may."""
-    names = LocalNames((*sequence.inputs, "state"))
-    variables, outputs, lengths = sizes(sequence, names), names.new("outputs"), names.new("lengths")
-    arguments = [*(f"{name}={name}" for name in sequence.inputs), "state=state"]
-    split = [item.name for item in sequence.model.inputs if not item.is_of_sequence]
-    streams = ", ".join(split)
-    targets, of = (f"({streams},)", f"({streams},)") if len(split) == 1 else (streams, f"({streams})")
-    blocks = names.new("blocks")
-    told = (
-        f"{lengths} = _block_lengths(state, {sequence.program.blocks.tokens}, {sequence.like.name}.shape[1])",
-        *call(f"{blocks} = zip", [f"*(torch.split(x, {lengths}, 1) for x in {of})", "strict=True"], "", 8),
-    )
-    head = (f"for {targets} in {blocks}:",)
-    return _loop(sequence, names, variables, outputs, Calls("_block", arguments, head, "", told))
 
 
 @dataclass(frozen=True, slots=True)

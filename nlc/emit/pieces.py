@@ -10,7 +10,7 @@ from nlc.ir.algebra import Constant
 from nlc.ir.dims import LIKE_WEIGHTS, Shape
 from nlc.ir.show import expression_text
 
-COMPARISON, SUM, PRODUCT, UNARY, POWER, ATOM = range(6)
+CHOICE, COMPARISON, SUM, PRODUCT, UNARY, POWER, ATOM = range(7)
 """How tightly Python binds, loosest first."""
 
 SIMPLE_OPERAND = re.compile(r"-?[A-Za-z0-9_.]+")

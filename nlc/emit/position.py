@@ -7,54 +7,67 @@ from collections.abc import Iterator
 from nlc.emit.layout import Lines, assignment
 from nlc.emit.names import LocalNames
 from nlc.emit.parameters import parameter_values
-from nlc.emit.scope import Sequence, leaf, state_dtype
+from nlc.emit.scope import Sequence, before_name, leaf, state_dtype
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.ir.algebra import Due, Expr, Eye, Parameter, Position, State, StopGradient, Tick, contains
 from nlc.ir.law import POSITION
 from nlc.ir.model import Component, Family
 
 
-def position_lines(sequence: Sequence, names: LocalNames, values: dict[Expr, str], tokens: str = "") -> Iterator[Lines]:
-    """The position after this token, or after all `tokens` of a block, and which periods end there; `values` learns the variables."""
+def position_lines(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
+    """The position after this token, which periods end there, and which update this is; `values` learns the variables."""
     if not any(item.component == POSITION for item in sequence.program.laws.kept):
         return
-    periods, carried = sequence.periods, sequence.carried("state", POSITION, "")
-    before = names.new("before") if tokens and (sequence.counted or sequence.program.laws.resets) else ""
-    position = names.new(POSITION)
-    values[State(POSITION, "", ())] = position
-    if before:
-        yield (f"{before} = {carried}",)
-    yield (f"{position} = {before or carried} + {tokens or 1}",)
-    for period in periods:
-        due = values[Due(period)] = names.new("due" if len(periods) == 1 else f"due_{period}")
-        yield (f"{due} = {position} % {period} == 0",)
-    if sequence.has_places and not tokens:
+    position = values[State(POSITION, "", ())] = names.new(POSITION)
+    yield (f"{position} = {sequence.carried('state', POSITION, '')} + 1",)
+    yield from _due(sequence, names, values, position)
+    if sequence.has_places:
         place = values[Position()] = names.new("place")
         yield (f"{place} = ({position} - 1).to({state_dtype(sequence)})",)
-    if before:
-        yield from _resets(sequence, names, values, before)
-    for component in (name for name in sequence.counted if not sequence.model.is_parted(name)):
-        tick = values[Tick(component)] = names.new("tick" if len(sequence.counted) == 1 else f"{component}_tick")
-        count = _count(sequence.model.component(component), before or f"({position} - 1)", position)
+    for component, tick in _ticks(sequence, names, values):
+        count = _count(sequence.model.component(component), f"({position} - 1)", position)
         yield (f"{tick} = {count if count == position else f'({count})'}.to({state_dtype(sequence)})",)
 
 
-def _resets(sequence: Sequence, names: LocalNames, values: dict[Expr, str], seen: str) -> Iterator[Lines]:
-    """The states that start again with a block, before which `seen` tokens came."""
+def block_position_lines(sequence: Sequence, names: LocalNames, values: dict[Expr, str], tokens: str) -> Iterator[Lines]:
+    """The same after all `tokens` of a block, as Python numbers, and the states that start again with it."""
+    before = before_name(sequence)
+    if sequence.periods:
+        position = names.new(POSITION)
+        yield (f"{position} = {before} + {tokens}",)
+        yield from _due(sequence, names, values, position)
     for item in sequence.program.laws.resets:
         start = names.new(".".join(filter(None, (item.state.component, item.state.part, "start"))))
         carried = sequence.carried("state", item.state.component, item.state.part)
+        begun = _begin(item.value, carried)
+        yield assignment(start, [f"{begun} if {before} > 0 and {before} % {item.period} == 0 else {carried}"], 8)
         values[item.state] = start
-        is_first = f"({seen} > 0) & ({seen} % {item.period} == 0)"
-        yield assignment(start, [f"torch.where({is_first}, {_begin(item.value, carried)}, {carried})"], 12)
+    for component, tick in _ticks(sequence, names, values):
+        count = _count(sequence.model.component(component), before, f"{before} + 1")
+        yield (f"{tick} = {count}",)
+
+
+def _due(sequence: Sequence, names: LocalNames, values: dict[Expr, str], position: str) -> Iterator[Lines]:
+    for period in sequence.periods:
+        due = values[Due(period)] = names.new("due" if len(sequence.periods) == 1 else f"due_{period}")
+        yield (f"{due} = {position} % {period} == 0",)
+
+
+def _ticks(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) -> Iterator[tuple[str, str]]:
+    """The components whose updates are counted, with the variables of their counts."""
+    for component in (name for name in sequence.counted if not sequence.model.is_parted(name)):
+        values[Tick(component)] = names.new("tick" if len(sequence.counted) == 1 else f"{component}_tick")
+        yield component, values[Tick(component)]
 
 
 def _begin(value: Expr, carried: str) -> str:
-    """What a carried tensor starts again from, in its dtype."""
+    """What a carried tensor starts again from, as large as it is and in its dtype."""
     if isinstance(value, StopGradient):
         return f"{carried}.detach()"
     text = initial_text(value)
-    return text if is_number_known(value) else f"{text if ' ' not in text else f'({text})'}.to({carried}.dtype)"
+    if is_number_known(value):
+        return f"torch.zeros_like({carried})" if text == "0" else f"torch.full_like({carried}, {text})"
+    return f"{text if ' ' not in text else f'({text})'}.to({carried}.dtype).expand_as({carried})"
 
 
 def initial_text(value: Expr) -> str:

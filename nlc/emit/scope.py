@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from nlc.codes import emit as codes
@@ -44,9 +44,13 @@ BLOCK_LENGTH = Named("tokens of the block", ())
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """A program that becomes an `nn.Module`, and the questions that its functions ask of it."""
+    """A program that becomes an `nn.Module`, and the questions that its functions ask of it.
+
+    `like_text` is a tensor of the dtype and device of new ones where there is no input.
+    """
 
     program: Program
+    like_text: str = ""
 
     @property
     def model(self) -> Model:
@@ -126,12 +130,6 @@ class Sequence:
                 return True
         return any(self.spans_axes(child) for child in children(node))
 
-    def spans_tokens(self, node: Expr) -> bool:
-        """The same of a value over several tokens, as which a state that is steady in a block does not count."""
-        if not self.program.is_in_blocks or isinstance(node, Join | Split | Input | Named):
-            return self.spans_axes(node)
-        return any(self.spans_tokens(child) for child in children(node))
-
     def is_whole(self, node: Expr) -> bool:
         """Whether a value has no dim for the axis, in a system that splits or joins it: one value for all places along it."""
         return bool(self.bare) and not self._varies(node)
@@ -203,7 +201,7 @@ def printer_of(sequence: Sequence, values: dict[Expr, str], *, is_bare: bool = F
     known = {node: variable for node, variable in values.items() if children(node)}
     inputs = (Input(stream.name, stream.shape) for stream in sequence.model.inputs if stream.name in sequence.bare)
     bare = frozenset((*inputs, *(node for node in known if sequence.is_whole(node))))
-    return TorchPrinter(lambda node: leaf(node, values), sequence.like.name, bare, known, is_bare)
+    return TorchPrinter(lambda node: leaf(node, values), sequence.like_text or sequence.like.name, bare, known, is_bare)
 
 
 def define(sequence: Sequence, names: LocalNames, values: dict[Expr, str], *, parted: bool | None = None) -> Iterator[Lines]:
@@ -222,6 +220,20 @@ def define(sequence: Sequence, names: LocalNames, values: dict[Expr, str], *, pa
         yield assignment(values[equation.value], terms, 12)
 
 
+def define_used(
+    sequence: Sequence, names: LocalNames, values: dict[Expr, str], expressions: Iterable[Expr], named: Mapping[Expr, str]
+) -> Iterator[Lines]:
+    """The same of abbreviations that some expressions use; those in `named` have their variables already."""
+    used = {part for value in expressions for part in walk(value)}
+    for equation in used_definitions(sequence.program.laws):
+        if equation.value in used:
+            printer = printer_of(sequence, values, is_bare=sequence.is_whole(equation.value))
+            number = printer.number(equation.value)
+            terms = printer.terms(equation.value) if number is None else (number,)
+            values[equation.value] = named.get(equation.value) or names.new(equation.name)
+            yield assignment(values[equation.value], terms, 12)
+
+
 def output_printer(sequence: Sequence, printer: TorchPrinter, name: str) -> TorchPrinter:
     """What prints an output: one that has joined the axis has one value for all places along it."""
     return replace(printer, is_bare=name in {item.name for item in sequence.model.outputs if item.joined})
@@ -235,20 +247,35 @@ def input_values(sequence: Sequence, part: str = "") -> dict[Expr, str]:
     }
 
 
+def used_axes(sequence: Sequence, expressions: Iterable[Expr] | None = None) -> tuple[str, ...]:
+    """The axes along which some expressions (else all laws) use a copy's index."""
+    used = {part for value in expressions or sequence.program.laws.values for part in walk(value)}
+    return tuple(axis for axis in sequence.model.axes if Index(axis) in used)
+
+
+def index_names(sequence: Sequence) -> tuple[str, ...]:
+    """The arguments of a block that are the indices of its copies."""
+    names = LocalNames(sequence.inputs)
+    return tuple(names.new(f"{axis}_index") for axis in used_axes(sequence))
+
+
+def before_name(sequence: Sequence) -> str:
+    """The argument of a block that is how many tokens came before it."""
+    return LocalNames(sequence.inputs).new("before")
+
+
 def indices(
     sequence: Sequence, names: LocalNames, carried: str, values: dict[Expr, str], expressions: Iterable[Expr] | None = None
 ) -> list[Lines]:
     """The lines that number the copies along axes whose index some expressions (else all laws) use; `values` learns their variables."""
     axes = sequence.model.axes
-    used = {part for value in expressions or sequence.program.laws.values for part in walk(value)}
     lines: list[Lines] = []
-    for place, axis in enumerate(axes):
-        index = Index(axis)
-        if index in used:
-            values[index] = names.new(f"{axis}_index")
-            later = f"[:{', None' * (len(axes) - 1 - place)}]" if place + 1 < len(axes) else ""
-            places = f"torch.arange({carried}.shape[{sequence.first_axis + place}], dtype={carried}.dtype, device={carried}.device){later}"
-            lines.append(assignment(values[index], [places], 12))
+    for axis in used_axes(sequence, expressions):
+        place = axes.index(axis)
+        values[Index(axis)] = names.new(f"{axis}_index")
+        later = f"[:{', None' * (len(axes) - 1 - place)}]" if place + 1 < len(axes) else ""
+        places = f"torch.arange({carried}.shape[{sequence.first_axis + place}], dtype={carried}.dtype, device={carried}.device){later}"
+        lines.append(assignment(values[Index(axis)], [places], 12))
     return lines
 
 

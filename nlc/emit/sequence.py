@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from nlc.emit.attention import attention_helpers
+from nlc.emit.block_loop import block_loop_body
 from nlc.emit.blocks import block_helpers, block_method
 from nlc.emit.chunks import Chunked
 from nlc.emit.coupled import Coupled
@@ -14,9 +16,10 @@ from nlc.emit.dual import dual_helpers
 from nlc.emit.feed_forward import feed_forward_body, is_feed_forward
 from nlc.emit.forward import ChunkedForm, chunked_body, chunked_form, form_method
 from nlc.emit.halves import halves_helpers
+from nlc.emit.hoisting import hoisted
 from nlc.emit.initial import has_start, initial_says, started, zeros
 from nlc.emit.layout import Lines, block, call, indented
-from nlc.emit.loops import by_block_body, by_token_body
+from nlc.emit.loops import by_token_body
 from nlc.emit.names import LocalNames, attribute
 from nlc.emit.parameters import made_parameters, reset_parameters
 from nlc.emit.prose import sentence, wrapped
@@ -36,11 +39,16 @@ def sequence_parts(program: Program) -> tuple[str, ...]:
     sequence = Sequence(program)
     sequence.check_names()
     forms = tuple(chunked_form(memory) for memory in program.chunked)
-    blocks = block_method(sequence, forms) if program.is_in_blocks else ""
+    plain = tuple(form for form in forms if isinstance(form, Chunked))
+    if program.is_in_blocks and len(plain) == len(forms):
+        forms = tuple(replace(form, in_blocks=True) for form in plain)
+    parts = hoisted(sequence, forms) if program.is_in_blocks else None
+    blocks = block_method(sequence, parts) if parts else ""
     further = (*((block_helpers(blocks),) if blocks else ()), *attention_helpers(sequence))
     if any(memory.dual for memory in program.memories):
         further = (*further, dual_helpers(blocks))
-    return render(_view(sequence, forms, blocks)), *training_parts(sequence), *_helpers(sequence, forms), *further
+    forward = block_loop_body(sequence, parts) if parts else _forward_body(sequence, forms)
+    return render(_view(sequence, forms, blocks, forward)), *training_parts(sequence), *_helpers(sequence, forms), *further
 
 
 def _helpers(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> tuple[str, ...]:
@@ -49,11 +57,13 @@ def _helpers(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> tuple[str, .
     others = tuple(form for form in forms if isinstance(form, Coupled))
     decays = any(form.has_decay for form in plain if not form.is_halved)
     splits = bool(others) or any(not form.is_halved for form in plain)
-    helpers = HelpersView(bool(forms), splits, decays, decays or any(form.is_triangular for form in forms), sequence.has_places)
+    are_flat = any(form.in_blocks for form in plain)
+    solves = decays or any(form.is_triangular for form in forms)
+    helpers = HelpersView(bool(forms), splits, are_flat, decays, solves, sequence.has_places)
     return render(helpers), *halves_helpers(plain), *coupled_helpers(others)
 
 
-def _view(sequence: Sequence, forms: tuple[ChunkedForm, ...], blocks: str) -> SequenceView:
+def _view(sequence: Sequence, forms: tuple[ChunkedForm, ...], blocks: str, forward: Lines) -> SequenceView:
     model = sequence.model
     optional = f"state: {sequence.state_type} | None = None"
     result = f"tuple[{sequence.output_type}, {sequence.state_type}]"
@@ -73,7 +83,7 @@ def _view(sequence: Sequence, forms: tuple[ChunkedForm, ...], blocks: str) -> Se
         zeros=zeros(sequence, leading),
         forward=sequence.signature("forward", state=optional, result=result),
         forward_says=_forward_says(sequence),
-        forward_body=_forward_body(sequence, forms, bool(blocks)),
+        forward_body=forward,
         parallel_methods=(*([blocks] if blocks else []), *(form_method(form) for form in forms)),
         forward_by_token=sequence.signature("forward_by_token", state=optional, result=result),
         by_token_body=by_token_body(sequence),
@@ -86,11 +96,9 @@ def _view(sequence: Sequence, forms: tuple[ChunkedForm, ...], blocks: str) -> Se
     )
 
 
-def _forward_body(sequence: Sequence, forms: tuple[ChunkedForm, ...], is_in_blocks: bool) -> Lines:
+def _forward_body(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> Lines:
     if is_feed_forward(sequence):
         return feed_forward_body(sequence, time=True)
-    if is_in_blocks:
-        return by_block_body(sequence)
     return chunked_body(sequence, forms) if sequence.program.is_parallel else _delegated_body(sequence)
 
 

@@ -30,6 +30,7 @@ def _body(sequence: Sequence) -> Lines:
     laws, names = sequence.program.laws, LocalNames(("self", "state"))
     first = next(slot for slot in sequence.program.slots if not slot.counts)
     carried = sequence.carried("state", first.component, first.part)
+    sequence = with_changes(sequence, like_text=carried)
     ended = previous(sequence, "state")
     values = dict(ended)
     evaluated = laws.values_between

@@ -155,14 +155,14 @@ def _outputs(sequence: Sequence, names: LocalNames, values: dict[Expr, str], dty
 
 
 def hidden_layers(
-    names: LocalNames, values: dict[Expr, str], printer: TorchPrinter, output: str, value: Expr
+    names: LocalNames, values: dict[Expr, str], printer: TorchPrinter, output: str, value: Expr, indent: int = 12
 ) -> Generator[Lines, None, Expr]:
     """The layers of a network that an output reads, a line each; gives the output over their names, which `values` learns."""
     layers = set(_layers(value))
     for number in range(1, len(layers) + 1):
         layer = next(_layers(value))
         inner = Named(names.new(f"{output}_hidden{f'_{number}' if len(layers) > 1 else ''}"), layer.shape)
-        yield assignment(inner.name, [printer.text(layer)], 12)
+        yield assignment(inner.name, [printer.text(layer)], indent)
         values[inner] = inner.name
         value = replace(value, {layer: inner}.get)
     return value

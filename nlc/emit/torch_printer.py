@@ -18,6 +18,7 @@ from nlc.emit.functions import SPELLINGS
 from nlc.emit.names import attribute
 from nlc.emit.pieces import (
     ATOM,
+    CHOICE,
     COMPARISON,
     POWER,
     PRODUCT,
@@ -221,8 +222,8 @@ class TorchPrinter:
         condition = self.leaf(node.condition) if isinstance(node.condition, Due) else self._aligned(node.condition, node.shape)
         rank, full = joined_dims([condition, then, otherwise])
         if condition.rank is None:
-            choice = f"{wrapped(then, SUM)} if {condition.text} else {wrapped(otherwise, SUM)}"
-            return Piece(f"({choice})", ATOM, rank, full and then.full and otherwise.full)
+            first, second = (_as_large(side, other) for side, other in ((then, otherwise), (otherwise, then)))
+            return Piece(f"{first} if {condition.text} else {second}", CHOICE, rank, full and then.full and otherwise.full)
         first = then.text if otherwise.rank is not None else self._tensor(then)
         return Piece(f"torch.where({condition.text}, {first}, {otherwise.text})", ATOM, rank, full)
 
@@ -327,6 +328,13 @@ class TorchPrinter:
                     sign = "+"
             texts.append(f"{sign} {wrapped(self._aligned(term, node.shape), PRODUCT)}")
         return tuple(texts)
+
+
+def _as_large(piece: Piece, other: Piece) -> str:
+    """The text of a choice; a number beside a tensor is a tensor too."""
+    if piece.rank is not None or other.rank is None:
+        return wrapped(piece, SUM)
+    return f"torch.zeros_like({other.text})" if piece.text == "0" else f"torch.full_like({other.text}, {piece.text})"
 
 
 def unwritable(node: Expr) -> CompileError:

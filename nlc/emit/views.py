@@ -71,6 +71,7 @@ class HelpersView:
 
     is_parallel: bool
     splits: bool
+    in_blocks: bool
     has_decay: bool
     solves: bool
     turns: bool
@@ -86,10 +87,8 @@ class BlockView:
 
 @dataclass(frozen=True, slots=True)
 class BlockHelpersView:
-    """The functions that cut a sequence in blocks, read what is steady in one, add up over one, and take what moves at its end."""
+    """The functions that cut a sequence in blocks, and take what moves at the end of one."""
 
-    reads: bool
-    sums: bool
     moves: bool
 
 

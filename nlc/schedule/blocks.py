@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace as with_changes
 from math import gcd
 
-from nlc.ir.algebra import LEAVES, Due, Expr, MatMul, Named, State, walk
+from nlc.ir.algebra import LEAVES, Due, Expr, Join, MatMul, Named, Split, State, contains, walk
 from nlc.ir.build import replace
 from nlc.ir.law import POSITION, PREVIOUS, Kept, Law, Laws, Reset
 from nlc.ir.program import Blocks
@@ -24,6 +24,15 @@ def find_blocks(laws: Laws) -> Blocks:
 def late_starts(laws: Laws) -> tuple[str, ...]:
     """The levels that start, or start again, from what is known at a token only, or are cut off at tokens that a reset shifts."""
     return tuple(dict.fromkeys(item.state.component for item in laws.resets if item.at_start or item.within or not _is_known(item)))
+
+
+def across_axes(laws: Laws) -> tuple[str, ...]:
+    """The components whose laws take what memories say, or what follows from it, across an axis: inside a block copies are alone."""
+    return tuple(law.component for law in laws.laws if any(_crosses(equation.value) for equation in law.equations))
+
+
+def _crosses(node: Expr) -> bool:
+    return contains(node, lambda part: isinstance(part, Split | Join) and contains(part, lambda inner: isinstance(inner, State | Named)))
 
 
 def _is_known(reset: Reset) -> bool:

@@ -14,7 +14,7 @@ from nlc.ir.law import Law, Laws
 from nlc.ir.model import Model
 from nlc.ir.program import NO_BLOCKS, Blocks, Decision, Form, MemoryProgram
 from nlc.schedule.attention import classify_window, window_law, window_values
-from nlc.schedule.blocks import block_law, find_blocks, late_starts
+from nlc.schedule.blocks import across_axes, block_law, find_blocks, late_starts
 from nlc.schedule.choose import choose_form
 from nlc.schedule.dual_law import find_dual_law
 from nlc.schedule.groups import Group, over_old_states, state_groups
@@ -174,6 +174,7 @@ class _Facts:
             whole_tokens=_whole_tokens(self.laws),
             gathering=self.gathering,
             late_starts=late_starts(self.laws),
+            across_axes=across_axes(self.laws) if self.blocks.are_used else (),
         )
 
 

@@ -64,6 +64,7 @@ def run_program(
     begun = starts(program.laws, leading, sizes, sample, numbers, trained)
     states = begun if state is None else {slot: state[slot_name(model, *slot)] for slot in begun}
     streams = {stream.name: _by_update(inputs[stream.name], stream, model).movedim(1, 1 + len(model.axes)) for stream in model.inputs}
+    lasting = {stream.name for stream in model.inputs if stream.is_of_sequence}
     places = {axis: place - 1 for axis, place in axis_places(model).items()}
     around = Around(program, numbers, indices, sizes, leading, sample, trained, places, chunk)
     lasting = {stream.name for stream in model.inputs if stream.is_of_sequence}

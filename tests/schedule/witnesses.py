@@ -7,8 +7,9 @@ from dataclasses import replace
 from fractions import Fraction
 
 from nlc.derive import derive_laws
-from nlc.ir.algebra import HALF, Expr, Norm, Spread, State, Tick, When
+from nlc.ir.algebra import HALF, Expr, Join, Norm, Spread, State, Tick, When
 from nlc.ir.build import add, divide, dot, matmul, outer, replace as replaced, scale
+from nlc.ir.dims import Dim
 from nlc.ir.law import Laws
 from nlc.ir.model import Clock, Component, Family, GradientDescent, Model
 from nlc.order import order_levels
@@ -17,7 +18,7 @@ from nlc.schedule.rules.dual import DUAL
 from tests import models
 from tests.derive import systems
 from tests.derive.systems import FITTED, READ_VECTOR, with_memory
-from tests.models import MATRIX, memory_state, stream
+from tests.models import D_V, MATRIX, memory_state, stream
 from tests.schedule import windows
 from tests.schedule.dual_witnesses import DUAL_WITNESSES, held_memory
 
@@ -77,6 +78,15 @@ def _beside(fitting: Component, every: Clock) -> Model:
 def beside_a_level_that_waits_for_the_end(fitting: Component) -> Laws:
     """The other level adds up its gradients token by token, which no chunk of this memory does."""
     return laws_of(_beside(fitting, Clock(Family.SEQUENCE)))
+
+
+def heard_across_heads(fitting: Component) -> Laws:
+    """The other level's value is louder the more all heads say together, and inside a block no head hears another."""
+    model = _beside(fitting, Clock(Family.TOKEN, Fraction(4)))
+    together = Join(matmul(memory_state(When.CURRENT), stream("k")), "heads", (Dim.named("heads") * D_V,))
+    learner = model.component("other")
+    objective = _substitute(learner.objective, stream("v"), scale(Norm(together), stream("v")))
+    return laws_of(replace(model, components=(fitting, replace(learner, objective=objective, follows=objective))))
 
 
 def started_again_from_a_token(fitting: Component) -> Laws:
@@ -188,6 +198,7 @@ SAME_IN_EVERY_ROW = "decays that are the same in every row: one for each column,
 SHARED: Mapping[str, Witness] = {
     "no level that moves when the sequence ends": beside_a_level_that_waits_for_the_end,
     "starts that are known before the first token": started_again_from_a_token,
+    "blocks in which every copy along an axis is alone": heard_across_heads,
     "tokens whose parts are all alike": read_before_all_parts,
     "periods that end together somewhere but at every token": read_at_two_periods,
     "a law that is the same at every token": counted,
@@ -250,6 +261,7 @@ WITNESSES: Mapping[str, Mapping[str, Witness]] = {
     "blocks": {
         "an update every so many tokens": at_every_token,
         "no level that moves when the sequence ends": beside_a_level_that_waits_for_the_end,
+        "blocks in which every copy along an axis is alone": heard_across_heads,
         "tokens whose parts are all alike": beside_parts_of_tokens,
         "periods that end together somewhere but at every token": read_at_two_periods,
     },

@@ -14,6 +14,69 @@ from nlc.verify.inputs import Case, draw
 from nlc.verify.squares import check_squares
 from tests.emit.systems import emitted_class, program_from
 
+LAYER = """
+nlc: 1
+name: Layer
+dims: {d_model: 6, heads: 2, d_head: d_model / heads}
+axes: [heads]
+inputs:
+  x: {shape: [d_model], axes: []}
+  gain: {shape: [], every: sequence, range: [0.2, 0.8]}
+  scale: {shape: [d_head], axes: []}
+hyperparameters: {learning_rate: 0.1}
+let:
+  q: split(project_q(x), heads)
+  k: split(tanh(project_k(x)), heads)
+  decay: 1 - 2 ** (-1 - index(heads))
+levels:
+  project_q: {memory: "matrix(d_model, d_model)", every: step}
+  project_k: {use: project_q}
+  project_out: {use: project_q}
+  memory:
+    memory: matrix(d_head, d_head)
+    objective: dot(memory(k), prev(slow)(k) - q)
+    retention: decay
+    optimizer: gradient_descent(gain)
+    every: token
+  vectors:
+    memory: vector(d_head)
+    objective: 0.5 * norm2(vectors - scale * k)
+    optimizer: gradient_descent(0.5)
+    every: token
+  slow:
+    memory: matrix(d_head, d_head)
+    objective: 0.5 * norm2(slow(k) - memory(k) * gain - vectors) * (1 - decay)
+    optimizer: gradient_descent(learning_rate / tick)
+    every: 3 tokens
+  shared:
+    memory: matrix(d_head, d_head)
+    objective: 0.5 * norm2(shared(q) - split(project_out(x), heads)) * index(heads)
+    optimizer: gradient_descent(0.1)
+    every: 6 tokens
+outputs:
+  y: project_out(join(memory(q) + slow(q), heads)) + x
+  z: prev(shared)(scale)
+  w: join(vectors, heads)
+"""
+
+ACROSS = """
+nlc: 1
+name: Across
+dims: {d: 3, rows: 2, columns: 2}
+axes: [rows, columns]
+inputs:
+  k: {shape: [d], axes: [columns]}
+  before: {shape: [d], axes: [rows]}
+  beta: {shape: [], every: sequence, axes: [rows], range: [0, 0.5]}
+levels:
+  memory:
+    memory: matrix(d, d)
+    objective: 0.5 * norm2(memory(k) - before) + index(columns) * inner(memory, memory)
+    optimizer: gradient_descent(beta)
+    every: 2 tokens
+outputs: {y: memory(k), z: before}
+"""
+
 HEAD = """
 nlc: 1
 name: {name}
@@ -142,7 +205,9 @@ PROGRAMS = [
 each_program = pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: f"{program.model.name}-{len(program.model.axes)}")
 
 
-@each_program
+@pytest.mark.parametrize(
+    "program", [*PROGRAMS, program_from(LAYER), program_from(ACROSS)], ids=lambda program: f"{program.model.name}-{len(program.model.axes)}"
+)
 def test_every_square_closes(program: Program) -> None:
     assert program.is_in_blocks
     assert [square for square in check_squares(program, emit_module(program)) if not square.closed] == []
@@ -171,6 +236,23 @@ def test_every_split_is_the_whole_to_the_last_period(program: Program) -> None:
 
 def _named(outputs: Tensor | dict[str, Tensor]) -> dict[str, Tensor]:
     return {"y": outputs} if isinstance(outputs, Tensor) else outputs
+
+
+def test_what_is_made_of_streams_alone_is_made_once_for_all_blocks() -> None:
+    forward, method = emit_module(program_from(LAYER)).split("    def forward")[1].split("    def _block")
+    for line in (
+        "k = torch.unflatten((x @ project_k.mT).tanh(), -1, (self.heads, -1))",
+        "y = y_inside.flatten(-2) @ project_out.mT + x",
+    ):
+        assert line in forward
+    assert "project_k" not in method
+    assert "unflatten" not in method
+
+
+def test_a_level_that_hears_other_heads_runs_token_by_token() -> None:
+    program = program_from(LAYER.replace("norm2(slow(k) - memory(k)", "norm2(slow(k) * norm(join(memory(k), heads)) - memory(k)"))
+    assert not program.is_in_blocks
+    assert [square for square in check_squares(program, emit_module(program)) if not square.closed] == []
 
 
 def test_a_block_is_as_long_as_all_periods_allow() -> None:
@@ -218,7 +300,7 @@ def test_the_block_of_a_memory_beside_another_reads_as_it_is_written_here() -> N
         'slow_read = k @ state["slow"].mT',
         "gradient = (slow_read - fast_read).mT @ k",
         'gathered = state["slow.gradient"] + gradient',
-        'slow = torch.where(due, state["slow"] + momentum, state["slow"])',
+        'slow = state["slow"] + momentum if due else state["slow"]',
         "y = fast_read + slow_read",
     ):
         assert line in method

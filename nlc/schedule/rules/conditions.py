@@ -90,9 +90,16 @@ STARTS_KNOWN = Condition(
     lambda candidate: f"{_names(candidate.late_starts)} starts again from what is known at a token only",
 )
 
+COPIES_ALONE = Condition(
+    "blocks in which every copy along an axis is alone",
+    lambda candidate: not candidate.across_axes,
+    lambda candidate: f"inside a block {_names(candidate.across_axes)} takes what a memory says across an axis",
+)
+
 SHARED: tuple[Condition, ...] = (
     NOTHING_GATHERED,
     STARTS_KNOWN,
+    COPIES_ALONE,
     ALL_PARTS_ALIKE,
     SEVERAL_TOKENS,
     NOT_COUNTED,

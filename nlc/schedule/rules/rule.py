@@ -21,7 +21,8 @@ class Candidate:
     updates. `block`: the tokens of a block, 0 in a system without periods. `dual`: the linear law by which they move by given gradients,
     or why there is none. `whole_tokens`: in a system of several updates a token, what happens once a token. `gathering`: levels that
     gather their gradients, token by token, until the sequence ends. `late_starts`: levels that start, or start again, from what is
-    known at a token only. `window`: the law of a level that is solved over one.
+    known at a token only. `across_axes`: in a system with blocks, levels whose laws split or join what memories say. `window`: the law of
+    a level that is solved over one.
     """
 
     classified: Classified
@@ -36,6 +37,7 @@ class Candidate:
     whole_tokens: str = ""
     gathering: tuple[str, ...] = ()
     late_starts: tuple[str, ...] = ()
+    across_axes: tuple[str, ...] = ()
     window: WindowLaw | None = None
 
     @property

@@ -91,51 +91,52 @@ class ChunkMemory(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The whole sequence in blocks, which end where a period may: equal to `forward_by_token`."""
         batch, _, heads = q.shape[:3]
-        lengths = _block_lengths(state, 16, q.shape[1])
-        blocks = zip(*(torch.split(x, lengths, 1) for x in (q, k, v, beta)), strict=True)
-        state = self._start(state, batch, heads, q)
-        outputs = [q.new_empty(batch, 0, heads, self.d_v)]
-        for q, k, v, beta in blocks:
-            y, state = self._block(q=q, k=k, v=v, beta=beta, state=state)
-            outputs.append(y)
-        return torch.cat(outputs, 1), state
-
-    def _block(self, *, q: Tensor, k: Tensor, v: Tensor, beta: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """The tokens up to where a period may end: what moves every so many tokens moves after them, if it does."""
         with _full_precision(q):
             dtype = q.dtype
+            before = 0 if state is None or state["position"].is_meta else int(state["position"])
+            state = self._start(state, batch, heads, q)
             q, k, v, beta = (x.to(state["fast"].dtype) for x in (q, k, v, beta))
-            position = state["position"] + q.shape[1]
-            due = position % 16 == 0
-            fast_read, fast_read_2, fast = self._fast_in_chunks(
-                key=k, value=beta[..., None] * v, erase=beta[..., None] * k, query_1=q, query_2=k, memory=state["fast"]
-            )
-            prediction = _read(state["slow"], k)
-            error = prediction - fast_read_2
-            gradient = _outer_sum(error, k)
-            gathered = state["slow.gradient"] + gradient
-            momentum = torch.where(due, 0.9 * state["slow.momentum"] - 0.1 * gathered, state["slow.momentum"])
-            slow = torch.where(due, state["slow"] + momentum, state["slow"])
-            y = fast_read + _read(state["slow"], q)
-            state = {
-                "fast": fast,
-                "slow.momentum": momentum,
-                "slow": slow,
-                "slow.gradient": torch.where(due, 0, gathered),
-                "position": position,
-            }
+            value = beta[..., None] * v
+            erase = beta[..., None] * k
+            streams = (q, k, value, erase)
+            lengths = _block_lengths(before, 16, q.shape[1])
+            blocks = zip(*(torch.split(x.movedim(1, 2).flatten(0, 1), lengths, 1) for x in streams), strict=True)
+            moved = {name: x.flatten(0, 1) for name, x in state.items() if name != "position"}
+            y_in_blocks = [q.new_empty(batch * heads, 0, self.d_v)]
+            for given in blocks:
+                y, moved = self._block(*given, state=moved, before=before)
+                before = before + given[0].shape[1]
+                y_in_blocks.append(y)
+            y = torch.unflatten(torch.cat(y_in_blocks, 1), 0, (batch, heads)).movedim(2, 1)
+            last = {"position": state["position"] + q.shape[1]}
+            state = {name: torch.unflatten(x, 0, (batch, heads)) for name, x in moved.items()} | last
             return y.to(dtype), state
+
+    def _block(
+        self, q: Tensor, k: Tensor, value: Tensor, erase: Tensor, *, state: dict[str, Tensor], before: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The tokens up to where a period may end: what moves every so many tokens moves after them, if it does."""
+        position = before + q.shape[1]
+        due = position % 16 == 0
+        fast_read, fast_read_2, fast = self._fast_in_chunks(key=k, value=value, erase=erase, query_1=q, query_2=k, memory=state["fast"])
+        prediction = k @ state["slow"].mT
+        error = prediction - fast_read_2
+        gradient = error.mT @ k
+        gathered = state["slow.gradient"] + gradient
+        momentum = 0.9 * state["slow.momentum"] - 0.1 * gathered if due else state["slow.momentum"]
+        slow = state["slow"] + momentum if due else state["slow"]
+        y = fast_read + q @ state["slow"].mT
+        return y, {"fast": fast, "slow.momentum": momentum, "slow": slow, "slow.gradient": torch.zeros_like(gathered) if due else gathered}
 
     def _fast_in_chunks(
         self, key: Tensor, value: Tensor, erase: Tensor, query_1: Tensor, query_2: Tensor, memory: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """memory_t = memory_{t-1} + write_t key_t^T with write_t = value_t - memory_{t-1} erase_t, chunk by chunk.
 
-        Streams are (batch, time, *axes, size), a scalar one with size 1.
+        Streams are (copies, tokens, size), a scalar one with size 1.
         Inside a chunk the writes read one another:
             write_t + sum over s < t of (erase_t . key_s) write_s = value_t - memory erase_t
         """
-        leading, memory = memory.shape[:-2], memory.flatten(0, -3)
         chunks = zip(*(_pieces(x, self.chunk) for x in (key, value, erase, query_1, query_2)), strict=True)
         reads_1 = []
         reads_2 = []
@@ -150,7 +151,7 @@ class ChunkMemory(nn.Module):
             read_2 = torch.baddbmm(read_2, attention, write)
             reads_2.append(read_2)
             memory = torch.baddbmm(memory, write.mT, key)
-        return _joined(reads_1, leading), _joined(reads_2, leading), memory.view(*leading, *memory.shape[1:])
+        return _joined(reads_1), _joined(reads_2), memory
 
     def forward_by_token(
         self, *, q: Tensor, k: Tensor, v: Tensor, beta: Tensor, state: dict[str, Tensor] | None = None
@@ -205,14 +206,13 @@ def _full_precision(x: Tensor) -> torch.autocast:
 
 
 def _pieces(x: Tensor, chunk: int) -> tuple[Tensor, ...]:
-    """(batch, time, *axes, size) -> chunks of (batch * axes, tokens, size), the last one short: nothing is padded."""
-    return torch.split(x.movedim(1, -2).flatten(0, -3), chunk, 1)
+    """(copies, tokens, size) -> chunks of tokens, the last one short: nothing is padded, and what is short is one chunk."""
+    return torch.split(x, chunk, 1) if x.shape[1] > chunk else (x,)
 
 
-def _joined(pieces: list[Tensor], leading: torch.Size) -> Tensor:
-    """Chunks of (batch * axes, tokens, size) -> (batch, time, *axes, size)."""
-    whole = torch.cat(pieces, 1)
-    return whole.view(*leading, *whole.shape[1:]).movedim(-2, 1)
+def _joined(pieces: list[Tensor]) -> Tensor:
+    """Chunks of (copies, tokens, size) -> all tokens."""
+    return torch.cat(pieces, 1) if len(pieces) > 1 else pieces[0]
 
 
 def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
@@ -221,21 +221,10 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-def _block_lengths(state: dict[str, Tensor] | None, tokens: int, time: int) -> list[int]:
+def _block_lengths(before: int, tokens: int, time: int) -> list[int]:
     """The lengths of blocks that end at every multiple of `tokens`, counted from the start of the stream, and with the sequence."""
-    before = 0 if state is None or state["position"].is_meta else int(state["position"]) % tokens
-    ends = [*range(tokens - before, time, tokens), time]
+    ends = [*range(tokens - before % tokens, time, tokens), time]
     return [end - start for start, end in zip([0, *ends], ends, strict=False)] if time else []
 
 
-def _read(matrix: Tensor, vector: Tensor) -> Tensor:
-    """One matrix times the vector of every token: (batch, *axes, rows, columns), (batch, time, *axes, columns) -> (..., rows)."""
-    return (vector.movedim(1, -2) @ matrix.mT).movedim(-2, 1)
-
-
-def _outer_sum(left: Tensor, right: Tensor) -> Tensor:
-    """The sum over tokens of left_t right_t^T: (batch, time, *axes, rows), (batch, time, *axes, columns) -> (..., rows, columns)."""
-    return left.movedim(1, -1) @ right.movedim(1, -2)
-
-
-# sealed by nlc, sha256 of everything above: e3b299d4d55c9933919ef1a2af7ccde07672173751c6d1f256127e969f9c722d
+# sealed by nlc, sha256 of everything above: 8b62363cb6574e87caf3b2a61978bafa4b92e642396e3d18b6237a9ea14c6f7b
