@@ -1,29 +1,35 @@
 """How fast emitted optimizers step: against torch's multi-tensor ones, on the same 10.6 million parameters in 78 tensors.
 
-    python -m benchmarks.optimizers [--json FILE] [--quick]
+    python -m benchmarks.optimizers [--json FILE] [--quick] [--one-thread]
 
-Both run in one process by turns, so that a busy machine slows both alike; medians are shown.
+Both run in one process by turns, so that a busy machine slows both alike; medians are shown. Optimizers of matrices get the 39 matrices
+alone, which hold nearly all of the parameters. `state` is how many numbers an optimizer keeps for each that it moves.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, thread_time
 from types import MappingProxyType
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from nlc.pipeline import compile_file
 
 ROOT = Path(__file__).resolve().parents[1]
+SPECS = ROOT / "specs" / "optimizers"
 MATRICES, VECTORS = 39, 39
 SIDE = 521
+WARM = 3
+"""The first steps, which make states, are not measured."""
 
 TORCH: Mapping[str, Callable[[list[nn.Parameter]], Optimizer]] = MappingProxyType(
     {
@@ -33,15 +39,27 @@ TORCH: Mapping[str, Callable[[list[nn.Parameter]], Optimizer]] = MappingProxyTyp
         "nesterov": lambda parameters: torch.optim.SGD(parameters, lr=0.01, momentum=0.9, nesterov=True, foreach=True),
         "adam": lambda parameters: torch.optim.Adam(parameters, lr=1e-3, foreach=True),
         "adamw": lambda parameters: torch.optim.AdamW(parameters, lr=1e-3, foreach=True),
+        "nesterov_momentum": lambda parameters: torch.optim.SGD(parameters, lr=0.01, momentum=0.9, nesterov=True, foreach=True),
         "rmsprop": lambda parameters: torch.optim.RMSprop(parameters, lr=0.01, foreach=True),
         "adagrad": lambda parameters: torch.optim.Adagrad(parameters, lr=0.01, foreach=True),
-        "muon": lambda parameters: torch.optim.Muon(parameters, lr=0.02, nesterov=False, weight_decay=0.0),
+        "muon": lambda parameters: torch.optim.Muon(parameters, lr=1e-3),
     }
 )
-"""Each emitted optimizer's nearest relative."""
+"""The nearest relatives that torch has of emitted optimizers."""
 
-OF_MATRICES = ("muon",)
-"""Those that get the matrices alone, which hold nearly all of the parameters."""
+HALF: Mapping[str, Any] = MappingProxyType({"matmul_dtype": torch.bfloat16})
+CASES: Sequence[tuple[str, Mapping[str, Any]]] = (*((path.stem, {}) for path in sorted(SPECS.glob("*.yaml"))), ("muon", HALF))
+"""Every shipped optimizer, and what it is made with; torch's Muon takes its products in bfloat16, whatever it is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """Medians in milliseconds, and how many numbers of state each parameter has for each of its entries."""
+
+    optimizer: str
+    emitted_ms: float
+    torch_ms: float | None
+    state: float
 
 
 def main() -> None:
@@ -49,29 +67,49 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--quick", action="store_true", help="few repetitions, for a look")
+    parser.add_argument("--one-thread", action="store_true", help="the time that one thread computes, on a machine that others use")
     arguments = parser.parse_args()
-    rows = [measured(name, 5 if arguments.quick else 40) for name in TORCH]
-    print(f"{'optimizer':<20}{'emitted':>12}{'torch':>12}{'ratio':>8}")
-    for name, emitted, torch_time in rows:
-        print(f"{name:<20}{emitted:9.2f} ms{torch_time:9.2f} ms{emitted / torch_time:8.2f}")
+    if arguments.one_thread:
+        torch.set_num_threads(1)
+    clock = thread_time if arguments.one_thread else perf_counter
+    print(f"{'optimizer':<26}{'emitted':>12}{'torch':>12}{'ratio':>8}{'state':>8}", flush=True)
+    rows = []
+    for name, options in CASES:
+        rows.append(measured(name, options, 5 if arguments.quick else 40, clock))
+        print(line(rows[-1]), flush=True)
     if arguments.json:
-        table = [{"optimizer": name, "emitted_ms": emitted, "torch_ms": torch_time} for name, emitted, torch_time in rows]
-        arguments.json.write_text(json.dumps({"threads": torch.get_num_threads(), "rows": table}, indent=2) + "\n", encoding="utf-8")
+        table = {"threads": torch.get_num_threads(), "cpu_time": arguments.one_thread, "rows": [asdict(row) for row in rows]}
+        arguments.json.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
 
 
-def measured(name: str, repetitions: int) -> tuple[str, float, float]:
+def line(row: Measurement) -> str:
+    """A row of the table."""
+    relative = f"{row.torch_ms:9.2f} ms{row.emitted_ms / row.torch_ms:8.2f}" if row.torch_ms is not None else " " * 20
+    return f"{row.optimizer:<26}{row.emitted_ms:9.2f} ms{relative}{row.state:8.2f}"
+
+
+def measured(name: str, options: Mapping[str, Any], repetitions: int, clock: Callable[[], float]) -> Measurement:
     """Milliseconds a step of the emitted optimizer and of torch's, by turns."""
-    compiled = compile_file(ROOT / "specs" / "optimizers" / f"{name}.yaml")
-    drawn = matrices if name in OF_MATRICES else parameters
-    emitted = getattr(compiled.load(), compiled.program.model.name)(drawn())
-    optimizers = (emitted, TORCH[name](drawn()))
-    times: tuple[list[float], list[float]] = ([], [])
-    for _ in range((5 if name in OF_MATRICES else repetitions) + 3):
+    compiled = compile_file(SPECS / f"{name}.yaml")
+    of_matrices = compiled.program.model.moves_matrices
+    drawn = matrices if of_matrices else parameters
+    emitted = getattr(compiled.load(), compiled.program.model.name)(drawn(), **options)
+    optimizers = [emitted, *([TORCH[name](drawn())] if name in TORCH else [])]
+    times: list[list[float]] = [[] for _ in optimizers]
+    for _ in range((min(repetitions, 5) if of_matrices else repetitions) + WARM):
         for optimizer, seconds in zip(optimizers, times, strict=True):
-            start = perf_counter()
+            start = clock()
             optimizer.step()
-            seconds.append(perf_counter() - start)
-    return name, median(times[0][3:]) * 1e3, median(times[1][3:]) * 1e3
+            seconds.append(clock() - start)
+    ours, *theirs = (median(seconds[WARM:]) * 1e3 for seconds in times)
+    said = name + "".join(f", {str(value).removeprefix('torch.')}" for value in options.values())
+    return Measurement(said, ours, theirs[0] if theirs else None, state_of(emitted))
+
+
+def state_of(optimizer: Optimizer) -> float:
+    """The numbers that an optimizer keeps, for each number that it moves."""
+    kept = sum(value.numel() for state in optimizer.state.values() for value in state.values() if isinstance(value, Tensor))
+    return kept / sum(parameter.numel() for parameter in optimizer.state) if optimizer.state else 0.0
 
 
 def parameters() -> list[nn.Parameter]:

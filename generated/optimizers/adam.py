@@ -110,8 +110,10 @@ class Adam(Optimizer):
                 self.state[x]["first_moment"] = torch.zeros_like(x, dtype=dtype)
                 self.state[x]["second_moment"] = torch.zeros_like(x, dtype=dtype)
                 self.state[x]["step"] = 0
-        for kind in dict.fromkeys(self.state[x]["step"] for x in weights):
-            self._move([x for x in weights if self.state[x]["step"] == kind], group)
+        kinds = [self.state[x]["step"] for x in weights]
+        for place, kind in enumerate(kinds):
+            if kinds.index(kind) == place:
+                self._move([x for x, own in zip(weights, kinds, strict=True) if own == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         """One update of tensors after equally many steps."""
@@ -157,4 +159,4 @@ def _are_finite(groups: list[dict[str, Any]]) -> bool:
     return all(finite)
 
 
-# sealed by nlc, sha256 of everything above: be2f120843444c449e21b4dd7051704060f46297e7fec53da51cf1fbb62648af
+# sealed by nlc, sha256 of everything above: bf2e92f08c70797a1d0404d5034343aa5755abd1a467a777dfeccbb7e95749fb

@@ -108,8 +108,10 @@ class AdamW(Optimizer):
                 self.state[x]["first_moment"] = torch.zeros_like(x, dtype=dtype)
                 self.state[x]["second_moment"] = torch.zeros_like(x, dtype=dtype)
                 self.state[x]["step"] = 0
-        for kind in dict.fromkeys(self.state[x]["step"] for x in weights):
-            self._move([x for x in weights if self.state[x]["step"] == kind], group)
+        kinds = [self.state[x]["step"] for x in weights]
+        for place, kind in enumerate(kinds):
+            if kinds.index(kind) == place:
+                self._move([x for x, own in zip(weights, kinds, strict=True) if own == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         """One update of tensors after equally many steps."""
@@ -156,4 +158,4 @@ def _are_finite(groups: list[dict[str, Any]]) -> bool:
     return all(finite)
 
 
-# sealed by nlc, sha256 of everything above: 8fcf19b8f5309276cc20ab3513c3d3e446f0f163d1af80ca5eaa36d6014a9a85
+# sealed by nlc, sha256 of everything above: a54ed7aeb25d0c2af900e6f0ecaaf237262525d3b8b11d65e5f6cc28c220ca2f

@@ -108,8 +108,10 @@ class DeltaMomentumMatrix(Optimizer):
             if not self.state[x]:
                 dtype = torch.promote_types(x.dtype, torch.float32)
                 self.state[x]["momentum"] = torch.zeros_like(x, dtype=dtype)
-        for kind in dict.fromkeys(x.shape for x in weights):
-            self._move([x for x in weights if x.shape == kind], group)
+        kinds = [x.shape for x in weights]
+        for place, kind in enumerate(kinds):
+            if kinds.index(kind) == place:
+                self._move([x for x, own in zip(weights, kinds, strict=True) if own == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         """One update of tensors of one shape."""
@@ -154,4 +156,4 @@ def _stacked(matrices: list[Tensor], dtype: torch.dtype | None = None) -> Tensor
     return stacked.to(dtype or torch.promote_types(stacked.dtype, torch.float32))
 
 
-# sealed by nlc, sha256 of everything above: 70d4af2accf2a230cf7addac1c722b19f01f427dbdf091bc2062c6fd69ba3536
+# sealed by nlc, sha256 of everything above: a5ece069079f015d3e053deaae4c81e8e4fae0fd9d0cbde182d532b4ad6b911b

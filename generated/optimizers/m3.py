@@ -142,8 +142,10 @@ class M3(Optimizer):
                 self.state[x]["slow"] = torch.zeros_like(x, dtype=dtype)
                 self.state[x]["slow.gradient"] = torch.zeros_like(x, dtype=dtype)
                 self.state[x]["step"] = 0
-        for kind in dict.fromkeys((x.shape, self.state[x]["step"]) for x in weights):
-            self._move([x for x in weights if (x.shape, self.state[x]["step"]) == kind], group)
+        kinds = [(x.shape, self.state[x]["step"]) for x in weights]
+        for place, kind in enumerate(kinds):
+            if kinds.index(kind) == place:
+                self._move([x for x, own in zip(weights, kinds, strict=True) if own == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         """One update of tensors of one shape, after equally many steps."""
@@ -230,4 +232,4 @@ def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
 
 
-# sealed by nlc, sha256 of everything above: 4d671cedbad9b354b1037b2cea32a88bce047f84732cefe4094b2c3ee44963f4
+# sealed by nlc, sha256 of everything above: 768721270c6c5294d6470729b18ef816c12d756ee33d3c0883db2c8fe232b139

@@ -149,8 +149,10 @@ class M3Guarded(Optimizer):
                 self.state[x]["slow"] = torch.zeros_like(x, dtype=dtype)
                 self.state[x]["slow.gradient"] = torch.zeros_like(x, dtype=dtype)
                 self.state[x]["step"] = 0
-        for kind in dict.fromkeys((x.shape, self.state[x]["step"]) for x in weights):
-            self._move([x for x in weights if (x.shape, self.state[x]["step"]) == kind], group)
+        kinds = [(x.shape, self.state[x]["step"]) for x in weights]
+        for place, kind in enumerate(kinds):
+            if kinds.index(kind) == place:
+                self._move([x for x, own in zip(weights, kinds, strict=True) if own == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         """One update of tensors of one shape, after equally many steps."""
@@ -243,4 +245,4 @@ def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
 
 
-# sealed by nlc, sha256 of everything above: 8140a385197e9b4c82f9e03671945b9ad2f16a9ae753e81ea298d6b6c8011d78
+# sealed by nlc, sha256 of everything above: 731a5ea532f874847588f5777c3d172ee4bd2ea317d50c1850b9ae33a38cb97b

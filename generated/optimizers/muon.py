@@ -113,8 +113,10 @@ class Muon(Optimizer):
             if not self.state[x]:
                 dtype = torch.promote_types(x.dtype, torch.float32)
                 self.state[x]["momentum"] = torch.zeros_like(x, dtype=dtype)
-        for kind in dict.fromkeys(x.shape for x in weights):
-            self._move([x for x in weights if x.shape == kind], group)
+        kinds = [x.shape for x in weights]
+        for place, kind in enumerate(kinds):
+            if kinds.index(kind) == place:
+                self._move([x for x, own in zip(weights, kinds, strict=True) if own == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         """One update of tensors of one shape."""
@@ -176,4 +178,4 @@ def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
 
 
-# sealed by nlc, sha256 of everything above: c6aae6984015765fe01f86f4bbbfc7b7f86b95bca2640dbdf5c0f0b176db0574
+# sealed by nlc, sha256 of everything above: 7002c2ebfe711299b1f35e9a611b63692676cc06cffa416a5d1b61d467b1e365

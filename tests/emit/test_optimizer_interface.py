@@ -1,0 +1,113 @@
+"""What torch's training loops ask of an optimizer, of every shipped one: groups, closures, schedules, compilation, memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounter  # type: ignore[attr-defined]
+
+from nlc import pipeline
+from tests.emit.test_shipped_optimizers import ALL, GENERATED, MATRICES, drawn, gap, moved, shipped
+
+STEPS = 20
+
+
+@pytest.fixture
+def _compiled_anew() -> Iterator[None]:
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_groups_move_with_their_own_rates(name: str) -> None:
+    together, slow, fast = drawn(MATRICES), drawn(MATRICES), drawn(MATRICES)
+    joint = shipped(name)([{"params": together[:2]}, {"params": together[2:], "learning_rate": 0.003}], learning_rate=0.002)
+    moved(joint, together, 0, STEPS)
+    moved(shipped(name)(slow, learning_rate=0.002), slow, 0, STEPS)
+    moved(shipped(name)(fast, learning_rate=0.003), fast, 0, STEPS)
+    assert gap(together, slow[:2] + fast[2:]) < 1e-14
+    assert gap(together, slow) > 1e-9
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_closure_computes_the_gradients_of_its_step(name: str) -> None:
+    ours, theirs = drawn(MATRICES), drawn(MATRICES)
+    optimizer, other = shipped(name)(ours), shipped(name)(theirs)
+
+    def loss(weights: list[nn.Parameter]) -> Tensor:
+        for weight in weights:
+            weight.grad = None
+        value = torch.stack([weight.square().sum() for weight in weights]).sum()
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    for _ in range(3):
+        before = float(sum(weight.detach().square().sum() for weight in ours))
+        assert float(optimizer.step(lambda: loss(ours))) == pytest.approx(before)
+        loss(theirs)
+        other.step()
+    assert all(torch.equal(one, two) for one, two in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_schedulers_set_the_rate_of_each_step(name: str) -> None:
+    ours, theirs = drawn(MATRICES), drawn(MATRICES)
+    optimizer, other = shipped(name)(ours, learning_rate=0.01), shipped(name)(theirs, learning_rate=0.01)
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.9)
+    for step in range(STEPS):
+        moved(optimizer, ours, step, step + 1)
+        scheduler.step()
+        moved(other, theirs, step, step + 1)
+        other.param_groups[0]["lr"] *= 0.9
+    assert gap(ours, theirs) < 1e-13
+
+
+@pytest.mark.usefixtures("_compiled_anew")
+@pytest.mark.parametrize("name", ALL)
+def test_steps_compile_whole_and_not_again_at_every_step(name: str) -> None:
+    ours, theirs = drawn(MATRICES), drawn(MATRICES)
+    optimizer, other = shipped(name)(ours), shipped(name)(theirs)
+    graphs = CompileCounter()
+    compiled = torch.compile(optimizer.step, backend=graphs, fullgraph=True)
+    for step in range(STEPS):
+        for weights in (ours, theirs):
+            generator = torch.Generator().manual_seed(step)
+            for weight in weights:
+                weight.grad = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
+        compiled()
+        other.step()
+    assert gap(ours, theirs) < 1e-14
+    assert graphs.frame_count <= 4, "one for the first step, one for its number as a constant, and one or two for any number"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_state_is_what_the_equations_carry(name: str) -> None:
+    """Besides the number of steps, one number for each entry of the weights and each state of the program, and nothing else."""
+    weights = drawn(MATRICES)
+    optimizer = shipped(name)(weights)
+    moved(optimizer, weights, 0, 3)
+    program = pipeline.compile_program(GENERATED.parents[1] / "specs" / "optimizers" / f"{name}.yaml")
+    carried = sum(not slot.counts for slot in program.slots)
+    for weight in weights:
+        sizes = [value.numel() for value in optimizer.state[weight].values() if isinstance(value, Tensor)]
+        assert sizes == [weight.numel()] * carried
+
+
+@pytest.mark.parametrize("name", ["adam", "m3"])
+def test_one_that_began_later_moves_once_a_step(name: str) -> None:
+    """Also when it stands before the others, whose count is then what its own becomes."""
+    together, alone = drawn(MATRICES[:2]), drawn(MATRICES[:2])
+    joint, apart = shipped(name)(together), [shipped(name)([weight]) for weight in alone]
+    for step in range(4):
+        for place, weight in enumerate(together):
+            gradient = torch.randn(weight.shape, generator=torch.Generator().manual_seed(step), dtype=torch.float64)
+            weight.grad = alone[place].grad = gradient if place == 1 or step > 0 else None
+            if weight.grad is not None:
+                apart[place].step()
+        joint.step()
+    assert gap(together, alone) < 1e-14
+    assert [joint.state[weight]["step"] for weight in together] == [3, 4]
