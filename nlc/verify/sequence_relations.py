@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from nlc.ir.algebra import Position, Tick, walk
+from nlc.ir.program import Program
 from nlc.verify.bounds import magnitude
 from nlc.verify.emitted import Emitted, build
 from nlc.verify.inputs import Case, Drawn
@@ -120,7 +122,8 @@ def _low_precision(emitted: Emitted, drawn: Drawn, inputs: Tensors, run: System,
     given = in_dtype(start, torch.float64)
     wanted, wanted_state = run_oracle(emitted.program.model, exact, drawn.sizes, drawn.hyperparameters, given, parameters)
     outputs, state = run(inputs, start)
-    scale = magnitude([*exact.values(), *start.values(), *parameters.values(), *wanted.values(), *wanted_state.values()])
+    states = _rounded(emitted.program, (*start.values(), *wanted_state.values()))
+    scale = magnitude([*exact.values(), *parameters.values(), *wanted.values(), *states])
     precise = pair(name, drawn)
     narrow = [
         f"{key} is {tensor.dtype}" for key, tensor in state.items() if tensor.is_floating_point() and tensor.dtype is not torch.float32
@@ -130,6 +133,12 @@ def _low_precision(emitted: Emitted, drawn: Drawn, inputs: Tensors, run: System,
     dtype = next(iter(inputs.values())).dtype
     once = replace(precise, ticks=0, width=1) if dtype is torch.bfloat16 else precise
     yield once.closeness(OUTPUTS, wanted, outputs, scale, dtype)
+
+
+def _rounded(program: Program, states: Iterable[Tensor]) -> list[Tensor]:
+    """The states whose magnitude says how much is rounded: counts are exact, and matter only where laws compute with them."""
+    has_counts = any(isinstance(node, Position | Tick) for value in program.laws.values for node in walk(value))
+    return [state for state in states if has_counts or state.is_floating_point()]
 
 
 RELATIONS: tuple[tuple[Relation, Case], ...] = (
