@@ -1,10 +1,10 @@
 """Yaad, compiled from its description.
 
-A network of two layers inside a residual and a layer norm, fitted by Huber's error with a threshold of its own for each token, so that a
-value far off moves it no further than one at the threshold.
+A network of two layers inside a residual and a layer norm, fitted by Huber's error of each entry with thresholds of its own for each token,
+so that an entry far off moves it no further than one at the threshold.
 
 Compiled by nlc from specs/architectures/yaad.yaml. Edit the spec, not this file.
-sha256 of the spec: feeec69bcfb9f70da3c0fdeb391dd16df2be7ebc977de5e33400c93674963b22
+sha256 of the spec: 2d4218cc44fa941b8e33bd48e45257ebc23fe4c31b7d4cb9d76b608e8f91de69
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components  every  paper's number (slowest highest / slowest first)
@@ -14,30 +14,29 @@ Timetable
     every token  memory
 
 Laws, per token; prev is the state before
-    layer_1            = prev(memory.W1.held_16) @ k                                      into gelu
-    activation_1       = gelu(layer_1)                                                    out of gelu
-    layer_2            = prev(memory.W2.held_16) @ activation_1                           into layer_norm
-    activation_2       = layer_norm(layer_2)                                              out of layer_norm
+    layer_1            = prev(memory.W1.held_16) @ k                                            into gelu
+    activation_1       = gelu(layer_1)                                                          out of gelu
+    layer_2            = prev(memory.W2.held_16) @ activation_1                                 into layer_norm
+    activation_2       = layer_norm(layer_2)                                                    out of layer_norm
     error              = k + scale * activation_2 + shift - v
-                         objective where(norm(k + scale * layer_norm(memory.W2 @ gelu(memory.W1 @ k)) + shift - v) < threshold, 0.5 *
-                         norm2(k + scale * layer_norm(memory.W2 @ gelu(memory.W1 @ k)) + shift - v), threshold * (norm(k + scale *
-                         layer_norm(memory.W2 @ gelu(memory.W1 @ k)) + shift - v) - 0.5 * threshold))
-    norm_surprise_2    = where(norm(error) < threshold, error, threshold * (error / where(norm(error) > 0, norm(error), 1))) * scale
-                         gradient by activation_2; calculus
-    deviation_2        = sqrt(norm2(layer_2 - sum(layer_2) / d) / d + 0.00001)            the norm divides by it
+                         objective sum(where(abs(k + scale * layer_norm(memory.W2 @ gelu(memory.W1 @ k)) + shift - v) < threshold, 0.5 *
+                         (k + scale * layer_norm(memory.W2 @ gelu(memory.W1 @ k)) + shift - v) ** 2, threshold * (abs(k + scale *
+                         layer_norm(memory.W2 @ gelu(memory.W1 @ k)) + shift - v) - 0.5 * threshold)))
+    norm_surprise_2    = where(abs(error) < threshold, error, sign(error) * threshold) * scale  gradient by activation_2; calculus
+    deviation_2        = sqrt(norm2(layer_2 - sum(layer_2) / d) / d + 0.00001)                  the norm divides by it
     local_surprise_2   = norm_surprise_2 / deviation_2 - sum(norm_surprise_2) / d / deviation_2 - dot(norm_surprise_2, activation_2) / d /
                          deviation_2 * activation_2
                          gradient by layer_2; calculus
-    slope_1            = normal_cdf(layer_1) + layer_1 * normal_density(layer_1)          derivative of gelu
-    local_surprise_1   = transpose(prev(memory.W2.held_16)) @ local_surprise_2 * slope_1  gradient by layer_1; calculus
-    gradient_W1        = outer(local_surprise_1, k)                                       adjoint of the error; calculus
-    gradient_W2        = outer(local_surprise_2, activation_1)                            adjoint of the error; calculus
-    memory.W1          = retention * prev(memory.W1) - learning_rate * gradient_W1        explicit gradient step; miras
-    memory.W2          = retention * prev(memory.W2) - learning_rate * gradient_W2        explicit gradient step; miras
-    y                  = q + scale * layer_norm(memory.W2 @ gelu(memory.W1 @ q)) + shift  read after the write
-    memory.W1.held_16  = where(due(16 tokens), memory.W1, prev(memory.W1.held_16))        kept: read by hold(memory, 16 tokens)
-    memory.W2.held_16  = where(due(16 tokens), memory.W2, prev(memory.W2.held_16))        kept: read by hold(memory, 16 tokens)
-    position           = prev(position) + 1                                               kept: the tokens so far
+    slope_1            = normal_cdf(layer_1) + layer_1 * normal_density(layer_1)                derivative of gelu
+    local_surprise_1   = transpose(prev(memory.W2.held_16)) @ local_surprise_2 * slope_1        gradient by layer_1; calculus
+    gradient_W1        = outer(local_surprise_1, k)                                             adjoint of the error; calculus
+    gradient_W2        = outer(local_surprise_2, activation_1)                                  adjoint of the error; calculus
+    memory.W1          = retention * prev(memory.W1) - learning_rate * gradient_W1              explicit gradient step; miras
+    memory.W2          = retention * prev(memory.W2) - learning_rate * gradient_W2              explicit gradient step; miras
+    y                  = q + scale * layer_norm(memory.W2 @ gelu(memory.W1 @ q)) + shift        read after the write
+    memory.W1.held_16  = where(due(16 tokens), memory.W1, prev(memory.W1.held_16))              kept: read by hold(memory, 16 tokens)
+    memory.W2.held_16  = where(due(16 tokens), memory.W2, prev(memory.W2.held_16))              kept: read by hold(memory, 16 tokens)
+    position           = prev(position) + 1                                                     kept: the tokens so far
 
 Form
     memory: dual form (ttt, titans)
@@ -56,8 +55,8 @@ __all__ = ["Yaad"]
 class Yaad(nn.Module):
     """Yaad, a memory over a sequence.
 
-    A network of two layers inside a residual and a layer norm, fitted by Huber's error with a threshold of its own for each token,
-    so that a value far off moves it no further than one at the threshold.
+    A network of two layers inside a residual and a layer norm, fitted by Huber's error of each entry with thresholds of its own for
+    each token, so that an entry far off moves it no further than one at the threshold.
 
     Inputs, by keyword, in any float dtype:
         q              (batch, time, heads, d)
@@ -67,7 +66,7 @@ class Yaad(nn.Module):
         shift          (batch, time, heads, d)
         learning_rate  (batch, time, heads)
         retention      (batch, time, heads)
-        threshold      (batch, time, heads)
+        threshold      (batch, time, heads, d)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
         memory.W1  (batch, heads, 4 * d, d)
         memory.W2  (batch, heads, d, 4 * d)
@@ -147,9 +146,7 @@ class Yaad(nn.Module):
             layer_2 = _read(state["memory.W2.held_16"], activation_1)
             activation_2 = torch.nn.functional.layer_norm(layer_2, (self.d,))
             error = k + scale * activation_2 + shift - v
-            norm_surprise_2 = (
-                torch.where((torch.linalg.vector_norm(error, dim=-1) < threshold)[..., None], error, threshold[..., None] * (error / torch.where(torch.linalg.vector_norm(error, dim=-1) > 0, torch.linalg.vector_norm(error, dim=-1), 1)[..., None])) * scale
-            )
+            norm_surprise_2 = torch.where(error.abs() < threshold, error, error.sign() * threshold) * scale
             deviation_2 = ((layer_2 - (layer_2.sum(-1) / self.d)[..., None]).square().sum(-1) / self.d + 0.00001).sqrt()
             local_surprise_2 = (
                 norm_surprise_2 / deviation_2[..., None]
@@ -235,9 +232,7 @@ class Yaad(nn.Module):
             layer_2 = (state["memory.W2.held_16"] @ activation_1[..., None]).squeeze(-1)
             activation_2 = torch.nn.functional.layer_norm(layer_2, (self.d,))
             error = k + scale * activation_2 + shift - v
-            norm_surprise_2 = (
-                torch.where((torch.linalg.vector_norm(error, dim=-1) < threshold)[..., None], error, threshold[..., None] * (error / torch.where(torch.linalg.vector_norm(error, dim=-1) > 0, torch.linalg.vector_norm(error, dim=-1), 1)[..., None])) * scale
-            )
+            norm_surprise_2 = torch.where(error.abs() < threshold, error, error.sign() * threshold) * scale
             deviation_2 = ((layer_2 - (layer_2.sum(-1) / self.d)[..., None]).square().sum(-1) / self.d + 0.00001).sqrt()
             local_surprise_2 = (
                 norm_surprise_2 / deviation_2[..., None]
@@ -317,4 +312,4 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return sum((*begun[1:], *added), begun[0])
 
 
-# sealed by nlc, sha256 of everything above: a571ce6c960aae6a02f3a6dbd0cbe757f88959fb8760c1c1455b05b3e46fbd0d
+# sealed by nlc, sha256 of everything above: d46ccaacb33680a8fae852915bca65768f2194e82e0ba5ef6d0353fe2415b24f
