@@ -1,0 +1,366 @@
+"""HopeInner, compiled from its description.
+
+The self-modifying rule of Hope with matrices as memories; keys, and the values that every memory is fitted to, come from memories as they
+were when the period began, and each memory erases along the key from what it is now.
+
+Compiled by nlc from specs/architectures/hope_inner.yaml. Edit the spec, not this file.
+sha256 of the spec: 87b29152750ff95af98c2b7e3d74b05918c1b8c2848bf79496745ab1d971ff65
+
+Levels, fastest first (Nested Learning, Definition 2)
+    rank  components                        every  paper's number (slowest highest / slowest first)
+    0     key_memory, memory, value_memory  token  1 / 1
+
+Timetable
+    every token  key_memory, memory, value_memory
+
+Laws, per token; prev is the state before
+    k                     = l2_normalise(prev(key_memory.held_16) @ x)                                    abbreviation
+    prediction            = prev(key_memory) @ k                                                          read at the key
+    v                     = prev(value_memory.held_16) @ x                                                abbreviation
+    surprise              = prev(key_memory.held_16) @ k - prev(key_memory.held_16) @ v + prediction
+                            objective dot(key_memory @ k, stop_gradient(hold(key_memory, 16 tokens) @ k - stop_gradient(hold(key_memory,
+                            16 tokens) @ v))) + 0.5 * norm2(key_memory @ k), by the prediction; calculus
+    gradient              = outer(surprise, k)                                                            adjoint of apply; calculus
+    key_memory            = retention * prev(key_memory) - rate * gradient
+                            explicit gradient step; nl:eq-88; nl:eq-93
+    k                     = l2_normalise(prev(key_memory.held_16) @ x)                                    abbreviation
+    prediction            = prev(memory) @ k                                                              read at the key
+    v                     = prev(value_memory.held_16) @ x                                                abbreviation
+    surprise              = prev(memory.held_16) @ k - prev(memory.held_16) @ v + prediction
+                            objective dot(memory @ k, stop_gradient(hold(memory, 16 tokens) @ k - stop_gradient(hold(memory, 16 tokens) @
+                            v))) + 0.5 * norm2(memory @ k), by the prediction; calculus
+    gradient              = outer(surprise, k)                                                            adjoint of apply; calculus
+    memory                = retention * prev(memory) - rate * gradient
+                            explicit gradient step; nl:eq-88; nl:eq-93
+    k                     = l2_normalise(prev(key_memory.held_16) @ x)                                    abbreviation
+    prediction            = prev(value_memory) @ k                                                        read at the key
+    v                     = prev(value_memory.held_16) @ x                                                abbreviation
+    surprise              = prev(value_memory.held_16) @ k - prev(value_memory.held_16) @ v + prediction
+                            objective dot(value_memory @ k, stop_gradient(hold(value_memory, 16 tokens) @ k -
+                            stop_gradient(hold(value_memory, 16 tokens) @ v))) + 0.5 * norm2(value_memory @ k), by the prediction;
+                            calculus
+    gradient              = outer(surprise, k)                                                            adjoint of apply; calculus
+    value_memory          = retention * prev(value_memory) - rate * gradient
+                            explicit gradient step; nl:eq-88; nl:eq-93
+    y                     = prev(memory) @ q                                                              read before the write
+    key_memory.held_16    = where(due(16 tokens), key_memory, prev(key_memory.held_16))
+                            kept: read by hold(key_memory, 16 tokens)
+    memory.held_16        = where(due(16 tokens), memory, prev(memory.held_16))
+                            kept: read by hold(memory, 16 tokens)
+    value_memory.held_16  = where(due(16 tokens), value_memory, prev(value_memory.held_16))
+                            kept: read by hold(value_memory, 16 tokens)
+    position              = prev(position) + 1                                                            kept: the tokens so far
+
+Forms
+    key_memory: triangular chunks (deltanet, gated-deltanet)
+        The old state is kept times retention, and the writes read it at l2_normalise(prev(key_memory.held_16) @ x) alone
+        (ScalarMinusLowRank).
+        Writes read the old state through vectors alone, so those of a chunk solve one triangular system; the rest is matrix products.
+    memory: triangular chunks (deltanet, gated-deltanet)
+        The old state is kept times retention, and the writes read it at l2_normalise(prev(key_memory.held_16) @ x) alone
+        (ScalarMinusLowRank).
+        Writes read the old state through vectors alone, so those of a chunk solve one triangular system; the rest is matrix products.
+    value_memory: triangular chunks (deltanet, gated-deltanet)
+        The old state is kept times retention, and the writes read it at l2_normalise(prev(key_memory.held_16) @ x) alone
+        (ScalarMinusLowRank).
+        Writes read the old state through vectors alone, so those of a chunk solve one triangular system; the rest is matrix products.
+"""
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["HopeInner"]
+
+
+class HopeInner(nn.Module):
+    """HopeInner, a memory over a sequence.
+
+    The self-modifying rule of Hope with matrices as memories; keys, and the values that every memory is fitted to, come from
+    memories as they were when the period began, and each memory erases along the key from what it is now.
+
+    Inputs, by keyword, in any float dtype:
+        q          (batch, time, heads, d)
+        x          (batch, time, heads, d)
+        rate       (batch, time, heads)
+        retention  (batch, time, heads)
+    State, kept in float32 or wider (a dict by name; None starts from zeros):
+        key_memory  (batch, heads, d, d)
+        value_memory  (batch, heads, d, d)
+        memory  (batch, heads, d, d)
+        key_memory.held_16  (batch, heads, d, d)
+        memory.held_16  (batch, heads, d, d)
+        value_memory.held_16  (batch, heads, d, d)
+        position  (), int64: how many tokens came before
+    Returns the outputs (the tensor itself) and the state after the last token:
+        y  (batch, time, heads, d)
+    `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
+    The sequence runs in blocks of 16 tokens, counted from the position of the state that is handed in.
+    """
+
+    def __init__(self, d: int = 64, chunk: int = 16) -> None:
+        super().__init__()
+        if chunk < 1:
+            raise ValueError(f"chunk must be 1 or more, not {chunk}")
+        self.chunk = chunk
+        self.d = d
+
+    def initial_state(self, batch: int, heads: int, *, like: Tensor) -> dict[str, Tensor]:
+        """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
+        dtype = torch.promote_types(like.dtype, torch.float32)
+        return {
+            "key_memory": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
+            "value_memory": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
+            "memory": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
+            "key_memory.held_16": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
+            "memory.held_16": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
+            "value_memory.held_16": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
+            "position": like.new_zeros((), dtype=torch.int64),
+        }
+
+    def forward(
+        self, *, q: Tensor, x: Tensor, rate: Tensor, retention: Tensor, state: dict[str, Tensor] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The whole sequence in blocks, which end where a period may: equal to `forward_by_token`."""
+        batch, _, heads = q.shape[:3]
+        lengths = _block_lengths(state, 16, q.shape[1])
+        blocks = zip(*(torch.split(x, lengths, 1) for x in (q, x, rate, retention)), strict=True)
+        state = self._start(state, batch, heads, q)
+        outputs = [q.new_empty(batch, 0, heads, self.d)]
+        for q, x, rate, retention in blocks:
+            y, state = self._block(q=q, x=x, rate=rate, retention=retention, state=state)
+            outputs.append(y)
+        return torch.cat(outputs, 1), state
+
+    def _block(
+        self, *, q: Tensor, x: Tensor, rate: Tensor, retention: Tensor, state: dict[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The tokens up to where a period may end: what moves every so many tokens moves after them, if it does."""
+        with _full_precision(q):
+            dtype = q.dtype
+            q, x, rate, retention = (x.to(state["key_memory"].dtype) for x in (q, x, rate, retention))
+            position = state["position"] + q.shape[1]
+            due = position % 16 == 0
+            key_memory_read = _read(state["key_memory.held_16"], x)
+            value_memory_read = _read(state["value_memory.held_16"], x)
+            value = (
+                -rate[..., None] * _read(state["key_memory.held_16"], torch.nn.functional.normalize(key_memory_read, dim=-1))
+                + rate[..., None] * _read(state["key_memory.held_16"], value_memory_read)
+            )
+            erase = rate[..., None] * torch.nn.functional.normalize(key_memory_read, dim=-1)
+            key_memory = self._key_memory_in_chunks(
+                decay=retention[..., None],
+                key=torch.nn.functional.normalize(key_memory_read, dim=-1),
+                value=value,
+                erase=erase,
+                memory=state["key_memory"],
+            )
+            value_ = (
+                -rate[..., None] * _read(state["memory.held_16"], torch.nn.functional.normalize(key_memory_read, dim=-1))
+                + rate[..., None] * _read(state["memory.held_16"], value_memory_read)
+            )
+            erase_ = rate[..., None] * torch.nn.functional.normalize(key_memory_read, dim=-1)
+            y, memory = self._memory_in_chunks(
+                decay=retention[..., None],
+                key=torch.nn.functional.normalize(key_memory_read, dim=-1),
+                value=value_,
+                erase=erase_,
+                query=q,
+                memory=state["memory"],
+            )
+            value__ = (
+                -rate[..., None] * _read(state["value_memory.held_16"], torch.nn.functional.normalize(key_memory_read, dim=-1))
+                + rate[..., None] * _read(state["value_memory.held_16"], value_memory_read)
+            )
+            erase__ = rate[..., None] * torch.nn.functional.normalize(key_memory_read, dim=-1)
+            value_memory = self._value_memory_in_chunks(
+                decay=retention[..., None],
+                key=torch.nn.functional.normalize(key_memory_read, dim=-1),
+                value=value__,
+                erase=erase__,
+                memory=state["value_memory"],
+            )
+            state = {
+                "key_memory": key_memory,
+                "value_memory": value_memory,
+                "memory": memory,
+                "key_memory.held_16": torch.where(due, key_memory, state["key_memory.held_16"]),
+                "memory.held_16": torch.where(due, memory, state["memory.held_16"]),
+                "value_memory.held_16": torch.where(due, value_memory, state["value_memory.held_16"]),
+                "position": position,
+            }
+            return y.to(dtype), state
+
+    def _key_memory_in_chunks(self, decay: Tensor, key: Tensor, value: Tensor, erase: Tensor, memory: Tensor) -> Tensor:
+        """memory_t = decay_t memory_{t-1} + write_t key_t^T with write_t = value_t - memory_{t-1} erase_t, chunk by chunk.
+
+        Streams are (batch, time, *axes, size), a scalar one with size 1.
+        Inside a chunk the writes read one another:
+            write_t + sum over s < t of decays (erase_t . key_s) write_s = value_t - decays memory erase_t
+        """
+        leading, memory = memory.shape[:-2], memory.flatten(0, -3)
+        chunks = zip(*(_pieces(x, self.chunk) for x in (decay, key, value, erase)), strict=True)
+        for decay, key, value, erase in chunks:
+            products = _decay_products(decay)
+            before = products[:, :-1]
+            overlap = before[:, :, 1:] * (erase @ key.mT)
+            write = _solve(overlap, torch.baddbmm(value, before[:, :, :1] * erase, memory.mT, alpha=-1))
+            memory = products[:, -1:, :1] * memory
+            memory = torch.baddbmm(memory, write.mT, products[:, -1, 1:, None] * key)
+        return memory.view(*leading, *memory.shape[1:])
+
+    def _memory_in_chunks(
+        self, decay: Tensor, key: Tensor, value: Tensor, erase: Tensor, query: Tensor, memory: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """memory_t = decay_t memory_{t-1} + write_t key_t^T with write_t = value_t - memory_{t-1} erase_t, chunk by chunk.
+
+        Streams are (batch, time, *axes, size), a scalar one with size 1.
+        Inside a chunk the writes read one another:
+            write_t + sum over s < t of decays (erase_t . key_s) write_s = value_t - decays memory erase_t
+        """
+        leading, memory = memory.shape[:-2], memory.flatten(0, -3)
+        chunks = zip(*(_pieces(x, self.chunk) for x in (decay, key, value, erase, query)), strict=True)
+        reads = []
+        for decay, key, value, erase, query in chunks:
+            products = _decay_products(decay)
+            before = products[:, :-1]
+            overlap = before[:, :, 1:] * (erase @ key.mT)
+            write = _solve(overlap, torch.baddbmm(value, before[:, :, :1] * erase, memory.mT, alpha=-1))
+            read = (before[:, :, :1] * query) @ memory.mT
+            attention = before[:, :, 1:] * (query @ key.mT).tril(-1)
+            read = torch.baddbmm(read, attention, write)
+            reads.append(read)
+            memory = products[:, -1:, :1] * memory
+            memory = torch.baddbmm(memory, write.mT, products[:, -1, 1:, None] * key)
+        return _joined(reads, leading), memory.view(*leading, *memory.shape[1:])
+
+    def _value_memory_in_chunks(self, decay: Tensor, key: Tensor, value: Tensor, erase: Tensor, memory: Tensor) -> Tensor:
+        """memory_t = decay_t memory_{t-1} + write_t key_t^T with write_t = value_t - memory_{t-1} erase_t, chunk by chunk.
+
+        Streams are (batch, time, *axes, size), a scalar one with size 1.
+        Inside a chunk the writes read one another:
+            write_t + sum over s < t of decays (erase_t . key_s) write_s = value_t - decays memory erase_t
+        """
+        leading, memory = memory.shape[:-2], memory.flatten(0, -3)
+        chunks = zip(*(_pieces(x, self.chunk) for x in (decay, key, value, erase)), strict=True)
+        for decay, key, value, erase in chunks:
+            products = _decay_products(decay)
+            before = products[:, :-1]
+            overlap = before[:, :, 1:] * (erase @ key.mT)
+            write = _solve(overlap, torch.baddbmm(value, before[:, :, :1] * erase, memory.mT, alpha=-1))
+            memory = products[:, -1:, :1] * memory
+            memory = torch.baddbmm(memory, write.mT, products[:, -1, 1:, None] * key)
+        return memory.view(*leading, *memory.shape[1:])
+
+    def forward_by_token(
+        self, *, q: Tensor, x: Tensor, rate: Tensor, retention: Tensor, state: dict[str, Tensor] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The laws, one token at a time: slow, and what `forward` must equal."""
+        batch, _, heads = q.shape[:3]
+        state = self._start(state, batch, heads, q)
+        outputs = [q.new_empty(batch, 0, heads, self.d)]
+        for t in range(q.shape[1]):
+            y, state = self.step(q=q[:, t], x=x[:, t], rate=rate[:, t], retention=retention[:, t], state=state)
+            outputs.append(y.unsqueeze(1))
+        return torch.cat(outputs, 1), state
+
+    def step(self, *, q: Tensor, x: Tensor, rate: Tensor, retention: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """One token, for decoding: the laws as they stand; inputs without their time dim."""
+        with _full_precision(q):
+            dtype = q.dtype
+            q, x, rate, retention = (x.to(state["key_memory"].dtype) for x in (q, x, rate, retention))
+            position = state["position"] + 1
+            due = position % 16 == 0
+            k = torch.nn.functional.normalize((state["key_memory.held_16"] @ x[..., None]).squeeze(-1), dim=-1)
+            prediction = (state["key_memory"] @ k[..., None]).squeeze(-1)
+            v = (state["value_memory.held_16"] @ x[..., None]).squeeze(-1)
+            surprise = (
+                (state["key_memory.held_16"] @ k[..., None]).squeeze(-1)
+                - (state["key_memory.held_16"] @ v[..., None]).squeeze(-1)
+                + prediction
+            )
+            gradient = surprise[..., None] * k[..., None, :]
+            key_memory = retention[..., None, None] * state["key_memory"] - rate[..., None, None] * gradient
+            memory_k = torch.nn.functional.normalize((state["key_memory.held_16"] @ x[..., None]).squeeze(-1), dim=-1)
+            memory_prediction = (state["memory"] @ memory_k[..., None]).squeeze(-1)
+            memory_v = (state["value_memory.held_16"] @ x[..., None]).squeeze(-1)
+            memory_surprise = (
+                (state["memory.held_16"] @ memory_k[..., None]).squeeze(-1)
+                - (state["memory.held_16"] @ memory_v[..., None]).squeeze(-1)
+                + memory_prediction
+            )
+            memory_gradient = memory_surprise[..., None] * memory_k[..., None, :]
+            memory = retention[..., None, None] * state["memory"] - rate[..., None, None] * memory_gradient
+            value_memory_k = torch.nn.functional.normalize((state["key_memory.held_16"] @ x[..., None]).squeeze(-1), dim=-1)
+            value_memory_prediction = (state["value_memory"] @ value_memory_k[..., None]).squeeze(-1)
+            value_memory_v = (state["value_memory.held_16"] @ x[..., None]).squeeze(-1)
+            value_memory_surprise = (
+                (state["value_memory.held_16"] @ value_memory_k[..., None]).squeeze(-1)
+                - (state["value_memory.held_16"] @ value_memory_v[..., None]).squeeze(-1)
+                + value_memory_prediction
+            )
+            value_memory_gradient = value_memory_surprise[..., None] * value_memory_k[..., None, :]
+            value_memory = retention[..., None, None] * state["value_memory"] - rate[..., None, None] * value_memory_gradient
+            y = (state["memory"] @ q[..., None]).squeeze(-1)
+            state = {
+                "key_memory": key_memory,
+                "value_memory": value_memory,
+                "memory": memory,
+                "key_memory.held_16": torch.where(due, key_memory, state["key_memory.held_16"]),
+                "memory.held_16": torch.where(due, memory, state["memory.held_16"]),
+                "value_memory.held_16": torch.where(due, value_memory, state["value_memory.held_16"]),
+                "position": position,
+            }
+            return y.to(dtype), state
+
+    def _start(self, state: dict[str, Tensor] | None, batch: int, heads: int, like: Tensor) -> dict[str, Tensor]:
+        """The state to start from, never narrower than zeros would be."""
+        zeros = self.initial_state(batch, heads, like=like)
+        if state is None:
+            return zeros
+        return {name: state[name].to(torch.promote_types(state[name].dtype, zero.dtype)) for name, zero in zeros.items()}
+
+
+def _full_precision(x: Tensor) -> torch.autocast:
+    """No autocast inside: the state keeps its precision."""
+    return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
+
+
+def _pieces(x: Tensor, chunk: int) -> tuple[Tensor, ...]:
+    """(batch, time, *axes, size) -> chunks of (batch * axes, tokens, size), the last one short: nothing is padded."""
+    return torch.split(x.movedim(1, -2).flatten(0, -3), chunk, 1)
+
+
+def _joined(pieces: list[Tensor], leading: torch.Size) -> Tensor:
+    """Chunks of (batch * axes, tokens, size) -> (batch, time, *axes, size)."""
+    whole = torch.cat(pieces, 1)
+    return whole.view(*leading, *whole.shape[1:]).movedim(-2, 1)
+
+
+def _decay_products(decay: Tensor) -> Tensor:
+    """(copies, n, 1) -> (copies, n + 1, n + 1): entry [t, s] is decay_{s+1} ... decay_t, row and column 0 the start of the chunk.
+
+    It solves x_t = decay_t x_{t-1} + e_t, a bidiagonal system, by products alone: a decay of 0 is exact, in values and gradients.
+    """
+    identity = torch.eye(decay.shape[1] + 1, dtype=decay.dtype, device=decay.device)
+    return _solve(nn.functional.pad(-decay * identity[:-1], (0, 0, 1, 0)), identity)
+
+
+def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
+    """x with x_t = right_t - sum of below_diagonal[t, s] x_s over s < t; nothing else of the matrix is read."""
+    solution: Tensor = torch.linalg.solve_triangular(below_diagonal, right, upper=False, unitriangular=True)
+    return solution
+
+
+def _block_lengths(state: dict[str, Tensor] | None, tokens: int, time: int) -> list[int]:
+    """The lengths of blocks that end at every multiple of `tokens`, counted from the start of the stream, and with the sequence."""
+    before = 0 if state is None or state["position"].is_meta else int(state["position"]) % tokens
+    ends = [*range(tokens - before, time, tokens), time]
+    return [end - start for start, end in zip([0, *ends], ends, strict=False)] if time else []
+
+
+def _read(matrix: Tensor, vector: Tensor) -> Tensor:
+    """One matrix times the vector of every token: (batch, *axes, rows, columns), (batch, time, *axes, columns) -> (..., rows)."""
+    return (vector.movedim(1, -2) @ matrix.mT).movedim(-2, 1)
+
+
+# sealed by nlc, sha256 of everything above: e67075b2d0802e0650647d40334c7e008ec716a9d5f933d2cbfae9897834fe8c

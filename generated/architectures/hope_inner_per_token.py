@@ -1,0 +1,174 @@
+"""HopeInnerPerToken: The self-modifying rule of Hope with periods of one token; every memory reads and writes what it is.
+
+Compiled by nlc from specs/architectures/hope_inner_per_token.yaml. Edit the spec, not this file.
+sha256 of the spec: 7e9b9a0b02401b7077ed075c9effb2b3f6ab889f7e388cd8f72ceccd503f11cf
+
+Levels, fastest first (Nested Learning, Definition 2)
+    rank  components                        every  paper's number (slowest highest / slowest first)
+    0     key_memory, memory, value_memory  token  1 / 1
+
+Timetable
+    every token  key_memory, memory, value_memory
+
+Laws, per token; prev is the state before
+    k                    = l2_normalise(prev(key_memory.held_1) @ x)                                   abbreviation
+    prediction           = prev(key_memory) @ k                                                        read at the key
+    v                    = prev(value_memory.held_1) @ x                                               abbreviation
+    surprise             = prev(key_memory.held_1) @ k - prev(key_memory.held_1) @ v + prediction
+                           objective dot(key_memory @ k, stop_gradient(hold(key_memory, 1 tokens) @ k - stop_gradient(hold(key_memory, 1
+                           tokens) @ v))) + 0.5 * norm2(key_memory @ k), by the prediction; calculus
+    gradient             = outer(surprise, k)                                                          adjoint of apply; calculus
+    key_memory           = retention * prev(key_memory) - rate * gradient                              explicit gradient step
+    k                    = l2_normalise(prev(key_memory.held_1) @ x)                                   abbreviation
+    prediction           = prev(memory) @ k                                                            read at the key
+    v                    = prev(value_memory.held_1) @ x                                               abbreviation
+    surprise             = prev(memory.held_1) @ k - prev(memory.held_1) @ v + prediction
+                           objective dot(memory @ k, stop_gradient(hold(memory, 1 tokens) @ k - stop_gradient(hold(memory, 1 tokens) @
+                           v))) + 0.5 * norm2(memory @ k), by the prediction; calculus
+    gradient             = outer(surprise, k)                                                          adjoint of apply; calculus
+    memory               = retention * prev(memory) - rate * gradient                                  explicit gradient step
+    k                    = l2_normalise(prev(key_memory.held_1) @ x)                                   abbreviation
+    prediction           = prev(value_memory) @ k                                                      read at the key
+    v                    = prev(value_memory.held_1) @ x                                               abbreviation
+    surprise             = prev(value_memory.held_1) @ k - prev(value_memory.held_1) @ v + prediction
+                           objective dot(value_memory @ k, stop_gradient(hold(value_memory, 1 tokens) @ k -
+                           stop_gradient(hold(value_memory, 1 tokens) @ v))) + 0.5 * norm2(value_memory @ k), by the prediction; calculus
+    gradient             = outer(surprise, k)                                                          adjoint of apply; calculus
+    value_memory         = retention * prev(value_memory) - rate * gradient                            explicit gradient step
+    y                    = prev(memory) @ q                                                            read before the write
+    key_memory.held_1    = key_memory
+                           kept: read by hold(key_memory, 1 tokens)
+    memory.held_1        = memory                                                                      kept: read by hold(memory, 1 tokens)
+    value_memory.held_1  = value_memory
+                           kept: read by hold(value_memory, 1 tokens)
+
+Forms
+    key_memory and value_memory: recurrence
+        The states key_memory and value_memory move as one, and the writes read them at l2_normalise(prev(key_memory.held_1) @ x) alone
+        (Companion).
+        No parallel form of the table fits, so the law runs token by token.
+    memory: recurrence
+        The old state is kept times retention, and the writes read it at l2_normalise(key_memory_read) alone (ScalarMinusLowRank).
+        No parallel form of the table fits, so the law runs token by token.
+"""
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["HopeInnerPerToken"]
+
+
+class HopeInnerPerToken(nn.Module):
+    """The self-modifying rule of Hope with periods of one token; every memory reads and writes what it is.
+
+    Inputs, by keyword, in any float dtype:
+        q          (batch, time, heads, d)
+        x          (batch, time, heads, d)
+        rate       (batch, time, heads)
+        retention  (batch, time, heads)
+    State, kept in float32 or wider (a dict by name; None starts from zeros):
+        key_memory  (batch, heads, d, d)
+        value_memory  (batch, heads, d, d)
+        memory  (batch, heads, d, d)
+        key_memory.held_1  (batch, heads, d, d)
+        memory.held_1  (batch, heads, d, d)
+        value_memory.held_1  (batch, heads, d, d)
+    Returns the outputs (the tensor itself) and the state after the last token:
+        y  (batch, time, heads, d)
+    Under torch.compile the loop over tokens is unrolled: compile `step` instead.
+    """
+
+    def __init__(self, d: int = 64) -> None:
+        super().__init__()
+        self.d = d
+
+    def initial_state(self, batch: int, heads: int, *, like: Tensor) -> dict[str, Tensor]:
+        """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
+        dtype = torch.promote_types(like.dtype, torch.float32)
+        return {
+            "key_memory": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
+            "value_memory": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
+            "memory": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
+            "key_memory.held_1": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
+            "memory.held_1": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
+            "value_memory.held_1": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
+        }
+
+    def forward(
+        self, *, q: Tensor, x: Tensor, rate: Tensor, retention: Tensor, state: dict[str, Tensor] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The whole sequence, token by token: no parallel form is known for these laws."""
+        return self.forward_by_token(q=q, x=x, rate=rate, retention=retention, state=state)
+
+    def forward_by_token(
+        self, *, q: Tensor, x: Tensor, rate: Tensor, retention: Tensor, state: dict[str, Tensor] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The laws, one token at a time: slow, and what `forward` must equal."""
+        batch, _, heads = q.shape[:3]
+        state = self._start(state, batch, heads, q)
+        outputs = [q.new_empty(batch, 0, heads, self.d)]
+        for t in range(q.shape[1]):
+            y, state = self.step(q=q[:, t], x=x[:, t], rate=rate[:, t], retention=retention[:, t], state=state)
+            outputs.append(y.unsqueeze(1))
+        return torch.cat(outputs, 1), state
+
+    def step(self, *, q: Tensor, x: Tensor, rate: Tensor, retention: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """One token, for decoding: the laws as they stand; inputs without their time dim."""
+        with _full_precision(q):
+            dtype = q.dtype
+            q, x, rate, retention = (x.to(state["key_memory"].dtype) for x in (q, x, rate, retention))
+            k = torch.nn.functional.normalize((state["key_memory.held_1"] @ x[..., None]).squeeze(-1), dim=-1)
+            prediction = (state["key_memory"] @ k[..., None]).squeeze(-1)
+            v = (state["value_memory.held_1"] @ x[..., None]).squeeze(-1)
+            surprise = (
+                (state["key_memory.held_1"] @ k[..., None]).squeeze(-1)
+                - (state["key_memory.held_1"] @ v[..., None]).squeeze(-1)
+                + prediction
+            )
+            gradient = surprise[..., None] * k[..., None, :]
+            key_memory = retention[..., None, None] * state["key_memory"] - rate[..., None, None] * gradient
+            memory_k = torch.nn.functional.normalize((state["key_memory.held_1"] @ x[..., None]).squeeze(-1), dim=-1)
+            memory_prediction = (state["memory"] @ memory_k[..., None]).squeeze(-1)
+            memory_v = (state["value_memory.held_1"] @ x[..., None]).squeeze(-1)
+            memory_surprise = (
+                (state["memory.held_1"] @ memory_k[..., None]).squeeze(-1)
+                - (state["memory.held_1"] @ memory_v[..., None]).squeeze(-1)
+                + memory_prediction
+            )
+            memory_gradient = memory_surprise[..., None] * memory_k[..., None, :]
+            memory = retention[..., None, None] * state["memory"] - rate[..., None, None] * memory_gradient
+            value_memory_k = torch.nn.functional.normalize((state["key_memory.held_1"] @ x[..., None]).squeeze(-1), dim=-1)
+            value_memory_prediction = (state["value_memory"] @ value_memory_k[..., None]).squeeze(-1)
+            value_memory_v = (state["value_memory.held_1"] @ x[..., None]).squeeze(-1)
+            value_memory_surprise = (
+                (state["value_memory.held_1"] @ value_memory_k[..., None]).squeeze(-1)
+                - (state["value_memory.held_1"] @ value_memory_v[..., None]).squeeze(-1)
+                + value_memory_prediction
+            )
+            value_memory_gradient = value_memory_surprise[..., None] * value_memory_k[..., None, :]
+            value_memory = retention[..., None, None] * state["value_memory"] - rate[..., None, None] * value_memory_gradient
+            y = (state["memory"] @ q[..., None]).squeeze(-1)
+            state = {
+                "key_memory": key_memory,
+                "value_memory": value_memory,
+                "memory": memory,
+                "key_memory.held_1": key_memory,
+                "memory.held_1": memory,
+                "value_memory.held_1": value_memory,
+            }
+            return y.to(dtype), state
+
+    def _start(self, state: dict[str, Tensor] | None, batch: int, heads: int, like: Tensor) -> dict[str, Tensor]:
+        """The state to start from, never narrower than zeros would be."""
+        zeros = self.initial_state(batch, heads, like=like)
+        if state is None:
+            return zeros
+        return {name: state[name].to(torch.promote_types(state[name].dtype, zero.dtype)) for name, zero in zeros.items()}
+
+
+def _full_precision(x: Tensor) -> torch.autocast:
+    """No autocast inside: the state keeps its precision."""
+    return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
+
+
+# sealed by nlc, sha256 of everything above: 4d14460bf877ee1b8f32a5baed6d3e2be590750ecc1bc6cf67bb09b59d9f4c9f

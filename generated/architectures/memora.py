@@ -1,0 +1,172 @@
+"""Memora, compiled from its description.
+
+A network of two layers inside a residual, whose weights stay positive with a fixed sum; they are multiplied by what the gradients say,
+after a power of the old ones, which is a mirror step by entropy.
+
+Compiled by nlc from specs/architectures/memora.yaml. Edit the spec, not this file.
+sha256 of the spec: e0705280f4fcbdc6832862471204287306b3056c066a9983344a3fd2bb786cfa
+
+Levels, fastest first (Nested Learning, Definition 2)
+    rank  components   every  paper's number (slowest highest / slowest first)
+    0     memory.dual  token  1 / 2
+    1     memory       token  2 / 1
+
+Timetable
+    every token  memory.dual, memory
+
+Laws, per token; prev is the state before
+    layer              = prev(memory.W1.held_16) @ k                                     into gelu
+    activation         = gelu(layer)                                                     out of gelu
+    error              = k + prev(memory.W2.held_16) @ activation - v
+                         objective 0.5 * norm2(k + memory.W2 @ gelu(memory.W1 @ k) - v)
+    slope              = normal_cdf(layer) + layer * normal_density(layer)               derivative of gelu
+    local_surprise     = transpose(prev(memory.W2.held_16)) @ error * slope              gradient by layer; calculus
+    gradient_W1        = outer(local_surprise, k)                                        adjoint of the error; calculus
+    gradient_W2        = outer(error, activation)                                        adjoint of the error; calculus
+    dual.W1            = retention * prev(memory.dual.W1) - learning_rate * gradient_W1  explicit gradient step; miras
+    dual.W2            = retention * prev(memory.dual.W2) - learning_rate * gradient_W2  explicit gradient step; miras
+    gradient_W1        = prev(memory.W1) - d * exp(memory.dual.W1) / (sum(exp(memory.dual.W1)) + sum(exp(memory.dual.W2)))
+                         objective 0.5 * (norm2(memory.W1 - d * exp(memory.dual.W1) / (sum(exp(memory.dual.W1)) +
+                         sum(exp(memory.dual.W2)))) + norm2(memory.W2 - d * exp(memory.dual.W2) / (sum(exp(memory.dual.W1)) +
+                         sum(exp(memory.dual.W2))))); calculus
+    gradient_W2        = prev(memory.W2) - d * exp(memory.dual.W2) / (sum(exp(memory.dual.W1)) + sum(exp(memory.dual.W2)))
+                         objective 0.5 * (norm2(memory.W1 - d * exp(memory.dual.W1) / (sum(exp(memory.dual.W1)) +
+                         sum(exp(memory.dual.W2)))) + norm2(memory.W2 - d * exp(memory.dual.W2) / (sum(exp(memory.dual.W1)) +
+                         sum(exp(memory.dual.W2))))); calculus
+    memory.W1          = prev(memory.W1) - gradient_W1                                   explicit gradient step; miras
+    memory.W2          = prev(memory.W2) - gradient_W2                                   explicit gradient step; miras
+    y                  = q + memory.W2 @ gelu(memory.W1 @ q)                             read after the write
+    memory.W1.held_16  = where(due(16 tokens), memory.W1, prev(memory.W1.held_16))       kept: read by hold(memory, 16 tokens)
+    memory.W2.held_16  = where(due(16 tokens), memory.W2, prev(memory.W2.held_16))       kept: read by hold(memory, 16 tokens)
+    position           = prev(position) + 1                                              kept: the tokens so far
+
+Form
+    memory.dual and memory: recurrence
+        The new memory.W1 reads exp(retention * prev(memory.dual.W1) - learning_rate * outer(transpose(prev(memory.W2.held_16)) @ (k +
+        prev(memory.W2.held_16) @ gelu(prev(memory.W1.held_16) @ k) - v) * (normal_cdf(prev(memory.W1.held_16) @ k) +
+        prev(memory.W1.held_16) @ k * normal_density(prev(memory.W1.held_16) @ k)), k)), which is not affine in the old memory.dual.W1,
+        memory.dual.W2, memory.W1 and memory.W2 (Nonlinear).
+        No parallel form of the table fits, so the law runs token by token.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Memora"]
+
+
+class Memora(nn.Module):
+    """Memora, a memory over a sequence.
+
+    A network of two layers inside a residual, whose weights stay positive with a fixed sum; they are multiplied by what the
+    gradients say, after a power of the old ones, which is a mirror step by entropy.
+
+    Inputs, by keyword, in any float dtype:
+        q              (batch, time, heads, d)
+        k              (batch, time, heads, d)
+        v              (batch, time, heads, d)
+        learning_rate  (batch, time, heads)
+        retention      (batch, time, heads)
+    State, kept in float32 or wider (a dict by name; None starts from zeros):
+        memory.dual.W1  (batch, heads, 4 * d, d)
+        memory.dual.W2  (batch, heads, d, 4 * d)
+        memory.W1  (batch, heads, 4 * d, d)
+        memory.W2  (batch, heads, d, 4 * d)
+        memory.W1.held_16  (batch, heads, 4 * d, d)
+        memory.W2.held_16  (batch, heads, d, 4 * d)
+        position  (), int64: how many tokens came before
+    Returns the outputs (the tensor itself) and the state after the last token:
+        y  (batch, time, heads, d)
+    Under torch.compile the loop over tokens is unrolled: compile `step` instead.
+    """
+
+    def __init__(self, d: int = 64) -> None:
+        super().__init__()
+        self.d = d
+
+    def initial_state(self, batch: int, heads: int, *, like: Tensor) -> dict[str, Tensor]:
+        """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
+        dtype = torch.promote_types(like.dtype, torch.float32)
+        return {
+            "memory.dual.W1": like.new_zeros(batch, heads, 4 * self.d, self.d, dtype=dtype),
+            "memory.dual.W2": like.new_zeros(batch, heads, self.d, 4 * self.d, dtype=dtype),
+            "memory.W1": like.new_zeros(batch, heads, 4 * self.d, self.d, dtype=dtype),
+            "memory.W2": like.new_zeros(batch, heads, self.d, 4 * self.d, dtype=dtype),
+            "memory.W1.held_16": like.new_zeros(batch, heads, 4 * self.d, self.d, dtype=dtype),
+            "memory.W2.held_16": like.new_zeros(batch, heads, self.d, 4 * self.d, dtype=dtype),
+            "position": like.new_zeros((), dtype=torch.int64),
+        }
+
+    def forward(
+        self, *, q: Tensor, k: Tensor, v: Tensor, learning_rate: Tensor, retention: Tensor, state: dict[str, Tensor] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The whole sequence, token by token: no parallel form is known for these laws."""
+        return self.forward_by_token(q=q, k=k, v=v, learning_rate=learning_rate, retention=retention, state=state)
+
+    def forward_by_token(
+        self, *, q: Tensor, k: Tensor, v: Tensor, learning_rate: Tensor, retention: Tensor, state: dict[str, Tensor] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The laws, one token at a time: slow, and what `forward` must equal."""
+        batch, _, heads = q.shape[:3]
+        state = self._start(state, batch, heads, q)
+        outputs = [q.new_empty(batch, 0, heads, self.d)]
+        for t in range(q.shape[1]):
+            y, state = self.step(q=q[:, t], k=k[:, t], v=v[:, t], learning_rate=learning_rate[:, t], retention=retention[:, t], state=state)
+            outputs.append(y.unsqueeze(1))
+        return torch.cat(outputs, 1), state
+
+    def step(
+        self, *, q: Tensor, k: Tensor, v: Tensor, learning_rate: Tensor, retention: Tensor, state: dict[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """One token, for decoding: the laws as they stand; inputs without their time dim."""
+        with _full_precision(q):
+            dtype = q.dtype
+            q, k, v, learning_rate, retention = (x.to(state["memory.dual.W1"].dtype) for x in (q, k, v, learning_rate, retention))
+            position = state["position"] + 1
+            due = position % 16 == 0
+            layer = (state["memory.W1.held_16"] @ k[..., None]).squeeze(-1)
+            activation = torch.nn.functional.gelu(layer)
+            error = k + (state["memory.W2.held_16"] @ activation[..., None]).squeeze(-1) - v
+            slope = torch.special.ndtr(layer) + layer * (torch.exp(-layer.square() / 2) / math.sqrt(2 * math.pi))
+            local_surprise = (state["memory.W2.held_16"].mT @ error[..., None]).squeeze(-1) * slope
+            gradient_W1 = local_surprise[..., None] * k[..., None, :]
+            gradient_W2 = error[..., None] * activation[..., None, :]
+            dual_W1 = retention[..., None, None] * state["memory.dual.W1"] - learning_rate[..., None, None] * gradient_W1
+            dual_W2 = retention[..., None, None] * state["memory.dual.W2"] - learning_rate[..., None, None] * gradient_W2
+            memory_gradient_W1 = (
+                state["memory.W1"] - self.d * dual_W1.exp() / (dual_W1.exp().sum((-2, -1)) + dual_W2.exp().sum((-2, -1)))[..., None, None]
+            )
+            memory_gradient_W2 = (
+                state["memory.W2"] - self.d * dual_W2.exp() / (dual_W1.exp().sum((-2, -1)) + dual_W2.exp().sum((-2, -1)))[..., None, None]
+            )
+            memory_W1 = state["memory.W1"] - memory_gradient_W1
+            memory_W2 = state["memory.W2"] - memory_gradient_W2
+            y_hidden = torch.nn.functional.gelu((memory_W1 @ q[..., None]).squeeze(-1))
+            y = q + (memory_W2 @ y_hidden[..., None]).squeeze(-1)
+            state = {
+                "memory.dual.W1": dual_W1,
+                "memory.dual.W2": dual_W2,
+                "memory.W1": memory_W1,
+                "memory.W2": memory_W2,
+                "memory.W1.held_16": torch.where(due, memory_W1, state["memory.W1.held_16"]),
+                "memory.W2.held_16": torch.where(due, memory_W2, state["memory.W2.held_16"]),
+                "position": position,
+            }
+            return y.to(dtype), state
+
+    def _start(self, state: dict[str, Tensor] | None, batch: int, heads: int, like: Tensor) -> dict[str, Tensor]:
+        """The state to start from, never narrower than zeros would be."""
+        zeros = self.initial_state(batch, heads, like=like)
+        if state is None:
+            return zeros
+        return {name: state[name].to(torch.promote_types(state[name].dtype, zero.dtype)) for name, zero in zeros.items()}
+
+
+def _full_precision(x: Tensor) -> torch.autocast:
+    """No autocast inside: the state keeps its precision."""
+    return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
+
+
+# sealed by nlc, sha256 of everything above: 95037bbf69bca88e1153a49091a56c2fb2c52e1562195ea31fb29fd809a26094

@@ -1,0 +1,240 @@
+"""Moneta, compiled from its description.
+
+A network of two layers inside a residual and a layer norm, fitted by the sum of cubed errors; its weights are the mirror of a dual state,
+which gathers decaying gradients, by the square of the 4-norm.
+
+Compiled by nlc from specs/architectures/moneta.yaml. Edit the spec, not this file.
+sha256 of the spec: 526a4a0657283c2699b9816398d82f9588a01947d80f92cd323e82aee6a5bb79
+
+Levels, fastest first (Nested Learning, Definition 2)
+    rank  components   every  paper's number (slowest highest / slowest first)
+    0     memory.dual  token  1 / 2
+    1     memory       token  2 / 1
+
+Timetable
+    every token  memory.dual, memory
+
+Laws, per token; prev is the state before
+    layer_1            = prev(memory.W1.held_16) @ k                                      into gelu
+    activation_1       = gelu(layer_1)                                                    out of gelu
+    layer_2            = prev(memory.W2.held_16) @ activation_1                           into layer_norm
+    activation_2       = layer_norm(layer_2)                                              out of layer_norm
+    error              = k + scale * activation_2 + shift - v
+                         objective sum(abs(k + scale * layer_norm(memory.W2 @ gelu(memory.W1 @ k)) + shift - v) ** 3)
+    norm_surprise_2    = 3 * (abs(error) ** 2 * sign(error) * scale)                      gradient by activation_2; calculus
+    deviation_2        = sqrt(norm2(layer_2 - sum(layer_2) / d) / d + 0.00001)            the norm divides by it
+    local_surprise_2   = norm_surprise_2 / deviation_2 - sum(norm_surprise_2) / d / deviation_2 - dot(norm_surprise_2, activation_2) / d /
+                         deviation_2 * activation_2
+                         gradient by layer_2; calculus
+    slope_1            = normal_cdf(layer_1) + layer_1 * normal_density(layer_1)          derivative of gelu
+    local_surprise_1   = transpose(prev(memory.W2.held_16)) @ local_surprise_2 * slope_1  gradient by layer_1; calculus
+    gradient_W1        = outer(local_surprise_1, k)                                       adjoint of the error; calculus
+    gradient_W2        = outer(local_surprise_2, activation_1)                            adjoint of the error; calculus
+    dual.W1            = retention * prev(memory.dual.W1) - learning_rate * gradient_W1   explicit gradient step; miras
+    dual.W2            = retention * prev(memory.dual.W2) - learning_rate * gradient_W2   explicit gradient step; miras
+    gradient_W1        = prev(memory.W1) - memory.dual.W1 / sqrt(sum(memory.dual.W1 ** 4) + sum(memory.dual.W2 ** 4) + 0.00000001)
+                         objective 0.5 * (norm2(memory.W1 - memory.dual.W1 / sqrt(sum(memory.dual.W1 ** 4) + sum(memory.dual.W2 ** 4) +
+                         0.00000001)) + norm2(memory.W2 - memory.dual.W2 / sqrt(sum(memory.dual.W1 ** 4) + sum(memory.dual.W2 ** 4) +
+                         0.00000001))); calculus
+    gradient_W2        = prev(memory.W2) - memory.dual.W2 / sqrt(sum(memory.dual.W1 ** 4) + sum(memory.dual.W2 ** 4) + 0.00000001)
+                         objective 0.5 * (norm2(memory.W1 - memory.dual.W1 / sqrt(sum(memory.dual.W1 ** 4) + sum(memory.dual.W2 ** 4) +
+                         0.00000001)) + norm2(memory.W2 - memory.dual.W2 / sqrt(sum(memory.dual.W1 ** 4) + sum(memory.dual.W2 ** 4) +
+                         0.00000001))); calculus
+    memory.W1          = prev(memory.W1) - gradient_W1                                    explicit gradient step; miras
+    memory.W2          = prev(memory.W2) - gradient_W2                                    explicit gradient step; miras
+    y                  = q + scale * layer_norm(memory.W2 @ gelu(memory.W1 @ q)) + shift  read after the write
+    memory.W1.held_16  = where(due(16 tokens), memory.W1, prev(memory.W1.held_16))        kept: read by hold(memory, 16 tokens)
+    memory.W2.held_16  = where(due(16 tokens), memory.W2, prev(memory.W2.held_16))        kept: read by hold(memory, 16 tokens)
+    position           = prev(position) + 1                                               kept: the tokens so far
+
+Form
+    memory.dual and memory: recurrence
+        The new memory.W1 reads (retention * prev(memory.dual.W1) - learning_rate * outer(transpose(prev(memory.W2.held_16)) @ (3 * (abs(k
+        + scale * layer_norm(prev(memory.W2.held_16) @ gelu(prev(memory.W1.held_16) @ k)) + shift - v) ** 2 * sign(k + scale *
+        layer_norm(prev(memory.W2.held_16) @ gelu(prev(memory.W1.held_16) @ k)) + shift - v) * scale / sqrt(norm2(prev(memory.W2.held_16)
+        @ gelu(prev(memory.W1.held_16) @ k) - sum(prev(memory.W2.held_16) @ gelu(prev(memory.W1.held_16) @ k)) / d) / d + 0.00001)) - 3 *
+        (sum(abs(k + scale * layer_norm(prev(memory.W2.held_16) @ gelu(prev(memory.W1.held_16) @ k)) + shift - v) ** 2 * sign(k + scale *
+        layer_norm(prev(memory.W2.held_16) @ gelu(prev(memory.W1.held_16) @ k)) + shift - v) * scale) / d /
+        sqrt(norm2(prev(memory.W2.held_16) @ gelu(prev(memory.W1.held_16) @ k) - sum(prev(memory.W2.held_16) @
+        gelu(prev(memory.W1.held_16) @ k)) / d) / d + 0.00001)) - 3 * (dot(abs(k + scale * layer_norm(prev(memory.W2.held_16) @
+        gelu(prev(memory.W1.held_16) @ k)) + shift - v) ** 2 * sign(k + scale * layer_norm(prev(memory.W2.held_16) @
+        gelu(prev(memory.W1.held_16) @ k)) + shift - v) * scale, layer_norm(prev(memory.W2.held_16) @ gelu(prev(memory.W1.held_16) @ k)))
+        / d / sqrt(norm2(prev(memory.W2.held_16) @ gelu(prev(memory.W1.held_16) @ k) - sum(prev(memory.W2.held_16) @
+        gelu(prev(memory.W1.held_16) @ k)) / d) / d + 0.00001) * layer_norm(prev(memory.W2.held_16) @ gelu(prev(memory.W1.held_16) @ k))))
+        * (normal_cdf(prev(memory.W1.held_16) @ k) + prev(memory.W1.held_16) @ k * normal_density(prev(memory.W1.held_16) @ k)), k)) ** 4,
+        which is not affine in the old memory.dual.W1, memory.dual.W2, memory.W1 and memory.W2 (Nonlinear).
+        No parallel form of the table fits, so the law runs token by token.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Moneta"]
+
+
+class Moneta(nn.Module):
+    """Moneta, a memory over a sequence.
+
+    A network of two layers inside a residual and a layer norm, fitted by the sum of cubed errors; its weights are the mirror of a
+    dual state, which gathers decaying gradients, by the square of the 4-norm.
+
+    Inputs, by keyword, in any float dtype:
+        q              (batch, time, heads, d)
+        k              (batch, time, heads, d)
+        v              (batch, time, heads, d)
+        scale          (batch, time, heads, d)
+        shift          (batch, time, heads, d)
+        learning_rate  (batch, time, heads)
+        retention      (batch, time, heads)
+    State, kept in float32 or wider (a dict by name; None starts from zeros):
+        memory.dual.W1  (batch, heads, 4 * d, d)
+        memory.dual.W2  (batch, heads, d, 4 * d)
+        memory.W1  (batch, heads, 4 * d, d)
+        memory.W2  (batch, heads, d, 4 * d)
+        memory.W1.held_16  (batch, heads, 4 * d, d)
+        memory.W2.held_16  (batch, heads, d, 4 * d)
+        position  (), int64: how many tokens came before
+    Returns the outputs (the tensor itself) and the state after the last token:
+        y  (batch, time, heads, d)
+    Under torch.compile the loop over tokens is unrolled: compile `step` instead.
+    """
+
+    def __init__(self, d: int = 64) -> None:
+        super().__init__()
+        self.d = d
+
+    def initial_state(self, batch: int, heads: int, *, like: Tensor) -> dict[str, Tensor]:
+        """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
+        dtype = torch.promote_types(like.dtype, torch.float32)
+        return {
+            "memory.dual.W1": like.new_zeros(batch, heads, 4 * self.d, self.d, dtype=dtype),
+            "memory.dual.W2": like.new_zeros(batch, heads, self.d, 4 * self.d, dtype=dtype),
+            "memory.W1": like.new_zeros(batch, heads, 4 * self.d, self.d, dtype=dtype),
+            "memory.W2": like.new_zeros(batch, heads, self.d, 4 * self.d, dtype=dtype),
+            "memory.W1.held_16": like.new_zeros(batch, heads, 4 * self.d, self.d, dtype=dtype),
+            "memory.W2.held_16": like.new_zeros(batch, heads, self.d, 4 * self.d, dtype=dtype),
+            "position": like.new_zeros((), dtype=torch.int64),
+        }
+
+    def forward(
+        self,
+        *,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+        learning_rate: Tensor,
+        retention: Tensor,
+        state: dict[str, Tensor] | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The whole sequence, token by token: no parallel form is known for these laws."""
+        return self.forward_by_token(q=q, k=k, v=v, scale=scale, shift=shift, learning_rate=learning_rate, retention=retention, state=state)
+
+    def forward_by_token(
+        self,
+        *,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+        learning_rate: Tensor,
+        retention: Tensor,
+        state: dict[str, Tensor] | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The laws, one token at a time: slow, and what `forward` must equal."""
+        batch, _, heads = q.shape[:3]
+        state = self._start(state, batch, heads, q)
+        outputs = [q.new_empty(batch, 0, heads, self.d)]
+        for t in range(q.shape[1]):
+            y, state = self.step(
+                q=q[:, t],
+                k=k[:, t],
+                v=v[:, t],
+                scale=scale[:, t],
+                shift=shift[:, t],
+                learning_rate=learning_rate[:, t],
+                retention=retention[:, t],
+                state=state,
+            )
+            outputs.append(y.unsqueeze(1))
+        return torch.cat(outputs, 1), state
+
+    def step(
+        self,
+        *,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+        learning_rate: Tensor,
+        retention: Tensor,
+        state: dict[str, Tensor],
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """One token, for decoding: the laws as they stand; inputs without their time dim."""
+        with _full_precision(q):
+            dtype = q.dtype
+            q, k, v, scale, shift, learning_rate, retention = (
+                x.to(state["memory.dual.W1"].dtype) for x in (q, k, v, scale, shift, learning_rate, retention)
+            )
+            position = state["position"] + 1
+            due = position % 16 == 0
+            layer_1 = (state["memory.W1.held_16"] @ k[..., None]).squeeze(-1)
+            activation_1 = torch.nn.functional.gelu(layer_1)
+            layer_2 = (state["memory.W2.held_16"] @ activation_1[..., None]).squeeze(-1)
+            activation_2 = torch.nn.functional.layer_norm(layer_2, (self.d,))
+            error = k + scale * activation_2 + shift - v
+            norm_surprise_2 = 3 * (error.abs() ** 2 * error.sign() * scale)
+            deviation_2 = ((layer_2 - (layer_2.sum(-1) / self.d)[..., None]).square().sum(-1) / self.d + 0.00001).sqrt()
+            local_surprise_2 = (
+                norm_surprise_2 / deviation_2[..., None]
+                - (norm_surprise_2.sum(-1) / self.d / deviation_2)[..., None]
+                - ((norm_surprise_2 * activation_2).sum(-1) / self.d / deviation_2)[..., None] * activation_2
+            )
+            slope_1 = torch.special.ndtr(layer_1) + layer_1 * (torch.exp(-layer_1.square() / 2) / math.sqrt(2 * math.pi))
+            local_surprise_1 = (state["memory.W2.held_16"].mT @ local_surprise_2[..., None]).squeeze(-1) * slope_1
+            gradient_W1 = local_surprise_1[..., None] * k[..., None, :]
+            gradient_W2 = local_surprise_2[..., None] * activation_1[..., None, :]
+            dual_W1 = retention[..., None, None] * state["memory.dual.W1"] - learning_rate[..., None, None] * gradient_W1
+            dual_W2 = retention[..., None, None] * state["memory.dual.W2"] - learning_rate[..., None, None] * gradient_W2
+            memory_gradient_W1 = (
+                state["memory.W1"]
+                - dual_W1 / ((dual_W1**4).sum((-2, -1)) + (dual_W2**4).sum((-2, -1)) + 0.00000001).sqrt()[..., None, None]
+            )
+            memory_gradient_W2 = (
+                state["memory.W2"]
+                - dual_W2 / ((dual_W1**4).sum((-2, -1)) + (dual_W2**4).sum((-2, -1)) + 0.00000001).sqrt()[..., None, None]
+            )
+            memory_W1 = state["memory.W1"] - memory_gradient_W1
+            memory_W2 = state["memory.W2"] - memory_gradient_W2
+            y_hidden = torch.nn.functional.gelu((memory_W1 @ q[..., None]).squeeze(-1))
+            y = q + scale * torch.nn.functional.layer_norm((memory_W2 @ y_hidden[..., None]).squeeze(-1), (self.d,)) + shift
+            state = {
+                "memory.dual.W1": dual_W1,
+                "memory.dual.W2": dual_W2,
+                "memory.W1": memory_W1,
+                "memory.W2": memory_W2,
+                "memory.W1.held_16": torch.where(due, memory_W1, state["memory.W1.held_16"]),
+                "memory.W2.held_16": torch.where(due, memory_W2, state["memory.W2.held_16"]),
+                "position": position,
+            }
+            return y.to(dtype), state
+
+    def _start(self, state: dict[str, Tensor] | None, batch: int, heads: int, like: Tensor) -> dict[str, Tensor]:
+        """The state to start from, never narrower than zeros would be."""
+        zeros = self.initial_state(batch, heads, like=like)
+        if state is None:
+            return zeros
+        return {name: state[name].to(torch.promote_types(state[name].dtype, zero.dtype)) for name, zero in zeros.items()}
+
+
+def _full_precision(x: Tensor) -> torch.autocast:
+    """No autocast inside: the state keeps its precision."""
+    return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
+
+
+# sealed by nlc, sha256 of everything above: 653785c96b91eb5f5aaf2391b14b94115f54f386275b73e4f52391b5ca531f84
