@@ -109,20 +109,29 @@ class Yaad(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The whole sequence in blocks, which end where a period may: equal to `forward_by_token`."""
         batch, _, heads = q.shape[:3]
-        lengths = _block_lengths(state, 16, q.shape[1])
-        blocks = zip(*(torch.split(x, lengths, 1) for x in (q, k, v, scale, shift, learning_rate, retention, threshold)), strict=True)
-        state = self._start(state, batch, heads, q)
-        outputs = [q.new_empty(batch, 0, heads, self.d)]
-        for q, k, v, scale, shift, learning_rate, retention, threshold in blocks:
-            y, state = self._block(
-                q=q, k=k, v=v, scale=scale, shift=shift, learning_rate=learning_rate, retention=retention, threshold=threshold, state=state
+        with _full_precision(q):
+            dtype = q.dtype
+            before = 0 if state is None or state["position"].is_meta else int(state["position"])
+            state = self._start(state, batch, heads, q)
+            q, k, v, scale, shift, learning_rate, retention, threshold = (
+                x.to(state["memory.W1"].dtype) for x in (q, k, v, scale, shift, learning_rate, retention, threshold)
             )
-            outputs.append(y)
-        return torch.cat(outputs, 1), state
+            streams = (q, k, v, scale, shift, learning_rate, retention, threshold)
+            lengths = _block_lengths(before, 16, q.shape[1])
+            blocks = zip(*(torch.split(x.movedim(1, 2).flatten(0, 1), lengths, 1) for x in streams), strict=True)
+            moved = {name: x.flatten(0, 1) for name, x in state.items() if name != "position"}
+            y_in_blocks = [q.new_empty(batch * heads, 0, self.d)]
+            for given in blocks:
+                y, moved = self._block(*given, state=moved, before=before)
+                before = before + given[0].shape[1]
+                y_in_blocks.append(y)
+            y = torch.unflatten(torch.cat(y_in_blocks, 1), 0, (batch, heads)).movedim(2, 1)
+            last = {"position": state["position"] + q.shape[1]}
+            state = {name: torch.unflatten(x, 0, (batch, heads)) for name, x in moved.items()} | last
+            return y.to(dtype), state
 
     def _block(
         self,
-        *,
         q: Tensor,
         k: Tensor,
         v: Tensor,
@@ -131,48 +140,44 @@ class Yaad(nn.Module):
         learning_rate: Tensor,
         retention: Tensor,
         threshold: Tensor,
+        *,
         state: dict[str, Tensor],
+        before: int,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The tokens up to where a period may end: what moves every so many tokens moves after them, if it does."""
-        with _full_precision(q):
-            dtype = q.dtype
-            q, k, v, scale, shift, learning_rate, retention, threshold = (
-                x.to(state["memory.W1"].dtype) for x in (q, k, v, scale, shift, learning_rate, retention, threshold)
-            )
-            position = state["position"] + q.shape[1]
-            due = position % 16 == 0
-            layer_1 = _read(state["memory.W1.held_16"], k)
-            activation_1 = torch.nn.functional.gelu(layer_1)
-            layer_2 = _read(state["memory.W2.held_16"], activation_1)
-            activation_2 = torch.nn.functional.layer_norm(layer_2, (self.d,))
-            error = k + scale * activation_2 + shift - v
-            norm_surprise_2 = torch.where(error.abs() < threshold, error, error.sign() * threshold) * scale
-            deviation_2 = ((layer_2 - (layer_2.sum(-1) / self.d)[..., None]).square().sum(-1) / self.d + 0.00001).sqrt()
-            local_surprise_2 = (
-                norm_surprise_2 / deviation_2[..., None]
-                - (norm_surprise_2.sum(-1) / self.d / deviation_2)[..., None]
-                - ((norm_surprise_2 * activation_2).sum(-1) / self.d / deviation_2)[..., None] * activation_2
-            )
-            slope_1 = torch.special.ndtr(layer_1) + layer_1 * (torch.exp(-layer_1.square() / 2) / math.sqrt(2 * math.pi))
-            local_surprise_1 = _read(state["memory.W2.held_16"].mT, local_surprise_2) * slope_1
-            memory_kept = _kept(retention)
-            W1_write = -learning_rate[..., None] * local_surprise_1
-            W2_write = -learning_rate[..., None] * local_surprise_2
-            memory_read = _read_matrix(q, [(memory_kept, state["memory.W1"])], [(memory_kept, k, W1_write)])
-            memory_read_2 = _read_matrix(
-                torch.nn.functional.gelu(memory_read), [(memory_kept, state["memory.W2"])], [(memory_kept, activation_1, W2_write)]
-            )
-            memory_W1 = _moved_matrix([(memory_kept, state["memory.W1"])], [(memory_kept, k, W1_write)])
-            memory_W2 = _moved_matrix([(memory_kept, state["memory.W2"])], [(memory_kept, activation_1, W2_write)])
-            y = q + scale * torch.nn.functional.layer_norm(memory_read_2, (self.d,)) + shift
-            state = {
-                "memory.W1": memory_W1,
-                "memory.W2": memory_W2,
-                "memory.W1.held_16": torch.where(due, memory_W1, state["memory.W1.held_16"]),
-                "memory.W2.held_16": torch.where(due, memory_W2, state["memory.W2.held_16"]),
-                "position": position,
-            }
-            return y.to(dtype), state
+        position = before + q.shape[1]
+        due = position % 16 == 0
+        layer_1 = k @ state["memory.W1.held_16"].mT
+        activation_1 = torch.nn.functional.gelu(layer_1)
+        layer_2 = activation_1 @ state["memory.W2.held_16"].mT
+        activation_2 = torch.nn.functional.layer_norm(layer_2, (self.d,))
+        error = k + scale * activation_2 + shift - v
+        norm_surprise_2 = torch.where(error.abs() < threshold, error, error.sign() * threshold) * scale
+        deviation_2 = ((layer_2 - (layer_2.sum(-1) / self.d)[..., None]).square().sum(-1) / self.d + 0.00001).sqrt()
+        local_surprise_2 = (
+            norm_surprise_2 / deviation_2[..., None]
+            - (norm_surprise_2.sum(-1) / self.d / deviation_2)[..., None]
+            - ((norm_surprise_2 * activation_2).sum(-1) / self.d / deviation_2)[..., None] * activation_2
+        )
+        slope_1 = torch.special.ndtr(layer_1) + layer_1 * (torch.exp(-layer_1.square() / 2) / math.sqrt(2 * math.pi))
+        local_surprise_1 = local_surprise_2 @ state["memory.W2.held_16"] * slope_1
+        memory_kept = _kept(retention)
+        W1_write = -learning_rate[..., None] * local_surprise_1
+        W2_write = -learning_rate[..., None] * local_surprise_2
+        memory_read = _read_matrix(q, [(memory_kept, state["memory.W1"])], [(memory_kept, k, W1_write)])
+        memory_read_2 = _read_matrix(
+            torch.nn.functional.gelu(memory_read), [(memory_kept, state["memory.W2"])], [(memory_kept, activation_1, W2_write)]
+        )
+        memory_W1 = _moved_matrix([(memory_kept, state["memory.W1"])], [(memory_kept, k, W1_write)])
+        memory_W2 = _moved_matrix([(memory_kept, state["memory.W2"])], [(memory_kept, activation_1, W2_write)])
+        y = q + scale * torch.nn.functional.layer_norm(memory_read_2, (self.d,)) + shift
+        state = {
+            "memory.W1": memory_W1,
+            "memory.W2": memory_W2,
+            "memory.W1.held_16": memory_W1 if due else state["memory.W1.held_16"],
+            "memory.W2.held_16": memory_W2 if due else state["memory.W2.held_16"],
+        }
+        return y, state
 
     def forward_by_token(
         self,
@@ -269,16 +274,10 @@ def _full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
-def _block_lengths(state: dict[str, Tensor] | None, tokens: int, time: int) -> list[int]:
+def _block_lengths(before: int, tokens: int, time: int) -> list[int]:
     """The lengths of blocks that end at every multiple of `tokens`, counted from the start of the stream, and with the sequence."""
-    before = 0 if state is None or state["position"].is_meta else int(state["position"]) % tokens
-    ends = [*range(tokens - before, time, tokens), time]
+    ends = [*range(tokens - before % tokens, time, tokens), time]
     return [end - start for start, end in zip([0, *ends], ends, strict=False)] if time else []
-
-
-def _read(matrix: Tensor, vector: Tensor) -> Tensor:
-    """One matrix times the vector of every token: (batch, *axes, rows, columns), (batch, time, *axes, columns) -> (..., rows)."""
-    return (vector.movedim(1, -2) @ matrix.mT).movedim(-2, 1)
 
 
 def _kept(decay: Tensor) -> Tensor:
@@ -312,4 +311,4 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return sum((*begun[1:], *added), begun[0])
 
 
-# sealed by nlc, sha256 of everything above: d46ccaacb33680a8fae852915bca65768f2194e82e0ba5ef6d0353fe2415b24f
+# sealed by nlc, sha256 of everything above: 4d91e28f77d46f24168db04b63fa47f73c72d5288db82204f6b5553c863589b6
