@@ -180,6 +180,13 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
         "True and value < 0",
         "this optimizer has no other hyperparameter",
     ),
+    (
+        "*/m3.py",
+        "statements swapped",
+        'square_sum = [self.state[x]["square_sum"] for x in weights] slow = [self.state[x]["slow"] for x in weights]',
+        'slow = [self.state[x]["slow"] for x in weights] square_sum = [self.state[x]["square_sum"] for x in weights]',
+        "two lists, in either order",
+    ),
 )
 
 EQUIVALENT: tuple[Equivalent, ...] = tuple(Equivalent(*row) for row in ROWS)
