@@ -31,6 +31,7 @@ PAPERS: Mapping[str, str] = MappingProxyType(
         "adagrad": "Duchi, Hazan, Singer: Adaptive Subgradient Methods, 2011",
         "nesterov": "Nesterov: A Method of Solving a Convex Programming Problem with Convergence Rate O(1/k^2), 1983",
         "polyak": "Polyak: Some Methods of Speeding up the Convergence of Iteration Methods, 1964",
+        "sherman-morrison": "Sherman, Morrison: Adjustment of an Inverse Matrix Corresponding to a Change in One Element, 1950",
         "calculus": "Magnus, Neudecker: Matrix Differential Calculus",
         "nlc": "nlc's own derivation, proved in tests/rules",
     }

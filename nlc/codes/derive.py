@@ -11,13 +11,13 @@ def _refused(code: str, message: str, span: Span, label: str, help: str) -> Diag
     return Diagnostic(code, message, (Label(span, label),), help)
 
 
-def proximal_step(span: Span, level: str) -> Diagnostic:
+def proximal_step(span: Span, level: str, why: str) -> Diagnostic:
     return _refused(
         "NLC401",
-        f"`{level}` takes a proximal step, which nlc does not derive yet",
+        f"the proximal step of `{level}` has no closed form that nlc derives: {why}",
         span,
         "this level's optimizer is `proximal`",
-        "use `gradient_descent(...)`; for a matrix and l2, the implicit step is the explicit one of the rate rate / (1 + rate * norm2(key))",
+        "use `gradient_descent(...)`, the explicit step; or an objective that is quadratic in the memory, as l2 is, with one datum per update",
     )
 
 
@@ -163,7 +163,7 @@ def derivative_too_large(span: Span, level: str, limit: int) -> Diagnostic:
 
 
 CODES: tuple[Code, ...] = (
-    Code("NLC401", "proximal step", "An implicit step needs the objective's minimiser near the old state. This version derives explicit gradient steps only."),
+    Code("NLC401", "proximal step", "An implicit step minimises the objective plus the squared distance from the retained state. nlc derives it where the objective is quadratic in a memory of one tensor: penalties, and reads at no more than two vectors, of one token."),
     Code("NLC402", "closed form", "The optimizer `closed_form` asks for the objective's own minimiser. This version derives explicit gradient steps only."),
     Code("NLC403", "level on another clock", "This version compiles architectures whose levels update several times a token, at every token, every so many tokens or when a sequence ends, and optimizers whose levels update several times a step, at every step or every so many steps. Other clocks are checked and ordered, and refused here."),
     Code("NLC404", "input on another clock", "This version compiles inputs with values at tokens, several inside a token or one for a sequence (architectures) or per step (optimizers)."),

@@ -18,7 +18,7 @@ from nlc.ir.algebra import LEAVES, ONE, ZERO, Compare, Expr, Gradient, Map, Name
 from nlc.ir.build import add, apply_map, constant, divide, negate, replace, subtract, times
 from nlc.ir.law import POSITION
 from nlc.ir.maps import MAPS
-from nlc.ir.model import Component, Family, GradientDescent, GradientPoint, Model
+from nlc.ir.model import Component, Family, GradientDescent, GradientPoint, Model, Proximal
 from nlc.ir.order import LevelOrder
 
 CALCULUS = ("calculus",)
@@ -229,7 +229,7 @@ def gatherer(order: LevelOrder, host: Component) -> str:
 
 def _is_fed_by(model: Model, component: Component, host: str) -> bool:
     """Whether a component's step needs the gradient of a level, be it inside that of another."""
-    rate = (component.optimizer.rate,) if isinstance(component.optimizer, GradientDescent) else ()
+    rate = (component.optimizer.rate,) if isinstance(component.optimizer, GradientDescent | Proximal) else ()
     waiting, seen = [component.follows, *component.retention, *rate], {component.name}
     while waiting:
         for name in {node.component for node in walk(waiting.pop()) if isinstance(node, Gradient)} - seen:

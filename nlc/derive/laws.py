@@ -1,4 +1,4 @@
-"""The law of one component: its equations in the paper's words, and the explicit gradient step that ends them."""
+"""The law of one component: its equations in the paper's words, and the explicit or implicit step that ends them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from nlc.codes import derive as codes
 from nlc.derive.descent import Descent, gathers
 from nlc.derive.draft import Draft
 from nlc.derive.gradient import LARGEST, DerivativeTooLarge
+from nlc.derive.implicit import Curvature, ImplicitStep, curvature
 from nlc.derive.lets import abbreviated
 from nlc.derive.names import last_segment, said, words_of
 from nlc.derive.settle import settle
@@ -16,7 +17,7 @@ from nlc.diagnostics import CompileError
 from nlc.ir.algebra import LEAVES, Due, Expr, Gradient, State, StopGradient, Tick, When, Where, contains, is_number, walk
 from nlc.ir.build import subtract, times
 from nlc.ir.law import Equation, Law
-from nlc.ir.model import Component, GradientDescent, GradientPoint, Model, Output
+from nlc.ir.model import Component, GradientDescent, GradientPoint, Model, Output, Proximal
 from nlc.ir.order import LevelOrder
 
 READINGS: Mapping[frozenset[When], str] = MappingProxyType(
@@ -31,35 +32,44 @@ READINGS: Mapping[frozenset[When], str] = MappingProxyType(
 
 
 def derive_law(order: LevelOrder, component: Component) -> Law:
-    """new state = retained - rate * gradient (Nested Learning, Eq. 3), with everything that leads to it named."""
-    assert isinstance(component.optimizer, GradientDescent), component.optimizer
+    """new state = retained - step (Nested Learning, Eq. 3), with everything that leads to it named."""
+    assert isinstance(component.optimizer, GradientDescent | Proximal), component.optimizer
     draft = Draft(component.name, words_of(order.model))
     descent = Descent(order, component, draft)
     try:
-        if gathers(order.model, component) and not component.has_inlined_optimizer:
-            gradients = descent.of_update()
-        else:
-            gradients = descent.gradients(component.follows, _step_point(component))
-        rate, retained, before = descent.rate(component.optimizer.rate), descent.retained(), descent.states(When.PREVIOUS)
+        steps = _steps(descent)
+        retained, before = descent.retained(), descent.states(When.PREVIOUS)
     except DerivativeTooLarge as error:
         raise CompileError(codes.derivative_too_large(component.objective_span, component.name, LARGEST)) from error
     cites = component.cites or order.model.cites
     new_states = [
         Equation(
             ".".join(filter(None, (last_segment(component.name), part))),
-            _when_due(
-                order.model,
-                component,
-                subtract(draft.known(retained[part]), _learned_through(component, times(rate, gradient))),
-                before[part],
-            ),
-            _rule(order.model, component, draft, gradient),
+            _when_due(order.model, component, subtract(draft.known(retained[part]), _learned_through(component, step)), before[part]),
+            rule,
             cites,
             part,
         )
-        for part, gradient in gradients.items()
+        for part, (step, rule) in steps.items()
     ]
     return Law(component.name, component.every, abbreviated(order, component.name, draft.finished(*new_states)))
+
+
+def _steps(descent: Descent) -> dict[str, tuple[Expr, str]]:
+    """What is taken off each retained tensor, and by which rule."""
+    component, model = descent.component, descent.order.model
+    if isinstance(component.optimizer, Proximal):
+        found = curvature(component)
+        assert isinstance(found, Curvature), found
+        step = ImplicitStep(descent, found).off(descent.seen(component.optimizer.rate))
+        return {component.states[0].part: (step, "implicit gradient step")}
+    assert isinstance(component.optimizer, GradientDescent)
+    if gathers(model, component) and not component.has_inlined_optimizer:
+        gradients = descent.of_update()
+    else:
+        gradients = descent.gradients(component.follows, _step_point(component))
+    rate = descent.rate(component.optimizer.rate)
+    return {part: (times(rate, gradient), _rule(model, component, descent.draft, gradient)) for part, gradient in gradients.items()}
 
 
 def _rule(model: Model, component: Component, draft: Draft, gradient: Expr) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from nlc.codes import derive as codes
+from nlc.derive.implicit import no_implicit_step
 from nlc.diagnostics import Diagnostic
 from nlc.ir.algebra import (
     LEAVES,
@@ -67,8 +68,8 @@ def _marked(model: Model) -> Iterator[Diagnostic]:
 def _optimizers(model: Model) -> Iterator[Diagnostic]:
     for component in model.components:
         match component.optimizer:
-            case Proximal():
-                yield codes.proximal_step(component.place("optimizer"), component.name)
+            case Proximal() if why := no_implicit_step(model, component):
+                yield codes.proximal_step(component.place("optimizer"), component.name, why)
             case ClosedForm():
                 yield codes.closed_form(component.place("optimizer"), component.name)
             case GradientDescent():

@@ -15,8 +15,8 @@ from nlc.emit.parameters import read_parameters
 from nlc.emit.scope import Sequence, Sizes, converted, define, indices, input_values, output_printer, printer_of, sizes
 from nlc.emit.steps import hidden_layers, returned
 from nlc.emit.torch_printer import TorchPrinter
-from nlc.ir.algebra import Expr, Input, Named
-from nlc.ir.law import PREVIOUS
+from nlc.ir.algebra import Expr, Input, Named, walk
+from nlc.ir.law import PREVIOUS, written_out
 from nlc.ir.program import MemoryProgram, StateSlot
 
 WIDEST_ARGUMENT = 60
@@ -76,7 +76,7 @@ def _forms(
     for kept, line in earlier(sequence, names, values, start, leading):
         state |= kept
         yield line
-    yield from define(sequence, names, values)
+    yield from _define_streams(sequence, names, values)
     printer = printer_of(sequence, values)
     tokens = Tokens(sequence, names, values, leading, printer, printer)
     for form in forms:
@@ -89,6 +89,27 @@ def _forms(
     last = f"[:, {updates - 1}::{updates}]" if updates > 1 else ""
     emitted = {name: f"{variable}{last}" for name, variable in outputs.items()}
     yield from returned(sequence, emitted, {slot.name: state[slot.name] for slot in sequence.program.slots}, dtype)
+
+
+def _define_streams(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
+    """The abbreviations, and the equations of laws over streams alone where normal forms of memories say their values more than once."""
+    yield from define(sequence, names, values)
+    said = [node for memory in sequence.program.memories for node in _streams_of(memory)]
+    for law in sequence.program.laws.laws:
+        for equation in law.equations:
+            value = written_out(equation.value, law)
+            if equation.part is None and value not in values and sum(part == value for node in said for part in walk(node)) > 1:
+                terms = printer_of(sequence, values).terms(value)
+                values[value] = names.new(equation.name)
+                yield assignment(values[value], terms, 12)
+
+
+def _streams_of(memory: MemoryProgram) -> Iterator[Expr]:
+    """What a memory's normal form is over."""
+    for law in (memory.classified.affine, memory.classified.coupled):
+        for write in law.writes if law is not None else ():
+            yield from (node for node in (write.along, write.given) if node is not None)
+            yield from (node for read in write.reads for node in (read.coefficient, read.vector))
 
 
 def leading_text(sequence: Sequence, variables: Sizes) -> str:

@@ -152,6 +152,16 @@ def with_parameters(model: Model, node: Expr) -> Expr:
     return replace(node, change)
 
 
+def written_out(node: Expr, law: Law) -> Expr:
+    """An expression with the values of the law's equations in place of their names."""
+    values = {equation.name: equation.value for equation in law.equations}
+
+    def change(part: Expr) -> Expr | None:
+        return written_out(values[part.name], law) if isinstance(part, Named) and part.name in values else None
+
+    return replace(node, change)
+
+
 def used_definitions(laws: Laws) -> tuple[Equation, ...]:
     """The definitions that the laws hold, or that others hold that they do."""
     used, found = list(laws.values), []

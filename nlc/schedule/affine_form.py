@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from nlc.ir.affine import AffineLaw, StateRead, Write
 from nlc.ir.algebra import ONE, ZERO, Expr, MatMul, Outer, Scale, State, Times
 from nlc.ir.build import add, matmul, outer, scale, spread, times
+from nlc.ir.expand import degree, terms
 from nlc.schedule.columns import per_column
-from nlc.schedule.expand import degree, terms
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from nlc.ir.affine import CoupledLaw, CoupledRead, CoupledWrite
 from nlc.ir.algebra import ZERO, Expr, State
 from nlc.ir.build import add, matmul, outer, scale, spread, times
 from nlc.ir.dims import Shape
+from nlc.ir.expand import degree, terms
 from nlc.schedule.affine_form import Given, Kept, ReadAlong, Term, fit, peeled
-from nlc.schedule.expand import degree, terms
 from nlc.schedule.monomials import UNIT, Polynomial, expression, polynomial, product, quotient
 
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from nlc.ir.algebra import Expr, Named
-from nlc.ir.build import replace
-from nlc.ir.law import Law
+from nlc.ir.algebra import Expr
+from nlc.ir.law import Law, written_out
 
 
 def inlined(law: Law, part: str) -> Expr:
     """The new value of one tensor of the law's component, over reads of states, inputs and hyperparameters."""
-    values: dict[str, Expr] = {}
-    for equation in law.equations:
-        values[equation.name] = replace(equation.value, lambda node: values.get(node.name) if isinstance(node, Named) else None)
-    return values[law.new_state(part).name]
+    return written_out(law.new_state(part).value, law)

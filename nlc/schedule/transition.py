@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from nlc.ir.affine import AffineLaw, Classified, CoupledLaw, Transition
 from nlc.ir.algebra import Expr, State, is_number
+from nlc.ir.expand import degree, first_nonlinear
 from nlc.ir.show import expression_text
 from nlc.schedule.affine_form import affine_form
 from nlc.schedule.coupled_form import coupled_form
-from nlc.schedule.expand import degree, first_nonlinear
 
 
 def classify(new_state: Expr, state: State) -> Classified:

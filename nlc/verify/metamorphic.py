@@ -131,7 +131,9 @@ def _order_of_tokens(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) 
         return
     _, final = emitted.forward(drawn.inputs, drawn.state)
     order = torch.randperm(drawn.tokens, generator=torch.Generator().manual_seed(drawn.seed))
-    _, end = emitted.forward(every(drawn.inputs, lambda stream: stream[:, order]), drawn.state)
+    whole = {stream.name for stream in emitted.program.model.inputs if stream.is_of_sequence}
+    inputs = {name: stream if name in whole else stream[:, order] for name, stream in drawn.inputs.items()}
+    _, end = emitted.forward(inputs, drawn.state)
     yield shuffled.closeness(STATE, final, end, magnitude([*drawn.inputs.values(), *final.values()]))
 
 

@@ -13,6 +13,7 @@ from nlc.ir.model import (
     GradientPoint,
     Input,
     Model,
+    Proximal,
     Shape,
     State,
     When,
@@ -78,7 +79,7 @@ def expressions(model: Model) -> Iterator[Expr]:
     waiting: list[object] = [output.value for output in model.outputs]
     for component in model.fast:
         waiting += [component.objective, component.follows, component.retention, component.init]
-        waiting += [component.optimizer.rate] if isinstance(component.optimizer, GradientDescent) else []
+        waiting += [component.optimizer.rate] if isinstance(component.optimizer, GradientDescent | Proximal) else []
     return nodes_in(waiting)
 
 
@@ -108,6 +109,12 @@ def _at_the_end(model: Model) -> Iterator[object]:
         yield component.follows if component.follows != component.objective or component.host else ()
 
 
+def _is_implicit(model: Model, component: Component) -> bool:
+    """Whether the implicit step of a level is the minimiser of one tick's objective over one tensor."""
+    alone = len(component.states) == 1 and component.follows == component.objective and component.host is None
+    return alone and model.kind != "optimizer" and not sums(model, component) and component.gradient_at is GradientPoint.PREVIOUS
+
+
 def refuse(model: Model) -> None:
     """Raise OracleError for what the oracle would otherwise run wrongly: it never guesses."""
     family = Family.STEP if model.kind == "optimizer" else Family.TOKEN
@@ -119,7 +126,8 @@ def refuse(model: Model) -> None:
         runs = clock.family is family and (clock.period.denominator == 1 or clock.period in parts)
         runs = runs or (clock.family is Family.SEQUENCE and clock.period == 1)
         reasons = {
-            "an optimizer that is not an explicit step": not isinstance(component.optimizer, GradientDescent),
+            "an optimizer that takes no step": not isinstance(component.optimizer, GradientDescent | Proximal),
+            "an implicit step here": isinstance(component.optimizer, Proximal) and not _is_implicit(model, component),
             f"the clock {clock}": not runs,
             "a window": component.window is not None,
             "a reset": component.reset is not None and component.reset.family not in (Family.SEQUENCE, Family.NEVER, family),

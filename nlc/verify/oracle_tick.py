@@ -23,11 +23,13 @@ from nlc.ir.model import (
     Index,
     Input,
     Model,
+    Proximal,
     State,
     StopGradient,
     When,
 )
 from nlc.ir.model import Tick as TickCount
+from nlc.verify.oracle_gradients import by_tensor, implicit_step, slopes
 from nlc.verify.oracle_layout import at_part, parts_of, parts_of_tick
 from nlc.verify.oracle_slots import held_name, held_reads, slot_name, slots, sum_name, sums
 from nlc.verify.oracle_starts import begun, is_cut_off, is_new_at_start, owner_of, starts_at, starts_known
@@ -170,6 +172,8 @@ class Tick:
 
     def _update(self, component: Component) -> Tensors:
         """The explicit step: retention * state - rate * gradient, in the retained state's place."""
+        if isinstance(component.optimizer, Proximal):
+            return self._implicit(component, component.optimizer)
         assert isinstance(component.optimizer, GradientDescent)
         own = component.follows == component.objective
         gradients = self.of_update(component) if own else self.gradient(component, component.follows, component.step_at)
@@ -181,6 +185,18 @@ class Tick:
             step = step.detach() if component.backprop == 0 else step
             new[name] = (retained[name] - step).broadcast_to(self.previous[name].shape)
         return new
+
+    def _implicit(self, component: Component, optimizer: Proximal) -> Tensors:
+        """The minimiser of the objective plus |state - retained|^2 / (2 rate), all of it at this tick."""
+        ((name, shape),) = slots(component)
+        retained = self._retained(component)[name].expand_as(self.previous[name])
+        rate = lift(self.value(optimizer.rate), rank_of(shape) - rank_of(optimizer.rate.shape)).expand_as(retained)
+
+        def loss(alias: Tensor) -> Tensor:
+            return self.value(component.objective, Fitted(component.name, {name: alias}, {name: retained}))
+
+        step = implicit_step(loss, retained, rate, rank_of(shape), differentiable=self.differentiable)
+        return {name: retained - (step.detach() if component.backprop == 0 else step)}
 
     def _retained(self, component: Component) -> Tensors:
         """The states when the tick began, times the retention."""
@@ -201,25 +217,9 @@ class Tick:
             aliases = {name: x.clone() if x.requires_grad else x.detach().clone().requires_grad_() for name, x in values.items()}
             loss = replace(self, reader=component.every).value(objective, Fitted(component.name, aliases, values))
             if self.lengths and loss.dim():
-                return {name: self._gradient_by_tensor(loss, alias) for name, alias in aliases.items()}
-            found = self._autograd(loss.sum(), tuple(aliases.values()))
+                return {name: by_tensor(loss, alias, self.lengths, keep=self.differentiable) for name, alias in aliases.items()}
+            found = slopes(loss.sum(), tuple(aliases.values()), keep=self.differentiable)
         return dict(zip(aliases, found, strict=True))
-
-    def _gradient_by_tensor(self, loss: Tensor, alias: Tensor) -> Tensor:
-        """Where norms make the objective differ from tensor to tensor, each tensor descends its own."""
-        firsts = [sum(self.lengths[:index]) for index in range(len(self.lengths))]
-        pieces = [
-            self._autograd(loss[first], (alias,))[0][first : first + length] if length else alias[:0]
-            for first, length in zip(firsts, self.lengths, strict=True)
-        ]
-        return torch.cat(pieces)
-
-    def _autograd(self, loss: Tensor, leaves: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        if not loss.requires_grad:
-            return tuple(torch.zeros_like(leaf) for leaf in leaves)
-        return torch.autograd.grad(
-            loss, leaves, create_graph=self.differentiable, retain_graph=True, allow_unused=True, materialize_grads=True
-        )
 
     # --- the value of an expression ------------------------------------------------------------------------------
 

@@ -81,10 +81,10 @@ def test_the_words_of_the_glossary_are_in_the_code() -> None:
 
 def test_the_laws_on_the_page_of_derive_are_what_nlc_derives(capsys: pytest.CaptureFixture[str]) -> None:
     equations = re.findall(r"^ {4}([\w.]+ += .*)$", (DOCS / "stages" / "derive.md").read_text(), re.MULTILINE)
-    for name in ("delta_rule", "hebbian_mlp"):
+    for name in ("delta_rule", "hebbian_mlp", "longhorn"):
         assert main(["show", "--stage", "derive", str(ROOT / "specs" / "architectures" / f"{name}.yaml")]) == 0
     derived = " ".join(capsys.readouterr().out.split())
-    assert len(equations) == 4 + 8
+    assert len(equations) == 4 + 8 + 3
     assert [equation for equation in equations if " ".join(equation.split()) not in derived] == []
 
 

@@ -11,14 +11,14 @@ import pytest
 from nlc.codes.derive import CODES
 from nlc.derive import derive_laws
 from nlc.diagnostics import CompileError, Diagnostic
-from nlc.ir.algebra import ONE, ZERO, Expr, Gradient, Softmax, State, Tick, When
+from nlc.ir.algebra import ONE, ZERO, Expr, Gradient, Norm, Softmax, State, Tick, When
 from nlc.ir.build import apply_map, dot, outer, scale, spread, total
 from nlc.ir.dims import LIKE_WEIGHTS
 from nlc.ir.model import STEP, Clock, ClosedForm, Family, GradientDescent, GradientPoint, Model, Proximal
 from nlc.source import Source, Span
 from tests.derive.hand import order_of
 from tests.derive.systems import PREDICTION
-from tests.models import MATRIX, delta_rule, delta_rule_with_momentum, momentum, stream
+from tests.models import MATRIX, delta_rule, delta_rule_with_momentum, memory_state, momentum, stream
 
 SEQUENCE = Clock(Family.SEQUENCE)
 CHUNK = Clock(Family.TOKEN, Fraction(16))
@@ -50,7 +50,11 @@ def nested_softmax() -> Model:
 
 
 REFUSED: Mapping[str, tuple[Callable[[], Model], ...]] = {
-    "NLC401": (lambda: with_level(optimizer=Proximal(stream("beta"))),),
+    "NLC401": (
+        lambda: with_level(optimizer=Proximal(stream("beta")), every=CHUNK),
+        lambda: with_level(optimizer=Proximal(stream("beta")), gradient_at=GradientPoint.RETAINED),
+        lambda: with_level(optimizer=Proximal(stream("beta")), objective=Norm(memory_state(When.FITTED))),
+    ),
     "NLC402": (lambda: with_level(optimizer=ClosedForm()),),
     "NLC403": (lambda: with_level(every=TWO_THIRDS), lambda: with_level(every=STEP)),
     "NLC404": (lambda: replace(delta_rule(), inputs=tuple(replace(item, every=CHUNK) for item in delta_rule().inputs[:1])),),

@@ -43,7 +43,10 @@ class Readable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Around:
-    """What expressions can name: streams by what they are good for, abbreviations, numbers, levels; `own` is a leaf of its own."""
+    """What expressions can name: streams by what they are good for, abbreviations, numbers, levels; `own` is a leaf of its own.
+
+    `is_quadratic`: the level that is being drawn can take an implicit step.
+    """
 
     units: tuple[Stream, ...] = ()
     gates: tuple[Stream, ...] = ()
@@ -58,6 +61,7 @@ class Around:
     own: Phrase | None = None
     is_optimizer: bool = False
     is_affine: bool = False
+    is_quadratic: bool = False
 
     def streams(self, shape: Shape, *groups: str) -> list[Stream]:
         return [stream for group in groups for stream in getattr(self, group) if stream.shape == shape]

@@ -224,7 +224,7 @@ OBJECTIVES = (
     _named("l2", "l2", affine=True, weight=3),
     _named("dot", "dot", affine=True, weight=3),
     _named("l1", "l1", affine=False, weight=18),
-    _named("huber", "huber(0.5)", affine=False, weight=21),
+    _named("huber", "huber(0.5)", affine=False, weight=24),
     _named("log_cosh", "log_cosh", affine=False, weight=18),
     _named("library in an expression", "0.5 * l2 + 0.1 * norm2(prediction)", affine=True, weight=2.5),
     _named("own", "pseudo_huber(0.5)", affine=False, weight=23),
@@ -240,7 +240,7 @@ OBJECTIVES = (
             objective=Phrase("objective: inner with a matrix", "-inner({}, {})", (), _outer_write(artist, sketch))
         ),
         needs=lambda artist, sketch: len(sketch.shape) == 2 and not artist.around.is_affine,
-        weight=36,
+        weight=60,
     ),
     _written("where of an error", f"where(norm({FAR}) < 1, 0.5 * norm2({FAR}), norm({FAR}) - 0.5)", _three_times, affine=False, weight=18),
     Construct(
@@ -248,10 +248,10 @@ OBJECTIVES = (
         slot="objective",
         draw=_written("answer of another level", "0.5 * norm2({} - {} + {})", _answer_of_another, affine=True).draw,
         needs=lambda artist, sketch: not artist.around.is_affine and can_read_another(artist, sketch.answer),
-        weight=50,
+        weight=75,
     ),
     _written("maximum of an error", "sum(maximum({} - {}, 0.1))", _read_and_value, affine=False, weight=16),
-    _written("penalty on the state", "0.5 * norm2({} - {}) + 0.05 * norm2({})", _whole_tensor, affine=False, weight=18),
+    _written("penalty on the state", "0.5 * norm2({} - {}) + 0.05 * norm2({})", _whole_tensor, affine=False, weight=26),
     _written("absolute penalty on the state", "0.5 * norm2({} - {}) + 0.05 * sum(abs({}))", _whole_tensor, affine=False, weight=22),
     _written("any function", "0.3 * sum(tanh({}))", _any_function, affine=False, weight=20),
     _written("mean of any function", "0.5 * mean(sigmoid({}))", _any_function, affine=False, weight=18),
@@ -305,11 +305,38 @@ def _channel_rate(artist: Artist, sketch: Sketch) -> tuple[Phrase, ...]:
     return (artist.rate((artist.pick(sketch.shape),)),)
 
 
+def _rate_of_rows(artist: Artist, sketch: Sketch) -> tuple[Phrase, ...]:
+    return (artist.rate(sketch.shape[:1]),)
+
+
 def _rate_and_decay(artist: Artist, sketch: Sketch) -> tuple[Phrase, ...]:
     return artist.rate(), artist.gate((), 1)
 
 
+QUADRATIC = (
+    *("l2", "dot", "library in an expression", "half square", "similarity", "error before the tick", "inner with a matrix"),
+    *("answer of another level", "penalty on the state", "two writes"),
+)
+"""The objectives for which an implicit step has a closed form, in a memory of one tensor."""
+
+
+def is_quadratic(sketch: Sketch, goal: Goal, every: Phrase, options: dict[str, Phrase]) -> bool:
+    is_simple = not sketch.memory.is_network and every.construct == "every tick" and "gradient_at" not in options
+    return is_simple and goal.objective.construct.removeprefix("objective: ") in QUADRATIC
+
+
+def _can_be_implicit(artist: Artist, sketch: Sketch) -> bool:
+    return artist.around.is_quadratic
+
+
+def _has_implicit_rows(artist: Artist, sketch: Sketch) -> bool:
+    return artist.around.is_quadratic and _has_channels(artist, sketch)
+
+
 OPTIMIZERS = (
+    _row("optimizer", "proximal", "proximal({})", lambda artist, sketch: (artist.rate(),), _can_be_implicit, 3),
+    _row("optimizer", "proximal at large rates", "proximal(1 + 2 * {})", lambda artist, sketch: (artist.gate(()),), _can_be_implicit, 4),
+    _row("optimizer", "proximal for each row", "proximal({})", _rate_of_rows, _has_implicit_rows, 100),
     _row("optimizer", "gradient_descent", "gradient_descent({})", lambda artist, sketch: (artist.rate(),), weight=10),
     _row(
         "optimizer",

@@ -6,7 +6,7 @@ from dataclasses import replace
 from random import Random
 
 from tests.random_specs.artist import Around, Artist, Construct, Readable
-from tests.random_specs.levels import KEEP_MOST, PSEUDO_HUBER, Goal, Sketch
+from tests.random_specs.levels import KEEP_MOST, PSEUDO_HUBER, Goal, Sketch, is_quadratic
 from tests.random_specs.tree import LIKE, Definition, Level, Memory, Phrase, Shape, SpecTree, Stream
 
 CURRENT, PREVIOUS = ("the new state", "{}"), ("the state before", "prev({})")
@@ -130,6 +130,7 @@ def _level(artist: Artist, place: int, sketches: list[Sketch], more_ways: Pairs)
     goal: Goal = artist.fill("objective", sketch)
     every, clocked = artist.fill("clock", sketch)
     options = dict((*artist.fill("option", sketch), *clocked))
+    artist = artist.within(is_quadratic=is_quadratic(sketch, goal, every, options))
     return Level(
         name=sketch.name,
         memory=sketch.memory,

@@ -36,7 +36,7 @@ def squares_of(program: Program, text: str = "") -> list[Square]:
     return list((exact_step_squares if program.model.kind == "optimizer" else exact_squares)(program, made))
 
 
-POLYNOMIAL = {path.stem for path in ARCHITECTURES} - {"hebbian_mlp"}
+POLYNOMIAL = {path.stem for path in ARCHITECTURES} - {"hebbian_mlp", "longhorn"}
 POLYNOMIAL |= {"gradient_descent", "heavy_ball", "momentum", "nesterov", "nesterov_momentum"}
 
 

@@ -48,6 +48,7 @@ APPLIES = {
     "retention": "twice q, twice k, twice v, basis of d_k, basis of d_v",
     "hebbian_mlp": "basis of d_k, basis of d_v, idle",
     "linear_attention_layer": "shuffled",
+    "longhorn": "twice q, twice v, basis of d_k, basis of d_v, idle",
     "mlp_training": "twice target, basis of d_in, basis of d_out, idle",
     "mlp_training_with_momentum": "twice target, basis of d_in, basis of d_out",
     "comba": "twice q, twice v, basis of d_k, basis of d_v, idle",
@@ -71,6 +72,25 @@ def test_the_laws_say_which_relations_hold(name: str) -> None:
         rights = {right.replace(long, short): None for right in rights}
     assert ", ".join(right for right in rights if right.startswith(("twice", *WORDS.values()))) == APPLIES[name]
     assert all(square.detail for square in squares if not square.applies)
+
+
+SCALED = """nlc: 1
+name: Scaled
+dims: {d: 3}
+inputs:
+  k: [d]
+  v: [d]
+  scale: {shape: [], every: sequence}
+levels:
+  memory: {memory: "matrix(d, d)", objective: "-dot(memory(scale * k), v)", optimizer: gradient_descent(1), every: token}
+outputs: {y: memory(k)}
+"""
+
+
+def test_what_flows_in_once_a_sequence_has_no_order() -> None:
+    (found,) = [square for square in related(program_from(SCALED)) if square.right == "forward of shuffled tokens"]
+    assert found.applies, found.detail
+    assert found.closed, found.detail
 
 
 def test_every_architecture_is_in_the_table() -> None:
