@@ -3,7 +3,8 @@
     python benchmarks/forms.py [--json FILE] [--quick]
 
 Every way runs in one process, the ways by turns, so that a busy machine slows all of them alike; medians are shown. The last columns
-compare the time a token at 8,192 tokens with that at 1,024: about 1 for a form whose cost a token does not grow.
+compare the time a token at 8,192 tokens with that at 1,024: about 1 for a form whose cost a token does not grow. A second table has
+memories beside softmax attention at 8,192 tokens, forward.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -49,6 +51,10 @@ A layer's form takes the layer first.
 """
 
 
+AGAINST_ATTENTION = ("linear_attention", "delta_rule", "titans_linear")
+"""The memories that are compared with attention."""
+
+
 @dataclass(frozen=True, slots=True)
 class Measurement:
     """Medians in milliseconds at TIME tokens; `growth` is the time a token at LONG tokens over that at SHORT, forward and with backward."""
@@ -69,9 +75,12 @@ def main() -> None:
     repetitions = 3 if arguments.quick else 15
     measurements = [item for name in CASES for item in measure(name, repetitions)]
     print(table(measurements))
+    long = beside_attention(repetitions)
+    print(f"\nforward at {LONG} tokens, ms: " + ", ".join(f"{way} {milliseconds:.0f}" for way, milliseconds in long.items()))
     if arguments.json:
         setting = {"shape": [BATCH, HEADS, TIME, SIZE], "dtype": "float32", "threads": torch.get_num_threads(), "torch": torch.__version__}
-        arguments.json.write_text(json.dumps({"setting": setting, "forms": [asdict(item) for item in measurements]}, indent=2) + "\n")
+        found = {"setting": setting, "forms": [asdict(item) for item in measurements], "attention": long}
+        arguments.json.write_text(json.dumps(found, indent=2) + "\n")
 
 
 def measure(name: str, repetitions: int) -> Iterator[Measurement]:
@@ -86,6 +95,24 @@ def measure(name: str, repetitions: int) -> Iterator[Measurement]:
     grown = [growth(parallel, inputs, repetitions, backward=backward) for backward in (False, True)]
     for way in ways:
         yield Measurement(name, way, forward[way], both[way], (grown[0][way], grown[1][way]) if way in parallel else None)
+
+
+def beside_attention(repetitions: int) -> dict[str, float]:
+    """Milliseconds of the memories, and of softmax attention over the same queries, keys and values, at LONG tokens."""
+    modules = {name: emitted(name) for name in AGAINST_ATTENTION}
+    ways: dict[str, Run] = {name: partial(_with_its_own, CASES[name][1], module) for name, module in modules.items()}
+    inputs = dict.fromkeys(text for name in AGAINST_ATTENTION for text in CASES[name][1])
+    return medians({**ways, "softmax attention": _attention}, streams(tuple(inputs), LONG), repetitions, backward=False)
+
+
+def _with_its_own(inputs: tuple[str, ...], module: Run, **given: Tensor) -> Any:
+    """A memory over those streams that are its inputs."""
+    return module(**{name: given[name] for name in inputs})
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor, **_: Tensor) -> Tensor:
+    query, key, value = (x.movedim(1, 2) for x in (q, k, v))
+    return nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True).movedim(2, 1)
 
 
 def growth(ways: Mapping[str, Run], inputs: tuple[str, ...], repetitions: int, *, backward: bool) -> dict[str, float]:

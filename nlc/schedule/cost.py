@@ -18,9 +18,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from nlc.ir.dims import Shape
 from nlc.ir.model import Model
 from nlc.ir.program import Blocks, Form, MemoryProgram
+from nlc.schedule.work import STACKED, counts_of
 
 CARRIED = 90
 """What a number of the state costs between two chunks, in products of two numbers inside one."""
@@ -72,21 +72,9 @@ def _lengths(longest: int) -> Iterator[int]:
 
 
 def _cost(model: Model, memory: MemoryProgram, tokens: int) -> float:
-    rows, columns = _sizes(model, memory)
-    law = memory.classified.coupled if memory.classified.affine is None or memory.form is Form.STACKED_TRIANGULAR else None
-    states, writes = (1, 1) if law is None else (len(law.states), len(law.writes))
-    shares = 0 if law is None else SHARE * states * writes * tokens
-    inside = PAIRS[memory.form] * writes**2 * tokens * (rows + columns) + shares
-    return inside + (CARRIED * states * rows * columns + STARTED) / tokens
-
-
-def _sizes(model: Model, memory: MemoryProgram) -> tuple[int, int]:
-    """Rows and columns at the default sizes; a vector has one column."""
-    law = memory.classified.affine or memory.classified.coupled
-    assert law is not None, memory
-    shape: Shape = law.shape
-    known = {dim.name: dim.default for dim in model.dims}
-    for _ in model.dims:
-        known |= {dim.name: dim.definition.size(known) for dim in model.dims if dim.definition is not None}
-    sizes = [dim.size(known) for dim in shape]
-    return sizes[0], sizes[1] if len(sizes) > 1 else 1
+    counts = counts_of(model, memory)
+    is_stacked = memory.form in STACKED
+    shares = SHARE * counts.states * counts.writes * tokens if is_stacked else 0
+    pairs = PAIRS[memory.form] * (counts.writes**2 if is_stacked else 1)
+    inside = pairs * tokens * (counts.rows + counts.columns) + shares
+    return inside + (CARRIED * counts.state_numbers + STARTED) / tokens
