@@ -29,6 +29,8 @@ from nlc.pipeline import compile_file
 ROOT = Path(__file__).resolve().parents[1]
 BATCH, HEADS, SIZE = 1, 4, 64
 TIME = 2048
+PAIRS = 2
+GATES = frozenset({"beta", "alpha", "delta", "learning_rate", "decay", "retention"})
 SHORT, LONG = 1024, 8192
 
 Run = Callable[..., Any]
@@ -36,16 +38,20 @@ Run = Callable[..., Any]
 CASES: Mapping[str, tuple[Run, tuple[str, ...]]] = MappingProxyType(
     {
         "linear_attention": (hand_written.linear_attention, ("q", "k", "v")),
+        "mamba2": (hand_written.mamba2, ("q", "k", "v", "delta", "alpha")),
         "retention": (hand_written.retention, ("q", "k", "v")),
         "delta_rule": (hand_written.delta_rule, ("q", "k", "v", "beta")),
         "gated_linear_attention": (hand_written.gated_linear_attention, ("q", "k", "v", "channels:alpha")),
         "gated_delta_rule": (hand_written.gated_delta_rule, ("q", "k", "v", "beta", "alpha")),
+        "delta_product": (hand_written.delta_product, ("q", "pairs:k", "v", "pairs:beta")),
+        "kimi_delta_attention": (hand_written.kimi_delta_attention, ("q", "k", "v", "beta", "channels:alpha")),
         "titans_linear": (hand_written.titans_linear, ("q", "k", "v", "learning_rate", "decay", "retention")),
         "linear_attention_layer": (hand_written.linear_attention_layer, ("x",)),
         "consolidation": (hand_written.consolidation, ("q", "k", "v", "beta")),
     }
 )
-"""Each architecture, of specs/ or of this folder: its form by hand, and its inputs; `channels:` is a gate for each key channel.
+"""Each architecture, of specs/ or of this folder: its form by hand, and its inputs; `channels:` is a gate for each key channel,
+`pairs:` two values a token.
 
 A layer's form takes the layer first.
 """
@@ -134,15 +140,12 @@ def streams(inputs: tuple[str, ...], time: int) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
     drawn: dict[str, Tensor] = {}
     for text in inputs:
-        channels, name = text.startswith("channels:"), text.removeprefix("channels:")
-        is_gate = name in ("beta", "alpha", "learning_rate", "decay", "retention")
-        size = (
-            (BATCH, time, HEADS) if is_gate and not channels else (BATCH, time, HEADS, SIZE) if name != "x" else (BATCH, time, HEADS * SIZE)
-        )
-        value = torch.rand(size, generator=generator) if is_gate else torch.randn(size, generator=generator)
-        drawn[name] = {"k": nn.functional.normalize(value, dim=-1), "alpha": 0.9 + 0.1 * value, "retention": 0.9 + 0.1 * value}.get(
-            name, value
-        )
+        kind, _, name = text.rpartition(":")
+        parts, sizes = (PAIRS,) if kind == "pairs" else (), () if name in GATES and kind != "channels" else (SIZE,)
+        shape = (BATCH, time, HEADS * SIZE) if name == "x" else (BATCH, time, *parts, HEADS, *sizes)
+        value = torch.rand(shape, generator=generator) if name in GATES else torch.randn(shape, generator=generator)
+        near_one = {"alpha": 0.9 + 0.1 * value, "retention": 0.9 + 0.1 * value}
+        drawn[name] = near_one.get(name, nn.functional.normalize(value, dim=-1) if name == "k" else value)
     return drawn
 
 
