@@ -214,6 +214,14 @@ class Softmax:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerNorm:
+    """A vector less its mean, over the root of its mean square then, which has `nlc.ir.build.EPSILON` added under the root."""
+
+    x: Expr
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
 class Split:
     """A vector of (axis * size) cut in one piece for each place along an axis of the system: `split(x, heads)`.
 
@@ -245,7 +253,7 @@ class StopGradient:
 Expr = (
     Constant | Size | Index | Input | Hyperparameter | State | Parameter | Task | Gradient | Tick | Due | Named | Eye | Full
     | Add | Scale | Times | Divide | Power | Map | Extremum | Compare | Where | Spread
-    | MatMul | Transpose | Outer | Dot | Sum | Norm | Softmax | Split | Join | StopGradient
+    | MatMul | Transpose | Outer | Dot | Sum | Norm | Softmax | LayerNorm | Split | Join | StopGradient
     | Derivative | Inverse
 )  # fmt: skip
 
@@ -276,7 +284,7 @@ def children(node: Expr) -> tuple[Expr, ...]:
             return (of, by)
         case Where(condition, then, otherwise):
             return (condition, then, otherwise)
-        case Map(_, x) | Spread(x) | Transpose(x) | Sum(x) | Norm(x) | Softmax(x) | Split(x) | Join(x) | StopGradient(x):
+        case Map(_, x) | Spread(x) | Transpose(x) | Sum(x) | Norm(x) | Softmax(x) | LayerNorm(x) | Split(x) | Join(x) | StopGradient(x):
             return (x,)
         case Inverse(x):
             return (x,)

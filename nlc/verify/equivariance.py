@@ -16,6 +16,7 @@ from nlc.ir.algebra import (
     Eye,
     Full,
     Join,
+    LayerNorm,
     Map,
     Power,
     Softmax,
@@ -69,7 +70,7 @@ def _obstacles(node: Expr, name: str) -> Iterator[str]:
     if any(_is_made_of(dim, name) for shape in shapes for dim in shape):
         yield f"there are sizes made of {name}"
     match node:
-        case Times() | Map() | Power() | Extremum() | Compare() | Softmax() if _has(node.shape, name):
+        case Times() | Map() | Power() | Extremum() | Compare() | Softmax() | LayerNorm() if _has(node.shape, name):
             yield f"entries along {name} are taken one by one"
         case Divide(_, by) if _has(by.shape, name):
             yield f"entries along {name} are taken one by one"

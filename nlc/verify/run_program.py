@@ -26,6 +26,7 @@ from nlc.ir.program import Form, MemoryProgram, Program
 from nlc.verify.evaluate import Evaluator
 from nlc.verify.run_blocks import Block
 from nlc.verify.run_coupled import run_coupled
+from nlc.verify.run_dual import DualBlock
 from nlc.verify.run_law import (
     Slot,
     Tensors,
@@ -117,8 +118,11 @@ class Around:
             streams, delayed, self.hyperparameters, self.indices, {}, self.sizes, leading, self.like, self.parameters, self.places, block
         )
         final: dict[Slot, Tensor] = {**states, **{(PREVIOUS, name): x.select(time, -1) for name, x in earlier.items()}}
-        for memory in program.chunked:
-            final |= sequence.run_memory(memory, states, self.chunk)
+        for memory in program.memories:
+            if memory.dual is not None:
+                final |= DualBlock(memory.dual, sequence.stream, states).run(memory.reads, sequence.reads)
+            elif memory in program.chunked:
+                final |= sequence.run_memory(memory, states, self.chunk)
         values = dict(program.outputs)
         model = program.model
         outputs = {item.name: sequence.stream(values[item.name], places_of(model, item, leading)) for item in model.outputs}
