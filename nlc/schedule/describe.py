@@ -73,8 +73,9 @@ def _work(program: Program, memory: MemoryProgram) -> Iterator[str]:
     """What a token costs in chunks and by the law."""
     counts = counts_of(program.model, memory)
     chunks, law = work_in_chunks(counts, memory.form, program.chunk), work_by_token(counts)
+    part = "a token" if program.model.updates_per_tick == 1 else "a part of a token"
     yield (
-        f"a token of a copy at {counts.rows} x {counts.columns} in float32: {_thousands(chunks.operations)} operations in products, "
+        f"{part} of a copy at {counts.rows} x {counts.columns} in float32: {_thousands(chunks.operations)} operations in products, "
         f"{_thousands(chunks.bytes_moved)} bytes moved (token by token {_thousands(law.operations)} and {_thousands(law.bytes_moved)}); "
         f"state {_thousands(Fraction(counts.state_bytes))} bytes"
     )

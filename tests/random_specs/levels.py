@@ -225,9 +225,9 @@ OBJECTIVES = (
     _named("dot", "dot", affine=True, weight=3),
     _named("l1", "l1", affine=False, weight=18),
     _named("huber", "huber(0.5)", affine=False, weight=24),
-    _named("log_cosh", "log_cosh", affine=False, weight=21),
+    _named("log_cosh", "log_cosh", affine=False, weight=18),
     _named("library in an expression", "0.5 * l2 + 0.1 * norm2(prediction)", affine=True, weight=2.5),
-    _named("own", "pseudo_huber(0.5)", affine=False, weight=27),
+    _named("own", "pseudo_huber(0.5)", affine=False, weight=23),
     _written("half square", "0.5 * norm2({} - {})", _read_and_value, affine=True, weight=3),
     _written("similarity", "-dot({}, {})", _read_and_value, affine=True, weight=2),
     _written("read elsewhere", "dot({}, stop_gradient({} * ({} - {})))", _elsewhere, affine=True, weight=2),
@@ -336,7 +336,7 @@ def _has_implicit_rows(artist: Artist, sketch: Sketch) -> bool:
 OPTIMIZERS = (
     _row("optimizer", "proximal", "proximal({})", lambda artist, sketch: (artist.rate(),), _can_be_implicit, 3),
     _row("optimizer", "proximal at large rates", "proximal(1 + 2 * {})", lambda artist, sketch: (artist.gate(()),), _can_be_implicit, 4),
-    _row("optimizer", "proximal for each row", "proximal({})", _rate_of_rows, _has_implicit_rows, 150),
+    _row("optimizer", "proximal for each row", "proximal({})", _rate_of_rows, _has_implicit_rows, 100),
     _row("optimizer", "gradient_descent", "gradient_descent({})", lambda artist, sketch: (artist.rate(),), weight=10),
     _row(
         "optimizer",
