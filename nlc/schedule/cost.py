@@ -8,8 +8,9 @@ In chunks of C tokens it counts
 With r stacked states and w writes a token there are w^2 pairs, r times as much to carry, and r * w * C shares to be made.
 
 What does not depend on C is left out. `pairs` is 1 for a prefix sum, 1.5 where the writes solve a system too, and 2 by halves, where
-decays are multiplied on both sides. The weights are measured (float32, 2 cores, benchmarks/forms.py): a chunk of 64 is the fastest at
-(1, 4, 2048, 64), with 32 and 128 some 10 % behind.
+decays are multiplied on both sides. In torch's kernel of attention, where a chunk of queries looks at a sliding window, it is 0.5. The
+weights are measured (float32, 2 cores, benchmarks/forms.py): a chunk of 64 is the fastest at (1, 4, 2048, 64), with 32 and 128 some
+10 % behind; of attention 64 and 128 are the fastest, over windows of 64 and 512 tokens.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from nlc.ir.dims import Shape
 from nlc.ir.model import Model
 from nlc.ir.program import Blocks, Form, MemoryProgram
-from nlc.schedule.work import STACKED, counts_of
+from nlc.schedule.work import default_sizes
 
 CARRIED = 90
 """What a number of the state costs between two chunks, in products of two numbers inside one."""
@@ -36,6 +38,7 @@ PAIRS: Mapping[Form, float] = MappingProxyType(
         Form.HALVED_TRIANGULAR: 2.5,
         Form.STACKED_PREFIX_SUM: 1.0,
         Form.STACKED_TRIANGULAR: 1.5,
+        Form.ATTENTION: 0.5,
     }
 )
 SHARE = 100
@@ -55,7 +58,7 @@ class ChunkChoice:
 
 def choose_chunk(model: Model, memories: tuple[MemoryProgram, ...], blocks: Blocks) -> ChunkChoice:
     """The length of the least cost for all memories that run in chunks, at the sizes that the spec gives; at most a block."""
-    moving = [memory for memory in memories if memory.form in PAIRS]
+    moving = [memory for memory in memories if memory.takes_chunk]
     longest = blocks.tokens if blocks.are_used else LENGTHS[-1]
     if longest <= LENGTHS[0]:
         return ChunkChoice(longest, f"a chunk is a whole block of {longest} tokens, since a shorter one only takes more calls")
@@ -72,9 +75,19 @@ def _lengths(longest: int) -> Iterator[int]:
 
 
 def _cost(model: Model, memory: MemoryProgram, tokens: int) -> float:
-    counts = counts_of(model, memory)
-    is_stacked = memory.form in STACKED
-    shares = SHARE * counts.states * counts.writes * tokens if is_stacked else 0
-    pairs = PAIRS[memory.form] * (counts.writes**2 if is_stacked else 1)
-    inside = pairs * tokens * (counts.rows + counts.columns) + shares
-    return inside + (CARRIED * counts.state_numbers + STARTED) / tokens
+    rows, columns = default_sizes(model, _shape(model, memory))
+    law = memory.classified.coupled if memory.classified.affine is None or memory.form is Form.STACKED_TRIANGULAR else None
+    states, writes = (1, 1) if law is None else (len(law.states), len(law.writes))
+    carried = 0 if memory.window is not None else CARRIED * states * rows * columns
+    shares = 0 if law is None else SHARE * states * writes * tokens
+    inside = PAIRS[memory.form] * writes**2 * tokens * (rows + columns) + shares
+    return inside + (carried + STARTED) / tokens
+
+
+def _shape(model: Model, memory: MemoryProgram) -> Shape:
+    """The shape of its state, of attention the sizes of values and keys."""
+    if memory.window is not None and memory.window.attention is not None:
+        return (*model.component(memory.component).states[0].shape, *memory.window.attention.query.shape)
+    law = memory.classified.affine or memory.classified.coupled
+    assert law is not None, memory
+    return law.shape

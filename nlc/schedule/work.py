@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from nlc.ir.affine import AffineLaw, CoupledLaw
+from nlc.ir.dims import Shape
 from nlc.ir.model import Model
 from nlc.ir.program import Form, MemoryProgram
 
@@ -61,19 +62,19 @@ def counts_of(model: Model, memory: MemoryProgram) -> Counts:
     """The counts at the sizes that the spec gives."""
     law = memory.classified.coupled if memory.form in STACKED else memory.classified.affine
     assert law is not None, memory
-    rows, columns = default_sizes(model, law)
+    rows, columns = default_sizes(model, law.shape)
     writes, reads = len(law.writes), len(memory.reads)
     if isinstance(law, AffineLaw):
         return Counts(rows, columns, 1, writes, writes * _erases(law), reads, reads)
     return Counts(rows, columns, len(law.states), writes, writes * _erases(law), reads, len({read.vector for read in memory.reads}))
 
 
-def default_sizes(model: Model, law: AffineLaw | CoupledLaw) -> tuple[int, int]:
+def default_sizes(model: Model, shape: Shape) -> tuple[int, int]:
     """Rows and columns at the default sizes; a vector has one column."""
     known = {dim.name: dim.default for dim in model.dims}
     for _ in model.dims:
         known |= {dim.name: dim.definition.size(known) for dim in model.dims if dim.definition is not None}
-    sizes = [dim.size(known) for dim in law.shape]
+    sizes = [dim.size(known) for dim in shape]
     return sizes[0], sizes[1] if len(sizes) > 1 else 1
 
 
