@@ -3,7 +3,8 @@
     python -m benchmarks.forms [--json FILE] [--quick] [NAME ...]
 
 Every way runs in one process, the ways by turns, so that a busy machine slows all of them alike; medians are shown. The last columns
-compare the time a token at 8,192 tokens with that at 1,024: about 1 for a form whose cost a token does not grow.
+compare the time a token at 8,192 tokens with that at 1,024: about 1 for a form whose cost a token does not grow. A second table has
+memories beside softmax attention at 8,192 tokens, forward.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -27,6 +29,8 @@ from nlc.pipeline import compile_file
 ROOT = Path(__file__).resolve().parents[1]
 BATCH, HEADS, SIZE = 1, 4, 64
 TIME = 2048
+PAIRS = 2
+GATES = frozenset({"beta", "alpha", "delta", "learning_rate", "decay", "retention"})
 SHORT, LONG = 1024, 8192
 
 Run = Callable[..., Any]
@@ -34,10 +38,13 @@ Run = Callable[..., Any]
 CASES: Mapping[str, tuple[Run, tuple[str, ...]]] = MappingProxyType(
     {
         "linear_attention": (hand_written.linear_attention, ("q", "k", "v")),
+        "mamba2": (hand_written.mamba2, ("q", "k", "v", "delta", "alpha")),
         "retention": (hand_written.retention, ("q", "k", "v")),
         "delta_rule": (hand_written.delta_rule, ("q", "k", "v", "beta")),
         "gated_linear_attention": (hand_written.gated_linear_attention, ("q", "k", "v", "channels:alpha")),
         "gated_delta_rule": (hand_written.gated_delta_rule, ("q", "k", "v", "beta", "alpha")),
+        "delta_product": (hand_written.delta_product, ("q", "pairs:k", "v", "pairs:beta")),
+        "kimi_delta_attention": (hand_written.kimi_delta_attention, ("q", "k", "v", "beta", "channels:alpha")),
         "titans_linear": (hand_written.titans_linear, ("q", "k", "v", "learning_rate", "decay", "retention")),
         "linear_attention_layer": (hand_written.linear_attention_layer, ("x",)),
         "consolidation": (hand_written.consolidation, ("q", "k", "v", "beta")),
@@ -45,13 +52,18 @@ CASES: Mapping[str, tuple[Run, tuple[str, ...]]] = MappingProxyType(
         "sliding_window_attention": (hand_written.sliding_window_attention, ("q", "k", "v")),
     }
 )
-"""Each architecture, of specs/ or of this folder: its form by hand, and its inputs; `channels:` is a gate for each key channel.
+"""Each architecture, of specs/ or of this folder: its form by hand, and its inputs; `channels:` is a gate for each key channel,
+`pairs:` two values a token.
 
 A layer's form takes the layer first.
 """
 
 NOT_BY_TOKEN = frozenset({"softmax_attention", "sliding_window_attention"})
 """Where a backward pass through the loop over tokens would keep every token's copy of all data."""
+
+
+AGAINST_ATTENTION = ("linear_attention", "delta_rule", "titans_linear")
+"""The memories that are compared with attention."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +87,13 @@ def main() -> None:
     repetitions = 3 if arguments.quick else 15
     measurements = [item for name in arguments.names or CASES for item in measure(name, repetitions)]
     print(table(measurements))
+    long = {} if arguments.names else beside_attention(repetitions)
+    if long:
+        print(f"\nforward at {LONG} tokens, ms: " + ", ".join(f"{way} {milliseconds:.0f}" for way, milliseconds in long.items()))
     if arguments.json:
         setting = {"shape": [BATCH, HEADS, TIME, SIZE], "dtype": "float32", "threads": torch.get_num_threads(), "torch": torch.__version__}
-        arguments.json.write_text(json.dumps({"setting": setting, "forms": [asdict(item) for item in measurements]}, indent=2) + "\n")
+        found = {"setting": setting, "forms": [asdict(item) for item in measurements], "attention": long}
+        arguments.json.write_text(json.dumps(found, indent=2) + "\n")
 
 
 def measure(name: str, repetitions: int) -> Iterator[Measurement]:
@@ -94,6 +110,24 @@ def measure(name: str, repetitions: int) -> Iterator[Measurement]:
     grown = [growth(parallel, inputs, repetitions, backward=backward) for backward in (False, True)]
     for way in ways:
         yield Measurement(name, way, forward[way], both[way], (grown[0][way], grown[1][way]) if way in parallel else None)
+
+
+def beside_attention(repetitions: int) -> dict[str, float]:
+    """Milliseconds of the memories, and of softmax attention over the same queries, keys and values, at LONG tokens."""
+    modules = {name: emitted(name) for name in AGAINST_ATTENTION}
+    ways: dict[str, Run] = {name: partial(_with_its_own, CASES[name][1], module) for name, module in modules.items()}
+    inputs = dict.fromkeys(text for name in AGAINST_ATTENTION for text in CASES[name][1])
+    return medians({**ways, "softmax attention": _attention}, streams(tuple(inputs), LONG), repetitions, backward=False)
+
+
+def _with_its_own(inputs: tuple[str, ...], module: Run, **given: Tensor) -> Any:
+    """A memory over those streams that are its inputs."""
+    return module(**{name: given[name] for name in inputs})
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor, **_: Tensor) -> Tensor:
+    query, key, value = (x.movedim(1, 2) for x in (q, k, v))
+    return nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True).movedim(2, 1)
 
 
 def growth(ways: Mapping[str, Run], inputs: tuple[str, ...], repetitions: int, *, backward: bool) -> dict[str, float]:
@@ -115,15 +149,12 @@ def streams(inputs: tuple[str, ...], time: int) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
     drawn: dict[str, Tensor] = {}
     for text in inputs:
-        channels, name = text.startswith("channels:"), text.removeprefix("channels:")
-        is_gate = name in ("beta", "alpha", "learning_rate", "decay", "retention")
-        size = (
-            (BATCH, time, HEADS) if is_gate and not channels else (BATCH, time, HEADS, SIZE) if name != "x" else (BATCH, time, HEADS * SIZE)
-        )
-        value = torch.rand(size, generator=generator) if is_gate else torch.randn(size, generator=generator)
-        drawn[name] = {"k": nn.functional.normalize(value, dim=-1), "alpha": 0.9 + 0.1 * value, "retention": 0.9 + 0.1 * value}.get(
-            name, value
-        )
+        kind, _, name = text.rpartition(":")
+        parts, sizes = (PAIRS,) if kind == "pairs" else (), () if name in GATES and kind != "channels" else (SIZE,)
+        shape = (BATCH, time, HEADS * SIZE) if name == "x" else (BATCH, time, *parts, HEADS, *sizes)
+        value = torch.rand(shape, generator=generator) if name in GATES else torch.randn(shape, generator=generator)
+        near_one = {"alpha": 0.9 + 0.1 * value, "retention": 0.9 + 0.1 * value}
+        drawn[name] = near_one.get(name, nn.functional.normalize(value, dim=-1) if name == "k" else value)
     return drawn
 
 

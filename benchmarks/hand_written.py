@@ -37,6 +37,21 @@ def linear_attention(q: Tensor, k: Tensor, v: Tensor, *, state: Tensor | None = 
     return _joined(outputs, leading), memory.view(*leading, *memory.shape[1:])
 
 
+def mamba2(
+    q: Tensor, k: Tensor, v: Tensor, delta: Tensor, alpha: Tensor, *, state: Tensor | None = None, chunk: int = CHUNK
+) -> tuple[Tensor, Tensor]:
+    """M_t = alpha_t M_{t-1} + delta_t v_t k_t^T, y_t = M_t q_t."""
+    memory, leading = _initial(q, v, state)
+    streams = (q, k, delta[..., None] * v, alpha[..., None])
+    outputs = []
+    for query, key, value, decay in zip(*(_pieces(x, chunk) for x in streams), strict=True):
+        within = decay_products(decay)
+        since_start = within[:, :, :1] * decay[:, :1]
+        outputs.append(torch.baddbmm((within * (query @ key.mT)) @ value, since_start * query, memory.mT))
+        memory = torch.baddbmm(since_start[:, -1:] * memory, value.mT, within[:, -1:].mT * key)
+    return _joined(outputs, leading), memory.view(*leading, *memory.shape[1:])
+
+
 def retention(q: Tensor, k: Tensor, v: Tensor, *, state: Tensor | None = None, chunk: int = CHUNK) -> tuple[Tensor, Tensor]:
     """M_t = gamma M_{t-1} + v_t k_t^T, y_t = M_t q_t, with gamma = 1 - 2^(-5-h) in head h: what depends on gamma alone is made once."""
     memory, leading = _initial(q, v, state)
@@ -95,6 +110,14 @@ def delta_rule(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, *, state: Tensor |
         outputs.append(torch.baddbmm((query @ key.mT).tril() @ write, query, memory.mT))
         memory = torch.baddbmm(memory, write.mT, key)
     return _joined(outputs, leading), memory.view(*leading, *memory.shape[1:])
+
+
+def delta_product(q: Tensor, k: Tensor, v: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
+    """The delta rule over every pair of a token, of which the last is read; keys and rates are (batch, time, pairs, heads, ...)."""
+    pairs = k.shape[2]
+    asked, value = (x.repeat_interleave(pairs, 1) for x in (q, v))
+    y, memory = delta_rule(asked, k.flatten(1, 2), value, beta.flatten(1, 2))
+    return y[:, pairs - 1 :: pairs], memory
 
 
 def gated_delta_rule(
@@ -174,6 +197,25 @@ def gated_linear_attention(
         memories.append(torch.addcmul(written, remaining, memories[-1]))
     outputs = inside + reading @ torch.stack(memories[:-1], 1).mT
     return _joined([outputs.flatten(1, 2)], leading), memories[-1].view(*leading, *memory.shape[1:])
+
+
+def kimi_delta_attention(
+    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, alpha: Tensor, *, state: Tensor | None = None, chunk: int = CHUNK
+) -> tuple[Tensor, Tensor]:
+    """K_t = M_{t-1} diag(alpha_t), M_t = K_t + beta_t (v_t - K_t k_t) k_t^T, y_t = M_t q_t; `chunk`, as above, divides the tokens."""
+    memory, leading = _initial(q, v, state)
+    streams = (q, k, v, beta[..., None], alpha)
+    query, key, value, rate, decay = (torch.unflatten(x.transpose(1, 2).flatten(0, 1), 1, (-1, chunk)) for x in streams)
+    overlap, erasing, writing, kept = _by_halves(decay * (rate * key), key, decay)
+    attention, reading, _, _ = _by_halves(decay * query, key, decay)
+    attention = attention + torch.diag_embed((query * key).sum(-1))
+    each = (x.unbind(1) for x in (overlap, erasing, rate * value, attention, reading, writing, kept))
+    outputs = []
+    for among, erase, given, scores, asked, left, remaining in zip(*each, strict=True):
+        write = _solve(among, torch.baddbmm(given, erase, memory.mT, alpha=-1))
+        outputs.append(torch.baddbmm(asked @ memory.mT, scores, write))
+        memory = torch.baddbmm(remaining * memory, write.mT, left)
+    return _joined(outputs, leading), memory.view(*leading, *memory.shape[1:])
 
 
 def softmax_attention(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

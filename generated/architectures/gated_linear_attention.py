@@ -123,8 +123,9 @@ def _joined(pieces: list[Tensor], leading: torch.Size) -> Tensor:
 def _stretches(x: Tensor, chunk: int, filling: float) -> Tensor:
     """(batch, time, *axes, size) -> (batch * axes, chunks, tokens, size): tokens a power of two, the last chunk filled up."""
     tokens = _power_of_two(min(chunk, x.shape[1]))
-    *whole, last = torch.split(x.movedim(1, -2).flatten(0, -3), tokens, 1)
-    return torch.stack((*whole, nn.functional.pad(last, (0, 0, 0, tokens - last.shape[1]), value=filling)), 1)
+    x = x.movedim(1, -2).flatten(0, -3)
+    missing = max(tokens, -(-x.shape[1] // tokens) * tokens) - x.shape[1]
+    return torch.unflatten(nn.functional.pad(x, (0, 0, 0, missing), value=filling) if missing else x, 1, (-1, tokens))
 
 
 def _power_of_two(tokens: int) -> int:
@@ -139,12 +140,15 @@ def _overlaps(query: Tensor, key: Tensor, decay: Tensor) -> tuple[Tensor, Tensor
     query_t decay_{t-1} ... decay_1; the keys as they are seen from its end; all decays, multiplied. Two halves see each other through
     the border between them, in one product of matrices. Decays are only ever multiplied: 0 is exact, in values and gradients.
     """
-    if query.shape[-2] == 1:
-        return torch.zeros_like(query[..., :1]), query, key, decay
-    halves = _overlaps(*(torch.unflatten(x, -2, (2, -1)) for x in (query, key, decay)))
-    (above, below), (first, late), (early, last), (left, right) = (x.unbind(-3) for x in halves)
-    rows = nn.functional.pad(above, (0, above.shape[-1])), torch.cat((late @ early.mT, below), -1)
-    return torch.cat(rows, -2), torch.cat((first, left * late), -2), torch.cat((right * early, last), -2), left * right
+    overlap = torch.zeros_like(query[..., :1]).unsqueeze(-2)
+    query, key, decay = (x.unsqueeze(-2) for x in (query, key, decay))  # stretches of one token, joined by twos to one of all
+    for _ in range((query.shape[-3] - 1).bit_length()):
+        halves = (torch.unflatten(x, -3, (-1, 2)).unbind(-3) for x in (overlap, query, key, decay))
+        (above, below), (first, late), (early, last), (left, right) = halves
+        rows = nn.functional.pad(above, (0, above.shape[-1])), torch.cat((late @ early.mT, below), -1)
+        overlap = torch.cat(rows, -2)
+        query, key, decay = torch.cat((first, left * late), -2), torch.cat((right * early, last), -2), left * right
+    return overlap.squeeze(-3), query.squeeze(-3), key.squeeze(-3), decay.squeeze(-3)
 
 
-# sealed by nlc, sha256 of everything above: a89fb8e8e0db41e47ad472b0d3f8713ce4f535fdef8860624d4c3e998e4552bd
+# sealed by nlc, sha256 of everything above: 152f81ffa5cfa8c1ffd07a1ea4379d5c5cc99b8835a8c78698ff6db2df89102a

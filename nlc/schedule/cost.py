@@ -22,6 +22,7 @@ from types import MappingProxyType
 from nlc.ir.dims import Shape
 from nlc.ir.model import Model
 from nlc.ir.program import Blocks, Form, MemoryProgram
+from nlc.schedule.work import default_sizes
 
 CARRIED = 90
 """What a number of the state costs between two chunks, in products of two numbers inside one."""
@@ -74,7 +75,7 @@ def _lengths(longest: int) -> Iterator[int]:
 
 
 def _cost(model: Model, memory: MemoryProgram, tokens: int) -> float:
-    rows, columns = _sizes(model, memory)
+    rows, columns = default_sizes(model, _shape(model, memory))
     law = memory.classified.coupled if memory.classified.affine is None or memory.form is Form.STACKED_TRIANGULAR else None
     states, writes = (1, 1) if law is None else (len(law.states), len(law.writes))
     carried = 0 if memory.window is not None else CARRIED * states * rows * columns
@@ -83,17 +84,8 @@ def _cost(model: Model, memory: MemoryProgram, tokens: int) -> float:
     return inside + (carried + STARTED) / tokens
 
 
-def _sizes(model: Model, memory: MemoryProgram) -> tuple[int, int]:
-    """Rows and columns at the default sizes, of attention the sizes of values and keys; a vector has one column."""
-    shape = _shape(model, memory)
-    known = {dim.name: dim.default for dim in model.dims}
-    for _ in model.dims:
-        known |= {dim.name: dim.definition.size(known) for dim in model.dims if dim.definition is not None}
-    sizes = [dim.size(known) for dim in shape]
-    return sizes[0], sizes[1] if len(sizes) > 1 else 1
-
-
 def _shape(model: Model, memory: MemoryProgram) -> Shape:
+    """The shape of its state, of attention the sizes of values and keys."""
     if memory.window is not None and memory.window.attention is not None:
         return (*model.component(memory.component).states[0].shape, *memory.window.attention.query.shape)
     law = memory.classified.affine or memory.classified.coupled

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 
 from nlc.ir.affine import Classified, OutputRead
 from nlc.ir.algebra import Expr, Named, State, When
@@ -12,6 +13,7 @@ from nlc.ir.program import Form, MemoryProgram, Program, StateSlot
 from nlc.ir.show import expression_text
 from nlc.schedule.affine_form import affine_expression
 from nlc.schedule.coupled_form import coupled_expressions, written_value
+from nlc.schedule.work import counts_of, work_by_token, work_in_chunks
 
 
 def program_text(program: Program) -> str:
@@ -66,10 +68,29 @@ def _memory(program: Program, memory: MemoryProgram) -> Iterator[str]:
         yield from (f"{name} = {expression_text(value)}" for name, value in normal_form(classified))
     if memory.form is not Form.RECURRENCE:
         yield from (f"{read.name} = {_read(program, read)}" for read in memory.reads)
+    if memory in program.chunked and memory.window is None:
+        yield from _work(program, memory)
     for decision in program.decisions:
         if decision.component == memory.component:
             sources = f" ({', '.join(decision.cites)})" if decision.cites else ""
             yield f"{decision.rule} {'taken' if decision.taken else 'not taken'}: {decision.because}{sources}"
+
+
+def _work(program: Program, memory: MemoryProgram) -> Iterator[str]:
+    """What a token costs in chunks and by the law."""
+    counts = counts_of(program.model, memory)
+    chunks, law = work_in_chunks(counts, memory.form, program.chunk), work_by_token(counts)
+    part = "a token" if program.model.updates_per_tick == 1 else "a part of a token"
+    yield (
+        f"{part} of a copy at {counts.rows} x {counts.columns} in float32: {_thousands(chunks.operations)} operations in products, "
+        f"{_thousands(chunks.bytes_moved)} bytes moved (token by token {_thousands(law.operations)} and {_thousands(law.bytes_moved)}); "
+        f"state {_thousands(Fraction(counts.state_bytes))} bytes"
+    )
+
+
+def _thousands(number: Fraction) -> str:
+    """The nearest whole number, in groups of three digits."""
+    return f"{round(number):,}"
 
 
 def normal_form(classified: Classified) -> Iterator[tuple[str, Expr]]:

@@ -106,6 +106,8 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
     ("*/gated_*", "done in place", "torch.baddbmm(memory, ", "memory.baddbmm_(", UNUSED),
     ("*/retention.py", "done in place", "torch.baddbmm(memory, ", "memory.baddbmm_(", UNUSED),
     ("*/mamba2.py", "done in place", "torch.baddbmm(memory, ", "memory.baddbmm_(", UNUSED),
+    ("*/kimi_delta_attention.py", "done in place", "torch.baddbmm(memory, ", "memory.baddbmm_(", UNUSED),
+    ("*/ttt_mlp.py", "condition fixed", "-1) if before else", "-1) if False else", "this system reads no tensor before a token's writes"),
     ("*", "mask moved", "* scores.tril(-1), write)", "* scores.tril(0), write)", FINITE_MASK),
     ("*", "mask moved", "* scores.tril(-1), write)", "* scores.tril(1), write)", FINITE_MASK),
     ("*", "mask moved", "* scores.tril(), write)", "* scores.tril(1), write)", FINITE_MASK),
@@ -206,6 +208,13 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
         'name == "lr" and value < 0',
         "True and value < 0",
         "this optimizer has no other hyperparameter",
+    ),
+    (
+        "*/m3.py",
+        "statements swapped",
+        'square_sum = [self.state[x]["square_sum"] for x in weights] slow = [self.state[x]["slow"] for x in weights]',
+        'slow = [self.state[x]["slow"] for x in weights] square_sum = [self.state[x]["square_sum"] for x in weights]',
+        "two lists, in either order",
     ),
 )
 

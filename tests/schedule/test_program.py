@@ -134,6 +134,8 @@ def test_the_text_of_a_parallel_program() -> None:
         "        ScalarMinusLowRank: the old state is kept times alpha, and the writes read it at k alone",
         "        memory = alpha * prev(memory) + outer(beta * v - beta * alpha * (prev(memory) @ k), k)",
         "        memory_read = memory @ q",
+        "        a token of a copy at 64 x 64 in float32: 53,248 operations in products, 1,792 bytes moved "
+        "(token by token 24,576 and 34,048); state 16,384 bytes",
         "        prefix-sum not taken: needs a state that is kept up to a scalar, and that no write reads; "
         "its transition is ScalarMinusLowRank (linear-attention, gla, mamba2)",
         "        triangular-chunks taken: writes read the old state through vectors alone, so those of a chunk solve one "

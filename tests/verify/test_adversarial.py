@@ -137,7 +137,10 @@ def test_extreme_values(name: str, what: str) -> None:
 GATES = (0.0, 1e-6, 1.0)
 
 
-@pytest.mark.parametrize("name", ["gated_linear_attention", "channels", "channels_unread", "gated_delta_rule"])
+GATED = ("gated_linear_attention", "gated_delta_rule", "mamba2", "kimi_delta_attention", "comba", "delta_product", "titans_linear")
+
+
+@pytest.mark.parametrize("name", ["channels", "channels_unread", *GATED])
 @pytest.mark.parametrize("closing", [*GATES, "any", "all"])
 def test_gates_that_close_and_open(name: str, closing: float | str) -> None:
     """Gates at 0, a millionth and 1, the same everywhere, all at once and at single tokens: finite and right, gradients too."""
