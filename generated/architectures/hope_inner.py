@@ -4,64 +4,57 @@ The self-modifying rule of Hope with matrices as memories; keys, and the values 
 were when the period began, and each memory erases along the key from what it is now.
 
 Compiled by nlc from specs/architectures/hope_inner.yaml. Edit the spec, not this file.
-sha256 of the spec: 87b29152750ff95af98c2b7e3d74b05918c1b8c2848bf79496745ab1d971ff65
+sha256 of the spec: ce2ca9e680d8832ae08ea99a6e7b400e8eec0c6ccfff682cb453278f96cc252d
 
 Levels, fastest first (Nested Learning, Definition 2)
-    rank  components                        every  paper's number (slowest highest / slowest first)
-    0     key_memory, memory, value_memory  token  1 / 1
+    rank  components                  every  paper's number (slowest highest / slowest first)
+    0     key_map, memory, value_map  token  1 / 1
 
 Timetable
-    every token  key_memory, memory, value_memory
+    every token  key_map, memory, value_map
 
 Laws, per token; prev is the state before
-    k                     = l2_normalise(prev(key_memory.held_16) @ x)                                    abbreviation
-    prediction            = prev(key_memory) @ k                                                          read at the key
-    v                     = prev(value_memory.held_16) @ x                                                abbreviation
-    surprise              = prev(key_memory.held_16) @ k - prev(key_memory.held_16) @ v + prediction
-                            objective dot(key_memory @ k, stop_gradient(hold(key_memory, 16 tokens) @ k - stop_gradient(hold(key_memory,
-                            16 tokens) @ v))) + 0.5 * norm2(key_memory @ k), by the prediction; calculus
-    gradient              = outer(surprise, k)                                                            adjoint of apply; calculus
-    key_memory            = retention * prev(key_memory) - rate * gradient
-                            explicit gradient step; nl:eq-88; nl:eq-93
-    k                     = l2_normalise(prev(key_memory.held_16) @ x)                                    abbreviation
-    prediction            = prev(memory) @ k                                                              read at the key
-    v                     = prev(value_memory.held_16) @ x                                                abbreviation
-    surprise              = prev(memory.held_16) @ k - prev(memory.held_16) @ v + prediction
-                            objective dot(memory @ k, stop_gradient(hold(memory, 16 tokens) @ k - stop_gradient(hold(memory, 16 tokens) @
-                            v))) + 0.5 * norm2(memory @ k), by the prediction; calculus
-    gradient              = outer(surprise, k)                                                            adjoint of apply; calculus
-    memory                = retention * prev(memory) - rate * gradient
-                            explicit gradient step; nl:eq-88; nl:eq-93
-    k                     = l2_normalise(prev(key_memory.held_16) @ x)                                    abbreviation
-    prediction            = prev(value_memory) @ k                                                        read at the key
-    v                     = prev(value_memory.held_16) @ x                                                abbreviation
-    surprise              = prev(value_memory.held_16) @ k - prev(value_memory.held_16) @ v + prediction
-                            objective dot(value_memory @ k, stop_gradient(hold(value_memory, 16 tokens) @ k -
-                            stop_gradient(hold(value_memory, 16 tokens) @ v))) + 0.5 * norm2(value_memory @ k), by the prediction;
-                            calculus
-    gradient              = outer(surprise, k)                                                            adjoint of apply; calculus
-    value_memory          = retention * prev(value_memory) - rate * gradient
-                            explicit gradient step; nl:eq-88; nl:eq-93
-    y                     = prev(memory) @ q                                                              read before the write
-    key_memory.held_16    = where(due(16 tokens), key_memory, prev(key_memory.held_16))
-                            kept: read by hold(key_memory, 16 tokens)
-    memory.held_16        = where(due(16 tokens), memory, prev(memory.held_16))
-                            kept: read by hold(memory, 16 tokens)
-    value_memory.held_16  = where(due(16 tokens), value_memory, prev(value_memory.held_16))
-                            kept: read by hold(value_memory, 16 tokens)
-    position              = prev(position) + 1                                                            kept: the tokens so far
+    k                  = l2_normalise(prev(key_map.held_16) @ x)                    abbreviation
+    prediction         = prev(key_map) @ k                                          read at the key
+    v                  = prev(value_map.held_16) @ x                                abbreviation
+    surprise           = prev(key_map.held_16) @ (k - v) + prediction
+                         objective dot(key_map @ k, stop_gradient(hold(key_map, 16 tokens) @ (k - v))) + 0.5 * norm2(key_map @ k), by the
+                         prediction; calculus
+    gradient           = outer(surprise, k)                                         adjoint of apply; calculus
+    key_map            = retention * prev(key_map) - rate * gradient                explicit gradient step; nl:eq-88; nl:eq-93
+    k                  = l2_normalise(prev(key_map.held_16) @ x)                    abbreviation
+    prediction         = prev(memory) @ k                                           read at the key
+    v                  = prev(value_map.held_16) @ x                                abbreviation
+    surprise           = prev(memory.held_16) @ (k - v) + prediction
+                         objective dot(memory @ k, stop_gradient(hold(memory, 16 tokens) @ (k - v))) + 0.5 * norm2(memory @ k), by the
+                         prediction; calculus
+    gradient           = outer(surprise, k)                                         adjoint of apply; calculus
+    memory             = retention * prev(memory) - rate * gradient                 explicit gradient step; nl:eq-88; nl:eq-93
+    k                  = l2_normalise(prev(key_map.held_16) @ x)                    abbreviation
+    prediction         = prev(value_map) @ k                                        read at the key
+    v                  = prev(value_map.held_16) @ x                                abbreviation
+    surprise           = prev(value_map.held_16) @ (k - v) + prediction
+                         objective dot(value_map @ k, stop_gradient(hold(value_map, 16 tokens) @ (k - v))) + 0.5 * norm2(value_map @ k),
+                         by the prediction; calculus
+    gradient           = outer(surprise, k)                                         adjoint of apply; calculus
+    value_map          = retention * prev(value_map) - rate * gradient              explicit gradient step; nl:eq-88; nl:eq-93
+    y                  = prev(memory) @ q                                           read before the write
+    key_map.held_16    = where(due(16 tokens), key_map, prev(key_map.held_16))      kept: read by hold(key_map, 16 tokens)
+    memory.held_16     = where(due(16 tokens), memory, prev(memory.held_16))        kept: read by hold(memory, 16 tokens)
+    value_map.held_16  = where(due(16 tokens), value_map, prev(value_map.held_16))  kept: read by hold(value_map, 16 tokens)
+    position           = prev(position) + 1                                         kept: the tokens so far
 
 Forms
-    key_memory: triangular chunks (deltanet, gated-deltanet)
-        The old state is kept times retention, and the writes read it at l2_normalise(prev(key_memory.held_16) @ x) alone
+    key_map: triangular chunks (deltanet, gated-deltanet)
+        The old state is kept times retention, and the writes read it at l2_normalise(prev(key_map.held_16) @ x) alone
         (ScalarMinusLowRank).
         Writes read the old state through vectors alone, so those of a chunk solve one triangular system; the rest is matrix products.
     memory: triangular chunks (deltanet, gated-deltanet)
-        The old state is kept times retention, and the writes read it at l2_normalise(prev(key_memory.held_16) @ x) alone
+        The old state is kept times retention, and the writes read it at l2_normalise(prev(key_map.held_16) @ x) alone
         (ScalarMinusLowRank).
         Writes read the old state through vectors alone, so those of a chunk solve one triangular system; the rest is matrix products.
-    value_memory: triangular chunks (deltanet, gated-deltanet)
-        The old state is kept times retention, and the writes read it at l2_normalise(prev(key_memory.held_16) @ x) alone
+    value_map: triangular chunks (deltanet, gated-deltanet)
+        The old state is kept times retention, and the writes read it at l2_normalise(prev(key_map.held_16) @ x) alone
         (ScalarMinusLowRank).
         Writes read the old state through vectors alone, so those of a chunk solve one triangular system; the rest is matrix products.
 """
@@ -84,12 +77,12 @@ class HopeInner(nn.Module):
         rate       (batch, time, heads)
         retention  (batch, time, heads)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        key_memory  (batch, heads, d, d)
-        value_memory  (batch, heads, d, d)
+        key_map  (batch, heads, d, d)
+        value_map  (batch, heads, d, d)
         memory  (batch, heads, d, d)
-        key_memory.held_16  (batch, heads, d, d)
+        key_map.held_16  (batch, heads, d, d)
         memory.held_16  (batch, heads, d, d)
-        value_memory.held_16  (batch, heads, d, d)
+        value_map.held_16  (batch, heads, d, d)
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d)
@@ -108,12 +101,12 @@ class HopeInner(nn.Module):
         """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
         dtype = torch.promote_types(like.dtype, torch.float32)
         return {
-            "key_memory": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
-            "value_memory": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
+            "key_map": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
+            "value_map": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
             "memory": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
-            "key_memory.held_16": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
+            "key_map.held_16": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
             "memory.held_16": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
-            "value_memory.held_16": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
+            "value_map.held_16": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
             "position": like.new_zeros((), dtype=torch.int64),
         }
 
@@ -137,60 +130,53 @@ class HopeInner(nn.Module):
         """The tokens up to where a period may end: what moves every so many tokens moves after them, if it does."""
         with _full_precision(q):
             dtype = q.dtype
-            q, x, rate, retention = (x.to(state["key_memory"].dtype) for x in (q, x, rate, retention))
+            q, x, rate, retention = (x.to(state["key_map"].dtype) for x in (q, x, rate, retention))
             position = state["position"] + q.shape[1]
             due = position % 16 == 0
-            key_memory_read = _read(state["key_memory.held_16"], x)
-            value_memory_read = _read(state["value_memory.held_16"], x)
-            value = (
-                -rate[..., None] * _read(state["key_memory.held_16"], torch.nn.functional.normalize(key_memory_read, dim=-1))
-                + rate[..., None] * _read(state["key_memory.held_16"], value_memory_read)
-            )
-            erase = rate[..., None] * torch.nn.functional.normalize(key_memory_read, dim=-1)
-            key_memory = self._key_memory_in_chunks(
+            key_map_read = _read(state["key_map.held_16"], x)
+            value_map_read = _read(state["value_map.held_16"], x)
+            value = -rate[..., None] * _read(state["key_map.held_16"], torch.nn.functional.normalize(key_map_read, dim=-1) - value_map_read)
+            erase = rate[..., None] * torch.nn.functional.normalize(key_map_read, dim=-1)
+            key_map = self._key_map_in_chunks(
                 decay=retention[..., None],
-                key=torch.nn.functional.normalize(key_memory_read, dim=-1),
+                key=torch.nn.functional.normalize(key_map_read, dim=-1),
                 value=value,
                 erase=erase,
-                memory=state["key_memory"],
+                memory=state["key_map"],
             )
-            value_ = (
-                -rate[..., None] * _read(state["memory.held_16"], torch.nn.functional.normalize(key_memory_read, dim=-1))
-                + rate[..., None] * _read(state["memory.held_16"], value_memory_read)
-            )
-            erase_ = rate[..., None] * torch.nn.functional.normalize(key_memory_read, dim=-1)
+            value_ = -rate[..., None] * _read(state["memory.held_16"], torch.nn.functional.normalize(key_map_read, dim=-1) - value_map_read)
+            erase_ = rate[..., None] * torch.nn.functional.normalize(key_map_read, dim=-1)
             y, memory = self._memory_in_chunks(
                 decay=retention[..., None],
-                key=torch.nn.functional.normalize(key_memory_read, dim=-1),
+                key=torch.nn.functional.normalize(key_map_read, dim=-1),
                 value=value_,
                 erase=erase_,
                 query=q,
                 memory=state["memory"],
             )
             value__ = (
-                -rate[..., None] * _read(state["value_memory.held_16"], torch.nn.functional.normalize(key_memory_read, dim=-1))
-                + rate[..., None] * _read(state["value_memory.held_16"], value_memory_read)
+                -rate[..., None] * _read(state["value_map.held_16"], torch.nn.functional.normalize(key_map_read, dim=-1) - value_map_read)
             )
-            erase__ = rate[..., None] * torch.nn.functional.normalize(key_memory_read, dim=-1)
-            value_memory = self._value_memory_in_chunks(
+            erase__ = rate[..., None] * torch.nn.functional.normalize(key_map_read, dim=-1)
+            value_map = self._value_map_in_chunks(
                 decay=retention[..., None],
-                key=torch.nn.functional.normalize(key_memory_read, dim=-1),
+                key=torch.nn.functional.normalize(key_map_read, dim=-1),
                 value=value__,
                 erase=erase__,
-                memory=state["value_memory"],
+                memory=state["value_map"],
             )
             state = {
-                "key_memory": key_memory,
-                "value_memory": value_memory,
+                "key_map": key_map,
+                "value_map": value_map,
                 "memory": memory,
-                "key_memory.held_16": torch.where(due, key_memory, state["key_memory.held_16"]),
+                "key_map.held_16": torch.where(due, key_map, state["key_map.held_16"]),
                 "memory.held_16": torch.where(due, memory, state["memory.held_16"]),
-                "value_memory.held_16": torch.where(due, value_memory, state["value_memory.held_16"]),
+                "value_map.held_16": torch.where(due, value_map, state["value_map.held_16"]),
                 "position": position,
             }
             return y.to(dtype), state
 
-    def _key_memory_in_chunks(self, decay: Tensor, key: Tensor, value: Tensor, erase: Tensor, memory: Tensor) -> Tensor:
+    def _key_map_in_chunks(self, decay: Tensor, key: Tensor, value: Tensor, erase: Tensor, memory: Tensor) -> Tensor:
         """memory_t = decay_t memory_{t-1} + write_t key_t^T with write_t = value_t - memory_{t-1} erase_t, chunk by chunk.
 
         Streams are (batch, time, *axes, size), a scalar one with size 1.
@@ -233,7 +219,7 @@ class HopeInner(nn.Module):
             memory = torch.baddbmm(memory, write.mT, products[:, -1, 1:, None] * key)
         return _joined(reads, leading), memory.view(*leading, *memory.shape[1:])
 
-    def _value_memory_in_chunks(self, decay: Tensor, key: Tensor, value: Tensor, erase: Tensor, memory: Tensor) -> Tensor:
+    def _value_map_in_chunks(self, decay: Tensor, key: Tensor, value: Tensor, erase: Tensor, memory: Tensor) -> Tensor:
         """memory_t = decay_t memory_{t-1} + write_t key_t^T with write_t = value_t - memory_{t-1} erase_t, chunk by chunk.
 
         Streams are (batch, time, *axes, size), a scalar one with size 1.
@@ -267,47 +253,35 @@ class HopeInner(nn.Module):
         """One token, for decoding: the laws as they stand; inputs without their time dim."""
         with _full_precision(q):
             dtype = q.dtype
-            q, x, rate, retention = (x.to(state["key_memory"].dtype) for x in (q, x, rate, retention))
+            q, x, rate, retention = (x.to(state["key_map"].dtype) for x in (q, x, rate, retention))
             position = state["position"] + 1
             due = position % 16 == 0
-            k = torch.nn.functional.normalize((state["key_memory.held_16"] @ x[..., None]).squeeze(-1), dim=-1)
-            prediction = (state["key_memory"] @ k[..., None]).squeeze(-1)
-            v = (state["value_memory.held_16"] @ x[..., None]).squeeze(-1)
-            surprise = (
-                (state["key_memory.held_16"] @ k[..., None]).squeeze(-1)
-                - (state["key_memory.held_16"] @ v[..., None]).squeeze(-1)
-                + prediction
-            )
+            k = torch.nn.functional.normalize((state["key_map.held_16"] @ x[..., None]).squeeze(-1), dim=-1)
+            prediction = (state["key_map"] @ k[..., None]).squeeze(-1)
+            v = (state["value_map.held_16"] @ x[..., None]).squeeze(-1)
+            surprise = (state["key_map.held_16"] @ (k - v)[..., None]).squeeze(-1) + prediction
             gradient = surprise[..., None] * k[..., None, :]
-            key_memory = retention[..., None, None] * state["key_memory"] - rate[..., None, None] * gradient
-            memory_k = torch.nn.functional.normalize((state["key_memory.held_16"] @ x[..., None]).squeeze(-1), dim=-1)
+            key_map = retention[..., None, None] * state["key_map"] - rate[..., None, None] * gradient
+            memory_k = torch.nn.functional.normalize((state["key_map.held_16"] @ x[..., None]).squeeze(-1), dim=-1)
             memory_prediction = (state["memory"] @ memory_k[..., None]).squeeze(-1)
-            memory_v = (state["value_memory.held_16"] @ x[..., None]).squeeze(-1)
-            memory_surprise = (
-                (state["memory.held_16"] @ memory_k[..., None]).squeeze(-1)
-                - (state["memory.held_16"] @ memory_v[..., None]).squeeze(-1)
-                + memory_prediction
-            )
+            memory_v = (state["value_map.held_16"] @ x[..., None]).squeeze(-1)
+            memory_surprise = (state["memory.held_16"] @ (memory_k - memory_v)[..., None]).squeeze(-1) + memory_prediction
             memory_gradient = memory_surprise[..., None] * memory_k[..., None, :]
             memory = retention[..., None, None] * state["memory"] - rate[..., None, None] * memory_gradient
-            value_memory_k = torch.nn.functional.normalize((state["key_memory.held_16"] @ x[..., None]).squeeze(-1), dim=-1)
-            value_memory_prediction = (state["value_memory"] @ value_memory_k[..., None]).squeeze(-1)
-            value_memory_v = (state["value_memory.held_16"] @ x[..., None]).squeeze(-1)
-            value_memory_surprise = (
-                (state["value_memory.held_16"] @ value_memory_k[..., None]).squeeze(-1)
-                - (state["value_memory.held_16"] @ value_memory_v[..., None]).squeeze(-1)
-                + value_memory_prediction
-            )
-            value_memory_gradient = value_memory_surprise[..., None] * value_memory_k[..., None, :]
-            value_memory = retention[..., None, None] * state["value_memory"] - rate[..., None, None] * value_memory_gradient
+            value_map_k = torch.nn.functional.normalize((state["key_map.held_16"] @ x[..., None]).squeeze(-1), dim=-1)
+            value_map_prediction = (state["value_map"] @ value_map_k[..., None]).squeeze(-1)
+            value_map_v = (state["value_map.held_16"] @ x[..., None]).squeeze(-1)
+            value_map_surprise = (state["value_map.held_16"] @ (value_map_k - value_map_v)[..., None]).squeeze(-1) + value_map_prediction
+            value_map_gradient = value_map_surprise[..., None] * value_map_k[..., None, :]
+            value_map = retention[..., None, None] * state["value_map"] - rate[..., None, None] * value_map_gradient
             y = (state["memory"] @ q[..., None]).squeeze(-1)
             state = {
-                "key_memory": key_memory,
-                "value_memory": value_memory,
+                "key_map": key_map,
+                "value_map": value_map,
                 "memory": memory,
-                "key_memory.held_16": torch.where(due, key_memory, state["key_memory.held_16"]),
+                "key_map.held_16": torch.where(due, key_map, state["key_map.held_16"]),
                 "memory.held_16": torch.where(due, memory, state["memory.held_16"]),
-                "value_memory.held_16": torch.where(due, value_memory, state["value_memory.held_16"]),
+                "value_map.held_16": torch.where(due, value_map, state["value_map.held_16"]),
                 "position": position,
             }
             return y.to(dtype), state
@@ -363,4 +337,4 @@ def _read(matrix: Tensor, vector: Tensor) -> Tensor:
     return (vector.movedim(1, -2) @ matrix.mT).movedim(-2, 1)
 
 
-# sealed by nlc, sha256 of everything above: e67075b2d0802e0650647d40334c7e008ec716a9d5f933d2cbfae9897834fe8c
+# sealed by nlc, sha256 of everything above: a8ec3d77b7a5769418f0db829b61e7053d48f0e7115ff4f627db7fba38dcb691
