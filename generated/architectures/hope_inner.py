@@ -4,56 +4,56 @@ The self-modifying rule of Hope with matrices as memories; keys, and the values 
 were when the period began, and each memory erases along the key from what it is now.
 
 Compiled by nlc from specs/architectures/hope_inner.yaml. Edit the spec, not this file.
-sha256 of the spec: ce2ca9e680d8832ae08ea99a6e7b400e8eec0c6ccfff682cb453278f96cc252d
+sha256 of the spec: f7da08b9804f312dfdd84a1c9b2f3491ca320297fc6a66f2b37e9d2f560531d2
 
 Levels, fastest first (Nested Learning, Definition 2)
-    rank  components                  every  paper's number (slowest highest / slowest first)
-    0     key_map, memory, value_map  token  1 / 1
+    rank  components               every  paper's number (slowest highest / slowest first)
+    0     answer, key_map, memory  token  1 / 1
 
 Timetable
-    every token  key_map, memory, value_map
+    every token  answer, key_map, memory
 
 Laws, per token; prev is the state before
-    k                  = l2_normalise(prev(key_map.held_16) @ x)                    abbreviation
-    prediction         = prev(key_map) @ k                                          read at the key
-    v                  = prev(value_map.held_16) @ x                                abbreviation
-    surprise           = prev(key_map.held_16) @ (k - v) + prediction
-                         objective dot(key_map @ k, stop_gradient(hold(key_map, 16 tokens) @ (k - v))) + 0.5 * norm2(key_map @ k), by the
-                         prediction; calculus
-    gradient           = outer(surprise, k)                                         adjoint of apply; calculus
-    key_map            = retention * prev(key_map) - rate * gradient                explicit gradient step; nl:eq-88; nl:eq-93
-    k                  = l2_normalise(prev(key_map.held_16) @ x)                    abbreviation
-    prediction         = prev(memory) @ k                                           read at the key
-    v                  = prev(value_map.held_16) @ x                                abbreviation
-    surprise           = prev(memory.held_16) @ (k - v) + prediction
-                         objective dot(memory @ k, stop_gradient(hold(memory, 16 tokens) @ (k - v))) + 0.5 * norm2(memory @ k), by the
-                         prediction; calculus
-    gradient           = outer(surprise, k)                                         adjoint of apply; calculus
-    memory             = retention * prev(memory) - rate * gradient                 explicit gradient step; nl:eq-88; nl:eq-93
-    k                  = l2_normalise(prev(key_map.held_16) @ x)                    abbreviation
-    prediction         = prev(value_map) @ k                                        read at the key
-    v                  = prev(value_map.held_16) @ x                                abbreviation
-    surprise           = prev(value_map.held_16) @ (k - v) + prediction
-                         objective dot(value_map @ k, stop_gradient(hold(value_map, 16 tokens) @ (k - v))) + 0.5 * norm2(value_map @ k),
-                         by the prediction; calculus
-    gradient           = outer(surprise, k)                                         adjoint of apply; calculus
-    value_map          = retention * prev(value_map) - rate * gradient              explicit gradient step; nl:eq-88; nl:eq-93
-    y                  = prev(memory) @ q                                           read before the write
-    key_map.held_16    = where(due(16 tokens), key_map, prev(key_map.held_16))      kept: read by hold(key_map, 16 tokens)
-    memory.held_16     = where(due(16 tokens), memory, prev(memory.held_16))        kept: read by hold(memory, 16 tokens)
-    value_map.held_16  = where(due(16 tokens), value_map, prev(value_map.held_16))  kept: read by hold(value_map, 16 tokens)
-    position           = prev(position) + 1                                         kept: the tokens so far
+    k                = l2_normalise(prev(key_map.held_16) @ x)                abbreviation
+    prediction       = prev(answer) @ k                                       read at the key
+    v                = prev(answer.held_16) @ x                               abbreviation
+    surprise         = prev(answer.held_16) @ (k - v) + prediction
+                       objective dot(answer @ k, stop_gradient(hold(answer, 16 tokens) @ (k - v))) + 0.5 * norm2(answer @ k), by the
+                       prediction; calculus
+    gradient         = outer(surprise, k)                                     adjoint of apply; calculus
+    answer           = retention * prev(answer) - rate * gradient             explicit gradient step; nl:eq-88; nl:eq-93
+    k                = l2_normalise(prev(key_map.held_16) @ x)                abbreviation
+    prediction       = prev(key_map) @ k                                      read at the key
+    v                = prev(answer.held_16) @ x                               abbreviation
+    surprise         = prev(key_map.held_16) @ (k - v) + prediction
+                       objective dot(key_map @ k, stop_gradient(hold(key_map, 16 tokens) @ (k - v))) + 0.5 * norm2(key_map @ k), by the
+                       prediction; calculus
+    gradient         = outer(surprise, k)                                     adjoint of apply; calculus
+    key_map          = retention * prev(key_map) - rate * gradient            explicit gradient step; nl:eq-88; nl:eq-93
+    k                = l2_normalise(prev(key_map.held_16) @ x)                abbreviation
+    prediction       = prev(memory) @ k                                       read at the key
+    v                = prev(answer.held_16) @ x                               abbreviation
+    surprise         = prev(memory.held_16) @ (k - v) + prediction
+                       objective dot(memory @ k, stop_gradient(hold(memory, 16 tokens) @ (k - v))) + 0.5 * norm2(memory @ k), by the
+                       prediction; calculus
+    gradient         = outer(surprise, k)                                     adjoint of apply; calculus
+    memory           = retention * prev(memory) - rate * gradient             explicit gradient step; nl:eq-88; nl:eq-93
+    y                = prev(memory) @ q                                       read before the write
+    answer.held_16   = where(due(16 tokens), answer, prev(answer.held_16))    kept: read by hold(answer, 16 tokens)
+    key_map.held_16  = where(due(16 tokens), key_map, prev(key_map.held_16))  kept: read by hold(key_map, 16 tokens)
+    memory.held_16   = where(due(16 tokens), memory, prev(memory.held_16))    kept: read by hold(memory, 16 tokens)
+    position         = prev(position) + 1                                     kept: the tokens so far
 
 Forms
+    answer: triangular chunks (deltanet, gated-deltanet)
+        The old state is kept times retention, and the writes read it at l2_normalise(prev(key_map.held_16) @ x) alone
+        (ScalarMinusLowRank).
+        Writes read the old state through vectors alone, so those of a chunk solve one triangular system; the rest is matrix products.
     key_map: triangular chunks (deltanet, gated-deltanet)
         The old state is kept times retention, and the writes read it at l2_normalise(prev(key_map.held_16) @ x) alone
         (ScalarMinusLowRank).
         Writes read the old state through vectors alone, so those of a chunk solve one triangular system; the rest is matrix products.
     memory: triangular chunks (deltanet, gated-deltanet)
-        The old state is kept times retention, and the writes read it at l2_normalise(prev(key_map.held_16) @ x) alone
-        (ScalarMinusLowRank).
-        Writes read the old state through vectors alone, so those of a chunk solve one triangular system; the rest is matrix products.
-    value_map: triangular chunks (deltanet, gated-deltanet)
         The old state is kept times retention, and the writes read it at l2_normalise(prev(key_map.held_16) @ x) alone
         (ScalarMinusLowRank).
         Writes read the old state through vectors alone, so those of a chunk solve one triangular system; the rest is matrix products.
@@ -78,11 +78,11 @@ class HopeInner(nn.Module):
         retention  (batch, time, heads)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
         key_map  (batch, heads, d, d)
-        value_map  (batch, heads, d, d)
+        answer  (batch, heads, d, d)
         memory  (batch, heads, d, d)
+        answer.held_16  (batch, heads, d, d)
         key_map.held_16  (batch, heads, d, d)
         memory.held_16  (batch, heads, d, d)
-        value_map.held_16  (batch, heads, d, d)
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d)
@@ -102,11 +102,11 @@ class HopeInner(nn.Module):
         dtype = torch.promote_types(like.dtype, torch.float32)
         return {
             "key_map": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
-            "value_map": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
+            "answer": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
             "memory": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
+            "answer.held_16": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
             "key_map.held_16": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
             "memory.held_16": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
-            "value_map.held_16": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
             "position": like.new_zeros((), dtype=torch.int64),
         }
 
@@ -134,47 +134,63 @@ class HopeInner(nn.Module):
             position = state["position"] + q.shape[1]
             due = position % 16 == 0
             key_map_read = _read(state["key_map.held_16"], x)
-            value_map_read = _read(state["value_map.held_16"], x)
-            value = -rate[..., None] * _read(state["key_map.held_16"], torch.nn.functional.normalize(key_map_read, dim=-1) - value_map_read)
+            answer_read = _read(state["answer.held_16"], x)
+            value = -rate[..., None] * _read(state["answer.held_16"], torch.nn.functional.normalize(key_map_read, dim=-1) - answer_read)
             erase = rate[..., None] * torch.nn.functional.normalize(key_map_read, dim=-1)
-            key_map = self._key_map_in_chunks(
+            answer = self._answer_in_chunks(
                 decay=retention[..., None],
                 key=torch.nn.functional.normalize(key_map_read, dim=-1),
                 value=value,
                 erase=erase,
-                memory=state["key_map"],
+                memory=state["answer"],
             )
-            value_ = -rate[..., None] * _read(state["memory.held_16"], torch.nn.functional.normalize(key_map_read, dim=-1) - value_map_read)
+            value_ = -rate[..., None] * _read(state["key_map.held_16"], torch.nn.functional.normalize(key_map_read, dim=-1) - answer_read)
             erase_ = rate[..., None] * torch.nn.functional.normalize(key_map_read, dim=-1)
-            y, memory = self._memory_in_chunks(
+            key_map = self._key_map_in_chunks(
                 decay=retention[..., None],
                 key=torch.nn.functional.normalize(key_map_read, dim=-1),
                 value=value_,
                 erase=erase_,
-                query=q,
-                memory=state["memory"],
+                memory=state["key_map"],
             )
-            value__ = (
-                -rate[..., None] * _read(state["value_map.held_16"], torch.nn.functional.normalize(key_map_read, dim=-1) - value_map_read)
-            )
+            value__ = -rate[..., None] * _read(state["memory.held_16"], torch.nn.functional.normalize(key_map_read, dim=-1) - answer_read)
             erase__ = rate[..., None] * torch.nn.functional.normalize(key_map_read, dim=-1)
-            value_map = self._value_map_in_chunks(
+            y, memory = self._memory_in_chunks(
                 decay=retention[..., None],
                 key=torch.nn.functional.normalize(key_map_read, dim=-1),
                 value=value__,
                 erase=erase__,
-                memory=state["value_map"],
+                query=q,
+                memory=state["memory"],
             )
             state = {
                 "key_map": key_map,
-                "value_map": value_map,
+                "answer": answer,
                 "memory": memory,
+                "answer.held_16": torch.where(due, answer, state["answer.held_16"]),
                 "key_map.held_16": torch.where(due, key_map, state["key_map.held_16"]),
                 "memory.held_16": torch.where(due, memory, state["memory.held_16"]),
-                "value_map.held_16": torch.where(due, value_map, state["value_map.held_16"]),
                 "position": position,
             }
             return y.to(dtype), state
+
+    def _answer_in_chunks(self, decay: Tensor, key: Tensor, value: Tensor, erase: Tensor, memory: Tensor) -> Tensor:
+        """memory_t = decay_t memory_{t-1} + write_t key_t^T with write_t = value_t - memory_{t-1} erase_t, chunk by chunk.
+
+        Streams are (batch, time, *axes, size), a scalar one with size 1.
+        Inside a chunk the writes read one another:
+            write_t + sum over s < t of decays (erase_t . key_s) write_s = value_t - decays memory erase_t
+        """
+        leading, memory = memory.shape[:-2], memory.flatten(0, -3)
+        chunks = zip(*(_pieces(x, self.chunk) for x in (decay, key, value, erase)), strict=True)
+        for decay, key, value, erase in chunks:
+            products = _decay_products(decay)
+            before = products[:, :-1]
+            overlap = before[:, :, 1:] * (erase @ key.mT)
+            write = _solve(overlap, torch.baddbmm(value, before[:, :, :1] * erase, memory.mT, alpha=-1))
+            memory = products[:, -1:, :1] * memory
+            memory = torch.baddbmm(memory, write.mT, products[:, -1, 1:, None] * key)
+        return memory.view(*leading, *memory.shape[1:])
 
     def _key_map_in_chunks(self, decay: Tensor, key: Tensor, value: Tensor, erase: Tensor, memory: Tensor) -> Tensor:
         """memory_t = decay_t memory_{t-1} + write_t key_t^T with write_t = value_t - memory_{t-1} erase_t, chunk by chunk.
@@ -219,24 +235,6 @@ class HopeInner(nn.Module):
             memory = torch.baddbmm(memory, write.mT, products[:, -1, 1:, None] * key)
         return _joined(reads, leading), memory.view(*leading, *memory.shape[1:])
 
-    def _value_map_in_chunks(self, decay: Tensor, key: Tensor, value: Tensor, erase: Tensor, memory: Tensor) -> Tensor:
-        """memory_t = decay_t memory_{t-1} + write_t key_t^T with write_t = value_t - memory_{t-1} erase_t, chunk by chunk.
-
-        Streams are (batch, time, *axes, size), a scalar one with size 1.
-        Inside a chunk the writes read one another:
-            write_t + sum over s < t of decays (erase_t . key_s) write_s = value_t - decays memory erase_t
-        """
-        leading, memory = memory.shape[:-2], memory.flatten(0, -3)
-        chunks = zip(*(_pieces(x, self.chunk) for x in (decay, key, value, erase)), strict=True)
-        for decay, key, value, erase in chunks:
-            products = _decay_products(decay)
-            before = products[:, :-1]
-            overlap = before[:, :, 1:] * (erase @ key.mT)
-            write = _solve(overlap, torch.baddbmm(value, before[:, :, :1] * erase, memory.mT, alpha=-1))
-            memory = products[:, -1:, :1] * memory
-            memory = torch.baddbmm(memory, write.mT, products[:, -1, 1:, None] * key)
-        return memory.view(*leading, *memory.shape[1:])
-
     def forward_by_token(
         self, *, q: Tensor, x: Tensor, rate: Tensor, retention: Tensor, state: dict[str, Tensor] | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -257,31 +255,31 @@ class HopeInner(nn.Module):
             position = state["position"] + 1
             due = position % 16 == 0
             k = torch.nn.functional.normalize((state["key_map.held_16"] @ x[..., None]).squeeze(-1), dim=-1)
-            prediction = (state["key_map"] @ k[..., None]).squeeze(-1)
-            v = (state["value_map.held_16"] @ x[..., None]).squeeze(-1)
-            surprise = (state["key_map.held_16"] @ (k - v)[..., None]).squeeze(-1) + prediction
+            prediction = (state["answer"] @ k[..., None]).squeeze(-1)
+            v = (state["answer.held_16"] @ x[..., None]).squeeze(-1)
+            surprise = (state["answer.held_16"] @ (k - v)[..., None]).squeeze(-1) + prediction
             gradient = surprise[..., None] * k[..., None, :]
-            key_map = retention[..., None, None] * state["key_map"] - rate[..., None, None] * gradient
+            answer = retention[..., None, None] * state["answer"] - rate[..., None, None] * gradient
+            key_map_k = torch.nn.functional.normalize((state["key_map.held_16"] @ x[..., None]).squeeze(-1), dim=-1)
+            key_map_prediction = (state["key_map"] @ key_map_k[..., None]).squeeze(-1)
+            key_map_v = (state["answer.held_16"] @ x[..., None]).squeeze(-1)
+            key_map_surprise = (state["key_map.held_16"] @ (key_map_k - key_map_v)[..., None]).squeeze(-1) + key_map_prediction
+            key_map_gradient = key_map_surprise[..., None] * key_map_k[..., None, :]
+            key_map = retention[..., None, None] * state["key_map"] - rate[..., None, None] * key_map_gradient
             memory_k = torch.nn.functional.normalize((state["key_map.held_16"] @ x[..., None]).squeeze(-1), dim=-1)
             memory_prediction = (state["memory"] @ memory_k[..., None]).squeeze(-1)
-            memory_v = (state["value_map.held_16"] @ x[..., None]).squeeze(-1)
+            memory_v = (state["answer.held_16"] @ x[..., None]).squeeze(-1)
             memory_surprise = (state["memory.held_16"] @ (memory_k - memory_v)[..., None]).squeeze(-1) + memory_prediction
             memory_gradient = memory_surprise[..., None] * memory_k[..., None, :]
             memory = retention[..., None, None] * state["memory"] - rate[..., None, None] * memory_gradient
-            value_map_k = torch.nn.functional.normalize((state["key_map.held_16"] @ x[..., None]).squeeze(-1), dim=-1)
-            value_map_prediction = (state["value_map"] @ value_map_k[..., None]).squeeze(-1)
-            value_map_v = (state["value_map.held_16"] @ x[..., None]).squeeze(-1)
-            value_map_surprise = (state["value_map.held_16"] @ (value_map_k - value_map_v)[..., None]).squeeze(-1) + value_map_prediction
-            value_map_gradient = value_map_surprise[..., None] * value_map_k[..., None, :]
-            value_map = retention[..., None, None] * state["value_map"] - rate[..., None, None] * value_map_gradient
             y = (state["memory"] @ q[..., None]).squeeze(-1)
             state = {
                 "key_map": key_map,
-                "value_map": value_map,
+                "answer": answer,
                 "memory": memory,
+                "answer.held_16": torch.where(due, answer, state["answer.held_16"]),
                 "key_map.held_16": torch.where(due, key_map, state["key_map.held_16"]),
                 "memory.held_16": torch.where(due, memory, state["memory.held_16"]),
-                "value_map.held_16": torch.where(due, value_map, state["value_map.held_16"]),
                 "position": position,
             }
             return y.to(dtype), state
@@ -337,4 +335,4 @@ def _read(matrix: Tensor, vector: Tensor) -> Tensor:
     return (vector.movedim(1, -2) @ matrix.mT).movedim(-2, 1)
 
 
-# sealed by nlc, sha256 of everything above: a8ec3d77b7a5769418f0db829b61e7053d48f0e7115ff4f627db7fba38dcb691
+# sealed by nlc, sha256 of everything above: 8108320852d09f13a7b773b4cd8a8feb3d131a1449e10247edc5d3755d1a2cbf

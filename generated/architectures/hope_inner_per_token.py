@@ -1,49 +1,48 @@
 """HopeInnerPerToken: The self-modifying rule of Hope with periods of one token; every memory reads and writes what it is.
 
 Compiled by nlc from specs/architectures/hope_inner_per_token.yaml. Edit the spec, not this file.
-sha256 of the spec: cf0a035ea99d929037ffac71398e3188152ed8f4dc2350956c8c3940af12548c
+sha256 of the spec: a511fde3fe79e3ebfdd68e44fc4ffa15b90f33e8cb0b7f297096d1746fa66dec
 
 Levels, fastest first (Nested Learning, Definition 2)
-    rank  components                  every  paper's number (slowest highest / slowest first)
-    0     key_map, memory, value_map  token  1 / 1
+    rank  components               every  paper's number (slowest highest / slowest first)
+    0     answer, key_map, memory  token  1 / 1
 
 Timetable
-    every token  key_map, memory, value_map
+    every token  answer, key_map, memory
 
 Laws, per token; prev is the state before
-    k                 = l2_normalise(prev(key_map.held_1) @ x)         abbreviation
-    prediction        = prev(key_map) @ k                              read at the key
-    v                 = prev(value_map.held_1) @ x                     abbreviation
-    surprise          = prev(key_map.held_1) @ (k - v) + prediction
-                        objective dot(key_map @ k, stop_gradient(hold(key_map, 1 tokens) @ (k - v))) + 0.5 * norm2(key_map @ k), by the
-                        prediction; calculus
-    gradient          = outer(surprise, k)                             adjoint of apply; calculus
-    key_map           = retention * prev(key_map) - rate * gradient    explicit gradient step
-    k                 = l2_normalise(prev(key_map.held_1) @ x)         abbreviation
-    prediction        = prev(memory) @ k                               read at the key
-    v                 = prev(value_map.held_1) @ x                     abbreviation
-    surprise          = prev(memory.held_1) @ (k - v) + prediction
-                        objective dot(memory @ k, stop_gradient(hold(memory, 1 tokens) @ (k - v))) + 0.5 * norm2(memory @ k), by the
-                        prediction; calculus
-    gradient          = outer(surprise, k)                             adjoint of apply; calculus
-    memory            = retention * prev(memory) - rate * gradient     explicit gradient step
-    k                 = l2_normalise(prev(key_map.held_1) @ x)         abbreviation
-    prediction        = prev(value_map) @ k                            read at the key
-    v                 = prev(value_map.held_1) @ x                     abbreviation
-    surprise          = prev(value_map.held_1) @ (k - v) + prediction
-                        objective dot(value_map @ k, stop_gradient(hold(value_map, 1 tokens) @ (k - v))) + 0.5 * norm2(value_map @ k), by
-                        the prediction; calculus
-    gradient          = outer(surprise, k)                             adjoint of apply; calculus
-    value_map         = retention * prev(value_map) - rate * gradient  explicit gradient step
-    y                 = prev(memory) @ q                               read before the write
-    key_map.held_1    = key_map                                        kept: read by hold(key_map, 1 tokens)
-    memory.held_1     = memory                                         kept: read by hold(memory, 1 tokens)
-    value_map.held_1  = value_map                                      kept: read by hold(value_map, 1 tokens)
+    k               = l2_normalise(prev(key_map.held_1) @ x)       abbreviation
+    prediction      = prev(answer) @ k                             read at the key
+    v               = prev(answer.held_1) @ x                      abbreviation
+    surprise        = prev(answer.held_1) @ (k - v) + prediction
+                      objective dot(answer @ k, stop_gradient(hold(answer, 1 tokens) @ (k - v))) + 0.5 * norm2(answer @ k), by the
+                      prediction; calculus
+    gradient        = outer(surprise, k)                           adjoint of apply; calculus
+    answer          = retention * prev(answer) - rate * gradient   explicit gradient step
+    k               = l2_normalise(prev(key_map.held_1) @ x)       abbreviation
+    prediction      = prev(key_map) @ k                            read at the key
+    v               = prev(answer.held_1) @ x                      abbreviation
+    surprise        = prev(key_map.held_1) @ (k - v) + prediction
+                      objective dot(key_map @ k, stop_gradient(hold(key_map, 1 tokens) @ (k - v))) + 0.5 * norm2(key_map @ k), by the
+                      prediction; calculus
+    gradient        = outer(surprise, k)                           adjoint of apply; calculus
+    key_map         = retention * prev(key_map) - rate * gradient  explicit gradient step
+    k               = l2_normalise(prev(key_map.held_1) @ x)       abbreviation
+    prediction      = prev(memory) @ k                             read at the key
+    v               = prev(answer.held_1) @ x                      abbreviation
+    surprise        = prev(memory.held_1) @ (k - v) + prediction
+                      objective dot(memory @ k, stop_gradient(hold(memory, 1 tokens) @ (k - v))) + 0.5 * norm2(memory @ k), by the
+                      prediction; calculus
+    gradient        = outer(surprise, k)                           adjoint of apply; calculus
+    memory          = retention * prev(memory) - rate * gradient   explicit gradient step
+    y               = prev(memory) @ q                             read before the write
+    answer.held_1   = answer                                       kept: read by hold(answer, 1 tokens)
+    key_map.held_1  = key_map                                      kept: read by hold(key_map, 1 tokens)
+    memory.held_1   = memory                                       kept: read by hold(memory, 1 tokens)
 
 Forms
-    key_map and value_map: recurrence
-        The states key_map and value_map move as one, and the writes read them at l2_normalise(prev(key_map.held_1) @ x) alone
-        (Companion).
+    answer and key_map: recurrence
+        The states answer and key_map move as one, and the writes read them at l2_normalise(prev(key_map.held_1) @ x) alone (Companion).
         No parallel form of the table fits, so the law runs token by token.
     memory: recurrence
         The old state is kept times retention, and the writes read it at l2_normalise(key_map_read) alone (ScalarMinusLowRank).
@@ -66,11 +65,11 @@ class HopeInnerPerToken(nn.Module):
         retention  (batch, time, heads)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
         key_map  (batch, heads, d, d)
-        value_map  (batch, heads, d, d)
+        answer  (batch, heads, d, d)
         memory  (batch, heads, d, d)
+        answer.held_1  (batch, heads, d, d)
         key_map.held_1  (batch, heads, d, d)
         memory.held_1  (batch, heads, d, d)
-        value_map.held_1  (batch, heads, d, d)
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d)
     Under torch.compile the loop over tokens is unrolled: compile `step` instead.
@@ -85,11 +84,11 @@ class HopeInnerPerToken(nn.Module):
         dtype = torch.promote_types(like.dtype, torch.float32)
         return {
             "key_map": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
-            "value_map": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
+            "answer": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
             "memory": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
+            "answer.held_1": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
             "key_map.held_1": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
             "memory.held_1": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
-            "value_map.held_1": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
         }
 
     def forward(
@@ -116,31 +115,31 @@ class HopeInnerPerToken(nn.Module):
             dtype = q.dtype
             q, x, rate, retention = (x.to(state["key_map"].dtype) for x in (q, x, rate, retention))
             k = torch.nn.functional.normalize((state["key_map.held_1"] @ x[..., None]).squeeze(-1), dim=-1)
-            prediction = (state["key_map"] @ k[..., None]).squeeze(-1)
-            v = (state["value_map.held_1"] @ x[..., None]).squeeze(-1)
-            surprise = (state["key_map.held_1"] @ (k - v)[..., None]).squeeze(-1) + prediction
+            prediction = (state["answer"] @ k[..., None]).squeeze(-1)
+            v = (state["answer.held_1"] @ x[..., None]).squeeze(-1)
+            surprise = (state["answer.held_1"] @ (k - v)[..., None]).squeeze(-1) + prediction
             gradient = surprise[..., None] * k[..., None, :]
-            key_map = retention[..., None, None] * state["key_map"] - rate[..., None, None] * gradient
+            answer = retention[..., None, None] * state["answer"] - rate[..., None, None] * gradient
+            key_map_k = torch.nn.functional.normalize((state["key_map.held_1"] @ x[..., None]).squeeze(-1), dim=-1)
+            key_map_prediction = (state["key_map"] @ key_map_k[..., None]).squeeze(-1)
+            key_map_v = (state["answer.held_1"] @ x[..., None]).squeeze(-1)
+            key_map_surprise = (state["key_map.held_1"] @ (key_map_k - key_map_v)[..., None]).squeeze(-1) + key_map_prediction
+            key_map_gradient = key_map_surprise[..., None] * key_map_k[..., None, :]
+            key_map = retention[..., None, None] * state["key_map"] - rate[..., None, None] * key_map_gradient
             memory_k = torch.nn.functional.normalize((state["key_map.held_1"] @ x[..., None]).squeeze(-1), dim=-1)
             memory_prediction = (state["memory"] @ memory_k[..., None]).squeeze(-1)
-            memory_v = (state["value_map.held_1"] @ x[..., None]).squeeze(-1)
+            memory_v = (state["answer.held_1"] @ x[..., None]).squeeze(-1)
             memory_surprise = (state["memory.held_1"] @ (memory_k - memory_v)[..., None]).squeeze(-1) + memory_prediction
             memory_gradient = memory_surprise[..., None] * memory_k[..., None, :]
             memory = retention[..., None, None] * state["memory"] - rate[..., None, None] * memory_gradient
-            value_map_k = torch.nn.functional.normalize((state["key_map.held_1"] @ x[..., None]).squeeze(-1), dim=-1)
-            value_map_prediction = (state["value_map"] @ value_map_k[..., None]).squeeze(-1)
-            value_map_v = (state["value_map.held_1"] @ x[..., None]).squeeze(-1)
-            value_map_surprise = (state["value_map.held_1"] @ (value_map_k - value_map_v)[..., None]).squeeze(-1) + value_map_prediction
-            value_map_gradient = value_map_surprise[..., None] * value_map_k[..., None, :]
-            value_map = retention[..., None, None] * state["value_map"] - rate[..., None, None] * value_map_gradient
             y = (state["memory"] @ q[..., None]).squeeze(-1)
             state = {
                 "key_map": key_map,
-                "value_map": value_map,
+                "answer": answer,
                 "memory": memory,
+                "answer.held_1": answer,
                 "key_map.held_1": key_map,
                 "memory.held_1": memory,
-                "value_map.held_1": value_map,
             }
             return y.to(dtype), state
 
@@ -157,4 +156,4 @@ def _full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
-# sealed by nlc, sha256 of everything above: ba5eb7ac6e764113caccdcbb43ad3be596183835e94c7b08571c0564444d4b8f
+# sealed by nlc, sha256 of everything above: e002301f6429640130f663f266d58029b46294afa70cebc7820a6056aa7c3c07
