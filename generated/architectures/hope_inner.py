@@ -4,64 +4,57 @@ The self-modifying rule of Hope with matrices as memories; keys, and the values 
 were when the period began, and each memory erases along the key from what it is now.
 
 Compiled by nlc from specs/architectures/hope_inner.yaml. Edit the spec, not this file.
-sha256 of the spec: 87b29152750ff95af98c2b7e3d74b05918c1b8c2848bf79496745ab1d971ff65
+sha256 of the spec: f7da08b9804f312dfdd84a1c9b2f3491ca320297fc6a66f2b37e9d2f560531d2
 
 Levels, fastest first (Nested Learning, Definition 2)
-    rank  components                        every  paper's number (slowest highest / slowest first)
-    0     key_memory, memory, value_memory  token  1 / 1
+    rank  components               every  paper's number (slowest highest / slowest first)
+    0     answer, key_map, memory  token  1 / 1
 
 Timetable
-    every token  key_memory, memory, value_memory
+    every token  answer, key_map, memory
 
 Laws, per token; prev is the state before
-    k                     = l2_normalise(prev(key_memory.held_16) @ x)                                    abbreviation
-    prediction            = prev(key_memory) @ k                                                          read at the key
-    v                     = prev(value_memory.held_16) @ x                                                abbreviation
-    surprise              = prev(key_memory.held_16) @ k - prev(key_memory.held_16) @ v + prediction
-                            objective dot(key_memory @ k, stop_gradient(hold(key_memory, 16 tokens) @ k - stop_gradient(hold(key_memory,
-                            16 tokens) @ v))) + 0.5 * norm2(key_memory @ k), by the prediction; calculus
-    gradient              = outer(surprise, k)                                                            adjoint of apply; calculus
-    key_memory            = retention * prev(key_memory) - rate * gradient
-                            explicit gradient step; nl:eq-88; nl:eq-93
-    k                     = l2_normalise(prev(key_memory.held_16) @ x)                                    abbreviation
-    prediction            = prev(memory) @ k                                                              read at the key
-    v                     = prev(value_memory.held_16) @ x                                                abbreviation
-    surprise              = prev(memory.held_16) @ k - prev(memory.held_16) @ v + prediction
-                            objective dot(memory @ k, stop_gradient(hold(memory, 16 tokens) @ k - stop_gradient(hold(memory, 16 tokens) @
-                            v))) + 0.5 * norm2(memory @ k), by the prediction; calculus
-    gradient              = outer(surprise, k)                                                            adjoint of apply; calculus
-    memory                = retention * prev(memory) - rate * gradient
-                            explicit gradient step; nl:eq-88; nl:eq-93
-    k                     = l2_normalise(prev(key_memory.held_16) @ x)                                    abbreviation
-    prediction            = prev(value_memory) @ k                                                        read at the key
-    v                     = prev(value_memory.held_16) @ x                                                abbreviation
-    surprise              = prev(value_memory.held_16) @ k - prev(value_memory.held_16) @ v + prediction
-                            objective dot(value_memory @ k, stop_gradient(hold(value_memory, 16 tokens) @ k -
-                            stop_gradient(hold(value_memory, 16 tokens) @ v))) + 0.5 * norm2(value_memory @ k), by the prediction;
-                            calculus
-    gradient              = outer(surprise, k)                                                            adjoint of apply; calculus
-    value_memory          = retention * prev(value_memory) - rate * gradient
-                            explicit gradient step; nl:eq-88; nl:eq-93
-    y                     = prev(memory) @ q                                                              read before the write
-    key_memory.held_16    = where(due(16 tokens), key_memory, prev(key_memory.held_16))
-                            kept: read by hold(key_memory, 16 tokens)
-    memory.held_16        = where(due(16 tokens), memory, prev(memory.held_16))
-                            kept: read by hold(memory, 16 tokens)
-    value_memory.held_16  = where(due(16 tokens), value_memory, prev(value_memory.held_16))
-                            kept: read by hold(value_memory, 16 tokens)
-    position              = prev(position) + 1                                                            kept: the tokens so far
+    k                = l2_normalise(prev(key_map.held_16) @ x)                abbreviation
+    prediction       = prev(answer) @ k                                       read at the key
+    v                = prev(answer.held_16) @ x                               abbreviation
+    surprise         = prev(answer.held_16) @ (k - v) + prediction
+                       objective dot(answer @ k, stop_gradient(hold(answer, 16 tokens) @ (k - v))) + 0.5 * norm2(answer @ k), by the
+                       prediction; calculus
+    gradient         = outer(surprise, k)                                     adjoint of apply; calculus
+    answer           = retention * prev(answer) - rate * gradient             explicit gradient step; nl:eq-88; nl:eq-93
+    k                = l2_normalise(prev(key_map.held_16) @ x)                abbreviation
+    prediction       = prev(key_map) @ k                                      read at the key
+    v                = prev(answer.held_16) @ x                               abbreviation
+    surprise         = prev(key_map.held_16) @ (k - v) + prediction
+                       objective dot(key_map @ k, stop_gradient(hold(key_map, 16 tokens) @ (k - v))) + 0.5 * norm2(key_map @ k), by the
+                       prediction; calculus
+    gradient         = outer(surprise, k)                                     adjoint of apply; calculus
+    key_map          = retention * prev(key_map) - rate * gradient            explicit gradient step; nl:eq-88; nl:eq-93
+    k                = l2_normalise(prev(key_map.held_16) @ x)                abbreviation
+    prediction       = prev(memory) @ k                                       read at the key
+    v                = prev(answer.held_16) @ x                               abbreviation
+    surprise         = prev(memory.held_16) @ (k - v) + prediction
+                       objective dot(memory @ k, stop_gradient(hold(memory, 16 tokens) @ (k - v))) + 0.5 * norm2(memory @ k), by the
+                       prediction; calculus
+    gradient         = outer(surprise, k)                                     adjoint of apply; calculus
+    memory           = retention * prev(memory) - rate * gradient             explicit gradient step; nl:eq-88; nl:eq-93
+    y                = prev(memory) @ q                                       read before the write
+    answer.held_16   = where(due(16 tokens), answer, prev(answer.held_16))    kept: read by hold(answer, 16 tokens)
+    key_map.held_16  = where(due(16 tokens), key_map, prev(key_map.held_16))  kept: read by hold(key_map, 16 tokens)
+    memory.held_16   = where(due(16 tokens), memory, prev(memory.held_16))    kept: read by hold(memory, 16 tokens)
+    position         = prev(position) + 1                                     kept: the tokens so far
 
 Forms
-    key_memory: triangular chunks (deltanet, gated-deltanet)
-        The old state is kept times retention, and the writes read it at l2_normalise(prev(key_memory.held_16) @ x) alone
+    answer: triangular chunks (deltanet, gated-deltanet)
+        The old state is kept times retention, and the writes read it at l2_normalise(prev(key_map.held_16) @ x) alone
+        (ScalarMinusLowRank).
+        Writes read the old state through vectors alone, so those of a chunk solve one triangular system; the rest is matrix products.
+    key_map: triangular chunks (deltanet, gated-deltanet)
+        The old state is kept times retention, and the writes read it at l2_normalise(prev(key_map.held_16) @ x) alone
         (ScalarMinusLowRank).
         Writes read the old state through vectors alone, so those of a chunk solve one triangular system; the rest is matrix products.
     memory: triangular chunks (deltanet, gated-deltanet)
-        The old state is kept times retention, and the writes read it at l2_normalise(prev(key_memory.held_16) @ x) alone
-        (ScalarMinusLowRank).
-        Writes read the old state through vectors alone, so those of a chunk solve one triangular system; the rest is matrix products.
-    value_memory: triangular chunks (deltanet, gated-deltanet)
-        The old state is kept times retention, and the writes read it at l2_normalise(prev(key_memory.held_16) @ x) alone
+        The old state is kept times retention, and the writes read it at l2_normalise(prev(key_map.held_16) @ x) alone
         (ScalarMinusLowRank).
         Writes read the old state through vectors alone, so those of a chunk solve one triangular system; the rest is matrix products.
 """
@@ -84,12 +77,12 @@ class HopeInner(nn.Module):
         rate       (batch, time, heads)
         retention  (batch, time, heads)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        key_memory  (batch, heads, d, d)
-        value_memory  (batch, heads, d, d)
+        key_map  (batch, heads, d, d)
+        answer  (batch, heads, d, d)
         memory  (batch, heads, d, d)
-        key_memory.held_16  (batch, heads, d, d)
+        answer.held_16  (batch, heads, d, d)
+        key_map.held_16  (batch, heads, d, d)
         memory.held_16  (batch, heads, d, d)
-        value_memory.held_16  (batch, heads, d, d)
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d)
@@ -108,12 +101,12 @@ class HopeInner(nn.Module):
         """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
         dtype = torch.promote_types(like.dtype, torch.float32)
         return {
-            "key_memory": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
-            "value_memory": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
+            "key_map": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
+            "answer": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
             "memory": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
-            "key_memory.held_16": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
+            "answer.held_16": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
+            "key_map.held_16": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
             "memory.held_16": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
-            "value_memory.held_16": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
             "position": like.new_zeros((), dtype=torch.int64),
         }
 
@@ -122,87 +115,73 @@ class HopeInner(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The whole sequence in blocks, which end where a period may: equal to `forward_by_token`."""
         batch, _, heads = q.shape[:3]
-        with _full_precision(q):
-            dtype = q.dtype
-            before = 0 if state is None or state["position"].is_meta else int(state["position"])
-            state = self._start(state, batch, heads, q)
-            q, x, rate, retention = (x.to(state["key_memory"].dtype) for x in (q, x, rate, retention))
-            streams = (q, x, rate, retention)
-            lengths = _block_lengths(before, 16, q.shape[1])
-            blocks = zip(*(torch.split(x.movedim(1, 2).flatten(0, 1), lengths, 1) for x in streams), strict=True)
-            moved = {name: x.flatten(0, 1) for name, x in state.items() if name != "position"}
-            y_in_blocks = [q.new_empty(batch * heads, 0, self.d)]
-            for given in blocks:
-                y, moved = self._block(*given, state=moved, before=before)
-                before = before + given[0].shape[1]
-                y_in_blocks.append(y)
-            y = torch.unflatten(torch.cat(y_in_blocks, 1), 0, (batch, heads)).movedim(2, 1)
-            last = {"position": state["position"] + q.shape[1]}
-            state = {name: torch.unflatten(x, 0, (batch, heads)) for name, x in moved.items()} | last
-            return y.to(dtype), state
+        lengths = _block_lengths(state, 16, q.shape[1])
+        blocks = zip(*(torch.split(x, lengths, 1) for x in (q, x, rate, retention)), strict=True)
+        state = self._start(state, batch, heads, q)
+        outputs = [q.new_empty(batch, 0, heads, self.d)]
+        for q, x, rate, retention in blocks:
+            y, state = self._block(q=q, x=x, rate=rate, retention=retention, state=state)
+            outputs.append(y)
+        return torch.cat(outputs, 1), state
 
     def _block(
-        self, q: Tensor, x: Tensor, rate: Tensor, retention: Tensor, *, state: dict[str, Tensor], before: int
+        self, *, q: Tensor, x: Tensor, rate: Tensor, retention: Tensor, state: dict[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The tokens up to where a period may end: what moves every so many tokens moves after them, if it does."""
-        position = before + q.shape[1]
-        due = position % 16 == 0
-        key_memory_read = x @ state["key_memory.held_16"].mT
-        value_memory_read = x @ state["value_memory.held_16"].mT
-        value = rate[..., None] * (
-            -torch.nn.functional.normalize(key_memory_read, dim=-1) @ state["key_memory.held_16"].mT
-            + value_memory_read @ state["key_memory.held_16"].mT
-        )
-        erase = rate[..., None] * torch.nn.functional.normalize(key_memory_read, dim=-1)
-        key_memory = self._key_memory_in_chunks(
-            decay=retention[..., None],
-            key=torch.nn.functional.normalize(key_memory_read, dim=-1),
-            value=value,
-            erase=erase,
-            memory=state["key_memory"],
-        )
-        value_ = rate[..., None] * (
-            -torch.nn.functional.normalize(key_memory_read, dim=-1) @ state["memory.held_16"].mT
-            + value_memory_read @ state["memory.held_16"].mT
-        )
-        erase_ = rate[..., None] * torch.nn.functional.normalize(key_memory_read, dim=-1)
-        y, memory = self._memory_in_chunks(
-            decay=retention[..., None],
-            key=torch.nn.functional.normalize(key_memory_read, dim=-1),
-            value=value_,
-            erase=erase_,
-            query=q,
-            memory=state["memory"],
-        )
-        value__ = rate[..., None] * (
-            -torch.nn.functional.normalize(key_memory_read, dim=-1) @ state["value_memory.held_16"].mT
-            + value_memory_read @ state["value_memory.held_16"].mT
-        )
-        erase__ = rate[..., None] * torch.nn.functional.normalize(key_memory_read, dim=-1)
-        value_memory = self._value_memory_in_chunks(
-            decay=retention[..., None],
-            key=torch.nn.functional.normalize(key_memory_read, dim=-1),
-            value=value__,
-            erase=erase__,
-            memory=state["value_memory"],
-        )
-        state = {
-            "key_memory": key_memory,
-            "value_memory": value_memory,
-            "memory": memory,
-            "key_memory.held_16": key_memory if due else state["key_memory.held_16"],
-            "memory.held_16": memory if due else state["memory.held_16"],
-            "value_memory.held_16": value_memory if due else state["value_memory.held_16"],
-        }
-        return y, state
+        with _full_precision(q):
+            dtype = q.dtype
+            q, x, rate, retention = (x.to(state["key_map"].dtype) for x in (q, x, rate, retention))
+            position = state["position"] + q.shape[1]
+            due = position % 16 == 0
+            key_map_read = _read(state["key_map.held_16"], x)
+            answer_read = _read(state["answer.held_16"], x)
+            value = -rate[..., None] * _read(state["answer.held_16"], torch.nn.functional.normalize(key_map_read, dim=-1) - answer_read)
+            erase = rate[..., None] * torch.nn.functional.normalize(key_map_read, dim=-1)
+            answer = self._answer_in_chunks(
+                decay=retention[..., None],
+                key=torch.nn.functional.normalize(key_map_read, dim=-1),
+                value=value,
+                erase=erase,
+                memory=state["answer"],
+            )
+            value_ = -rate[..., None] * _read(state["key_map.held_16"], torch.nn.functional.normalize(key_map_read, dim=-1) - answer_read)
+            erase_ = rate[..., None] * torch.nn.functional.normalize(key_map_read, dim=-1)
+            key_map = self._key_map_in_chunks(
+                decay=retention[..., None],
+                key=torch.nn.functional.normalize(key_map_read, dim=-1),
+                value=value_,
+                erase=erase_,
+                memory=state["key_map"],
+            )
+            value__ = -rate[..., None] * _read(state["memory.held_16"], torch.nn.functional.normalize(key_map_read, dim=-1) - answer_read)
+            erase__ = rate[..., None] * torch.nn.functional.normalize(key_map_read, dim=-1)
+            y, memory = self._memory_in_chunks(
+                decay=retention[..., None],
+                key=torch.nn.functional.normalize(key_map_read, dim=-1),
+                value=value__,
+                erase=erase__,
+                query=q,
+                memory=state["memory"],
+            )
+            state = {
+                "key_map": key_map,
+                "answer": answer,
+                "memory": memory,
+                "answer.held_16": torch.where(due, answer, state["answer.held_16"]),
+                "key_map.held_16": torch.where(due, key_map, state["key_map.held_16"]),
+                "memory.held_16": torch.where(due, memory, state["memory.held_16"]),
+                "position": position,
+            }
+            return y.to(dtype), state
 
-    def _key_memory_in_chunks(self, decay: Tensor, key: Tensor, value: Tensor, erase: Tensor, memory: Tensor) -> Tensor:
+    def _answer_in_chunks(self, decay: Tensor, key: Tensor, value: Tensor, erase: Tensor, memory: Tensor) -> Tensor:
         """memory_t = decay_t memory_{t-1} + write_t key_t^T with write_t = value_t - memory_{t-1} erase_t, chunk by chunk.
 
-        Streams are (copies, tokens, size), a scalar one with size 1.
+        Streams are (batch, time, *axes, size), a scalar one with size 1.
         Inside a chunk the writes read one another:
             write_t + sum over s < t of decays (erase_t . key_s) write_s = value_t - decays memory erase_t
         """
+        leading, memory = memory.shape[:-2], memory.flatten(0, -3)
         chunks = zip(*(_pieces(x, self.chunk) for x in (decay, key, value, erase)), strict=True)
         for decay, key, value, erase in chunks:
             products = _decay_products(decay)
@@ -211,17 +190,36 @@ class HopeInner(nn.Module):
             write = _solve(overlap, torch.baddbmm(value, before[:, :, :1] * erase, memory.mT, alpha=-1))
             memory = products[:, -1:, :1] * memory
             memory = torch.baddbmm(memory, write.mT, products[:, -1, 1:, None] * key)
-        return memory
+        return memory.view(*leading, *memory.shape[1:])
+
+    def _key_map_in_chunks(self, decay: Tensor, key: Tensor, value: Tensor, erase: Tensor, memory: Tensor) -> Tensor:
+        """memory_t = decay_t memory_{t-1} + write_t key_t^T with write_t = value_t - memory_{t-1} erase_t, chunk by chunk.
+
+        Streams are (batch, time, *axes, size), a scalar one with size 1.
+        Inside a chunk the writes read one another:
+            write_t + sum over s < t of decays (erase_t . key_s) write_s = value_t - decays memory erase_t
+        """
+        leading, memory = memory.shape[:-2], memory.flatten(0, -3)
+        chunks = zip(*(_pieces(x, self.chunk) for x in (decay, key, value, erase)), strict=True)
+        for decay, key, value, erase in chunks:
+            products = _decay_products(decay)
+            before = products[:, :-1]
+            overlap = before[:, :, 1:] * (erase @ key.mT)
+            write = _solve(overlap, torch.baddbmm(value, before[:, :, :1] * erase, memory.mT, alpha=-1))
+            memory = products[:, -1:, :1] * memory
+            memory = torch.baddbmm(memory, write.mT, products[:, -1, 1:, None] * key)
+        return memory.view(*leading, *memory.shape[1:])
 
     def _memory_in_chunks(
         self, decay: Tensor, key: Tensor, value: Tensor, erase: Tensor, query: Tensor, memory: Tensor
     ) -> tuple[Tensor, Tensor]:
         """memory_t = decay_t memory_{t-1} + write_t key_t^T with write_t = value_t - memory_{t-1} erase_t, chunk by chunk.
 
-        Streams are (copies, tokens, size), a scalar one with size 1.
+        Streams are (batch, time, *axes, size), a scalar one with size 1.
         Inside a chunk the writes read one another:
             write_t + sum over s < t of decays (erase_t . key_s) write_s = value_t - decays memory erase_t
         """
+        leading, memory = memory.shape[:-2], memory.flatten(0, -3)
         chunks = zip(*(_pieces(x, self.chunk) for x in (decay, key, value, erase, query)), strict=True)
         reads = []
         for decay, key, value, erase, query in chunks:
@@ -235,24 +233,7 @@ class HopeInner(nn.Module):
             reads.append(read)
             memory = products[:, -1:, :1] * memory
             memory = torch.baddbmm(memory, write.mT, products[:, -1, 1:, None] * key)
-        return _joined(reads), memory
-
-    def _value_memory_in_chunks(self, decay: Tensor, key: Tensor, value: Tensor, erase: Tensor, memory: Tensor) -> Tensor:
-        """memory_t = decay_t memory_{t-1} + write_t key_t^T with write_t = value_t - memory_{t-1} erase_t, chunk by chunk.
-
-        Streams are (copies, tokens, size), a scalar one with size 1.
-        Inside a chunk the writes read one another:
-            write_t + sum over s < t of decays (erase_t . key_s) write_s = value_t - decays memory erase_t
-        """
-        chunks = zip(*(_pieces(x, self.chunk) for x in (decay, key, value, erase)), strict=True)
-        for decay, key, value, erase in chunks:
-            products = _decay_products(decay)
-            before = products[:, :-1]
-            overlap = before[:, :, 1:] * (erase @ key.mT)
-            write = _solve(overlap, torch.baddbmm(value, before[:, :, :1] * erase, memory.mT, alpha=-1))
-            memory = products[:, -1:, :1] * memory
-            memory = torch.baddbmm(memory, write.mT, products[:, -1, 1:, None] * key)
-        return memory
+        return _joined(reads, leading), memory.view(*leading, *memory.shape[1:])
 
     def forward_by_token(
         self, *, q: Tensor, x: Tensor, rate: Tensor, retention: Tensor, state: dict[str, Tensor] | None = None
@@ -270,47 +251,35 @@ class HopeInner(nn.Module):
         """One token, for decoding: the laws as they stand; inputs without their time dim."""
         with _full_precision(q):
             dtype = q.dtype
-            q, x, rate, retention = (x.to(state["key_memory"].dtype) for x in (q, x, rate, retention))
+            q, x, rate, retention = (x.to(state["key_map"].dtype) for x in (q, x, rate, retention))
             position = state["position"] + 1
             due = position % 16 == 0
-            k = torch.nn.functional.normalize((state["key_memory.held_16"] @ x[..., None]).squeeze(-1), dim=-1)
-            prediction = (state["key_memory"] @ k[..., None]).squeeze(-1)
-            v = (state["value_memory.held_16"] @ x[..., None]).squeeze(-1)
-            surprise = (
-                (state["key_memory.held_16"] @ k[..., None]).squeeze(-1)
-                - (state["key_memory.held_16"] @ v[..., None]).squeeze(-1)
-                + prediction
-            )
+            k = torch.nn.functional.normalize((state["key_map.held_16"] @ x[..., None]).squeeze(-1), dim=-1)
+            prediction = (state["answer"] @ k[..., None]).squeeze(-1)
+            v = (state["answer.held_16"] @ x[..., None]).squeeze(-1)
+            surprise = (state["answer.held_16"] @ (k - v)[..., None]).squeeze(-1) + prediction
             gradient = surprise[..., None] * k[..., None, :]
-            key_memory = retention[..., None, None] * state["key_memory"] - rate[..., None, None] * gradient
-            memory_k = torch.nn.functional.normalize((state["key_memory.held_16"] @ x[..., None]).squeeze(-1), dim=-1)
+            answer = retention[..., None, None] * state["answer"] - rate[..., None, None] * gradient
+            key_map_k = torch.nn.functional.normalize((state["key_map.held_16"] @ x[..., None]).squeeze(-1), dim=-1)
+            key_map_prediction = (state["key_map"] @ key_map_k[..., None]).squeeze(-1)
+            key_map_v = (state["answer.held_16"] @ x[..., None]).squeeze(-1)
+            key_map_surprise = (state["key_map.held_16"] @ (key_map_k - key_map_v)[..., None]).squeeze(-1) + key_map_prediction
+            key_map_gradient = key_map_surprise[..., None] * key_map_k[..., None, :]
+            key_map = retention[..., None, None] * state["key_map"] - rate[..., None, None] * key_map_gradient
+            memory_k = torch.nn.functional.normalize((state["key_map.held_16"] @ x[..., None]).squeeze(-1), dim=-1)
             memory_prediction = (state["memory"] @ memory_k[..., None]).squeeze(-1)
-            memory_v = (state["value_memory.held_16"] @ x[..., None]).squeeze(-1)
-            memory_surprise = (
-                (state["memory.held_16"] @ memory_k[..., None]).squeeze(-1)
-                - (state["memory.held_16"] @ memory_v[..., None]).squeeze(-1)
-                + memory_prediction
-            )
+            memory_v = (state["answer.held_16"] @ x[..., None]).squeeze(-1)
+            memory_surprise = (state["memory.held_16"] @ (memory_k - memory_v)[..., None]).squeeze(-1) + memory_prediction
             memory_gradient = memory_surprise[..., None] * memory_k[..., None, :]
             memory = retention[..., None, None] * state["memory"] - rate[..., None, None] * memory_gradient
-            value_memory_k = torch.nn.functional.normalize((state["key_memory.held_16"] @ x[..., None]).squeeze(-1), dim=-1)
-            value_memory_prediction = (state["value_memory"] @ value_memory_k[..., None]).squeeze(-1)
-            value_memory_v = (state["value_memory.held_16"] @ x[..., None]).squeeze(-1)
-            value_memory_surprise = (
-                (state["value_memory.held_16"] @ value_memory_k[..., None]).squeeze(-1)
-                - (state["value_memory.held_16"] @ value_memory_v[..., None]).squeeze(-1)
-                + value_memory_prediction
-            )
-            value_memory_gradient = value_memory_surprise[..., None] * value_memory_k[..., None, :]
-            value_memory = retention[..., None, None] * state["value_memory"] - rate[..., None, None] * value_memory_gradient
             y = (state["memory"] @ q[..., None]).squeeze(-1)
             state = {
-                "key_memory": key_memory,
-                "value_memory": value_memory,
+                "key_map": key_map,
+                "answer": answer,
                 "memory": memory,
-                "key_memory.held_16": torch.where(due, key_memory, state["key_memory.held_16"]),
+                "answer.held_16": torch.where(due, answer, state["answer.held_16"]),
+                "key_map.held_16": torch.where(due, key_map, state["key_map.held_16"]),
                 "memory.held_16": torch.where(due, memory, state["memory.held_16"]),
-                "value_memory.held_16": torch.where(due, value_memory, state["value_memory.held_16"]),
                 "position": position,
             }
             return y.to(dtype), state
@@ -329,13 +298,14 @@ def _full_precision(x: Tensor) -> torch.autocast:
 
 
 def _pieces(x: Tensor, chunk: int) -> tuple[Tensor, ...]:
-    """(copies, tokens, size) -> chunks of tokens, the last one short: nothing is padded, and what is short is one chunk."""
-    return torch.split(x, chunk, 1) if x.shape[1] > chunk else (x,)
+    """(batch, time, *axes, size) -> chunks of (batch * axes, tokens, size), the last one short: nothing is padded."""
+    return torch.split(x.movedim(1, -2).flatten(0, -3), chunk, 1)
 
 
-def _joined(pieces: list[Tensor]) -> Tensor:
-    """Chunks of (copies, tokens, size) -> all tokens."""
-    return torch.cat(pieces, 1) if len(pieces) > 1 else pieces[0]
+def _joined(pieces: list[Tensor], leading: torch.Size) -> Tensor:
+    """Chunks of (batch * axes, tokens, size) -> (batch, time, *axes, size)."""
+    whole = torch.cat(pieces, 1)
+    return whole.view(*leading, *whole.shape[1:]).movedim(-2, 1)
 
 
 def _decay_products(decay: Tensor) -> Tensor:
@@ -353,10 +323,16 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-def _block_lengths(before: int, tokens: int, time: int) -> list[int]:
+def _block_lengths(state: dict[str, Tensor] | None, tokens: int, time: int) -> list[int]:
     """The lengths of blocks that end at every multiple of `tokens`, counted from the start of the stream, and with the sequence."""
-    ends = [*range(tokens - before % tokens, time, tokens), time]
+    before = 0 if state is None or state["position"].is_meta else int(state["position"]) % tokens
+    ends = [*range(tokens - before, time, tokens), time]
     return [end - start for start, end in zip([0, *ends], ends, strict=False)] if time else []
 
 
-# sealed by nlc, sha256 of everything above: 3ad753668f40f17058f97be66b8a2285f01e7b7fefca7b76c5aac3618bfe29fb
+def _read(matrix: Tensor, vector: Tensor) -> Tensor:
+    """One matrix times the vector of every token: (batch, *axes, rows, columns), (batch, time, *axes, columns) -> (..., rows)."""
+    return (vector.movedim(1, -2) @ matrix.mT).movedim(-2, 1)
+
+
+# sealed by nlc, sha256 of everything above: 8108320852d09f13a7b773b4cd8a8feb3d131a1449e10247edc5d3755d1a2cbf

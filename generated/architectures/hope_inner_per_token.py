@@ -1,54 +1,51 @@
 """HopeInnerPerToken: The self-modifying rule of Hope with periods of one token; every memory reads and writes what it is.
 
 Compiled by nlc from specs/architectures/hope_inner_per_token.yaml. Edit the spec, not this file.
-sha256 of the spec: 7e9b9a0b02401b7077ed075c9effb2b3f6ab889f7e388cd8f72ceccd503f11cf
+sha256 of the spec: a511fde3fe79e3ebfdd68e44fc4ffa15b90f33e8cb0b7f297096d1746fa66dec
 
 Levels, fastest first (Nested Learning, Definition 2)
-    rank  components                        every  paper's number (slowest highest / slowest first)
-    0     key_memory, memory, value_memory  token  1 / 1
+    rank  components               every  paper's number (slowest highest / slowest first)
+    0     answer, key_map, memory  token  1 / 1
 
 Timetable
-    every token  key_memory, memory, value_memory
+    every token  answer, key_map, memory
 
 Laws, per token; prev is the state before
-    k                    = l2_normalise(prev(key_memory.held_1) @ x)                                   abbreviation
-    prediction           = prev(key_memory) @ k                                                        read at the key
-    v                    = prev(value_memory.held_1) @ x                                               abbreviation
-    surprise             = prev(key_memory.held_1) @ k - prev(key_memory.held_1) @ v + prediction
-                           objective dot(key_memory @ k, stop_gradient(hold(key_memory, 1 tokens) @ k - stop_gradient(hold(key_memory, 1
-                           tokens) @ v))) + 0.5 * norm2(key_memory @ k), by the prediction; calculus
-    gradient             = outer(surprise, k)                                                          adjoint of apply; calculus
-    key_memory           = retention * prev(key_memory) - rate * gradient                              explicit gradient step
-    k                    = l2_normalise(prev(key_memory.held_1) @ x)                                   abbreviation
-    prediction           = prev(memory) @ k                                                            read at the key
-    v                    = prev(value_memory.held_1) @ x                                               abbreviation
-    surprise             = prev(memory.held_1) @ k - prev(memory.held_1) @ v + prediction
-                           objective dot(memory @ k, stop_gradient(hold(memory, 1 tokens) @ k - stop_gradient(hold(memory, 1 tokens) @
-                           v))) + 0.5 * norm2(memory @ k), by the prediction; calculus
-    gradient             = outer(surprise, k)                                                          adjoint of apply; calculus
-    memory               = retention * prev(memory) - rate * gradient                                  explicit gradient step
-    k                    = l2_normalise(prev(key_memory.held_1) @ x)                                   abbreviation
-    prediction           = prev(value_memory) @ k                                                      read at the key
-    v                    = prev(value_memory.held_1) @ x                                               abbreviation
-    surprise             = prev(value_memory.held_1) @ k - prev(value_memory.held_1) @ v + prediction
-                           objective dot(value_memory @ k, stop_gradient(hold(value_memory, 1 tokens) @ k -
-                           stop_gradient(hold(value_memory, 1 tokens) @ v))) + 0.5 * norm2(value_memory @ k), by the prediction; calculus
-    gradient             = outer(surprise, k)                                                          adjoint of apply; calculus
-    value_memory         = retention * prev(value_memory) - rate * gradient                            explicit gradient step
-    y                    = prev(memory) @ q                                                            read before the write
-    key_memory.held_1    = key_memory
-                           kept: read by hold(key_memory, 1 tokens)
-    memory.held_1        = memory                                                                      kept: read by hold(memory, 1 tokens)
-    value_memory.held_1  = value_memory
-                           kept: read by hold(value_memory, 1 tokens)
+    k               = l2_normalise(prev(key_map.held_1) @ x)       abbreviation
+    prediction      = prev(answer) @ k                             read at the key
+    v               = prev(answer.held_1) @ x                      abbreviation
+    surprise        = prev(answer.held_1) @ (k - v) + prediction
+                      objective dot(answer @ k, stop_gradient(hold(answer, 1 tokens) @ (k - v))) + 0.5 * norm2(answer @ k), by the
+                      prediction; calculus
+    gradient        = outer(surprise, k)                           adjoint of apply; calculus
+    answer          = retention * prev(answer) - rate * gradient   explicit gradient step
+    k               = l2_normalise(prev(key_map.held_1) @ x)       abbreviation
+    prediction      = prev(key_map) @ k                            read at the key
+    v               = prev(answer.held_1) @ x                      abbreviation
+    surprise        = prev(key_map.held_1) @ (k - v) + prediction
+                      objective dot(key_map @ k, stop_gradient(hold(key_map, 1 tokens) @ (k - v))) + 0.5 * norm2(key_map @ k), by the
+                      prediction; calculus
+    gradient        = outer(surprise, k)                           adjoint of apply; calculus
+    key_map         = retention * prev(key_map) - rate * gradient  explicit gradient step
+    k               = l2_normalise(prev(key_map.held_1) @ x)       abbreviation
+    prediction      = prev(memory) @ k                             read at the key
+    v               = prev(answer.held_1) @ x                      abbreviation
+    surprise        = prev(memory.held_1) @ (k - v) + prediction
+                      objective dot(memory @ k, stop_gradient(hold(memory, 1 tokens) @ (k - v))) + 0.5 * norm2(memory @ k), by the
+                      prediction; calculus
+    gradient        = outer(surprise, k)                           adjoint of apply; calculus
+    memory          = retention * prev(memory) - rate * gradient   explicit gradient step
+    y               = prev(memory) @ q                             read before the write
+    answer.held_1   = answer                                       kept: read by hold(answer, 1 tokens)
+    key_map.held_1  = key_map                                      kept: read by hold(key_map, 1 tokens)
+    memory.held_1   = memory                                       kept: read by hold(memory, 1 tokens)
 
 Forms
-    key_memory and value_memory: recurrence
-        The states key_memory and value_memory move as one, and the writes read them at l2_normalise(prev(key_memory.held_1) @ x) alone
-        (Companion).
+    answer and key_map: recurrence
+        The states answer and key_map move as one, and the writes read them at l2_normalise(prev(key_map.held_1) @ x) alone (Companion).
         No parallel form of the table fits, so the law runs token by token.
     memory: recurrence
-        The old state is kept times retention, and the writes read it at l2_normalise(key_memory_read) alone (ScalarMinusLowRank).
+        The old state is kept times retention, and the writes read it at l2_normalise(key_map_read) alone (ScalarMinusLowRank).
         No parallel form of the table fits, so the law runs token by token.
 """
 
@@ -67,12 +64,12 @@ class HopeInnerPerToken(nn.Module):
         rate       (batch, time, heads)
         retention  (batch, time, heads)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        key_memory  (batch, heads, d, d)
-        value_memory  (batch, heads, d, d)
+        key_map  (batch, heads, d, d)
+        answer  (batch, heads, d, d)
         memory  (batch, heads, d, d)
-        key_memory.held_1  (batch, heads, d, d)
+        answer.held_1  (batch, heads, d, d)
+        key_map.held_1  (batch, heads, d, d)
         memory.held_1  (batch, heads, d, d)
-        value_memory.held_1  (batch, heads, d, d)
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d)
     Under torch.compile the loop over tokens is unrolled: compile `step` instead.
@@ -86,12 +83,12 @@ class HopeInnerPerToken(nn.Module):
         """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
         dtype = torch.promote_types(like.dtype, torch.float32)
         return {
-            "key_memory": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
-            "value_memory": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
+            "key_map": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
+            "answer": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
             "memory": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
-            "key_memory.held_1": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
+            "answer.held_1": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
+            "key_map.held_1": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
             "memory.held_1": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
-            "value_memory.held_1": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
         }
 
     def forward(
@@ -116,45 +113,33 @@ class HopeInnerPerToken(nn.Module):
         """One token, for decoding: the laws as they stand; inputs without their time dim."""
         with _full_precision(q):
             dtype = q.dtype
-            q, x, rate, retention = (x.to(state["key_memory"].dtype) for x in (q, x, rate, retention))
-            k = torch.nn.functional.normalize((state["key_memory.held_1"] @ x[..., None]).squeeze(-1), dim=-1)
-            prediction = (state["key_memory"] @ k[..., None]).squeeze(-1)
-            v = (state["value_memory.held_1"] @ x[..., None]).squeeze(-1)
-            surprise = (
-                (state["key_memory.held_1"] @ k[..., None]).squeeze(-1)
-                - (state["key_memory.held_1"] @ v[..., None]).squeeze(-1)
-                + prediction
-            )
+            q, x, rate, retention = (x.to(state["key_map"].dtype) for x in (q, x, rate, retention))
+            k = torch.nn.functional.normalize((state["key_map.held_1"] @ x[..., None]).squeeze(-1), dim=-1)
+            prediction = (state["answer"] @ k[..., None]).squeeze(-1)
+            v = (state["answer.held_1"] @ x[..., None]).squeeze(-1)
+            surprise = (state["answer.held_1"] @ (k - v)[..., None]).squeeze(-1) + prediction
             gradient = surprise[..., None] * k[..., None, :]
-            key_memory = retention[..., None, None] * state["key_memory"] - rate[..., None, None] * gradient
-            memory_k = torch.nn.functional.normalize((state["key_memory.held_1"] @ x[..., None]).squeeze(-1), dim=-1)
+            answer = retention[..., None, None] * state["answer"] - rate[..., None, None] * gradient
+            key_map_k = torch.nn.functional.normalize((state["key_map.held_1"] @ x[..., None]).squeeze(-1), dim=-1)
+            key_map_prediction = (state["key_map"] @ key_map_k[..., None]).squeeze(-1)
+            key_map_v = (state["answer.held_1"] @ x[..., None]).squeeze(-1)
+            key_map_surprise = (state["key_map.held_1"] @ (key_map_k - key_map_v)[..., None]).squeeze(-1) + key_map_prediction
+            key_map_gradient = key_map_surprise[..., None] * key_map_k[..., None, :]
+            key_map = retention[..., None, None] * state["key_map"] - rate[..., None, None] * key_map_gradient
+            memory_k = torch.nn.functional.normalize((state["key_map.held_1"] @ x[..., None]).squeeze(-1), dim=-1)
             memory_prediction = (state["memory"] @ memory_k[..., None]).squeeze(-1)
-            memory_v = (state["value_memory.held_1"] @ x[..., None]).squeeze(-1)
-            memory_surprise = (
-                (state["memory.held_1"] @ memory_k[..., None]).squeeze(-1)
-                - (state["memory.held_1"] @ memory_v[..., None]).squeeze(-1)
-                + memory_prediction
-            )
+            memory_v = (state["answer.held_1"] @ x[..., None]).squeeze(-1)
+            memory_surprise = (state["memory.held_1"] @ (memory_k - memory_v)[..., None]).squeeze(-1) + memory_prediction
             memory_gradient = memory_surprise[..., None] * memory_k[..., None, :]
             memory = retention[..., None, None] * state["memory"] - rate[..., None, None] * memory_gradient
-            value_memory_k = torch.nn.functional.normalize((state["key_memory.held_1"] @ x[..., None]).squeeze(-1), dim=-1)
-            value_memory_prediction = (state["value_memory"] @ value_memory_k[..., None]).squeeze(-1)
-            value_memory_v = (state["value_memory.held_1"] @ x[..., None]).squeeze(-1)
-            value_memory_surprise = (
-                (state["value_memory.held_1"] @ value_memory_k[..., None]).squeeze(-1)
-                - (state["value_memory.held_1"] @ value_memory_v[..., None]).squeeze(-1)
-                + value_memory_prediction
-            )
-            value_memory_gradient = value_memory_surprise[..., None] * value_memory_k[..., None, :]
-            value_memory = retention[..., None, None] * state["value_memory"] - rate[..., None, None] * value_memory_gradient
             y = (state["memory"] @ q[..., None]).squeeze(-1)
             state = {
-                "key_memory": key_memory,
-                "value_memory": value_memory,
+                "key_map": key_map,
+                "answer": answer,
                 "memory": memory,
-                "key_memory.held_1": key_memory,
+                "answer.held_1": answer,
+                "key_map.held_1": key_map,
                 "memory.held_1": memory,
-                "value_memory.held_1": value_memory,
             }
             return y.to(dtype), state
 
@@ -171,4 +156,4 @@ def _full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
-# sealed by nlc, sha256 of everything above: 4d14460bf877ee1b8f32a5baed6d3e2be590750ecc1bc6cf67bb09b59d9f4c9f
+# sealed by nlc, sha256 of everything above: e002301f6429640130f663f266d58029b46294afa70cebc7820a6056aa7c3c07

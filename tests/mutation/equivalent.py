@@ -201,6 +201,7 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
     ),
     ("optimizers/*", "keyword dropped", ", strict=True)", ")", LISTS),
     ("optimizers/*", "constant changed", ", strict=True)", ", strict=False)", LISTS),
+    ("optimizers/*_mirror.py", "done in place", "weights - weights", "weights.sub_(weights)", "the new ones overwrite them"),
     ("optimizers/* in _move", "condition fixed", "if x.grad is not None]", "if True]", "all tensors that move have gradients"),
     (
         "*/gradient_descent.py",
