@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from nlc.emit.forward import Tokens, earlier, leading_text, output_lines
@@ -10,12 +10,11 @@ from nlc.emit.hoisting import Given, Hoisted
 from nlc.emit.layout import WIDTH, Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames
 from nlc.emit.parameters import read_used
+from nlc.emit.position import before_name
 from nlc.emit.scope import (
     Sequence,
     Sizes,
-    before_name,
     converted,
-    define_used,
     indices,
     input_values,
     printer_of,
@@ -23,8 +22,8 @@ from nlc.emit.scope import (
     sizes,
     used_axes,
 )
-from nlc.ir.algebra import Expr, Index, Input, Named
-from nlc.ir.law import POSITION
+from nlc.ir.algebra import Expr, Index, Input, Named, walk
+from nlc.ir.law import POSITION, used_definitions
 
 
 def block_loop_body(sequence: Sequence, parts: Hoisted) -> Lines:
@@ -175,3 +174,17 @@ class BlockLoop:
         yield (line,) if len(line) <= WIDTH - 12 else (f"{last} = {{", *(f"    {item}," for item in items), "}")
         whole = f"{{name: {self._apart('x', time=False)} for name, x in {moved}.items()}}" if self.sequence.model.axes else moved
         yield (f"state = {whole} | {last}",)
+
+
+def define_used(
+    sequence: Sequence, names: LocalNames, values: dict[Expr, str], expressions: Iterable[Expr], named: Mapping[Expr, str]
+) -> Iterator[Lines]:
+    """The abbreviations that some expressions use, a line each; those in `named` have their variables already."""
+    used = {part for value in expressions for part in walk(value)}
+    for equation in used_definitions(sequence.program.laws):
+        if equation.value in used:
+            printer = printer_of(sequence, values, is_bare=sequence.is_whole(equation.value))
+            number = printer.number(equation.value)
+            terms = printer.terms(equation.value) if number is None else (number,)
+            values[equation.value] = named.get(equation.value) or names.new(equation.name)
+            yield assignment(values[equation.value], terms, 12)

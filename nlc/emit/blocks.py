@@ -9,14 +9,14 @@ from dataclasses import dataclass, field, replace
 from nlc.emit.block_printer import BlockPrinter, as_before, block_leaf, is_new_read, is_over_streams
 from nlc.emit.dual import Dual
 from nlc.emit.forward import Tokens, form_slots, run_form
-from nlc.emit.hoisting import Hoisted
+from nlc.emit.hoisting import Hoisted, index_names
 from nlc.emit.layout import WIDTH, Lines, assignment, block, call
 from nlc.emit.names import LocalNames
 from nlc.emit.parameters import read_used
 from nlc.emit.pieces import Piece
-from nlc.emit.position import block_position_lines
+from nlc.emit.position import before_name, block_position_lines
 from nlc.emit.render import render
-from nlc.emit.scope import BLOCK_LENGTH, Sequence, before_name, index_names, previous, state_dtype, used_axes
+from nlc.emit.scope import BLOCK_LENGTH, Sequence, previous, state_dtype, used_axes
 from nlc.emit.steps import hidden_layers
 from nlc.emit.sums import over_block
 from nlc.emit.torch_printer import TorchPrinter

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from nlc.emit.chunks import Stream
 from nlc.emit.forward import ChunkedForm
 from nlc.emit.names import LocalNames
-from nlc.emit.scope import Sequence, before_name, index_names
+from nlc.emit.position import before_name
+from nlc.emit.scope import Sequence, used_axes
 from nlc.ir.algebra import Constant, Due, Expr, Input, Join, MatMul, Named, Parameter, Scale, Split, State, Tick, children, contains, walk
 from nlc.ir.build import rebuild, replace as replaced
 from nlc.ir.dual import DualLaw
@@ -69,6 +70,12 @@ def hoisted(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> Hoisted:
         tuple((name, book.take(value)) for name, value in results.items()),
     )
     return Hoisted(book.all_given(), *parts, tuple(outputs.items()))
+
+
+def index_names(sequence: Sequence) -> tuple[str, ...]:
+    """The arguments of a block that are the indices of its copies."""
+    names = LocalNames(sequence.inputs)
+    return tuple(names.new(f"{axis}_index") for axis in used_axes(sequence))
 
 
 class _Book:

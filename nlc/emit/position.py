@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from nlc.emit.layout import Lines, assignment
 from nlc.emit.names import LocalNames
 from nlc.emit.parameters import parameter_values
-from nlc.emit.scope import Sequence, before_name, leaf, state_dtype
+from nlc.emit.scope import Sequence, leaf, state_dtype
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.ir.algebra import Due, Expr, Eye, Parameter, Position, State, StopGradient, Tick, contains
 from nlc.ir.law import POSITION
@@ -27,6 +27,11 @@ def position_lines(sequence: Sequence, names: LocalNames, values: dict[Expr, str
     for component, tick in _ticks(sequence, names, values):
         count = _count(sequence.model.component(component), f"({position} - 1)", position)
         yield (f"{tick} = {count if count == position else f'({count})'}.to({state_dtype(sequence)})",)
+
+
+def before_name(sequence: Sequence) -> str:
+    """The argument of a block that is how many tokens came before it."""
+    return LocalNames(sequence.inputs).new("before")
 
 
 def block_position_lines(sequence: Sequence, names: LocalNames, values: dict[Expr, str], tokens: str) -> Iterator[Lines]:

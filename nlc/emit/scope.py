@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from nlc.codes import emit as codes
@@ -220,20 +220,6 @@ def define(sequence: Sequence, names: LocalNames, values: dict[Expr, str], *, pa
         yield assignment(values[equation.value], terms, 12)
 
 
-def define_used(
-    sequence: Sequence, names: LocalNames, values: dict[Expr, str], expressions: Iterable[Expr], named: Mapping[Expr, str]
-) -> Iterator[Lines]:
-    """The same of abbreviations that some expressions use; those in `named` have their variables already."""
-    used = {part for value in expressions for part in walk(value)}
-    for equation in used_definitions(sequence.program.laws):
-        if equation.value in used:
-            printer = printer_of(sequence, values, is_bare=sequence.is_whole(equation.value))
-            number = printer.number(equation.value)
-            terms = printer.terms(equation.value) if number is None else (number,)
-            values[equation.value] = named.get(equation.value) or names.new(equation.name)
-            yield assignment(values[equation.value], terms, 12)
-
-
 def output_printer(sequence: Sequence, printer: TorchPrinter, name: str) -> TorchPrinter:
     """What prints an output: one that has joined the axis has one value for all places along it."""
     return replace(printer, is_bare=name in {item.name for item in sequence.model.outputs if item.joined})
@@ -251,17 +237,6 @@ def used_axes(sequence: Sequence, expressions: Iterable[Expr] | None = None) -> 
     """The axes along which some expressions (else all laws) use a copy's index."""
     used = {part for value in expressions or sequence.program.laws.values for part in walk(value)}
     return tuple(axis for axis in sequence.model.axes if Index(axis) in used)
-
-
-def index_names(sequence: Sequence) -> tuple[str, ...]:
-    """The arguments of a block that are the indices of its copies."""
-    names = LocalNames(sequence.inputs)
-    return tuple(names.new(f"{axis}_index") for axis in used_axes(sequence))
-
-
-def before_name(sequence: Sequence) -> str:
-    """The argument of a block that is how many tokens came before it."""
-    return LocalNames(sequence.inputs).new("before")
 
 
 def indices(
