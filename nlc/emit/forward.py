@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from nlc.emit.attention import in_forward, kept_after, places
 from nlc.emit.chunks import Chunked, Stream, chunk_method, chunked, method_name
 from nlc.emit.coupled import Coupled, coupled, is_coupled
 from nlc.emit.coupled_methods import coupled_method
@@ -16,7 +17,7 @@ from nlc.emit.scope import Sequence, Sizes, converted, define, indices, input_va
 from nlc.emit.steps import hidden_layers, returned
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.ir.algebra import Expr, Input, Named, walk
-from nlc.ir.law import PREVIOUS, written_out
+from nlc.ir.law import POSITION, PREVIOUS, written_out
 from nlc.ir.program import MemoryProgram, StateSlot
 
 WIDEST_ARGUMENT = 60
@@ -50,7 +51,7 @@ def chunked_body(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> Lines:
     names = LocalNames((*sequence.inputs, "state"))
     like, variables = sequence.like.name, sizes(sequence, names)
     dtype = names.new("dtype")
-    start = names.new(slot_local(forms[0]) if sequence.is_bare else "start")
+    start = names.new(slot_local(forms[0]) if sequence.is_bare and forms else "start")
     first = sequence.program.slots[0]
     carried = sequence.carried(start, first.component, first.part)
     values = input_values(sequence)
@@ -76,10 +77,18 @@ def _forms(
     for kept, line in earlier(sequence, names, values, start, leading):
         state |= kept
         yield line
+    yield from places(sequence, names, values, start)
     yield from _define_streams(sequence, names, values)
     printer = printer_of(sequence, values)
     tokens = Tokens(sequence, names, values, leading, printer, printer)
-    for form in forms:
+    for memory in sequence.program.at_once:
+        if memory.window is not None:
+            answer = next((Named(read.name, read.shape) for read in memory.reads), Named(memory.component, ()))
+            values[answer] = outputs_as_read(sequence, outputs).get(answer) or names.new(answer.name)
+            yield from in_forward(sequence, memory, names, values, start, leading, values[answer])
+            state |= kept_after(sequence, memory.component, values)
+            continue
+        form = next(form for form in forms if form.memory is memory)
         slots = form_slots(sequence, form)
         state |= {slot.name: start if sequence.is_bare else names.new(slot.name) for slot in slots}
         carried = [sequence.carried(start, slot.component, slot.part) for slot in slots]
@@ -117,6 +126,11 @@ def leading_text(sequence: Sequence, variables: Sizes) -> str:
     return ", ".join((variables.batch, f"{sequence.like.name}.shape[1]", *variables.axes))
 
 
+def outputs_as_read(sequence: Sequence, outputs: dict[str, str]) -> dict[Expr, str]:
+    """The variables of outputs that are reads as they came."""
+    return {value: outputs[name] for name, value in sequence.program.outputs if isinstance(value, Named)}
+
+
 def form_slots(sequence: Sequence, form: ChunkedForm) -> list[StateSlot]:
     """What a form carries."""
     slots = {(slot.component, slot.part): slot for slot in sequence.program.slots}
@@ -126,7 +140,7 @@ def form_slots(sequence: Sequence, form: ChunkedForm) -> list[StateSlot]:
 def run_form(tokens: Tokens, form: ChunkedForm, carried: Iterable[str], after: Iterable[str], outputs: dict[str, str]) -> Iterator[Lines]:
     """The call that runs a form from the states `carried` to those `after`; its reads join the values, as outputs where they are those."""
     names, values = tokens.names, tokens.values
-    as_they_are = {value: outputs[name] for name, value in tokens.sequence.program.outputs if isinstance(value, Named)}
+    as_they_are = outputs_as_read(tokens.sequence, outputs)
     arguments = []
     for stream in form.streams:
         text, lines = _stream(tokens, stream)
@@ -168,6 +182,8 @@ def earlier(
 ) -> Iterator[tuple[dict[str, str], Lines]]:
     """The streams whose previous values are read, each with the value before its first token in front: what is kept of it, and its line."""
     for item in sequence.program.laws.kept:
+        if item.component == POSITION and not sequence.program.is_in_blocks:
+            yield {item.name: f"{sequence.carried(start, POSITION, '')} + {sequence.like.name}.shape[1]"}, ()
         if item.component == PREVIOUS:
             shape = item.value.shape
             variable, stream = names.new(f"earlier_{item.part}"), _whole(sequence, item.part, leading, len(shape))

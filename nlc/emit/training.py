@@ -41,7 +41,7 @@ def _optimizer(sequence: Sequence, training: Training) -> Lines:
     made, rest = f"{training.optimizer.name}({made})", f"{period}, {training.reduce == 'mean'}"
     if len(made) + len(rest) <= 120:
         return (f"({made}, {rest}),",)
-    inner = call(training.optimizer.name, [f"[{parameters}]", *numbers], ",", 12)
+    inner = call(training.optimizer.name, [f"[{parameters}]", *numbers], ",", 16)
     return ("(", *(f"    {line}" for line in inner), f"    {period},", f"    {training.reduce == 'mean'},", "),")
 
 

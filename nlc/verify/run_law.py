@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from nlc.ir import algebra
-from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Named, Parameter, State, When
+from nlc.ir.algebra import Age, Due, Expr, Hyperparameter, Index, Input, Named, Parameter, Position, State, When, Window
 from nlc.ir.dims import LIKE_WEIGHTS, MATRIX
 from nlc.ir.law import POSITION, PREVIOUS, Law, Laws, Reset
-from nlc.ir.model import InputStream, Model, Output
+from nlc.ir.model import InputStream, Model
 from nlc.ir.starts import known_start
+from nlc.verify.axes import axis_indices, axis_places, places_of, with_axes, without_joined
 from nlc.verify.evaluate import Evaluator
+from nlc.verify.token_window import NO_WINDOWS, Windows, ages, empty, lengthened
 
 Tensors = dict[str, Tensor]
 Slot = tuple[str, str]
@@ -46,7 +48,7 @@ def run_laws(
     columns: dict[str, list[Tensor]] = {output.name: [] for output in model.outputs}
     for t in range(sample.shape[1]):
         parts = [_at(model, streams, t, part) for part in range(model.updates_per_tick)]
-        tick = Tick(parts[-1], numbers, dict(states), {}, sizes, model, (), indices, trained)
+        tick = Tick(parts[-1], numbers, dict(states), {}, sizes, model, (), indices, trained, windows=Windows.of(laws.kept))
         states = tick.run(laws, parts[:-1])
         emitted = tick.outputs(laws)
         for output in model.outputs:
@@ -141,6 +143,7 @@ class Tick:
     parameters: Mapping[Slot, Tensor] = field(default_factory=dict)
     between: Mapping[Slot, Tensor] = field(default_factory=dict)
     part: int = 0
+    windows: Windows = NO_WINDOWS
 
     def _streams_at(self, inputs: Mapping[str, Tensor]) -> dict[Slot, Tensor]:
         """Those streams of several values a token whose previous values are read, as the next part finds them."""
@@ -159,9 +162,14 @@ class Tick:
                 between = replace(self, inputs=inputs, between=between, part=part).run_part(laws) | self._streams_at(inputs)
             replace(self, between=between, part=len(early)).move(law)
             waiting = self._begin_again(waiting)
-        kept = {(item.component, item.part): self.value(item.value) for item in laws.kept}
+        kept = {(item.component, item.part): self.value(item.value) for item in laws.kept if item.window is None}
         after = {**self.previous, **self.new, **kept}
-        return {slot: after[slot].expand_as(value).to(value.dtype) for slot, value in self.previous.items()}
+        final = {slot: after[slot].expand_as(value).to(value.dtype) for slot, value in self.previous.items()}
+        return final | {slot: self.windows.after(slot, self._window(slot)) for slot in self.windows.items}
+
+    def _window(self, slot: Slot) -> Tensor:
+        """A stream at every datum of a window, this token's last."""
+        return lengthened(self.previous[slot], self.value(self.windows.items[slot].value))
 
     def run_part(self, laws: Laws) -> dict[Slot, Tensor]:
         """One part of a tick, not the last: the states of the levels that move at each, after it."""
@@ -193,10 +201,10 @@ class Tick:
         named: Tensors = {}
         seen = {**self.previous, **self.between} if self.model.is_parted(law.component) else self.previous
         for equation in law.equations:
-            named[equation.name] = replace(self, previous=seen)._evaluator(named)(equation.value)
+            named[equation.name] = replace(self, previous=seen)._evaluator(named, law.component)(equation.value)
             if equation.part is not None:
                 slot = (equation.owner or law.component, equation.part)
-                self.new[slot] = named[equation.name].expand_as(self.previous[slot])
+                self.new[slot] = named[equation.name].expand_as(self.previous[slot]) if slot in self.previous else named[equation.name]
 
     def outputs(self, laws: Laws) -> Tensors:
         """What the system emits after the updates."""
@@ -205,12 +213,20 @@ class Tick:
             named[equation.name] = self._evaluator(named)(equation.value)
         return named
 
-    def _evaluator(self, named: Mapping[str, Tensor]) -> Evaluator:
+    def _evaluator(self, named: Mapping[str, Tensor], component: str = "") -> Evaluator:
         like = next(iter((*self.previous.values(), *self.inputs.values())))
-        return Evaluator(self.sizes, like, lambda node: self._leaf(node, named), self.group, axis_places(self.model))
+        slot = self.windows.first(component)
+        there = None if slot is None else self.windows.there(slot, self.previous[slot], self.previous.get((POSITION, "")))
+        return Evaluator(self.sizes, like, lambda node: self._leaf(node, named, slot), self.group, axis_places(self.model), there)
 
-    def _leaf(self, node: Expr, named: Mapping[str, Tensor]) -> Tensor:
+    def _leaf(self, node: Expr, named: Mapping[str, Tensor], window: Slot | None = None) -> Tensor:
         match node:
+            case Window(component, part):
+                return self._window((component, part)).movedim(1, 0)
+            case Age() if window is not None:
+                return ages(self.previous[window], self.windows.items[window])
+            case Position():
+                return self.previous[POSITION, ""].to(next(iter(self.inputs.values())).dtype)
             case Named(name):
                 return named[name]
             case Input(name, _, delayed):
@@ -256,7 +272,7 @@ def initial_states(model: Model, leading: tuple[int, ...], sizes: Mapping[str, i
     return {
         (component.name, state.part): like.new_zeros((*leading, *(dim.size(sizes) for dim in state.shape if dim != LIKE_WEIGHTS)))
         for component in model.fast
-        for state in component.states
+        for state in (() if component.is_solved else component.states)
     }
 
 
@@ -280,7 +296,7 @@ def starts(
         raise ValueError(f"a start cannot hold {node}")
 
     begun = initial_states(model, leading, sizes, like) | kept_zeros(laws, leading, sizes, like)
-    given = {(item.name, state.part): known_start(model, item, state) for item in model.fast for state in item.states}
+    given = {(item.name, state.part): known_start(model, item, state) for item in model.fast for state in item.states if not item.is_solved}
     given |= {(item.component, item.part): item.start for item in laws.kept if item.start is not None}
     evaluate = Evaluator(sizes, like, known)
     return begun | {slot: evaluate(value).expand_as(begun[slot]) for slot, value in given.items() if value is not None}
@@ -291,7 +307,7 @@ def kept_zeros(laws: Laws, leading: tuple[int, ...], sizes: Mapping[str, int], l
     return {
         (item.component, item.part): like.new_zeros((), dtype=torch.int64)
         if item.component == POSITION
-        else like.new_zeros((*leading, *(dim.size(sizes) for dim in item.value.shape if dim != LIKE_WEIGHTS)))
+        else empty(item, leading, tuple(dim.size(sizes) for dim in item.value.shape if dim != LIKE_WEIGHTS), like)
         for item in laws.kept
     }
 
@@ -307,35 +323,6 @@ def slot_name(model: Model, component: str, part: str) -> str:
     declared = next((item.states for item in model.components if item.name == component), ())
     is_only = len(declared) == 1 and part == declared[0].part
     return component if is_only or not part else f"{component}.{part}"
-
-
-def axis_indices(model: Model, sizes: Mapping[str, int], like: Tensor) -> Tensors:
-    """0, 1, 2, ... along each axis, with a dim of size 1 for each axis after it."""
-    later = {axis: [1] * (len(model.axes) - place) for place, axis in enumerate(model.axes, start=1)}
-    return {axis: torch.arange(sizes[axis], dtype=like.dtype).reshape(-1, *ones) for axis, ones in later.items()}
-
-
-def axis_places(model: Model) -> dict[str, int]:
-    """Which of the leading dims, when they end with the axes, is that of each axis: -1 is the last."""
-    return {axis: place - len(model.axes) for place, axis in enumerate(model.axes)}
-
-
-def places_of(model: Model, output: Output, leading: tuple[int, ...]) -> tuple[int, ...]:
-    """Leading dims (batch, *axes, ...) as an output has them: 1 for each axis that it has joined."""
-    joined = [1 + model.axes.index(axis) for axis in output.joined]
-    return tuple(1 if place in joined else size for place, size in enumerate(leading))
-
-
-def without_joined(model: Model, output: Output, value: Tensor) -> Tensor:
-    """(batch, *axes or 1, ...) without the dims of the axes that an output has joined."""
-    return value[tuple(0 if axis in output.joined else slice(None) for axis in ("", *model.axes))]
-
-
-def with_axes(x: Tensor, stream: InputStream, model: Model) -> Tensor:
-    """(batch, time, *own axes, *shape) -> (batch, time, *axes or 1, *shape); the parts of a token, if any, after time, if there is one."""
-    index = (slice(None) if axis in stream.axes else None for axis in model.axes)
-    leading = 1 if stream.is_of_sequence else 3 if stream.is_parted else 2
-    return x[(slice(None),) * leading + tuple(index)]
 
 
 def of_tokens(model: Model) -> str:
