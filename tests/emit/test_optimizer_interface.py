@@ -67,7 +67,7 @@ def test_schedulers_set_the_rate_of_each_step(name: str) -> None:
 
 
 @pytest.mark.usefixtures("_compiled_anew")
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", ["adam", "heavy_ball"])
 def test_steps_compile_whole_and_not_again_at_every_step(name: str) -> None:
     ours, theirs = drawn(MATRICES), drawn(MATRICES)
     optimizer, other = shipped(name)(ours), shipped(name)(theirs)
