@@ -139,8 +139,10 @@ class DeltaGradientDescent(Optimizer):
         """The laws, for all tensors of a group at once, as far as they are alike."""
         weights = [x for x in group["params"] if x.grad is not None]
         self._require_data(weights)
-        for kind in dict.fromkeys((x.shape, len(self.contexts[x]["layer_input"])) for x in weights):
-            self._move([x for x in weights if (x.shape, len(self.contexts[x]["layer_input"])) == kind], group)
+        kinds = [(x.shape, len(self.contexts[x]["layer_input"])) for x in weights]
+        for place, kind in enumerate(kinds):
+            if kinds.index(kind) == place:
+                self._move([x for x, own in zip(weights, kinds, strict=True) if own == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         """One update of tensors of one shape, with equally many data."""
@@ -183,4 +185,4 @@ def _stacked(matrices: list[Tensor], dtype: torch.dtype | None = None) -> Tensor
     return stacked.to(dtype or torch.promote_types(stacked.dtype, torch.float32))
 
 
-# sealed by nlc, sha256 of everything above: 87a74c045bc298d24f07dd372bb0868f69efd945f1757995399b4eec8a34232d
+# sealed by nlc, sha256 of everything above: 944efa19ffac6b3d8f5051e51535debee14b66630511fbeb58cf6597075e73da

@@ -154,8 +154,10 @@ class DeltaMomentumOfInputs(Optimizer):
             if not self.state[x]:
                 dtype = torch.promote_types(x.dtype, torch.float32)
                 self.state[x]["momentum"] = torch.zeros_like(x, dtype=dtype)
-        for kind in dict.fromkeys((x.shape, len(self.contexts[x]["layer_input"])) for x in weights):
-            self._move([x for x in weights if (x.shape, len(self.contexts[x]["layer_input"])) == kind], group)
+        kinds = [(x.shape, len(self.contexts[x]["layer_input"])) for x in weights]
+        for place, kind in enumerate(kinds):
+            if kinds.index(kind) == place:
+                self._move([x for x, own in zip(weights, kinds, strict=True) if own == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         """One update of tensors of one shape, with equally many data."""
@@ -200,4 +202,4 @@ def _stacked(matrices: list[Tensor], dtype: torch.dtype | None = None) -> Tensor
     return stacked.to(dtype or torch.promote_types(stacked.dtype, torch.float32))
 
 
-# sealed by nlc, sha256 of everything above: ed8b399899bd090503d5578777fc5cac921f2a42c065d2afdba1403e6651bb7c
+# sealed by nlc, sha256 of everything above: eac23243aacd301fd9d3ef91efbf3804a09e082d1792288932cae81c704ed6f4

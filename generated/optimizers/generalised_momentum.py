@@ -147,8 +147,10 @@ class GeneralisedMomentum(Optimizer):
             if not self.state[x]:
                 dtype = torch.promote_types(x.dtype, torch.float32)
                 self.state[x]["momentum"] = torch.zeros_like(x, dtype=dtype)
-        for kind in dict.fromkeys((x.shape, len(self.contexts[x]["layer_input"])) for x in weights):
-            self._move([x for x in weights if (x.shape, len(self.contexts[x]["layer_input"])) == kind], group)
+        kinds = [(x.shape, len(self.contexts[x]["layer_input"])) for x in weights]
+        for place, kind in enumerate(kinds):
+            if kinds.index(kind) == place:
+                self._move([x for x, own in zip(weights, kinds, strict=True) if own == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         """One update of tensors of one shape, with equally many data."""
@@ -195,4 +197,4 @@ def _stacked(matrices: list[Tensor], dtype: torch.dtype | None = None) -> Tensor
     return stacked.to(dtype or torch.promote_types(stacked.dtype, torch.float32))
 
 
-# sealed by nlc, sha256 of everything above: c567fe281f2ba16bdfa01c871b9dfcfef89e10918e977ca45562c275b1e1459b
+# sealed by nlc, sha256 of everything above: 529298e832efa218de077af30f2d244fe8840c1d357b44225f5f85b59434f4aa
