@@ -102,10 +102,10 @@ class EntropyMirror(Optimizer):
         # dual = decay * prev(dual) - learning_rate * gradient
         torch._foreach_mul_(dual, decay)
         torch._foreach_add_(dual, gradient, alpha=-learning_rate)
-        total_ = torch.stack([dual.exp().sum() for dual in dual]).sum()
+        total_ = torch.stack([x.exp().sum() for x in dual]).sum()
         # weights_gradient = prev(weights) - total * exp(dual) / sum(exp(dual))
         # weights = prev(weights) - weights_gradient
-        new_weights = [weights - weights + total * dual.exp() / total_ for weights, dual in zip(weights, dual, strict=True)]
+        new_weights = [w - w + total * d.exp() / total_ for w, d in zip(weights, dual, strict=True)]
         torch._foreach_copy_(weights, new_weights)
 
 
@@ -127,4 +127,4 @@ def _are_finite(groups: list[dict[str, Any]]) -> bool:
     return all(finite)
 
 
-# sealed by nlc, sha256 of everything above: 1a25ffe4f473ee0c6aec7d33b4f1007c52c1d17abb9533bcdc237cce7031fdd9
+# sealed by nlc, sha256 of everything above: 5b1a2f9e09abc86fadf224b6ab61bdd892726617ed08075e4e03b0919da90a6e

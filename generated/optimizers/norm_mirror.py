@@ -102,10 +102,10 @@ class NormMirror(Optimizer):
         # dual = decay * prev(dual) - learning_rate * gradient
         torch._foreach_mul_(dual, decay)
         torch._foreach_add_(dual, gradient, alpha=-learning_rate)
-        total = torch.stack([(dual**4).sum() for dual in dual]).sum()
+        total = torch.stack([(x**4).sum() for x in dual]).sum()
         # weights_gradient = prev(weights) - dual / sqrt(sum(dual ** 4) + eps)
         # weights = prev(weights) - weights_gradient
-        new_weights = [weights - weights + dual / (total + eps).sqrt() for weights, dual in zip(weights, dual, strict=True)]
+        new_weights = [w - w + d / (total + eps).sqrt() for w, d in zip(weights, dual, strict=True)]
         torch._foreach_copy_(weights, new_weights)
 
 
@@ -127,4 +127,4 @@ def _are_finite(groups: list[dict[str, Any]]) -> bool:
     return all(finite)
 
 
-# sealed by nlc, sha256 of everything above: 09aa901fccd6c2a2f8be9c59a7862a20b963dba657afccdd6d1042b0bebe973e
+# sealed by nlc, sha256 of everything above: 4633d131ceaafca58101ee14bd75118e18700681db05e65ff5e7e5a40aec30f8
