@@ -96,8 +96,8 @@ class DeltaMomentum(Optimizer):
         learning_rate, decay = group["lr"], group["decay"]
         # momentum = maximum(0, decay - learning_rate * norm(gradient) ** 2) * prev(momentum) - learning_rate * gradient
         new_momentum = [
-            (decay - learning_rate * torch.linalg.vector_norm(gradient) ** 2).clamp(min=0) * momentum - learning_rate * gradient
-            for gradient, momentum in zip(gradient, momentum, strict=True)
+            (decay - learning_rate * torch.linalg.vector_norm(g) ** 2).clamp(min=0) * m - learning_rate * g
+            for g, m in zip(gradient, momentum, strict=True)
         ]
         torch._foreach_copy_(momentum, new_momentum)
         # weights = prev(weights) + momentum
@@ -122,4 +122,4 @@ def _are_finite(groups: list[dict[str, Any]]) -> bool:
     return all(finite)
 
 
-# sealed by nlc, sha256 of everything above: cb0f14eabfbad55658d113303d751f231f7a75179761115e77f2da2dacc858ea
+# sealed by nlc, sha256 of everything above: 712751ac8722d1d5e97d8288ba585290af6ffe64ec14c391bff13ee696a48677

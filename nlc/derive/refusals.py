@@ -24,6 +24,7 @@ from nlc.ir.algebra import (
     children,
     walk,
 )
+from nlc.ir.contexts import contexts_of, gradient_of, is_context
 from nlc.ir.dims import ENTRIES, MATRIX
 from nlc.ir.law import POSITION, PREVIOUS, Kept
 from nlc.ir.model import STEP, TOKEN, Clock, ClosedForm, Component, Family, GradientDescent, GradientPoint, Model, Proximal
@@ -88,6 +89,17 @@ def _clocks(model: Model) -> Iterator[Diagnostic]:
         fits = _is_part_of_a_tick(model, stream.every) or _is_a_sequence(model, stream.every)
         if stream.every != clock and not fits:
             yield codes.input_clock(stream.span, stream.name, str(stream.every), str(clock))
+
+
+def _contexts(model: Model) -> Iterator[Diagnostic]:
+    """Streams of an optimizer that nothing gives: it has gradients, and the data of layers."""
+    if model.kind != "optimizer":
+        return
+    numbers = {str(stream.shape[0]) for stream in contexts_of(model)}
+    for stream in model.inputs:
+        if stream != gradient_of(model) and (not is_context(stream) or len(numbers) > 1):
+            what = "a stream that is none of `layer_input: [n, columns(weights)]` and `output_gradient: [n, rows(weights)]`, with one dim n"
+            yield codes.not_compiled(stream.span, stream.name, what)
 
 
 def _sequences(model: Model) -> Iterator[Diagnostic]:
@@ -261,6 +273,8 @@ def _read(model: Model, node: Expr) -> Iterator[Diagnostic]:
     match node:
         case State(component, when=When.HELD) if is_optimizer or model.component(component).every.family is not Family.TOKEN:
             yield codes.held_read(node.span, component)
+        case Input(name, delayed=True) if name in {stream.name for stream in contexts_of(model)}:
+            yield codes.not_compiled(node.span, name, "`prev` of the data of a layer")
         case Input(name, delayed=True) if name in {stream.name for stream in model.inputs if stream.is_of_sequence}:
             yield codes.not_compiled(node.span, name, "`prev` of a stream of whole sequences")
 
@@ -307,6 +321,7 @@ CHECKS: tuple[Check, ...] = (
     _marked,
     _optimizers,
     _clocks,
+    _contexts,
     _sequences,
     _parts_of_tokens,
     _parameters,

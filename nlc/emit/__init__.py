@@ -12,6 +12,7 @@ from nlc.emit.render import render
 from nlc.emit.safety import assert_safe
 from nlc.emit.sequence import sequence_parts
 from nlc.emit.views import ModuleView
+from nlc.ir.contexts import contexts_of
 from nlc.ir.program import Program
 
 __all__ = ["emit_module"]
@@ -27,6 +28,7 @@ OPTIMIZER_IMPORTS = (
     "from torch.optim import Optimizer",
     "from torch.optim.optimizer import ParamsT",
 )
+WITH_MODULES = tuple("from torch import Tensor, nn" if line == "from torch import Tensor" else line for line in OPTIMIZER_IMPORTS)
 
 
 def emit_module(program: Program) -> str:
@@ -41,7 +43,7 @@ def emit_module(program: Program) -> str:
 
 def _imports(program: Program, parts: tuple[str, ...]) -> tuple[str, ...]:
     if program.model.kind == "optimizer":
-        return OPTIMIZER_IMPORTS
+        return WITH_MODULES if contexts_of(program.model) else OPTIMIZER_IMPORTS
     if program.training:
-        return tuple("from torch import Tensor, nn" if line == "from torch import Tensor" else line for line in OPTIMIZER_IMPORTS)
+        return WITH_MODULES
     return ("import math", "", *SEQUENCE_IMPORTS) if any("math." in part for part in parts) else SEQUENCE_IMPORTS

@@ -6,8 +6,9 @@ is a comprehension over the tensors. Sums over all weights (`inner`) are taken o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace as with_changes
+from types import MappingProxyType
 
 from nlc.emit.layout import STEP, WIDTH, Lines, indented
 from nlc.emit.multi_tensor import MultiTensor
@@ -19,6 +20,7 @@ from nlc.emit.torch_printer import TorchPrinter, unwritable
 from nlc.emit.written_out import when_due, written_out
 from nlc.ir.algebra import Dot, Due, Expr, Eye, Full, Input, Named, Size, State, Sum, Tick, When, Where, children, walk
 from nlc.ir.build import rebuild, replace
+from nlc.ir.contexts import contexts_of, number_of_data
 from nlc.ir.dims import COLUMNS, MATRIX, ROWS
 from nlc.ir.law import POSITION, PREVIOUS, Equation, Kept, Law, Reset
 from nlc.ir.model import Component
@@ -84,11 +86,17 @@ class Update:
         """Rows and columns, which all matrices of one update share, as far as the laws ask for them."""
         nodes = [node for value in self.program.laws.values for node in walk(value)]
         dims = [node.dim if isinstance(node, Size) else node.shape[0] for node in nodes if isinstance(node, Size | Eye)]
+        number = number_of_data(self.program.model)
+        if number and any(number in dim.names for dim in dims):
+            self.sides[number] = self.names.new(number)
+            data = next(self.lists[Input(stream.name, stream.shape)] for stream in contexts_of(self.program.model))
+            yield (f"{self.sides[number]} = len({data}[0])",)
         sides = ((str(ROWS), "rows"), (str(COLUMNS), "columns"))
-        self.sides |= {side: self.names.new(word) for side, word in sides if any(side in dim.names for dim in dims)}
-        if len(self.sides) == 2:
-            yield (f"{', '.join(self.sides.values())} = {self.weights}[0].shape",)
-        for side, variable in self.sides.items() if len(self.sides) == 1 else ():
+        found = {side: self.names.new(word) for side, word in sides if any(side in dim.names for dim in dims)}
+        self.sides |= found
+        if len(found) == 2:
+            yield (f"{', '.join(found.values())} = {self.weights}[0].shape",)
+        for side, variable in found.items() if len(found) == 1 else ():
             yield (f"{variable} = {self.weights}[0].shape[{0 if side == str(ROWS) else 1}]",)
 
     # --- time --------------------------------------------------------------------------------------------------------
@@ -219,6 +227,11 @@ class Update:
                 yield from ((line,) for line in lines)
             self.lists[node] = local
             return
+        if any(part in self.lists for part in walk(value)):  # a number for each tensor
+            self.lists[node] = local
+            yield from self._comments(name)
+            yield _comprehension(local, self._each(value))
+            return
         number = self._printer().number(value)
         text = self._printer().text(value) if number is None else number
         self.scalars[node] = Piece(local, rank=0 if number is None else None)
@@ -249,25 +262,26 @@ class Update:
     def _multi(self) -> MultiTensor:
         return MultiTensor(self.names, self.lists, self._printer())
 
-    def _printer(self) -> TorchPrinter:
-        return TorchPrinter(self._leaf, self.weights, clamps=True, dim=self.sides.__getitem__)
+    def _printer(self, elements: Mapping[str, str] = MappingProxyType({})) -> TorchPrinter:
+        """Writes expressions over lists, or, where `elements` says how those of a list are called, over their elements."""
 
-    def _leaf(self, node: Expr) -> Piece:
-        """Inside a comprehension an entry is called as its list; `_each` binds the lists that a text needs."""
-        if node in self.scalars:
-            return self.scalars[node]
-        if node in self.lists:
-            return Piece(self.lists[node])
-        raise unwritable(node)
+        def leaf(node: Expr) -> Piece:
+            if node in self.scalars:
+                return self.scalars[node]
+            if node in self.lists:
+                return Piece(elements.get(self.lists[node], self.lists[node]))
+            raise unwritable(node)
+
+        return TorchPrinter(leaf, elements.get(self.weights, self.weights), clamps=True, dim=self.sides.__getitem__)
 
     def _each(self, value: Expr) -> str:
         """The list of a value's entries."""
         used = list(dict.fromkeys(self.lists[part] for part in walk(value) if part in self.lists))
-        text = self._printer().text(value)
-        if (self.weights not in used and f"{self.weights}." in text) or not used:
+        if (self.weights not in used and f"{self.weights}." in self._printer().text(value)) or not used:
             used.append(self.weights)
+        elements = self.names.letters(used) if len(used) > 1 else {used[0]: "x"}
         entries = used[0] if len(used) == 1 else f"zip({', '.join(used)}, strict=True)"
-        return f"[{text} for {', '.join(used)} in {entries}]"
+        return f"[{self._printer(elements).text(value)} for {', '.join(elements.values())} in {entries}]"
 
 
 def _groups(laws: Sequence[Law]) -> list[tuple[Law, ...]]:

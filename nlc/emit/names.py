@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import keyword
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 MODULE_WORDS = frozenset({"torch", "nn", "math", "self", "annotations"})
 """What a function of an emitted module may need besides its own variables; helpers begin with an underscore, as no spec's name does."""
@@ -40,6 +40,15 @@ class LocalNames:
             name += "_"
         self._taken.add(name)
         return name
+
+    def letters(self, words: Sequence[str]) -> dict[str, str]:
+        """What an element of each list is called inside one comprehension: the initials of its word, or as many letters as it takes."""
+        found: dict[str, str] = {}
+        for word in words:
+            initials = "".join(part[:1] for part in word.split("_"))
+            candidates = (initials, *(word[:length] for length in range(2, len(word))), f"one_{word}", f"one_{word}_")
+            found[word] = next(name for name in candidates if name not in self._taken and name not in found.values())
+        return found
 
 
 def attribute(name: str) -> str:

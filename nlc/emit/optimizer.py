@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from nlc.codes import emit as codes
@@ -13,8 +14,9 @@ from nlc.emit.pieces import WEIGHTS, Piece
 from nlc.emit.prose import prose, sentence, wrapped
 from nlc.emit.render import render
 from nlc.emit.torch_printer import TorchPrinter
-from nlc.emit.views import OptimizerHelpersView, OptimizerUpdateView, OptimizerView, SlotView
+from nlc.emit.views import ContextView, OptimizerContextsView, OptimizerHelpersView, OptimizerUpdateView, OptimizerView, SlotView
 from nlc.ir.algebra import Expr, Hyperparameter, Input, State, When, is_number, walk
+from nlc.ir.contexts import contexts_of, gradient_of
 from nlc.ir.law import PREVIOUS
 from nlc.ir.model import Model
 from nlc.ir.program import Program, StateSlot
@@ -47,8 +49,9 @@ def optimizer_class(program: Program) -> str:
         if item.name in RESERVED:
             raise CompileError(codes.reserved_in_emitted_code(item.span, "a hyperparameter", item.name))
     names = LocalNames(("group", "x", "dtype"))
-    weights, (stream,) = names.new("weights"), model.inputs
+    weights, stream = names.new("weights"), gradient_of(model)
     gradient = names.new(stream.name)
+    contexts = {item: names.new(item.name) for item in contexts_of(model)}
     is_counted = any(slot.counts for slot in program.slots)
     carried = [slot for slot in program.slots if not slot.counts]
     slots = tuple(SlotView(slot.name, names.new(slot.name), _start(slot, names)) for slot in carried)
@@ -56,6 +59,7 @@ def optimizer_class(program: Program) -> str:
     numbers = {item.name: names.new(item.name) for item in program.hyperparameters}
     used = _used(program)
     lists: dict[Expr, str] = {Input(stream.name, WEIGHTS): gradient, State("weights", "", WEIGHTS, When.PREVIOUS): weights}
+    lists |= {Input(item.name, item.shape): local for item, local in contexts.items()}
     lists |= {_read_as(item): slot.local for item, slot in zip(carried, slots, strict=True)}
     scalars: dict[Expr, Piece] = {Hyperparameter(name): Piece(local, rank=None) for name, local in numbers.items()}
     settings = {local: _key(name) for name, local in numbers.items() if name in used}
@@ -66,9 +70,11 @@ def optimizer_class(program: Program) -> str:
     update = OptimizerUpdateView(
         weights=weights,
         gradient=gradient,
+        reads_gradients=any(re.search(rf"\b{gradient}\b", line) for line in lines),
         gradients=f"_checked(x.grad){WIDENED if any('_foreach_lerp_' in line for line in lines) else ''}",
         slots=slots,
         step=step,
+        contexts=tuple(ContextView(item.name, local) for item, local in contexts.items()),
         keeps_state=bool(slots) or is_counted,
         kind=", ".join(kinds) if len(kinds) < 2 else f"({', '.join(kinds)})",
         alike=", ".join(kinds.values()),
@@ -82,6 +88,7 @@ def optimizer_class(program: Program) -> str:
         has_learning_rate=any(item.name == RATE for item in program.hyperparameters),
         moves_matrices=model.moves_matrices,
         has_matmul_dtype=has_matmul_dtype,
+        contexts=_contexts(model),
         update=render(update).rstrip(),
     )
     return render(view)
@@ -90,7 +97,23 @@ def optimizer_class(program: Program) -> str:
 def _kinds(model: Model, is_counted: bool) -> dict[str, str]:
     """What tensors of one update have in common: the code, of a parameter `x`, and in words. None, when all move together."""
     shapes = {"x.shape": "of one shape"} if model.moves_matrices else {}
+    if contexts_of(model):
+        shapes |= {f'len(self.contexts[x]["{contexts_of(model)[0].name}"])': "with equally many data"}
     return {**shapes, 'self.state[x]["step"]': "after equally many steps"} if is_counted else shapes
+
+
+def _contexts(model: Model) -> str:
+    """The methods that record the data of layers, if there are any to record."""
+    streams = contexts_of(model)
+    if not streams:
+        return ""
+    view = OptimizerContextsView(
+        name=model.name,
+        parameters=", ".join(f"{item.name}: Tensor" for item in streams),
+        recorded="{" + ", ".join(f'"{item.name}": {item.name}' for item in streams) + "}",
+        given=", ".join("given" if item.name == "layer_input" else "slope" for item in streams),
+    )
+    return render(view).rstrip()
 
 
 def _read_as(slot: StateSlot) -> Expr:
@@ -156,6 +179,8 @@ def _docstring(program: Program, has_matmul_dtype: bool) -> Lines:
     if any(item.name == RATE for item in program.hyperparameters):
         lines += ["Groups keep the learning rate as `lr`, which is what torch's schedulers change."]
     lines += ['A gradient that is not finite stops a step with `nonfinite="raise"`, passes it over with "skip"; both wait for the device.']
+    if contexts_of(model):
+        lines += ["Needs the data of the layers of its weights: `attach(module)` before the forward pass, or `record(...)` after it."]
     carried = [slot.name for slot in program.slots if not slot.counts]
     if carried:
         lines += [f"State of each parameter, in its dtype or float32, whichever is wider: {prose(', '.join(carried))}."]

@@ -12,6 +12,7 @@ from nlc.emit.scope import Sequence, leaf
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.emit.views import TrainingView
 from nlc.ir.algebra import Expr
+from nlc.ir.contexts import contexts_of
 from nlc.ir.model import Training
 
 
@@ -22,6 +23,9 @@ def training_parts(sequence: Sequence) -> tuple[str, ...]:
         return ()
     model = sequence.model
     for item in model.training:
+        if contexts_of(item.optimizer):
+            what = "an optimizer of slow levels that takes the data of their layers"
+            raise CompileError(codes.not_emitted(contexts_of(item.optimizer)[0].span, what))
         same = [other.optimizer for other in model.training if other.optimizer.name == item.optimizer.name]
         if item.optimizer.name == model.name or any(other.components != item.optimizer.components for other in same):
             raise CompileError(codes.reserved_in_emitted_code(model.span, "two classes", item.optimizer.name))

@@ -112,8 +112,32 @@ class SlotView:
 
 
 @dataclass(frozen=True, slots=True)
+class ContextView:
+    """Data of the layers of parameters: its name, and the variable that lists it."""
+
+    key: str
+    local: str
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerContextsView:
+    """The methods that record the data of layers.
+
+    `parameters` are those of `record`, `recorded` makes a dict of them, and `given` is what a layer gives for them.
+    """
+
+    name: str
+    parameters: str
+    recorded: str
+    given: str
+
+
+@dataclass(frozen=True, slots=True)
 class OptimizerView:
-    """An optimizer as a `torch.optim.Optimizer`; `update` is the text of the methods that move the tensors of a group."""
+    """An optimizer as a `torch.optim.Optimizer`; `update` is the text of the methods that move the tensors of a group.
+
+    `contexts` is the text of those that record the data of layers, if it takes any.
+    """
 
     name: str
     docstring: tuple[str, ...]
@@ -122,6 +146,7 @@ class OptimizerView:
     has_learning_rate: bool
     moves_matrices: bool
     has_matmul_dtype: bool
+    contexts: str
     update: str
 
 
@@ -135,9 +160,11 @@ class OptimizerUpdateView:
 
     weights: str
     gradient: str
+    reads_gradients: bool
     gradients: str
     slots: tuple[SlotView, ...]
     step: str
+    contexts: tuple[ContextView, ...]
     keeps_state: bool
     kind: str
     alike: str
@@ -182,6 +209,7 @@ TEMPLATES: Mapping[str, type] = MappingProxyType(
         "block_helpers.py.j2": BlockHelpersView,
         "dual_helpers.py.j2": DualHelpersView,
         "optimizer.py.j2": OptimizerView,
+        "optimizer_contexts.py.j2": OptimizerContextsView,
         "optimizer_update.py.j2": OptimizerUpdateView,
         "optimizer_helpers.py.j2": OptimizerHelpersView,
         "training.py.j2": TrainingView,

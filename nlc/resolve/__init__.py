@@ -214,7 +214,7 @@ def _input_shape(field: InputField, dims: Mapping[str, Dim], like: Shape | None)
     if isinstance(field.shape, tuple):
         if len(field.shape) > 2:
             raise CompileError(codes.not_a_size(field.shape[2].span, "a datum has at most two sizes: [rows, columns]; `axes` adds copies"))
-        return tuple(dim_of(item, dims) for item in field.shape)
+        return tuple(dim_of(item, {**dims, **sides_of(like or ())}) for item in field.shape)
     if not is_like_weights(field.shape):
         raise CompileError(codes.not_a_size(field.shape.span, "a stream's shape is a list of sizes: [d_k], or [] for a scalar"))
     if like is None:

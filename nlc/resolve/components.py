@@ -85,6 +85,9 @@ def inline_optimizer(component: Component, level: LevelType, name: str, call: Ca
     if name not in around.optimizers:
         raise CompileError(codes.unknown_name(name, call.span, {*around.optimizers, *PRIMITIVES, "closed_form"}))
     spec, name = around.optimizers[name], name.rpartition("/")[2]
+    if len(spec.inputs) > 1:
+        choices = "gradient_descent(rate), or a spec with `gradient` as its only input"
+        raise CompileError(codes.unknown_option(call.span, "optimizer", choices))
     values = _bound_hyperparameters(spec, name, call, level, around)
     is_tree = len(component.states) > 1
     served = replace(component, states=(ONE_TENSOR,)) if is_tree else component

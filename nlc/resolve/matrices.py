@@ -26,6 +26,7 @@ def sides_of(like: Shape) -> dict[str, Dim]:
 
 def _texts(spec: Spec) -> Iterator[Syntax]:
     yield from (item.value for item in spec.let)
+    yield from (size for stream in spec.inputs if isinstance(stream.shape, tuple) for size in stream.shape)
     for level in spec.levels:
         found = (level.memory, level.objective, level.retention, level.optimizer, level.init, level.keys, level.values)
         yield from (syntax for syntax in found if syntax is not None)

@@ -15,6 +15,8 @@ from itertools import islice, permutations
 import torch
 from torch import Tensor
 
+from nlc.ir.contexts import contexts_of, number_of_data
+from nlc.ir.dims import COLUMNS, ROWS
 from nlc.ir.model import Component, Family, HyperparameterDeclaration, Input, InputStream, Map, Model, Shape
 from nlc.ir.program import StateSlot
 
@@ -271,15 +273,16 @@ MATRIX_SHAPES: tuple[tuple[int, ...], ...] = ((2, 3), (4, 2), (2, 3), (1, 3))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnSteps:
-    """Evidence for an optimizer and one parameter group: start values, then gradients and hyperparameters for every step."""
+    """Evidence for an optimizer and one parameter group: start values, then for every step gradients, data of layers and numbers."""
 
     weights: tuple[Tensor, ...]
     gradients: tuple[tuple[Tensor, ...], ...]
+    contexts: tuple[tuple[Mapping[str, Tensor], ...], ...] = ()
     hyperparameters: tuple[Mapping[str, float], ...]
 
 
 def draw_steps(model: Model, steps: int, *, seed: int, schedule: bool) -> DrawnSteps:
-    """Random weights and gradients in float64.
+    """Random weights, gradients and data of layers in float64.
 
     With `schedule` every hyperparameter takes a new value at every step, else one value other than its default.
     """
@@ -291,6 +294,13 @@ def draw_steps(model: Model, steps: int, *, seed: int, schedule: bool) -> DrawnS
             for shape in (MATRIX_SHAPES if model.moves_matrices else PARAMETER_SHAPES)
         )
 
+    def data() -> Iterator[Mapping[str, Tensor]]:
+        """Of each matrix as many as its sides have in common, so that no two shapes have equally many."""
+        for rows, columns in MATRIX_SHAPES if contexts_of(model) else ():
+            sizes = {str(ROWS): rows, str(COLUMNS): columns, number_of_data(model): rows + columns - 1}
+            shapes = {stream.name: [dim.size(sizes) for dim in stream.shape] for stream in contexts_of(model)}
+            yield {name: torch.randn(shape, dtype=torch.float64, generator=generator) for name, shape in shapes.items()}
+
     def number(item: HyperparameterDeclaration) -> float:
         factor = float(torch.rand((), generator=generator))
         return float(item.default) * (1 + factor) / 2 if item.default else factor / 8
@@ -298,6 +308,7 @@ def draw_steps(model: Model, steps: int, *, seed: int, schedule: bool) -> DrawnS
     return DrawnSteps(
         weights=tensors(),
         gradients=tuple(tensors() for _ in range(steps)),
+        contexts=tuple(tuple(data()) for _ in range(steps)) if contexts_of(model) else (),
         hyperparameters=tuple(
             {item.name: number(item) if schedule else _varied(item) for item in model.hyperparameters} for _ in range(steps)
         ),

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from nlc.ir.program import Program
+from nlc.verify.layer_data import record_ones
 from nlc.verify.observe import OUTPUTS, Failure, Pair, attempt
 from nlc.verify.refusal import refusal
 from nlc.verify.square import Square
@@ -81,7 +82,7 @@ def _refused_gradients(program: Program, optimizer_class: OptimizerClass) -> Ite
     for what, gradient in (("a sparse gradient", dense.to_sparse()), ("a complex gradient", dense.to(torch.complex64))):
         for policy in POLICIES:
             optimizer = optimizer_class([_weight(program, gradient)], nonfinite=policy)
-            yield refusal(_pair("step", f"nonfinite={policy!r}"), what, optimizer.step)
+            yield refusal(_pair("step", f"nonfinite={policy!r}"), what, partial(_step, program, optimizer))
 
 
 def _refused_shapes(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
@@ -107,7 +108,7 @@ def _products(program: Program, optimizer_class: OptimizerClass) -> Iterator[Squ
     for chosen in ({}, {"matmul_dtype": torch.float32}, {"matmul_dtype": torch.bfloat16}):
         weight = nn.Parameter(torch.ones(3, 2))
         weight.grad = torch.arange(6.0).reshape(3, 2).sin()
-        optimizer_class([weight], **chosen).step()
+        _step(program, optimizer_class([weight], **chosen))
         moved.append(weight.detach())
     default, same, other = moved
     yield _pair("products", "float32").square("weights", _distance(default, same), 0.0)
@@ -117,7 +118,7 @@ def _products(program: Program, optimizer_class: OptimizerClass) -> Iterator[Squ
 def _left_alone(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
     """A parameter without a gradient stays as it is, in a group with others or without."""
     moved, still, apart = _weight(program, _ones(program)), _weight(program), _weight(program)
-    optimizer_class([{"params": [moved, still]}, {"params": [apart]}]).step()
+    _step(program, optimizer_class([{"params": [moved, still]}, {"params": [apart]}]))
     for case, weight in (("beside one with a gradient", still), ("in a group without gradients", apart)):
         yield Pair("parameter without a gradient before", "afterwards", case, 1, 1).square(
             "weights", _distance(weight, _ones(program)), 0.0
@@ -128,7 +129,7 @@ def _dtypes(program: Program, optimizer_class: OptimizerClass) -> Iterator[Squar
     """A bfloat16 parameter stays one and has float32 state."""
     weight = _weight(program, _ones(program).to(torch.bfloat16))
     optimizer = optimizer_class([weight])
-    optimizer.step()
+    _step(program, optimizer)
     narrow = [str(optimizer.state[weight][slot.name].dtype) for slot in program.slots if not slot.counts]
     wrong = [dtype for dtype in narrow if dtype != str(torch.float32)]
     yield Pair("float32", "state of a bfloat16 parameter", "one step", 1, 1).square("dtype", float(len(wrong)), 0.0, ", ".join(wrong))
@@ -144,11 +145,12 @@ def _closures(program: Program, optimizer_class: OptimizerClass) -> Iterator[Squ
         optimizer.zero_grad()
         loss = weight.square().sum()
         loss.backward()  # type: ignore[no-untyped-call]
+        record_ones(program.model, optimizer)
         losses.append(float(loss.detach()))
         return losses[-1]
 
     returned = optimizer.step(closure)
-    nothing = optimizer_class([plain]).step()
+    nothing = _step(program, optimizer_class([plain]))
     yield _pair("step with a closure").square("calls", abs(len(losses) - 1.0), 0.0)
     yield _pair("step with a closure").square("value returned", float([returned] != losses), 0.0)
     yield _pair("step with a closure").square("weights", _distance(weight, plain), 0.0)
@@ -160,14 +162,14 @@ def _not_finite(program: Program, optimizer_class: OptimizerClass) -> Iterator[S
     for policy, place in product(POLICIES, range(3)):
         weights = [_weight(program, _ones(program)) for _ in range(3)]
         optimizer = optimizer_class([{"params": weights[:2]}, {"params": [*weights[2:], _weight(program)]}], nonfinite=policy)
-        optimizer.step()
+        _step(program, optimizer)
         before = [weight.detach().clone() for weight in weights]
         weights[place].grad = torch.full_like(weights[place], float("nan"))
         case = f"nonfinite={policy!r}, parameter {place}"
         if policy == "raise":
-            yield refusal(_pair("step", case), "a gradient that is not a number", optimizer.step, FloatingPointError)
+            yield refusal(_pair("step", case), "a gradient that is not a number", partial(_step, program, optimizer), FloatingPointError)
         else:
-            optimizer.step()
+            _step(program, optimizer)
         moved = sum(not torch.equal(weight, old) for weight, old in zip(weights, before, strict=True))
         wrong = moved == 0 if policy is None else moved > 0
         yield Pair("weights before", "afterwards", case, 1, 1).square("weights", float(wrong), 0.0)
@@ -177,7 +179,9 @@ def _not_finite(program: Program, optimizer_class: OptimizerClass) -> Iterator[S
 def _skipped_closure(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
     """A step that is skipped returns what its closure returned all the same."""
     weight = _weight(program, torch.full_like(_ones(program), float("inf")))
-    returned = optimizer_class([weight], nonfinite="skip").step(lambda: 1.5)
+    optimizer = optimizer_class([weight], nonfinite="skip")
+    record_ones(program.model, optimizer)
+    returned = optimizer.step(lambda: 1.5)
     yield _pair("step with a closure", "nonfinite='skip'").square("value returned", float(returned != 1.5), 0.0)
 
 
@@ -200,6 +204,12 @@ CONTRACT: tuple[Part, ...] = (
     _skipped_closure,
     _no_parameters,
 )
+
+
+def _step(program: Program, optimizer: torch.optim.Optimizer) -> float | None:
+    """A step, with data where the optimizer takes them."""
+    record_ones(program.model, optimizer)
+    return optimizer.step()
 
 
 def _ones(program: Program) -> Tensor:

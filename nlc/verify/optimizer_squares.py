@@ -16,6 +16,8 @@ from nlc.ir.program import Program
 from nlc.verify.bounds import magnitude
 from nlc.verify.exact_steps import exact_step_squares
 from nlc.verify.inputs import DrawnSteps, draw_steps
+from nlc.verify.layer_contract import layer_contract
+from nlc.verify.layer_data import record
 from nlc.verify.observe import Failure, Pair, Tensors, attempt
 from nlc.verify.optimizer_contract import OptimizerClass, key_of, optimizer_contract
 from nlc.verify.oracle import run_oracle_steps
@@ -59,6 +61,8 @@ def optimizer_squares(program: Program, module: ModuleType) -> Iterator[Square]:
             found = attempt(partial(_run_optimizer, program, optimizer_class, trial))
             yield from _compare(program, "oracle", "optimizer", trial, results, found)
     yield from optimizer_contract(program, optimizer_class)
+    layers = attempt(lambda: list(layer_contract(program, optimizer_class)))
+    yield from Pair("contract", "layers", "one layer", 1, 1).failed(layers, "weights") if isinstance(layers, Failure) else layers
     yield from exact_step_squares(program, optimizer_class)
 
 
@@ -75,11 +79,14 @@ def _trials(program: Program) -> tuple[Trial, ...]:
 
 
 def _run_oracle(program: Program, trial: Trial) -> list[Result]:
-    return [run_oracle_steps(program.model, group.weights, group.gradients, group.hyperparameters) for group in trial.groups]
+    return [
+        run_oracle_steps(program.model, group.weights, group.gradients, group.hyperparameters, contexts=group.contexts)
+        for group in trial.groups
+    ]
 
 
 def _run_laws(program: Program, trial: Trial) -> list[Result]:
-    return [run_law_steps(program.laws, group.weights, group.gradients, group.hyperparameters) for group in trial.groups]
+    return [run_law_steps(program.laws, group.weights, group.gradients, group.hyperparameters, group.contexts) for group in trial.groups]
 
 
 def _law_squares(program: Program, trial: Trial, wanted: list[Result] | Failure) -> Iterator[Square]:
@@ -142,6 +149,8 @@ def _run_optimizer(program: Program, optimizer_class: OptimizerClass, trial: Tri
                 _set(settings, {name: value for name, value in group.hyperparameters[step].items() if name in numbers})
             for parameter, gradient in zip(tensors, group.gradients[step], strict=True):
                 parameter.grad = gradient.clone()
+            for parameter, data in zip(tensors, group.contexts[step] if group.contexts else (), strict=bool(group.contexts)):
+                record(optimizer, parameter, data)
         optimizer.step()
     names = [slot.name for slot in program.slots if not slot.counts]
     return [

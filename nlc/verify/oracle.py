@@ -94,18 +94,26 @@ def run_oracle_steps(
     hyperparameters: Sequence[Mapping[str, float]],
     state: Mapping[str, Sequence[Tensor]] | None = None,
     steps_before: int = 0,
+    contexts: Sequence[Sequence[Mapping[str, Tensor]]] = (),
 ) -> tuple[list[Tensor], dict[str, list[Tensor]]]:
     """An optimizer over steps of one parameter group: the final weights, and every other state by slot name, as lists of tensors.
 
-    `gradients` and `hyperparameters` hold one entry per step; a state that is not given starts from zeros, after `steps_before` steps.
+    `gradients` and `hyperparameters` hold one entry per step, and `contexts`, if given, the data of each tensor's layer; a state that is
+    not given starts from zeros, after `steps_before` steps.
     """
     refuse(model)
     if model.moves_matrices:
+        data = [contexts[step] if contexts else [{}] * len(weights) for step in range(len(gradients))]
         alone = [
             _steps_of_matrix(
-                model, weight, own, hyperparameters, {name: tensors[place] for name, tensors in (state or {}).items()}, steps_before
+                model,
+                weight,
+                [{"gradient": step[place], **own[place]} for step, own in zip(gradients, data, strict=True)],
+                hyperparameters,
+                {name: tensors[place] for name, tensors in (state or {}).items()},
+                steps_before,
             )
-            for place, (weight, own) in enumerate(zip(weights, zip(*gradients, strict=True), strict=True))
+            for place, weight in enumerate(weights)
         ]
         return [final.pop("weights") for final in alone], {name: [final[name] for final in alone] for name in alone[0]}
     lengths = tuple(weight.numel() for weight in weights)
@@ -132,28 +140,29 @@ def run_oracle_steps(
 def _steps_of_matrix(
     model: Model,
     weight: Tensor,
-    gradients: Sequence[Tensor],
+    data: Sequence[Tensors],
     hyperparameters: Sequence[Mapping[str, float]],
     given: Mapping[str, Tensor],
     steps_before: int,
 ) -> Tensors:
     """An optimizer of matrices over steps of one matrix: every final state by slot name, the weights among them."""
     sizes = {"rows(weights)": weight.shape[0], "columns(weights)": weight.shape[1]}
+    sizes |= {str(stream.shape[0]): len(data[0][stream.name]) for stream in model.inputs if data and stream.name != "gradient"}
     shapes = dict(pair for component in model.components for pair in slots(component)) | dict(kept(model))
     known = {**given, "weights": weight}
     start = {name: known.get(name, weight.new_zeros(sizes_of(shape, sizes))) for name, shape in shapes.items()}
     schedule = [{name: weight.new_tensor(value) for name, value in numbers.items()} for numbers in hyperparameters]
-    (stream,) = model.inputs
-    past = f"previous.{stream.name}"
-    before = {stream.name: given.get(past, torch.zeros_like(weight))}
+    past = "previous.gradient"
+    before = {name: torch.zeros_like(x) for name, x in (data[0] if data else {}).items()}
+    before["gradient"] = given.get(past, torch.zeros_like(weight))
     tick = Tick(model, Family.STEP, sizes, schedule[0] if schedule else {}, before, before, start, False, position=steps_before)
     for name, node in ((name, node) for name, node in initial(model) if name not in given):
         start[name] = tick.start(node, start[name])
     tick = replace(tick, started=start, differentiable=wants_graph(tuple(start.values())))
-    for gradient, numbers in zip(gradients, schedule, strict=True):
-        tick = replace(tick, hyperparameters=numbers).next({stream.name: gradient})
+    for streams, numbers in zip(data, schedule, strict=True):
+        tick = replace(tick, hyperparameters=numbers).next(streams)
     final = {name: tick.slot(name) for name in start}
-    return final | ({past: tick.inputs[stream.name]} if delayed(model) else {})
+    return final | ({past: tick.inputs["gradient"]} if delayed(model) else {})
 
 
 def number_of(model: Model, node: Expr, sizes: Mapping[str, int], hyperparameters: Mapping[str, float]) -> float:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nlc.ir import algebra
 from nlc.ir.algebra import Age, Due, Expr, Hyperparameter, Index, Input, Named, Parameter, Position, State, When, Window
+from nlc.ir.contexts import contexts_of, data_of, number_of_data
 from nlc.ir.dims import LIKE_WEIGHTS, MATRIX
 from nlc.ir.law import POSITION, PREVIOUS, Law, Laws, Reset
 from nlc.ir.model import InputStream, Model
@@ -80,11 +81,13 @@ def run_law_steps(
     weights: Sequence[Tensor],
     gradients: Sequence[Sequence[Tensor]],
     hyperparameters: Sequence[Mapping[str, float]],
+    contexts: Sequence[Sequence[Mapping[str, Tensor]]] = (),
 ) -> tuple[list[Tensor], dict[str, list[Tensor]]]:
     """An optimizer's laws over steps of one parameter group, from zero states: the weights, and the other states by slot name."""
     model = laws.order.model
     if model.moves_matrices:
-        alone = [run_law_steps_of_matrix(laws, *one, hyperparameters) for one in zip(weights, zip(*gradients, strict=True), strict=True)]
+        given = zip(*data_of(model, gradients, contexts), strict=True)
+        alone = [run_law_steps_of_matrix(laws, *one, hyperparameters) for one in zip(weights, given, strict=True)]
         return [weight for weight, _ in alone], {name: [state[name] for _, state in alone] for name in alone[0][1]}
     group = tuple(weight.numel() for weight in weights)
     flat = torch.cat([weight.flatten() for weight in weights])
@@ -111,15 +114,14 @@ def reset_states(laws: Laws, states: dict[Slot, Tensor], begun: dict[Slot, Tenso
 
 
 def run_law_steps_of_matrix(
-    laws: Laws, weight: Tensor, gradients: Sequence[Tensor], hyperparameters: Sequence[Mapping[str, float]]
+    laws: Laws, weight: Tensor, steps: Sequence[Mapping[str, Tensor]], hyperparameters: Sequence[Mapping[str, float]]
 ) -> tuple[Tensor, Tensors]:
     """The laws of an optimizer of matrices over steps of one matrix, from zero states."""
     model, sizes = laws.order.model, {str(dim): size for dim, size in zip(MATRIX, weight.shape, strict=True)}
     schedule = [{name: weight.new_tensor(value) for name, value in numbers.items()} for numbers in hyperparameters]
     states = starts(laws, (), sizes, weight, schedule[0] if schedule else {}, {}) | {("weights", ""): weight}
-    (stream,) = model.inputs
-    for gradient, numbers in zip(gradients, schedule, strict=True):
-        data = {stream.name: gradient}
+    sizes |= {number_of_data(model): len(steps[0][stream.name]) for stream in contexts_of(model)}
+    for data, numbers in zip(steps, schedule, strict=True):
         states = Tick(data, numbers, dict(states), {}, sizes, model).run(laws, [data] * (model.updates_per_tick - 1))
     by_name = {slot_name(model, *slot): value for slot, value in states.items() if slot != (POSITION, "")}
     return by_name.pop("weights"), by_name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,18 @@ def trained(optimizer: torch.optim.Optimizer, weights: list[nn.Parameter], steps
         for weight in weights:
             noise = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
             weight.grad = (weight.detach() + noise).to(weight.dtype)
+        given_data(optimizer)
         optimizer.step()
         scheduler.step()
+
+
+def given_data(optimizer: Any) -> None:
+    """Two data for every weight, where an optimizer takes any: its rows and columns, cut off after two."""
+    for weight in (x for group in optimizer.param_groups for x in group["params"] if hasattr(optimizer, "record")):
+        rows, columns = weight.shape
+        data = {"layer_input": torch.ones(2, columns).cumsum(1).sin(), "output_gradient": torch.ones(2, rows).cumsum(1).cos()}
+        names = list(signature(optimizer.record).parameters)[1:]
+        optimizer.record(weight, **{name: data[name] for name in names})
 
 
 def gap(ours: list[nn.Parameter], theirs: list[nn.Parameter]) -> float:
@@ -155,6 +166,7 @@ def moved(optimizer: torch.optim.Optimizer, weights: list[nn.Parameter], first: 
         generator = torch.Generator().manual_seed(step)
         for weight in weights:
             weight.grad = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
+        given_data(optimizer)
         optimizer.step()
 
 

@@ -68,6 +68,8 @@ PROJECTIONS = ("self.project_q", "self.project_k", "self.project_v", "self.proje
 ROWS: tuple[tuple[str, str, str, str, str], ...] = (
     ("*", "arguments swapped", "promote_types(like.dtype, torch.float32)", "promote_types(torch.float32, like.dtype)", SYMMETRIC),
     ("*", "arguments swapped", "promote_types(x.dtype, torch.float32)", "promote_types(torch.float32, x.dtype)", SYMMETRIC),
+    ("*", "arguments swapped", "promote_types(weight.dtype, torch.float32)", "promote_types(torch.float32, weight.dtype)", SYMMETRIC),
+    ("optimizers/* in record", "detached", ".to(dtype)", ".to(dtype).detach()", "it was detached before"),
     ("*", "arguments swapped", "promote_types(state.dtype, zeros.dtype)", "promote_types(zeros.dtype, state.dtype)", SYMMETRIC),
     ("*", "arguments swapped", "promote_types(state[name].dtype, zero.dtype)", "promote_types(zero.dtype, state[name].dtype)", SYMMETRIC),
     ("optimizers/*", "elements swapped", '(None, "raise", "skip")', '("raise", None, "skip")', MEMBERS),

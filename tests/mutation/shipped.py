@@ -16,6 +16,7 @@ from nlc.ir.program import Program
 from nlc.verify import level_optimizers
 from nlc.verify.emitted import build
 from nlc.verify.inputs import SHAPE_CASES, Case, draw, draw_steps
+from nlc.verify.layer_data import record
 from nlc.verify.load import load_source
 from nlc.verify.observe import Failure, attempt, observe
 from nlc.verify.squares import Square, all_squares
@@ -114,9 +115,11 @@ def _steps(program: Program, optimizer_class: Callable[..., torch.optim.Optimize
         weights = [nn.Parameter(weight.clone()) for weight in drawn.weights]
         numbers = {item.name: drawn.hyperparameters[0][item.name] for item in program.hyperparameters}
         optimizer = optimizer_class(weights, **numbers)
-        for gradients in drawn.gradients:
+        for step, gradients in enumerate(drawn.gradients):
             for weight, gradient in zip(weights, gradients, strict=True):
                 weight.grad = gradient.clone()
+            for weight, data in zip(weights, drawn.contexts[step], strict=True) if drawn.contexts else ():
+                record(optimizer, weight, data)
             optimizer.step()
         yield from (weight.detach() for weight in weights)
         yield from (optimizer.state[weight][slot.name] for weight in weights for slot in program.slots)
