@@ -115,73 +115,78 @@ class HopeInner(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The whole sequence in blocks, which end where a period may: equal to `forward_by_token`."""
         batch, _, heads = q.shape[:3]
-        lengths = _block_lengths(state, 16, q.shape[1])
-        blocks = zip(*(torch.split(x, lengths, 1) for x in (q, x, rate, retention)), strict=True)
-        state = self._start(state, batch, heads, q)
-        outputs = [q.new_empty(batch, 0, heads, self.d)]
-        for q, x, rate, retention in blocks:
-            y, state = self._block(q=q, x=x, rate=rate, retention=retention, state=state)
-            outputs.append(y)
-        return torch.cat(outputs, 1), state
-
-    def _block(
-        self, *, q: Tensor, x: Tensor, rate: Tensor, retention: Tensor, state: dict[str, Tensor]
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The tokens up to where a period may end: what moves every so many tokens moves after them, if it does."""
         with _full_precision(q):
             dtype = q.dtype
+            before = 0 if state is None or state["position"].is_meta else int(state["position"])
+            state = self._start(state, batch, heads, q)
             q, x, rate, retention = (x.to(state["key_map"].dtype) for x in (q, x, rate, retention))
-            position = state["position"] + q.shape[1]
-            due = position % 16 == 0
-            key_map_read = _read(state["key_map.held_16"], x)
-            answer_read = _read(state["answer.held_16"], x)
-            value = -rate[..., None] * _read(state["answer.held_16"], torch.nn.functional.normalize(key_map_read, dim=-1) - answer_read)
-            erase = rate[..., None] * torch.nn.functional.normalize(key_map_read, dim=-1)
-            answer = self._answer_in_chunks(
-                decay=retention[..., None],
-                key=torch.nn.functional.normalize(key_map_read, dim=-1),
-                value=value,
-                erase=erase,
-                memory=state["answer"],
-            )
-            value_ = -rate[..., None] * _read(state["key_map.held_16"], torch.nn.functional.normalize(key_map_read, dim=-1) - answer_read)
-            erase_ = rate[..., None] * torch.nn.functional.normalize(key_map_read, dim=-1)
-            key_map = self._key_map_in_chunks(
-                decay=retention[..., None],
-                key=torch.nn.functional.normalize(key_map_read, dim=-1),
-                value=value_,
-                erase=erase_,
-                memory=state["key_map"],
-            )
-            value__ = -rate[..., None] * _read(state["memory.held_16"], torch.nn.functional.normalize(key_map_read, dim=-1) - answer_read)
-            erase__ = rate[..., None] * torch.nn.functional.normalize(key_map_read, dim=-1)
-            y, memory = self._memory_in_chunks(
-                decay=retention[..., None],
-                key=torch.nn.functional.normalize(key_map_read, dim=-1),
-                value=value__,
-                erase=erase__,
-                query=q,
-                memory=state["memory"],
-            )
-            state = {
-                "key_map": key_map,
-                "answer": answer,
-                "memory": memory,
-                "answer.held_16": torch.where(due, answer, state["answer.held_16"]),
-                "key_map.held_16": torch.where(due, key_map, state["key_map.held_16"]),
-                "memory.held_16": torch.where(due, memory, state["memory.held_16"]),
-                "position": position,
-            }
+            streams = (q, x, rate, retention)
+            lengths = _block_lengths(before, 16, q.shape[1])
+            blocks = zip(*(torch.split(x.movedim(1, 2).flatten(0, 1), lengths, 1) for x in streams), strict=True)
+            moved = {name: x.flatten(0, 1) for name, x in state.items() if name != "position"}
+            y_in_blocks = [q.new_empty(batch * heads, 0, self.d)]
+            for given in blocks:
+                y, moved = self._block(*given, state=moved, before=before)
+                before = before + given[0].shape[1]
+                y_in_blocks.append(y)
+            y = torch.unflatten(torch.cat(y_in_blocks, 1), 0, (batch, heads)).movedim(2, 1)
+            last = {"position": state["position"] + q.shape[1]}
+            state = {name: torch.unflatten(x, 0, (batch, heads)) for name, x in moved.items()} | last
             return y.to(dtype), state
+
+    def _block(
+        self, q: Tensor, x: Tensor, rate: Tensor, retention: Tensor, *, state: dict[str, Tensor], before: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The tokens up to where a period may end: what moves every so many tokens moves after them, if it does."""
+        position = before + q.shape[1]
+        due = position % 16 == 0
+        key_map_read = x @ state["key_map.held_16"].mT
+        answer_read = x @ state["answer.held_16"].mT
+        value = -rate[..., None] * ((torch.nn.functional.normalize(key_map_read, dim=-1) - answer_read) @ state["answer.held_16"].mT)
+        erase = rate[..., None] * torch.nn.functional.normalize(key_map_read, dim=-1)
+        answer = self._answer_in_chunks(
+            decay=retention[..., None],
+            key=torch.nn.functional.normalize(key_map_read, dim=-1),
+            value=value,
+            erase=erase,
+            memory=state["answer"],
+        )
+        value_ = -rate[..., None] * ((torch.nn.functional.normalize(key_map_read, dim=-1) - answer_read) @ state["key_map.held_16"].mT)
+        erase_ = rate[..., None] * torch.nn.functional.normalize(key_map_read, dim=-1)
+        key_map = self._key_map_in_chunks(
+            decay=retention[..., None],
+            key=torch.nn.functional.normalize(key_map_read, dim=-1),
+            value=value_,
+            erase=erase_,
+            memory=state["key_map"],
+        )
+        value__ = -rate[..., None] * ((torch.nn.functional.normalize(key_map_read, dim=-1) - answer_read) @ state["memory.held_16"].mT)
+        erase__ = rate[..., None] * torch.nn.functional.normalize(key_map_read, dim=-1)
+        y, memory = self._memory_in_chunks(
+            decay=retention[..., None],
+            key=torch.nn.functional.normalize(key_map_read, dim=-1),
+            value=value__,
+            erase=erase__,
+            query=q,
+            memory=state["memory"],
+        )
+        state = {
+            "key_map": key_map,
+            "answer": answer,
+            "memory": memory,
+            "answer.held_16": answer if due else state["answer.held_16"],
+            "key_map.held_16": key_map if due else state["key_map.held_16"],
+            "memory.held_16": memory if due else state["memory.held_16"],
+        }
+        return y, state
 
     def _answer_in_chunks(self, decay: Tensor, key: Tensor, value: Tensor, erase: Tensor, memory: Tensor) -> Tensor:
         """memory_t = decay_t memory_{t-1} + write_t key_t^T with write_t = value_t - memory_{t-1} erase_t, chunk by chunk.
 
-        Streams are (batch, time, *axes, size), a scalar one with size 1.
+        Streams are (copies, tokens, size), a scalar one with size 1.
         Inside a chunk the writes read one another:
             write_t + sum over s < t of decays (erase_t . key_s) write_s = value_t - decays memory erase_t
         """
-        leading, memory = memory.shape[:-2], memory.flatten(0, -3)
         chunks = zip(*(_pieces(x, self.chunk) for x in (decay, key, value, erase)), strict=True)
         for decay, key, value, erase in chunks:
             products = _decay_products(decay)
@@ -190,16 +195,15 @@ class HopeInner(nn.Module):
             write = _solve(overlap, torch.baddbmm(value, before[:, :, :1] * erase, memory.mT, alpha=-1))
             memory = products[:, -1:, :1] * memory
             memory = torch.baddbmm(memory, write.mT, products[:, -1, 1:, None] * key)
-        return memory.view(*leading, *memory.shape[1:])
+        return memory
 
     def _key_map_in_chunks(self, decay: Tensor, key: Tensor, value: Tensor, erase: Tensor, memory: Tensor) -> Tensor:
         """memory_t = decay_t memory_{t-1} + write_t key_t^T with write_t = value_t - memory_{t-1} erase_t, chunk by chunk.
 
-        Streams are (batch, time, *axes, size), a scalar one with size 1.
+        Streams are (copies, tokens, size), a scalar one with size 1.
         Inside a chunk the writes read one another:
             write_t + sum over s < t of decays (erase_t . key_s) write_s = value_t - decays memory erase_t
         """
-        leading, memory = memory.shape[:-2], memory.flatten(0, -3)
         chunks = zip(*(_pieces(x, self.chunk) for x in (decay, key, value, erase)), strict=True)
         for decay, key, value, erase in chunks:
             products = _decay_products(decay)
@@ -208,18 +212,17 @@ class HopeInner(nn.Module):
             write = _solve(overlap, torch.baddbmm(value, before[:, :, :1] * erase, memory.mT, alpha=-1))
             memory = products[:, -1:, :1] * memory
             memory = torch.baddbmm(memory, write.mT, products[:, -1, 1:, None] * key)
-        return memory.view(*leading, *memory.shape[1:])
+        return memory
 
     def _memory_in_chunks(
         self, decay: Tensor, key: Tensor, value: Tensor, erase: Tensor, query: Tensor, memory: Tensor
     ) -> tuple[Tensor, Tensor]:
         """memory_t = decay_t memory_{t-1} + write_t key_t^T with write_t = value_t - memory_{t-1} erase_t, chunk by chunk.
 
-        Streams are (batch, time, *axes, size), a scalar one with size 1.
+        Streams are (copies, tokens, size), a scalar one with size 1.
         Inside a chunk the writes read one another:
             write_t + sum over s < t of decays (erase_t . key_s) write_s = value_t - decays memory erase_t
         """
-        leading, memory = memory.shape[:-2], memory.flatten(0, -3)
         chunks = zip(*(_pieces(x, self.chunk) for x in (decay, key, value, erase, query)), strict=True)
         reads = []
         for decay, key, value, erase, query in chunks:
@@ -233,7 +236,7 @@ class HopeInner(nn.Module):
             reads.append(read)
             memory = products[:, -1:, :1] * memory
             memory = torch.baddbmm(memory, write.mT, products[:, -1, 1:, None] * key)
-        return _joined(reads, leading), memory.view(*leading, *memory.shape[1:])
+        return _joined(reads), memory
 
     def forward_by_token(
         self, *, q: Tensor, x: Tensor, rate: Tensor, retention: Tensor, state: dict[str, Tensor] | None = None
@@ -298,14 +301,13 @@ def _full_precision(x: Tensor) -> torch.autocast:
 
 
 def _pieces(x: Tensor, chunk: int) -> tuple[Tensor, ...]:
-    """(batch, time, *axes, size) -> chunks of (batch * axes, tokens, size), the last one short: nothing is padded."""
-    return torch.split(x.movedim(1, -2).flatten(0, -3), chunk, 1)
+    """(copies, tokens, size) -> chunks of tokens, the last one short: nothing is padded, and what is short is one chunk."""
+    return torch.split(x, chunk, 1) if x.shape[1] > chunk else (x,)
 
 
-def _joined(pieces: list[Tensor], leading: torch.Size) -> Tensor:
-    """Chunks of (batch * axes, tokens, size) -> (batch, time, *axes, size)."""
-    whole = torch.cat(pieces, 1)
-    return whole.view(*leading, *whole.shape[1:]).movedim(-2, 1)
+def _joined(pieces: list[Tensor]) -> Tensor:
+    """Chunks of (copies, tokens, size) -> all tokens."""
+    return torch.cat(pieces, 1) if len(pieces) > 1 else pieces[0]
 
 
 def _decay_products(decay: Tensor) -> Tensor:
@@ -323,16 +325,10 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-def _block_lengths(state: dict[str, Tensor] | None, tokens: int, time: int) -> list[int]:
+def _block_lengths(before: int, tokens: int, time: int) -> list[int]:
     """The lengths of blocks that end at every multiple of `tokens`, counted from the start of the stream, and with the sequence."""
-    before = 0 if state is None or state["position"].is_meta else int(state["position"]) % tokens
-    ends = [*range(tokens - before, time, tokens), time]
+    ends = [*range(tokens - before % tokens, time, tokens), time]
     return [end - start for start, end in zip([0, *ends], ends, strict=False)] if time else []
 
 
-def _read(matrix: Tensor, vector: Tensor) -> Tensor:
-    """One matrix times the vector of every token: (batch, *axes, rows, columns), (batch, time, *axes, columns) -> (..., rows)."""
-    return (vector.movedim(1, -2) @ matrix.mT).movedim(-2, 1)
-
-
-# sealed by nlc, sha256 of everything above: 8108320852d09f13a7b773b4cd8a8feb3d131a1449e10247edc5d3755d1a2cbf
+# sealed by nlc, sha256 of everything above: b817ebac5b2f7614fcc9172eb54dcefa71f81375e3befa6d911661b9c35856d3
