@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 
 from nlc.emit.block_printer import BlockPrinter, as_before, is_new_read, is_over_streams
 from nlc.emit.chunks import Chunked, chunked
-from nlc.emit.forward import Tokens, earlier, leading_text, output_lines, run_form, slot_local
+from nlc.emit.forward import Tokens, leading_text, output_lines, run_form, slot_local
 from nlc.emit.layout import Lines, assignment, block, indented
 from nlc.emit.names import LocalNames
 from nlc.emit.parameters import read_parameters
 from nlc.emit.pieces import Piece
 from nlc.emit.position import position_lines
+from nlc.emit.recents import laid_out
 from nlc.emit.render import render
 from nlc.emit.scope import BLOCK_LENGTH, Sequence, converted, define, indices, input_values, previous, printer_of, sizes, state_dtype
 from nlc.emit.steps import kept_text, returned
@@ -23,7 +24,7 @@ from nlc.emit.views import BlockHelpersView, BlockView
 from nlc.ir.algebra import Expr, Input, MatMul, Named, State, When, children, contains, walk
 from nlc.ir.build import add
 from nlc.ir.build import replace as replaced
-from nlc.ir.law import PREVIOUS, Equation, Kept, Law
+from nlc.ir.law import Equation, Law
 from nlc.ir.program import StateSlot
 
 
@@ -60,7 +61,7 @@ class Block:
     """The tokens of a block in the making: `leading` are the sizes of (batch, time, *axes), `tokens` is that of time.
 
     `values` are the variables over all tokens and of what they share, `at_end` those at the last token; `written` are the abbreviations
-    of one law written out.
+    of one law written out, `carried` the older values of streams as the next block finds them.
     """
 
     sequence: Sequence
@@ -70,6 +71,7 @@ class Block:
     values: dict[Expr, str] = field(default_factory=dict)
     at_end: dict[Expr, str] = field(default_factory=dict)
     written: dict[Expr, Expr] = field(default_factory=dict)
+    carried: dict[str, str] = field(default_factory=dict)
 
     def known(self) -> Iterator[Lines]:
         """Parameters, axes, the position, previous inputs and abbreviations."""
@@ -79,8 +81,7 @@ class Block:
         yield from read_parameters(sequence, state_dtype(sequence), names, values)
         yield from indices(sequence, names, sequence.carried("state", first.component, first.part), values)
         yield from position_lines(sequence, names, values, self.tokens)
-        for _, line in earlier(sequence, names, values, "state", self.leading):
-            yield line
+        yield from laid_out(sequence, names, values, "state", self.leading, self.carried)
         yield from define(sequence, names, values)
         self.at_end.update(
             (node, _last(text) if contains(node, lambda part: isinstance(part, Input)) else text) for node, text in values.items()
@@ -120,14 +121,9 @@ class Block:
         for law in program.blocks.laws:
             yield from self._law(law)
         yield from output_lines(self._tokens(), outputs)
-        kept = {item.name: self._kept(item) for item in program.laws.kept}
+        kept = {item.name: self.carried.get(item.name) or kept_text(self.sequence, item, self.at_end) for item in program.laws.kept}
         state = {slot.name: kept.get(slot.name) or self.at_end[_state(slot, When.CURRENT)] for slot in program.slots}
         yield from returned(self.sequence, outputs, state, dtype)
-
-    def _kept(self, item: Kept) -> str:
-        if item.component == PREVIOUS:
-            return self.values[Input(item.part, item.value.shape, delayed=True)].replace("[:, :-1]", "[:, -1]")
-        return kept_text(self.sequence, item, self.at_end)
 
     def _tokens(self) -> Tokens:
         return Tokens(self.sequence, self.names, self.values, self.leading, self._printer(), printer_of(self.sequence, self.at_end))

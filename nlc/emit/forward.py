@@ -10,11 +10,12 @@ from nlc.emit.halves import halves_method
 from nlc.emit.layout import Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames
 from nlc.emit.parameters import read_parameters
+from nlc.emit.recents import laid_out
 from nlc.emit.scope import Sequence, Sizes, converted, define, indices, input_values, output_printer, printer_of, sizes
 from nlc.emit.steps import hidden_layers, returned
 from nlc.emit.torch_printer import TorchPrinter
-from nlc.ir.algebra import Expr, Input, Named, walk
-from nlc.ir.law import PREVIOUS, written_out
+from nlc.ir.algebra import Expr, Named, walk
+from nlc.ir.law import written_out
 from nlc.ir.program import MemoryProgram
 
 WIDEST_ARGUMENT = 60
@@ -41,7 +42,7 @@ def chunked_body(sequence: Sequence, forms: tuple[Chunked, ...]) -> Lines:
     names = LocalNames((*sequence.inputs, "state"))
     like, variables = sequence.like.name, sizes(sequence, names)
     dtype = names.new("dtype")
-    start = names.new(slot_local(forms[0]) if sequence.is_bare else "start")
+    start = names.new(slot_local(forms[0]) if forms and sequence.is_bare else "start")
     first = sequence.program.slots[0]
     carried = sequence.carried(start, first.component, first.part)
     values = input_values(sequence)
@@ -64,9 +65,7 @@ def _forms(
     outputs = {name: names.new(name) for name, _ in sequence.program.outputs}
     leading = leading_text(sequence, variables)
     state: dict[str, str] = {}
-    for kept, line in earlier(sequence, names, values, start, leading):
-        state |= kept
-        yield line
+    yield from laid_out(sequence, names, values, start, leading, state)
     yield from _define_streams(sequence, names, values)
     printer = printer_of(sequence, values)
     tokens = Tokens(sequence, names, values, leading, printer, printer)
@@ -143,25 +142,6 @@ def form_method(form: Chunked) -> str:
     """The method that runs a memory in chunks."""
     local = slot_local(form)
     return halves_method(form, local) if form.is_halved else chunk_method(form, local)
-
-
-def earlier(
-    sequence: Sequence, names: LocalNames, values: dict[Expr, str], start: str, leading: str
-) -> Iterator[tuple[dict[str, str], Lines]]:
-    """The streams whose previous values are read, each with the value before its first token in front: what is kept of it, and its line."""
-    for item in sequence.program.laws.kept:
-        if item.component == PREVIOUS:
-            shape = item.value.shape
-            variable, stream = names.new(f"earlier_{item.part}"), _whole(sequence, item.part, leading, len(shape))
-            values[Input(item.part, shape, delayed=True)] = f"{variable}[:, :-1]"
-            first = f"{sequence.carried(start, PREVIOUS, item.part)}.unsqueeze(1)"
-            yield {item.name: f"{variable}[:, -1]"}, assignment(variable, [f"torch.cat(({first}, {stream}), 1)"], 12)
-
-
-def _whole(sequence: Sequence, name: str, leading: str, rank: int) -> str:
-    """An input stream at every axis of the system."""
-    own = next(stream.axes for stream in sequence.model.inputs if stream.name == name)
-    return name if own == sequence.model.axes else f"{name}.expand({leading}{', -1' * rank})"
 
 
 def slot_local(form: Chunked) -> str:

@@ -16,6 +16,7 @@ from nlc.emit.loops import by_block_body, by_token_body
 from nlc.emit.names import LocalNames, attribute
 from nlc.emit.parameters import made_parameters, reset_parameters
 from nlc.emit.prose import sentence, wrapped
+from nlc.emit.recents import convolves
 from nlc.emit.render import render
 from nlc.emit.scope import Sequence
 from nlc.emit.sequences import next_sequence_method
@@ -35,7 +36,8 @@ def sequence_parts(program: Program) -> tuple[str, ...]:
     blocks = block_method(sequence, forms) if program.is_in_blocks else ""
     whole = tuple(form for form in forms if not form.is_halved)
     decays = any(form.has_decay for form in whole)
-    helpers = HelpersView(bool(forms), bool(whole), decays, decays or any(form.is_triangular for form in forms))
+    solves = decays or any(form.is_triangular for form in forms)
+    helpers = HelpersView(bool(forms), bool(whole), decays, solves, program.is_parallel and convolves(program))
     further = (block_helpers(blocks),) if blocks else ()
     return render(_view(sequence, forms, blocks)), *training_parts(sequence), render(helpers), *halves_helpers(forms), *further
 
@@ -78,7 +80,7 @@ def _forward_body(sequence: Sequence, forms: tuple[Chunked, ...], is_in_blocks: 
         return feed_forward_body(sequence, time=True)
     if is_in_blocks:
         return by_block_body(sequence)
-    return chunked_body(sequence, forms) if forms else _delegated_body(sequence)
+    return chunked_body(sequence, forms) if sequence.program.is_parallel else _delegated_body(sequence)
 
 
 # --- what the class says and is made with ------------------------------------------------------------------------
@@ -131,7 +133,7 @@ def _time(stream: InputStream) -> tuple[str, ...]:
 def _slot_text(sequence: Sequence, slot: StateSlot) -> str:
     if slot.counts:
         return "(), int64: how many tokens came before"
-    return _dims("batch", *sequence.model.axes, *slot.shape)
+    return _dims("batch", *(() if slot.is_whole else sequence.model.axes), *slot.shape)
 
 
 def _dims(*dims: str | Dim) -> str:
@@ -182,7 +184,7 @@ def _shown(text: str) -> str:
 def _forward_says(sequence: Sequence) -> str:
     if sequence.program.is_in_blocks:
         return "The whole sequence in blocks, which end where a period may: equal to `forward_by_token`."
-    if is_feed_forward(sequence):
+    if is_feed_forward(sequence) or (sequence.program.is_parallel and not sequence.program.memories):
         return "All tokens at once: equal to `forward_by_token`."
     if sequence.program.is_parallel:
         return "The whole sequence in chunks: equal to `forward_by_token`."

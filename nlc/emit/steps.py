@@ -10,6 +10,7 @@ from nlc.emit.layout import Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames
 from nlc.emit.parameters import read_parameters
 from nlc.emit.position import position_lines
+from nlc.emit.recents import laid_out_at_a_token
 from nlc.emit.resets import Resets
 from nlc.emit.scope import Sequence, converted, define, indices, input_values, output_printer, previous, printer_of, state_dtype
 from nlc.emit.torch_printer import TorchPrinter
@@ -35,6 +36,7 @@ def step_body(sequence: Sequence) -> Lines:
         *read_parameters(sequence, state_dtype(sequence), names, values),
         *indices(sequence, names, carried, values),
         *position_lines(sequence, names, values),
+        *laid_out_at_a_token(sequence, names, values),
         *define(sequence, names, values, parted=False),
         *_laws(sequence, names, values),
         *_outputs(sequence, names, values, dtype),
@@ -179,6 +181,8 @@ def kept_text(sequence: Sequence, item: Kept, values: dict[Expr, str]) -> str:
     """What is carried to the next token beside the states."""
     if item.component == POSITION:
         return values[State(POSITION, "", ())]
+    if item.value in values:
+        return values[item.value]
     printer = printer_of(sequence, values)
     if sequence.spans_axes(item.value):
         return printer.text(item.value)

@@ -174,6 +174,7 @@ class HelpersView:
     splits: bool
     has_decay: bool
     solves: bool
+    convolves: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from nlc.ir.algebra import (
     Add,
     Compare,
     Constant,
+    Convolve,
+    Delay,
     Divide,
     Dot,
     Expr,
@@ -23,7 +25,9 @@ from nlc.ir.algebra import (
     Norm,
     Outer,
     Power,
+    Recent,
     Scale,
+    Shift,
     Softmax,
     Split,
     Spread,
@@ -81,6 +85,14 @@ def rebuild(node: Expr, parts: tuple[Expr, ...]) -> Expr:
             return Join(parts[0], axis, node.shape)
         case StopGradient():
             return StopGradient(parts[0], node.shape)
+        case Recent():
+            return Recent(parts[0], node.shape)
+        case Shift():
+            return Shift(parts[0], parts[1], node.shape)
+        case Delay(_, tokens):
+            return Delay(parts[0], tokens, node.shape)
+        case Convolve():
+            return Convolve(parts[0], parts[1], parts[2], node.shape)
     return node
 
 

@@ -14,6 +14,8 @@ from nlc.ir.algebra import (
     Add,
     Compare,
     Constant,
+    Convolve,
+    Delay,
     Divide,
     Dot,
     Due,
@@ -33,7 +35,9 @@ from nlc.ir.algebra import (
     Outer,
     Parameter,
     Power,
+    Recent,
     Scale,
+    Shift,
     Size,
     Softmax,
     Split,
@@ -195,6 +199,12 @@ def _fenced(node: Expr) -> str:
         case Split(x, axis) | Join(x, axis):
             name = r"\operatorname{split}" if isinstance(node, Split) else r"\operatorname{join}"
             return rf"{name}_{{{_upright(axis)}}}\left({expression_latex(x)}\right)"
+        case Convolve(x, kernel):
+            return rf"\left({expression_latex(kernel)} * {expression_latex(x)}\right)"
+        case Delay(Recent(x), tokens):
+            return rf"\left({expression_latex(x)}\right)_{{t-{tokens}}}"
+        case Recent(x) | Shift(Recent(x)):
+            return rf"\operatorname{{recent}}\left({expression_latex(x)}\right)"
         case StopGradient(x):
             return rf"\operatorname{{stop}}\left({expression_latex(x)}\right)"
     raise TypeError(f"{type(node).__name__} has no LaTeX form")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from nlc.ir.algebra import Expr, Named, Parameter, State, StopGradient, When, walk
+from nlc.ir.algebra import Expr, Named, Parameter, Shift, State, StopGradient, When, walk
 from nlc.ir.build import replace
 from nlc.ir.model import Clock, Model
 from nlc.ir.order import LevelOrder
@@ -48,7 +49,7 @@ class Kept:
     """A tensor that is carried to the next tick beside the states of the levels: `value` is what it is after this one.
 
     Held states, sums of gradients over part of a period, previous inputs, and the position in the sequence: whatever makes the
-    future depend on the past is state. It starts from `start`, or from zeros.
+    future depend on the past is state. It starts from `start`, or from zeros. What `is_whole` has no dims for the axes.
     """
 
     component: str
@@ -56,6 +57,7 @@ class Kept:
     value: Expr
     rule: str
     start: Expr | None = None
+    is_whole: bool = False
 
     @property
     def name(self) -> str:
@@ -163,11 +165,19 @@ def abbreviated_text(equation: Equation, definitions: tuple[Equation, ...]) -> s
 POSITION = "position"
 """The count of the tokens that were seen, a whole number, the same for a whole batch."""
 
+RECENT = "recent"
+"""What the last values of expressions over streams, for delays and convolutions, are kept under."""
+
 GRAM = "the Gram matrix"
 """The rule of an equation X X^T that names it, for sums of products that alternate between X and its transpose."""
 
 PREVIOUS = "previous"
 """What the previous values of input streams are kept under."""
+
+
+def recent_names(kept: Iterable[Kept]) -> dict[Expr, str]:
+    """Under what name recent values are kept, by the node that reads them."""
+    return {item.value.recent: item.part for item in kept if isinstance(item.value, Shift)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ from nlc.ir.algebra import (  # the expressions a model is made of, offered to t
     Add,
     Compare,
     Constant,
+    Convolve,
+    Delay,
     Divide,
     Dot,
     Expr,
@@ -32,6 +34,7 @@ from nlc.ir.algebra import (  # the expressions a model is made of, offered to t
     Norm,
     Outer,
     Power,
+    Recent,
     Scale,
     Size,
     Softmax,
@@ -49,20 +52,17 @@ from nlc.ir.algebra import (  # the expressions a model is made of, offered to t
 from nlc.ir.claim import Claim, EqualityClaim, IllTyped, OrderClaim, SameAsClaim
 from nlc.ir.clock import STEP, TOKEN, Clock, Family
 from nlc.ir.dims import Dim, Shape
+from nlc.ir.recents import RecentValues
 from nlc.source import NOWHERE, Span
 
 __all__ = [
     "STEP",
     "TOKEN",
-    "Abbreviation",
-    "Add",
+    "Abbreviation", "Add",
     "Claim",
     "Clock",
     "ClosedForm",
-    "Compare",
-    "Component",
-    "Constant",
-    "DimDeclaration",
+    "Compare", "Component", "Constant", "Convolve", "Delay", "Dim", "DimDeclaration",
     "Divide",
     "Dot",
     "EqualityClaim",
@@ -89,8 +89,7 @@ __all__ = [
     "OrderClaim",
     "Outer",
     "Output",
-    "Power",
-    "Proximal",
+    "Power", "Proximal", "Recent", "RecentValues",
     "SameAsClaim",
     "Scale",
     "Shape",
@@ -301,6 +300,7 @@ class Model:
     components: tuple[Component, ...] = ()
     outputs: tuple[Output, ...] = ()
     abbreviations: tuple[Abbreviation, ...] = ()
+    recents: tuple[RecentValues, ...] = ()
     claims: tuple[Claim, ...] = ()
     unsupported: tuple[tuple[str, Span], ...] = ()
     path: str = ""

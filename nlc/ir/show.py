@@ -6,6 +6,8 @@ from nlc.ir.algebra import (
     Add,
     Compare,
     Constant,
+    Convolve,
+    Delay,
     Divide,
     Dot,
     Due,
@@ -25,7 +27,9 @@ from nlc.ir.algebra import (
     Outer,
     Parameter,
     Power,
+    Recent,
     Scale,
+    Shift,
     Size,
     Softmax,
     Split,
@@ -99,6 +103,14 @@ def _text(node: Expr) -> tuple[str, int]:
             return f"{_wrapped(left, SUM)} {operator} {_wrapped(right, SUM)}", COMPARISON
         case Spread(x):
             return _text(x)
+        case Recent(x):
+            return f"recent({expression_text(x)})", ATOM
+        case Shift(Recent(x), new):
+            return f"recent({expression_text(x)}) and {expression_text(new)}", SUM
+        case Delay(Recent(x), tokens):
+            return f"delay({expression_text(x)}, {tokens} token{'s' if tokens > 1 else ''})", ATOM
+        case Convolve(x, kernel):
+            return f"convolve({expression_text(x)}, {expression_text(kernel)})", ATOM
     return _call(node), ATOM
 
 

@@ -19,6 +19,7 @@ from nlc.resolve.alignment import EyeOfAnySize, ShapeClash, conform, scaled
 from nlc.resolve.calls import type_definition, type_function, type_index, type_join, type_side, type_split, type_where
 from nlc.resolve.functions import FUNCTIONS
 from nlc.resolve.reads import applied_level, part_of, plain_reading, type_held, type_previous, type_read, value_of
+from nlc.resolve.recents import type_convolve, type_delay
 from nlc.resolve.scope import Scope
 from nlc.resolve.sizes import MOST_DIGITS, is_out_of_bounds
 from nlc.source import NOWHERE, Span
@@ -189,6 +190,8 @@ SPECIAL: Mapping[str, Callable[[Typing, Call], Expr]] = MappingProxyType(
         "columns": type_side,
         "prev": type_previous,
         "hold": type_held,
+        "delay": type_delay,
+        "convolve": type_convolve,
         "where": type_where,
         "index": type_index,
         "split": type_split,

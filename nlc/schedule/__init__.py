@@ -76,6 +76,7 @@ def _slots(laws: Laws) -> tuple[StateSlot, ...]:
             item.value.shape,
             item.component == POSITION,
             item.start,
+            item.is_whole,
         )
         for item in laws.kept
     )

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from nlc.ir.program import Program
 from nlc.verify.inputs import Drawn, moving
 from nlc.verify.observe import System, Tensors
-from nlc.verify.run_law import of_tokens
+from nlc.verify.places import of_tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from nlc.ir.algebra import (
     Compare,
+    Convolve,
     Divide,
     Expr,
     Extremum,
@@ -71,6 +72,8 @@ def _obstacles(node: Expr, name: str) -> Iterator[str]:
     match node:
         case Times() | Map() | Power() | Extremum() | Compare() | Softmax() if _has(node.shape, name):
             yield f"entries along {name} are taken one by one"
+        case Convolve(_, kernel) if _has(kernel.shape, name):
+            yield f"entries along {name} have weights of their own"
         case Divide(_, by) if _has(by.shape, name):
             yield f"entries along {name} are taken one by one"
         case Where(condition) if _has(condition.shape, name):

@@ -19,6 +19,8 @@ from nlc.ir.algebra import (
     Add,
     Compare,
     Constant,
+    Convolve,
+    Delay,
     Divide,
     Dot,
     Expr,
@@ -32,6 +34,7 @@ from nlc.ir.algebra import (
     Outer,
     Power,
     Scale,
+    Shift,
     Size,
     Softmax,
     Split,
@@ -137,7 +140,18 @@ class Evaluator:
                 return self._split(self(x), axis, len(node.shape))
             case Join(x, axis):
                 return self._join(self(x), axis, len(x.shape))
+            case Delay(recent, tokens):
+                return self(recent).select(-1 - len(node.shape), -tokens)
+            case Shift(recent, x):
+                return self._lengthened(recent, x).narrow(-1 - len(x.shape), 1, recent.shape[0].size(self.sizes))
+            case Convolve(x, kernel, recent):
+                return torch.einsum("...wd,wd->...d", self._lengthened(recent, x), self(kernel).flip(0))
         return self.leaf(node)
+
+    def _lengthened(self, recent: Expr, x: Expr) -> Tensor:
+        """The recent values and the newest, along the dim before those of a value."""
+        place, past = -1 - len(x.shape), self(recent)
+        return torch.cat((past, self(x).unsqueeze(place).expand_as(past.narrow(place, 0, 1))), place)
 
     def shape(self, shape: Shape) -> tuple[int, ...]:
         """The sizes of a value's own dims."""

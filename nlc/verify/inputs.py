@@ -105,7 +105,8 @@ def draw(model: Model, case: Case, own_chunk: int, *, seed: int = 0, edges: bool
         if slot.counts:
             states[slot.name] = torch.randint(2 * SMALL_CHUNK, (), generator=generator) + max(_longest_period(model) - 2 * SMALL_CHUNK, 0)
         elif slot.name not in states:
-            states[slot.name] = _normal((case.batch, *axes, *(dim.size(sizes) for dim in slot.shape)), generator)
+            own_axes = () if slot.is_whole else axes
+            states[slot.name] = _normal((case.batch, *own_axes, *(dim.size(sizes) for dim in slot.shape)), generator)
     numbers = {item.name: _varied(item) if case.varied else float(item.default) for item in model.hyperparameters}
     return Drawn(
         inputs=inputs,
@@ -201,7 +202,8 @@ def _defined(model: Model, sizes: dict[str, int]) -> dict[str, int]:
 def _fits(model: Model, sizes: Mapping[str, int]) -> bool:
     states = [state.shape for component in model.components for state in component.states]
     try:
-        for shape in (*states, *(stream.shape for stream in model.inputs), *(output.value.shape for output in model.outputs)):
+        recents = (item.recent.shape for item in model.recents)
+        for shape in (*states, *(stream.shape for stream in model.inputs), *(output.value.shape for output in model.outputs), *recents):
             _ = [dim.size(sizes) for dim in shape]
     except ValueError:
         return False

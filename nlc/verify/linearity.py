@@ -12,6 +12,8 @@ from enum import IntEnum
 
 from nlc.ir.algebra import (
     Add,
+    Convolve,
+    Delay,
     Divide,
     Dot,
     Expr,
@@ -20,7 +22,9 @@ from nlc.ir.algebra import (
     MatMul,
     Named,
     Outer,
+    Recent,
     Scale,
+    Shift,
     Split,
     Spread,
     State,
@@ -145,8 +149,12 @@ class _Judge:
                 return parts[0] if parts[1] <= Degree.FREE else Degree.OTHER
             case Where():
                 return _sum(parts[1:]) if parts[0] <= Degree.FREE else Degree.OTHER
-            case Transpose() | Sum() | Spread() | StopGradient() | Split() | Join():
+            case Transpose() | Sum() | Spread() | StopGradient() | Split() | Join() | Recent() | Delay():
                 return parts[0]
+            case Shift():
+                return _sum(parts)
+            case Convolve():
+                return _product(_sum([parts[0], parts[2]]), parts[1])
         return Degree.FREE if max(parts) <= Degree.FREE else Degree.OTHER
 
 

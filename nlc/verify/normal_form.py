@@ -28,6 +28,7 @@ from nlc.ir.algebra import (
     Norm,
     Outer,
     Power,
+    Recent,
     Scale,
     Size,
     Spread,
@@ -212,6 +213,6 @@ def _letter(node: Expr, parts: list[Polynomial]) -> Polynomial:
 
 
 def _function_name(node: Expr) -> str:
-    details = (str(getattr(node, name)) for name in ("function", "operator", "axis") if hasattr(node, name))
-    dims = "x".join(str(dim) for dim in node.shape).replace(" ", "") if isinstance(node, Spread) else ""
+    details = (str(getattr(node, name)) for name in ("function", "operator", "axis", "tokens") if hasattr(node, name))
+    dims = "x".join(str(dim) for dim in node.shape).replace(" ", "") if isinstance(node, Spread | Recent) else ""
     return ":".join((type(node).__name__.lower(), *details, dims))

@@ -14,6 +14,8 @@ from nlc.ir.model import (
     TOKEN,
     Clock,
     Component,
+    Convolve,
+    Delay,
     Expr,
     Family,
     Gradient,
@@ -24,6 +26,8 @@ from nlc.ir.model import (
     Input,
     Model,
     Proximal,
+    Recent,
+    RecentValues,
     State,
     StopGradient,
     When,
@@ -31,7 +35,8 @@ from nlc.ir.model import (
 from nlc.ir.model import Tick as TickCount
 from nlc.verify.oracle_gradients import by_tensor, implicit_step, slopes
 from nlc.verify.oracle_layout import at_part, parts_of, parts_of_tick
-from nlc.verify.oracle_slots import held_name, held_reads, slot_name, slots, sum_name, sums
+from nlc.verify.oracle_recents import ago, convolved, shifted
+from nlc.verify.oracle_slots import held_name, held_reads, recent_name, recent_of, slot_name, slots, sum_name, sums
 from nlc.verify.oracle_starts import begun, is_cut_off, is_new_at_start, owner_of, starts_at, starts_known
 from nlc.verify.oracle_values import Arithmetic, Fitted, OracleError, lift, rank_of
 
@@ -93,6 +98,7 @@ class Tick:
                 states = {name: tick.slot(name) if name in moved else value for name, value in states.items()}
         summed = [tick.sums_after(item) for item in self.model.fast if sums(self.model, item)]
         tick.updated["sums"] = {name: total for totals in summed for name, total in totals.items()}
+        tick.updated["recent"] = {recent_name(item): tick.remembered(item) for item in self.model.recents}
         tick.updated["held"] = {held_name(self.model, read): tick.held_after(read) for read in held_reads(self.model)}
         return tick
 
@@ -118,6 +124,10 @@ class Tick:
     def start(self, node: Expr, like: Tensor) -> Tensor:
         """What a state starts from."""
         return self.value(node).expand_as(like)
+
+    def remembered(self, item: RecentValues) -> Tensor:
+        """The last values of an expression that the next tick starts with."""
+        return shifted(self.previous[recent_name(item)], self.value(item.recent.x), rank_of(item.recent.x.shape))
 
     def is_due(self, period: Fraction | int) -> bool:
         return self.position % period == 0
@@ -244,6 +254,11 @@ class Tick:
                 return self._count(self.model.component(name))
             case StopGradient(x):
                 return self.value(x, fitted.stopped() if fitted else None)
+            case Delay(Recent(x, (length, *_)), tokens):
+                return ago(self.previous[recent_name(recent_of(self.model, x, length))], tokens, rank_of(node.shape))
+            case Convolve(x, kernel, Recent(_, (length, *_))):
+                before = self.previous[recent_name(recent_of(self.model, x, length))]
+                return convolved(self.value(x), self.value(kernel), before)
         arithmetic = Arithmetic(self.sizes, self.lengths, self.like, self.model.axes)
         return arithmetic.value(node, lambda child: self.value(child, fitted))
 

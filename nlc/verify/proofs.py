@@ -10,7 +10,25 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from nlc.ir.algebra import LEAVES, Constant, Divide, Due, Expr, Eye, Full, Map, Named, Parameter, Power, Size, State, When, Where, walk
+from nlc.ir.algebra import (
+    LEAVES,
+    Constant,
+    Divide,
+    Due,
+    Expr,
+    Eye,
+    Full,
+    Map,
+    Named,
+    Parameter,
+    Power,
+    Recent,
+    Size,
+    State,
+    When,
+    Where,
+    walk,
+)
 from nlc.ir.build import replace as replace_parts
 from nlc.ir.law import Equation, Law, Laws
 from nlc.ir.show import expression_text
@@ -147,9 +165,9 @@ def needed(laws: Laws, *goals: Expr) -> Laws:
 
 
 def free_leaves(laws: Laws, *goals: Expr) -> tuple[Expr, ...]:
-    """The leaves whose values decide the goals, in order of appearance: states before the tick, inputs, hyperparameters."""
+    """The leaves whose values decide the goals, in order of appearance: states and streams before the tick, inputs, hyperparameters."""
     expressions = (*(equation.value for law in laws.laws for equation in law.equations), *goals)
-    found = dict.fromkeys(part for expression in expressions for part in walk(expression) if isinstance(part, LEAVES))
+    found = dict.fromkeys(part for expression in expressions for part in walk(expression) if isinstance(part, (*LEAVES, Recent)))
     moved = {law.component for law in laws.laws}
     return tuple(leaf for leaf in found if _is_free(leaf, moved))
 

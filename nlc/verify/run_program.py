@@ -19,13 +19,12 @@ import torch
 from torch import Tensor
 
 from nlc.ir.affine import AffineLaw, OutputRead, Write
-from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Named, Parameter, State, Tick, When
+from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Named, Parameter, Recent, Shift, State, Tick, When
 from nlc.ir.law import POSITION, PREVIOUS
 from nlc.ir.model import InputStream, Model
 from nlc.ir.program import MemoryProgram, Program
 from nlc.verify.evaluate import Evaluator
-from nlc.verify.run_blocks import Block
-from nlc.verify.run_law import (
+from nlc.verify.places import (
     Slot,
     Tensors,
     axis_indices,
@@ -33,13 +32,15 @@ from nlc.verify.run_law import (
     named_parameters,
     of_tokens,
     places_of,
-    reset_states,
-    run_laws,
     slot_name,
     starts,
     with_axes,
+    with_places,
     without_joined,
+    without_places,
 )
+from nlc.verify.run_blocks import Block
+from nlc.verify.run_law import reset_states, run_laws
 
 
 def run_program(
@@ -62,7 +63,7 @@ def run_program(
     indices = {axis: index.unsqueeze(-1) for axis, index in axis_indices(model, sizes, sample).items()}
     trained = named_parameters(model, parameters)
     begun = starts(program.laws, leading, sizes, sample, numbers, trained)
-    states = begun if state is None else {slot: state[slot_name(model, *slot)] for slot in begun}
+    states = begun if state is None else {slot: with_places(program.laws, slot, state[slot_name(model, *slot)]) for slot in begun}
     streams = {stream.name: _by_update(inputs[stream.name], stream, model).movedim(1, 1 + len(model.axes)) for stream in model.inputs}
     places = {axis: place - 1 for axis, place in axis_places(model).items()}
     around = Around(program, numbers, indices, sizes, leading, sample, trained, places, chunk)
@@ -77,7 +78,7 @@ def run_program(
     whole = {item.name: torch.cat([stretch[item.name] for stretch in stretches], len(leading)) for item in model.outputs}
     return {
         item.name: without_joined(model, item, whole[item.name]).movedim(1 + len(model.axes_of(item)), 1)[:, last] for item in model.outputs
-    }, {slot_name(model, *slot): value for slot, value in states.items()}
+    }, {slot_name(model, *slot): without_places(program.laws, slot, value) for slot, value in states.items()}
 
 
 def _stretches(program: Program, states: Mapping[Slot, Tensor], time: int) -> list[slice]:
@@ -112,9 +113,23 @@ class Around:
         block = Block(program, states) if program.is_in_blocks else None
         leading = (*self.axes, updates)
         sequence = Sequence(
-            streams, delayed, self.hyperparameters, self.indices, {}, self.sizes, leading, self.like, self.parameters, self.places, block
+            streams,
+            delayed,
+            self.hyperparameters,
+            self.indices,
+            {},
+            {},
+            self.sizes,
+            leading,
+            self.like,
+            self.parameters,
+            self.places,
+            block,
         )
         final: dict[Slot, Tensor] = {**states, **{(PREVIOUS, name): x.select(time, -1) for name, x in earlier.items()}}
+        for item in program.laws.kept:
+            if isinstance(item.value, Shift):
+                final[item.component, item.part] = sequence.remember(item.value, states[item.component, item.part])
         for memory in program.chunked:
             assert memory.classified.affine is not None, memory
             slot = (memory.component, memory.classified.affine.part)
@@ -150,6 +165,7 @@ class Sequence:
     hyperparameters: Mapping[str, Tensor]
     indices: Mapping[str, Tensor]
     reads: dict[str, Tensor]
+    recents: dict[Expr, Tensor]
     sizes: Mapping[str, int]
     leading: tuple[int, ...]
     like: Tensor
@@ -166,6 +182,8 @@ class Sequence:
         match node:
             case Named(name):
                 return self.reads[name]
+            case Recent():
+                return self.recents[node]
             case Input(name, _, delayed):
                 return (self.delayed if delayed else self.inputs)[name]
             case Hyperparameter(name):
@@ -177,6 +195,14 @@ class Sequence:
             case State() | Due() | Tick() if self.block is not None:
                 return self.block.leaf(node, self.leading)
         raise ValueError(f"the affine form of a law cannot hold {node}")
+
+    def remember(self, item: Shift, before: Tensor) -> Tensor:
+        """The last values of an expression before every token, kept for who reads them, and those after the last token."""
+        time, count, tokens = len(self.leading) - 1, before.shape[len(self.leading) - 1], self.leading[-1]
+        values = self.stream(item.x, (*before.shape[:time], tokens))
+        whole = torch.cat((before, values), time)
+        self.recents[item.recent] = whole.unfold(time, count, 1).narrow(time, 0, tokens).movedim(-1, time + 1)
+        return whole.narrow(time, tokens, count)
 
     def run(self, memory: MemoryProgram, law: AffineLaw, state: Tensor, chunk: int) -> Tensor:
         """One memory over the sequence, chunk by chunk: keeps what is read of it, and gives its final state."""

@@ -33,7 +33,11 @@ def _default_sizes(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) ->
     """Built without arguments, a module has the spec's own sizes."""
     program, sizes = emitted.program, default_sizes(emitted.program.model)
     axes = tuple(sizes[axis] for axis in program.model.axes)
-    wanted = {slot.name: (1, *axes, *(dim.size(sizes) for dim in slot.shape)) for slot in program.slots if slot.component != POSITION}
+    wanted = {
+        slot.name: (1, *(() if slot.is_whole else axes), *(dim.size(sizes) for dim in slot.shape))
+        for slot in program.slots
+        if slot.component != POSITION
+    }
     state = Emitted(module_class(), program, sizes).initial_state(1, torch.empty((), device="meta"))
     wrong = [f"{name} is {tuple(state[name].shape)}, not {shape}" for name, shape in wanted.items() if state[name].shape != shape]
     module = module_class()

@@ -1,0 +1,118 @@
+"""`delay` and `convolve`: older values of streams, and of expressions over streams and slow levels, which the system then carries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from nlc.codes import resolve as codes
+from nlc.diagnostics import CompileError, Diagnostic
+from nlc.ir.algebra import Convolve, Delay, Expr, Gradient, Index, Input, Join, Recent, Split, State, Task, Tick, When, contains, walk
+from nlc.ir.dims import Dim, shape_text
+from nlc.ir.model import Model, RecentValues
+from nlc.ir.show import expression_text
+from nlc.ir.spec import Call
+from nlc.resolve.alignment import ShapeClash
+from nlc.resolve.axes import valued, varies
+from nlc.resolve.clocks import tokens_of
+from nlc.resolve.sizes import unfit_sizes
+from nlc.source import Span
+
+if TYPE_CHECKING:
+    from nlc.resolve.typing import Typing
+
+
+def type_delay(typing: Typing, call: Call) -> Expr:
+    """`delay(x, n tokens)`: x so many tokens before, zero before the first."""
+    match call:
+        case Call(_, (argument, duration), ()):
+            x, tokens = typing.expression(argument), tokens_of(duration, typing.counts)
+            return Delay(Recent(x, (Dim.number(tokens), *x.shape)), tokens, x.shape)
+    raise CompileError(codes.wrong_arguments(call.span, "delay", "delay(x, 2 tokens)"))
+
+
+def type_convolve(typing: Typing, call: Call) -> Expr:
+    """`convolve(x, kernel)`: kernel[0] * x + kernel[1] * (x one token before) + ..., channel by channel."""
+    match call:
+        case Call(_, (first, second), ()):
+            x, kernel = typing.expression(first), typing.expression(second)
+            if len(x.shape) != 1:
+                raise ShapeClash(codes.wrong_shape(first.span, "what `convolve` is given", shape_text(x.shape), "a vector"))
+            if len(kernel.shape) != 2 or kernel.shape[1] != x.shape[0]:
+                wanted = f"a matrix with a row for each of its taps: matrix (width, {x.shape[0]})"
+                pairs = ((kernel.shape[1], x.shape[0]),) if len(kernel.shape) == 2 else ()
+                raise ShapeClash(codes.wrong_shape(second.span, "the kernel", shape_text(kernel.shape), wanted), pairs)
+            return Convolve(x, kernel, Recent(x, (kernel.shape[0] - Dim.number(1), *x.shape)), x.shape)
+    raise CompileError(codes.wrong_arguments(call.span, "convolve", "convolve(x, kernel), where kernel is a matrix (width, size of x)"))
+
+
+def recent_values(model: Model) -> tuple[RecentValues, ...]:
+    """Everything that is carried for delays and convolutions, each under a name of its own; inner ones first."""
+    found = dict.fromkeys(node for value, _ in valued(model) for node in walk(value) if isinstance(node, Recent))
+    ordered = sorted(found, key=lambda node: sum(1 for _ in walk(node)))
+    is_split = any(isinstance(node, Split | Join) for value, _ in valued(model) for node in walk(value))
+    named: dict[str, RecentValues] = {}
+    for recent in ordered:
+        is_whole = is_split and not any(varies(model, recent.x, axis) for axis in model.axes)
+        name = _fresh(_name(model, recent.x), named)
+        named[name] = RecentValues(name=name, recent=recent, is_whole=is_whole)
+    return tuple(named.values())
+
+
+def _name(model: Model, x: Expr) -> str:
+    """The abbreviation that stands for it, else the first slow level or stream in it."""
+    known = next((item.name for item in model.abbreviations if item.value == x), None)
+    sources = (node.component if isinstance(node, State) else node.name for node in walk(x) if isinstance(node, State | Input))
+    return known or next(sources, "value")
+
+
+def _fresh(name: str, taken: dict[str, RecentValues]) -> str:
+    return name if name not in taken else next(text for number in range(2, 1000) if (text := f"{name}_{number}") not in taken)
+
+
+def check_recents(model: Model) -> None:
+    """Raise CompileError for older values of what does not move by streams alone, for kernels that move, and for empty ones."""
+    if problems := tuple(dict.fromkeys(problem for value, span in valued(model) for problem in _problems(model, value, span))):
+        raise CompileError(*problems)
+
+
+def _problems(model: Model, value: Expr, span: Span) -> Iterator[Diagnostic]:
+    sizes = {dim.name: dim.default for dim in model.dims if dim.definition is None}
+    for node in walk(value):
+        match node:
+            case Delay(Recent(x, shape)):
+                word = "delay"
+            case Convolve(x, kernel, Recent(_, shape)):
+                word = "convolve"
+                if _moves(model, kernel) or contains(kernel, lambda part: isinstance(part, Input | Index | Recent)):
+                    help = "a kernel is the same at every token and for all places along the axes: a slow level, or numbers"
+                    yield codes.not_in_time(span, word, help)
+            case _:
+                continue
+        if help := _not_of_streams(model, x):
+            yield codes.not_in_time(span, word, help)
+        yield from unfit_sizes(shape[:1], sizes, span)
+
+
+def _not_of_streams(model: Model, x: Expr) -> str:
+    """Why a value does not follow from streams and slow levels alone; empty when it does."""
+    if model.kind == "optimizer":
+        return "an optimizer keeps older values in levels of its own"
+    if _moves(model, x):
+        return f"{expression_text(x)} reads a state that moves inside the sequence: keep older values of it in a level"
+    streams = {stream.name for stream in model.inputs if not stream.is_of_sequence}
+    if not contains(x, lambda part: isinstance(part, Input) and part.name in streams):
+        return f"{expression_text(x)} is the same at every token"
+    return ""
+
+
+def _moves(model: Model, x: Expr) -> bool:
+    """Whether an expression reads what moves inside a sequence."""
+
+    def moves(part: Expr) -> bool:
+        match part:
+            case State(component, when=when):
+                return when is When.FITTED or not model.is_parameter(component)
+        return isinstance(part, Gradient | Tick | Task)
+
+    return contains(x, moves)
