@@ -38,6 +38,7 @@ CASES: Mapping[str, tuple[Run, tuple[str, ...]]] = MappingProxyType(
         "delta_rule": (hand_written.delta_rule, ("q", "k", "v", "beta")),
         "gated_linear_attention": (hand_written.gated_linear_attention, ("q", "k", "v", "channels:alpha")),
         "gated_delta_rule": (hand_written.gated_delta_rule, ("q", "k", "v", "beta", "alpha")),
+        "titans_linear": (hand_written.titans_linear, ("q", "k", "v", "learning_rate", "decay", "retention")),
         "linear_attention_layer": (hand_written.linear_attention_layer, ("x",)),
         "consolidation": (hand_written.consolidation, ("q", "k", "v", "beta")),
     }
@@ -107,12 +108,14 @@ def streams(inputs: tuple[str, ...], time: int) -> dict[str, Tensor]:
     drawn: dict[str, Tensor] = {}
     for text in inputs:
         channels, name = text.startswith("channels:"), text.removeprefix("channels:")
-        is_gate = name in ("beta", "alpha")
+        is_gate = name in ("beta", "alpha", "learning_rate", "decay", "retention")
         size = (
             (BATCH, time, HEADS) if is_gate and not channels else (BATCH, time, HEADS, SIZE) if name != "x" else (BATCH, time, HEADS * SIZE)
         )
         value = torch.rand(size, generator=generator) if is_gate else torch.randn(size, generator=generator)
-        drawn[name] = {"k": nn.functional.normalize(value, dim=-1), "alpha": 0.9 + 0.1 * value}.get(name, value)
+        drawn[name] = {"k": nn.functional.normalize(value, dim=-1), "alpha": 0.9 + 0.1 * value, "retention": 0.9 + 0.1 * value}.get(
+            name, value
+        )
     return drawn
 
 

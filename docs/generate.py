@@ -15,6 +15,7 @@ from importlib import import_module
 from itertools import groupby
 from pathlib import Path
 
+from docs.errata import errata_page
 from nlc import pipeline
 from nlc.citations import resolve_citation
 from nlc.cli import COMMANDS
@@ -29,6 +30,7 @@ from nlc.ir.spec import DefinitionField
 from nlc.parse import parse_library
 from nlc.parse.fields import TABLES
 from nlc.pipeline import order, parse, resolve
+from nlc.resolve.claim_words import CLAIM_WORDS
 from nlc.resolve.functions import FORMS, FUNCTIONS
 from nlc.resolve.networks import DEFAULT_ACTIVATION, MLP, SAYS
 from nlc.schedule.affine_form import affine_expression
@@ -52,6 +54,7 @@ def pages() -> dict[str, str]:
         "reference/commands.md": NOTICE + "".join(_commands_page()),
         "reference/language.md": NOTICE + "".join(_language_page()),
         "reference/library.md": NOTICE + "".join(_library_page()),
+        "errata.md": NOTICE + "".join(errata_page(ROOT)),
         "levels.md": NOTICE + "".join(_levels_page()),
         "reference/modules.md": NOTICE + "".join(_modules_page()),
     }
@@ -89,6 +92,8 @@ def _language_page() -> Iterator[str]:
     yield "\n## Functions\n\n| written | gives | takes |\n|---|---|---|\n"
     for rule in FUNCTIONS.values():
         yield f"| `{rule.usage}` | {_cell(rule.says)} | {_cell(rule.wants)} |\n"
+    yield "\n## Functions of claims\n\n| written | gives |\n|---|---|\n"
+    yield from (f"| `{word.usage}` | {_cell(word.says)} |\n" for word in CLAIM_WORDS.values())
     yield "\n## Words that are read in their own way\n\n"
     yield from (f"- `{text.partition(': ')[0]}`: {text.partition(': ')[2]}\n" for text in FORMS.values())
 

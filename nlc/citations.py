@@ -22,6 +22,7 @@ PAPERS: Mapping[str, str] = MappingProxyType(
         "mamba2": "Dao, Gu: Transformers are SSMs (Mamba-2), arXiv 2405.21060",
         "longhorn": "Liu et al.: Longhorn, arXiv 2407.14207",
         "deltaproduct": "Siems et al.: DeltaProduct, arXiv 2502.10297",
+        "comba": "Hu et al.: Comba: Improving Bilinear RNNs with Closed-loop Control, arXiv 2506.02475",
         "rwkv7": "Peng et al.: RWKV-7, arXiv 2503.14456",
         "muon": "Jordan et al.: Muon, 2024",
         "adam": "Kingma, Ba: Adam: A Method for Stochastic Optimization, arXiv 1412.6980",

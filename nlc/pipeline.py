@@ -20,7 +20,8 @@ from nlc.overrides import overrides_of
 from nlc.source import Source
 
 if TYPE_CHECKING:
-    from nlc.verify.report import Report
+    from nlc.verify.report import ClaimsReport, Report
+    from nlc.verify.verdict import Verdict
 
 
 def parse(path: Path, overrides: Sequence[Source] = ()) -> SpecFile:
@@ -71,6 +72,44 @@ def verify(program: Program, module_text: str, module: str = "as compiled") -> R
 
     is_as_built = module_text == emit(program)
     return verify_module(program, module_text, laws_of=lambda model: derive(order(model)), module=module, is_as_built=is_as_built)
+
+
+def verify_claims(path: Path) -> ClaimsReport:
+    """A file of claims -> ClaimsReport: every section through the stages up to its laws, then its claims decided. Loads no torch."""
+    from nlc.parse.claims_file import parse_claims_file
+    from nlc.verify.claims import decide_claims
+    from nlc.verify.report import ClaimsReport
+
+    file = parse_claims_file(path)
+    sections = []
+    for section in file.sections:
+        laws = derive(order(resolve(section)))
+        sections.append((laws.order.model.name, laws.order.model.says, decide_claims(laws, lambda model: derive(order(model)))))
+    return ClaimsReport(file.path, file.name.text, " ".join(file.says.text.split()) if file.says else "", tuple(sections))
+
+
+def claims_of(path: Path) -> tuple[Verdict, ...]:
+    """The verdicts on the claims of a spec or of a file of claims, without the squares. Loads no torch."""
+    from nlc.verify.claims import decide_claims
+
+    if is_claims_file(path):
+        return verify_claims(path).verdicts
+    return decide_claims(derive(order(resolve(parse(path)))), lambda model: derive(order(model)))
+
+
+def check_claims(path: Path) -> None:
+    """Every section of a file of claims up to its laws; raises CompileError."""
+    from nlc.parse.claims_file import parse_claims_file
+
+    for section in parse_claims_file(path).sections:
+        derive(order(resolve(section)))
+
+
+def is_claims_file(path: Path) -> bool:
+    """Whether a file holds claims rather than a spec."""
+    from nlc.parse.claims_file import is_claims_file
+
+    return is_claims_file(path)
 
 
 @dataclass(frozen=True, slots=True)

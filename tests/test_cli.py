@@ -118,7 +118,7 @@ def test_verify_decides_claims_and_writes_them_down(printed: Printed) -> None:
     assert "squares close (not built yet: the text that nlc build would write)" in text.splitlines()[0]
     verdicts = json.loads(Path("verdicts.json").read_text())
     assert {"spec", "claim", "verdict", "expected", "method"} <= set.intersection(*map(set, verdicts))
-    assert [item["verdict"] for item in verdicts] == ["tested", "proved", "proved", "ill-typed", "refuted"]
+    assert [item["verdict"] for item in verdicts] == ["tested", "proved", "proved", "ill-typed", "refuted", "proved"]
 
 
 def test_verify_of_a_changed_spec_leaves_its_module_alone(printed: Printed) -> None:

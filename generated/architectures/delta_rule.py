@@ -1,7 +1,7 @@
 """DeltaRule: A matrix memory trained online, one gradient step per token on the squared error.
 
 Compiled by nlc from specs/architectures/delta_rule.yaml. Edit the spec, not this file.
-sha256 of the spec: c68f0bac41bdacabcdc9896d363169f764acb21f9d5da3c078fbaa544ea828f3
+sha256 of the spec: f6b0b36f690b34b8eccf74446995924ee528720eb7aec52516103fa05cf4d111
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components  every  paper's number (slowest highest / slowest first)
@@ -135,4 +135,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: fe1e3db816b61e21a0851c3669d9e88a2c845a3f62e918c91963a98bad7500f2
+# sealed by nlc, sha256 of everything above: 15868b2d2295494f0704ee9ccba8e263079bef9e5788fa96efbfd5d261dcb52e

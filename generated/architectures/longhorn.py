@@ -1,7 +1,7 @@
 """Longhorn: The delta rule taken implicitly; each token's write is the minimiser of its error and of the way from the old memory.
 
 Compiled by nlc from specs/architectures/longhorn.yaml. Edit the spec, not this file.
-sha256 of the spec: 3ad5b76a432d3e248dfa8f6afcf32ecc27984cda71205214f4ac01e220685125
+sha256 of the spec: 0b5a1e4b41a2261aa9c11e25060af839b56a59ac2fdfaa351896491763b64101
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components  every  paper's number (slowest highest / slowest first)
@@ -140,4 +140,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: d9a6ff7120d837666a9281053c36fb1bc809ec35354c5f5d53b6a80090447b34
+# sealed by nlc, sha256 of everything above: fb0db1ce57c5eebd1e73cc2bbe1e981893b5b9e776368b656fbd59284512e330

@@ -20,13 +20,10 @@ Laws, per token; prev is the state before
                   explicit gradient step on -dot(layer, layer.momentum); nl:eq-10; nl:definition-2
     y           = prev(layer) @ x                                          read before the write
 
-Forms
-    layer.momentum: recurrence
-        It reads the state of layer, with which it moves as one (Companion).
-        No parallel form of the table fits, so the law runs token by token.
-    layer: recurrence
-        It reads the state of layer.momentum, with which it moves as one (Companion).
-        No parallel form of the table fits, so the law runs token by token.
+Form
+    layer.momentum and layer: stacked triangular chunks (titans, deltanet)
+        The states layer.momentum and layer move as one, and the writes read them at x alone (Companion).
+        The writes of a chunk solve one triangular system, in which the states at its start are stacked; the rest is matrix products.
 """
 
 import torch
@@ -46,11 +43,14 @@ class MlpTrainingWithMomentum(nn.Module):
         layer  (batch, d_out, d_in)
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, d_out)
-    Under torch.compile the loop over tokens is unrolled: compile `step` instead.
+    `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
     """
 
-    def __init__(self, d_in: int = 64, d_out: int = 64, learning_rate: float = 0.1, decay: float = 0.9) -> None:
+    def __init__(self, d_in: int = 64, d_out: int = 64, learning_rate: float = 0.1, decay: float = 0.9, chunk: int = 64) -> None:
         super().__init__()
+        if chunk < 1:
+            raise ValueError(f"chunk must be 1 or more, not {chunk}")
+        self.chunk = chunk
         self.d_in = d_in
         self.d_out = d_out
         self.learning_rate = learning_rate
@@ -65,8 +65,60 @@ class MlpTrainingWithMomentum(nn.Module):
         }
 
     def forward(self, *, x: Tensor, target: Tensor, state: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
-        """The whole sequence, token by token: no parallel form is known for these laws."""
-        return self.forward_by_token(x=x, target=target, state=state)
+        """The whole sequence in chunks: equal to `forward_by_token`."""
+        batch = x.shape[0]
+        with _full_precision(x):
+            dtype = x.dtype
+            start = self._start(state, batch, x)
+            x, target = (x.to(start["layer.momentum"].dtype) for x in (x, target))
+            y, layer_momentum, layer = self._layer_in_chunks(
+                decay=x.new_full((), self.decay)[..., None].expand(batch, x.shape[1], -1),
+                key=x,
+                value=self.learning_rate * target,
+                erase=self.learning_rate * x,
+                query=x,
+                layer_momentum=start["layer.momentum"],
+                layer=start["layer"],
+            )
+            return y.to(dtype), {"layer.momentum": layer_momentum, "layer": layer}
+
+    def _layer_in_chunks(
+        self, decay: Tensor, key: Tensor, value: Tensor, erase: Tensor, query: Tensor, layer_momentum: Tensor, layer: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Several states that move as one, chunk by chunk.
+
+            layer_momentum_t = decay_t layer_momentum_{t-1} + write_t key_t^T
+            layer_t = decay_t layer_momentum_{t-1} + layer_{t-1} + write_t key_t^T
+            write_t = value_t - layer_{t-1} erase_t
+
+        Streams are (batch, time, *axes, size), a scalar one with size 1. What each state is after a token is a sum of the states
+        at the start of the chunk and of the writes since then, each times its share.
+        """
+        leading = layer_momentum.shape[:-2]
+        states = torch.cat((layer_momentum, layer), -1).flatten(0, -3).mT
+        one = torch.ones_like(key[..., :1])
+        zero = torch.zeros_like(one)
+        moves = torch.cat((decay, zero, one, decay, one, one), -1)
+        ((steady, _),) = _shares(moves[:, : self.chunk], 2, [0, 1], self.chunk)
+        chunks = zip(*(_pieces(x, self.chunk) for x in (key, value, erase, query)), strict=True)
+        reads = []
+        for key, value, erase, query in chunks:
+            n = key.shape[1]
+            shares = steady[:, : n + 1, :, : 2 + n]
+            last = shares[:, -1]
+            before = shares[:, :-1, 1]
+            overlap = before[..., 2:] * (erase @ key.mT)
+            value = torch.baddbmm(value, _scaled(erase, before[..., :2]), states, alpha=-1)
+            write = _solve(overlap, value)
+            scores = query @ key.mT
+            after = shares[:, :-1, 1]
+            read = _scaled(query, after[..., :2]) @ states
+            read = torch.baddbmm(read, after[..., 2:] * scores.tril(-1), write)
+            reads.append(read)
+            kept = last[..., :2] @ torch.unflatten(states, 1, (2, -1)).flatten(2)
+            states = torch.baddbmm(kept.view_as(states), _scaled(key, last[..., 2:].mT).mT, write)
+        layer_momentum, layer = torch.unflatten(states.mT, 0, leading).chunk(2, -1)
+        return _joined(reads, leading), layer_momentum, layer
 
     def forward_by_token(self, *, x: Tensor, target: Tensor, state: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """The laws, one token at a time: slow, and what `forward` must equal."""
@@ -104,4 +156,54 @@ def _full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
-# sealed by nlc, sha256 of everything above: 17ffc978cc705338b4e0ed2a5957e52339e941296414895dca2d9a63052b95e3
+def _pieces(x: Tensor, chunk: int) -> tuple[Tensor, ...]:
+    """(batch, time, *axes, size) -> chunks of (batch * axes, tokens, size), the last one short: nothing is padded."""
+    return torch.split(x.movedim(1, -2).flatten(0, -3), chunk, 1)
+
+
+def _joined(pieces: list[Tensor], leading: torch.Size) -> Tensor:
+    """Chunks of (batch * axes, tokens, size) -> (batch, time, *axes, size)."""
+    whole = torch.cat(pieces, 1)
+    return whole.view(*leading, *whole.shape[1:]).movedim(-2, 1)
+
+
+def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
+    """x with x_t = right_t - sum of below_diagonal[t, s] x_s over s < t; nothing else of the matrix is read."""
+    solution: Tensor = torch.linalg.solve_triangular(below_diagonal, right, upper=False, unitriangular=True)
+    return solution
+
+
+def _shares(moves: Tensor, states: int, seen: list[int], chunk: int) -> list[tuple[Tensor, Tensor]]:
+    """What the states of `seen` are made of after every token, and what all are made of in the end, chunk by chunk.
+
+    The first is (copies, tokens + 1, seen, states + tokens * writes): the shares of the states at the chunk's start, then of the writes;
+    row 0 is the start itself. `moves`, (batch, time, *axes, states * (states + writes)), says the same of one token. Two halves of a
+    stretch are joined at their border: the right one moves what the left one ends in. Decays are only ever multiplied: 0 is exact.
+    """
+    moves = torch.unflatten(moves.movedim(1, -2).flatten(0, -3), -1, (states, -1))
+    time, writes = moves.shape[1], moves.shape[-1] - states
+    tokens = max(1, min(chunk, time))
+    count, levels = max(1, -(-time // tokens)), (tokens - 1).bit_length()
+    still = torch.eye(states, states + writes, dtype=moves.dtype, device=moves.device)  # what fills up moves nothing
+    ends = torch.unflatten(torch.cat((moves, still.expand(moves.shape[0], count * tokens - time, -1, -1)), 1), 1, (count, tokens))
+    ends = torch.cat((ends, still.expand(*ends.shape[:2], 2**levels - tokens, -1, -1)), 2)
+    shares = ends[..., seen, :]
+    for _ in range(levels):
+        left, right = torch.unflatten(ends, 2, (-1, 2)).unbind(3)
+        early, late = torch.unflatten(shares, 2, (-1, 2)).unbind(3)
+        upper = nn.functional.pad(early, (0, left.shape[-1] - states))
+        shares = torch.cat((upper, torch.cat((late[..., :states] @ left, late[..., states:]), -1)), -2)
+        ends = torch.cat((right[..., :states] @ left, right[..., states:]), -1)
+    start = torch.eye(states, shares.shape[-1], dtype=moves.dtype, device=moves.device)[seen].expand(*shares.shape[:2], -1, -1)
+    shares = torch.unflatten(torch.cat((start, shares.squeeze(2)), 2), 2, (-1, len(seen)))
+    lengths = [min(tokens, time - place * tokens) for place in range(count)]
+    pieces = zip(shares.unbind(1), ends.squeeze(2).unbind(1), lengths, strict=True)
+    return [(x[:, : n + 1, :, : states + n * writes], end[..., : states + n * writes]) for x, end, n in pieces]
+
+
+def _scaled(x: Tensor, shares: Tensor) -> Tensor:
+    """(copies, n, size), (copies, n, states) -> (copies, n, states * size): each vector beside itself, times its share in each state."""
+    return (shares.unsqueeze(-1) * x.unsqueeze(-2)).flatten(-2)
+
+
+# sealed by nlc, sha256 of everything above: bfb837508ef9edf425ec587acfc321575b8b373e8ecc399295c098248cea8a94

@@ -38,10 +38,12 @@ class Adagrad(Optimizer):
         learning_rate = 0.01
         eps = 1e-10
     Groups keep the learning rate as `lr`, which is what torch's schedulers change.
+    A gradient that is not finite stops a step with `nonfinite="raise"`, passes it over with "skip"; both wait for the device.
     State of each parameter, in its dtype or float32, whichever is wider: square_sum.
     """
 
-    def __init__(self, params: ParamsT, learning_rate: float = 0.01, eps: float = 1e-10) -> None:
+    def __init__(self, params: ParamsT, learning_rate: float = 0.01, eps: float = 1e-10, nonfinite: str | None = None) -> None:
+        self.nonfinite = _policy(nonfinite)
         super().__init__(params, {"lr": learning_rate, "eps": eps})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -69,6 +71,10 @@ class Adagrad(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if self.nonfinite is not None and not _are_finite(self.param_groups):
+            if self.nonfinite == "raise":
+                raise FloatingPointError("a gradient is not finite; this step has changed nothing")
+            return loss
         for group in self.param_groups:
             self._update(group)
         return loss
@@ -100,4 +106,16 @@ def _checked(gradient: Tensor) -> Tensor:
     return gradient
 
 
-# sealed by nlc, sha256 of everything above: ad929d5ab66697d351b60fdecc856ac5948d8d4e910066e81a4a481e5af49091
+def _policy(nonfinite: str | None) -> str | None:
+    if nonfinite not in (None, "raise", "skip"):
+        raise ValueError(f'nonfinite must be "raise", "skip" or None, not {nonfinite!r}')
+    return nonfinite
+
+
+def _are_finite(groups: list[dict[str, Any]]) -> bool:
+    """Whether all entries of all gradients are; this waits for the device."""
+    finite = [_checked(x.grad).isfinite().all() for group in groups for x in group["params"] if x.grad is not None]
+    return all(finite)
+
+
+# sealed by nlc, sha256 of everything above: 997d83a4819fab28c3b04ebe2e6b97cfe45936c49ac99714a05b6cf5d3e0b984

@@ -3,7 +3,7 @@
 Two memories of the past gradients, their mean and the mean of their squares; the weights follow the one over the root of the other.
 
 Compiled by nlc from specs/optimizers/adam.yaml. Edit the spec, not this file.
-sha256 of the spec: f3ed33600740b6ff31b5a29067bb8ddd0f675c352512dd5f699b989813f34e00
+sha256 of the spec: baf664ab9fa52bc25dd1c8f18edff237114a519984f3af585832adbe8b6376af
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                   every  paper's number (slowest highest / slowest first)
@@ -51,11 +51,21 @@ class Adam(Optimizer):
         beta2 = 0.999
         eps = 1e-08
     Groups keep the learning rate as `lr`, which is what torch's schedulers change.
+    A gradient that is not finite stops a step with `nonfinite="raise"`, passes it over with "skip"; both wait for the device.
     State of each parameter, in its dtype or float32, whichever is wider: first_moment, second_moment.
     Each parameter counts the steps at which it had a gradient.
     """
 
-    def __init__(self, params: ParamsT, learning_rate: float = 0.001, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-08) -> None:
+    def __init__(
+        self,
+        params: ParamsT,
+        learning_rate: float = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-08,
+        nonfinite: str | None = None,
+    ) -> None:
+        self.nonfinite = _policy(nonfinite)
         super().__init__(params, {"lr": learning_rate, "beta1": beta1, "beta2": beta2, "eps": eps})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -83,6 +93,10 @@ class Adam(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if self.nonfinite is not None and not _are_finite(self.param_groups):
+            if self.nonfinite == "raise":
+                raise FloatingPointError("a gradient is not finite; this step has changed nothing")
+            return loss
         for group in self.param_groups:
             self._update(group)
         return loss
@@ -90,8 +104,6 @@ class Adam(Optimizer):
     def _update(self, group: dict[str, Any]) -> None:
         """The laws, for all tensors of a group at once, as far as they are alike."""
         weights = [x for x in group["params"] if x.grad is not None]
-        if not weights:
-            return
         for x in weights:
             if not self.state[x]:
                 dtype = torch.promote_types(x.dtype, torch.float32)
@@ -133,4 +145,16 @@ def _checked(gradient: Tensor) -> Tensor:
     return gradient
 
 
-# sealed by nlc, sha256 of everything above: 4056a8b51f9b2e0cbcdf641265f9538715028d01c1db432a51619c24beef8358
+def _policy(nonfinite: str | None) -> str | None:
+    if nonfinite not in (None, "raise", "skip"):
+        raise ValueError(f'nonfinite must be "raise", "skip" or None, not {nonfinite!r}')
+    return nonfinite
+
+
+def _are_finite(groups: list[dict[str, Any]]) -> bool:
+    """Whether all entries of all gradients are; this waits for the device."""
+    finite = [_checked(x.grad).isfinite().all() for group in groups for x in group["params"] if x.grad is not None]
+    return all(finite)
+
+
+# sealed by nlc, sha256 of everything above: be2f120843444c449e21b4dd7051704060f46297e7fec53da51cf1fbb62648af

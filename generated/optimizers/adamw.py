@@ -1,7 +1,7 @@
 """AdamW: Adam with decoupled weight decay, which is the retention of the weights.
 
 Compiled by nlc from specs/optimizers/adamw.yaml. Edit the spec, not this file.
-sha256 of the spec: a2636e70474ef154d69a1029757ffa518e77e6f01ba0e8bbdd427b2fc9916a03
+sha256 of the spec: 285ba8dfbf74477ea5e3c208e6aba9a5a12dde0b2d833d56b50e5576daaf3622
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                   every  paper's number (slowest highest / slowest first)
@@ -48,6 +48,7 @@ class AdamW(Optimizer):
         eps = 1e-08
         weight_decay = 0.01
     Groups keep the learning rate as `lr`, which is what torch's schedulers change.
+    A gradient that is not finite stops a step with `nonfinite="raise"`, passes it over with "skip"; both wait for the device.
     State of each parameter, in its dtype or float32, whichever is wider: first_moment, second_moment.
     Each parameter counts the steps at which it had a gradient.
     """
@@ -60,7 +61,9 @@ class AdamW(Optimizer):
         beta2: float = 0.999,
         eps: float = 1e-08,
         weight_decay: float = 0.01,
+        nonfinite: str | None = None,
     ) -> None:
+        self.nonfinite = _policy(nonfinite)
         super().__init__(params, {"lr": learning_rate, "beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -88,6 +91,10 @@ class AdamW(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if self.nonfinite is not None and not _are_finite(self.param_groups):
+            if self.nonfinite == "raise":
+                raise FloatingPointError("a gradient is not finite; this step has changed nothing")
+            return loss
         for group in self.param_groups:
             self._update(group)
         return loss
@@ -95,8 +102,6 @@ class AdamW(Optimizer):
     def _update(self, group: dict[str, Any]) -> None:
         """The laws, for all tensors of a group at once, as far as they are alike."""
         weights = [x for x in group["params"] if x.grad is not None]
-        if not weights:
-            return
         for x in weights:
             if not self.state[x]:
                 dtype = torch.promote_types(x.dtype, torch.float32)
@@ -139,4 +144,16 @@ def _checked(gradient: Tensor) -> Tensor:
     return gradient
 
 
-# sealed by nlc, sha256 of everything above: d60967ad9c9883cbc31ee1706ac7cf10164029ec5714e5fd046cbaf54b1e74d7
+def _policy(nonfinite: str | None) -> str | None:
+    if nonfinite not in (None, "raise", "skip"):
+        raise ValueError(f'nonfinite must be "raise", "skip" or None, not {nonfinite!r}')
+    return nonfinite
+
+
+def _are_finite(groups: list[dict[str, Any]]) -> bool:
+    """Whether all entries of all gradients are; this waits for the device."""
+    finite = [_checked(x.grad).isfinite().all() for group in groups for x in group["params"] if x.grad is not None]
+    return all(finite)
+
+
+# sealed by nlc, sha256 of everything above: 8fcf19b8f5309276cc20ab3513c3d3e446f0f163d1af80ca5eaa36d6014a9a85

@@ -45,8 +45,9 @@ class DeltaMomentumMatrix(Optimizer):
         decay = 0.9
         rate = 0.1
         eps = 1e-12
-    Takes matrices alone. Their products are in `matmul_dtype`, by default in the dtype of the state.
+    Takes matrices alone.
     Groups keep the learning rate as `lr`, which is what torch's schedulers change.
+    A gradient that is not finite stops a step with `nonfinite="raise"`, passes it over with "skip"; both wait for the device.
     State of each parameter, in its dtype or float32, whichever is wider: momentum.
     """
 
@@ -57,9 +58,9 @@ class DeltaMomentumMatrix(Optimizer):
         decay: float = 0.9,
         rate: float = 0.1,
         eps: float = 1e-12,
-        matmul_dtype: torch.dtype | None = None,
+        nonfinite: str | None = None,
     ) -> None:
-        self.matmul_dtype = matmul_dtype
+        self.nonfinite = _policy(nonfinite)
         super().__init__(params, {"lr": learning_rate, "decay": decay, "rate": rate, "eps": eps})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -76,6 +77,7 @@ class DeltaMomentumMatrix(Optimizer):
         group = self.param_groups[-1]
         for name, x in zip(group.get("param_names", range(len(group["params"]))), group["params"], strict=True):
             if x.ndim != 2:
+                self.param_groups.pop()
                 raise ValueError(f"DeltaMomentumMatrix moves matrices, not parameter {name} of shape {tuple(x.shape)}")
 
     @overload
@@ -91,6 +93,10 @@ class DeltaMomentumMatrix(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if self.nonfinite is not None and not _are_finite(self.param_groups):
+            if self.nonfinite == "raise":
+                raise FloatingPointError("a gradient is not finite; this step has changed nothing")
+            return loss
         for group in self.param_groups:
             self._update(group)
         return loss
@@ -98,8 +104,6 @@ class DeltaMomentumMatrix(Optimizer):
     def _update(self, group: dict[str, Any]) -> None:
         """The laws, for all tensors of a group at once, as far as they are alike."""
         weights = [x for x in group["params"] if x.grad is not None]
-        if not weights:
-            return
         for x in weights:
             if not self.state[x]:
                 dtype = torch.promote_types(x.dtype, torch.float32)
@@ -112,8 +116,8 @@ class DeltaMomentumMatrix(Optimizer):
         gradient = [_checked(x.grad) for x in weights if x.grad is not None]
         momentum = [self.state[x]["momentum"] for x in weights]
         learning_rate, decay, rate, eps = group["lr"], group["decay"], group["rate"], group["eps"]
-        stacked_gradient = _stacked(gradient, self.matmul_dtype)
-        stacked_momentum = _stacked(momentum, self.matmul_dtype)
+        stacked_gradient = _stacked(gradient)
+        stacked_momentum = _stacked(momentum)
         # direction = gradient / (norm(gradient) + eps)
         direction = stacked_gradient / (torch.linalg.vector_norm(stacked_gradient, dim=(-2, -1)) + eps)[..., None, None]
         # momentum_gradient = rate * (prev(momentum) @ transpose(direction) @ direction) + learning_rate * gradient
@@ -132,10 +136,22 @@ def _checked(gradient: Tensor) -> Tensor:
     return gradient
 
 
-def _stacked(matrices: list[Tensor], dtype: torch.dtype | None) -> Tensor:
+def _policy(nonfinite: str | None) -> str | None:
+    if nonfinite not in (None, "raise", "skip"):
+        raise ValueError(f'nonfinite must be "raise", "skip" or None, not {nonfinite!r}')
+    return nonfinite
+
+
+def _are_finite(groups: list[dict[str, Any]]) -> bool:
+    """Whether all entries of all gradients are; this waits for the device."""
+    finite = [_checked(x.grad).isfinite().all() for group in groups for x in group["params"] if x.grad is not None]
+    return all(finite)
+
+
+def _stacked(matrices: list[Tensor], dtype: torch.dtype | None = None) -> Tensor:
     """Matrices of one shape as one tensor (number, rows, columns)."""
     stacked = torch.stack(matrices)
     return stacked.to(dtype or torch.promote_types(stacked.dtype, torch.float32))
 
 
-# sealed by nlc, sha256 of everything above: d1290e0c2a1fc8be811231a1090aaaecc67660355ba7295234a20b7133411018
+# sealed by nlc, sha256 of everything above: 70d4af2accf2a230cf7addac1c722b19f01f427dbdf091bc2062c6fd69ba3536

@@ -38,10 +38,14 @@ class FeatureMomentum(Optimizer):
         decay = 0.9
         scale = 1.0
     Groups keep the learning rate as `lr`, which is what torch's schedulers change.
+    A gradient that is not finite stops a step with `nonfinite="raise"`, passes it over with "skip"; both wait for the device.
     State of each parameter, in its dtype or float32, whichever is wider: momentum.
     """
 
-    def __init__(self, params: ParamsT, learning_rate: float = 0.01, decay: float = 0.9, scale: float = 1.0) -> None:
+    def __init__(
+        self, params: ParamsT, learning_rate: float = 0.01, decay: float = 0.9, scale: float = 1.0, nonfinite: str | None = None
+    ) -> None:
+        self.nonfinite = _policy(nonfinite)
         super().__init__(params, {"lr": learning_rate, "decay": decay, "scale": scale})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -69,6 +73,10 @@ class FeatureMomentum(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if self.nonfinite is not None and not _are_finite(self.param_groups):
+            if self.nonfinite == "raise":
+                raise FloatingPointError("a gradient is not finite; this step has changed nothing")
+            return loss
         for group in self.param_groups:
             self._update(group)
         return loss
@@ -101,4 +109,16 @@ def _checked(gradient: Tensor) -> Tensor:
     return gradient
 
 
-# sealed by nlc, sha256 of everything above: 0bb8ec6197df246cf897f8743c9bb6185ce9807a5716c8cecacb926e266c5d2c
+def _policy(nonfinite: str | None) -> str | None:
+    if nonfinite not in (None, "raise", "skip"):
+        raise ValueError(f'nonfinite must be "raise", "skip" or None, not {nonfinite!r}')
+    return nonfinite
+
+
+def _are_finite(groups: list[dict[str, Any]]) -> bool:
+    """Whether all entries of all gradients are; this waits for the device."""
+    finite = [_checked(x.grad).isfinite().all() for group in groups for x in group["params"] if x.grad is not None]
+    return all(finite)
+
+
+# sealed by nlc, sha256 of everything above: 94ac3f7e736eb8ad7699d81de47cd1c2ce5b60fa2663eed24d11b5fbebbbd54d

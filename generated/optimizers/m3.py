@@ -72,6 +72,7 @@ class M3(Optimizer):
         eps = 1e-08
     Takes matrices alone. Their products are in `matmul_dtype`, by default in the dtype of the state.
     Groups keep the learning rate as `lr`, which is what torch's schedulers change.
+    A gradient that is not finite stops a step with `nonfinite="raise"`, passes it over with "skip"; both wait for the device.
     State of each parameter, in its dtype or float32, whichever is wider: fast, square_sum, slow, slow.gradient.
     Each parameter counts the steps at which it had a gradient.
     """
@@ -86,8 +87,10 @@ class M3(Optimizer):
         share: float = 0.5,
         eps: float = 1e-08,
         matmul_dtype: torch.dtype | None = None,
+        nonfinite: str | None = None,
     ) -> None:
         self.matmul_dtype = matmul_dtype
+        self.nonfinite = _policy(nonfinite)
         super().__init__(params, {"lr": learning_rate, "beta1": beta1, "beta2": beta2, "beta3": beta3, "share": share, "eps": eps})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -104,6 +107,7 @@ class M3(Optimizer):
         group = self.param_groups[-1]
         for name, x in zip(group.get("param_names", range(len(group["params"]))), group["params"], strict=True):
             if x.ndim != 2:
+                self.param_groups.pop()
                 raise ValueError(f"M3 moves matrices, not parameter {name} of shape {tuple(x.shape)}")
 
     @overload
@@ -119,6 +123,10 @@ class M3(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if self.nonfinite is not None and not _are_finite(self.param_groups):
+            if self.nonfinite == "raise":
+                raise FloatingPointError("a gradient is not finite; this step has changed nothing")
+            return loss
         for group in self.param_groups:
             self._update(group)
         return loss
@@ -126,8 +134,6 @@ class M3(Optimizer):
     def _update(self, group: dict[str, Any]) -> None:
         """The laws, for all tensors of a group at once, as far as they are alike."""
         weights = [x for x in group["params"] if x.grad is not None]
-        if not weights:
-            return
         for x in weights:
             if not self.state[x]:
                 dtype = torch.promote_types(x.dtype, torch.float32)
@@ -200,7 +206,19 @@ def _checked(gradient: Tensor) -> Tensor:
     return gradient
 
 
-def _stacked_wide(matrices: list[Tensor], dtype: torch.dtype | None) -> Tensor:
+def _policy(nonfinite: str | None) -> str | None:
+    if nonfinite not in (None, "raise", "skip"):
+        raise ValueError(f'nonfinite must be "raise", "skip" or None, not {nonfinite!r}')
+    return nonfinite
+
+
+def _are_finite(groups: list[dict[str, Any]]) -> bool:
+    """Whether all entries of all gradients are; this waits for the device."""
+    finite = [_checked(x.grad).isfinite().all() for group in groups for x in group["params"] if x.grad is not None]
+    return all(finite)
+
+
+def _stacked_wide(matrices: list[Tensor], dtype: torch.dtype | None = None) -> Tensor:
     """Matrices of one shape as one tensor (number, rows, columns); tall ones transposed, whose products are smaller then."""
     stacked = torch.stack(matrices)
     stacked = stacked.to(dtype or torch.promote_types(stacked.dtype, torch.float32))
@@ -212,4 +230,4 @@ def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
 
 
-# sealed by nlc, sha256 of everything above: 60d4a7a17938fa5767fefb60e48ed041d4d4d22919b5940dbf6453d3565ec3f8
+# sealed by nlc, sha256 of everything above: 4d671cedbad9b354b1037b2cea32a88bce047f84732cefe4094b2c3ee44963f4

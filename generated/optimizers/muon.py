@@ -1,7 +1,7 @@
-"""Muon: Momentum, read through a level of its own that makes its singular values nearly equal, anew at every step.
+"""Muon: Momentum whose singular values are brought near 1 by a few Newton-Schulz steps, which are a level of their own.
 
 Compiled by nlc from specs/optimizers/muon.yaml. Edit the spec, not this file.
-sha256 of the spec: 7f28494f980484c76557cbe9e187f3f4142ec928259e18c5b7f5b0df7dc3221e
+sha256 of the spec: ecd9e4231e8e8731ee7c377e14127f8f29dbd6cf0009cabee14d25ecf24a3f40
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components      every     paper's number (slowest highest / slowest first)
@@ -21,9 +21,11 @@ Laws, per step; prev is the state before
                                objective -1.22225 * norm2(orthogonalised) + 1.19375 * norm2(transpose(orthogonalised) @ orthogonalised) -
                                4063 / 12000 * norm2(orthogonalised @ transpose(orthogonalised) @ orthogonalised); calculus
     orthogonalised           = prev(orthogonalised) - orthogonalised_gradient          explicit gradient step; muon; nl:eq-42; nl:eq-52
-    weights                  = prev(weights) - learning_rate * orthogonalised
+    weights                  = (1 - learning_rate * weight_decay) * prev(weights) - learning_rate * sqrt(maximum(1, rows(weights) /
+                               columns(weights))) * orthogonalised
                                explicit gradient step on dot(weights, orthogonalised); muon; nl:eq-42; nl:eq-52
-    orthogonalised           = momentum / (norm(momentum) + eps)                       before every step
+    ahead                    = gradient + decay * momentum                             abbreviation
+    orthogonalised           = ahead / (norm(ahead) + eps)                             before every step
 """
 
 import math
@@ -39,22 +41,32 @@ __all__ = ["Muon"]
 
 
 class Muon(Optimizer):
-    """Momentum, read through a level of its own that makes its singular values nearly equal, anew at every step.
+    """Momentum whose singular values are brought near 1 by a few Newton-Schulz steps, which are a level of their own.
 
     Takes the parameters first (tensors or groups of them), then by keyword, also for each group apart:
-        learning_rate = 0.02
+        learning_rate = 0.001
         decay = 0.95
         eps = 1e-07
+        weight_decay = 0.1
     Takes matrices alone. Their products are in `matmul_dtype`, by default in the dtype of the state.
     Groups keep the learning rate as `lr`, which is what torch's schedulers change.
+    A gradient that is not finite stops a step with `nonfinite="raise"`, passes it over with "skip"; both wait for the device.
     State of each parameter, in its dtype or float32, whichever is wider: momentum.
     """
 
     def __init__(
-        self, params: ParamsT, learning_rate: float = 0.02, decay: float = 0.95, eps: float = 1e-07, matmul_dtype: torch.dtype | None = None
+        self,
+        params: ParamsT,
+        learning_rate: float = 0.001,
+        decay: float = 0.95,
+        eps: float = 1e-07,
+        weight_decay: float = 0.1,
+        matmul_dtype: torch.dtype | None = None,
+        nonfinite: str | None = None,
     ) -> None:
         self.matmul_dtype = matmul_dtype
-        super().__init__(params, {"lr": learning_rate, "decay": decay, "eps": eps})
+        self.nonfinite = _policy(nonfinite)
+        super().__init__(params, {"lr": learning_rate, "decay": decay, "eps": eps, "weight_decay": weight_decay})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with hyperparameters of their own; raises ValueError for one that makes no sense."""
@@ -70,6 +82,7 @@ class Muon(Optimizer):
         group = self.param_groups[-1]
         for name, x in zip(group.get("param_names", range(len(group["params"]))), group["params"], strict=True):
             if x.ndim != 2:
+                self.param_groups.pop()
                 raise ValueError(f"Muon moves matrices, not parameter {name} of shape {tuple(x.shape)}")
 
     @overload
@@ -85,6 +98,10 @@ class Muon(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if self.nonfinite is not None and not _are_finite(self.param_groups):
+            if self.nonfinite == "raise":
+                raise FloatingPointError("a gradient is not finite; this step has changed nothing")
+            return loss
         for group in self.param_groups:
             self._update(group)
         return loss
@@ -92,8 +109,6 @@ class Muon(Optimizer):
     def _update(self, group: dict[str, Any]) -> None:
         """The laws, for all tensors of a group at once, as far as they are alike."""
         weights = [x for x in group["params"] if x.grad is not None]
-        if not weights:
-            return
         for x in weights:
             if not self.state[x]:
                 dtype = torch.promote_types(x.dtype, torch.float32)
@@ -105,13 +120,17 @@ class Muon(Optimizer):
         """One update of tensors of one shape."""
         gradient = [_checked(x.grad) for x in weights if x.grad is not None]
         momentum = [self.state[x]["momentum"] for x in weights]
-        learning_rate, decay, eps = group["lr"], group["decay"], group["eps"]
+        learning_rate, decay, eps, weight_decay = group["lr"], group["decay"], group["eps"], group["weight_decay"]
+        rows, columns = weights[0].shape
         # momentum = decay * prev(momentum) + gradient
         torch._foreach_mul_(momentum, decay)
         torch._foreach_add_(momentum, gradient)
+        stacked_gradient = _stacked_wide(gradient, self.matmul_dtype)
         stacked_momentum = _stacked_wide(momentum, self.matmul_dtype)
-        # orthogonalised starts from momentum / (norm(momentum) + eps)
-        orthogonalised = stacked_momentum / (torch.linalg.vector_norm(stacked_momentum, dim=(-2, -1)) + eps)[..., None, None]
+        # ahead = gradient + decay * momentum
+        ahead = stacked_gradient + decay * stacked_momentum
+        # orthogonalised starts from ahead / (norm(ahead) + eps)
+        orthogonalised = ahead / (torch.linalg.vector_norm(ahead, dim=(-2, -1)) + eps)[..., None, None]
         for _ in range(5):
             # gram = prev(orthogonalised) @ transpose(prev(orthogonalised))
             gram = orthogonalised @ orthogonalised.mT
@@ -121,8 +140,10 @@ class Muon(Optimizer):
             polynomial = torch.baddbmm(gram, gram, gram, beta=4.775, alpha=-2.0315)
             orthogonalised = torch.baddbmm(orthogonalised, polynomial, orthogonalised, beta=3.4445, alpha=-1)
         new_orthogonalised = _unstacked(orthogonalised, gradient[0])
-        # weights = prev(weights) - learning_rate * orthogonalised
-        torch._foreach_add_(weights, new_orthogonalised, alpha=-learning_rate)
+        # weights = (1 - learning_rate * weight_decay) * prev(weights) - learning_rate * sqrt(maximum(1, rows(weights) /
+        # columns(weights))) * orthogonalised
+        torch._foreach_mul_(weights, 1 - learning_rate * weight_decay)
+        torch._foreach_add_(weights, new_orthogonalised, alpha=-learning_rate * math.sqrt(max(1, rows / columns)))
 
 
 def _checked(gradient: Tensor) -> Tensor:
@@ -131,7 +152,19 @@ def _checked(gradient: Tensor) -> Tensor:
     return gradient
 
 
-def _stacked_wide(matrices: list[Tensor], dtype: torch.dtype | None) -> Tensor:
+def _policy(nonfinite: str | None) -> str | None:
+    if nonfinite not in (None, "raise", "skip"):
+        raise ValueError(f'nonfinite must be "raise", "skip" or None, not {nonfinite!r}')
+    return nonfinite
+
+
+def _are_finite(groups: list[dict[str, Any]]) -> bool:
+    """Whether all entries of all gradients are; this waits for the device."""
+    finite = [_checked(x.grad).isfinite().all() for group in groups for x in group["params"] if x.grad is not None]
+    return all(finite)
+
+
+def _stacked_wide(matrices: list[Tensor], dtype: torch.dtype | None = None) -> Tensor:
     """Matrices of one shape as one tensor (number, rows, columns); tall ones transposed, whose products are smaller then."""
     stacked = torch.stack(matrices)
     stacked = stacked.to(dtype or torch.promote_types(stacked.dtype, torch.float32))
@@ -143,4 +176,4 @@ def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
 
 
-# sealed by nlc, sha256 of everything above: 57031368250a5e8d67bd660624a93549c4a66a4b3618c0e95c79c8754ca26bc3
+# sealed by nlc, sha256 of everything above: c6aae6984015765fe01f86f4bbbfc7b7f86b95bca2640dbdf5c0f0b176db0574

@@ -37,10 +37,14 @@ class NonlinearMomentum(Optimizer):
         decay = 0.9
         scale = 1.0
     Groups keep the learning rate as `lr`, which is what torch's schedulers change.
+    A gradient that is not finite stops a step with `nonfinite="raise"`, passes it over with "skip"; both wait for the device.
     State of each parameter, in its dtype or float32, whichever is wider: momentum.
     """
 
-    def __init__(self, params: ParamsT, learning_rate: float = 0.01, decay: float = 0.9, scale: float = 1.0) -> None:
+    def __init__(
+        self, params: ParamsT, learning_rate: float = 0.01, decay: float = 0.9, scale: float = 1.0, nonfinite: str | None = None
+    ) -> None:
+        self.nonfinite = _policy(nonfinite)
         super().__init__(params, {"lr": learning_rate, "decay": decay, "scale": scale})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -68,6 +72,10 @@ class NonlinearMomentum(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if self.nonfinite is not None and not _are_finite(self.param_groups):
+            if self.nonfinite == "raise":
+                raise FloatingPointError("a gradient is not finite; this step has changed nothing")
+            return loss
         for group in self.param_groups:
             self._update(group)
         return loss
@@ -100,4 +108,16 @@ def _checked(gradient: Tensor) -> Tensor:
     return gradient
 
 
-# sealed by nlc, sha256 of everything above: 37bb304868476ea48341b8bc4c9d79b937e14fb8e6e003d2ead9145d24cbf65d
+def _policy(nonfinite: str | None) -> str | None:
+    if nonfinite not in (None, "raise", "skip"):
+        raise ValueError(f'nonfinite must be "raise", "skip" or None, not {nonfinite!r}')
+    return nonfinite
+
+
+def _are_finite(groups: list[dict[str, Any]]) -> bool:
+    """Whether all entries of all gradients are; this waits for the device."""
+    finite = [_checked(x.grad).isfinite().all() for group in groups for x in group["params"] if x.grad is not None]
+    return all(finite)
+
+
+# sealed by nlc, sha256 of everything above: ea7563ba5521493774d4dab742c79f265c73f6c4cf6bde5a6b9f37b27c02df0e

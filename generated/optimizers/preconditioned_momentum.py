@@ -45,12 +45,20 @@ class PreconditionedMomentum(Optimizer):
         square_decay = 0.99
         eps = 1e-08
     Groups keep the learning rate as `lr`, which is what torch's schedulers change.
+    A gradient that is not finite stops a step with `nonfinite="raise"`, passes it over with "skip"; both wait for the device.
     State of each parameter, in its dtype or float32, whichever is wider: mean_square, momentum.
     """
 
     def __init__(
-        self, params: ParamsT, learning_rate: float = 0.001, decay: float = 0.9, square_decay: float = 0.99, eps: float = 1e-08
+        self,
+        params: ParamsT,
+        learning_rate: float = 0.001,
+        decay: float = 0.9,
+        square_decay: float = 0.99,
+        eps: float = 1e-08,
+        nonfinite: str | None = None,
     ) -> None:
+        self.nonfinite = _policy(nonfinite)
         super().__init__(params, {"lr": learning_rate, "decay": decay, "square_decay": square_decay, "eps": eps})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -78,6 +86,10 @@ class PreconditionedMomentum(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if self.nonfinite is not None and not _are_finite(self.param_groups):
+            if self.nonfinite == "raise":
+                raise FloatingPointError("a gradient is not finite; this step has changed nothing")
+            return loss
         for group in self.param_groups:
             self._update(group)
         return loss
@@ -116,4 +128,16 @@ def _checked(gradient: Tensor) -> Tensor:
     return gradient
 
 
-# sealed by nlc, sha256 of everything above: 2e0ed016b87cd71d2a9802e314c0aea1d2ae3dfeed58229eef57fe714231a926
+def _policy(nonfinite: str | None) -> str | None:
+    if nonfinite not in (None, "raise", "skip"):
+        raise ValueError(f'nonfinite must be "raise", "skip" or None, not {nonfinite!r}')
+    return nonfinite
+
+
+def _are_finite(groups: list[dict[str, Any]]) -> bool:
+    """Whether all entries of all gradients are; this waits for the device."""
+    finite = [_checked(x.grad).isfinite().all() for group in groups for x in group["params"] if x.grad is not None]
+    return all(finite)
+
+
+# sealed by nlc, sha256 of everything above: 24f13fb03ccd5670b716f98bc66b0bdca045e4714871c2c76de46ccfcac87ee6

@@ -40,10 +40,14 @@ class RMSprop(Optimizer):
         decay = 0.99
         eps = 1e-08
     Groups keep the learning rate as `lr`, which is what torch's schedulers change.
+    A gradient that is not finite stops a step with `nonfinite="raise"`, passes it over with "skip"; both wait for the device.
     State of each parameter, in its dtype or float32, whichever is wider: mean_square.
     """
 
-    def __init__(self, params: ParamsT, learning_rate: float = 0.01, decay: float = 0.99, eps: float = 1e-08) -> None:
+    def __init__(
+        self, params: ParamsT, learning_rate: float = 0.01, decay: float = 0.99, eps: float = 1e-08, nonfinite: str | None = None
+    ) -> None:
+        self.nonfinite = _policy(nonfinite)
         super().__init__(params, {"lr": learning_rate, "decay": decay, "eps": eps})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -71,6 +75,10 @@ class RMSprop(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if self.nonfinite is not None and not _are_finite(self.param_groups):
+            if self.nonfinite == "raise":
+                raise FloatingPointError("a gradient is not finite; this step has changed nothing")
+            return loss
         for group in self.param_groups:
             self._update(group)
         return loss
@@ -104,4 +112,16 @@ def _checked(gradient: Tensor) -> Tensor:
     return gradient
 
 
-# sealed by nlc, sha256 of everything above: f6e15c2b69bf7944d9bfb43a1a33e62c1fe6b6859a7812f2fd2c9a14ae2b284e
+def _policy(nonfinite: str | None) -> str | None:
+    if nonfinite not in (None, "raise", "skip"):
+        raise ValueError(f'nonfinite must be "raise", "skip" or None, not {nonfinite!r}')
+    return nonfinite
+
+
+def _are_finite(groups: list[dict[str, Any]]) -> bool:
+    """Whether all entries of all gradients are; this waits for the device."""
+    finite = [_checked(x.grad).isfinite().all() for group in groups for x in group["params"] if x.grad is not None]
+    return all(finite)
+
+
+# sealed by nlc, sha256 of everything above: 51875740c83515295fa822c5566607dd43f008e37e3ad389bd84c54ab93378da

@@ -328,7 +328,7 @@ CODES = (
     Code("NLC152", "unknown paper", "A citation is PAPER or PAPER:PLACE, as in nl:eq-65; the papers are listed in nlc/citations.py."),
     Code("NLC153", "not available", "Remove the key; this version compiles architectures and optimizers, and decides equations, orders and `same_as`."),
     Code("NLC154", "content of a definition", "Give `states` (and `read`), or `objective`, or `retention`."),
-    Code("NLC155", "content of a claim", "Give exactly one of `prove`, `order` and `same_as`."),
+    Code("NLC155", "content of a claim", "Give exactly one of `prove`, `order`, `same_as` and `reading`."),
     Code("NLC156", "incomplete optimizer", "An optimizer has the input `gradient: like(weights)` and the level `weights`."),
     Code("NLC171", "path refused", "Name a shipped spec (architectures/delta_rule) or a file inside this spec's own folder of specs, with /, by a relative path."),
     Code("NLC172", "no such spec", "Paths are taken from the file's folder, then from its root of specs, then from the specs shipped with nlc."),

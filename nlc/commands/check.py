@@ -26,7 +26,10 @@ def run(arguments: Namespace) -> int:
     found: list[Diagnostic] = []
     for place in find_specs(arguments.spec):
         try:
-            pipeline.compile_program(place.spec, overrides_set(arguments))
+            if pipeline.is_claims_file(place.spec):
+                pipeline.check_claims(place.spec)
+            else:
+                pipeline.compile_program(place.spec, overrides_set(arguments))
         except CompileError as error:
             found.extend(error.diagnostics)
     if arguments.format == "json":

@@ -20,7 +20,7 @@ def laws_text(laws: Laws) -> str:
     if laws.kept:
         blocks.append((f"kept for the next {unit}", tuple(Equation(item.name, item.value, item.rule) for item in laws.kept)))
     if laws.resets:
-        resets = (Equation(item.name, item.value, item.says) for item in laws.resets)
+        resets = (equation for item in laws.resets for equation in item.told)
         blocks.append((f"before the first {unit} of a new period", tuple(resets)))
     blocks += [(f"{law.component}, when the sequence ends", law.equations) for law in laws.endings]
     if laws.beginnings:

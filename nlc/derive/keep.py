@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from nlc.derive.descent import gathered_part
 from nlc.derive.settle import held_part, settle
 from nlc.derive.starts import restarts, settled_starts
-from nlc.ir.algebra import Due, Expr, Input, Recent, Shift, State, Tick, When, Where, walk
+from nlc.ir.algebra import Due, Expr, Input, State, Tick, When, Where, walk
 from nlc.ir.build import add, constant, full
 from nlc.ir.law import POSITION, PREVIOUS, RECENT, Equation, Kept, Law
 from nlc.ir.model import Family, Model
 from nlc.ir.order import LevelOrder
+from nlc.ir.recents import Recent, Shift
 from nlc.ir.show import expression_text
 from nlc.ir.starts import known_start
 

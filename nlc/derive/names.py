@@ -8,13 +8,13 @@ from itertools import count
 from nlc.ir.algebra import Expr, Named
 from nlc.ir.build import replace
 from nlc.ir.model import Model
-from nlc.ir.show import expression_text
+from nlc.ir.show import expression_text, uncounted
 
 
 def said(model: Model, node: Expr) -> str:
     """The text of an expression of a spec, in which its abbreviations stand as their names."""
     names: dict[Expr, Expr] = {item.value: Named(item.name, item.value.shape) for item in model.abbreviations}
-    return expression_text(replace(node, names.get) if names else node)
+    return expression_text(replace(uncounted(node), names.get))
 
 
 def last_segment(component: str) -> str:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from nlc.codes import derive as codes
 from nlc.derive.implicit import no_implicit_step
 from nlc.diagnostics import Diagnostic
-from nlc.ir.algebra import LEAVES, Expr, Gradient, Index, Input, Join, Norm, Recent, Split, State, Task, Tick, When, children, walk
+from nlc.ir.algebra import LEAVES, Expr, Gradient, Index, Input, Join, Norm, Split, State, Task, Tick, When, children, walk
 from nlc.ir.dims import ENTRIES, MATRIX
 from nlc.ir.law import POSITION, PREVIOUS, RECENT, Kept
 from nlc.ir.model import STEP, TOKEN, Clock, ClosedForm, Component, Family, GradientDescent, GradientPoint, Model, Proximal
+from nlc.ir.recents import Recent
 from nlc.ir.starts import NUMBERS, known_start, lasts
 
 Check = Callable[[Model], Iterator[Diagnostic]]

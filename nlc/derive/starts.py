@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace as with_changes
 
 from nlc.derive.settle import held_part, settle
-from nlc.ir.algebra import Expr, State, StopGradient, When
+from nlc.ir.algebra import LEAVES, Expr, State, StopGradient, When, walk
 from nlc.ir.build import replace
-from nlc.ir.law import Kept, Reset
+from nlc.ir.law import Equation, Kept, Reset
 from nlc.ir.model import Component, Model, StateDeclaration
 from nlc.ir.order import LevelOrder
 from nlc.ir.starts import by_start, known_start, sees_new_at_start, start_of
@@ -44,7 +44,9 @@ def _resets(order: LevelOrder, component: Component, kept: tuple[Kept, ...]) -> 
             yield Reset(seen, int(component.every.period * component.backprop), StopGradient(seen, state.shape), within=period)
         is_late = known_start(order.model, component, state) is None
         if period or is_late:
-            yield Reset(seen, period, settled_start(order, component, state), at_start=is_late or period == 1, unit=order.model.unit)
+            value = settled_start(order, component, state)
+            words = tuple(_words(order, component, value))
+            yield Reset(seen, period, value, at_start=is_late or period == 1, unit=order.model.unit, words=words)
         for item in kept if is_late else ():
             if item.component == component.name and item.part.startswith(held_part(state.part, 0)[:-1]):
                 yield Reset(with_changes(seen, part=item.part), 0, seen, at_start=True)
@@ -58,6 +60,19 @@ def _period(component: Component) -> int:
 
 def settled_start(order: LevelOrder, component: Component, state: StateDeclaration) -> Expr:
     """What a tensor starts from, as the level sees it at the first tick of the period."""
+    return _settled(order, component, start_of(order.model, component, state))
+
+
+def _words(order: LevelOrder, component: Component, value: Expr) -> Iterator[Equation]:
+    """The spec's abbreviations that read states and stand in a start, shorter ones first."""
+    found = [(item.name, _settled(order, component, item.value)) for item in order.model.abbreviations]
+    for name, meaning in sorted(found, key=lambda item: sum(1 for _ in walk(item[1]))):
+        reads_states = any(isinstance(node, State) for node in walk(meaning))
+        if reads_states and not isinstance(meaning, LEAVES) and any(node == meaning for node in walk(value)):
+            yield Equation(name, meaning, "abbreviation")
+
+
+def _settled(order: LevelOrder, component: Component, start: Expr) -> Expr:
     model = order.model
 
     def as_it_was(node: Expr) -> Expr | None:
@@ -66,4 +81,4 @@ def settled_start(order: LevelOrder, component: Component, state: StateDeclarati
                 return with_changes(node, when=When.PREVIOUS)
         return None
 
-    return settle(order, None, replace(start_of(model, component, state), as_it_was))
+    return settle(order, None, replace(start, as_it_was))

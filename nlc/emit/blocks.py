@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from nlc.emit.block_printer import BlockPrinter, as_before, is_new_read, is_over_streams
-from nlc.emit.chunks import Chunked, chunked
-from nlc.emit.forward import Tokens, leading_text, output_lines, run_form, slot_local
+from nlc.emit.forward import ChunkedForm, Tokens, chunked_form, form_slots, leading_text, output_lines, run_form
 from nlc.emit.layout import Lines, assignment, block, indented
 from nlc.emit.names import LocalNames
 from nlc.emit.parameters import read_parameters
@@ -28,7 +27,7 @@ from nlc.ir.law import Equation, Law
 from nlc.ir.program import StateSlot
 
 
-def block_method(sequence: Sequence, forms: tuple[Chunked, ...]) -> str:
+def block_method(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> str:
     """The method's text."""
     result = f"tuple[{sequence.output_type}, {sequence.state_type}]"
     signature = sequence.signature("_block", state=f"state: {sequence.state_type}", result=result)
@@ -40,7 +39,7 @@ def block_helpers(method: str) -> str:
     return render(BlockHelpersView("_read(" in method, "_outer_sum(" in method, "_moved_at_end(" in method))
 
 
-def _body(sequence: Sequence, forms: tuple[Chunked, ...]) -> Lines:
+def _body(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> Lines:
     names, like = LocalNames((*sequence.inputs, "state")), sequence.like.name
     variables = sizes(sequence, names)
     block_ = Block(sequence, names, leading_text(sequence, variables), f"{like}.shape[1]")
@@ -92,7 +91,7 @@ class Block:
     def _shared_reads(self) -> Iterator[Lines]:
         """What several expressions read of a level that is steady, at a vector over streams."""
         program = self.sequence.program
-        streams = (stream.value for memory in program.chunked for stream in chunked(memory).streams)
+        streams = (stream.value for memory in program.chunked for stream in chunked_form(memory).streams)
         equations = (equation.value for law in program.blocks.laws for equation in law.equations)
         values = (*streams, *equations, *(value for _, value in program.outputs))
         read = Counter(node for value in values for node in walk(as_before(value)))
@@ -107,14 +106,15 @@ class Block:
                     self.at_end[node] = _last(local)
                     yield assignment(local, terms, 12)
 
-    def moved(self, forms: tuple[Chunked, ...], dtype: str) -> Iterator[Lines]:
+    def moved(self, forms: tuple[ChunkedForm, ...], dtype: str) -> Iterator[Lines]:
         """Memory after memory, law after law, the outputs, and what is returned."""
         program = self.sequence.program
         outputs = {name: self.names.new(name) for name, _ in program.outputs}
         for form in forms:
-            slot = next(item for item in program.slots if item.component == form.memory.component)
-            target = self.at_end[_state(slot, When.CURRENT)] = self.names.new(slot_local(form))
-            yield from run_form(self._tokens(), form, self.values[_state(slot, When.PREVIOUS)], target, outputs)
+            slots = form_slots(self.sequence, form)
+            after: dict[Expr, str] = {_state(slot, When.CURRENT): self.names.new(slot.name) for slot in slots}
+            self.at_end.update(after)
+            yield from run_form(self._tokens(), form, [self.values[_state(slot, When.PREVIOUS)] for slot in slots], after.values(), outputs)
             for read in form.memory.reads:
                 known = Named(read.name, read.shape)
                 self.at_end[known] = _last(self.values[known])

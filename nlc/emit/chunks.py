@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from nlc.emit.form_views import DecaysView, MatrixChunksView, ReadView, VectorChunksView, WriteView
 from nlc.emit.layout import Lines, call
 from nlc.emit.render import render
-from nlc.emit.views import DecaysView, MatrixChunksView, ReadView, VectorChunksView, WriteView
 from nlc.ir.affine import AffineLaw, OutputRead, Write
 from nlc.ir.algebra import MINUS_ONE, Expr, Input, Named, When, contains, is_number
 from nlc.ir.build import add, full, scale
@@ -22,15 +22,23 @@ from nlc.ir.program import Form, MemoryProgram
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """What one role of the form is at every token, as an expression; `role` is the name of the method's argument."""
+    """What one role of the form is at every token, as an expression; `role` is the name of the method's argument.
+
+    One that `is_steady` is a decay that all tokens share, so that its products are made once.
+    """
 
     role: str
     value: Expr
+    is_steady: bool = False
 
-    @property
-    def is_steady(self) -> bool:
-        """Whether it is a decay that all tokens share, so that its products are made once."""
-        return self.role == "decay" and not contains(self.value, lambda node: isinstance(node, Input | Named))
+
+@dataclass(frozen=True, slots=True)
+class ChunkedState:
+    """A carried tensor: the name of the method's argument, and whose it is."""
+
+    role: str
+    component: str
+    part: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +48,11 @@ class Chunked:
     memory: MemoryProgram
     law: AffineLaw
     streams: tuple[Stream, ...]
+
+    @property
+    def states(self) -> tuple[ChunkedState, ...]:
+        """What it carries."""
+        return (ChunkedState("memory", self.law.component, self.law.part),)
 
     @property
     def is_vector(self) -> bool:
@@ -88,7 +101,12 @@ def chunk_method(form: Chunked, local: str) -> str:
 
 
 def _decay(decay: Expr) -> tuple[Stream, ...]:
-    return () if is_number(decay, 1) else (Stream("decay", decay),)
+    return () if is_number(decay, 1) else (Stream("decay", decay, is_shared(decay)),)
+
+
+def is_shared(value: Expr) -> bool:
+    """Whether all tokens share a value."""
+    return not contains(value, lambda node: isinstance(node, Input | Named))
 
 
 def _vector_streams(law: AffineLaw) -> tuple[Stream, ...]:

@@ -15,12 +15,12 @@ from nlc.emit.multi_tensor import MultiTensor
 from nlc.emit.names import LocalNames
 from nlc.emit.pieces import WEIGHTS, Piece
 from nlc.emit.prose import wrapped
-from nlc.emit.stacked import Stacked, as_entries, needs_stack
+from nlc.emit.stacked import Stacked, as_entries, has_products, needs_stack
 from nlc.emit.torch_printer import TorchPrinter, unwritable
 from nlc.emit.written_out import when_due, written_out
-from nlc.ir.algebra import Dot, Due, Expr, Full, Input, Named, State, Sum, Tick, When, Where, children, walk
+from nlc.ir.algebra import Dot, Due, Expr, Eye, Full, Input, Named, Size, State, Sum, Tick, When, Where, children, walk
 from nlc.ir.build import rebuild, replace
-from nlc.ir.dims import MATRIX
+from nlc.ir.dims import COLUMNS, MATRIX, ROWS
 from nlc.ir.law import POSITION, PREVIOUS, Equation, Kept, Law, Reset
 from nlc.ir.model import Component
 from nlc.ir.program import Program
@@ -34,7 +34,8 @@ class Update:
     """The body of an optimizer's update. `lists` and `scalars` say by which variable a value is known; they grow line by line.
 
     `step` is the variable with the number of this step, if steps are counted. `told` are the equations that stand above the lines of one,
-    `moving` the lists that become new states whose old ones are remembered. `part` numbers the updates inside a step.
+    `moving` the lists that become new states whose old ones are remembered. `part` numbers the updates inside a step, `sides` are the
+    variables of rows and columns.
     """
 
     program: Program
@@ -46,12 +47,14 @@ class Update:
     told: dict[str, tuple[str, ...]] = field(default_factory=dict)
     moving: dict[Expr, str] = field(default_factory=dict)
     part: str = ""
+    sides: dict[str, str] = field(default_factory=dict)
 
     def lines(self) -> Iterator[Lines]:
         """The equations of every law, in order; then what is kept for the next step."""
         if self.program.model.updates_per_tick > 1:
             self.part = self.names.new("part")
         self.scalars |= {Tick(item.name): self._count(item) for item in self.program.model.components}
+        yield from self._sizes()
         groups = _groups(self.program.laws.laws)
         waiting = list(self.program.laws.resets)
         kept = [item.value for item in self.program.laws.kept if item.component == PREVIOUS]
@@ -66,8 +69,8 @@ class Update:
     def _group(self, laws: Sequence[Law], later: list[Expr], waiting: list[Reset]) -> Iterator[Lines]:
         """Levels that move one after another, or together several times a step."""
         if any(needs_stack(law) for law in laws):
-            own = [item for item in waiting if any(item.state.component == law.component for law in laws)]
-            yield from Stacked(self.names, self.lists, self.scalars).lines(laws, own)
+            own = [item for item in waiting if item.is_always and any(item.state.component == law.component for law in laws)]
+            yield from Stacked(self.names, self.lists, self.scalars, self.sides).lines(laws, own)
             waiting[:] = [item for item in waiting if item not in own]
             return
         body = [line for law in laws for line in self._law(_law_of_entries(law), later)]
@@ -77,6 +80,17 @@ class Update:
         else:
             is_counted = any(isinstance(node, Tick) for law in laws for value in _values(law.equations) for node in walk(value))
             yield (f"for {self.part if is_counted else '_'} in range({updates}):", *indented([line for lines in body for line in lines]))
+
+    def _sizes(self) -> Iterator[Lines]:
+        """Rows and columns, which all matrices of one update share, as far as the laws ask for them."""
+        nodes = [node for value in self.program.laws.values for node in walk(value)]
+        dims = [node.dim if isinstance(node, Size) else node.shape[0] for node in nodes if isinstance(node, Size | Eye)]
+        sides = ((str(ROWS), "rows"), (str(COLUMNS), "columns"))
+        self.sides |= {side: self.names.new(word) for side, word in sides if any(side in dim.names for dim in dims)}
+        if len(self.sides) == 2:
+            yield (f"{', '.join(self.sides.values())} = {self.weights}[0].shape",)
+        for side, variable in self.sides.items() if len(self.sides) == 1 else ():
+            yield (f"{variable} = {self.weights}[0].shape[{0 if side == str(ROWS) else 1}]",)
 
     # --- time --------------------------------------------------------------------------------------------------------
 
@@ -95,15 +109,18 @@ class Update:
         """The states that start again with this step, as soon as what they start from is known; those of stacks start there."""
         stacked = {law.component for laws in groups if any(map(needs_stack, laws)) for law in laws}
         for item in list(waiting):
-            if item.state.component not in stacked and all(as_entries(source) in self.lists for source in item.sources):
+            starts_here = not (item.is_always and item.state.component in stacked)
+            if starts_here and all(as_entries(source) in self.lists for source in item.sources):
                 waiting.remove(item)
                 yield from self._reset(item)
 
     def _reset(self, reset: Reset) -> Iterator[Lines]:
+        if has_products(reset.value):
+            raise unwritable(reset.value)
         item = with_changes(reset, value=entries_of(reset.value))
         state = State(item.state.component, item.state.part, WEIGHTS, When.PREVIOUS)
         yield from _comment(f"{item.state.component} starts from {expression_text(item.value)}")
-        if item.period == 1 and item.at_start:
+        if item.is_always:
             variable = self.names.new(item.state.component)
             yield from self._value(variable, item.value)
             self.lists[state] = variable
@@ -144,7 +161,7 @@ class Update:
     def _law(self, law: Law, later: list[Expr]) -> Iterator[Lines]:
         """The equations of one level: what it gathers at every step, and what it does when it is due."""
         yield from self._remembered(law, later)
-        told = written_out(law.equations)
+        told = written_out(law.equations, of_matrices=self.program.model.moves_matrices)
         equations = tuple(item for item, _ in told)
         self.told |= {item.name: texts for item, texts in told}
         gathered = max((place + 1 for place, item in enumerate(equations) if _is_gathered(item)), default=0)
@@ -234,7 +251,7 @@ class Update:
         return MultiTensor(self.names, self.lists, self._printer())
 
     def _printer(self) -> TorchPrinter:
-        return TorchPrinter(self._leaf, self.weights, clamps=True)
+        return TorchPrinter(self._leaf, self.weights, clamps=True, dim=self.sides.__getitem__)
 
     def _leaf(self, node: Expr) -> Piece:
         """Inside a comprehension an entry is called as its list; `_each` binds the lists that a text needs."""

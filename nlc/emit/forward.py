@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from nlc.emit.chunks import Chunked, Stream, chunk_method, method_name
+from nlc.emit.chunks import Chunked, Stream, chunk_method, chunked, method_name
+from nlc.emit.coupled import Coupled, coupled, is_coupled
+from nlc.emit.coupled_methods import coupled_method
 from nlc.emit.halves import halves_method
 from nlc.emit.layout import Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames
@@ -16,10 +18,17 @@ from nlc.emit.steps import hidden_layers, returned
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.ir.algebra import Expr, Named, walk
 from nlc.ir.law import written_out
-from nlc.ir.program import MemoryProgram
+from nlc.ir.program import MemoryProgram, StateSlot
 
 WIDEST_ARGUMENT = 60
 """A stream whose expression is longer gets a variable of its own."""
+
+ChunkedForm = Chunked | Coupled
+
+
+def chunked_form(memory: MemoryProgram) -> ChunkedForm:
+    """The streams of a memory that runs in chunks, or of several that move as one."""
+    return coupled(memory) if is_coupled(memory) else chunked(memory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +46,7 @@ class Tokens:
     shared: TorchPrinter
 
 
-def chunked_body(sequence: Sequence, forms: tuple[Chunked, ...]) -> Lines:
+def chunked_body(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> Lines:
     """The whole sequence: every memory in chunks."""
     names = LocalNames((*sequence.inputs, "state"))
     like, variables = sequence.like.name, sizes(sequence, names)
@@ -59,7 +68,7 @@ def chunked_body(sequence: Sequence, forms: tuple[Chunked, ...]) -> Lines:
 
 
 def _forms(
-    sequence: Sequence, forms: tuple[Chunked, ...], names: LocalNames, variables: Sizes, values: dict[Expr, str], start: str, dtype: str
+    sequence: Sequence, forms: tuple[ChunkedForm, ...], names: LocalNames, variables: Sizes, values: dict[Expr, str], start: str, dtype: str
 ) -> Iterator[Lines]:
     """Memory after memory, then the outputs, then what is returned; `values` holds the variables of what is known before them."""
     outputs = {name: names.new(name) for name, _ in sequence.program.outputs}
@@ -70,9 +79,10 @@ def _forms(
     printer = printer_of(sequence, values)
     tokens = Tokens(sequence, names, values, leading, printer, printer)
     for form in forms:
-        slot = next(item for item in sequence.program.slots if item.component == form.memory.component)
-        state[slot.name] = start if sequence.is_bare else names.new(slot_local(form))
-        yield from run_form(tokens, form, sequence.carried(start, slot.component, slot.part), state[slot.name], outputs)
+        slots = form_slots(sequence, form)
+        state |= {slot.name: start if sequence.is_bare else names.new(slot.name) for slot in slots}
+        carried = [sequence.carried(start, slot.component, slot.part) for slot in slots]
+        yield from run_form(tokens, form, carried, [state[slot.name] for slot in slots], outputs)
     yield from output_lines(tokens, outputs)
     updates = sequence.model.updates_per_tick
     last = f"[:, {updates - 1}::{updates}]" if updates > 1 else ""
@@ -95,10 +105,10 @@ def _define_streams(sequence: Sequence, names: LocalNames, values: dict[Expr, st
 
 def _streams_of(memory: MemoryProgram) -> Iterator[Expr]:
     """What a memory's normal form is over."""
-    law = memory.classified.affine
-    for write in law.writes if law is not None else ():
-        yield from (node for node in (write.along, write.given) if node is not None)
-        yield from (node for read in write.reads for node in (read.coefficient, read.vector))
+    for law in (memory.classified.affine, memory.classified.coupled):
+        for write in law.writes if law is not None else ():
+            yield from (node for node in (write.along, write.given) if node is not None)
+            yield from (node for read in write.reads for node in (read.coefficient, read.vector))
 
 
 def leading_text(sequence: Sequence, variables: Sizes) -> str:
@@ -106,8 +116,14 @@ def leading_text(sequence: Sequence, variables: Sizes) -> str:
     return ", ".join((variables.batch, f"{sequence.like.name}.shape[1]", *variables.axes))
 
 
-def run_form(tokens: Tokens, form: Chunked, memory: str, target: str, outputs: dict[str, str]) -> Iterator[Lines]:
-    """The call that runs one memory from `memory` to `target`; its reads join the values, under an output's name if they are one."""
+def form_slots(sequence: Sequence, form: ChunkedForm) -> list[StateSlot]:
+    """What a form carries."""
+    slots = {(slot.component, slot.part): slot for slot in sequence.program.slots}
+    return [slots[state.component, state.part] for state in form.states]
+
+
+def run_form(tokens: Tokens, form: ChunkedForm, carried: Iterable[str], after: Iterable[str], outputs: dict[str, str]) -> Iterator[Lines]:
+    """The call that runs a form from the states `carried` to those `after`; its reads join the values, as outputs where they are those."""
     names, values = tokens.names, tokens.values
     as_they_are = {value: outputs[name] for name, value in tokens.sequence.program.outputs if isinstance(value, Named)}
     arguments = []
@@ -115,11 +131,11 @@ def run_form(tokens: Tokens, form: Chunked, memory: str, target: str, outputs: d
         text, lines = _stream(tokens, stream)
         yield from lines
         arguments.append(f"{stream.role}={text}")
-    arguments.append(f"memory={memory}")
+    arguments.extend(f"{state.role}={variable}" for state, variable in zip(form.states, carried, strict=True))
     for read in form.memory.reads:
         known = Named(read.name, read.shape)
         values[known] = as_they_are.get(known) or names.new(read.name)
-    targets = [*(values[Named(read.name, read.shape)] for read in form.memory.reads), target]
+    targets = [*(values[Named(read.name, read.shape)] for read in form.memory.reads), *after]
     yield call(f"{', '.join(targets)} = self.{method_name(slot_local(form))}", arguments, "", 12)
 
 
@@ -138,13 +154,15 @@ def _by_update(sequence: Sequence) -> Iterator[Lines]:
         yield (f"{stream.name} = {stream.name}.{'flatten(1, 2)' if stream.is_parted else f'repeat_interleave({updates}, 1)'}",)
 
 
-def form_method(form: Chunked) -> str:
+def form_method(form: ChunkedForm) -> str:
     """The method that runs a memory in chunks."""
     local = slot_local(form)
+    if isinstance(form, Coupled):
+        return coupled_method(form, local)
     return halves_method(form, local) if form.is_halved else chunk_method(form, local)
 
 
-def slot_local(form: Chunked) -> str:
+def slot_local(form: ChunkedForm) -> str:
     """The variable of a memory's state."""
     return form.memory.component.replace(".", "_")
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from nlc.emit.chunks import Chunked, docstring, numbered, read_views, signature
+from nlc.emit.form_views import HalvesReadView, HalvesView, MatrixHalvesView, OverlapView, ReadView, VectorHalvesView, WriteView
 from nlc.emit.render import render
-from nlc.emit.views import HalvesReadView, HalvesView, MatrixHalvesView, OverlapView, ReadView, VectorHalvesView, WriteView
 
 
 def halves_method(form: Chunked, local: str) -> str:

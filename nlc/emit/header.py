@@ -80,7 +80,7 @@ def _laws(program: Program) -> Iterator[str]:
     if kept := program.laws.kept:
         groups.append(("kept", tuple(Equation(item.name, item.value, f"kept: {item.rule}") for item in kept)))
     if resets := program.laws.resets:
-        groups.append(("resets", tuple(Equation(item.name, item.value, item.says) for item in resets)))
+        groups.append(("resets", tuple(equation for item in resets for equation in item.told)))
     for law in program.laws.endings:
         groups.append((law.component, tuple(replace(item, rule=f"when the sequence ends: {item.rule}") for item in law.equations)))
     yield from _equations(groups, definitions)
@@ -128,7 +128,7 @@ def _forms(program: Program) -> Iterator[str]:
 def _form(program: Program, memory: MemoryProgram) -> Iterator[str]:
     taken = next((item for item in program.decisions if item.component == memory.component and item.taken), None)
     sources = f" ({', '.join(taken.cites)})" if taken and taken.cites else ""
-    yield f"    {memory.component}: {memory.form.value}{sources}"
+    yield f"    {memory.title}: {memory.form.value}{sources}"
     reasons = [f"{memory.classified.because} ({memory.classified.transition.value})", *([taken.because] if taken else [])]
     for reason in reasons:
         yield from (f"        {line}" for line in wrapped(sentence(reason[:1].upper() + reason[1:]), 130))

@@ -14,13 +14,16 @@ from nlc.emit.prose import prose, sentence, wrapped
 from nlc.emit.render import render
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.emit.views import OptimizerHelpersView, OptimizerUpdateView, OptimizerView, SlotView
-from nlc.ir.algebra import Expr, Eye, Hyperparameter, Input, Size, State, When, is_number, walk
+from nlc.ir.algebra import Expr, Hyperparameter, Input, State, When, is_number, walk
 from nlc.ir.law import PREVIOUS
-from nlc.ir.model import Family, Model
+from nlc.ir.model import Model
 from nlc.ir.program import Program, StateSlot
 
-RESERVED = frozenset({*MODULE_WORDS, "params", "lr", "closure", "group"})
+RESERVED = frozenset({*MODULE_WORDS, "params", "lr", "closure", "group", "nonfinite", "matmul_dtype"})
 """Words that an optimizer's hyperparameters cannot have."""
+
+WIDENED = ".to(torch.promote_types(x.dtype, torch.float32))"
+"""What gives a gradient the dtype of the state, where torch takes no two dtypes."""
 
 RATE = "learning_rate"
 """Kept in parameter groups as `lr`, the key on which torch's schedulers act."""
@@ -43,8 +46,6 @@ def optimizer_class(program: Program) -> str:
     for item in program.hyperparameters:
         if item.name in RESERVED:
             raise CompileError(codes.reserved_in_emitted_code(item.span, "a hyperparameter", item.name))
-    if model.moves_matrices:
-        _refuse_what_matrices_lack(program)
     names = LocalNames(("group", "x", "dtype"))
     weights, (stream,) = names.new("weights"), model.inputs
     gradient = names.new(stream.name)
@@ -59,41 +60,31 @@ def optimizer_class(program: Program) -> str:
     scalars: dict[Expr, Piece] = {Hyperparameter(name): Piece(local, rank=None) for name, local in numbers.items()}
     settings = {local: _key(name) for name, local in numbers.items() if name in used}
     body = [*_settings(settings), *Update(program, names, weights, lists, scalars, step).lines()]
-    needs_one_dtype = any("_foreach_lerp_" in line for lines in body for line in lines)
+    lines = block(body)
+    has_matmul_dtype = any("self.matmul_dtype" in line for line in lines)
     kinds = _kinds(model, is_counted)
     update = OptimizerUpdateView(
         weights=weights,
         gradient=gradient,
-        gradients="_checked(x.grad)" + (".to(torch.promote_types(x.dtype, torch.float32))" if needs_one_dtype else ""),
+        gradients=f"_checked(x.grad){WIDENED if any('_foreach_lerp_' in line for line in lines) else ''}",
         slots=slots,
         step=step,
         keeps_state=bool(slots) or is_counted,
         kind=", ".join(kinds) if len(kinds) < 2 else f"({', '.join(kinds)})",
         alike=", ".join(kinds.values()),
-        body=block(body),
+        body=lines,
     )
     view = OptimizerView(
         name=model.name,
-        docstring=_docstring(program),
-        constructor=_constructor(program),
+        docstring=_docstring(program, has_matmul_dtype),
+        constructor=_constructor(program, has_matmul_dtype),
         defaults=_defaults(program),
         has_learning_rate=any(item.name == RATE for item in program.hyperparameters),
         moves_matrices=model.moves_matrices,
+        has_matmul_dtype=has_matmul_dtype,
         update=render(update).rstrip(),
     )
     return render(view)
-
-
-def _refuse_what_matrices_lack(program: Program) -> None:
-    """Raises CompileError for what the laws say of matrices and the emitted code cannot."""
-    for level in program.model.components:
-        if level.reset is not None and level.reset.family is Family.STEP and level.reset.period > 1:
-            what = "levels that start again after several steps in an optimizer of matrices"
-            raise CompileError(codes.not_emitted(level.place("reset"), what))
-    for law in program.laws.laws:
-        if any(isinstance(node, Size | Eye) for equation in law.equations for node in walk(equation.value)):
-            what = "sizes of matrices and identity matrices in an optimizer (`rows(weights)`, `mean(...)`, `eye(...)`)"
-            raise CompileError(codes.not_emitted(program.model.component(law.component).span, what))
 
 
 def _kinds(model: Model, is_counted: bool) -> dict[str, str]:
@@ -142,27 +133,29 @@ def _settings(settings: Mapping[str, str]) -> list[Lines]:
     return [call(f"{', '.join(settings)} = ", [f"group[name] for name in ({quoted})"], "", 8)]
 
 
-def _constructor(program: Program) -> Lines:
+def _constructor(program: Program, has_matmul_dtype: bool) -> Lines:
     numbers = [f"{item.name}: float = {float(item.default)!r}" for item in program.hyperparameters]
-    products = ["matmul_dtype: torch.dtype | None = None"] if program.model.moves_matrices else []
-    return call("def __init__", ["self", "params: ParamsT", *numbers, *products], " -> None:", 4)
+    products = ["matmul_dtype: torch.dtype | None = None"] if has_matmul_dtype else []
+    return call("def __init__", ["self", "params: ParamsT", *numbers, *products, "nonfinite: str | None = None"], " -> None:", 4)
 
 
 def _defaults(program: Program) -> Lines:
     items = [f'"{_key(item.name)}": {item.name}' for item in program.hyperparameters]
-    return (f"super().__init__(params, {{{', '.join(items)}}})",)
+    return call("super().__init__", ["params", f"{{{', '.join(items)}}}"], "", 8)
 
 
-def _docstring(program: Program) -> Lines:
+def _docstring(program: Program, has_matmul_dtype: bool) -> Lines:
     model = program.model
     says = wrapped(sentence(model.says or model.name), 128)
     first = says if len(says) == 1 else (f"{model.name}, a torch optimizer.", "", *says)
     lines = ["Takes the parameters first (tensors or groups of them), then by keyword, also for each group apart:"]
     lines += [f"    {item.name} = {float(item.default)!r}" for item in program.hyperparameters]
     if model.moves_matrices:
-        lines += ["Takes matrices alone. Their products are in `matmul_dtype`, by default in the dtype of the state."]
+        products = " Their products are in `matmul_dtype`, by default in the dtype of the state." if has_matmul_dtype else ""
+        lines += [f"Takes matrices alone.{products}"]
     if any(item.name == RATE for item in program.hyperparameters):
         lines += ["Groups keep the learning rate as `lr`, which is what torch's schedulers change."]
+    lines += ['A gradient that is not finite stops a step with `nonfinite="raise"`, passes it over with "skip"; both wait for the device.']
     carried = [slot.name for slot in program.slots if not slot.counts]
     if carried:
         lines += [f"State of each parameter, in its dtype or float32, whichever is wider: {prose(', '.join(carried))}."]

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from nlc.emit.layout import Lines, assignment
 from nlc.emit.names import LocalNames
 from nlc.emit.scope import Sequence, define, printer_of
-from nlc.ir.algebra import Convolve, Delay, Expr, Input, Recent, Shift, walk
+from nlc.ir.algebra import Expr, Input, walk
 from nlc.ir.law import PREVIOUS, Kept, used_definitions
 from nlc.ir.program import Program
+from nlc.ir.recents import Convolve, Delay, Recent, Shift
 
 Ago = Callable[[str, Delay], str]
 Convolved = Callable[[str, str], str]

@@ -270,7 +270,7 @@ def converted(sequence: Sequence, dtype: str, time: bool) -> list[Lines]:
 
 def _all(names: tuple[str, ...], dtype: str) -> Lines:
     together = ", ".join(names)
-    return assignment(together, [f"(x.to({dtype}) for x in ({together}))"], 12)
+    return call(f"{together} = ", [f"x.to({dtype}) for x in ({together})"], "", 12)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nlc.emit.blocks import block_helpers, block_method
-from nlc.emit.chunks import Chunked, chunked
+from nlc.emit.chunks import Chunked
+from nlc.emit.coupled import Coupled
+from nlc.emit.coupled_methods import coupled_helpers
 from nlc.emit.dims import fraction_text
 from nlc.emit.feed_forward import feed_forward_body, is_feed_forward
-from nlc.emit.forward import chunked_body, form_method
+from nlc.emit.forward import ChunkedForm, chunked_body, chunked_form, form_method
 from nlc.emit.halves import halves_helpers
 from nlc.emit.initial import has_start, initial_says, started, zeros
 from nlc.emit.layout import Lines, block, call, indented
@@ -32,17 +34,24 @@ def sequence_parts(program: Program) -> tuple[str, ...]:
     """The class, then its helpers."""
     sequence = Sequence(program)
     sequence.check_names()
-    forms = tuple(chunked(memory) for memory in program.chunked)
+    forms = tuple(chunked_form(memory) for memory in program.chunked)
     blocks = block_method(sequence, forms) if program.is_in_blocks else ""
-    whole = tuple(form for form in forms if not form.is_halved)
-    decays = any(form.has_decay for form in whole)
-    solves = decays or any(form.is_triangular for form in forms)
-    helpers = HelpersView(bool(forms), bool(whole), decays, solves, program.is_parallel and convolves(program))
     further = (block_helpers(blocks),) if blocks else ()
-    return render(_view(sequence, forms, blocks)), *training_parts(sequence), render(helpers), *halves_helpers(forms), *further
+    return render(_view(sequence, forms, blocks)), *training_parts(sequence), *_helpers(program, forms), *further
 
 
-def _view(sequence: Sequence, forms: tuple[Chunked, ...], blocks: str) -> SequenceView:
+def _helpers(program: Program, forms: tuple[ChunkedForm, ...]) -> tuple[str, ...]:
+    """The functions that the methods call."""
+    plain = tuple(form for form in forms if isinstance(form, Chunked))
+    others = tuple(form for form in forms if isinstance(form, Coupled))
+    decays = any(form.has_decay for form in plain if not form.is_halved)
+    splits = bool(others) or any(not form.is_halved for form in plain)
+    solves = decays or any(form.is_triangular for form in forms)
+    helpers = HelpersView(bool(forms), splits, decays, solves, program.is_parallel and convolves(program))
+    return render(helpers), *halves_helpers(plain), *coupled_helpers(others)
+
+
+def _view(sequence: Sequence, forms: tuple[ChunkedForm, ...], blocks: str) -> SequenceView:
     model = sequence.model
     optional = f"state: {sequence.state_type} | None = None"
     result = f"tuple[{sequence.output_type}, {sequence.state_type}]"
@@ -75,7 +84,7 @@ def _view(sequence: Sequence, forms: tuple[Chunked, ...], blocks: str) -> Sequen
     )
 
 
-def _forward_body(sequence: Sequence, forms: tuple[Chunked, ...], is_in_blocks: bool) -> Lines:
+def _forward_body(sequence: Sequence, forms: tuple[ChunkedForm, ...], is_in_blocks: bool) -> Lines:
     if is_feed_forward(sequence):
         return feed_forward_body(sequence, time=True)
     if is_in_blocks:

@@ -28,12 +28,14 @@ from nlc.ir.show import expression_text
 class Stacked:
     """Writes the laws of some levels.
 
-    `lists` and `scalars` are what the update around them knows, `values` the stacked tensors, `before` lines that the one at hand needs.
+    `lists`, `scalars` and `sides` are what the update around them knows, `values` the stacked tensors, `before` lines that the one at hand
+    needs.
     """
 
     names: LocalNames
     lists: dict[Expr, str]
     scalars: Mapping[Expr, Piece]
+    sides: Mapping[str, str]
     values: dict[Expr, str] = field(default_factory=dict)
     before: list[Lines] = field(default_factory=list)
 
@@ -41,11 +43,11 @@ class Stacked:
         """The matrices stacked, the levels moved, and their new states as lists again; `resets` are those of these levels at every step."""
         is_either_way = _is_the_same_transposed(laws)
         anew = {item.state: item for item in resets}
-        yield from self._stack([*(item.value for item in resets), *_read_outside(laws, anew)], is_either_way)
-        for state, item in anew.items():
-            self.values[state] = self.names.new(item.state.component)
-            yield _comment(f"{item.state.component} starts from {expression_text(item.value)}")
-            yield assignment(self.values[state], [self._text(item.value)], 8)
+        keeps_state = any(state not in anew for state in _moved(laws))
+        read = [*(item.value for item in resets), *_read_outside(laws, anew)]
+        yield from self._stack(read, "" if keeps_state else ", self.matmul_dtype", is_either_way)
+        for item in resets:
+            yield from self._start(item)
         updates = laws[0].clock.updates_per_tick
         body = block([line for law in laws for line in self._law(law)])
         yield (f"for _ in range({updates}):", *indented(body)) if updates > 1 else body
@@ -53,19 +55,33 @@ class Stacked:
             for equation in (item for item in law.equations if item.part is not None):
                 yield self._as_list(law, equation, is_either_way, anew)
 
-    def _stack(self, values: Sequence[Expr], is_either_way: bool) -> Iterator[Lines]:
+    def _start(self, reset: Reset) -> Iterator[Lines]:
+        """What a level starts from, after the words in which that is said."""
+        *words, start = reset.told
+        own: dict[Expr, str] = {}
+        for word in words:
+            local = self.names.new(word.name)
+            yield _comment(f"{word.name} = {expression_text(word.value)}")
+            yield assignment(local, [self._text(word.value, own)], 8)
+            own[Named(word.name, word.value.shape)] = local
+        self.values[reset.state] = self.names.new(reset.state.component)
+        yield _comment(f"{reset.state.component} starts from {expression_text(start.value)}")
+        yield assignment(self.values[reset.state], [self._text(start.value, own)], 8)
+
+    def _stack(self, values: Sequence[Expr], dtype: str, is_either_way: bool) -> Iterator[Lines]:
+        """What the values read, as stacks; `dtype` is what a call adds to say theirs: what is kept for the next step stays in its own."""
         for leaf in dict.fromkeys(node for value in values for node in walk(value) if _entries(node) in self.lists):
             if leaf not in self.values:
                 source = self.lists[_entries(leaf)]
                 self.values[leaf] = self.names.new(f"stacked_{source}")
-                made = f"{'_stacked_wide' if is_either_way else '_stacked'}({source}, self.matmul_dtype)"
+                made = f"{'_stacked_wide' if is_either_way else '_stacked'}({source}{dtype})"
                 yield (f"{self.values[leaf]} = {made}",)
 
     def _law(self, law: Law) -> Iterator[Lines]:
         """One update of one level."""
         own: dict[Expr, str] = {}
         moved: dict[Expr, str] = {}
-        for equation, texts in written_out(law.equations):
+        for equation, texts in written_out(law.equations, of_matrices=True):
             yield from (_comment(text) for text in texts)
             state = State(equation.owner or law.component, equation.part or "", MATRIX, When.PREVIOUS)
             local = self.values[state] if equation.part is not None else self.names.new(equation.name, law.component)
@@ -125,12 +141,17 @@ class Stacked:
                 return self.scalars[node]
             raise unwritable(node)
 
-        return TorchPrinter(leaf, next(iter(known.values())), clamps=True)
+        return TorchPrinter(leaf, next(iter(known.values())), clamps=True, dim=self.sides.__getitem__)
 
 
 def needs_stack(law: Law) -> bool:
     """Whether a law has more to it than functions of entries and numbers for each matrix."""
-    return any(node.shape not in (ENTRIES, MATRIX, ()) or isinstance(node, MatMul) for item in law.equations for node in walk(item.value))
+    return any(has_products(item.value) for item in law.equations)
+
+
+def has_products(value: Expr) -> bool:
+    """Whether an expression is more than functions of entries and numbers."""
+    return any(node.shape not in (ENTRIES, MATRIX, ()) or isinstance(node, MatMul) for node in walk(value))
 
 
 def as_entries(node: Expr) -> Expr:
@@ -152,6 +173,14 @@ def _read_outside(laws: Sequence[Law], anew: Mapping[State, Reset]) -> Iterator[
                 old = State(equation.owner or law.component, equation.part, MATRIX, When.PREVIOUS)
                 yield from () if old in made else (old,)
                 made.add(with_changes(old, when=When.CURRENT))
+
+
+def _moved(laws: Sequence[Law]) -> Iterator[State]:
+    """The states that the laws move, before they do."""
+    for law in laws:
+        for equation in law.equations:
+            if equation.part is not None:
+                yield State(equation.owner or law.component, equation.part, MATRIX, When.PREVIOUS)
 
 
 def _is_the_same_transposed(laws: Sequence[Law]) -> bool:

@@ -79,6 +79,7 @@ class TorchPrinter:
     `known` has the variables of values that are more than leaves. What is in `bare` comes without a dim for the axis that it does not
     have: where there is one value for all places along it (`is_bare`: before a split, after a join) it is printed as it is, elsewhere it
     gets that dim. With `clamps` a bound that is a number is written with `clamp`, whose derivative at the bound is another one.
+    `dim` writes the name of a size.
     """
 
     leaf: Leaf
@@ -87,6 +88,7 @@ class TorchPrinter:
     known: Mapping[Expr, str] = field(default_factory=dict)
     is_bare: bool = False
     clamps: bool = False
+    dim: Callable[[str], str] = attribute
 
     def text(self, node: Expr) -> str:
         """The expression as a tensor of its whole shape."""
@@ -142,11 +144,11 @@ class TorchPrinter:
 
     @_piece.register
     def _(self, node: Size) -> Piece:
-        return Piece(dim_text(node.dim), ATOM if node.dim.name else SUM, None)
+        return Piece(dim_text(node.dim, self.dim), ATOM if node.dim.name else SUM, None)
 
     @_piece.register
     def _(self, node: Eye) -> Piece:
-        return Piece(f"torch.eye({dim_text(node.shape[0])}, dtype={self.like}.dtype, device={self.like}.device)", ATOM, 2)
+        return Piece(f"torch.eye({dim_text(node.shape[0], self.dim)}, dtype={self.like}.dtype, device={self.like}.device)", ATOM, 2)
 
     @_piece.register
     def _(self, node: StopGradient) -> Piece:
@@ -287,7 +289,7 @@ class TorchPrinter:
     def _size(self, shape: Shape) -> str:
         if shape == WEIGHTS:
             return f"{self.like}.shape"
-        sizes = [dim_text(dim) for dim in shape]
+        sizes = [dim_text(dim, self.dim) for dim in shape]
         return f"({sizes[0]},)" if len(sizes) == 1 else f"({', '.join(sizes)})"
 
     def _tensor(self, piece: Piece) -> str:

@@ -6,6 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from nlc.emit.form_views import (
+    CoupledHelpersView,
+    CoupledVectorsView,
+    CoupledView,
+    HalvesView,
+    MatrixChunksView,
+    MatrixHalvesView,
+    VectorChunksView,
+    VectorHalvesView,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class ModuleView:
@@ -41,129 +52,6 @@ class SequenceView:
     next_sequence: tuple[str, ...]
     start: tuple[str, ...]
     started: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class WriteView:
-    """One write of a matrix memory: the names of its key and of what is written along it."""
-
-    key: str
-    value: str
-
-
-@dataclass(frozen=True, slots=True)
-class DecaysView:
-    """Products of decays in a chunk, as code: `kept` of the state at its start (n, 1), `within` of what each token wrote (n, n)."""
-
-    kept: str
-    within: str
-
-
-@dataclass(frozen=True, slots=True)
-class ReadView:
-    """One read of a memory: names of query, value and column; the decays it sees, or without any the diagonal of the last token it sees."""
-
-    query: str
-    name: str
-    column: str
-    decays: DecaysView
-    diagonal: str
-    states: str
-
-
-@dataclass(frozen=True, slots=True)
-class MatrixChunksView:
-    """The chunked form of a matrix memory; `old` are the decays that writes see of what they read, `last` those up to the chunk's end."""
-
-    signature: tuple[str, ...]
-    docstring: tuple[str, ...]
-    streams: str
-    targets: str
-    columns: tuple[str, ...]
-    writes: tuple[WriteView, ...]
-    reads: tuple[ReadView, ...]
-    has_decay: bool
-    is_triangular: bool
-    prelude: tuple[str, ...]
-    factors: tuple[str, ...]
-    old: DecaysView
-    last: DecaysView
-    results: str
-
-
-@dataclass(frozen=True, slots=True)
-class VectorChunksView:
-    """The chunked form of a vector memory."""
-
-    signature: tuple[str, ...]
-    docstring: tuple[str, ...]
-    streams: str
-    targets: str
-    columns: tuple[str, ...]
-    reads: tuple[ReadView, ...]
-    prelude: tuple[str, ...]
-    has_decay: bool
-    products: str
-    results: str
-
-
-@dataclass(frozen=True, slots=True)
-class OverlapView:
-    """How one query sees one key through decays per channel: the names of what goes in and of what comes out.
-
-    `own` adds to each token what it writes itself; it is empty for a read before the write.
-    """
-
-    targets: str
-    query: str
-    key: str
-    own: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class HalvesReadView:
-    """One read in a chunk: its query and the names of its overlaps with each write."""
-
-    query: str
-    name: str
-    column: str
-    attentions: tuple[WriteView, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class MatrixHalvesView:
-    """The chunked form of a matrix memory with a decay for each key channel; `written` is what a chunk adds, as code."""
-
-    signature: tuple[str, ...]
-    docstring: tuple[str, ...]
-    streams: str
-    overlaps: tuple[OverlapView, ...]
-    pieces: str
-    columns: tuple[str, ...]
-    writes: tuple[WriteView, ...]
-    reads: tuple[HalvesReadView, ...]
-    is_triangular: bool
-    written: str
-    results: str
-
-
-@dataclass(frozen=True, slots=True)
-class VectorHalvesView:
-    """The chunked form of a vector memory with a decay for each entry."""
-
-    signature: tuple[str, ...]
-    docstring: tuple[str, ...]
-    columns: tuple[str, ...]
-    reads: tuple[ReadView, ...]
-    results: str
-
-
-@dataclass(frozen=True, slots=True)
-class HalvesView:
-    """The functions that cut stretches of tokens in halves, for matrices and for vectors."""
-
-    has_matrices: bool
-    has_vectors: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +101,7 @@ class OptimizerView:
     defaults: tuple[str, ...]
     has_learning_rate: bool
     moves_matrices: bool
+    has_matmul_dtype: bool
     update: str
 
 
@@ -264,6 +153,9 @@ TEMPLATES: Mapping[str, type] = MappingProxyType(
         "matrix_halves.py.j2": MatrixHalvesView,
         "vector_halves.py.j2": VectorHalvesView,
         "halves.py.j2": HalvesView,
+        "coupled_chunks.py.j2": CoupledView,
+        "coupled_vectors.py.j2": CoupledVectorsView,
+        "coupled.py.j2": CoupledHelpersView,
         "sequence_helpers.py.j2": HelpersView,
         "block.py.j2": BlockView,
         "block_helpers.py.j2": BlockHelpersView,

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace as with_changes
 
-from nlc.ir.algebra import Due, Expr, Named, Where, walk
+from nlc.ir.algebra import Dot, Due, Expr, Named, Norm, Sum, Where, walk
 from nlc.ir.build import replace
 from nlc.ir.dims import ENTRIES, MATRIX
 from nlc.ir.law import Equation
 from nlc.ir.show import expression_text
 
 
-def written_out(equations: tuple[Equation, ...]) -> list[tuple[Equation, tuple[str, ...]]]:
-    """The equations without those lists that a single one of them uses, once: they are written out there.
+def written_out(equations: tuple[Equation, ...], of_matrices: bool) -> list[tuple[Equation, tuple[str, ...]]]:
+    """The equations without those lists that a single one of them uses, once: they are written out there, unless they sum up each tensor.
 
     Each comes with its text and, before it, the texts of those that are written out in it.
     """
@@ -23,7 +23,12 @@ def written_out(equations: tuple[Equation, ...]) -> list[tuple[Equation, tuple[s
         equation, texts = next(pair for pair in kept if pair[0].name == name)
         word = Named(name, equation.value.shape)
         uses = [item.name for item, _ in kept for node in walk(item.value) if node == word]
-        if equation.part is None and equation.value.shape in (ENTRIES, MATRIX) and len(uses) == 1:
+        if (
+            equation.part is None
+            and equation.value.shape in (ENTRIES, MATRIX)
+            and len(uses) == 1
+            and not (of_matrices and _sums_up(equation.value))
+        ):
             kept = [_with(pair, word, equation.value, texts) if pair[0].name in uses else pair for pair in kept if pair[0] != equation]
     return kept
 
@@ -32,6 +37,10 @@ def _with(pair: tuple[Equation, tuple[str, ...]], word: Expr, value: Expr, texts
     equation, own = pair
     new = replace(equation.value, lambda node: value if node == word else None)
     return with_changes(equation, value=new), (*texts, *own)
+
+
+def _sums_up(value: Expr) -> bool:
+    return any(isinstance(node, Dot | Norm | Sum) for node in walk(value))
 
 
 def when_due(value: Expr) -> Expr:

@@ -5,7 +5,7 @@ Per token, with S the old state, (rows, columns) or (rows,):
     S' = decay * S + sum over writes of  (given + sum over reads of coefficient * (S @ vector)) along^T
 
 A vector state has `along` None, and its reads have `vector` None: (given + coefficient * S). Triangular chunks and prefix sums
-consume this form; nothing in it mentions the state itself (design section 5).
+consume this form; nothing in it mentions the state itself (design section 5). Several states that move as one have a `CoupledLaw`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from nlc.ir.algebra import Expr, When
+from nlc.ir.algebra import Expr, State, When
 from nlc.ir.dims import Shape
 
 
@@ -68,13 +68,58 @@ class AffineLaw:
 
 
 @dataclass(frozen=True, slots=True)
+class CoupledRead:
+    """coefficient * ((sum over the states of weight * X) @ vector): a read of the old states, all at one vector."""
+
+    coefficient: Expr
+    weights: tuple[Expr, ...]
+    vector: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class CoupledWrite:
+    """(given + reads) along^T, one value, which every new state gets times its weight; vector states have `along` None, and no reads."""
+
+    weights: tuple[Expr, ...]
+    along: Expr | None
+    given: Expr | None
+    reads: tuple[CoupledRead, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CoupledLaw:
+    """The normal form of several states X_1 ... X_r of one shape that move as one, over the states at the token's start.
+
+        X_i' = sum over j of decays[i][j] * X_j + sum over writes of weights[i] * (given + reads) along^T
+
+    `states` are reads of the old states; all weights are scalars, and so are the decays unless they differ between entries.
+    """
+
+    states: tuple[State, ...]
+    decays: tuple[tuple[Expr, ...], ...]
+    writes: tuple[CoupledWrite, ...]
+
+    @property
+    def shape(self) -> Shape:
+        return self.states[0].shape
+
+    @property
+    def has_reads(self) -> bool:
+        return any(write.reads for write in self.writes)
+
+
+@dataclass(frozen=True, slots=True)
 class Classified:
-    """A component's transition, its normal form where there is one, and a sentence that says why it is this class."""
+    """A memory's transition, its normal form where there is one, and a sentence that says why it is this class.
+
+    `affine` is the form of one state, `coupled` that of states that move as one, or of one state with several writes.
+    """
 
     component: str
     transition: Transition
     affine: AffineLaw | None
     because: str
+    coupled: CoupledLaw | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
+from nlc.ir.calculus import Derivative, Inverse
 from nlc.ir.dims import Shape
 from nlc.ir.leaves import (
     Constant as Constant,
@@ -57,6 +58,7 @@ from nlc.ir.leaves import (
 from nlc.ir.leaves import (
     When as When,
 )
+from nlc.ir.recents import Convolve, Delay, Recent, Shift
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,47 +243,11 @@ class StopGradient:
     shape: Shape
 
 
-@dataclass(frozen=True, slots=True)
-class Recent:
-    """The last n values of x before this tick, (n, *shape of x): the oldest first, zeros before the first token."""
-
-    x: Expr
-    shape: Shape
-
-
-@dataclass(frozen=True, slots=True)
-class Shift:
-    """Recent values after a tick: without the oldest, with the value of this tick."""
-
-    recent: Expr
-    x: Expr
-    shape: Shape
-
-
-@dataclass(frozen=True, slots=True)
-class Delay:
-    """The value so many ticks ago, of recent values: `delay(x, 2 tokens)`."""
-
-    recent: Expr
-    tokens: int
-    shape: Shape
-
-
-@dataclass(frozen=True, slots=True)
-class Convolve:
-    """The causal convolution along time, entry by entry: kernel[0] * x + kernel[1] * (x one tick ago) + ...: `convolve(x, kernel)`."""
-
-    x: Expr
-    kernel: Expr
-    recent: Expr
-    shape: Shape
-
-
 Expr = (
     Constant | Size | Index | Input | Hyperparameter | State | Parameter | Task | Gradient | Tick | Due | Named | Eye | Full
     | Add | Scale | Times | Divide | Power | Map | Extremum | Compare | Where | Spread
     | MatMul | Transpose | Outer | Dot | Sum | Norm | Softmax | Split | Join | StopGradient
-    | Recent | Shift | Delay | Convolve
+    | Derivative | Inverse | Recent | Shift | Delay | Convolve
 )  # fmt: skip
 
 LEAVES = (Constant, Size, Index, Input, Hyperparameter, State, Parameter, Task, Gradient, Tick, Due, Named, Eye, Full)
@@ -307,11 +273,13 @@ def children(node: Expr) -> tuple[Expr, ...]:
             return (x, by)
         case Power(x, exponent):
             return (x, exponent)
+        case Derivative(of, by):
+            return (of, by)
         case Where(condition, then, otherwise):
             return (condition, then, otherwise)
         case Map(_, x) | Spread(x) | Transpose(x) | Sum(x) | Norm(x) | Softmax(x) | Split(x) | Join(x) | StopGradient(x):
             return (x,)
-        case Recent(x) | Delay(x):
+        case Inverse(x) | Recent(x) | Delay(x):
             return (x,)
         case Shift(recent, x):
             return (recent, x)

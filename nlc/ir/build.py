@@ -11,8 +11,6 @@ from nlc.ir.algebra import (
     Add,
     Compare,
     Constant,
-    Convolve,
-    Delay,
     Divide,
     Dot,
     Expr,
@@ -25,9 +23,7 @@ from nlc.ir.algebra import (
     Norm,
     Outer,
     Power,
-    Recent,
     Scale,
-    Shift,
     Softmax,
     Split,
     Spread,
@@ -39,7 +35,9 @@ from nlc.ir.algebra import (
     children,
     is_number,
 )
+from nlc.ir.calculus import Derivative, Inverse
 from nlc.ir.dims import Shape
+from nlc.ir.recents import Convolve, Delay, Recent, Shift
 
 
 def rebuild(node: Expr, parts: tuple[Expr, ...]) -> Expr:
@@ -93,6 +91,10 @@ def rebuild(node: Expr, parts: tuple[Expr, ...]) -> Expr:
             return Delay(parts[0], tokens, node.shape)
         case Convolve():
             return Convolve(parts[0], parts[1], parts[2], node.shape)
+        case Derivative():
+            return Derivative(parts[0], parts[1], node.shape)
+        case Inverse():
+            return Inverse(parts[0], node.shape)
     return node
 
 

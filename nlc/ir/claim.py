@@ -1,4 +1,4 @@
-"""What a spec claims about its system: equations, orders of levels, and that it computes what another spec does."""
+"""What is claimed about a system: equations and inequalities, minima, orders of levels, that it computes what another does, readings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from typing import Literal as OneOf
 
 from nlc.diagnostics import Diagnostic
-from nlc.ir.algebra import Expr
+from nlc.ir.algebra import Compare, Expr
 from nlc.source import NOWHERE, Span
 
 if TYPE_CHECKING:
@@ -24,14 +24,34 @@ class IllTyped:
     dims: tuple[str, ...] = ()
 
 
+Sign = OneOf["==", "!=", "<", "<=", ">", ">="]
+
+
+@dataclass(frozen=True, slots=True)
+class Minimum:
+    """That `objective` is least, over all values of the leaf `over`, where it has the value claimed."""
+
+    objective: Expr
+    over: Expr
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EqualityClaim:
-    """`prove: left == right`, about one tick from any state; `given` are equations `state == value` assumed."""
+    """`prove: left == right`, about one tick from any state; `given` are equations assumed, `bounds` comparisons.
+
+    With another `sign` the sides are claimed to compare so, `!=` saying that `==` is no identity. With a `minimum` the left side is the
+    variable of an objective and the right one where that is least.
+    """
 
     says: str
     expect: str
     sides: tuple[Expr, Expr] | IllTyped
+    sign: Sign = "=="
+    minimum: Minimum | None = None
     given: tuple[tuple[Expr, Expr], ...] = ()
+    bounds: tuple[Compare, ...] = ()
+    id: str = ""
+    instead: str = ""
     text: str = ""
     cites: tuple[str, ...] = ()
     span: Span = field(default=NOWHERE, compare=False, repr=False)
@@ -45,6 +65,8 @@ class OrderClaim:
     expect: str
     names: tuple[str, ...]
     relations: tuple[OneOf[">", "<", "~"], ...]
+    id: str = ""
+    instead: str = ""
     text: str = ""
     cites: tuple[str, ...] = ()
     span: Span = field(default=NOWHERE, compare=False, repr=False)
@@ -66,9 +88,24 @@ class SameAsClaim:
     given: tuple[tuple[Expr, Expr], ...] = ()
     options: tuple[tuple[str, Fraction], ...] = ()
     varying: tuple[str, ...] = ()
+    id: str = ""
+    instead: str = ""
     text: str = ""
     cites: tuple[str, ...] = ()
     span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
-Claim = EqualityClaim | OrderClaim | SameAsClaim
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadingClaim:
+    """`reading: TEXT`: something said in words, which has no formula to decide."""
+
+    says: str
+    expect: str
+    id: str = ""
+    instead: str = ""
+    text: str = ""
+    cites: tuple[str, ...] = ()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
+
+
+Claim = EqualityClaim | OrderClaim | SameAsClaim | ReadingClaim

@@ -1,4 +1,4 @@
-"""An expression as a polynomial in one state: its degree, and the terms of a sum that is affine in the state."""
+"""An expression as a polynomial in some states together: its degree, and the terms of a sum that is affine in them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ MOST_TERMS = 64
 """A product of sums with more terms stays whole: the terms of a product of n sums double with each."""
 
 
-def degree(node: Expr, state: State) -> int:
-    """0 when the node is free of the state, 1 when it is affine in it, else NONLINEAR."""
-    if node == state:
+def degree(node: Expr, *states: State) -> int:
+    """0 when the node is free of the states, 1 when it is affine in them together, else NONLINEAR."""
+    if node in states:
         return 1
-    return _degree_over(node, [degree(child, state) for child in children(node)])
+    return _degree_over(node, [degree(child, *states) for child in children(node)])
 
 
 def _degree_over(node: Expr, below: Sequence[int]) -> int:
@@ -56,42 +56,42 @@ def _scanned(node: Expr, states: tuple[State, ...]) -> tuple[int, Expr | None]:
     return found, node if found == NONLINEAR else None
 
 
-def terms(node: Expr, state: State) -> tuple[Expr, ...]:
-    """The terms of a sum equal to the node, products multiplied out over the state; numbers and scalars stand in front of each term.
+def terms(node: Expr, *states: State) -> tuple[Expr, ...]:
+    """The terms of a sum equal to the node, products multiplied out over the states; numbers and scalars stand in front of each term.
 
-    Vectors and scalars that are free of the state stay whole, as the user wrote them. Matrices do not: a free matrix, too, is a
+    Vectors and scalars that are free of the states stay whole, as the user wrote them. Matrices do not: a free matrix, too, is a
     sum of outer products if it can be one.
     """
-    if node == state or (degree(node, state) == 0 and len(node.shape) < 2):
+    if node in states or (degree(node, *states) == 0 and len(node.shape) < 2):
         return (node,)
     match node:
         case Add(parts):
-            return tuple(term for part in parts for term in terms(part, state))
+            return tuple(term for part in parts for term in terms(part, *states))
         case Scale(left, right):
-            return _products(scale, left, right, state)
+            return _products(scale, left, right, states)
         case Times(left, right):
-            return _products(times, left, right, state)
+            return _products(times, left, right, states)
         case MatMul(left, right):
-            return _products(_product, left, right, state)
+            return _products(_product, left, right, states)
         case Outer(left, right):
-            return _products(outer, left, right, state)
+            return _products(outer, left, right, states)
         case Dot(left, right):
-            return _products(dot, left, right, state)
+            return _products(dot, left, right, states)
         case Divide(x, by) if by.shape == ():
-            return tuple(scale(divide(ONE, by), term) for term in terms(x, state))
+            return tuple(scale(divide(ONE, by), term) for term in terms(x, *states))
         case Divide(x, by):
-            return tuple(times(divide(full(1, by.shape), by), term) for term in terms(x, state))
+            return tuple(times(divide(full(1, by.shape), by), term) for term in terms(x, *states))
         case Transpose(x):
-            return tuple(transpose(term) for term in terms(x, state))
+            return tuple(transpose(term) for term in terms(x, *states))
         case Sum(x, axis):
-            return tuple(total(term, axis) for term in terms(x, state))
+            return tuple(total(term, axis) for term in terms(x, *states))
         case Spread(x, axis):
-            return tuple(spread(term, axis, node.shape) for term in terms(x, state))
+            return tuple(spread(term, axis, node.shape) for term in terms(x, *states))
     return (node,)
 
 
-def _products(product: Callable[[Expr, Expr], Expr], left: Expr, right: Expr, state: State) -> tuple[Expr, ...]:
-    ones, others = terms(left, state), terms(right, state)
+def _products(product: Callable[[Expr, Expr], Expr], left: Expr, right: Expr, states: Sequence[State]) -> tuple[Expr, ...]:
+    ones, others = terms(left, *states), terms(right, *states)
     if len(ones) * len(others) > MOST_TERMS:
         return (product(left, right),)
     return tuple(product(one, other) for one in ones for other in others)

@@ -14,8 +14,6 @@ from nlc.ir.algebra import (
     Add,
     Compare,
     Constant,
-    Convolve,
-    Delay,
     Divide,
     Dot,
     Due,
@@ -35,9 +33,7 @@ from nlc.ir.algebra import (
     Outer,
     Parameter,
     Power,
-    Recent,
     Scale,
-    Shift,
     Size,
     Softmax,
     Split,
@@ -53,6 +49,7 @@ from nlc.ir.algebra import (
     Where,
 )  # fmt: skip
 from nlc.ir.dims import Dim, Monomial
+from nlc.ir.recents import Convolve, Delay, Recent, Shift
 
 COMPARISON, SUM, ENTRYWISE, PRODUCT, ATOM = range(5)
 """How tightly a text binds; only an atom, which has nothing above it, can be raised to a power or transposed."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from nlc.ir.algebra import Expr, Named, Parameter, Shift, State, StopGradient, When, walk
+from nlc.ir.algebra import Expr, Named, Parameter, State, StopGradient, When, walk
 from nlc.ir.build import replace
 from nlc.ir.model import Clock, Model
 from nlc.ir.order import LevelOrder
+from nlc.ir.recents import Shift
 from nlc.ir.show import expression_text
 
 
@@ -70,7 +71,8 @@ class Reset:
     """A tensor that starts again, from `value`, before the first token of every new period, for whoever reads its older value there.
 
     With `at_start` it does so before the very first token too, and with a `period` of 0 only there. Periods are counted anew `within`
-    longer ones, if that is not 0. What the value reads of the same tick is settled like an equation.
+    longer ones, if that is not 0. What the value reads of the same tick is settled like an equation. `words` name parts of the value,
+    which holds them written out.
     """
 
     state: State
@@ -79,6 +81,17 @@ class Reset:
     at_start: bool = False
     within: int = 0
     unit: str = "token"
+    words: tuple[Equation, ...] = ()
+
+    @property
+    def told(self) -> tuple[Equation, ...]:
+        """The words, shorter ones first, then the start in these words."""
+        texts: dict[Expr, Expr] = {}
+        said = []
+        for item in self.words:
+            said.append(Equation(item.name, replace(item.value, texts.get), item.rule))
+            texts[item.value] = Named(item.name, item.value.shape)
+        return (*said, Equation(self.name, replace(self.value, texts.get), self.says))
 
     @property
     def sources(self) -> tuple[State, ...]:
@@ -89,6 +102,11 @@ class Reset:
     def name(self) -> str:
         """What is called that starts again, as a word."""
         return ".".join(filter(None, (self.state.component, self.state.part)))
+
+    @property
+    def is_always(self) -> bool:
+        """Whether it starts again at every tick."""
+        return self.period == 1 and self.at_start
 
     @property
     def says(self) -> str:

@@ -15,8 +15,6 @@ from nlc.ir.algebra import (  # the expressions a model is made of, offered to t
     Add,
     Compare,
     Constant,
-    Convolve,
-    Delay,
     Divide,
     Dot,
     Expr,
@@ -34,7 +32,6 @@ from nlc.ir.algebra import (  # the expressions a model is made of, offered to t
     Norm,
     Outer,
     Power,
-    Recent,
     Scale,
     Size,
     Softmax,
@@ -52,7 +49,7 @@ from nlc.ir.algebra import (  # the expressions a model is made of, offered to t
 from nlc.ir.claim import Claim, EqualityClaim, IllTyped, OrderClaim, SameAsClaim
 from nlc.ir.clock import STEP, TOKEN, Clock, Family
 from nlc.ir.dims import Dim, Shape
-from nlc.ir.recents import RecentValues
+from nlc.ir.recents import Convolve, Delay, Recent, RecentValues
 from nlc.source import NOWHERE, Span
 
 __all__ = [

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from enum import Enum
 
 from nlc.ir.affine import Classified, OutputRead
-from nlc.ir.algebra import Convolve, Expr, Hyperparameter, Parameter, State, When, walk
+from nlc.ir.algebra import Expr, Hyperparameter, Parameter, State, When, walk
 from nlc.ir.dims import Shape
 from nlc.ir.law import Law, Laws
 from nlc.ir.model import HyperparameterDeclaration, Model
+from nlc.ir.recents import Convolve
 
 
 class Form(Enum):
@@ -20,6 +21,8 @@ class Form(Enum):
     TRIANGULAR = "triangular chunks"
     HALVED_PREFIX_SUM = "prefix sum by halves"
     HALVED_TRIANGULAR = "triangular chunks by halves"
+    STACKED_PREFIX_SUM = "stacked prefix sum"
+    STACKED_TRIANGULAR = "stacked triangular chunks"
     BLOCKS = "sums over blocks"
 
 
@@ -53,16 +56,22 @@ class StateSlot:
 
 @dataclass(frozen=True, slots=True)
 class MemoryProgram:
-    """One memory over a sequence: its normal form, its chosen form, and the reads that others make of it.
+    """One memory over a sequence, or several that move as one: normal form, chosen form, and the reads that others make of it.
 
-    The expressions in `classified.affine`, and the vectors of `reads`, are over inputs, hyperparameters, states that are steady in a
-    block, and `Named` reads of memories that come earlier in the program.
+    `component` is the last of the `members` to run. The expressions in the normal form, and the vectors of `reads`, are over inputs,
+    hyperparameters, states that are steady in a block, and `Named` reads of memories that come earlier in the program.
     """
 
     component: str
     form: Form
     classified: Classified
     reads: tuple[OutputRead, ...]
+    members: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """What it is called where it is shown."""
+        return " and ".join(filter(None, (", ".join(self.members[:-1]), self.members[-1])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +110,7 @@ class Program:
     `outputs` give each output as an expression over inputs, hyperparameters, `Named` reads and states that are steady in a block; they
     are used when every memory has a parallel form, or there is none and older values of streams are carried (`is_parallel`), block after
     block when something has a period (`is_in_blocks`). Otherwise the whole system runs token by token, by its laws. `parameters` are the
-    tensors of slow levels, `training` the programs of the optimizers that move them. `chunk_because` says why the chunk is as long as it is.
+    tensors of slow levels, `training` the programs of the optimizers that move them; `chunk_because` says why a chunk is as long as it is.
     """
 
     laws: Laws

@@ -1,10 +1,50 @@
-"""What systems remember of their streams: the last values of an expression, for `delay`, `convolve` and windows."""
+"""What systems remember of their streams: the nodes of `delay` and `convolve`, and what is carried for them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from nlc.ir.algebra import Recent
+from nlc.ir.dims import Shape
+
+if TYPE_CHECKING:
+    from nlc.ir.algebra import Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """The last n values of x before this tick, (n, *shape of x): the oldest first, zeros before the first token."""
+
+    x: Expr
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """Recent values after a tick: without the oldest, with the value of this tick."""
+
+    recent: Expr
+    x: Expr
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """The value so many ticks ago, of recent values: `delay(x, 2 tokens)`."""
+
+    recent: Expr
+    tokens: int
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Convolve:
+    """The causal convolution along time, entry by entry: kernel[0] * x + kernel[1] * (x one tick ago) + ...: `convolve(x, kernel)`."""
+
+    x: Expr
+    kernel: Expr
+    recent: Expr
+    shape: Shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace as renamed
+
 from nlc.ir.algebra import (
     Add,
     Compare,
     Constant,
-    Convolve,
-    Delay,
     Divide,
     Dot,
     Due,
@@ -27,9 +27,7 @@ from nlc.ir.algebra import (
     Outer,
     Parameter,
     Power,
-    Recent,
     Scale,
-    Shift,
     Size,
     Softmax,
     Split,
@@ -44,6 +42,9 @@ from nlc.ir.algebra import (
     When,
     children,
 )  # fmt: skip
+from nlc.ir.build import replace
+from nlc.ir.calculus import Derivative, Inverse
+from nlc.ir.recents import Convolve, Delay, Recent, Shift
 
 COMPARISON, SUM, PRODUCT, UNARY, POWER, ATOM = range(6)
 
@@ -51,6 +52,11 @@ COMPARISON, SUM, PRODUCT, UNARY, POWER, ATOM = range(6)
 def expression_text(node: Expr) -> str:
     """The expression in the spec language, as a user could have typed it."""
     return _text(node)[0]
+
+
+def uncounted(node: Expr) -> Expr:
+    """The expression, whose `tick` counts the updates of any level: as it stands in an abbreviation, outside of levels."""
+    return replace(node, lambda part: renamed(part, component="") if isinstance(part, Tick) else None)
 
 
 def _wrapped(node: Expr, lowest: int) -> str:
@@ -80,7 +86,7 @@ def _text(node: Expr) -> tuple[str, int]:
         case Gradient(component, part):
             return f"gradient({component}{'.' + part if part else ''})", ATOM
         case Tick(component):
-            return f"tick({component})", ATOM
+            return f"tick({component})" if component else "tick", ATOM
         case Due(period, unit):
             return ("true" if period == 1 else f"due({period} {unit}s)"), ATOM
         case Eye():
@@ -125,6 +131,8 @@ def _call(node: Expr) -> str:
         Split: "split",
         Join: "join",
         StopGradient: "stop_gradient",
+        Derivative: "gradient_of",
+        Inverse: "inverse",
     }
     match node:
         case Map(function) | Extremum(function):

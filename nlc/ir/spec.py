@@ -185,11 +185,20 @@ class DefinitionField:
     span: Span = span_field()
 
 
+WholeNumbers = tuple[tuple[str, int], ...]
+"""What a claim sets in the spec that it names, and may be a count of its clocks."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimField:
-    """A claim as written. Exactly one of `prove`, `order`, `same_as` is given."""
+    """A claim as written. Exactly one of `prove`, `order`, `same_as`, `reading` is given; `minimise` and `over` go with `prove`."""
 
     says: Text
+    id: Text | None = None
+    minimise: Syntax | None = None
+    over: Syntax | None = None
+    reading: Text | None = None
+    instead: Text | None = None
     prove: Syntax | None = None
     order: Syntax | None = None
     same_as: Text | None = None
@@ -200,6 +209,12 @@ class ClaimField:
     varying: tuple[Text, ...] = ()
     cites: tuple[Text, ...] = ()
     span: Span = span_field()
+
+    @property
+    def whole_options(self) -> WholeNumbers:
+        """The whole numbers among the options."""
+        numbers = ((item.name.text, item.value.value) for item in self.options if isinstance(item.value, Number))
+        return tuple((name, value.numerator) for name, value in numbers if value.denominator == 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,6 +249,17 @@ class Spec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimsFile:
+    """A parsed file of claims: each section is a system, written out or built on a spec, with what is claimed about it."""
+
+    name: Text
+    path: str
+    says: Text | None = None
+    cites: tuple[Text, ...] = ()
+    sections: tuple[SpecFile, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SpecFile:
     """A parsed spec and every file that it was made from: `files` holds (name in the spec, text), the spec's own first.
 
@@ -246,5 +272,5 @@ class SpecFile:
     files: tuple[tuple[str, str], ...]
     overrides: tuple[str, ...] = ()
     optimizers: tuple[tuple[str, Spec], ...] = ()
-    peers: tuple[tuple[str, SpecFile], ...] = ()
+    peers: tuple[tuple[str, WholeNumbers, SpecFile], ...] = ()
     library: tuple[DefinitionField, ...] = ()

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nlc.diagnostics import Collector
-from nlc.ir.spec import Spec, SpecFile
+from nlc.ir.spec import Spec, SpecFile, WholeNumbers
 from nlc.parse.compose import Workspace, compose
 from nlc.parse.library import parse_library
 from nlc.parse.places import Place, locate, place_in_folder, place_of_file
@@ -20,7 +20,7 @@ from nlc.parse.schema import read_spec
 from nlc.parse.texts import read_source, source_of
 from nlc.source import Source
 
-__all__ = ["parse_file", "parse_library", "parse_text"]
+__all__ = ["parse_file", "parse_library", "parse_text", "peers_of"]
 
 
 def parse_file(path: Path, overrides: Sequence[Source] = ()) -> SpecFile:
@@ -40,7 +40,7 @@ def parse_text(text: str, name: str, folder: Path | None = None) -> SpecFile:
 def _parse(source: Source, place: Place, overrides: Sequence[Source] = ()) -> SpecFile:
     """The spec with its peers, the specs that its claims name; their own peers are left out, so rings of peers do no harm."""
     file = _parse_alone(source, place, overrides)
-    return replace(file, peers=_peers(file.spec, place))
+    return replace(file, peers=peers_of(file.spec, place))
 
 
 def _parse_alone(source: Source, place: Place, overrides: Sequence[Source] = ()) -> SpecFile:
@@ -59,12 +59,17 @@ def _parse_alone(source: Source, place: Place, overrides: Sequence[Source] = ())
     )
 
 
-def _peers(spec: Spec, place: Place) -> tuple[tuple[str, SpecFile], ...]:
+def peers_of(spec: Spec, place: Place) -> tuple[tuple[str, WholeNumbers, SpecFile], ...]:
+    """The specs that claims name, with the whole numbers set that the claims set: a count decides what is compiled."""
     collector, peers = Collector(), []
-    for path, span in peers_named(spec):
+    for path, options, span in peers_named(spec):
         with collector.collecting():
             there = locate(path, span, place)
             assert there.path is not None
-            peers.append((path, _parse_alone(read_source(there.path, there.name), there)))
+            source = read_source(there.path, there.name)
+            file = _parse_alone(source, there)
+            names = {item.name.text for item in file.spec.hyperparameters}
+            changes = [Source(path, f"{name}={value}") for name, value in options if name in names]
+            peers.append((path, options, _parse_alone(source, there, changes) if changes else file))
     collector.raise_if_any()
     return tuple(peers)

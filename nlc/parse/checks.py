@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nlc.codes import parse as codes
+from nlc.codes.claims import incomplete_minimum
 from nlc.diagnostics import Collector, CompileError
 from nlc.ir.spec import Binary, Call, ClaimField, DefinitionField, Name, Spec, Syntax
 from nlc.parse.names import clashes
@@ -16,12 +17,23 @@ def check_spec(spec: Spec, start: Span) -> None:
     collector = Collector(list(clashes(spec)))
     if spec.kind == "architecture" and not spec.outputs:
         collector.add(codes.missing_key(start, "outputs", "an architecture", "what it emits at every token, such as {y: memory(q)}"))
+    _check_optimizer(spec, collector)
+    collector.raise_if_any()
+
+
+def check_section(section: Spec) -> None:
+    """Raise CompileError when names of a section clash, two claims have one id, or an optimizer is incomplete."""
+    collector = Collector(list(clashes(section)))
+    _check_optimizer(section, collector)
+    collector.raise_if_any()
+
+
+def _check_optimizer(spec: Spec, collector: Collector) -> None:
     if spec.kind == "optimizer":
         if not any(item.name.text == "gradient" and item.shape == LIKE_WEIGHTS for item in spec.inputs):
             collector.add(codes.optimizer_without(spec.name.span, "the input `gradient: like(weights)`"))
         if not any(level.name.text == "weights" for level in spec.levels):
             collector.add(codes.optimizer_without(spec.name.span, "the level `weights`"))
-    collector.raise_if_any()
 
 
 def check_definition(definition: DefinitionField) -> None:
@@ -32,9 +44,11 @@ def check_definition(definition: DefinitionField) -> None:
 
 
 def check_claim(claim: ClaimField) -> None:
-    """Raise CompileError unless exactly one thing is claimed."""
-    if sum(content is not None for content in (claim.prove, claim.order, claim.same_as)) != 1:
+    """Raise CompileError unless exactly one thing is claimed, and what it takes to claim it is there."""
+    if sum(content is not None for content in (claim.prove, claim.order, claim.same_as, claim.reading)) != 1:
         raise CompileError(codes.claim_content(claim.says.span))
+    if (claim.minimise is None) != (claim.over is None) or (claim.minimise is not None and claim.prove is None):
+        raise CompileError(incomplete_minimum(claim.says.span))
 
 
 def optimizer_name(syntax: Syntax) -> str | None:

@@ -63,6 +63,12 @@ def compose(source: Source, place: Place, workspace: Workspace, overrides: Seque
     return _with_levels_copied(overridden(tree, overrides))
 
 
+def compose_section(tree: MappingNode, source: Source, place: Place, workspace: Workspace) -> MappingNode:
+    """The whole tree of a section of a file of claims: its own keys over its fragments' over its parent's, its levels written out."""
+    workspace.sources.setdefault(_identity(place), source)
+    return _with_levels_copied(_compose_tree(tree, place, workspace, ((_identity(place), Span(source, 0, 0)),)))
+
+
 def merge(below: MappingNode, above: MappingNode) -> MappingNode:
     """Both mappings as one, in the order of the one below; what is above wins, and an empty value removes."""
     over = {entry.key.text: entry for entry in above.entries}
@@ -90,7 +96,10 @@ def _identity(place: Place) -> str:
 
 def _compose_file(source: Source, place: Place, workspace: Workspace, chain: Chain) -> MappingNode:
     """The keys of a file over those of its fragments and its parent."""
-    tree = _as_mapping(read_yaml(source), "a mapping of keys")
+    return _compose_tree(_as_mapping(read_yaml(source), "a mapping of keys"), place, workspace, chain)
+
+
+def _compose_tree(tree: MappingNode, place: Place, workspace: Workspace, chain: Chain) -> MappingNode:
     own = _with_parts_copied(tree.without(COMPOSITION_KEYS), place, workspace, chain)
     below = MappingNode((), tree.span)
     for reference in (*_references(tree.get("extends"), single=True), *_references(tree.get("use"))):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, unique
 from types import MappingProxyType
 
@@ -32,6 +32,7 @@ class Value(Enum):
     RANGE = "a list of two numbers: [low, high]"
     DIMS = "a mapping from names to sizes"
     INPUTS = "a mapping from names to shapes"
+    LETTERS = "a mapping from names, which may have capitals as in papers, to shapes"
     EXPRESSIONS = "a mapping from names to expressions"
     BINDINGS = "a mapping from names of the other spec to expressions"
     STATES = "a mapping from names of tensors to their shapes"
@@ -39,6 +40,8 @@ class Value(Enum):
     LEVELS = "a mapping from names to levels"
     OUTER = "a mapping with an objective and an optimizer"
     CLAIMS = "a list of claims"
+    CLAIMS_KIND = "claims"
+    SECTIONS = "a list of systems with their claims"
     NOT_AVAILABLE = "nothing in this version"
 
 
@@ -124,17 +127,38 @@ OUTER_FIELDS = (
 
 CLAIM_FIELDS = (
     Field("says", Value.SENTENCE, "the claim in a sentence", required=True),
-    Field("prove", Value.EXPRESSION, "an equation about one tick, from any state"),
+    Field("id", Value.NAME, "what `nlc verify --explain` and other claims call it"),
+    Field("prove", Value.EXPRESSION, "an equation about one tick, from any state; or two sides with !=, <, <=, > or >= between"),
+    Field("minimise", Value.EXPRESSION, "an objective that is claimed to be least where `prove` says: over == value"),
+    Field("over", Value.EXPRESSION, "the stream or old state that `minimise` ranges over"),
     Field("order", Value.EXPRESSION, "levels from fast to slow: a > b ~ c"),
     Field("same_as", Value.PATH, "another spec that computes the same"),
-    Field("given", Value.EXPRESSION, "equations that are assumed, joined by `and`"),
+    Field("reading", Value.SENTENCE, "what is said in words, with no formula to decide"),
+    Field("given", Value.EXPRESSION, "equations and bounds that are assumed, joined by `and`"),
     Field("expect", Value.VERDICT, "the verdict expected; proved when left out"),
     Field("where", Value.BINDINGS, "the other spec's inputs and hyperparameters in terms of this one's"),
     Field("with", Value.BINDINGS, "options of the other spec", into="options"),
     Field("varying", Value.NAMES, "hyperparameters that take another value at every tick"),
     Field("cites", Value.CITATIONS, "where it is claimed"),
+    Field("instead", Value.NAME, "the id of the claim that holds where this one does not"),
     Field("measure", Value.NOT_AVAILABLE, "a table of gaps"),
 )
+
+CLAIMS_FILE_FIELDS = (
+    Field("nlc", Value.VERSION, "the version of the language", required=True),
+    Field("name", Value.SPEC_NAME, "what the claims are about", required=True),
+    Field("kind", Value.CLAIMS_KIND, "claims: the file describes no system of its own", required=True),
+    Field("says", Value.SENTENCE, "what they are, in a sentence"),
+    Field("cites", Value.CITATIONS, "where they were published"),
+    Field("sections", Value.SECTIONS, "systems, each with its claims", required=True),
+)
+
+SECTION_FIELDS = tuple(
+    replace(field, required=field.key == "name", value=Value.LETTERS if field.key == "inputs" else field.value)
+    for field in SPEC_FIELDS
+    if field.key not in ("nlc", "outer", "network")
+)
+"""A section is a spec that needs neither levels nor outputs: claims may be about nothing but the streams and numbers it declares."""
 
 TABLES: Mapping[str, tuple[Field, ...]] = MappingProxyType(
     {
@@ -144,6 +168,7 @@ TABLES: Mapping[str, tuple[Field, ...]] = MappingProxyType(
         "a definition": DEFINITION_FIELDS,
         "`outer`": OUTER_FIELDS,
         "a claim": CLAIM_FIELDS,
+        "a file of claims": CLAIMS_FILE_FIELDS,
     }
 )
 """The tables by what they describe, in the order of the reference."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from nlc.codes import parse as codes
 from nlc.diagnostics import Collector, CompileError
-from nlc.ir.spec import Spec, Syntax
+from nlc.ir.spec import Spec, Syntax, WholeNumbers
 from nlc.parse.checks import optimizer_name
 from nlc.parse.compose import LONGEST_CHAIN, Workspace, compose
 from nlc.parse.places import Place, find, known_specs
@@ -91,7 +91,7 @@ def _trains(spec: Spec) -> bool:
     )
 
 
-def peers_named(spec: Spec) -> Iterator[tuple[str, Span]]:
-    """The paths of the specs that claims compare this one with, each once."""
-    paths = {claim.same_as.text: claim.same_as.span for claim in spec.claims if claim.same_as is not None}
-    yield from paths.items()
+def peers_named(spec: Spec) -> Iterator[tuple[str, WholeNumbers, Span]]:
+    """The paths of the specs that claims compare this one with, each once with the same options."""
+    peers = {(claim.same_as.text, claim.whole_options): claim.same_as.span for claim in spec.claims if claim.same_as is not None}
+    yield from ((path, options, span) for (path, options), span in peers.items())

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from nlc.citations import PAPERS, resolve_citation
 from nlc.codes import parse as codes
+from nlc.codes.claims import no_system
 from nlc.diagnostics import Collector, CompileError
 from nlc.ir.spec import (
     ClaimField,
@@ -25,15 +26,17 @@ from nlc.ir.spec import (
     Syntax,
     Text,
 )
-from nlc.parse.checks import check_claim, check_definition, check_spec, optimizer_name
+from nlc.parse.checks import check_claim, check_definition, check_section, check_spec, optimizer_name
 from nlc.parse.expressions import parse_expression
 from nlc.parse.fields import (
     CLAIM_FIELDS,
+    CLAIMS_FILE_FIELDS,
     DEFINITION_FIELDS,
     INPUT_FIELDS,
     LEVEL_FIELDS,
     MOST_LEVELS,
     OUTER_FIELDS,
+    SECTION_FIELDS,
     SPEC_FIELDS,
     Field,
     Value,
@@ -56,11 +59,34 @@ Reader = Callable[[Entry], Any]
 def read_spec(root: Node) -> Spec:
     """The typed spec of a composed tree; raises CompileError with all mistakes found."""
     start = Span(root.span.source, root.span.start, root.span.start)
+    kind = kind_of(root)
+    if kind is not None and kind.text == Value.CLAIMS_KIND.value:
+        raise CompileError(no_system(kind.span))
     values = _fields(Entry(Scalar("", start), root), SPEC_FIELDS, "a spec")
     del values["nlc"]
     spec = Spec(**values, span=root.span)
     check_spec(spec, start)
     return spec
+
+
+def kind_of(root: Node) -> Scalar | None:
+    """The word that a file says it is of kind; None when it says none."""
+    entry = root.get("kind") if isinstance(root, MappingNode) else None
+    return entry.value if entry is not None and isinstance(entry.value, Scalar) else None
+
+
+def read_section(root: Node, start: Span) -> Spec:
+    """The typed section of a file of claims; `start` is where it begins. Raises CompileError with all mistakes found."""
+    section = Spec(**_fields(Entry(Scalar("", start), root), SECTION_FIELDS, "a section"), span=root.span)
+    check_section(section)
+    return section
+
+
+def read_claims_file(root: Node) -> tuple[dict[str, Any], tuple[MappingNode, ...]]:
+    """The fields of a file of claims, and its sections still to be composed; raises CompileError with all mistakes found."""
+    start = Span(root.span.source, root.span.start, root.span.start)
+    values = _fields(Entry(Scalar("", start), root), CLAIMS_FILE_FIELDS, "a file of claims")
+    return {key: values[key] for key in ("name", "says", "cites") if key in values}, values["sections"]
 
 
 def read_definitions(root: Node) -> tuple[DefinitionField, ...]:
@@ -228,8 +254,8 @@ def _dim(entry: Entry) -> DimField:
     return DimField(name=new_name(entry.key), value=value)
 
 
-def _input(entry: Entry) -> InputField:
-    name = new_name(entry.key)
+def _input(entry: Entry, new: Callable[[Scalar], Text] = new_name) -> InputField:
+    name = new(entry.key)
     if isinstance(entry.value, MappingNode):
         return InputField(name=name, **_fields(entry, INPUT_FIELDS, "an input"), span=entry.span)
     return InputField(name=name, shape=_shape(entry), span=entry.span)
@@ -288,6 +314,8 @@ READERS: Mapping[Value, Reader] = MappingProxyType(
         Value.NAMES: _names,
         Value.SENTENCE: _sentence,
         Value.KIND: _kind,
+        Value.CLAIMS_KIND: _sentence,
+        Value.SECTIONS: lambda entry: _items(entry, Value.SECTIONS.value, lambda item: _mapping(item, "a section as a mapping")),
         Value.VERDICT: _verdict,
         Value.TRUTH: _truth,
         Value.CITATIONS: _citations,
@@ -300,6 +328,7 @@ READERS: Mapping[Value, Reader] = MappingProxyType(
         Value.RANGE: _range,
         Value.DIMS: _mapping_of(_dim, Value.DIMS),
         Value.INPUTS: _mapping_of(_input, Value.INPUTS),
+        Value.LETTERS: _mapping_of(lambda entry: _input(entry, tensor_name), Value.LETTERS),
         Value.EXPRESSIONS: _mapping_of(_named, Value.EXPRESSIONS),
         Value.BINDINGS: _mapping_of(_binding, Value.BINDINGS),
         Value.STATES: _mapping_of(_state, Value.STATES),

@@ -14,7 +14,7 @@ from fractions import Fraction
 
 from nlc.codes import resolve as codes
 from nlc.diagnostics import Collector, CompileError
-from nlc.ir.algebra import Expr, Hyperparameter, Input
+from nlc.ir.algebra import Expr, Hyperparameter, Input, Named
 from nlc.ir.dims import ENTRIES, MATRIX, Dim, Shape
 from nlc.ir.model import (
     STEP,
@@ -29,7 +29,8 @@ from nlc.ir.model import (
 )  # fmt: skip
 from nlc.ir.spec import Call, DefinitionField, InputField, LevelField, Name, Spec, SpecFile
 from nlc.resolve.axes import check_axes, joined_axes
-from nlc.resolve.claims import ClaimSurroundings, resolve_claim
+from nlc.resolve.claim_words import CLAIM
+from nlc.resolve.claims import ClaimSurroundings, Peers, resolve_claim
 from nlc.resolve.clocks import clock_of
 from nlc.resolve.components import resolve_level
 from nlc.resolve.levels import Surroundings
@@ -72,7 +73,7 @@ class Declarations:
 def resolve_model(file: SpecFile) -> Model:
     """The model of a parsed spec; raises CompileError with every mistake found."""
     model = _resolve(file)
-    peers = {name: _resolve(peer) for name, peer in file.peers}
+    peers = {(name, options): _resolve(peer) for name, options, peer in file.peers}
     return _with_claims(model, file, peers)
 
 
@@ -130,9 +131,8 @@ def _abbreviations(spec: Spec, scope: Scope, counts: Mapping[str, Fraction]) -> 
     """The `let` entries that have a value outside of any level; whether they are right is found out where they are used."""
     for item in spec.let:
         with suppress(CompileError):
-            yield Abbreviation(
-                item.name.text, Typing(replace(scope, where="let", own=""), counts).expression(Name(item.name.text, item.name.span))
-            )
+            typing = Typing(replace(scope, where="let", own="", counted=""), counts)
+            yield Abbreviation(item.name.text, typing.expression(Name(item.name.text, item.name.span)))
 
 
 def _optimizer(file: SpecFile, name: str, spec: Spec) -> Model:
@@ -258,13 +258,15 @@ def _with_inlined(scope: Scope, components: list[Component]) -> Scope:
     return replace(scope, levels={**scope.levels, **inlined})
 
 
-def _with_claims(model: Model, file: SpecFile, peers: Mapping[str, Model]) -> Model:
+def _with_claims(model: Model, file: SpecFile, peers: Peers) -> Model:
     macros = {item.name.text: item for item in (*file.library, *file.spec.define)}
     declared = Declarations(model.dims, model.inputs, model.hyperparameters, macros, _like(file.spec, macros))
 
     def scope_with(identified: Mapping[str, Dim]) -> Scope:
         components = [_identified(item, identified) for item in model.components]
-        return _with_inlined(_scope(file.spec, declared, identified, Collector()), components)
+        scope = _with_inlined(_scope(file.spec, declared, identified, Collector()), components)
+        shown = {item.name: Named(item.name, tuple(dim.substitute(identified) for dim in item.value.shape)) for item in model.outputs}
+        return replace(scope, where=CLAIM, values={**{name: shown[name] for name in shown if name not in scope.names}, **scope.values})
 
     around, collector, claims = ClaimSurroundings(scope_with, declared.counts, peers), Collector(), []
     for field in file.spec.claims:

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from dataclasses import replace as with_changes
 from fractions import Fraction
+from typing import Any
 
+from nlc.codes import claims as claim_codes
 from nlc.codes import resolve as codes
 from nlc.diagnostics import CompileError
-from nlc.ir.algebra import Expr, Hyperparameter, Input, State, When
+from nlc.ir.algebra import Compare, Expr, Hyperparameter, State, When
+from nlc.ir.claim import Minimum, ReadingClaim
 from nlc.ir.dims import Dim, Shape, shape_text
 from nlc.ir.model import Claim, EqualityClaim, IllTyped, Model, OrderClaim, SameAsClaim
-from nlc.ir.spec import Binary, ClaimField, Comparison, Name, NamedSyntax, Syntax
+from nlc.ir.spec import Binary, ClaimField, Comparison, Name, NamedSyntax, Syntax, WholeNumbers
 from nlc.resolve.alignment import EyeOfAnySize, ShapeClash, conform
+from nlc.resolve.claim_words import variable
 from nlc.resolve.scope import LevelType, Scope
 from nlc.resolve.sizes import number_of
 from nlc.resolve.typing import Typing
 
 MOST_IDENTIFICATIONS = 4
+
+Peers = Mapping[tuple[str, WholeNumbers], Model]
+"""The specs that claims name, with the whole numbers that they set in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +34,7 @@ class ClaimSurroundings:
 
     scope_with: Callable[[Mapping[str, Dim]], Scope]
     counts: Mapping[str, Fraction]
-    peers: Mapping[str, Model]
+    peers: Peers
 
 
 def resolve_claim(field: ClaimField, around: ClaimSurroundings) -> Claim:
@@ -35,25 +43,63 @@ def resolve_claim(field: ClaimField, around: ClaimSurroundings) -> Claim:
         return _order(field, around)
     if field.same_as is not None:
         return _same_as(field, around)
+    if field.reading is not None:
+        expect = field.expect.text if field.expect else "interpretive"
+        return ReadingClaim(text=" ".join(field.reading.text.split()), span=field.reading.span, expect=expect, **_heading(field))
     return _equality(field, around)
+
+
+def _heading(field: ClaimField) -> dict[str, Any]:
+    """What every claim has."""
+    return {
+        "says": " ".join(field.says.text.split()),
+        "id": field.id.text if field.id else "",
+        "instead": field.instead.text if field.instead else "",
+        "cites": tuple(item.text for item in field.cites),
+    }
 
 
 def _equality(field: ClaimField, around: ClaimSurroundings) -> EqualityClaim:
     assert field.prove is not None
     match field.prove:
-        case Comparison((left, right), ("==",)):
+        case Comparison((left, right), ("==" | "!=" | "<" | "<=" | ">" | ">=" as sign,)):
+            around = _about(around, (left, right))
             sides = _typed_sides(left, right, around)
         case _:
             raise CompileError(codes.prove_not_equation(field.prove.span))
+    given, bounds = _given(field.given, around)
     return EqualityClaim(
-        says=field.says.text,
         expect=field.expect.text if field.expect else "proved",
         sides=sides,
-        given=_given(field.given, around),
-        text=" ".join(field.prove.span.text.split()),
-        cites=tuple(item.text for item in field.cites),
+        sign=sign,
+        minimum=_minimum(field, left, sign, around),
+        given=given,
+        bounds=bounds,
+        text=_text(field),
         span=field.prove.span,
+        **_heading(field),
     )
+
+
+def _text(field: ClaimField) -> str:
+    """The claim as written, on one line."""
+    assert field.prove is not None
+    text = " ".join(field.prove.span.text.split())
+    if field.minimise is not None and field.over is not None:
+        text += f", where {' '.join(field.minimise.span.text.split())} is least over {field.over.span.text}"
+    return f"{text}, given {' '.join(field.given.span.text.split())}" if field.given else text
+
+
+def _minimum(field: ClaimField, left: Syntax, sign: str, around: ClaimSurroundings) -> Minimum | None:
+    if field.minimise is None or field.over is None:
+        return None
+    typing = Typing(around.scope_with({}), around.counts)
+    objective, over = typing.expression(field.minimise), variable(typing, field.over, "`over`")
+    if objective.shape != ():
+        raise CompileError(codes.wrong_shape(field.minimise.span, "what `minimise` is given", shape_text(objective.shape), "one number"))
+    if sign != "==" or left != field.over:
+        raise CompileError(claim_codes.no_minimum_there(left.span, field.over.span.text))
+    return Minimum(objective, over)
 
 
 def _typed_sides(left: Syntax, right: Syntax, around: ClaimSurroundings) -> tuple[Expr, Expr] | IllTyped:
@@ -101,16 +147,30 @@ def _sides(left: Syntax, right: Syntax, typing: Typing) -> tuple[Expr, Expr]:
     return conform("==", (left, first), (right, second))
 
 
-def _given(syntax: Syntax | None, around: ClaimSurroundings) -> tuple[tuple[Expr, Expr], ...]:
+def _about(around: ClaimSurroundings, sides: tuple[Syntax, Syntax]) -> ClaimSurroundings:
+    """What a claim may name, where `tick` counts the updates of the level that the claim is about: the first that is a side by itself."""
+    levels = around.scope_with({}).levels
+    level = next((name for side in sides if (name := side.span.text.partition(".")[0]) in levels), "")
+    return with_changes(around, scope_with=lambda identified: with_changes(around.scope_with(identified), counted=level))
+
+
+Given = tuple[tuple[tuple[Expr, Expr], ...], tuple[Compare, ...]]
+"""Equations and bounds."""
+
+
+def _given(syntax: Syntax | None, around: ClaimSurroundings) -> Given:
     match syntax:
         case None:
-            return ()
+            return (), ()
         case Binary("and", left, right):
-            return (*_given(left, around), *_given(right, around))
+            (equations, bounds), (more_equations, more_bounds) = _given(left, around), _given(right, around)
+            return (*equations, *more_equations), (*bounds, *more_bounds)
         case Comparison((left, right), ("==",)):
             first, second = _sides(left, right, Typing(around.scope_with({}), around.counts))
-            if isinstance(first, Input | Hyperparameter) or (isinstance(first, State) and first.when is When.PREVIOUS):
-                return ((first, second),)
+            if not (isinstance(first, State) and first.when is When.CURRENT):
+                return ((first, second),), ()
+        case Comparison((_, _), ("<" | "<=" | ">" | ">=",)):
+            return (), (Typing(around.scope_with({}), around.counts).condition(syntax),)
     raise CompileError(codes.given_not_equation(syntax.span))
 
 
@@ -123,13 +183,12 @@ def _order(field: ClaimField, around: ClaimSurroundings) -> OrderClaim:
         case _:
             raise CompileError(codes.order_not_chain(field.order.span))
     return OrderClaim(
-        says=field.says.text,
         expect=field.expect.text if field.expect else "proved",
         names=names,
         relations=operators,  # type: ignore[arg-type]
         text=field.order.span.text,
-        cites=tuple(item.text for item in field.cites),
         span=field.order.span,
+        **_heading(field),
     )
 
 
@@ -143,7 +202,7 @@ def _level(syntax: Syntax, levels: Mapping[str, LevelType]) -> str:
 
 def _same_as(field: ClaimField, around: ClaimSurroundings) -> SameAsClaim:
     assert field.same_as is not None
-    other = around.peers[field.same_as.text]
+    other = around.peers[field.same_as.text, field.whole_options]
     scope = around.scope_with({})
     streams = {stream.name for stream in other.inputs}
     numbers = {item.name for item in other.hyperparameters}
@@ -157,17 +216,16 @@ def _same_as(field: ClaimField, around: ClaimSurroundings) -> SameAsClaim:
             known = {key for key, value in scope.values.items() if isinstance(value, Hyperparameter)}
             raise CompileError(codes.no_such_stream(name.span, name.text, "a hyperparameter of this spec", known))
     return SameAsClaim(
-        says=field.says.text,
         expect=field.expect.text if field.expect else "proved",
         other=other,
         other_name=field.same_as.text,
         bindings=tuple((item.name.text, _binding(item, other, Typing(scope, around.counts))) for item in field.where),
-        given=_given(field.given, around),
+        given=_given(field.given, around)[0],
         options=_options(field.options, numbers, other),
         varying=tuple(name.text for name in field.varying),
         text=f"same_as {field.same_as.text}",
-        cites=tuple(item.text for item in field.cites),
         span=field.same_as.span,
+        **_heading(field),
     )
 
 

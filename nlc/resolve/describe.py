@@ -9,7 +9,7 @@ from nlc.ir.algebra import Expr, Gradient, Named, State, Task, is_number, walk
 from nlc.ir.build import replace
 from nlc.ir.dims import shape_text
 from nlc.ir.model import ClosedForm, Component, Family, GradientDescent, GradientPoint, Model, Proximal
-from nlc.ir.show import expression_text
+from nlc.ir.show import expression_text, uncounted
 
 WIDTH = 8
 """Of the words that begin a line."""
@@ -46,7 +46,7 @@ def _text(model: Model, component: Component, node: Expr) -> str:
                 return renamed(part, component="weights" if name == host else name.removeprefix(f"{host}."))
         return names.get(part)
 
-    return expression_text(replace(node, change))
+    return expression_text(replace(uncounted(node), change))
 
 
 def _kind(model: Model, component: Component) -> Iterator[str]:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from nlc.codes import resolve as codes
 from nlc.diagnostics import CompileError, Diagnostic
-from nlc.ir.algebra import Convolve, Delay, Expr, Gradient, Index, Input, Join, Recent, Split, State, Task, Tick, When, contains, walk
+from nlc.ir.algebra import Expr, Gradient, Index, Input, Join, Split, State, Task, Tick, When, contains, walk
 from nlc.ir.dims import Dim, shape_text
 from nlc.ir.model import Model, RecentValues
+from nlc.ir.recents import Convolve, Delay, Recent
 from nlc.ir.show import expression_text
 from nlc.ir.spec import Call
 from nlc.resolve.alignment import ShapeClash

@@ -43,7 +43,10 @@ class OwnName(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Bindings by kind. `own` is the component whose field is being typed; `where` names that field in messages."""
+    """Bindings by kind. `own` is the component whose field is being typed; `where` names that field in messages.
+
+    `tick` counts the updates of `counted`, where it means anything.
+    """
 
     dims: Mapping[str, Dim] = field(default_factory=dict)
     values: Mapping[str, Expr] = field(default_factory=dict)
@@ -53,12 +56,13 @@ class Scope:
     like: Shape | None = None
     axes: tuple[str, ...] = ()
     own: str | None = None
+    counted: str | None = None
     own_name: OwnName = OwnName.UNKNOWN
     where: str = ""
 
     def within(self, own: str, own_name: OwnName, where: str) -> Scope:
         """The same names, for a field of a component."""
-        return replace(self, own=own, own_name=own_name, where=where)
+        return replace(self, own=own, counted=own, own_name=own_name, where=where)
 
     def with_values(self, values: Mapping[str, Expr]) -> Scope:
         """The same names and some more values, which win."""

@@ -17,6 +17,7 @@ from nlc.ir.dims import shape_text
 from nlc.ir.spec import Binary, Call, Comparison, Duration, Function, Listing, Name, Negate, Number, Syntax
 from nlc.resolve.alignment import EyeOfAnySize, ShapeClash, conform, scaled
 from nlc.resolve.calls import type_definition, type_function, type_index, type_join, type_side, type_split, type_where
+from nlc.resolve.claim_words import CLAIM, CLAIM_WORDS, type_claim_word
 from nlc.resolve.functions import FUNCTIONS
 from nlc.resolve.reads import applied_level, part_of, plain_reading, type_held, type_previous, type_read, value_of
 from nlc.resolve.recents import type_convolve, type_delay
@@ -146,8 +147,8 @@ class Typing:
             return type_definition(self, scope.macros[text], Call(name, (), (), name.span))
         if text == "eye":
             return EyeOfAnySize()
-        if text == "tick" and scope.own is not None:
-            return Tick(scope.own, span=name.span)
+        if text == "tick" and scope.counted is not None:
+            return Tick(scope.counted, span=name.span)
         if "." in text:
             return part_of(self, name)
         raise self._unknown(name)
@@ -155,7 +156,8 @@ class Typing:
     def _unknown(self, name: Name) -> CompileError:
         scope = self.scope
         own = {*scope.dims, *scope.values, *scope.levels, *scope.lets}
-        return CompileError(codes.unknown_name(name.text, name.span, {*scope.names, *FUNCTIONS, *SPECIAL}, own))
+        words = {*FUNCTIONS, *SPECIAL, *(CLAIM_WORDS if scope.where == CLAIM else ())}
+        return CompileError(codes.unknown_name(name.text, name.span, {*scope.names, *words}, own))
 
     def _binary(self, syntax: Binary) -> Expr | EyeOfAnySize:
         left, right = self.open_expression(syntax.left), self.open_expression(syntax.right)
@@ -179,6 +181,8 @@ class Typing:
             return type_function(self, name, call)
         if name in scope.macros:
             return type_definition(self, scope.macros[name], call)
+        if scope.where == CLAIM and name in CLAIM_WORDS and name not in scope.names:
+            return type_claim_word(self, name, call)
         if name in scope.names or name in ("eye", "tick"):
             raise CompileError(codes.not_a_function(call.function.span, f"`{name}`"))
         raise self._unknown(call.function)

@@ -41,7 +41,7 @@ def affine_form(new_state: Expr, state: State) -> AffineLaw | Expr:
     """The normal form, or the first term that does not fit into one. The new state must be affine in the state."""
     fitted: list[Term] = []
     for term in terms(new_state, state):
-        part = _fit(term, state)
+        part = fit(term, state)
         if part is None:
             return term
         fitted.append(part)
@@ -60,8 +60,9 @@ def _written(write: Write, state: Expr) -> Expr:
     return value if write.along is None else outer(value, write.along)
 
 
-def _fit(term: Expr, state: State) -> Term | None:
-    coefficient, core = _peeled(term)
+def fit(term: Expr, state: State) -> Term | None:
+    """What a term of the new state does; None when it fits into no normal form."""
+    coefficient, core = peeled(term)
     if degree(coefficient, state):
         return None
     match core:
@@ -81,11 +82,11 @@ def _fit(term: Expr, state: State) -> Term | None:
     return Given(term, None) if len(state.shape) == 1 and not degree(core, state) else None
 
 
-def _peeled(term: Expr) -> tuple[Expr, Expr]:
+def peeled(term: Expr) -> tuple[Expr, Expr]:
     """All scalar factors of a term, multiplied, and what is left."""
     match term:
         case Scale(by, x):
-            coefficient, core = _peeled(x)
+            coefficient, core = peeled(x)
             return scale(by, coefficient), core
     return ONE, term
 

@@ -37,7 +37,7 @@ def block_law(law: Law, book: ReadBook) -> Law:
     for equation in law.equations:
         whole = replace(equation.value, lambda node: values.get(node.name) if isinstance(node, Named) else None)
         values[equation.name] = whole
-        equations.append(with_changes(equation, value=book.take(_with_vectors(equation.value, values), None)))
+        equations.append(with_changes(equation, value=book.take(_with_vectors(equation.value, values))))
     return with_changes(law, equations=tuple(equations))
 
 

@@ -1,9 +1,11 @@
-"""The cost model: how long a chunk is.
+"""The cost model: how long a chunk is, by what each token of each copy of a memory of (rows, columns) costs.
 
-It counts, for each token and copy of a memory of (rows, columns), in chunks of C tokens:
+In chunks of C tokens it counts
 
     inside a chunk    pairs * C * (rows + columns)    products of every token with those of its chunk: overlaps, and what they carry over
     between chunks    (carried * rows * columns + started) / C    the state that is moved in and out, and the calls that a chunk takes
+
+With r stacked states and w writes a token there are w^2 pairs, r times as much to carry, and r * w * C shares to be made.
 
 What does not depend on C is left out. `pairs` is 1 for a prefix sum, 1.5 where the writes solve a system too, and 2 by halves, where
 decays are multiplied on both sides. The weights are measured (float32, 2 cores, benchmarks/forms.py): a chunk of 64 is the fastest at
@@ -27,8 +29,18 @@ STARTED = 400_000
 """What the calls of one chunk cost, in the same products."""
 
 PAIRS: Mapping[Form, float] = MappingProxyType(
-    {Form.PREFIX_SUM: 1.0, Form.TRIANGULAR: 1.5, Form.HALVED_PREFIX_SUM: 2.0, Form.HALVED_TRIANGULAR: 2.5}
+    {
+        Form.PREFIX_SUM: 1.0,
+        Form.TRIANGULAR: 1.5,
+        Form.HALVED_PREFIX_SUM: 2.0,
+        Form.HALVED_TRIANGULAR: 2.5,
+        Form.STACKED_PREFIX_SUM: 1.0,
+        Form.STACKED_TRIANGULAR: 1.5,
+    }
 )
+SHARE = 100
+"""What a share of a state or a write costs to make, in the same products."""
+
 LENGTHS = (16, 32, 64, 128, 256)
 """The chunks that are compared: shorter ones are all calls, longer ones all pairs."""
 
@@ -61,13 +73,18 @@ def _lengths(longest: int) -> Iterator[int]:
 
 def _cost(model: Model, memory: MemoryProgram, tokens: int) -> float:
     rows, columns = _sizes(model, memory)
-    return PAIRS[memory.form] * tokens * (rows + columns) + (CARRIED * rows * columns + STARTED) / tokens
+    law = memory.classified.coupled if memory.classified.affine is None or memory.form is Form.STACKED_TRIANGULAR else None
+    states, writes = (1, 1) if law is None else (len(law.states), len(law.writes))
+    shares = 0 if law is None else SHARE * states * writes * tokens
+    inside = PAIRS[memory.form] * writes**2 * tokens * (rows + columns) + shares
+    return inside + (CARRIED * states * rows * columns + STARTED) / tokens
 
 
 def _sizes(model: Model, memory: MemoryProgram) -> tuple[int, int]:
     """Rows and columns at the default sizes; a vector has one column."""
-    assert memory.classified.affine is not None, memory
-    shape: Shape = memory.classified.affine.shape
+    law = memory.classified.affine or memory.classified.coupled
+    assert law is not None, memory
+    shape: Shape = law.shape
     known = {dim.name: dim.default for dim in model.dims}
     for _ in model.dims:
         known |= {dim.name: dim.definition.size(known) for dim in model.dims if dim.definition is not None}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nlc.ir.affine import OutputRead
-from nlc.ir.algebra import State, When
+from nlc.ir.affine import Classified, OutputRead
+from nlc.ir.algebra import Expr, Named, State, When
 from nlc.ir.build import matmul
 from nlc.ir.dims import shape_text
 from nlc.ir.program import Form, MemoryProgram, Program
 from nlc.ir.show import expression_text
 from nlc.schedule.affine_form import affine_expression
+from nlc.schedule.coupled_form import coupled_expressions, written_value
 
 
 def program_text(program: Program) -> str:
@@ -39,7 +40,7 @@ def _forms(program: Program) -> Iterator[str]:
     if program.chunked:
         yield f"    {program.chunk} tokens a chunk: {program.chunk_because}"
     for memory in program.memories:
-        yield f"    {memory.component}: {memory.form.value}"
+        yield f"    {memory.title}: {memory.form.value}"
         yield from (f"        {line}" for line in _memory(program, memory))
 
 
@@ -55,15 +56,31 @@ def _memory(program: Program, memory: MemoryProgram) -> Iterator[str]:
     classified = memory.classified
     if memory.form is not Form.BLOCKS:  # whose laws run once a block, whatever they are
         yield f"{classified.transition.value}: {classified.because}"
-    if memory.form is not Form.BLOCKS and classified.affine is not None:
-        state = State(classified.affine.component, classified.affine.part, classified.affine.shape, When.PREVIOUS)
-        yield f"{memory.component} = {expression_text(affine_expression(classified.affine, state))}"
+        yield from (f"{name} = {expression_text(value)}" for name, value in normal_form(classified))
     if memory.form is not Form.RECURRENCE:
         yield from (f"{read.name} = {_read(program, read)}" for read in memory.reads)
     for decision in program.decisions:
         if decision.component == memory.component:
             sources = f" ({', '.join(decision.cites)})" if decision.cites else ""
             yield f"{decision.rule} {'taken' if decision.taken else 'not taken'}: {decision.because}{sources}"
+
+
+def normal_form(classified: Classified) -> Iterator[tuple[str, Expr]]:
+    """The normal form as equations: what is written, if states share it, and the new states."""
+    if classified.affine is not None:
+        state = State(classified.affine.component, classified.affine.part, classified.affine.shape, When.PREVIOUS)
+        yield state_name(state), affine_expression(classified.affine, state)
+    elif classified.coupled is not None:
+        law = classified.coupled
+        names = [f"write{'' if len(law.writes) == 1 else f'_{number}'}" for number in range(1, len(law.writes) + 1)]
+        values = [Named(name, law.shape[:1]) for name in names]
+        yield from zip((state_name(state) for state in law.states), coupled_expressions(law, law.states, values), strict=True)
+        yield from zip(names, (written_value(write, law.states) for write in law.writes), strict=True)
+
+
+def state_name(state: State) -> str:
+    """The component, with the tensor's part if it has one."""
+    return f"{state.component}.{state.part}" if state.part else state.component
 
 
 def _outputs(program: Program) -> Iterator[str]:

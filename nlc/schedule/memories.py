@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from nlc.ir.affine import Classified, OutputRead
+from nlc.ir.affine import Classified, OutputRead, Transition
 from nlc.ir.algebra import Expr, Parameter, State, Tick, When, contains, walk
 from nlc.ir.build import replace as replaced
-from nlc.ir.law import Laws
+from nlc.ir.law import Law, Laws
 from nlc.ir.model import Model
 from nlc.ir.program import NO_BLOCKS, Blocks, Decision, MemoryProgram
 from nlc.schedule.blocks import block_law, find_blocks, late_starts
 from nlc.schedule.choose import choose_form
+from nlc.schedule.groups import Group, over_old_states, state_groups
 from nlc.schedule.inline import inlined
 from nlc.schedule.reads import ReadBook, read_names, states_read, whole_reads
 from nlc.schedule.rules import Candidate
 from nlc.schedule.transition import classify, classify_together
-
-Dependencies = Mapping[str, frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,63 +43,101 @@ def schedule_memories(laws: Laws) -> Scheduled:
     """Every memory gets a form by the table of rules."""
     memories = find_memories(laws)
     chosen = [(candidate, *choose_form(candidate)) for candidate in memories.candidates]
-    programs = tuple(MemoryProgram(item.component, form, item.classified, item.reads) for item, form, _ in chosen)
+    programs = tuple(MemoryProgram(item.component, form, item.classified, item.reads, item.members) for item, form, _ in chosen)
     return Scheduled(programs, memories.outputs, tuple(decision for _, _, tried in chosen for decision in tried), memories.blocks)
 
 
 def find_memories(laws: Laws) -> Memories:
-    """The facts about every memory that decide its form: first those that move at every token, then those with a period."""
-    model, blocks = laws.order.model, find_blocks(laws)
-    gathering, late = tuple(law.component for law in laws.endings), late_starts(laws)
+    """The facts about every memory that decide its form: first those that move at every token, then those with a period.
+
+    Memories that move as one are one candidate.
+    """
+    blocks, gathering = find_blocks(laws), tuple(law.component for law in laws.endings)
     slow = blocks.levels if blocks.are_used else frozenset()
-    values = {
-        law.component: tuple(_given(gathering, inlined(law, state.part)) for state in model.component(law.component).states)
-        for law in laws.laws
-        if law.component not in gathering
-    }
-    moving = {name: states_read(*new, but=blocks) for name, new in values.items() if name not in slow}
-    reached = _reached({name: sources - {name} for name, sources in moving.items()})
-    order = _memory_order(reached)
+    values = _new_states(laws, gathering)
+    groups = state_groups({name: new for name, new in values.items() if name not in slow}, blocks)
     book = ReadBook(_words(laws, slow), blocks)
-    streams = {name: tuple(book.take(value, name) for value in values[name]) for name in order}
-    outputs = tuple((output.name, book.take(_given(gathering, output.value), None)) for output in laws.outputs)
+    streams = {name: tuple(book.take(value, members) for value in values[name]) for members in groups for name in members}
+    outputs = tuple((output.name, book.take(_given(gathering, output.value))) for output in laws.outputs)
     slow_laws = tuple(block_law(law, book) for law in laws.laws if law.component in slow)
     readers = (
         *((name, value) for name, new in streams.items() for value in new),
         *((law.component, equation.value) for law in slow_laws for equation in law.equations),
         *((f"the output {name}", value) for name, value in outputs),
     )
-    reads = {name: tuple(read for read in book.reads if read.component == name) for name in order}
-    tokens = 0 if gathering else blocks.tokens  # a sum until the end of the sequence has no period to divide
-    whole_tokens = _whole_tokens(laws) if model.updates_per_tick > 1 else ""
-    candidates = (
-        Candidate(
-            classified=_classified(model, name, streams[name], moving[name]),
-            clock=laws.law(name).clock,
-            reads=reads[name],
-            whole_reads=whole_reads(readers, name, blocks),
-            coupled_with=_cycle(reached, name),
-            is_counted=any(contains(value, lambda node: isinstance(node, Tick)) for value in values[name]),
-            later_reads=_later(reads[name], {read.name for earlier in order[:place] for read in reads[earlier]}),
-            block=tokens,
-            whole_tokens=whole_tokens,
-            gathering=gathering,
-            late_starts=late,
-        )
-        for place, name in enumerate(order)
-    )
-    slower = (
-        Candidate(
-            _classified(model, law.component, values[law.component], states_read(*values[law.component])),
-            law.clock,
-            block=tokens,
-            whole_tokens=whole_tokens,
-            gathering=gathering,
-            late_starts=late,
-        )
-        for law in slow_laws
-    )
+    facts = _Facts(laws, blocks, gathering, values, book, readers)
+    candidates: list[Candidate] = []
+    known: set[str] = set()
+    for members in groups:
+        candidates.append(facts.candidate(members, streams, known))
+        known.update(read.name for read in facts.reads(members))
+    slower = (facts.slower(law) for law in slow_laws)
     return Memories((*candidates, *slower), outputs, replace(blocks, laws=slow_laws))
+
+
+def _new_states(laws: Laws, gathering: tuple[str, ...]) -> Mapping[str, tuple[Expr, ...]]:
+    """The new tensors of every level, over states and streams."""
+    components = laws.order.model.component
+    return {
+        law.component: tuple(_given(gathering, inlined(law, state.part)) for state in components(law.component).states)
+        for law in laws.laws
+        if law.component not in gathering
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What decides about a form, of memories whose reads are in the book.
+
+    `values` are the new states of all levels, `readers` all expressions, with who reads them.
+    """
+
+    laws: Laws
+    blocks: Blocks
+    gathering: tuple[str, ...]
+    values: Mapping[str, tuple[Expr, ...]]
+    book: ReadBook
+    readers: tuple[tuple[str, Expr], ...]
+
+    def candidate(self, members: Group, streams: Mapping[str, Sequence[Expr]], known: Collection[str]) -> Candidate:
+        """Memories that move at every token, as one; `known` are the reads of those before them."""
+        return replace(
+            self._of_system(members, _classified(self._model, members, streams)),
+            reads=self.reads(members),
+            whole_reads=whole_reads(self.readers, members, self.blocks),
+            is_counted=any(contains(value, lambda node: isinstance(node, Tick)) for name in members for value in self.values[name]),
+            later_reads=_later(self.reads(members), known),
+        )
+
+    def slower(self, law: Law) -> Candidate:
+        """A memory that moves at the ends of periods."""
+        name, sources = law.component, states_read(*self.values[law.component])
+        levels = (item for item in self._model.components if name == item.host or item.name == self._model.component(name).host)
+        partners = " and ".join(item.name for item in levels if item.name in sources)
+        if not partners:
+            return self._of_system((name,), _classified(self._model, (name,), self.values))
+        because = f"it reads the state of {partners}, with which it moves as one"
+        return self._of_system((name,), Classified(name, Transition.COMPANION, None, because))
+
+    def reads(self, members: Group) -> tuple[OutputRead, ...]:
+        """What is read of some memories."""
+        return tuple(read for read in self.book.reads if read.component in members)
+
+    @property
+    def _model(self) -> Model:
+        return self.laws.order.model
+
+    def _of_system(self, members: Group, classified: Classified) -> Candidate:
+        """What is known of them without their reads."""
+        return Candidate(
+            classified=classified,
+            clock=max((self.laws.law(name).clock for name in members), key=lambda clock: clock.period),
+            members=members,
+            block=0 if self.gathering else self.blocks.tokens,  # a sum until the end of the sequence has no period to divide
+            whole_tokens=_whole_tokens(self.laws),
+            gathering=self.gathering,
+            late_starts=late_starts(self.laws),
+        )
 
 
 def _given(lasting: tuple[str, ...], value: Expr) -> Expr:
@@ -115,6 +152,8 @@ def _given(lasting: tuple[str, ...], value: Expr) -> Expr:
 def _whole_tokens(laws: Laws) -> str:
     """What a system of several updates a token does once a token, other than to emit what it reads then; empty when there is nothing."""
     model = laws.order.model
+    if model.updates_per_tick == 1:
+        return ""
     slower = [law.component for law in laws.laws if not model.is_parted(law.component)]
     if slower:
         return f"{' and '.join(slower)} {'moves' if len(slower) == 1 else 'move'}"
@@ -123,32 +162,20 @@ def _whole_tokens(laws: Laws) -> str:
     return "previous values of streams are kept" if laws.kept else ""
 
 
-def _later(reads: Sequence[OutputRead], known: set[str]) -> tuple[OutputRead, ...]:
-    return tuple(read for read in reads if read.vector is not None and not read_names(read.vector) <= known)
+def _later(reads: Sequence[OutputRead], known: Collection[str]) -> tuple[OutputRead, ...]:
+    return tuple(read for read in reads if read.vector is not None and not read_names(read.vector) <= {*known})
 
 
-def _classified(model: Model, name: str, new: Sequence[Expr], sources: frozenset[str]) -> Classified:
-    component = model.component(name)
-    states = [State(name, declared.part, declared.shape, When.PREVIOUS) for declared in component.states]
-    partners = [other.name for other in model.components if other.name in sources and (other.host == name or other.name == component.host)]
-    return classify(new[0], states[0], partners) if len(states) == 1 else classify_together(new, states, partners)
+def _classified(model: Model, members: Group, streams: Mapping[str, Sequence[Expr]]) -> Classified:
+    """The class of one memory, or of several that move as one."""
+    if len(members) == 1 and len(streams[members[0]]) == 1:
+        return classify(streams[members[0]][0], _states(model, members[0], When.PREVIOUS)[0])
+    new = over_old_states(members, streams, {name: _states(model, name, When.CURRENT) for name in members})
+    return classify_together(new, [state for name in members for state in _states(model, name, When.PREVIOUS)])
 
 
-def _reached(reads: Dependencies) -> Dependencies:
-    """Every memory that a memory's law needs, directly or through others."""
-    reached = dict(reads)
-    for _ in reads:
-        reached = {name: sources.union(*(reached[source] for source in sources)) for name, sources in reached.items()}
-    return reached
-
-
-def _cycle(reached: Dependencies, name: str) -> tuple[str, ...]:
-    return tuple(other for other in reached if other != name and other in reached[name] and name in reached[other])
-
-
-def _memory_order(reached: Dependencies) -> Sequence[str]:
-    """Each memory after those it reads, cycles apart; otherwise as they run. Who reads another reaches more memories than that one."""
-    return sorted(reached, key=lambda name: len(reached[name] - {name}))
+def _states(model: Model, name: str, when: When) -> tuple[State, ...]:
+    return tuple(State(name, declared.part, declared.shape, when) for declared in model.component(name).states)
 
 
 def _words(laws: Laws, slow: frozenset[str]) -> frozenset[str]:

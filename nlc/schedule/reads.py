@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from nlc.ir.affine import OutputRead
@@ -22,16 +22,16 @@ class ReadBook:
     blocks: Blocks = NO_BLOCKS
     reads: list[OutputRead] = field(default_factory=list)
 
-    def take(self, node: Expr, reader: str | None) -> Expr:
-        """The expression with the reads of all memories but the reader's own replaced by their names."""
+    def take(self, node: Expr, own: Collection[str] = ()) -> Expr:
+        """The expression with the reads of all memories but those that move as one with the reader replaced by their names."""
         parts = children(node)
-        new = tuple(self.take(part, reader) for part in parts)
+        new = tuple(self.take(part, own) for part in parts)
         if new != parts:
             node = rebuild(node, new)
         match node:
-            case MatMul(State(component) as state, vector) if component != reader and len(vector.shape) == 1:
+            case MatMul(State(component) as state, vector) if component not in own and len(vector.shape) == 1:
                 return self._named(state, vector) if self._moves(state) and not states_read(vector, but=self.blocks) else node
-            case State(component, shape=(_,)) if component != reader and self._moves(node):
+            case State(component, shape=(_,)) if component not in own and self._moves(node):
                 return self._named(node, None)
         return node
 
@@ -58,9 +58,10 @@ class ReadBook:
         return name
 
 
-def whole_reads(readers: Sequence[tuple[str, Expr]], component: str, blocks: Blocks = NO_BLOCKS) -> tuple[str, ...]:
-    """Who, of the named expressions (reads taken out), still reads this component's state: other than as state @ vector, that is."""
-    return tuple(dict.fromkeys(name for name, value in readers if name != component and component in states_read(value, but=blocks)))
+def whole_reads(readers: Sequence[tuple[str, Expr]], members: Collection[str], blocks: Blocks = NO_BLOCKS) -> tuple[str, ...]:
+    """Who else, of the named expressions (reads taken out), still reads these components: other than as state @ vector, that is."""
+    found = ((name, states_read(value, but=blocks)) for name, value in readers if name not in members)
+    return tuple(dict.fromkeys(name for name, components in found if not components.isdisjoint(members)))
 
 
 def read_names(node: Expr) -> frozenset[str]:

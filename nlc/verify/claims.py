@@ -10,33 +10,39 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from fractions import Fraction
 from functools import partial
-from itertools import combinations
 from typing import TypeVar, cast
 
 from nlc.diagnostics import CompileError
-from nlc.ir.algebra import LEAVES, Expr, Gradient, Hyperparameter, Input, Named, State, When, contains
-from nlc.ir.build import constant
+from nlc.ir.algebra import Compare, Expr, Gradient, Named, State, When, contains, walk
+from nlc.ir.claim import ReadingClaim
 from nlc.ir.dims import Dim
 from nlc.ir.law import Laws
 from nlc.ir.model import Claim, EqualityClaim, IllTyped, Model, OrderClaim, SameAsClaim
 from nlc.ir.show import expression_text
 from nlc.source import Span
-from nlc.verify.counterexample import Compare, Pairs, Question, Search, search, unknown
-from nlc.verify.normal_form import Values, normal_form
+from nlc.verify.arithmetic import Arithmetic
+from nlc.verify.conditions import sufficient
+from nlc.verify.counterexample import Compare as Comparison
+from nlc.verify.counterexample import Pairs, Question, Search, search, unknown
+from nlc.verify.differentials import NotDifferentiable
+from nlc.verify.gaps import gap_text
+from nlc.verify.given import decided, is_assignable
+from nlc.verify.inequalities import proved_inequality
+from nlc.verify.minima import decide_minimum
 from nlc.verify.orders import decide_order
-from nlc.verify.polynomial import LimitReached, Polynomial
-from nlc.verify.proofs import Equality, all_due, decide, free_leaves, needed, one_tick, settled
-from nlc.verify.rational import Arithmetic, Sizes, Tensor, evaluate
+from nlc.verify.polynomial import LimitReached
+from nlc.verify.proofs import Equality, all_due, free_leaves, needed, one_tick, settled
+from nlc.verify.rational import Sizes, Tensor, evaluate
 from nlc.verify.same_as import decide_same_as
 from nlc.verify.spelling import spelled_text
-from nlc.verify.verdict import Finding, Verdict, VerdictWord, expected_conditions, expected_word
+from nlc.verify.verdict import Finding, Verdict, VerdictWord, expected_word
 
 __all__ = ["Verdict", "decide_claims"]
 
 CHECKS = 6
 """Exact samples at which every proof is looked at again, by an evaluator that shares nothing with the prover."""
 
-MOST_SCALARS = 6
+ORDERED = ("<", "<=", ">", ">=")
 NORMAL_FORM = "normal form"
 SEARCH = "search for a counterexample"
 
@@ -50,11 +56,22 @@ def decide_claims(laws: Laws, laws_of: Callable[[Model], Laws]) -> tuple[Verdict
 
 
 def _verdict(claim: Claim, finding: Finding, model: Model) -> Verdict:
-    return Verdict(spec=model.name, claim=claim.says, text=claim.text, expected=claim.expect, cites=claim.cites, finding=finding)
+    return Verdict(
+        spec=model.name,
+        claim=claim.says,
+        text=claim.text,
+        expected=claim.expect,
+        cites=claim.cites,
+        finding=finding,
+        id=claim.id,
+        instead=claim.instead,
+    )
 
 
 def _finding(claim: Claim, laws: Laws, laws_of: Callable[[Model], Laws]) -> Finding:
     match claim:
+        case ReadingClaim():
+            return Finding(verdict="interpretive", method="none", detail="it is said in words: there is no formula to decide")
         case OrderClaim():
             return decide_order(claim, laws.order)
         case SameAsClaim():
@@ -67,13 +84,56 @@ def _finding(claim: Claim, laws: Laws, laws_of: Callable[[Model], Laws]) -> Find
             return Finding(verdict="unknown", method="none", detail=detail)
         case EqualityClaim() if isinstance(claim.sides, IllTyped):
             return _ill_typed(claim, claim.sides, all_due(laws))
-        case EqualityClaim():
+        case EqualityClaim(sides=(_, _)):
             left, right = (settled(side, laws) for side in claim.sides)  # outputs are written out while the laws still have them
-            cut = needed(laws, left, right, *(node for pair in claim.given for node in pair))
-            if len({law.clock.updates_per_tick for law in cut.laws}) > 1:
-                detail = f"it needs levels that move several times a {laws.order.model.unit} and others, which no method follows yet"
-                return Finding(verdict="unknown", method="none", detail=detail)
-            return decide_equality(left, right, claim, all_due(cut if len(cut.laws) < len(laws.laws) else laws))
+            return _of_one_clock((left, right), claim, laws)
+    raise TypeError(type(claim).__name__)
+
+
+def _of_one_clock(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws) -> Finding:
+    """The verdict on one update. For levels that move once a tick, what those become that move several times may be anything."""
+    said = (*sides, *(node for pair in claim.given for node in pair))
+    cut = needed(laws, *said)
+    parted = {law.component for law in cut.laws if law.clock.updates_per_tick > 1}
+    if not parted or len(parted) == len(cut.laws):
+        return _compared(sides, claim, all_due(cut if len(cut.laws) < len(laws.laws) else laws))
+    apart = tuple(replace(law, equations=()) if law.component in parted else law for law in laws.laws)
+    values = (*said, *(item.value for law in apart for item in law.equations))
+    if not any(_was(node, parted) for value in values for node in walk(value)):
+        finding = _compared(sides, claim, all_due(replace(laws, laws=apart)))
+        if finding.verdict in (("refuted",) if claim.sign == "!=" else ("proved", "proved-if")):
+            return finding
+    detail = f"it needs levels that move several times a {laws.order.model.unit} and others, which no method follows yet"
+    return Finding(verdict="unknown", method="none", detail=detail)
+
+
+def _was(node: Expr, components: set[str]) -> bool:
+    """Whether a node reads what one of the components was."""
+    return isinstance(node, State) and node.component in components and node.when is When.PREVIOUS
+
+
+def _compared(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws) -> Finding:
+    """The verdict on sides that are claimed to compare in some way, or to be where an objective is least."""
+    if claim.minimum is not None:
+        return decide_minimum(sides[1], claim.minimum, claim, laws, decide_equality)
+    if claim.sign == "==":
+        return decide_equality(*sides, claim, laws)
+    if claim.sign == "!=":
+        return _negated(decide_equality(*sides, claim, laws))
+    proof = proved_inequality(sides, claim, laws)
+    return proof if proof is not None else _by_search(sides, claim, laws, "the signs of the terms do not decide it")
+
+
+def _negated(finding: Finding) -> Finding:
+    """What a verdict on an equality says about the claim that it is none."""
+    match finding.verdict:
+        case "refuted":
+            return replace(finding, verdict="proved", detail=f"they differ: {finding.detail}")
+        case "proved" | "proved-if":
+            return replace(finding, verdict="refuted", detail=f"they are equal: {finding.detail}")
+        case "tested":
+            return replace(finding, verdict="unknown", detail=f"they seem equal: {finding.detail}")
+    return finding
 
 
 def _ill_typed(claim: EqualityClaim, sides: IllTyped, laws: Laws) -> Finding:
@@ -110,30 +170,16 @@ def decide_equality(left: Expr, right: Expr, claim: EqualityClaim, laws: Laws) -
     if any(contains(side, lambda part: isinstance(part, Gradient | Named)) for side in sides):
         return Finding(verdict="unknown", method="none", detail="the claim names an inner gradient or equation: write it out")
     try:
-        equality = _decided(sides, claim, laws, {})
+        equality = decided(sides, claim, laws, {})
     except LimitReached as limit:
         return _by_search(sides, claim, laws, f"the normal form is too large ({limit})")
     except ZeroDivisionError:
         return Finding(verdict="unknown", method=NORMAL_FORM, detail="a side divides by zero")
+    except NotDifferentiable as node:
+        return Finding(verdict="unknown", method=NORMAL_FORM, detail=f"no rule gives the gradient of {node}")
     if equality.holds:
         return _proved(equality, sides, claim, laws)
     return _not_proved(equality, sides, claim, laws)
-
-
-def _decided(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws, known: Values) -> Equality:
-    known, assumed = dict(known), []
-    for leaf, value in claim.given:
-        if _is_assignable(leaf):
-            known[leaf] = normal_form(value, known)
-        else:
-            assumed.append((leaf, value))
-    return decide(*sides, laws, known, tuple(assumed))
-
-
-def _is_assignable(node: Expr) -> bool:
-    """Whether a `given` names a value that the tick starts from."""
-    is_new = isinstance(node, State) and node.when is When.CURRENT
-    return isinstance(node, LEAVES) and not is_new and not isinstance(node, Named)
 
 
 def _proved(equality: Equality, sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws) -> Finding:
@@ -150,12 +196,12 @@ def _proved(equality: Equality, sides: tuple[Expr, Expr], claim: EqualityClaim, 
 
 
 def _not_proved(equality: Equality, sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws) -> Finding:
-    conditions = _sufficient(sides, claim, laws)
+    conditions = sufficient(sides, claim, laws, equality.residual)
     if expected_word(claim.expect) == "proved-if" and conditions:
         gap = spelled_text(equality.residual)
         detail = f"both sides have one normal form if {' and '.join(conditions)}; in general they differ by {gap}"
         return Finding(verdict="proved-if", method=NORMAL_FORM, detail=detail, conditions=conditions, trace=equality.trace)
-    residual = f"the residual (left - right) is {spelled_text(equality.residual)}"
+    residual = f"{gap_text(equality.left, equality.right)}; the residual (left - right) is {spelled_text(equality.residual)}"
     hint = f"; it would hold if {' and '.join(conditions)}" if conditions else ""
     finding = _by_search(sides, claim, laws, residual + hint)
     if finding.verdict == "refuted" and expected_word(claim.expect) == "form-only" and equality.same_form:
@@ -180,7 +226,7 @@ def _by_search(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws, why: 
 def _searched(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws, *most: int) -> Search:
     """A search over the values that the tick starts from, those that are given aside."""
     cut = needed(laws, *sides, *(node for given in claim.given for node in given))
-    given = {leaf for leaf, _ in claim.given if _is_assignable(leaf)}
+    given = {leaf for leaf, value in claim.given if is_assignable(leaf, value)}
     expressions = (*sides, *(node for pair in claim.given for node in pair))
     leaves = [leaf for leaf in free_leaves(cut, *expressions) if leaf not in given]
     model = laws.order.model
@@ -189,80 +235,30 @@ def _searched(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws, *most:
     return search(question, *most)
 
 
-def _comparison(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws) -> Compare:
+def _all_true(holds: Tensor, arithmetic: Arithmetic) -> Tensor:
+    return Tensor(holds.shape, (arithmetic.number(Fraction(1)),) * len(holds.entries))
+
+
+def _comparison(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws) -> Comparison:
     def compare(values: Mapping[Expr, Tensor], sizes: Sizes, arithmetic: Arithmetic) -> Pairs | None:
         def value_of(node: Expr, known: Mapping[Expr, Tensor]) -> Tensor:
             return evaluate(node, known, sizes, arithmetic)
 
         before = dict(values)
         for leaf, value in claim.given:
-            if _is_assignable(leaf):
+            if is_assignable(leaf, value):
                 before[leaf] = value_of(value, before)
         after = one_tick(laws, before, value_of)
         if any(value_of(left, after).entries != value_of(right, after).entries for left, right in claim.given):
             return None
-        return ((expression_text(sides[0]), value_of(sides[0], after), value_of(sides[1], after)),)
+        if not all(all(value_of(bound, after).entries) for bound in claim.bounds):
+            return None
+        left, right = value_of(sides[0], after), value_of(sides[1], after)
+        name = expression_text(sides[0])
+        if claim.sign in ORDERED:
+            holds = value_of(Compare(claim.sign, *sides, sides[0].shape), after)
+            if all(holds.entries) or left.entries == right.entries:
+                name, left, right = f"whether {name} {claim.sign} {expression_text(sides[1])}", holds, _all_true(holds, arithmetic)
+        return ((name, left, right),)
 
     return compare
-
-
-# --- conditions --------------------------------------------------------------------------------------------------
-
-
-def _sufficient(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws) -> tuple[str, ...]:
-    """Conditions on scalars under which the claim holds: those that it expects, or one found among equal, one and zero."""
-    scalars = _scalars(sides, claim, laws)
-    wished = _wished(expected_conditions(claim.expect), scalars)
-    if wished:
-        return tuple(wished) if _holds(sides, claim, laws, tuple(wished.values())) else ()
-    for text, condition in _candidates(scalars).items():
-        if _holds(sides, claim, laws, (condition,)):
-            return (text,)
-    return ()
-
-
-Condition = tuple[Expr, Expr]
-
-
-def _scalars(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws) -> list[Expr]:
-    given = {leaf for leaf, _ in claim.given}
-    leaves = free_leaves(needed(laws, *sides), *sides)
-    return [leaf for leaf in leaves if isinstance(leaf, Hyperparameter | Input) and leaf.shape == () and leaf not in given]
-
-
-def _candidates(scalars: list[Expr]) -> dict[str, Condition]:
-    if len(scalars) > MOST_SCALARS:
-        return {}
-    pairs: list[Condition] = [(first, second) for first, second in combinations(scalars, 2)]
-    pairs += [(scalar, constant(number)) for number in (1, 0) for scalar in scalars]
-    return {f"{expression_text(left)} == {expression_text(right)}": (left, right) for left, right in pairs}
-
-
-def _wished(conditions: tuple[str, ...], scalars: list[Expr]) -> dict[str, Condition]:
-    """The expected conditions `name == name` or `name == number`; nothing when one is of another kind."""
-    names: dict[str, Expr] = {expression_text(scalar): scalar for scalar in scalars}
-    found: dict[str, Condition] = {}
-    for text in conditions:
-        left, _, right = (part.strip() for part in text.partition("=="))
-        value = names.get(right, _number(right))
-        if left not in names or value is None:
-            return {}
-        found[text] = (names[left], value)
-    return found
-
-
-def _number(text: str) -> Expr | None:
-    try:
-        return constant(Fraction(text))
-    except (ValueError, ZeroDivisionError):
-        return None
-
-
-def _holds(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws, conditions: tuple[Condition, ...]) -> bool:
-    known: dict[Expr, Polynomial] = {}
-    for leaf, value in conditions:
-        known[leaf] = normal_form(value, known)
-    try:
-        return _decided(sides, claim, laws, known).holds
-    except (LimitReached, ZeroDivisionError):
-        return False

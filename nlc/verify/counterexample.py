@@ -17,7 +17,8 @@ from nlc.ir.algebra import Expr, Hyperparameter, Index, Input, Size, Tick, walk
 from nlc.ir.dims import Dim
 from nlc.ir.model import DimDeclaration, Model
 from nlc.ir.show import expression_text
-from nlc.verify.rational import EXACT, FLOATING, Arithmetic, NotRational, Sizes, Tensor, converted, shape_of
+from nlc.verify.arithmetic import EXACT, FLOATING, Arithmetic, NotRational
+from nlc.verify.rational import Sizes, Tensor, converted, shape_of
 
 SEED = 0
 LARGEST_SIZE = 3

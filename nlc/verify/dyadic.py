@@ -10,7 +10,7 @@ from __future__ import annotations
 from fractions import Fraction
 from types import MappingProxyType
 
-from nlc.verify.rational import Arithmetic, NotRational, Number
+from nlc.verify.arithmetic import Arithmetic, NotRational, Number
 
 EXACT_BITS = 52
 """One less than the digits of a float64, for the sign of a sum."""

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 from nlc.ir.algebra import (
     Compare,
-    Convolve,
     Divide,
     Expr,
     Extremum,
@@ -30,6 +29,7 @@ from nlc.ir.algebra import (
 from nlc.ir.dims import Dim, Shape
 from nlc.ir.law import Laws
 from nlc.ir.model import Model
+from nlc.ir.recents import Convolve
 
 
 def dims_of(model: Model) -> tuple[str, ...]:

@@ -19,8 +19,6 @@ from nlc.ir.algebra import (
     Add,
     Compare,
     Constant,
-    Convolve,
-    Delay,
     Divide,
     Dot,
     Expr,
@@ -34,7 +32,6 @@ from nlc.ir.algebra import (
     Outer,
     Power,
     Scale,
-    Shift,
     Size,
     Softmax,
     Split,
@@ -46,6 +43,7 @@ from nlc.ir.algebra import (
     Where,
 )
 from nlc.ir.dims import LIKE_WEIGHTS, Shape
+from nlc.ir.recents import Convolve, Delay, Shift
 
 vector_norm: Callable[..., Tensor] = torch.linalg.vector_norm
 """Its gradient at zero is zero, as the algebra has it."""

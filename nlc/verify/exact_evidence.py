@@ -11,11 +11,12 @@ import torch
 
 from nlc.ir.model import HyperparameterDeclaration, InputStream, Model
 from nlc.ir.program import Program
+from nlc.verify.arithmetic import NotRational
 from nlc.verify.dyadic import Dyadic
 from nlc.verify.exact_laws import Evidence, Place, Seen, Slot, Values, places_of
 from nlc.verify.inputs import Case, Drawn, draw, range_of
 from nlc.verify.observe import Tensors
-from nlc.verify.rational import NotRational, Tensor
+from nlc.verify.rational import Tensor
 
 STEPS = tuple(Fraction(1, 2**bits) for bits in range(5))
 LARGEST = 2

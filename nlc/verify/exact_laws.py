@@ -20,7 +20,6 @@ from nlc.ir.algebra import (
     Join,
     Named,
     Parameter,
-    Recent,
     Split,
     State,
     StopGradient,
@@ -29,6 +28,7 @@ from nlc.ir.algebra import (
 )
 from nlc.ir.law import POSITION, PREVIOUS, RECENT, Law, Laws, recent_names, with_parameters
 from nlc.ir.model import Family, Model
+from nlc.ir.recents import Recent
 from nlc.verify.dyadic import DYADIC, Dyadic
 from nlc.verify.rational import Tensor, evaluate, shape_of
 

@@ -16,6 +16,7 @@ import torch
 from nlc.ir.model import Family
 from nlc.ir.program import Program
 from nlc.ir.starts import starts_from_evidence
+from nlc.verify.arithmetic import NotRational
 from nlc.verify.dyadic import Dyadic
 from nlc.verify.emitted import build
 from nlc.verify.exact_evidence import draw_exactly, evidence_of, state_of, tensors_of, with_parameters_of
@@ -24,7 +25,6 @@ from nlc.verify.exact_laws import run_exactly
 from nlc.verify.inputs import Case, Drawn, moving
 from nlc.verify.observe import GRADIENTS, OUTPUTS, STATE, Failure, Pair, Seen, System, Tensors, attempt, leaves_of, observe
 from nlc.verify.oracle import run_oracle
-from nlc.verify.rational import NotRational
 from nlc.verify.relation import ModuleClass
 from nlc.verify.run_law import run_laws
 from nlc.verify.run_program import run_program

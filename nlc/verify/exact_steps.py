@@ -11,6 +11,7 @@ from torch import nn
 
 from nlc.ir.dims import LIKE_WEIGHTS
 from nlc.ir.program import Program
+from nlc.verify.arithmetic import NotRational
 from nlc.verify.dyadic import Dyadic
 from nlc.verify.exact_evidence import UNITS, chosen, exact, exact_numbers
 from nlc.verify.exact_laws import Evidence, run_exactly
@@ -18,7 +19,6 @@ from nlc.verify.inputs import DrawnSteps, draw_steps
 from nlc.verify.observe import Failure, Pair, Tensors, attempt
 from nlc.verify.optimizer_contract import OptimizerClass, key_of
 from nlc.verify.oracle import run_oracle_steps
-from nlc.verify.rational import NotRational
 from nlc.verify.run_law import run_law_steps
 from nlc.verify.square import Square
 

@@ -57,6 +57,18 @@ class Inverse:
 
 
 @dataclass(frozen=True, slots=True)
+class MatrixInverse:
+    """The inverse of a square matrix, known by what it is the inverse of."""
+
+    of: Polynomial
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Something of which nothing but its name is known."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ones:
     """The column of ones."""
 
@@ -89,7 +101,7 @@ class Trace:
     word: Word
 
 
-Meaning = Atom | Function | Root | Inverse | Ones | Product | Diagonal | Inner | Trace
+Meaning = Atom | Function | Root | Inverse | MatrixInverse | Unknown | Ones | Product | Diagonal | Inner | Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +112,7 @@ class Letter:
     transposed: bool = False
     rows: Dim = field(default=UNIT, compare=False)
     columns: Dim = field(default=UNIT, compare=False)
-    meaning: Meaning = field(default=Ones(), compare=False, repr=False)
+    meaning: Meaning = field(default=Unknown(), compare=False, repr=False)
 
     @property
     def is_scalar(self) -> bool:

@@ -12,8 +12,6 @@ from enum import IntEnum
 
 from nlc.ir.algebra import (
     Add,
-    Convolve,
-    Delay,
     Divide,
     Dot,
     Expr,
@@ -22,9 +20,7 @@ from nlc.ir.algebra import (
     MatMul,
     Named,
     Outer,
-    Recent,
     Scale,
-    Shift,
     Split,
     Spread,
     State,
@@ -38,6 +34,7 @@ from nlc.ir.algebra import (
     walk,
 )
 from nlc.ir.law import PREVIOUS, Laws
+from nlc.ir.recents import Convolve, Delay, Recent, Shift
 from nlc.ir.starts import starts_from_evidence
 
 Slot = tuple[str, str]

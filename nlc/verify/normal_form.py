@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from fractions import Fraction
 from types import MappingProxyType
 
 from nlc.ir.algebra import (
@@ -28,9 +29,9 @@ from nlc.ir.algebra import (
     Norm,
     Outer,
     Power,
-    Recent,
     Scale,
     Size,
+    Softmax,
     Spread,
     State,
     StopGradient,
@@ -40,7 +41,11 @@ from nlc.ir.algebra import (
     Where,
     children,
 )  # fmt: skip
+from nlc.ir.calculus import Derivative, Inverse
 from nlc.ir.dims import Dim, Shape
+from nlc.ir.recents import Recent
+from nlc.verify.differentials import gradient
+from nlc.verify.inverses import inverted
 from nlc.verify.letters import UNIT, Atom, Function, Letter
 from nlc.verify.polynomial import (
     LimitReached,
@@ -65,6 +70,15 @@ EVEN = frozenset({"cos", "cosh", "abs", "normal_density"})
 SYMMETRY: Mapping[str, int] = MappingProxyType({**dict.fromkeys(ODD, -1), **dict.fromkeys(EVEN, 1)})
 """f(-x) = SYMMETRY[f] * f(x)."""
 
+AT_ZERO: Mapping[str, Fraction] = MappingProxyType(
+    {
+        **dict.fromkeys((*ODD, "abs", "relu", "silu", "gelu", "floor", "ceil"), Fraction(0)),
+        **dict.fromkeys(("exp", "cos", "cosh"), Fraction(1)),
+        **dict.fromkeys(("sigmoid", "normal_cdf"), Fraction(1, 2)),
+    }
+)
+"""Values at 0 that are rational."""
+
 LARGEST_POWER = 64
 
 Values = Mapping[Expr, Polynomial]
@@ -75,6 +89,8 @@ def normal_form(node: Expr, values: Values = MappingProxyType({})) -> Polynomial
     """The normal form of an expression; raises LimitReached when it is too large, ZeroDivisionError for a division by the number 0."""
     if isinstance(node, LEAVES):
         return values[node] if node in values else _leaf(node)
+    if isinstance(node, Derivative):
+        return normal_form(gradient(node.of, node.by), values)
     parts = [normal_form(child, values) for child in children(node)]
     match node:
         case Add():
@@ -100,6 +116,11 @@ def normal_form(node: Expr, values: Values = MappingProxyType({})) -> Polynomial
             return parts[0]
         case Power():
             return _power(node, parts)
+        case Softmax(x) if len(x.shape) == 1:
+            exponentials = _letter(Map("exp", x, x.shape), parts)
+            return scale(reciprocal(dot(exponentials, all_ones(exponentials.rows, UNIT))), exponentials)
+        case Inverse():
+            return inverted(parts[0])
         case Sum(x, axis):
             return _sum(node, parts[0], x.shape, axis)
         case Spread(x, axis, shape):
@@ -183,6 +204,8 @@ def _function(node: Expr, parts: list[Polynomial]) -> Polynomial:
     match node:
         case Map("sqrt"):
             return root(parts[0])
+        case Map(function) if parts[0].is_zero and function in AT_ZERO:
+            return times_number(AT_ZERO[function], all_ones(*borders(node.shape)))
         case Map(function) if function in SYMMETRY and _is_negative(parts[0]):
             return times_number(SYMMETRY[function], _letter(node, [times_number(-1, parts[0])]))
         case Compare(operator) if operator.startswith(">"):

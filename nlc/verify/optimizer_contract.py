@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
+from inspect import signature
+from itertools import product
 from typing import Any
 
 import torch
@@ -20,6 +22,9 @@ RATE_KEY = "lr"
 
 MEANINGLESS: tuple[object, ...] = (float("nan"), float("inf"), "0.1", True)
 """No hyperparameter may be one of these."""
+
+POLICIES: tuple[str | None, ...] = (None, "skip", "raise")
+"""What may happen to a step with a gradient that is not finite."""
 
 OptimizerClass = Callable[..., torch.optim.Optimizer]
 Part = Callable[[Program, OptimizerClass], Iterator[Square]]
@@ -71,17 +76,42 @@ def _refused_numbers(program: Program, optimizer_class: OptimizerClass) -> Itera
 
 
 def _refused_gradients(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
-    """Sparse and complex gradients are refused rather than misread."""
+    """Sparse and complex gradients are refused rather than misread, whatever is to happen to those that are not finite."""
     dense = _ones(program)
     for what, gradient in (("a sparse gradient", dense.to_sparse()), ("a complex gradient", dense.to(torch.complex64))):
-        optimizer = optimizer_class([_weight(program, gradient)])
-        yield refusal(_pair("step"), what, optimizer.step)
+        for policy in POLICIES:
+            optimizer = optimizer_class([_weight(program, gradient)], nonfinite=policy)
+            yield refusal(_pair("step", f"nonfinite={policy!r}"), what, optimizer.step)
 
 
 def _refused_shapes(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
-    """An optimizer of matrices refuses parameters that are none."""
+    """An optimizer of matrices refuses parameters that are none, by name if they have names, and is then as it was."""
     for shape in ((3,), (2, 2, 2), ()) if program.model.moves_matrices else ():
-        yield refusal(_pair("constructor"), f"a parameter of shape {shape}", partial(optimizer_class, [nn.Parameter(torch.ones(shape))]))
+        what, wrong = f"a parameter of shape {shape}", nn.Parameter(torch.ones(shape))
+        yield refusal(_pair("constructor"), what, partial(optimizer_class, [wrong]))
+        optimizer = optimizer_class([("first", _weight(program))])
+        try:
+            optimizer.add_param_group({"params": [("second", _weight(program)), ("third", wrong)]})
+            said = ""
+        except ValueError as error:
+            said = str(error)
+        yield Pair("a refusal", "add_param_group", what, 1, 1).square("the name", float("third" not in said), 0.0, said)
+        yield Pair("groups before", "afterwards", what, 1, 1).square("number", abs(len(optimizer.param_groups) - 1.0), 0.0)
+
+
+def _products(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
+    """Where the dtype of products can be chosen, it is that of the state without a choice, and another one has other roundings."""
+    if "matmul_dtype" not in signature(optimizer_class).parameters:
+        return
+    moved = []
+    for chosen in ({}, {"matmul_dtype": torch.float32}, {"matmul_dtype": torch.bfloat16}):
+        weight = nn.Parameter(torch.ones(3, 2))
+        weight.grad = torch.arange(6.0).reshape(3, 2).sin()
+        optimizer_class([weight], **chosen).step()
+        moved.append(weight.detach())
+    default, same, other = moved
+    yield _pair("products", "float32").square("weights", _distance(default, same), 0.0)
+    yield _pair("products", "bfloat16").square("weights", float(torch.equal(default, other)), 0.0)
 
 
 def _left_alone(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
@@ -125,7 +155,51 @@ def _closures(program: Program, optimizer_class: OptimizerClass) -> Iterator[Squ
     yield _pair("step without a closure").square("value returned", float(nothing is not None), 0.0)
 
 
-CONTRACT: tuple[Part, ...] = (_defaults, _groups, _refused_numbers, _refused_gradients, _refused_shapes, _left_alone, _dtypes, _closures)
+def _not_finite(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
+    """A gradient that is not finite changes nothing where it is to be skipped or raised, and is used where neither is said."""
+    for policy, place in product(POLICIES, range(3)):
+        weights = [_weight(program, _ones(program)) for _ in range(3)]
+        optimizer = optimizer_class([{"params": weights[:2]}, {"params": [*weights[2:], _weight(program)]}], nonfinite=policy)
+        optimizer.step()
+        before = [weight.detach().clone() for weight in weights]
+        weights[place].grad = torch.full_like(weights[place], float("nan"))
+        case = f"nonfinite={policy!r}, parameter {place}"
+        if policy == "raise":
+            yield refusal(_pair("step", case), "a gradient that is not a number", optimizer.step, FloatingPointError)
+        else:
+            optimizer.step()
+        moved = sum(not torch.equal(weight, old) for weight, old in zip(weights, before, strict=True))
+        wrong = moved == 0 if policy is None else moved > 0
+        yield Pair("weights before", "afterwards", case, 1, 1).square("weights", float(wrong), 0.0)
+    yield refusal(_pair("constructor"), "nonfinite='never'", partial(optimizer_class, [_weight(program)], nonfinite="never"))
+
+
+def _skipped_closure(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
+    """A step that is skipped returns what its closure returned all the same."""
+    weight = _weight(program, torch.full_like(_ones(program), float("inf")))
+    returned = optimizer_class([weight], nonfinite="skip").step(lambda: 1.5)
+    yield _pair("step with a closure", "nonfinite='skip'").square("value returned", float(returned != 1.5), 0.0)
+
+
+def _no_parameters(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
+    """Nothing to move is a mistake."""
+    yield refusal(_pair("constructor", "no parameter"), "an empty list of parameters", partial(optimizer_class, []))
+
+
+CONTRACT: tuple[Part, ...] = (
+    _defaults,
+    _groups,
+    _refused_numbers,
+    _refused_gradients,
+    _refused_shapes,
+    _products,
+    _left_alone,
+    _dtypes,
+    _closures,
+    _not_finite,
+    _skipped_closure,
+    _no_parameters,
+)
 
 
 def _ones(program: Program) -> Tensor:

@@ -40,7 +40,8 @@ def by_tensor(loss: Tensor, alias: Tensor, lengths: Sequence[int], *, keep: bool
 def implicit_step(loss: Callable[[Tensor], Tensor], retained: Tensor, rate: Tensor, rank: int, *, differentiable: bool) -> Tensor:
     """retained minus the W at which loss(W) + |W - retained|^2 / (2 rate) is flat, for a quadratic loss: one Newton step, which is exact.
 
-    The last `rank` dims are the state's, those before them copies of it; `rate` is one number for each entry, and may be 0.
+    The last `rank` dims are the state's, those before them copies of it; `rate` is one number for each entry, and may be 0. Where the loss
+    curves so much that rounding leaves nothing of the penalty, there is no answer: not a number.
     """
     with torch.enable_grad():
         point = retained.clone() if retained.requires_grad else retained.detach().clone().requires_grad_()
@@ -49,8 +50,10 @@ def implicit_step(loss: Callable[[Tensor], Tensor], retained: Tensor, rate: Tens
         entries, rates = (x.reshape(*x.shape[: x.dim() - rank], count) for x in (slope, rate))
         rows = [_slope_of(entries[..., place].sum(), point, keep=differentiable).reshape(entries.shape) for place in range(count)]
         curvature = torch.stack(rows, -2)
-        system = torch.eye(count).to(entries) + rates.unsqueeze(-1) * curvature
-        step: Tensor = torch.linalg.solve(system, (rates * entries).unsqueeze(-1)).squeeze(-1).reshape(retained.shape)
+        change = rates.unsqueeze(-1) * curvature
+        solved, _ = torch.linalg.solve_ex(torch.eye(count).to(entries) + change, (rates * entries).unsqueeze(-1))
+        is_lost = change.abs().amax((-1, -2)) * torch.finfo(change.dtype).eps >= 1
+        step: Tensor = torch.where(is_lost.unsqueeze(-1), torch.nan, solved.squeeze(-1)).reshape(retained.shape)
         step = step if differentiable else step.detach()
         _check(loss, retained.detach(), rate.detach(), step.detach())
     return step

@@ -6,12 +6,13 @@ of the tick, over whatever the caller computes with: normal forms here, fraction
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from nlc.ir.algebra import (
     LEAVES,
+    Compare,
     Constant,
     Divide,
     Due,
@@ -22,7 +23,6 @@ from nlc.ir.algebra import (
     Named,
     Parameter,
     Power,
-    Recent,
     Size,
     State,
     When,
@@ -30,13 +30,19 @@ from nlc.ir.algebra import (
     walk,
 )
 from nlc.ir.build import replace as replace_parts
+from nlc.ir.calculus import Derivative, Inverse
 from nlc.ir.law import Equation, Law, Laws
+from nlc.ir.recents import Recent
 from nlc.ir.show import expression_text
-from nlc.verify.letters import Atom, Function, Inverse, Letter
+from nlc.verify.assumptions import Rule, rewritten, rules_of
+from nlc.verify.differentials import gradient
+from nlc.verify.inverses import without_inverses
+from nlc.verify.letters import Inverse as Reciprocal
 from nlc.verify.normal_form import Values, normal_form
-from nlc.verify.polynomial import Polynomial, letter_polynomial, subtract, times_number
-from nlc.verify.products import substituted, top_entries
+from nlc.verify.polynomial import Polynomial, letter_polynomial, subtract
+from nlc.verify.products import top_entries
 from nlc.verify.quotients import clear_denominators, reciprocal
+from nlc.verify.signs import NOTHING_KNOWN, Signs, signs_of
 from nlc.verify.spelling import spelled_text
 
 Value = TypeVar("Value")
@@ -184,29 +190,29 @@ def _is_free(leaf: Expr, moved: set[str]) -> bool:
 # --- deciding ----------------------------------------------------------------------------------------------------
 
 
-def decide(left: Expr, right: Expr, laws: Laws, known: Values, assumed: tuple[tuple[Expr, Expr], ...] = ()) -> Equality:
+def decide(
+    left: Expr, right: Expr, laws: Laws, known: Values, assumed: tuple[tuple[Expr, Expr], ...] = (), bounds: Sequence[Compare] = ()
+) -> Equality:
     """Whether two expressions are equal after one tick; `known` are leaves with given values, `assumed` equations hold after it.
 
     Raises LimitReached when a normal form grows too large and ZeroDivisionError when a side divides by the number 0.
     """
-    first, first_needs = _normal_side(left, laws, known)
-    second, second_needs = _normal_side(right, laws, known)
-    residual = clear_denominators(subtract(first, second))
-    for equation in assumed:
-        residual = clear_denominators(_assuming(residual, *(_normal_side(side, laws, known)[0] for side in equation)))
+    signs = signs_of(laws.order.model, bounds)
+    first, first_needs = _normal_side(left, laws, known, signs)
+    second, second_needs = _normal_side(right, laws, known, signs)
+    pairs = (tuple(_normal_side(side, laws, known, signs)[0] for side in pair) for pair in assumed)
+    rules = tuple(rule for pair in pairs for rule in rules_of(*pair))
+    residual = settled_difference(subtract(first, second), rules)
     one_sided = {**first_needs, **second_needs}.items()
     conditions = tuple(text for key, text in one_sided if (key in first_needs) != (key in second_needs))
     trace = (*_law_steps(needed(laws, left, right)), *_side_steps((left, first), (right, second)))
     return Equality(first, second, subtract(first, second), residual.is_zero, conditions, trace)
 
 
-def _assuming(x: Polynomial, left: Polynomial, right: Polynomial) -> Polynomial:
-    """x under the assumption left == right, when left is a number times one scalar letter and x has no such letter below a line."""
-    match list(left.terms.items()):
-        case [((((letter, 1),), ()), coefficient)]:
-            if all(dict(factors).get(letter, 0) >= 0 for factors, _ in x.terms):
-                return substituted(x, letter, times_number(1 / coefficient, right))
-    return x
+def settled_difference(difference: Polynomial, rules: Sequence[Rule]) -> Polynomial:
+    """Zero when the difference follows to be zero: denominators and inverses multiplied out, what is assumed put in."""
+    residual = without_inverses(clear_denominators(rewritten(difference, rules)))
+    return clear_denominators(rewritten(residual, rules))
 
 
 def _law_steps(laws: Laws) -> Iterator[Step]:
@@ -219,56 +225,62 @@ def _law_steps(laws: Laws) -> Iterator[Step]:
 
 def _side_steps(*sides: tuple[Expr, Polynomial]) -> Iterator[Step]:
     for side, form in sides:
-        yield Step(expression_text(side), spelled_text(form), RULE, ("calculus",))
+        text, settled_text = expression_text(side), spelled_text(form)
+        if isinstance(side, Derivative):
+            written = expression_text(gradient(side.of, side.by))
+            yield Step(text, written, f"gradient with respect to {expression_text(side.by)}", ("calculus",))
+            text = written
+        if text != settled_text:
+            yield Step(text, settled_text, RULE, ("calculus",))
 
 
 # --- where the sides are defined ---------------------------------------------------------------------------------
 
 
-def _normal_side(side: Expr, laws: Laws, known: Values) -> tuple[Polynomial, dict[str, str]]:
+def _normal_side(side: Expr, laws: Laws, known: Values, signs: Signs) -> tuple[Polynomial, dict[str, str]]:
     """One side in normal form, and what must hold for it to be defined."""
     needs: dict[str, str] = {}
-    evaluate = recording(needs)
+    evaluate = recording(needs, signs)
     return evaluate(side, one_tick(needed(laws, side), known, evaluate)), needs
 
 
-def recording(needs: dict[str, str]) -> Evaluate[Polynomial]:
-    """`normal_form`, noting in `needs` a canonical key and a text for everything that must hold for a value to be defined."""
+def recording(needs: dict[str, str], signs: Signs = NOTHING_KNOWN) -> Evaluate[Polynomial]:
+    """`normal_form`, noting in `needs` a canonical key and a text for everything that must hold for a value to be defined.
+
+    What follows from known signs is left out.
+    """
 
     def evaluate(node: Expr, values: Values) -> Polynomial:
         for part in walk(node):
-            needs.update(_conditions(part, values))
+            needs.update(_conditions(part, values, signs))
         return normal_form(node, values)
 
     return evaluate
 
 
-def _conditions(node: Expr, values: Values) -> Iterator[tuple[str, str]]:
+def _conditions(node: Expr, values: Values, signs: Signs) -> Iterator[tuple[str, str]]:
     match node:
         case Divide(_, by):
-            yield from _not_zero(normal_form(by, values))
+            yield from _not_zero(normal_form(by, values), signs)
         case Power(x, Constant(exponent)) if exponent < 0:
-            yield from _not_zero(normal_form(x, values))
+            yield from _not_zero(normal_form(x, values), signs)
+        case Inverse(x):
+            form = normal_form(x, values)
+            if not signs.is_definite(form):
+                yield f"invertible[{form.key}]", f"{spelled_text(form)} is invertible"
         case Map("sqrt" | "log" as function, x):
             form = normal_form(x, values)
-            if form.number is None:
+            if form.number is None and not (signs.is_positive(form) or (function == "sqrt" and signs.at_least_zero(form))):
                 yield f"{function}[{form.key}]", f"{spelled_text(form)} {'>=' if function == 'sqrt' else '>'} 0"
 
 
-def _not_zero(divisor: Polynomial) -> Iterator[tuple[str, str]]:
+def _not_zero(divisor: Polynomial, signs: Signs) -> Iterator[tuple[str, str]]:
     """The factors of a divisor that may be zero."""
     inverse = reciprocal(divisor)
     for factors, word in inverse.ordered:
-        below = [letter for letter, exponent in factors if exponent < 0 or isinstance(letter.meaning, Inverse)]
+        below = [letter for letter, exponent in factors if exponent < 0 or isinstance(letter.meaning, Reciprocal)]
         below += [entry[0] for entry, exponent in top_entries(word, inverse.columns) if len(entry) == 1 and exponent < 0]
         for letter in below:
-            of = letter.meaning.of if isinstance(letter.meaning, Inverse) else letter_polynomial(letter)
-            if not _is_positive(letter):
+            of = letter.meaning.of if isinstance(letter.meaning, Reciprocal) else letter_polynomial(letter)
+            if not signs.letter_is_positive(letter):
                 yield f"zero[{of.key}]", f"{spelled_text(of)} != 0"
-
-
-def _is_positive(letter: Letter) -> bool:
-    match letter.meaning:
-        case Atom(Size()) | Function(Map("exp" | "sigmoid" | "cosh" | "softplus")):
-            return True
-    return False

@@ -12,29 +12,26 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import reduce
 from itertools import product
-from types import MappingProxyType
+from typing import Any
 
 from nlc.ir.algebra import (  # fmt: skip
     Add,
     Compare,
     Constant,
-    Convolve,
-    Delay,
     Divide,
     Dot,
     Expr,
     Extremum,
     Eye,
     Full,
+    Input,
     Join,
     Map,
     MatMul,
     Norm,
     Outer,
     Power,
-    Recent,
     Scale,
-    Shift,
     Size,
     Softmax,
     Split,
@@ -45,15 +42,17 @@ from nlc.ir.algebra import (  # fmt: skip
     Transpose,
     Where,
     children,
-)
+)  # fmt: skip
+from nlc.ir.calculus import Derivative, Inverse
 from nlc.ir.dims import Shape
+from nlc.ir.maps import MAPS
+from nlc.ir.recents import Convolve, Delay, Recent, Shift
+from nlc.verify.arithmetic import EXACT, Arithmetic, NotRational, Number
+from nlc.verify.differentials import gradient
+from nlc.verify.dual import Dual, slope_of
+from nlc.verify.elimination import inverted
 
-Number = Fraction | float
 Sizes = Mapping[str, int]
-
-
-class NotRational(Exception):
-    """A function's value is not a rational number, or cannot be told to be one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,92 +68,11 @@ class Tensor:
         return _nested(self.shape, tuple(str(entry) for entry in self.entries))
 
 
-@dataclass(frozen=True, slots=True)
-class Arithmetic:
-    """A kind of numbers: how exact constants enter it, its elementwise functions, and x ** y."""
-
-    number: Callable[[Fraction], Number]
-    functions: Mapping[str, Callable[[Number], Number]]
-    power: Callable[[Number, Number], Number]
-
-
 def _nested(shape: tuple[int, ...], entries: tuple[str, ...]) -> object:
     if not shape:
         return entries[0]
     step = len(entries) // shape[0] if shape[0] else 0
     return [_nested(shape[1:], entries[index * step : (index + 1) * step]) for index in range(shape[0])]
-
-
-# --- kinds of numbers --------------------------------------------------------------------------------------------
-
-
-def _exact_root(x: Number) -> Number:
-    value = Fraction(x)
-    if value < 0:
-        raise ValueError("the square root of a negative number")
-    top, bottom = math.isqrt(value.numerator), math.isqrt(value.denominator)
-    if top * top != value.numerator or bottom * bottom != value.denominator:
-        raise NotRational("sqrt")
-    return Fraction(top, bottom)
-
-
-def _exact_power(base: Number, exponent: Number) -> Number:
-    power = Fraction(exponent)
-    if power.denominator == 1:
-        return base ** int(power)
-    if power.denominator == 2:
-        return Fraction(_exact_root(base)) ** power.numerator
-    raise NotRational("power")
-
-
-def _float_power(base: Number, exponent: Number) -> Number:
-    return math.pow(base, exponent)
-
-
-def _sign(x: Number) -> Number:
-    return x * 0 + (x > 0) - (x < 0)
-
-
-def _relu(x: Number) -> Number:
-    return x if x > 0 else x * 0
-
-
-def _sigmoid(x: Number) -> float:
-    value = float(x)
-    return 1 / (1 + math.exp(-value)) if value >= 0 else math.exp(value) / (1 + math.exp(value))
-
-
-def _softplus(x: Number) -> float:
-    return max(float(x), 0.0) + math.log1p(math.exp(-abs(float(x))))
-
-
-def _normal_cdf(x: Number) -> float:
-    return math.erfc(-float(x) / math.sqrt(2)) / 2
-
-
-def _magnitude(x: Number) -> Number:
-    return x if x > 0 else x * -1
-
-
-EXACT_FUNCTIONS: Mapping[str, Callable[[Number], Number]] = MappingProxyType(
-    {"abs": _magnitude, "sign": _sign, "relu": _relu, "sqrt": _exact_root}
-)
-
-FLOAT_FUNCTIONS: Mapping[str, Callable[[Number], Number]] = MappingProxyType(
-    {
-        **EXACT_FUNCTIONS,
-        **{name: getattr(math, name) for name in ("exp", "log", "sqrt", "sin", "cos", "sinh", "cosh", "tanh")},
-        "sigmoid": _sigmoid,
-        "softplus": _softplus,
-        "silu": lambda x: x * _sigmoid(x),
-        "gelu": lambda x: x * _normal_cdf(x),
-        "normal_cdf": _normal_cdf,
-        "normal_density": lambda x: math.exp(float(x * x) / -2) / math.sqrt(2 * math.pi),
-    }
-)
-
-EXACT = Arithmetic(number=lambda value: value, functions=EXACT_FUNCTIONS, power=_exact_power)
-FLOATING = Arithmetic(number=float, functions=FLOAT_FUNCTIONS, power=_float_power)
 
 
 def converted(tensor: Tensor, arithmetic: Arithmetic) -> Tensor:
@@ -163,6 +81,28 @@ def converted(tensor: Tensor, arithmetic: Arithmetic) -> Tensor:
 
 
 # --- evaluation --------------------------------------------------------------------------------------------------
+
+
+def differentiating(arithmetic: Arithmetic) -> Arithmetic:
+    """The same arithmetic on dual numbers, whose slopes are derivatives."""
+
+    def function(name: str) -> Callable[[Number], Number]:
+        def apply(x: Any) -> Any:
+            if not isinstance(x, Dual):
+                return arithmetic.functions[name](x)
+            leaf = Input("x", ())
+            slope = evaluate(MAPS[name].derivative(leaf), {leaf: Tensor((), (x.value,))}, {}, arithmetic).entries[0]
+            return Dual(arithmetic.functions[name](x.value), x.slope * slope)
+
+        return apply
+
+    def power(base: Any, exponent: Any) -> Any:
+        if not isinstance(base, Dual):
+            return arithmetic.power(base, exponent)
+        return Dual(arithmetic.power(base.value, exponent), arithmetic.power(base.value, exponent - 1) * exponent * base.slope)
+
+    functions = {name: function(name) for name in arithmetic.functions if name in MAPS}
+    return Arithmetic(arithmetic.number, functions, power, is_dual=True)
 
 
 def shape_of(shape: Shape, sizes: Sizes) -> tuple[int, ...]:
@@ -182,10 +122,25 @@ def evaluate(node: Expr, values: Mapping[Expr, Tensor], sizes: Sizes, arithmetic
             return Tensor((), (arithmetic.number(dim.value(sizes)),))
         case Eye():
             return Tensor(shape, tuple(arithmetic.number(Fraction(int(row == column))) for row, column in _places(shape)))
+    if isinstance(node, Derivative):
+        return _derivative(node, values, sizes, arithmetic)
     parts = [] if isinstance(node, Recent) else [evaluate(child, values, sizes, arithmetic) for child in children(node)]
     if not parts:
         raise KeyError(node)
     return _apply(node, parts, shape, sizes, arithmetic)
+
+
+def _derivative(node: Derivative, values: Mapping[Expr, Tensor], sizes: Sizes, arithmetic: Arithmetic) -> Tensor:
+    """The slope along each entry of the leaf."""
+    if arithmetic.is_dual:
+        return evaluate(gradient(node.of, node.by), values, sizes, arithmetic)
+    point = evaluate(node.by, values, sizes, arithmetic)
+    slopes: list[Number] = []
+    for place in range(len(point.entries)):
+        entries: tuple[Any, ...] = tuple(Dual(entry, entry * 0 + int(at == place)) for at, entry in enumerate(point.entries))
+        moved = {**values, node.by: Tensor(point.shape, entries)}
+        slopes.append(slope_of(evaluate(node.of, moved, sizes, differentiating(arithmetic)).entries[0]))
+    return Tensor(point.shape, tuple(slopes))
 
 
 def _apply(node: Expr, parts: list[Tensor], shape: tuple[int, ...], sizes: Sizes, arithmetic: Arithmetic) -> Tensor:
@@ -209,6 +164,8 @@ def _apply(node: Expr, parts: list[Tensor], shape: tuple[int, ...], sizes: Sizes
             return Tensor(shape, tuple(first.entries[place[axis] if axis is not None else 0] for place in _places(shape)))
         case Softmax(_, axis):
             return _softmax(first, axis, arithmetic)
+        case Inverse():
+            return Tensor(shape, inverted(first.entries, shape[0], arithmetic.number(Fraction(1))))
         case StopGradient():
             return first
         case Delay(_, tokens):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from nlc.verify.claims import Verdict
-from nlc.verify.square import FAULTS
-from nlc.verify.squares import Square, faulty_stage
+from nlc.verify.square import FAULTS, Square, faulty_stage
 
 METHOD = "commuting squares in float64: oracle, laws, program and module, outputs, final states and gradients"
 
@@ -77,11 +77,52 @@ class Report:
                 yield False, f"    {square.text}"
         for square in self.inapplicable:
             yield True, f"    does not apply: {square.right}: {square.detail}"
-        for verdict in self.verdicts:
-            expected = "" if verdict.as_expected else f" (expected {verdict.expected})"
-            yield verdict.as_expected, f"{'ok ' if verdict.as_expected else 'BAD'}   {verdict.verdict:<9} {verdict.claim}{expected}"
-            if not verdict.as_expected or verdict.verdict in ("refuted", "ill-typed"):
-                yield verdict.as_expected, f"              {verdict.detail}"
+        yield from claim_lines(self.verdicts)
+
+
+def claim_lines(verdicts: Sequence[Verdict]) -> Iterator[tuple[bool, str]]:
+    """A line for each claim, and one more for what went otherwise than expected."""
+    for verdict in verdicts:
+        expected = "" if verdict.as_expected else f" (expected {verdict.expected})"
+        name = f"{verdict.id}: " if verdict.id else ""
+        yield verdict.as_expected, f"{'ok ' if verdict.as_expected else 'BAD'}   {verdict.verdict:<9} {name}{verdict.claim}{expected}"
+        if not verdict.as_expected:
+            yield False, f"{' ' * 14}{verdict.detail}"
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimsReport:
+    """What was found about a file of claims: the verdicts of each section, by its name."""
+
+    path: str
+    name: str
+    says: str
+    sections: tuple[tuple[str, str, tuple[Verdict, ...]], ...]
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """All of them, in order."""
+        return tuple(verdict for _, _, verdicts in self.sections for verdict in verdicts)
+
+    @property
+    def as_expected(self) -> bool:
+        return all(verdict.as_expected for verdict in self.verdicts)
+
+    def as_json(self) -> list[dict[str, object]]:
+        """One object per claim."""
+        return [{"file": self.path, **verdict.as_json()} for verdict in self.verdicts]
+
+    def lines(self) -> Iterator[tuple[bool, str]]:
+        """The report for people: whether each line is good, and its text."""
+        for name, says, verdicts in self.sections:
+            good = all(verdict.as_expected for verdict in verdicts)
+            yield good, f"{'ok ' if good else 'BAD'} {name}{': ' if says else ''}{says}"
+            yield from claim_lines(verdicts)
+        counts = Counter(verdict.verdict for verdict in self.verdicts)
+        found = ", ".join(f"{count} {word}" for word, count in sorted(counts.items()))
+        expected = sum(verdict.as_expected for verdict in self.verdicts)
+        all_good = self.as_expected
+        yield all_good, f"{'ok ' if all_good else 'BAD'} {self.path}: {expected} of {len(self.verdicts)} verdicts as expected: {found}"
 
 
 def _worst(squares: tuple[Square, ...]) -> list[Square]:

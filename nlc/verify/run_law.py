@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from nlc.ir import algebra
-from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Named, Parameter, Recent, State, When
+from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Named, Parameter, State, When
 from nlc.ir.dims import MATRIX
 from nlc.ir.law import POSITION, PREVIOUS, RECENT, Law, Laws, Reset, recent_names
 from nlc.ir.model import InputStream, Model
+from nlc.ir.recents import Recent
 from nlc.verify.evaluate import Evaluator
 from nlc.verify.places import (
     Slot,

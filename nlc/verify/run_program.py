@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 
 from nlc.ir.affine import AffineLaw, OutputRead, Write
-from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Named, Parameter, Recent, Shift, State, Tick, When
+from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Named, Parameter, State, Tick, When
 from nlc.ir.law import POSITION, PREVIOUS
 from nlc.ir.model import InputStream, Model
-from nlc.ir.program import MemoryProgram, Program
+from nlc.ir.program import Form, MemoryProgram, Program
+from nlc.ir.recents import Recent, Shift
 from nlc.verify.evaluate import Evaluator
 from nlc.verify.places import (
     Slot,
@@ -40,6 +41,7 @@ from nlc.verify.places import (
     without_places,
 )
 from nlc.verify.run_blocks import Block
+from nlc.verify.run_coupled import run_coupled
 from nlc.verify.run_law import reset_states, run_laws
 
 
@@ -67,10 +69,11 @@ def run_program(
     streams = {stream.name: _by_update(inputs[stream.name], stream, model).movedim(1, 1 + len(model.axes)) for stream in model.inputs}
     places = {axis: place - 1 for axis, place in axis_places(model).items()}
     around = Around(program, numbers, indices, sizes, leading, sample, trained, places, chunk)
+    lasting = {stream.name for stream in model.inputs if stream.is_of_sequence}
     stretches = []
     for tokens in _stretches(program, states, sample.shape[1]):
         inside = slice(tokens.start * model.updates_per_tick, tokens.stop * model.updates_per_tick)
-        stretch = {name: x[(slice(None),) * len(leading) + (inside,)] for name, x in streams.items()}
+        stretch = {name: x if name in lasting else x[(slice(None),) * len(leading) + (inside,)] for name, x in streams.items()}
         states = reset_states(program.laws, states, begun) if program.is_in_blocks and sample.shape[1] else states
         outputs, states = around.run(stretch, states, inside.stop - inside.start)
         stretches.append(outputs)
@@ -131,9 +134,7 @@ class Around:
             if isinstance(item.value, Shift):
                 final[item.component, item.part] = sequence.remember(item.value, states[item.component, item.part])
         for memory in program.chunked:
-            assert memory.classified.affine is not None, memory
-            slot = (memory.component, memory.classified.affine.part)
-            final[slot] = sequence.run(memory, memory.classified.affine, states[slot], self.chunk)
+            final |= sequence.run_memory(memory, states, self.chunk)
         values = dict(program.outputs)
         model = program.model
         outputs = {item.name: sequence.stream(values[item.name], places_of(model, item, leading)) for item in model.outputs}
@@ -203,6 +204,23 @@ class Sequence:
         whole = torch.cat((before, values), time)
         self.recents[item.recent] = whole.unfold(time, count, 1).narrow(time, 0, tokens).movedim(-1, time + 1)
         return whole.narrow(time, tokens, count)
+
+    def run_memory(self, memory: MemoryProgram, states: Mapping[Slot, Tensor], chunk: int) -> dict[Slot, Tensor]:
+        """One memory, or several that move as one: keeps what is read of them, and gives their final states."""
+        if memory.form in (Form.STACKED_PREFIX_SUM, Form.STACKED_TRIANGULAR):
+            return self._run_together(memory, states, chunk)
+        law = memory.classified.affine
+        assert law is not None, memory
+        slot = (law.component, law.part)
+        return {slot: self.run(memory, law, states[slot], chunk)}
+
+    def _run_together(self, memory: MemoryProgram, states: Mapping[Slot, Tensor], chunk: int) -> dict[Slot, Tensor]:
+        law = memory.classified.coupled
+        assert law is not None, memory
+        slots = [(state.component, state.part) for state in law.states]
+        reads, final = run_coupled(law, memory.reads, self.stream, [states[slot] for slot in slots], self.leading[-1], chunk)
+        self.reads.update((read.name, value) for read, value in zip(memory.reads, reads, strict=True))
+        return dict(zip(slots, final, strict=True))
 
     def run(self, memory: MemoryProgram, law: AffineLaw, state: Tensor, chunk: int) -> Tensor:
         """One memory over the sequence, chunk by chunk: keeps what is read of it, and gives its final state."""

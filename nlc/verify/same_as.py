@@ -14,12 +14,13 @@ from nlc.ir.algebra import Expr, Hyperparameter, Index, Input, walk
 from nlc.ir.law import POSITION, PREVIOUS, RECENT, Laws
 from nlc.ir.model import SameAsClaim
 from nlc.ir.show import expression_text
+from nlc.verify.arithmetic import Arithmetic
 from nlc.verify.counterexample import Compare, Pairs, Question, Search, Unknown, search, unknown
 from nlc.verify.normal_form import normal_form
 from nlc.verify.polynomial import LimitReached, subtract
 from nlc.verify.proofs import Step, recording
 from nlc.verify.quotients import clear_denominators
-from nlc.verify.rational import Arithmetic, Sizes, Tensor, evaluate
+from nlc.verify.rational import Sizes, Tensor, evaluate
 from nlc.verify.relations import GENERAL, Relation, guess, preserved, start_of
 from nlc.verify.twins import Twins, at_tick, initial, moment, observed, step
 from nlc.verify.verdict import Finding, VerdictWord

@@ -74,7 +74,7 @@ def _starts(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterat
 
 
 def _draws(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
-    """Without an `init` slow levels start as `nn.Linear` and `nn.Conv1d` do: vectors at 0, matrices below columns ** -0.5, kernels below rows ** -0.5."""
+    """Without an `init` slow levels start as layers of torch do: vectors at 0, matrices below columns ** -0.5, kernels rows ** -0.5."""
     sizes = default_sizes(emitted.program.model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(drawn.seed)

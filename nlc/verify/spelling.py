@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from nlc.ir.algebra import Compare, Expr, Eye, Where
+from nlc.ir.algebra import Compare, Expr, Eye, Named, Where
 from nlc.ir.build import add, apply_map, constant, divide, dot, full, matmul, outer, power, rebuild, scale, spread, times, transpose
+from nlc.ir.calculus import Inverse as MatrixInverted
 from nlc.ir.dims import Dim, Shape
 from nlc.ir.show import expression_text
 from nlc.verify.letters import (
@@ -15,10 +16,12 @@ from nlc.verify.letters import (
     Inner,
     Inverse,
     Letter,
+    MatrixInverse,
     Ones,
     Product,
     Root,
     Trace,
+    Unknown,
     Word,
     flip,
     flip_word,
@@ -113,6 +116,8 @@ def _letter(letter: Letter) -> Expr:
     match letter.meaning:
         case Atom(node):
             return node
+        case Unknown():
+            return Named(letter.text, _shape(letter.rows, letter.columns))
         case Ones():
             return full(1, (letter.rows,))
         case Product(entries):
@@ -121,6 +126,8 @@ def _letter(letter: Letter) -> Expr:
             return apply_map("sqrt", spelled(square))
         case Inverse(of):
             return divide(full(1, _shape(letter.rows, letter.columns)), spelled(of))
+        case MatrixInverse(of):
+            return MatrixInverted(spelled(of), _shape(letter.rows, letter.columns))
         case Inner(word):
             return _inner(word)
         case Trace(word):

@@ -36,6 +36,8 @@ class Verdict:
     expected: str
     finding: Finding
     cites: tuple[str, ...] = ()
+    id: str = ""
+    instead: str = ""
 
     @property
     def verdict(self) -> VerdictWord:
@@ -74,6 +76,7 @@ class Verdict:
         evidence = self.finding.evidence
         return {
             "spec": self.spec,
+            "id": self.id,
             "claim": self.claim,
             "text": self.text,
             "verdict": self.verdict,

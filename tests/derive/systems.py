@@ -110,6 +110,18 @@ def two_writes() -> Model:
     return with_memory(memory(add(l2_objective(), scale(HALF, dot(second, second))), stream("beta"), value=None, prediction=None))
 
 
+SECOND = State("memory", "second", MATRIX, When.FITTED)
+"""The other tensor of a memory of two."""
+
+
+def two_tensors(objective: Expr | None = None) -> Component:
+    """A memory of two matrices, which are read and written together; linear attention unless another objective is given."""
+    prediction = add(PREDICTION, matmul(SECOND, stream("k")))
+    states = (StateDeclaration(part="", shape=MATRIX), StateDeclaration(part="second", shape=MATRIX))
+    chosen = scale(MINUS_ONE, dot(prediction, stream("v"))) if objective is None else objective
+    return memory(chosen, ONE, states=states, prediction=None, value=None)
+
+
 def rate_per_value_channel() -> Model:
     return with_memory(memory(l2_objective(), Spread(stream("v"), 0, MATRIX)))
 
@@ -177,6 +189,14 @@ def two_memories(*, first_reads: bool = False, second_reads: bool = True) -> Mod
         components.append(replace(first, name=name, objective=objective, follows=objective, prediction=prediction, value=values[name]))
     outputs = (matmul(State("second", "", MATRIX), stream("q")), matmul(State("first", "", MATRIX, When.PREVIOUS), stream("q")))
     return replace(with_memory(first, *outputs), components=tuple(components))
+
+
+def two_memories_in_a_cycle() -> Model:
+    return two_memories(first_reads=True)
+
+
+def memory_of_two_tensors() -> Model:
+    return with_memory(two_tensors(), matmul(memory_state(When.CURRENT), stream("q")))
 
 
 def moments() -> Model:

@@ -11,10 +11,13 @@ import torch
 
 from nlc import pipeline
 from nlc.diagnostics import CompileError
+from nlc.emit import emit_module
 from nlc.ir.build import dot
 from nlc.ir.program import Program
 from nlc.ir.show import expression_text
+from nlc.verify.load import load_source
 from nlc.verify.oracle import OracleError, run_oracle
+from tests.architecture.modules import ROOT
 from tests.random_specs.judge import CLOSED, judge
 
 SPEC = """\
@@ -206,3 +209,17 @@ def test_the_oracle_refuses_what_is_not_quadratic(tmp_path: Path) -> None:
     given = streams(compiled(spec(ERROR), tmp_path), sizes)
     with pytest.raises(OracleError, match="quadratic"):
         run_oracle(replace(model, components=(replace(component, objective=quartic, follows=quartic),)), given, sizes, {})
+
+
+def test_keys_of_any_length_are_learned_by_heart() -> None:
+    """As the rate and the keys grow, the step goes to the memory nearest to the old one that answers the key with its value."""
+    module = load_source(emit_module(pipeline.compile_program(ROOT / "specs" / "architectures" / "longhorn.yaml"))).Longhorn(
+        d_k=4, d_v=3, chunk=4
+    )
+    generator = torch.Generator().manual_seed(5)
+    q, k, v, old = (
+        torch.rand(size, dtype=torch.float64, generator=generator) for size in ((1, 1, 1, 4), (1, 1, 1, 4), (1, 1, 1, 3), (1, 1, 3, 4))
+    )
+    _, new = module(q=q, k=k * 1e30, v=v, beta=torch.ones(1, 1, 1, dtype=torch.float64), state=old)
+    unit = k / k.norm()
+    torch.testing.assert_close(new, old - (old * unit).sum(-1, keepdim=True) * unit, rtol=1e-14, atol=1e-14)

@@ -55,6 +55,18 @@ def chained(x: Tensors, old: Tensors) -> tuple[Tensors, Tensors]:
     return {"y": second @ (first @ x["q"]) + third @ x["q"]}, {"first": first, "second": second, "third": third}
 
 
+def coupled(x: Tensors, old: Tensors) -> tuple[Tensors, Tensors]:
+    error = (old["left"] + old["right"]) @ x["k"] + old["right"] @ x["p"] - x["v"]
+    left = torch.sigmoid(x["a"]) * old["left"] - x["query_1"] * outer(error, x["k"])
+    right = 0.5 * x["a"] * old["right"] + outer(x["v"] - left @ x["q"], x["p"])
+    twice = 0.9 * old["twice"] - 0.5 * (outer(old["twice"] @ x["k"] - x["v"], x["k"]) - outer(x["v"], x["p"]))
+    mean = old["average"] - x["a"] / 2 * (old["average"] - x["v"] - old["trace"])
+    trace = old["trace"] - 0.25 * (old["trace"] - mean)
+    before = (old["left"] + old["twice"]) @ x["q"] + old["trace"] + twice @ x["k"]
+    new = {"left": left, "right": right, "twice": twice, "average": mean, "trace": trace}
+    return {"y": left @ x["q"] + right @ x["p"] + twice @ x["q"] + mean, "before": before}, new
+
+
 def channels(x: Tensors, old: Tensors) -> tuple[Tensors, Tensors]:
     retained = torch.sigmoid(x["alpha"]) * old["corrected"]
     corrected = retained - x["a"] * outer(retained @ x["k"] - x["v"], x["k"])
@@ -99,6 +111,7 @@ STEPS: Mapping[str, Step] = MappingProxyType(
         "Channels": channels,
         "Nonlinear": nonlinear,
         "Networked": networked,
+        "Coupled": coupled,
     }
 )
 

@@ -189,7 +189,51 @@ levels:
 """
 """An optimizer that needs a sum over its group and elementwise functions."""
 
-ODD = (NORMALISED, CHAINED, CHANNELS, NONLINEAR, NETWORKED)
+COUPLED = """
+nlc: 1
+name: Coupled
+dims: {d_k: 4, d_v: 5}
+axes: [heads]
+hyperparameters: {keep: 0.9}
+inputs: {q: [d_k], k: [d_k], v: [d_v], p: [d_k], a: [], query_1: {shape: [], axes: []}}
+levels:
+  left:
+    memory: matrix(d_v, d_k)
+    keys: k
+    values: v - prev(right)(k) - prev(right)(p)
+    objective: l2
+    retention: sigmoid(a)
+    optimizer: gradient_descent(query_1)
+    every: token
+  right:
+    memory: matrix(d_v, d_k)
+    objective: -dot(right(p), v - left(q))
+    retention: 0.5 * a
+    optimizer: gradient_descent(1)
+    every: token
+  twice:
+    memory: matrix(d_v, d_k)
+    objective: 0.5 * norm2(twice(k) - v) - dot(twice(p), v)
+    retention: keep
+    optimizer: gradient_descent(0.5)
+    every: token
+  average:
+    memory: vector(d_v)
+    objective: 0.5 * norm2(average - v - prev(trace))
+    optimizer: gradient_descent(a / 2)
+    every: token
+  trace:
+    memory: vector(d_v)
+    objective: 0.5 * norm2(trace - average)
+    optimizer: gradient_descent(0.25)
+    every: token
+outputs:
+  y: left(q) + right(p) + twice(q) + average
+  before: prev(left)(q) + prev(twice)(q) + prev(trace) + twice(k)
+"""
+"""Memories that read each other before and after they move, at the same vectors and at others; two writes a token, of which one reads."""
+
+ODD = (NORMALISED, CHAINED, CHANNELS, NONLINEAR, NETWORKED, COUPLED)
 
 
 def program_of(model: Model) -> Program:

@@ -31,7 +31,7 @@ class Equivalent:
         parts = mutant.before.split(self.old)
         once = {self.old.join(parts[:n]) + self.new + self.old.join(parts[n:]) for n in range(1, len(parts))}
         files, _, function = self.files.partition(" in ")
-        is_there = fnmatchcase(file, files) and function in ("", mutant.where)
+        is_there = any(fnmatchcase(file, pattern) for pattern in files.split("|")) and function in ("", mutant.where)
         return is_there and mutant.operator == self.operator and mutant.after in once
 
 
@@ -41,6 +41,7 @@ def equivalence(file: str, mutant: Mutant) -> Equivalent | None:
 
 
 SYMMETRIC = "the wider of two dtypes does not depend on their order"
+MEMBERS = "what is among some is among them in any order"
 SAME_DTYPE = "the streams were converted to the dtype of the state, on whose device they are"
 ONE_LENGTH = "streams of one length have equally many chunks"
 ONE_AXIS = "these specs have one axis: from the front or from the back it is the same dim"
@@ -53,8 +54,8 @@ COMMUTES = "two sums into one tensor, in either order; only the rounding differs
 SPEED = "it changes the length of chunks, which is about speed alone"
 LISTS = "lists over the same parameters are equally long"
 NO_AXES = "these specs have no axes: there is nothing to flatten, and the token is next to the batch already"
-HEADS = "*/[!m]*"
-"""The files of specs with an axis."""
+HEADS = "*/[!m]*|*/m[!l]*"
+"""The files of specs with an axis: all but those of networks in training, `mlp_*`."""
 NO_GRAPH = "whether a saved gradient has a graph does not change its numbers"
 LAYER = "*/linear_attention_layer.py"
 PROJECTIONS = ("self.project_q", "self.project_k", "self.project_v", "self.project_out")
@@ -64,6 +65,8 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
     ("*", "arguments swapped", "promote_types(x.dtype, torch.float32)", "promote_types(torch.float32, x.dtype)", SYMMETRIC),
     ("*", "arguments swapped", "promote_types(state.dtype, zeros.dtype)", "promote_types(zeros.dtype, state.dtype)", SYMMETRIC),
     ("*", "arguments swapped", "promote_types(state[name].dtype, zero.dtype)", "promote_types(zero.dtype, state[name].dtype)", SYMMETRIC),
+    ("optimizers/*", "elements swapped", '(None, "raise", "skip")', '("raise", None, "skip")', MEMBERS),
+    ("optimizers/*", "elements swapped", '(None, "raise", "skip")', '(None, "skip", "raise")', MEMBERS),
     (HEADS, "minus added or dropped", "memory.shape[:-2], memory.flatten", "memory.shape[:2], memory.flatten", ONE_AXIS),
     (HEADS, "minus added or dropped", "x.movedim(1, -2)", "x.movedim(1, 2)", ONE_AXIS),
     (HEADS, "minus added or dropped", ".movedim(-2, 1)", ".movedim(2, 1)", ONE_AXIS),
@@ -95,6 +98,21 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
     ("*", "done in place", "torch.baddbmm(read, attention, ", "read.baddbmm_(attention, ", UNUSED),
     ("*/gated_*", "done in place", "torch.baddbmm(memory, ", "memory.baddbmm_(", UNUSED),
     ("*/retention.py", "done in place", "torch.baddbmm(memory, ", "memory.baddbmm_(", UNUSED),
+    ("*/mamba2.py", "done in place", "torch.baddbmm(memory, ", "memory.baddbmm_(", UNUSED),
+    ("*", "mask moved", "* scores.tril(-1), write)", "* scores.tril(0), write)", FINITE_MASK),
+    ("*", "mask moved", "* scores.tril(-1), write)", "* scores.tril(1), write)", FINITE_MASK),
+    ("*", "mask moved", "* scores.tril(), write)", "* scores.tril(1), write)", FINITE_MASK),
+    ("*", "keyword dropped", "lengths, strict=True)", "lengths)", ONE_LENGTH),
+    ("*", "constant changed", "lengths, strict=True)", "lengths, strict=False)", ONE_LENGTH),
+    ("*", "call dropped", "* scores.tril(-1), write)", "* scores, write)", FINITE_MASK),
+    ("*", "call dropped", "* scores.tril(), write)", "* scores, write)", FINITE_MASK),
+    (
+        "*/delta_product.py",
+        "statements swapped",
+        "q, k, v, beta = (x.to(memory.dtype) for x in (q, k, v, beta)) q = q.repeat_interleave(2, 1)",
+        "q = q.repeat_interleave(2, 1) q, k, v, beta = (x.to(memory.dtype) for x in (q, k, v, beta))",
+        "a conversion, before or after numbers are repeated",
+    ),
     (
         "*/gated_*",
         "done in place",
@@ -152,8 +170,9 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
         "torch._foreach_add_(weights, momentum, alpha=decay) torch._foreach_add_(weights, gradient, alpha=-learning_rate)",
         COMMUTES,
     ),
-    ("*/delta_momentum.py", "keyword dropped", "momentum, strict=True)", "momentum)", LISTS),
-    ("*/delta_momentum.py", "constant changed", "momentum, strict=True)", "momentum, strict=False)", LISTS),
+    ("optimizers/*", "keyword dropped", ", strict=True)", ")", LISTS),
+    ("optimizers/*", "constant changed", ", strict=True)", ", strict=False)", LISTS),
+    ("optimizers/* in _move", "condition fixed", "if x.grad is not None]", "if True]", "all tensors that move have gradients"),
     (
         "*/gradient_descent.py",
         "condition fixed",

@@ -57,7 +57,7 @@ def test_what_is_inherited_can_be_set_and_the_parent_stays(tmp_path: Path) -> No
     child = "nlc: 1\nname: Child\nextends: architectures/parent\nclaims: [{says: not the parent, same_as: architectures/parent}]\n"
     path = write(tmp_path, architectures__parent=DELTA, architectures__child=child) / "architectures" / "child.yaml"
     file = parse_file(path, [Source("--set", "d_k=8")])
-    ((_, parent),) = file.peers
+    ((_, _, parent),) = file.peers
     assert [form(spec.dims[0].value) for spec in (file.spec, parent.spec)] == ["8", "64"]
 
 

@@ -100,12 +100,12 @@ def test_peers_are_parsed_but_not_their_peers(tmp_path: Path) -> None:
         architectures__host=host("gradient_descent(1)", "claims:" + PEER.format("architectures/other") + PEER.format("host")),
         architectures__other=host("momentum", "claims:" + PEER.format("host"), "Other"),
     )
-    assert [(name, peer.spec.name.text, peer.peers) for name, peer in file.peers] == [
+    assert [(name, peer.spec.name.text, peer.peers) for name, _, peer in file.peers] == [
         ("architectures/other", "Other", ()),
         ("host", "Small", ()),
     ]
-    assert [name for name, _ in file.peers[0][1].optimizers] == ["momentum"]
-    assert len(file.files) == 1 and len(file.peers[0][1].files) == 2
+    assert [name for name, _ in file.peers[0][2].optimizers] == ["momentum"]
+    assert len(file.files) == 1 and len(file.peers[0][2].files) == 2
 
 
 def test_missing_peers_are_all_reported(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import pytest
 
-from nlc.ir.spec import ClaimField, DefinitionField, InputField, LevelField, Listing, OuterField, Spec
+from nlc.ir.spec import ClaimField, ClaimsFile, DefinitionField, InputField, LevelField, Listing, OuterField, Spec
 from nlc.parse import parse_text
 from nlc.parse.fields import TABLES, Value
 from nlc.parse.schema import READERS, read_spec
@@ -209,9 +209,9 @@ def test_a_flood_of_mistakes_is_cut_short() -> None:
 
 def test_every_kind_of_value_has_a_reader_and_every_field_a_place() -> None:
     assert set(READERS) == set(Value)
-    nodes = dict(zip(TABLES, (Spec, LevelField, InputField, DefinitionField, OuterField, ClaimField), strict=True))
+    nodes = dict(zip(TABLES, (Spec, LevelField, InputField, DefinitionField, OuterField, ClaimField, ClaimsFile), strict=True))
     for owner, table in TABLES.items():
-        attributes = {item.name for item in fields(nodes[owner])} | {"nlc", "extends", "use", "network", "measure"}
+        attributes = {item.name for item in fields(nodes[owner])} | {"nlc", "kind", "extends", "use", "network", "measure"}
         assert {field.attribute for field in table} <= attributes
         assert len({field.key for field in table}) == len(table)
         assert all(field.says and not field.says.endswith(".") for field in table)

@@ -226,13 +226,13 @@ OBJECTIVES = (
     _named("l1", "l1", affine=False, weight=18),
     _named("huber", "huber(0.5)", affine=False, weight=24),
     _named("log_cosh", "log_cosh", affine=False, weight=18),
-    _named("library in an expression", "0.5 * l2 + 0.1 * norm2(prediction)", affine=True, weight=1.5),
+    _named("library in an expression", "0.5 * l2 + 0.1 * norm2(prediction)", affine=True, weight=2.5),
     _named("own", "pseudo_huber(0.5)", affine=False, weight=23),
     _written("half square", "0.5 * norm2({} - {})", _read_and_value, affine=True, weight=3),
     _written("similarity", "-dot({}, {})", _read_and_value, affine=True, weight=2),
     _written("read elsewhere", "dot({}, stop_gradient({} * ({} - {})))", _elsewhere, affine=True, weight=2),
     _written("error before the tick", "dot({}, {} - {})", _before, affine=True, weight=1.5),
-    _written("two writes", "0.5 * norm2({} - {}) - {} * dot({}, {})", _two_writes, affine=False, weight=23),
+    _written("two writes", "0.5 * norm2({} - {}) - {} * dot({}, {})", _two_writes, affine=True, weight=4),
     Construct(
         name="inner with a matrix",
         slot="objective",
@@ -240,7 +240,7 @@ OBJECTIVES = (
             objective=Phrase("objective: inner with a matrix", "-inner({}, {})", (), _outer_write(artist, sketch))
         ),
         needs=lambda artist, sketch: len(sketch.shape) == 2 and not artist.around.is_affine,
-        weight=36,
+        weight=60,
     ),
     _written("where of an error", f"where(norm({FAR}) < 1, 0.5 * norm2({FAR}), norm({FAR}) - 0.5)", _three_times, affine=False, weight=18),
     Construct(
@@ -346,8 +346,8 @@ OPTIMIZERS = (
         weight=2,
     ),
     _row("optimizer", "rate for each channel", "gradient_descent({})", _channel_rate, _has_channels, 8),
-    _row("optimizer", "momentum", "momentum(learning_rate = {}, decay = {} / 2)", _rate_and_decay, _when(False), 3),
-    _row("optimizer", "heavy_ball", "optimizers/heavy_ball(learning_rate = {}, decay = {} / 2)", _rate_and_decay, _when(False), 3),
+    _row("optimizer", "momentum", "momentum(learning_rate = {}, decay = {} / 2)", _rate_and_decay, weight=2),
+    _row("optimizer", "heavy_ball", "optimizers/heavy_ball(learning_rate = {}, decay = {} / 2)", _rate_and_decay, weight=2),
     _row("optimizer", "shipped gradient_descent", "optimizers/gradient_descent({})", lambda artist, sketch: (artist.rate(),)),
 )
 

@@ -63,7 +63,7 @@ def test_another_spec() -> None:
     [
         ("prove: memory", "NLC228"),
         ("prove: memory == prev(memory) == 0", "NLC228"),
-        ("prove: memory == prev(memory)\ngiven: beta > 0", "NLC227"),
+        ("prove: memory == prev(memory)\ngiven: beta != 0", "NLC227"),
         ("prove: memory == prev(memory)\ngiven: memory == 0", "NLC227"),
         ("prove: memory == prev(nothing)", "NLC201"),
         ("order: memory > nothing", "NLC214"),

@@ -136,7 +136,8 @@ def test_the_proof_would_see_a_wrong_mask() -> None:
 
 
 def test_every_parallel_form_has_a_proof() -> None:
-    assert {*PARALLEL, Form.BLOCKS, Form.RECURRENCE} == set(Form)
+    stacked = {Form.STACKED_PREFIX_SUM, Form.STACKED_TRIANGULAR}  # proved in test_stacked.py
+    assert {*PARALLEL, *stacked, Form.BLOCKS, Form.RECURRENCE} == set(Form)
 
 
 def test_gradients_of_a_block_add_up_in_one_product_and_its_reads_are_another() -> None:

@@ -34,12 +34,13 @@ def program(**changes: str) -> Program:
         (
             {"top": AFFINE, "memory": "affine"},
             Transition.DENSE,
-            "V and c are one state of several tensors, whose laws have no common normal form",
+            "the states V and c move as one, but have not the same shape: they have no common normal form",
         ),
         (
             {"memory": "mlp(d_k, 2, d_v)", "optimizer": "momentum(beta)"},
-            Transition.COMPANION,
-            "it reads the state of memory.momentum, with which it moves as one",
+            Transition.NONLINEAR,
+            "the new memory.momentum.W1 reads gelu(prev(memory.W1) @ k), which is not affine in the old "
+            "memory.momentum.W1, memory.momentum.W2, memory.W1 and memory.W2",
         ),
     ],
 )

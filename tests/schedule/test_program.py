@@ -48,7 +48,9 @@ def reads(program: Program) -> dict[str, str]:
         (systems.robust_memory(), Form.RECURRENCE),
         (systems.channel_gated_memory(), Form.HALVED_PREFIX_SUM),
         (systems.channel_gated_delta_rule(), Form.HALVED_TRIANGULAR),
-        (models.delta_rule_with_momentum(), Form.RECURRENCE),
+        (models.delta_rule_with_momentum(), Form.STACKED_TRIANGULAR),
+        (systems.momentum_in_linear_attention(), Form.STACKED_PREFIX_SUM),
+        (systems.two_writes(), Form.STACKED_TRIANGULAR),
     ],
     ids=lambda item: item.name if isinstance(item, Model) else "",
 )
@@ -76,11 +78,11 @@ def test_a_memory_that_reads_what_runs_later_comes_after_it() -> None:
     assert program.is_parallel
 
 
-def test_memories_that_read_each_other_run_token_by_token() -> None:
+def test_memories_that_read_each_other_move_as_one() -> None:
     program = program_of(systems.two_memories(first_reads=True))
-    assert set(forms(program).values()) == {Form.RECURRENCE}
-    reason = "needs no cycle of reads with other memories; first and second read each other"
-    assert reason in [decision.because for decision in program.decisions if decision.component == "first"]
+    (memory,) = program.memories
+    assert (memory.members, memory.title, memory.form) == (("first", "second"), "first and second", Form.STACKED_TRIANGULAR)
+    assert reads(program) == {"second_read": "second @ q", "first_read": "prev(first) @ q"}
 
 
 def test_equal_reads_share_a_name() -> None:
@@ -141,10 +143,19 @@ def test_the_text_of_a_parallel_program() -> None:
     ]
 
 
+def test_the_text_of_memories_that_move_as_one() -> None:
+    assert program_text(program_of(models.delta_rule_with_momentum())).splitlines()[7:11] == [
+        "    memory.momentum and memory: stacked triangular chunks",
+        "        Companion: the states memory.momentum and memory move as one, and the writes read them at k alone",
+        "        memory.momentum = 0.9 * prev(memory.momentum) + outer(write, k)",
+        "        memory = 0.9 * prev(memory.momentum) + prev(memory) + outer(write, k)",
+    ]
+
+
 def test_the_text_of_a_recurrence_says_why() -> None:
-    text = program_text(program_of(systems.two_writes()))
+    assert "needs one write a token; memory is written along 2 vectors" in program_text(program_of(systems.two_writes()))
+    text = program_text(program_of(systems.robust_memory()))
     assert "forms: one memory is a recurrence, so the whole system runs token by token" in text
-    assert "triangular-chunks not taken: needs one write a token; memory is written along 2 vectors" in text
     assert "recurrence taken: no parallel form of the table fits, so the law runs token by token" in text
 
 

@@ -80,7 +80,7 @@ CLASSES: Mapping[Callable[[], Model], tuple[Transition, str, str]] = {
     ),
     models.delta_rule_with_momentum: (
         Transition.COMPANION,
-        "it reads the state of memory, with which it moves as one",
+        "the states memory.momentum and memory move as one, and the writes read them at k alone",
         "",
     ),
     systems.rate_per_value_channel: (

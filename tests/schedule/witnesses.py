@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from nlc.derive import derive_laws
 from nlc.ir.algebra import HALF, Expr, Norm, Spread, State, Tick, When
-from nlc.ir.build import divide, dot, matmul, outer, scale
+from nlc.ir.build import add, divide, dot, matmul, outer, scale
 from nlc.ir.build import replace as replaced
 from nlc.ir.law import Laws
 from nlc.ir.model import Clock, Component, Family, GradientDescent, Model
@@ -79,26 +79,8 @@ def beside_a_level_that_waits_for_the_end(fitting: Component) -> Laws:
 
 def started_again_from_a_token(fitting: Component) -> Laws:
     """Every fourth token the memory starts from what that token says, which no chunk knows before it begins."""
-    return laws_of(with_memory(replace(fitting, init=(outer(stream("v"), stream("k")),), reset=Clock(Family.TOKEN, Fraction(4)))))
-
-
-def in_a_cycle(fitting: Component) -> Laws:
-    """Neither memory's writes are known before the other's."""
-    other = replace(fitting, name="other")
-    parts = [_with_value(fitting, "other", When.PREVIOUS), _with_value(other, "memory", When.CURRENT)]
-    return laws_of(replace(with_memory(fitting), components=tuple(parts)))
-
-
-def _with_value(component: Component, source: str, when: When) -> Component:
-    """The memory writing what it reads from another one."""
-    own = State(component.name, "", MATRIX, When.FITTED)
-    value = matmul(State(source, "", MATRIX, when), READ_VECTOR if source == "memory" else stream("k"))
-
-    def rewritten(node: Expr) -> Expr:
-        return _substitute(_substitute(node, FITTED, own), stream("v"), value)
-
-    objective = rewritten(component.objective)
-    return replace(component, objective=objective, follows=objective, prediction=None, value=None)
+    start = (outer(stream("v"), stream("k")),) * len(fitting.states)
+    return laws_of(with_memory(replace(fitting, init=start, reset=Clock(Family.TOKEN, Fraction(4)))))
 
 
 def _substitute(node: Expr, old: Expr, new: Expr) -> Expr:
@@ -170,6 +152,26 @@ def gated_by_rows(fitting: Component) -> Laws:
     return laws_of(with_memory(replace(fitting, retention=(Spread(stream("v"), 0, MATRIX),))))
 
 
+def written_in_two_places(_: Component) -> Laws:
+    """The writes read the states: a prefix sum would write what is not known yet."""
+    return laws_of(systems.two_writes())
+
+
+def two_tensors(_: Component) -> Laws:
+    """No write reads the states: the system to solve would be empty."""
+    return laws_of(with_memory(systems.two_tensors()))
+
+
+def two_tensors_only_decaying(_: Component) -> Laws:
+    squares = add(dot(FITTED, FITTED), dot(systems.SECOND, systems.SECOND))
+    return laws_of(with_memory(systems.two_tensors(scale(HALF, squares))))
+
+
+def two_gated_tensors(fitting: Component) -> Laws:
+    """One decay for each key channel: the states at the start of a chunk would each need shares of their own."""
+    return laws_of(with_memory(replace(fitting, retention=(Spread(READ_VECTOR, 1, MATRIX),) * 2)))
+
+
 SAME_IN_EVERY_ROW = "decays that are the same in every row: one for each column, or for each entry of a vector"
 SHARED: Mapping[str, Witness] = {
     "no level that moves when the sequence ends": beside_a_level_that_waits_for_the_end,
@@ -177,7 +179,6 @@ SHARED: Mapping[str, Witness] = {
     "tokens whose parts are all alike": read_before_all_parts,
     "periods that end together somewhere but at every token": read_at_two_periods,
     "a law that is the same at every token": counted,
-    "no cycle of reads with other memories": in_a_cycle,
     "reads by others as a product with a vector": read_whole,
     "reads with vectors that come before it: streams, or reads of earlier memories": read_with_its_own_read,
 }
@@ -188,6 +189,8 @@ FITTING: Mapping[str, Component] = {
     "halved-prefix-sum": systems.channel_gated_memory().components[0],
     "triangular-chunks": models.delta_rule().components[0],
     "halved-triangular-chunks": systems.channel_gated_delta_rule().components[0],
+    "stacked-prefix-sum": systems.two_tensors(),
+    "stacked-triangular-chunks": systems.two_writes().components[0],
     "blocks": EVERY_FOUR_TOKENS,
 }
 WITNESSES: Mapping[str, Mapping[str, Witness]] = {
@@ -215,6 +218,19 @@ WITNESSES: Mapping[str, Mapping[str, Witness]] = {
         "a state that is kept up to a factor for each entry, and that writes read at vectors": gated_linear_attention,
         "one write a token": two_gated_writes,
         SAME_IN_EVERY_ROW: gated_by_rows,
+        **SHARED,
+    },
+    "stacked-prefix-sum": {
+        **EVERY_TOKEN,
+        "several states that move as one, kept up to scalars or entry by entry, and that no write reads": written_in_two_places,
+        "something to be written": two_tensors_only_decaying,
+        "decays that are scalars": two_gated_tensors,
+        **SHARED,
+    },
+    "stacked-triangular-chunks": {
+        **EVERY_TOKEN,
+        "several states that move as one, or several writes a token, which read the states at vectors": two_tensors,
+        "decays that are scalars": two_gated_writes,
         **SHARED,
     },
     "blocks": {

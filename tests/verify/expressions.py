@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from nlc.ir.algebra import Compare, Constant, Expr, Extremum, Eye, Full, Hyperparameter, Input, Norm, Softmax, Where, walk
 from nlc.ir.build import add, apply_map, constant, divide, dot, matmul, outer, power, scale, spread, times, total, transpose
 from nlc.ir.dims import Dim, Shape
-from nlc.verify.rational import Arithmetic, Tensor, evaluate, shape_of
+from nlc.verify.arithmetic import Arithmetic
+from nlc.verify.rational import Tensor, evaluate, shape_of
 
 PRIME = 2**61 - 1
 N, M = Dim.named("n"), Dim.named("m")

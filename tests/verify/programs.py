@@ -110,7 +110,10 @@ import torch
 class Momentum(torch.optim.Optimizer):
     """m = decay m - rate g;  W = W + m."""
 
-    def __init__(self, params, learning_rate=0.01, decay=0.9):
+    def __init__(self, params, learning_rate=0.01, decay=0.9, nonfinite=None):
+        if nonfinite not in (None, "raise", "skip"):
+            raise ValueError(nonfinite)
+        self.nonfinite = nonfinite
         super().__init__(params, {"lr": learning_rate, "decay": decay})
 
     def add_param_group(self, group):
@@ -129,12 +132,17 @@ class Momentum(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        gradients = [weight.grad for group in self.param_groups for weight in group["params"] if weight.grad is not None]
+        if any(gradient.is_sparse or gradient.is_complex() for gradient in gradients):
+            raise ValueError("gradient")
+        if self.nonfinite and not all(gradient.isfinite().all() for gradient in gradients):
+            if self.nonfinite == "raise":
+                raise FloatingPointError("gradient")
+            return loss
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is None:
                     continue
-                if weight.grad.is_sparse or weight.grad.is_complex():
-                    raise ValueError("gradient")
                 state = self.state[weight]
                 if not state:
                     state["momentum"] = torch.zeros_like(weight, dtype=torch.promote_types(weight.dtype, torch.float32))

@@ -148,6 +148,14 @@ def test_every_square_closes(program: Program) -> None:
     assert [square for square in check_squares(program, emit_module(program)) if not square.closed] == []
 
 
+def test_a_stream_of_the_sequence_is_the_same_in_every_block() -> None:
+    head = HEAD.format(name="Alone", axes="[heads]").replace("axes: []}", "axes: [], every: sequence}")
+    assert "every: sequence" in head
+    program = program_from(head + ALONE)
+    assert program.is_in_blocks
+    assert [square for square in check_squares(program, emit_module(program)) if not square.closed] == []
+
+
 @each_program
 def test_every_split_is_the_whole_to_the_last_period(program: Program) -> None:
     evidence = draw(program.model, Case(name="17 tokens", chunks=4, extra=1), 4, seed=5)

@@ -180,6 +180,7 @@ def test_false_claims_are_refuted(name: str) -> None:
 def test_a_refutation_prints_the_residual_and_the_smallest_counterexample() -> None:
     verdict = decided(*FALSE["a dropped retention"])
     assert verdict.detail == (
+        "the retention alpha of prev(memory) is missing on the right; "
         "the residual (left - right) is -prev(memory) + alpha * prev(memory); it would hold if alpha == 1; "
         "at d_k = 1, d_v = 1, alpha = 0, prev(memory) = [[1]], v = [0], k = [0]: memory is [[0]] on the left and [[1]] on the right"
     )
@@ -313,7 +314,7 @@ def test_an_ill_typed_claim_says_what_holds_with_the_dims_identified() -> None:
     factor, write = subtract(eye, scale(beta, outer(key, key))), scale(beta, outer(v, key))
     wrong = decided(delta_rule(), ill_typed(square(When.CURRENT), add(matmul(factor, square(When.PREVIOUS)), write)))
     assert wrong.as_expected
-    assert "with d_v = d_k it is refuted: the residual" in wrong.detail
+    assert "with d_v = d_k it is refuted: the erase term" in wrong.detail
     assert wrong.counterexample is not None
     right = decided(delta_rule(), ill_typed(square(When.CURRENT), add(matmul(square(When.PREVIOUS), factor), write)))
     assert "with d_v = d_k it is proved" in right.detail

@@ -16,11 +16,12 @@ from nlc.ir.build import apply_map, constant, divide, dot, full, matmul, outer, 
 from nlc.ir.dims import Dim
 from nlc.ir.maps import MAPS
 from nlc.ir.model import DimDeclaration, InputStream, Model
+from nlc.verify.arithmetic import EXACT, FLOATING, Arithmetic, NotRational
 from nlc.verify.counterexample import Counterexample, Pairs, Question, Search, search, unknown
 from nlc.verify.normal_form import normal_form
 from nlc.verify.polynomial import subtract as minus
 from nlc.verify.quotients import clear_denominators
-from nlc.verify.rational import EXACT, FLOATING, Arithmetic, NotRational, Sizes, Tensor, evaluate
+from nlc.verify.rational import Sizes, Tensor, evaluate
 from tests.verify.expressions import SHAPES, M, N, expressions
 
 A, S, T = Input("A", (M, N)), Input("S", (N, N)), Input("T", (N, N))

@@ -51,6 +51,12 @@ APPLIES = {
     "longhorn": "twice q, twice v, basis of d_k, basis of d_v, idle",
     "mlp_training": "twice target, basis of d_in, basis of d_out, idle",
     "mlp_training_with_momentum": "twice target, basis of d_in, basis of d_out",
+    "comba": "twice q, twice v, basis of d_k, basis of d_v, idle",
+    "delta_product": "twice q, twice v, basis of d_k, basis of d_v, idle",
+    "kimi_delta_attention": "twice q, twice v, basis of d_v, idle",
+    "mamba2": "twice q, twice k, twice v, twice delta, basis of d_k, basis of d_v, idle",
+    "oja": "twice q, twice k, basis of d_k, basis of d_v, idle",
+    "titans_linear": "twice q, twice v, basis of d_k, basis of d_v",
 }
 """What holds of each shipped architecture, as a person who knows it would say."""
 

@@ -44,11 +44,12 @@ from nlc.ir.build import (
     transpose,
 )
 from nlc.ir.dims import Dim
+from nlc.verify.arithmetic import FLOATING
 from nlc.verify.normal_form import normal_form
 from nlc.verify.polynomial import LimitReached
 from nlc.verify.polynomial import subtract as minus
 from nlc.verify.quotients import clear_denominators
-from nlc.verify.rational import FLOATING, evaluate
+from nlc.verify.rational import evaluate
 from nlc.verify.spelling import spelled, spelled_text
 from tests.timing import is_in_time
 from tests.verify.expressions import SHAPES, SIZES, M, N, expressions, floats_at_random, residues, values_at_random

@@ -35,7 +35,7 @@ def spec(objective: str, **changes: str) -> str:
 
 HALF_SQUARE = "0.5 * norm2(memory({}) - v)"
 SPLIT = {
-    "kernels": '  project: {memory: "matrix(heads * d_k, d)", every: step}\n  kernel: {memory: "matrix(width, heads * d_k)", every: step}\n',
+    "kernels": '  project: {memory: "matrix(heads * d_k, d)", every: step}\n' + KERNEL.replace("d_k", "heads * d_k"),
     "output": "join(memory(split(convolve(project(x), kernel), heads)), heads)",
 }
 

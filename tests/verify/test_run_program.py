@@ -34,6 +34,12 @@ PARALLEL = [
     systems.separate_read_and_write,
     systems.decayed_after_the_gradient,
     systems.two_memories,
+    systems.two_writes,
+    systems.momentum_in_linear_attention,
+    systems.gated_delta_rule_with_momentum,
+    models.delta_rule_with_momentum,
+    systems.two_memories_in_a_cycle,
+    systems.memory_of_two_tensors,
 ]
 
 
@@ -98,7 +104,7 @@ def test_several_simultaneous_writes() -> None:
 
 
 def test_a_recurrence_runs_by_its_laws() -> None:
-    program = program_of(models.delta_rule_with_momentum())
+    program = program_of(systems.robust_memory())
     wanted, found = both(program, drawn(program.model), 4)
     assert all(torch.equal(left, right) for left, right in zip(found, wanted, strict=True))
 

@@ -7,8 +7,18 @@ from nlc.schedule.rules.halves import HALVED_PREFIX_SUM, HALVED_TRIANGULAR
 from nlc.schedule.rules.prefix_sum import PREFIX_SUM
 from nlc.schedule.rules.recurrence import RECURRENCE
 from nlc.schedule.rules.rule import Candidate, Condition, FormRule
+from nlc.schedule.rules.stacked import STACKED_PREFIX_SUM, STACKED_TRIANGULAR
 from nlc.schedule.rules.triangular import TRIANGULAR
 
 __all__ = ["FORM_RULES", "Candidate", "Condition", "FormRule"]
 
-FORM_RULES: tuple[FormRule, ...] = (PREFIX_SUM, TRIANGULAR, HALVED_PREFIX_SUM, HALVED_TRIANGULAR, BLOCKS, RECURRENCE)
+FORM_RULES: tuple[FormRule, ...] = (
+    PREFIX_SUM,
+    TRIANGULAR,
+    HALVED_PREFIX_SUM,
+    HALVED_TRIANGULAR,
+    STACKED_PREFIX_SUM,
+    STACKED_TRIANGULAR,
+    BLOCKS,
+    RECURRENCE,
+)

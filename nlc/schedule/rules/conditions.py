@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nlc.ir.affine import AffineLaw, Transition
+from nlc.ir.affine import AffineLaw, CoupledLaw, Transition
 from nlc.ir.show import expression_text
 from nlc.schedule.rules.rule import Candidate, Condition
 
@@ -20,6 +20,12 @@ def affine(candidate: Candidate) -> AffineLaw:
     """The normal form, for conditions that come after one on the transition."""
     assert candidate.classified.affine is not None
     return candidate.classified.affine
+
+
+def coupled(candidate: Candidate) -> CoupledLaw:
+    """The normal form of several states or writes, for conditions that come after one on the transition."""
+    assert candidate.classified.coupled is not None
+    return candidate.classified.coupled
 
 
 def _names(names: tuple[str, ...]) -> str:
@@ -42,12 +48,6 @@ ALL_PARTS_ALIKE = Condition(
     "tokens whose parts are all alike",
     lambda candidate: not candidate.whole_tokens,
     lambda candidate: f"{candidate.whole_tokens} at whole tokens alone, of several updates each",
-)
-
-UNCOUPLED = Condition(
-    "no cycle of reads with other memories",
-    lambda candidate: not candidate.coupled_with,
-    lambda candidate: f"{candidate.component} and {_names(candidate.coupled_with)} read each other",
 )
 
 READ_WITH_VECTORS = Condition(
@@ -96,7 +96,6 @@ SHARED: tuple[Condition, ...] = (
     ALL_PARTS_ALIKE,
     SEVERAL_TOKENS,
     NOT_COUNTED,
-    UNCOUPLED,
     READ_WITH_VECTORS,
     VECTORS_COME_EARLIER,
 )

@@ -12,9 +12,9 @@ from nlc.ir.program import Form
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """The facts about one memory that conditions look at.
+    """The facts about one memory, or several that move as one, that conditions look at.
 
-    `whole_reads`: who uses its state other than as state @ vector. `coupled_with`: memories in a cycle of reads with it.
+    `members`: the components that move as one, itself the last. `whole_reads`: who else uses their states other than as state @ vector.
     `later_reads`: reads of it whose vector needs a memory that does not come earlier (itself, say). `is_counted`: its law counts its
     updates. `block`: the tokens of a block, 0 in a system without periods. `whole_tokens`: in a system of several updates a token, what
     happens once a token. `gathering`: levels that gather their gradients, token by token, until the sequence ends. `late_starts`: levels
@@ -23,9 +23,9 @@ class Candidate:
 
     classified: Classified
     clock: Clock
+    members: tuple[str, ...]
     reads: tuple[OutputRead, ...] = ()
     whole_reads: tuple[str, ...] = ()
-    coupled_with: tuple[str, ...] = ()
     later_reads: tuple[OutputRead, ...] = ()
     is_counted: bool = False
     block: int = 0

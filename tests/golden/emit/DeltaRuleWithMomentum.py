@@ -19,13 +19,10 @@ Laws, per token; prev is the state before
     memory      = prev(memory) + memory.momentum                 explicit gradient step on -dot(memory, memory.momentum)
     y           = memory @ q                                     read after the write
 
-Forms
-    memory.momentum: recurrence
-        It reads the state of memory, with which it moves as one (Companion).
-        No parallel form of the table fits, so the law runs token by token.
-    memory: recurrence
-        It reads the state of memory.momentum, with which it moves as one (Companion).
-        No parallel form of the table fits, so the law runs token by token.
+Form
+    memory.momentum and memory: stacked triangular chunks (titans, deltanet)
+        The states memory.momentum and memory move as one, and the writes read them at k alone (Companion).
+        The writes of a chunk solve one triangular system, in which the states at its start are stacked; the rest is matrix products.
 """
 
 import torch
@@ -47,11 +44,14 @@ class DeltaRuleWithMomentum(nn.Module):
         memory  (batch, heads, d_v, d_k)
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d_v)
-    Under torch.compile the loop over tokens is unrolled: compile `step` instead.
+    `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
     """
 
-    def __init__(self, d_k: int = 64, d_v: int = 64) -> None:
+    def __init__(self, d_k: int = 64, d_v: int = 64, chunk: int = 64) -> None:
         super().__init__()
+        if chunk < 1:
+            raise ValueError(f"chunk must be 1 or more, not {chunk}")
+        self.chunk = chunk
         self.d_k = d_k
         self.d_v = d_v
 
@@ -66,8 +66,59 @@ class DeltaRuleWithMomentum(nn.Module):
     def forward(
         self, *, q: Tensor, k: Tensor, v: Tensor, beta: Tensor, state: dict[str, Tensor] | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The whole sequence, token by token: no parallel form is known for these laws."""
-        return self.forward_by_token(q=q, k=k, v=v, beta=beta, state=state)
+        """The whole sequence in chunks: equal to `forward_by_token`."""
+        batch, _, heads = q.shape[:3]
+        with _full_precision(q):
+            dtype = q.dtype
+            start = self._start(state, batch, heads, q)
+            q, k, v, beta = (x.to(start["memory.momentum"].dtype) for x in (q, k, v, beta))
+            y, memory_momentum, memory = self._memory_in_chunks(
+                key=k,
+                value=beta[..., None] * v,
+                erase=beta[..., None] * k,
+                query=q,
+                memory_momentum=start["memory.momentum"],
+                memory=start["memory"],
+            )
+            return y.to(dtype), {"memory.momentum": memory_momentum, "memory": memory}
+
+    def _memory_in_chunks(
+        self, key: Tensor, value: Tensor, erase: Tensor, query: Tensor, memory_momentum: Tensor, memory: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Several states that move as one, chunk by chunk.
+
+            memory_momentum_t = 0.9 memory_momentum_{t-1} + write_t key_t^T
+            memory_t = 0.9 memory_momentum_{t-1} + memory_{t-1} + write_t key_t^T
+            write_t = value_t - memory_{t-1} erase_t
+
+        Streams are (batch, time, *axes, size), a scalar one with size 1. What each state is after a token is a sum of the states
+        at the start of the chunk and of the writes since then, each times its share.
+        """
+        leading = memory_momentum.shape[:-2]
+        states = torch.cat((memory_momentum, memory), -1).flatten(0, -3).mT
+        one = torch.ones_like(key[..., :1])
+        zero = torch.zeros_like(one)
+        moves = torch.cat((0.9 * one, zero, one, 0.9 * one, one, one), -1)
+        ((steady, _),) = _shares(moves[:, : self.chunk], 2, [0, 1], self.chunk)
+        chunks = zip(*(_pieces(x, self.chunk) for x in (key, value, erase, query)), strict=True)
+        reads = []
+        for key, value, erase, query in chunks:
+            n = key.shape[1]
+            shares = steady[:, : n + 1, :, : 2 + n]
+            last = shares[:, -1]
+            before = shares[:, :-1, 1]
+            overlap = before[..., 2:] * (erase @ key.mT)
+            value = torch.baddbmm(value, _scaled(erase, before[..., :2]), states, alpha=-1)
+            write = _solve(overlap, value)
+            scores = query @ key.mT
+            after = shares[:, 1:, 1]
+            read = _scaled(query, after[..., :2]) @ states
+            read = torch.baddbmm(read, after[..., 2:] * scores.tril(), write)
+            reads.append(read)
+            kept = last[..., :2] @ torch.unflatten(states, 1, (2, -1)).flatten(2)
+            states = torch.baddbmm(kept.view_as(states), _scaled(key, last[..., 2:].mT).mT, write)
+        memory_momentum, memory = torch.unflatten(states.mT, 0, leading).chunk(2, -1)
+        return _joined(reads, leading), memory_momentum, memory
 
     def forward_by_token(
         self, *, q: Tensor, k: Tensor, v: Tensor, beta: Tensor, state: dict[str, Tensor] | None = None
@@ -107,4 +158,54 @@ def _full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
-# sealed by nlc, sha256 of everything above: 59b94a73e7bc3b2e6efd01ed91314cb6043336f2ad75a10016364dd403284f63
+def _pieces(x: Tensor, chunk: int) -> tuple[Tensor, ...]:
+    """(batch, time, *axes, size) -> chunks of (batch * axes, tokens, size), the last one short: nothing is padded."""
+    return torch.split(x.movedim(1, -2).flatten(0, -3), chunk, 1)
+
+
+def _joined(pieces: list[Tensor], leading: torch.Size) -> Tensor:
+    """Chunks of (batch * axes, tokens, size) -> (batch, time, *axes, size)."""
+    whole = torch.cat(pieces, 1)
+    return whole.view(*leading, *whole.shape[1:]).movedim(-2, 1)
+
+
+def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
+    """x with x_t = right_t - sum of below_diagonal[t, s] x_s over s < t; nothing else of the matrix is read."""
+    solution: Tensor = torch.linalg.solve_triangular(below_diagonal, right, upper=False, unitriangular=True)
+    return solution
+
+
+def _shares(moves: Tensor, states: int, seen: list[int], chunk: int) -> list[tuple[Tensor, Tensor]]:
+    """What the states of `seen` are made of after every token, and what all are made of in the end, chunk by chunk.
+
+    The first is (copies, tokens + 1, seen, states + tokens * writes): the shares of the states at the chunk's start, then of the writes;
+    row 0 is the start itself. `moves`, (batch, time, *axes, states * (states + writes)), says the same of one token. Two halves of a
+    stretch are joined at their border: the right one moves what the left one ends in. Decays are only ever multiplied: 0 is exact.
+    """
+    moves = torch.unflatten(moves.movedim(1, -2).flatten(0, -3), -1, (states, -1))
+    time, writes = moves.shape[1], moves.shape[-1] - states
+    tokens = max(1, min(chunk, time))
+    count, levels = max(1, -(-time // tokens)), (tokens - 1).bit_length()
+    still = torch.eye(states, states + writes, dtype=moves.dtype, device=moves.device)  # what fills up moves nothing
+    ends = torch.unflatten(torch.cat((moves, still.expand(moves.shape[0], count * tokens - time, -1, -1)), 1), 1, (count, tokens))
+    ends = torch.cat((ends, still.expand(*ends.shape[:2], 2**levels - tokens, -1, -1)), 2)
+    shares = ends[..., seen, :]
+    for _ in range(levels):
+        left, right = torch.unflatten(ends, 2, (-1, 2)).unbind(3)
+        early, late = torch.unflatten(shares, 2, (-1, 2)).unbind(3)
+        upper = nn.functional.pad(early, (0, left.shape[-1] - states))
+        shares = torch.cat((upper, torch.cat((late[..., :states] @ left, late[..., states:]), -1)), -2)
+        ends = torch.cat((right[..., :states] @ left, right[..., states:]), -1)
+    start = torch.eye(states, shares.shape[-1], dtype=moves.dtype, device=moves.device)[seen].expand(*shares.shape[:2], -1, -1)
+    shares = torch.unflatten(torch.cat((start, shares.squeeze(2)), 2), 2, (-1, len(seen)))
+    lengths = [min(tokens, time - place * tokens) for place in range(count)]
+    pieces = zip(shares.unbind(1), ends.squeeze(2).unbind(1), lengths, strict=True)
+    return [(x[:, : n + 1, :, : states + n * writes], end[..., : states + n * writes]) for x, end, n in pieces]
+
+
+def _scaled(x: Tensor, shares: Tensor) -> Tensor:
+    """(copies, n, size), (copies, n, states) -> (copies, n, states * size): each vector beside itself, times its share in each state."""
+    return (shares.unsqueeze(-1) * x.unsqueeze(-2)).flatten(-2)
+
+
+# sealed by nlc, sha256 of everything above: b72f9d010f1745546ae3c8f99065b47a667292851df4031ef7732f7af3729638

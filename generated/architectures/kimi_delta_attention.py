@@ -1,0 +1,177 @@
+"""KimiDeltaAttention: The gated delta rule with a gate of its own for each key channel.
+
+Compiled by nlc from specs/architectures/kimi_delta_attention.yaml. Edit the spec, not this file.
+sha256 of the spec: 4b422144c47e3a84db47c907fe121b576c56256293704f3955c679cd2231ced6
+
+Levels, fastest first (Nested Learning, Definition 2)
+    rank  components  every  paper's number (slowest highest / slowest first)
+    0     memory      token  1 / 1
+
+Timetable
+    every token  memory
+
+Laws, per token; prev is the state before
+    retained    = alpha * prev(memory)        retention alpha
+    prediction  = retained @ k                read at the key
+    error       = prediction - v              objective 0.5 * norm2(memory @ k - v)
+    gradient    = outer(error, k)             adjoint of apply; calculus
+    memory      = retained - beta * gradient  explicit gradient step; kda
+    y           = memory @ q                  read after the write
+
+Form
+    memory: triangular chunks by halves (kda, gla)
+        The old state is kept times alpha, and the writes read it at alpha * k alone (DiagonalMinusLowRank).
+        The writes of a chunk solve one triangular system, whose decays between the halves of a stretch go through its middle.
+"""
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["KimiDeltaAttention"]
+
+
+class KimiDeltaAttention(nn.Module):
+    """The gated delta rule with a gate of its own for each key channel.
+
+    Inputs, by keyword, in any float dtype:
+        q      (batch, time, heads, d_k)
+        k      (batch, time, heads, d_k)
+        v      (batch, time, heads, d_v)
+        beta   (batch, time, heads)
+        alpha  (batch, time, heads, d_k)
+    State, kept in float32 or wider (the tensor itself; None starts from zeros):
+        memory  (batch, heads, d_v, d_k)
+    Returns the outputs (the tensor itself) and the state after the last token:
+        y  (batch, time, heads, d_v)
+    `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
+    """
+
+    def __init__(self, d_k: int = 64, d_v: int = 64, chunk: int = 64) -> None:
+        super().__init__()
+        if chunk < 1:
+            raise ValueError(f"chunk must be 1 or more, not {chunk}")
+        self.chunk = chunk
+        self.d_k = d_k
+        self.d_v = d_v
+
+    def initial_state(self, batch: int, heads: int, *, like: Tensor) -> Tensor:
+        """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
+        return like.new_zeros(batch, heads, self.d_v, self.d_k, dtype=torch.promote_types(like.dtype, torch.float32))
+
+    def forward(
+        self, *, q: Tensor, k: Tensor, v: Tensor, beta: Tensor, alpha: Tensor, state: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The whole sequence in chunks: equal to `forward_by_token`."""
+        batch, _, heads = q.shape[:3]
+        with _full_precision(q):
+            dtype = q.dtype
+            memory = self._start(state, batch, heads, q)
+            q, k, v, beta, alpha = (x.to(memory.dtype) for x in (q, k, v, beta, alpha))
+            y, memory = self._memory_in_chunks(
+                decay=alpha, key=k, value=beta[..., None] * v, erase=beta[..., None] * (alpha * k), query=q, memory=memory
+            )
+            return y.to(dtype), memory
+
+    def _memory_in_chunks(
+        self, decay: Tensor, key: Tensor, value: Tensor, erase: Tensor, query: Tensor, memory: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """memory_t = decay_t memory_{t-1} + write_t key_t^T with write_t = value_t - memory_{t-1} erase_t, chunk by chunk.
+
+        Streams are (batch, time, *axes, size), a scalar one with size 1.
+        Inside a chunk the writes read one another:
+            write_t + sum over s < t of decays (erase_t . key_s) write_s = value_t - decays memory erase_t
+        """
+        leading, memory = memory.shape[:-2], memory.flatten(0, -3)
+        time = decay.shape[1]
+        decay = _stretches(decay, self.chunk, 1.0)
+        key, value, erase, query = (_stretches(x, self.chunk, 0.0) for x in (key, value, erase, query))
+        overlap, erase_from_start, key_to_end, kept = _overlaps(erase, key, decay)
+        attention, query_from_start, _, _ = _overlaps(decay * query, key, decay)
+        attention = attention + torch.diag_embed((query * key).sum(-1))  # what a token writes, it reads whole
+        chunks = zip(*(x.unbind(1) for x in (overlap, erase_from_start, key_to_end, kept, attention, query_from_start, value)), strict=True)
+        reads = []
+        for overlap, erase_from_start, key_to_end, kept, attention, query_from_start, value in chunks:
+            write = _solve(overlap, torch.baddbmm(value, erase_from_start, memory.mT, alpha=-1))
+            read = query_from_start @ memory.mT
+            read = torch.baddbmm(read, attention, write)
+            reads.append(read)
+            memory = kept * memory
+            memory = torch.baddbmm(memory, write.mT, key_to_end)
+        return _joined(reads, leading)[:, :time], memory.view(*leading, *memory.shape[1:])
+
+    def forward_by_token(
+        self, *, q: Tensor, k: Tensor, v: Tensor, beta: Tensor, alpha: Tensor, state: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The laws, one token at a time: slow, and what `forward` must equal."""
+        batch, _, heads = q.shape[:3]
+        state = self._start(state, batch, heads, q)
+        outputs = [q.new_empty(batch, 0, heads, self.d_v)]
+        for t in range(q.shape[1]):
+            y, state = self.step(q=q[:, t], k=k[:, t], v=v[:, t], beta=beta[:, t], alpha=alpha[:, t], state=state)
+            outputs.append(y.unsqueeze(1))
+        return torch.cat(outputs, 1), state
+
+    def step(self, *, q: Tensor, k: Tensor, v: Tensor, beta: Tensor, alpha: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """One token, for decoding: the laws as they stand; inputs without their time dim."""
+        with _full_precision(q):
+            dtype = q.dtype
+            q, k, v, beta, alpha = (x.to(state.dtype) for x in (q, k, v, beta, alpha))
+            retained = alpha[..., None, :] * state
+            prediction = (retained @ k[..., None]).squeeze(-1)
+            error = prediction - v
+            gradient = error[..., None] * k[..., None, :]
+            memory = retained - beta[..., None, None] * gradient
+            y = (memory @ q[..., None]).squeeze(-1)
+            return y.to(dtype), memory
+
+    def _start(self, state: Tensor | None, batch: int, heads: int, like: Tensor) -> Tensor:
+        """The state to start from, never narrower than zeros would be."""
+        zeros = self.initial_state(batch, heads, like=like)
+        return zeros if state is None else state.to(torch.promote_types(state.dtype, zeros.dtype))
+
+
+def _full_precision(x: Tensor) -> torch.autocast:
+    """No autocast inside: the state keeps its precision."""
+    return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
+
+
+def _joined(pieces: list[Tensor], leading: torch.Size) -> Tensor:
+    """Chunks of (batch * axes, tokens, size) -> (batch, time, *axes, size)."""
+    whole = torch.cat(pieces, 1)
+    return whole.view(*leading, *whole.shape[1:]).movedim(-2, 1)
+
+
+def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
+    """x with x_t = right_t - sum of below_diagonal[t, s] x_s over s < t; nothing else of the matrix is read."""
+    solution: Tensor = torch.linalg.solve_triangular(below_diagonal, right, upper=False, unitriangular=True)
+    return solution
+
+
+def _stretches(x: Tensor, chunk: int, filling: float) -> Tensor:
+    """(batch, time, *axes, size) -> (batch * axes, chunks, tokens, size): tokens a power of two, the last chunk filled up."""
+    tokens = _power_of_two(min(chunk, x.shape[1]))
+    *whole, last = torch.split(x.movedim(1, -2).flatten(0, -3), tokens, 1)
+    return torch.stack((*whole, nn.functional.pad(last, (0, 0, 0, tokens - last.shape[1]), value=filling)), 1)
+
+
+def _power_of_two(tokens: int) -> int:
+    """The first one that is not below `tokens`."""
+    return 1 if tokens <= 1 else 2 * _power_of_two((tokens + 1) // 2)
+
+
+def _overlaps(query: Tensor, key: Tensor, decay: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """How queries see keys through the decays between them, channel by channel: all (..., tokens, size), tokens a power of two.
+
+    Gives the matrix query_t decay_{t-1} ... decay_{s+1} key_s for s < t, else 0; the queries as they see the start of the stretch,
+    query_t decay_{t-1} ... decay_1; the keys as they are seen from its end; all decays, multiplied. Two halves see each other through
+    the border between them, in one product of matrices. Decays are only ever multiplied: 0 is exact, in values and gradients.
+    """
+    if query.shape[-2] == 1:
+        return torch.zeros_like(query[..., :1]), query, key, decay
+    halves = _overlaps(*(torch.unflatten(x, -2, (2, -1)) for x in (query, key, decay)))
+    (above, below), (first, late), (early, last), (left, right) = (x.unbind(-3) for x in halves)
+    rows = nn.functional.pad(above, (0, above.shape[-1])), torch.cat((late @ early.mT, below), -1)
+    return torch.cat(rows, -2), torch.cat((first, left * late), -2), torch.cat((right * early, last), -2), left * right
+
+
+# sealed by nlc, sha256 of everything above: 704a767bea05ead9ac6e016de93c4b7f0572ef73f0bf55c89f988d8f6f762efb

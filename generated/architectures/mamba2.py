@@ -1,0 +1,151 @@
+"""Mamba2, compiled from its description.
+
+Linear attention whose memory forgets by one gate for each token and writes by a step size; with x, B, C of the paper as v, k, q.
+
+Compiled by nlc from specs/architectures/mamba2.yaml. Edit the spec, not this file.
+sha256 of the spec: f4aeafb646ace493fcf10852673bf275e83b060bf37e03bc4023db12d6040820
+
+Levels, fastest first (Nested Learning, Definition 2)
+    rank  components  every  paper's number (slowest highest / slowest first)
+    0     memory      token  1 / 1
+
+Timetable
+    every token  memory
+
+Laws, per token; prev is the state before
+    memory  = alpha * prev(memory) + delta * outer(v, k)  explicit gradient step on -dot(memory @ k, v); mamba2
+    y       = memory @ q                                  read after the write
+
+Form
+    memory: chunked prefix sum (linear-attention, gla, mamba2)
+        The old state is kept times alpha, and no write reads it (Scalar).
+        All writes are known before the state is, so a chunk is a decayed sum of them: matrix products.
+"""
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Mamba2"]
+
+
+class Mamba2(nn.Module):
+    """Mamba2, a memory over a sequence.
+
+    Linear attention whose memory forgets by one gate for each token and writes by a step size; with x, B, C of the paper as v, k,
+    q.
+
+    Inputs, by keyword, in any float dtype:
+        q      (batch, time, heads, d_k)
+        k      (batch, time, heads, d_k)
+        v      (batch, time, heads, d_v)
+        delta  (batch, time, heads)
+        alpha  (batch, time, heads)
+    State, kept in float32 or wider (the tensor itself; None starts from zeros):
+        memory  (batch, heads, d_v, d_k)
+    Returns the outputs (the tensor itself) and the state after the last token:
+        y  (batch, time, heads, d_v)
+    `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
+    """
+
+    def __init__(self, d_k: int = 64, d_v: int = 64, chunk: int = 64) -> None:
+        super().__init__()
+        if chunk < 1:
+            raise ValueError(f"chunk must be 1 or more, not {chunk}")
+        self.chunk = chunk
+        self.d_k = d_k
+        self.d_v = d_v
+
+    def initial_state(self, batch: int, heads: int, *, like: Tensor) -> Tensor:
+        """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
+        return like.new_zeros(batch, heads, self.d_v, self.d_k, dtype=torch.promote_types(like.dtype, torch.float32))
+
+    def forward(
+        self, *, q: Tensor, k: Tensor, v: Tensor, delta: Tensor, alpha: Tensor, state: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The whole sequence in chunks: equal to `forward_by_token`."""
+        batch, _, heads = q.shape[:3]
+        with _full_precision(q):
+            dtype = q.dtype
+            memory = self._start(state, batch, heads, q)
+            q, k, v, delta, alpha = (x.to(memory.dtype) for x in (q, k, v, delta, alpha))
+            y, memory = self._memory_in_chunks(decay=alpha[..., None], key=k, value=delta[..., None] * v, query=q, memory=memory)
+            return y.to(dtype), memory
+
+    def _memory_in_chunks(self, decay: Tensor, key: Tensor, value: Tensor, query: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """memory_t = decay_t memory_{t-1} + value_t key_t^T, chunk by chunk.
+
+        Streams are (batch, time, *axes, size), a scalar one with size 1.
+        """
+        leading, memory = memory.shape[:-2], memory.flatten(0, -3)
+        chunks = zip(*(_pieces(x, self.chunk) for x in (decay, key, value, query)), strict=True)
+        reads = []
+        for decay, key, value, query in chunks:
+            products = _decay_products(decay)
+            after = products[:, 1:]
+            read = (after[:, :, :1] * query) @ memory.mT
+            attention = after[:, :, 1:] * (query @ key.mT).tril()
+            read = torch.baddbmm(read, attention, value)
+            reads.append(read)
+            memory = products[:, -1:, :1] * memory
+            memory = torch.baddbmm(memory, value.mT, products[:, -1, 1:, None] * key)
+        return _joined(reads, leading), memory.view(*leading, *memory.shape[1:])
+
+    def forward_by_token(
+        self, *, q: Tensor, k: Tensor, v: Tensor, delta: Tensor, alpha: Tensor, state: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The laws, one token at a time: slow, and what `forward` must equal."""
+        batch, _, heads = q.shape[:3]
+        state = self._start(state, batch, heads, q)
+        outputs = [q.new_empty(batch, 0, heads, self.d_v)]
+        for t in range(q.shape[1]):
+            y, state = self.step(q=q[:, t], k=k[:, t], v=v[:, t], delta=delta[:, t], alpha=alpha[:, t], state=state)
+            outputs.append(y.unsqueeze(1))
+        return torch.cat(outputs, 1), state
+
+    def step(self, *, q: Tensor, k: Tensor, v: Tensor, delta: Tensor, alpha: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """One token, for decoding: the laws as they stand; inputs without their time dim."""
+        with _full_precision(q):
+            dtype = q.dtype
+            q, k, v, delta, alpha = (x.to(state.dtype) for x in (q, k, v, delta, alpha))
+            memory = alpha[..., None, None] * state + delta[..., None, None] * (v[..., None] * k[..., None, :])
+            y = (memory @ q[..., None]).squeeze(-1)
+            return y.to(dtype), memory
+
+    def _start(self, state: Tensor | None, batch: int, heads: int, like: Tensor) -> Tensor:
+        """The state to start from, never narrower than zeros would be."""
+        zeros = self.initial_state(batch, heads, like=like)
+        return zeros if state is None else state.to(torch.promote_types(state.dtype, zeros.dtype))
+
+
+def _full_precision(x: Tensor) -> torch.autocast:
+    """No autocast inside: the state keeps its precision."""
+    return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
+
+
+def _pieces(x: Tensor, chunk: int) -> tuple[Tensor, ...]:
+    """(batch, time, *axes, size) -> chunks of (batch * axes, tokens, size), the last one short: nothing is padded."""
+    return torch.split(x.movedim(1, -2).flatten(0, -3), chunk, 1)
+
+
+def _joined(pieces: list[Tensor], leading: torch.Size) -> Tensor:
+    """Chunks of (batch * axes, tokens, size) -> (batch, time, *axes, size)."""
+    whole = torch.cat(pieces, 1)
+    return whole.view(*leading, *whole.shape[1:]).movedim(-2, 1)
+
+
+def _decay_products(decay: Tensor) -> Tensor:
+    """(copies, n, 1) -> (copies, n + 1, n + 1): entry [t, s] is decay_{s+1} ... decay_t, row and column 0 the start of the chunk.
+
+    It solves x_t = decay_t x_{t-1} + e_t, a bidiagonal system, by products alone: a decay of 0 is exact, in values and gradients.
+    """
+    identity = torch.eye(decay.shape[1] + 1, dtype=decay.dtype, device=decay.device)
+    return _solve(nn.functional.pad(-decay * identity[:-1], (0, 0, 1, 0)), identity)
+
+
+def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
+    """x with x_t = right_t - sum of below_diagonal[t, s] x_s over s < t; nothing else of the matrix is read."""
+    solution: Tensor = torch.linalg.solve_triangular(below_diagonal, right, upper=False, unitriangular=True)
+    return solution
+
+
+# sealed by nlc, sha256 of everything above: 924290140906638bfddb64cd0dd2de7a8048acf18887f1075e3dab009598ddc7

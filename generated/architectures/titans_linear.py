@@ -1,0 +1,249 @@
+"""TitansLinear: A matrix memory trained online by gradient descent with momentum, which decays, while the memory itself forgets.
+
+Compiled by nlc from specs/architectures/titans_linear.yaml. Edit the spec, not this file.
+sha256 of the spec: ac7556e16bfc6a14fd144125ff8d3f1c18f9e997328185ec28ae953a9df46531
+
+Levels, fastest first (Nested Learning, Definition 2)
+    rank  components       every  paper's number (slowest highest / slowest first)
+    0     memory.momentum  token  1 / 2
+    1     memory           token  2 / 1
+
+Timetable
+    every token  memory.momentum, memory
+
+Laws, per token; prev is the state before
+    prediction  = prev(memory) @ k                                          read at the key
+    error       = prediction - v                                            objective 0.5 * norm2(memory @ k - v)
+    gradient    = outer(error, k)                                           adjoint of apply; calculus
+    momentum    = decay * prev(memory.momentum) - learning_rate * gradient  explicit gradient step; titans
+    memory      = retention * prev(memory) + memory.momentum                explicit gradient step on -dot(memory, memory.momentum); titans
+    y           = memory @ q                                                read after the write
+
+Form
+    memory.momentum and memory: stacked triangular chunks (titans, deltanet)
+        The states memory.momentum and memory move as one, and the writes read them at k alone (Companion).
+        The writes of a chunk solve one triangular system, in which the states at its start are stacked; the rest is matrix products.
+"""
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["TitansLinear"]
+
+
+class TitansLinear(nn.Module):
+    """A matrix memory trained online by gradient descent with momentum, which decays, while the memory itself forgets.
+
+    Inputs, by keyword, in any float dtype:
+        q              (batch, time, heads, d_k)
+        k              (batch, time, heads, d_k)
+        v              (batch, time, heads, d_v)
+        learning_rate  (batch, time, heads)
+        decay          (batch, time, heads)
+        retention      (batch, time, heads)
+    State, kept in float32 or wider (a dict by name; None starts from zeros):
+        memory.momentum  (batch, heads, d_v, d_k)
+        memory  (batch, heads, d_v, d_k)
+    Returns the outputs (the tensor itself) and the state after the last token:
+        y  (batch, time, heads, d_v)
+    `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
+    """
+
+    def __init__(self, d_k: int = 64, d_v: int = 64, chunk: int = 64) -> None:
+        super().__init__()
+        if chunk < 1:
+            raise ValueError(f"chunk must be 1 or more, not {chunk}")
+        self.chunk = chunk
+        self.d_k = d_k
+        self.d_v = d_v
+
+    def initial_state(self, batch: int, heads: int, *, like: Tensor) -> dict[str, Tensor]:
+        """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
+        dtype = torch.promote_types(like.dtype, torch.float32)
+        return {
+            "memory.momentum": like.new_zeros(batch, heads, self.d_v, self.d_k, dtype=dtype),
+            "memory": like.new_zeros(batch, heads, self.d_v, self.d_k, dtype=dtype),
+        }
+
+    def forward(
+        self,
+        *,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        learning_rate: Tensor,
+        decay: Tensor,
+        retention: Tensor,
+        state: dict[str, Tensor] | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The whole sequence in chunks: equal to `forward_by_token`."""
+        batch, _, heads = q.shape[:3]
+        with _full_precision(q):
+            dtype = q.dtype
+            start = self._start(state, batch, heads, q)
+            q, k, v, learning_rate, decay, retention = (
+                x.to(start["memory.momentum"].dtype) for x in (q, k, v, learning_rate, decay, retention)
+            )
+            y, memory_momentum, memory = self._memory_in_chunks(
+                decay=decay[..., None],
+                retention=retention[..., None],
+                key=k,
+                value=learning_rate[..., None] * v,
+                erase=learning_rate[..., None] * k,
+                query=q,
+                memory_momentum=start["memory.momentum"],
+                memory=start["memory"],
+            )
+            return y.to(dtype), {"memory.momentum": memory_momentum, "memory": memory}
+
+    def _memory_in_chunks(
+        self,
+        decay: Tensor,
+        retention: Tensor,
+        key: Tensor,
+        value: Tensor,
+        erase: Tensor,
+        query: Tensor,
+        memory_momentum: Tensor,
+        memory: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Several states that move as one, chunk by chunk.
+
+            memory_momentum_t = decay_t memory_momentum_{t-1} + write_t key_t^T
+            memory_t = decay_t memory_momentum_{t-1} + retention_t memory_{t-1} + write_t key_t^T
+            write_t = value_t - memory_{t-1} erase_t
+
+        Streams are (batch, time, *axes, size), a scalar one with size 1. What each state is after a token is a sum of the states
+        at the start of the chunk and of the writes since then, each times its share.
+        """
+        leading = memory_momentum.shape[:-2]
+        states = torch.cat((memory_momentum, memory), -1).flatten(0, -3).mT
+        one = torch.ones_like(key[..., :1])
+        zero = torch.zeros_like(one)
+        moves = torch.cat((decay, zero, one, decay, retention, one), -1)
+        chunks = zip(_shares(moves, 2, [1], self.chunk), *(_pieces(x, self.chunk) for x in (key, value, erase, query)), strict=True)
+        reads = []
+        for (shares, last), key, value, erase, query in chunks:
+            before = shares[:, :-1, 0]
+            overlap = before[..., 2:] * (erase @ key.mT)
+            value = torch.baddbmm(value, _scaled(erase, before[..., :2]), states, alpha=-1)
+            write = _solve(overlap, value)
+            scores = query @ key.mT
+            after = shares[:, 1:, 0]
+            read = _scaled(query, after[..., :2]) @ states
+            read = torch.baddbmm(read, after[..., 2:] * scores.tril(), write)
+            reads.append(read)
+            kept = last[..., :2] @ torch.unflatten(states, 1, (2, -1)).flatten(2)
+            states = torch.baddbmm(kept.view_as(states), _scaled(key, last[..., 2:].mT).mT, write)
+        memory_momentum, memory = torch.unflatten(states.mT, 0, leading).chunk(2, -1)
+        return _joined(reads, leading), memory_momentum, memory
+
+    def forward_by_token(
+        self,
+        *,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        learning_rate: Tensor,
+        decay: Tensor,
+        retention: Tensor,
+        state: dict[str, Tensor] | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The laws, one token at a time: slow, and what `forward` must equal."""
+        batch, _, heads = q.shape[:3]
+        state = self._start(state, batch, heads, q)
+        outputs = [q.new_empty(batch, 0, heads, self.d_v)]
+        for t in range(q.shape[1]):
+            y, state = self.step(
+                q=q[:, t],
+                k=k[:, t],
+                v=v[:, t],
+                learning_rate=learning_rate[:, t],
+                decay=decay[:, t],
+                retention=retention[:, t],
+                state=state,
+            )
+            outputs.append(y.unsqueeze(1))
+        return torch.cat(outputs, 1), state
+
+    def step(
+        self, *, q: Tensor, k: Tensor, v: Tensor, learning_rate: Tensor, decay: Tensor, retention: Tensor, state: dict[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """One token, for decoding: the laws as they stand; inputs without their time dim."""
+        with _full_precision(q):
+            dtype = q.dtype
+            q, k, v, learning_rate, decay, retention = (
+                x.to(state["memory.momentum"].dtype) for x in (q, k, v, learning_rate, decay, retention)
+            )
+            prediction = (state["memory"] @ k[..., None]).squeeze(-1)
+            error = prediction - v
+            gradient = error[..., None] * k[..., None, :]
+            momentum = decay[..., None, None] * state["memory.momentum"] - learning_rate[..., None, None] * gradient
+            memory = retention[..., None, None] * state["memory"] + momentum
+            y = (memory @ q[..., None]).squeeze(-1)
+            return y.to(dtype), {"memory.momentum": momentum, "memory": memory}
+
+    def _start(self, state: dict[str, Tensor] | None, batch: int, heads: int, like: Tensor) -> dict[str, Tensor]:
+        """The state to start from, never narrower than zeros would be."""
+        zeros = self.initial_state(batch, heads, like=like)
+        if state is None:
+            return zeros
+        return {name: state[name].to(torch.promote_types(state[name].dtype, zero.dtype)) for name, zero in zeros.items()}
+
+
+def _full_precision(x: Tensor) -> torch.autocast:
+    """No autocast inside: the state keeps its precision."""
+    return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
+
+
+def _pieces(x: Tensor, chunk: int) -> tuple[Tensor, ...]:
+    """(batch, time, *axes, size) -> chunks of (batch * axes, tokens, size), the last one short: nothing is padded."""
+    return torch.split(x.movedim(1, -2).flatten(0, -3), chunk, 1)
+
+
+def _joined(pieces: list[Tensor], leading: torch.Size) -> Tensor:
+    """Chunks of (batch * axes, tokens, size) -> (batch, time, *axes, size)."""
+    whole = torch.cat(pieces, 1)
+    return whole.view(*leading, *whole.shape[1:]).movedim(-2, 1)
+
+
+def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
+    """x with x_t = right_t - sum of below_diagonal[t, s] x_s over s < t; nothing else of the matrix is read."""
+    solution: Tensor = torch.linalg.solve_triangular(below_diagonal, right, upper=False, unitriangular=True)
+    return solution
+
+
+def _shares(moves: Tensor, states: int, seen: list[int], chunk: int) -> list[tuple[Tensor, Tensor]]:
+    """What the states of `seen` are made of after every token, and what all are made of in the end, chunk by chunk.
+
+    The first is (copies, tokens + 1, seen, states + tokens * writes): the shares of the states at the chunk's start, then of the writes;
+    row 0 is the start itself. `moves`, (batch, time, *axes, states * (states + writes)), says the same of one token. Two halves of a
+    stretch are joined at their border: the right one moves what the left one ends in. Decays are only ever multiplied: 0 is exact.
+    """
+    moves = torch.unflatten(moves.movedim(1, -2).flatten(0, -3), -1, (states, -1))
+    time, writes = moves.shape[1], moves.shape[-1] - states
+    tokens = max(1, min(chunk, time))
+    count, levels = max(1, -(-time // tokens)), (tokens - 1).bit_length()
+    still = torch.eye(states, states + writes, dtype=moves.dtype, device=moves.device)  # what fills up moves nothing
+    ends = torch.unflatten(torch.cat((moves, still.expand(moves.shape[0], count * tokens - time, -1, -1)), 1), 1, (count, tokens))
+    ends = torch.cat((ends, still.expand(*ends.shape[:2], 2**levels - tokens, -1, -1)), 2)
+    shares = ends[..., seen, :]
+    for _ in range(levels):
+        left, right = torch.unflatten(ends, 2, (-1, 2)).unbind(3)
+        early, late = torch.unflatten(shares, 2, (-1, 2)).unbind(3)
+        upper = nn.functional.pad(early, (0, left.shape[-1] - states))
+        shares = torch.cat((upper, torch.cat((late[..., :states] @ left, late[..., states:]), -1)), -2)
+        ends = torch.cat((right[..., :states] @ left, right[..., states:]), -1)
+    start = torch.eye(states, shares.shape[-1], dtype=moves.dtype, device=moves.device)[seen].expand(*shares.shape[:2], -1, -1)
+    shares = torch.unflatten(torch.cat((start, shares.squeeze(2)), 2), 2, (-1, len(seen)))
+    lengths = [min(tokens, time - place * tokens) for place in range(count)]
+    pieces = zip(shares.unbind(1), ends.squeeze(2).unbind(1), lengths, strict=True)
+    return [(x[:, : n + 1, :, : states + n * writes], end[..., : states + n * writes]) for x, end, n in pieces]
+
+
+def _scaled(x: Tensor, shares: Tensor) -> Tensor:
+    """(copies, n, size), (copies, n, states) -> (copies, n, states * size): each vector beside itself, times its share in each state."""
+    return (shares.unsqueeze(-1) * x.unsqueeze(-2)).flatten(-2)
+
+
+# sealed by nlc, sha256 of everything above: 0981fa963aa9bcffb4392ea84211ba21e99d0a1478737a1917924d30f6cbba5f

@@ -1,0 +1,54 @@
+"""The scalars of decays and weights -> the factors that they are products of, each with a name, and their code over those names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from nlc.emit.names import LocalNames
+from nlc.ir.algebra import MINUS_ONE, Constant, Expr, Hyperparameter, Input, Scale
+from nlc.ir.show import expression_text
+
+
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """The name of every factor: its own if it is an input or a hyperparameter of the spec."""
+
+    names: Mapping[Expr, str]
+
+    @staticmethod
+    def of(scalars: Iterable[Expr], words: LocalNames) -> Factors:
+        """The factors of some scalars; `words` are those that no factor may be called."""
+        found = dict.fromkeys(factor for scalar in scalars for factor in _factors(scalar))
+        own: dict[Expr, str] = {factor: words.new(factor.name) for factor in found if isinstance(factor, Input | Hyperparameter)}
+        others = [factor for factor in found if factor not in own]
+        made = {factor: words.new("factor" if len(others) == 1 else f"factor_{number}") for number, factor in enumerate(others, 1)}
+        return Factors({factor: own.get(factor) or made[factor] for factor in found})
+
+    def text(self, scalar: Expr, unit: str = "") -> str:
+        """The scalar over the names; a number alone is a multiple of `unit`, if one is given."""
+        match scalar:
+            case Constant(value) if unit and value == 1:
+                return unit
+            case Constant(value):
+                number = expression_text(Constant(value))
+                number = f"({number})" if "/" in number else number
+                return f"{number} * {unit}" if unit else number
+            case Scale(by, x) if by == MINUS_ONE:
+                return f"-{self.text(x)}"
+            case Scale(by, x):
+                return f"{self.text(by)} * {self.text(x)}"
+        return self.names[scalar]
+
+    def within(self, scalar: Expr) -> tuple[str, ...]:
+        """The names in a scalar."""
+        return tuple(self.names[factor] for factor in _factors(scalar))
+
+
+def _factors(scalar: Expr) -> Iterable[Expr]:
+    match scalar:
+        case Constant():
+            return ()
+        case Scale(by, x):
+            return (*_factors(by), *_factors(x))
+    return (scalar,)

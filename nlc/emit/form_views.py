@@ -1,0 +1,213 @@
+"""What the templates of the parallel forms see: the pieces of the methods that run memories in chunks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class WriteView:
+    """One write of a matrix memory: the names of its key and of what is written along it."""
+
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class DecaysView:
+    """Products of decays in a chunk, as code: `kept` of the state at its start (n, 1), `within` of what each token wrote (n, n)."""
+
+    kept: str
+    within: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadView:
+    """One read of a memory: names of query, value and column; the decays it sees, or without any the diagonal of the last token it sees."""
+
+    query: str
+    name: str
+    column: str
+    decays: DecaysView
+    diagonal: str
+    states: str
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixChunksView:
+    """The chunked form of a matrix memory; `old` are the decays that writes see of what they read, `last` those up to the chunk's end."""
+
+    signature: tuple[str, ...]
+    docstring: tuple[str, ...]
+    streams: str
+    targets: str
+    columns: tuple[str, ...]
+    writes: tuple[WriteView, ...]
+    reads: tuple[ReadView, ...]
+    has_decay: bool
+    is_triangular: bool
+    prelude: tuple[str, ...]
+    factors: tuple[str, ...]
+    old: DecaysView
+    last: DecaysView
+    results: str
+
+
+@dataclass(frozen=True, slots=True)
+class VectorChunksView:
+    """The chunked form of a vector memory."""
+
+    signature: tuple[str, ...]
+    docstring: tuple[str, ...]
+    streams: str
+    targets: str
+    columns: tuple[str, ...]
+    reads: tuple[ReadView, ...]
+    prelude: tuple[str, ...]
+    has_decay: bool
+    products: str
+    results: str
+
+
+@dataclass(frozen=True, slots=True)
+class OverlapView:
+    """How one query sees one key through decays per channel: the names of what goes in and of what comes out.
+
+    `own` adds to each token what it writes itself; it is empty for a read before the write.
+    """
+
+    targets: str
+    query: str
+    key: str
+    own: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HalvesReadView:
+    """One read in a chunk: its query and the names of its overlaps with each write."""
+
+    query: str
+    name: str
+    column: str
+    attentions: tuple[WriteView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixHalvesView:
+    """The chunked form of a matrix memory with a decay for each key channel; `written` is what a chunk adds, as code."""
+
+    signature: tuple[str, ...]
+    docstring: tuple[str, ...]
+    streams: str
+    overlaps: tuple[OverlapView, ...]
+    pieces: str
+    columns: tuple[str, ...]
+    writes: tuple[WriteView, ...]
+    reads: tuple[HalvesReadView, ...]
+    is_triangular: bool
+    written: str
+    results: str
+
+
+@dataclass(frozen=True, slots=True)
+class VectorHalvesView:
+    """The chunked form of a vector memory with a decay for each entry."""
+
+    signature: tuple[str, ...]
+    docstring: tuple[str, ...]
+    columns: tuple[str, ...]
+    reads: tuple[ReadView, ...]
+    results: str
+
+
+@dataclass(frozen=True, slots=True)
+class HalvesView:
+    """The functions that cut stretches of tokens in halves, for matrices and for vectors."""
+
+    has_matrices: bool
+    has_vectors: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CoupledReadView:
+    """One read of states that move as one: names, the place of its state, and the rows of shares that it sees.
+
+    `asked` is its vector times the shares of the states at the chunk's start, and `past` its scores of what was written since then.
+    """
+
+    query: str
+    name: str
+    column: str
+    place: int
+    rows: str
+    asked: str
+    past: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueryView:
+    """A vector at which states are read, and its reads."""
+
+    name: str
+    reads: tuple[CoupledReadView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ErasesView:
+    """One erase of every write, as code: the stream if it is not called `erase`, and the shares that it sees.
+
+    `erased` is the stream times the shares of the states at the chunk's start, `so_far` the overlap of the erases before.
+    """
+
+    stream: str
+    before: str
+    so_far: str
+    erased: str
+
+
+@dataclass(frozen=True, slots=True)
+class CoupledView:
+    """The chunked form of `count` matrices that move as one; `cut` takes the tensor with all of them apart."""
+
+    signature: tuple[str, ...]
+    docstring: tuple[str, ...]
+    leading: str
+    states: str
+    prelude: tuple[str, ...]
+    targets: str
+    columns: tuple[str, ...]
+    gathered: tuple[str, ...]
+    erases: tuple[ErasesView, ...]
+    count: int
+    is_alone: bool
+    value: str
+    queries: tuple[QueryView, ...]
+    cut: str
+    after: str
+    results: str
+
+
+@dataclass(frozen=True, slots=True)
+class CoupledVectorsView:
+    """The chunked form of vectors that move as one."""
+
+    signature: tuple[str, ...]
+    docstring: tuple[str, ...]
+    leading: str
+    states: str
+    prelude: tuple[str, ...]
+    targets: str
+    columns: tuple[str, ...]
+    gathered: tuple[str, ...]
+    count: int
+    reads: tuple[CoupledReadView, ...]
+    after: str
+    results: str
+
+
+@dataclass(frozen=True, slots=True)
+class CoupledHelpersView:
+    """The functions of states that move as one, for several matrices, and for several writes of matrices a token."""
+
+    is_scaled: bool
+    has_several: bool
