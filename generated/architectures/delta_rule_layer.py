@@ -4,7 +4,7 @@ The delta rule between trained projections, with short causal convolutions, norm
 gate.
 
 Compiled by nlc from specs/architectures/delta_rule_layer.yaml. Edit the spec, not this file.
-sha256 of the spec: 0410883557701bb009a534bcde918ad49e2e26b769f6778935f9ce9bc5ccb5f4
+sha256 of the spec: 1a64b549bcd9a1bd5963e9cff7e2e8fc1acd055661529e1ab1c88a00e0211e68
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                         every  paper's number (slowest highest / slowest first)
@@ -163,9 +163,7 @@ class DeltaRuleLayer(nn.Module):
             memory_read, memory = self._memory_in_chunks(
                 key=k, value=beta[..., None] * v, erase=beta[..., None] * k, query=q, memory=start["memory"]
             )
-            y = (
-                (memory_read / (memory_read.square().sum(-1) / (self.d_model // self.heads) + 0.000001).sqrt()[..., None] * gate).flatten(-2) @ project_out.mT
-            )
+            y = (torch.nn.functional.rms_norm(memory_read, (self.d_model // self.heads,), eps=1e-06) * gate).flatten(-2) @ project_out.mT
             state = {
                 "memory": memory,
                 "recent.project_k": recent_project_k[:, x.shape[1] :],
@@ -234,9 +232,8 @@ class DeltaRuleLayer(nn.Module):
             error = prediction - v
             gradient = error[..., None] * k[..., None, :]
             memory = state["memory"] - beta[..., None, None] * gradient
-            y = (
-                ((memory @ q[..., None]).squeeze(-1) / ((memory @ q[..., None]).squeeze(-1).square().sum(-1) / (self.d_model // self.heads) + 0.000001).sqrt()[..., None] * gate).flatten(-2) @ project_out.mT
-            )
+            memory_read = (memory @ q[..., None]).squeeze(-1)
+            y = (torch.nn.functional.rms_norm(memory_read, (self.d_model // self.heads,), eps=1e-06) * gate).flatten(-2) @ project_out.mT
             state = {
                 "memory": memory,
                 "recent.project_k": recent_project_k[..., 1:, :],
@@ -317,7 +314,17 @@ def optimizers(module: DeltaRuleLayer) -> LevelOptimizers:
         [
             (
                 Momentum(
-                    [module.project_q, module.project_k, module.project_v, module.project_gate, module.project_out, module.project_beta, module.kernel_q, module.kernel_k, module.kernel_v],
+                    [
+                        module.project_q,
+                        module.project_k,
+                        module.project_v,
+                        module.project_gate,
+                        module.project_out,
+                        module.project_beta,
+                        module.kernel_q,
+                        module.kernel_k,
+                        module.kernel_v,
+                    ],
                     learning_rate=module.learning_rate,
                     decay=module.decay,
                 ),
@@ -335,10 +342,12 @@ class Momentum(Optimizer):
         learning_rate = 0.01
         decay = 0.9
     Groups keep the learning rate as `lr`, which is what torch's schedulers change.
+    A gradient that is not finite stops a step with `nonfinite="raise"`, passes it over with "skip"; both wait for the device.
     State of each parameter, in its dtype or float32, whichever is wider: momentum.
     """
 
-    def __init__(self, params: ParamsT, learning_rate: float = 0.01, decay: float = 0.9) -> None:
+    def __init__(self, params: ParamsT, learning_rate: float = 0.01, decay: float = 0.9, nonfinite: str | None = None) -> None:
+        self.nonfinite = _policy(nonfinite)
         super().__init__(params, {"lr": learning_rate, "decay": decay})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -366,6 +375,10 @@ class Momentum(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if self.nonfinite is not None and not _are_finite(self.param_groups):
+            if self.nonfinite == "raise":
+                raise FloatingPointError("a gradient is not finite; this step has changed nothing")
+            return loss
         for group in self.param_groups:
             self._update(group)
         return loss
@@ -395,6 +408,18 @@ def _checked(gradient: Tensor) -> Tensor:
     return gradient
 
 
+def _policy(nonfinite: str | None) -> str | None:
+    if nonfinite not in (None, "raise", "skip"):
+        raise ValueError(f'nonfinite must be "raise", "skip" or None, not {nonfinite!r}')
+    return nonfinite
+
+
+def _are_finite(groups: list[dict[str, Any]]) -> bool:
+    """Whether all entries of all gradients are; this waits for the device."""
+    finite = [_checked(x.grad).isfinite().all() for group in groups for x in group["params"] if x.grad is not None]
+    return all(finite)
+
+
 def _full_precision(x: Tensor) -> torch.autocast:
     """No autocast inside: the state keeps its precision."""
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
@@ -412,7 +437,7 @@ def _joined(pieces: list[Tensor], leading: torch.Size) -> Tensor:
 
 
 def _convolved(x: Tensor, kernel: Tensor) -> Tensor:
-    """(batch, width - 1 + time, *axes, size) -> (batch, time, *axes, size): row j of the kernel times the value j tokens before, added up."""
+    """(batch, width - 1 + time, *axes, size) -> (batch, time, *axes, size): row j of the kernel times the value j tokens before."""
     width = kernel.shape[0]
     total = kernel[0] * x[:, width - 1 :]
     for tokens in range(1, width):
@@ -426,4 +451,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: 44e21bc9ad69f00b7e6dce464667b807a43ee668349ffcc8d3d6a8b12db1926a
+# sealed by nlc, sha256 of everything above: 2ee972c2e9315da32046a92112b41d85c656ca5d7da91c4a159eefb0996402c0

@@ -1,7 +1,7 @@
 """GatedDeltaRuleLayer: The delta rule layer on a memory that first forgets, by a share that the token decides.
 
 Compiled by nlc from specs/architectures/gated_delta_rule_layer.yaml. Edit the spec, not this file.
-sha256 of the spec: 8e0cab528fa303f7d454acbfe88a3e45b3bca4b799bfd93f26213311c411d30f
+sha256 of the spec: f0bec8ee8f8c02e16a294b40d1838444cc5e30f2b21a0168cddf83ac9befec05
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                        every  paper's number (slowest highest / slowest first)
@@ -171,9 +171,7 @@ class GatedDeltaRuleLayer(nn.Module):
                 query=q,
                 memory=start["memory"],
             )
-            y = (
-                (memory_read / (memory_read.square().sum(-1) / (self.d_model // self.heads) + 0.000001).sqrt()[..., None] * gate).flatten(-2) @ project_out.mT
-            )
+            y = (torch.nn.functional.rms_norm(memory_read, (self.d_model // self.heads,), eps=1e-06) * gate).flatten(-2) @ project_out.mT
             state = {
                 "memory": memory,
                 "recent.project_k": recent_project_k[:, x.shape[1] :],
@@ -251,9 +249,8 @@ class GatedDeltaRuleLayer(nn.Module):
             error = prediction - v
             gradient = error[..., None] * k[..., None, :]
             memory = retained - beta[..., None, None] * gradient
-            y = (
-                ((memory @ q[..., None]).squeeze(-1) / ((memory @ q[..., None]).squeeze(-1).square().sum(-1) / (self.d_model // self.heads) + 0.000001).sqrt()[..., None] * gate).flatten(-2) @ project_out.mT
-            )
+            memory_read = (memory @ q[..., None]).squeeze(-1)
+            y = (torch.nn.functional.rms_norm(memory_read, (self.d_model // self.heads,), eps=1e-06) * gate).flatten(-2) @ project_out.mT
             state = {
                 "memory": memory,
                 "recent.project_k": recent_project_k[..., 1:, :],
@@ -334,7 +331,18 @@ def optimizers(module: GatedDeltaRuleLayer) -> LevelOptimizers:
         [
             (
                 Momentum(
-                    [module.project_q, module.project_k, module.project_v, module.project_gate, module.project_out, module.project_beta, module.kernel_q, module.kernel_k, module.kernel_v, module.project_alpha],
+                    [
+                        module.project_q,
+                        module.project_k,
+                        module.project_v,
+                        module.project_gate,
+                        module.project_out,
+                        module.project_beta,
+                        module.kernel_q,
+                        module.kernel_k,
+                        module.kernel_v,
+                        module.project_alpha,
+                    ],
                     learning_rate=module.learning_rate,
                     decay=module.decay,
                 ),
@@ -352,10 +360,12 @@ class Momentum(Optimizer):
         learning_rate = 0.01
         decay = 0.9
     Groups keep the learning rate as `lr`, which is what torch's schedulers change.
+    A gradient that is not finite stops a step with `nonfinite="raise"`, passes it over with "skip"; both wait for the device.
     State of each parameter, in its dtype or float32, whichever is wider: momentum.
     """
 
-    def __init__(self, params: ParamsT, learning_rate: float = 0.01, decay: float = 0.9) -> None:
+    def __init__(self, params: ParamsT, learning_rate: float = 0.01, decay: float = 0.9, nonfinite: str | None = None) -> None:
+        self.nonfinite = _policy(nonfinite)
         super().__init__(params, {"lr": learning_rate, "decay": decay})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -383,6 +393,10 @@ class Momentum(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if self.nonfinite is not None and not _are_finite(self.param_groups):
+            if self.nonfinite == "raise":
+                raise FloatingPointError("a gradient is not finite; this step has changed nothing")
+            return loss
         for group in self.param_groups:
             self._update(group)
         return loss
@@ -412,6 +426,18 @@ def _checked(gradient: Tensor) -> Tensor:
     return gradient
 
 
+def _policy(nonfinite: str | None) -> str | None:
+    if nonfinite not in (None, "raise", "skip"):
+        raise ValueError(f'nonfinite must be "raise", "skip" or None, not {nonfinite!r}')
+    return nonfinite
+
+
+def _are_finite(groups: list[dict[str, Any]]) -> bool:
+    """Whether all entries of all gradients are; this waits for the device."""
+    finite = [_checked(x.grad).isfinite().all() for group in groups for x in group["params"] if x.grad is not None]
+    return all(finite)
+
+
 def _full_precision(x: Tensor) -> torch.autocast:
     """No autocast inside: the state keeps its precision."""
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
@@ -429,7 +455,7 @@ def _joined(pieces: list[Tensor], leading: torch.Size) -> Tensor:
 
 
 def _convolved(x: Tensor, kernel: Tensor) -> Tensor:
-    """(batch, width - 1 + time, *axes, size) -> (batch, time, *axes, size): row j of the kernel times the value j tokens before, added up."""
+    """(batch, width - 1 + time, *axes, size) -> (batch, time, *axes, size): row j of the kernel times the value j tokens before."""
     width = kernel.shape[0]
     total = kernel[0] * x[:, width - 1 :]
     for tokens in range(1, width):
@@ -452,4 +478,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: 3111b546093c298b3b5b3033c38960a774c4e4741fe3c235ba063e57be904522
+# sealed by nlc, sha256 of everything above: a283a564e4b11cdf3436a922238e0b177ef1c92de949045068ed7dcfd38f5ead

@@ -20,6 +20,9 @@ from nlc.ir.law import POSITION, Kept, Law
 from nlc.ir.model import Family
 from nlc.ir.program import StateSlot
 
+WIDEST_OUTPUT = 100
+"""An output whose expression is longer has a line for each of its reads."""
+
 NO_TARGETS: Mapping[State, str] = MappingProxyType({})
 
 
@@ -151,7 +154,10 @@ def _outputs(sequence: Sequence, names: LocalNames, values: dict[Expr, str], dty
 def hidden_layers(
     names: LocalNames, values: dict[Expr, str], printer: TorchPrinter, output: str, value: Expr
 ) -> Generator[Lines, None, Expr]:
-    """The layers of a network that an output reads, a line each; gives the output over their names, which `values` learns."""
+    """The layers of a network that an output reads, a line each, and of a long output its reads; gives it over their names.
+
+    `values` learns them.
+    """
     layers = set(_layers(value))
     for number in range(1, len(layers) + 1):
         layer = next(_layers(value))
@@ -159,6 +165,14 @@ def hidden_layers(
         yield assignment(inner.name, [printer.text(layer)], 12)
         values[inner] = inner.name
         value = replace(value, {layer: inner}.get)
+    reads = dict.fromkeys(node for node in walk(value) if isinstance(node, MatMul) and isinstance(node.left, State))
+    for read in reads if len(printer.text(value)) > WIDEST_OUTPUT else ():
+        assert isinstance(read, MatMul)
+        assert isinstance(read.left, State)
+        inner = Named(names.new(f"{read.left.component}_read"), read.shape)
+        yield assignment(inner.name, [printer.text(read)], 12)
+        values[inner] = inner.name
+        value = replace(value, {read: inner}.get)
     return value
 
 
