@@ -164,8 +164,8 @@ def _parts_of_tokens(model: Model) -> Iterator[Diagnostic]:
 
 def _older_values(model: Model) -> Iterator[Diagnostic]:
     """Where delays and convolutions cannot stand."""
-    if model.recents and model.updates_per_tick > 1:
-        yield codes.not_compiled(model.span, model.name, "`delay` or `convolve` in a system of several updates a token")
+    for item in model.recents if model.updates_per_tick > 1 else ():
+        yield codes.not_compiled(item.recent.span, model.name, "`delay` or `convolve` in a system of several updates a token")
     for component in model.fast:
         if any(isinstance(node, Recent) for value in component.init for node in walk(value)):
             yield codes.not_compiled(component.place("init"), component.name, "a start with `delay` or `convolve`")

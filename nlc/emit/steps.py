@@ -172,7 +172,8 @@ def hidden_layers(
         inner = Named(names.new(f"{read.left.component}_read"), read.shape)
         yield assignment(inner.name, [printer.text(read)], 12)
         values[inner] = inner.name
-        value = replace(value, {read: inner}.get)
+        named: dict[Expr, Expr] = {read: inner}
+        value = replace(value, named.get)
     return value
 
 

@@ -84,7 +84,7 @@ def rebuild(node: Expr, parts: tuple[Expr, ...]) -> Expr:
         case StopGradient():
             return StopGradient(parts[0], node.shape)
         case Recent():
-            return Recent(parts[0], node.shape)
+            return Recent(parts[0], node.shape, node.span)
         case Shift():
             return Shift(parts[0], parts[1], node.shape)
         case Delay(_, tokens):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from nlc.ir.dims import Shape
+from nlc.source import NOWHERE, Span
 
 if TYPE_CHECKING:
     from nlc.ir.algebra import Expr
@@ -17,6 +18,7 @@ class Recent:
 
     x: Expr
     shape: Shape
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ def type_delay(typing: Typing, call: Call) -> Expr:
     match call:
         case Call(_, (argument, duration), ()):
             x, tokens = typing.expression(argument), tokens_of(duration, typing.counts)
-            return Delay(Recent(x, (Dim.number(tokens), *x.shape)), tokens, x.shape)
+            return Delay(Recent(x, (Dim.number(tokens), *x.shape), call.span), tokens, x.shape)
     raise CompileError(codes.wrong_arguments(call.span, "delay", "delay(x, 2 tokens)"))
 
 
@@ -43,7 +43,7 @@ def type_convolve(typing: Typing, call: Call) -> Expr:
                 wanted = f"a matrix with a row for each of its taps: matrix (width, {x.shape[0]})"
                 pairs = ((kernel.shape[1], x.shape[0]),) if len(kernel.shape) == 2 else ()
                 raise ShapeClash(codes.wrong_shape(second.span, "the kernel", shape_text(kernel.shape), wanted), pairs)
-            return Convolve(x, kernel, Recent(x, (kernel.shape[0] - Dim.number(1), *x.shape)), x.shape)
+            return Convolve(x, kernel, Recent(x, (kernel.shape[0] - Dim.number(1), *x.shape), call.span), x.shape)
     raise CompileError(codes.wrong_arguments(call.span, "convolve", "convolve(x, kernel), where kernel is a matrix (width, size of x)"))
 
 
@@ -72,39 +72,38 @@ def _fresh(name: str, taken: dict[str, RecentValues]) -> str:
 
 
 def check_recents(model: Model) -> None:
-    """Raise CompileError for older values of what does not move by streams alone, for kernels that move, and for empty ones."""
-    if problems := tuple(dict.fromkeys(problem for value, span in valued(model) for problem in _problems(model, value, span))):
+    """Raise CompileError for older values of what does not move by streams alone, for kernels that move, and for too many values."""
+    if problems := tuple(
+        dict.fromkeys(problem for value, _ in valued(model) for node in walk(value) for problem in _problems(model, node))
+    ):
         raise CompileError(*problems)
 
 
-def _problems(model: Model, value: Expr, span: Span) -> Iterator[Diagnostic]:
+def _problems(model: Model, node: Expr) -> Iterator[Diagnostic]:
     sizes = {dim.name: dim.default for dim in model.dims if dim.definition is None}
-    for node in walk(value):
-        match node:
-            case Delay(Recent(x, shape)):
-                word = "delay"
-            case Convolve(x, kernel, Recent(_, shape)):
-                word = "convolve"
-                if _moves(model, kernel) or contains(kernel, lambda part: isinstance(part, Input | Index | Recent)):
-                    help = "a kernel is the same at every token and for all places along the axes: a slow level, or numbers"
-                    yield codes.not_in_time(span, word, help)
-            case _:
-                continue
-        if help := _not_of_streams(model, x):
-            yield codes.not_in_time(span, word, help)
-        yield from unfit_sizes(shape[:1], sizes, span)
+    match node:
+        case Delay(Recent(x, shape, span)):
+            yield from _not_of_streams(model, x, "delay", span)
+            yield from unfit_sizes(shape[:1], sizes, span)
+        case Convolve(x, kernel, Recent(_, shape, span)):
+            yield from _not_of_streams(model, x, "convolve", span)
+            if _moves(model, kernel) or contains(kernel, lambda part: isinstance(part, Input | Index | Recent)):
+                help = "a kernel is the same at every token and for all places along the axes: a slow level, or numbers"
+                yield codes.not_in_time(span, "convolve", help)
+            if shape[0].names <= sizes.keys() and shape[0].value(sizes) < 1:
+                yield codes.not_in_time(span, "convolve", "a kernel has two rows or more; with one it is a product of its row with x")
 
 
-def _not_of_streams(model: Model, x: Expr) -> str:
-    """Why a value does not follow from streams and slow levels alone; empty when it does."""
-    if model.kind == "optimizer":
-        return "an optimizer keeps older values in levels of its own"
-    if _moves(model, x):
-        return f"{expression_text(x)} reads a state that moves inside the sequence: keep older values of it in a level"
+def _not_of_streams(model: Model, x: Expr, word: str, span: Span) -> Iterator[Diagnostic]:
+    """Why a value does not follow from streams and slow levels alone."""
     streams = {stream.name for stream in model.inputs if not stream.is_of_sequence}
-    if not contains(x, lambda part: isinstance(part, Input) and part.name in streams):
-        return f"{expression_text(x)} is the same at every token"
-    return ""
+    if model.kind == "optimizer":
+        yield codes.not_in_time(span, word, "an optimizer keeps older values in levels of its own")
+    elif _moves(model, x):
+        help = f"{expression_text(x)} reads a state that moves inside the sequence: keep older values of it in a level"
+        yield codes.not_in_time(span, word, help)
+    elif not contains(x, lambda part: isinstance(part, Input) and part.name in streams):
+        yield codes.not_in_time(span, word, f"{expression_text(x)} is the same at every token")
 
 
 def _moves(model: Model, x: Expr) -> bool:
