@@ -36,7 +36,15 @@ def squares_of(program: Program, text: str = "") -> list[Square]:
     return list((exact_step_squares if program.model.kind == "optimizer" else exact_squares)(program, made))
 
 
-POLYNOMIAL = {path.stem for path in ARCHITECTURES} - {"hebbian_mlp", "longhorn"}
+LAYERS = {"delta_rule_layer", "gated_delta_rule_layer", "mamba2_layer", "titans_linear_layer"}
+POLYNOMIAL = {path.stem for path in ARCHITECTURES} - {"hebbian_mlp", "longhorn", *LAYERS}
+    "hebbian_mlp",
+    "longhorn",
+    "delta_rule_layer",
+    "gated_delta_rule_layer",
+    "mamba2_layer",
+    "titans_linear_layer",
+}
 POLYNOMIAL |= {"gradient_descent", "heavy_ball", "momentum", "nesterov", "nesterov_momentum"}
 
 
