@@ -4,14 +4,14 @@ PYTHON  ?= $(firstword $(foreach name,python3.11 python3 python3.12 python3.13 p
              $(name) -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
 RUN     := .venv/bin/python
 INSTALL := $(RUN) -m pip install --constraint constraints.txt
-CODE    := $(wildcard nlc tests generated benchmarks scripts docs)
+CODE    := $(wildcard nlc tests generated benchmarks experiments scripts docs)
 
 # Whatever /tmp is (full, read-only, noexec), temporary files go beside the code; a stray PYTHONPATH does not leak in.
 export TMPDIR := $(CURDIR)/.venv/tmp
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help setup demo test test-slow check bench docs update clean
+.PHONY: help setup demo test test-slow check bench experiments docs update clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,10 @@ check: setup ## style, types, and that generated/ is what the specs compile to
 bench: setup ## measure speed, memory and compile time
 	$(RUN) -m benchmarks.run
 
+experiments: setup ## run the experiments again and rewrite docs/experiments/
+	$(RUN) -m experiments.landscape --write
+	$(RUN) -m experiments.digits --write
+
 docs: .venv/.ready-docs ## the manual as HTML, in docs/_build
 	$(RUN) -m sphinx -W -q -b html docs docs/_build
 	@echo "docs/_build/index.html"
@@ -47,7 +51,7 @@ update: setup ## rewrite what is generated and committed: generated/, expected m
 
 clean: ## remove what the other targets made, except .venv
 	rm -rf demo docs/_build build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .venv/tmp/*
-	find nlc tests docs benchmarks scripts generated -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	find nlc tests docs benchmarks experiments scripts generated -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 .venv/.ready: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "nlc needs Python 3.11 or newer with its venv module (Debian: apt install python3-venv)"; exit 1; }

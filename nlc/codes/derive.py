@@ -65,10 +65,10 @@ def held_read(span: Span, level: str) -> Diagnostic:
 def held_gradient(span: Span, level: str) -> Diagnostic:
     return _refused(
         "NLC406",
-        f"`{level}` takes its gradient at a held state, which is not compiled yet",
+        f"`{level}` takes its gradient at a held state, which is not compiled for levels of optimizers or of steps",
         span,
         "`gradient_at: hold(...)` is set here",
-        "drop `gradient_at`: the gradient is then taken at the state before this update, which is another function",
+        "hold the gradient of a level that moves on the clock of tokens; here it is taken at the state before this update",
     )
 
 
@@ -168,7 +168,7 @@ CODES: tuple[Code, ...] = (
     Code("NLC403", "level on another clock", "This version compiles architectures whose levels update several times a token, at every token, every so many tokens or when a sequence ends, and optimizers whose levels update several times a step, at every step or every so many steps. Other clocks are checked and ordered, and refused here."),
     Code("NLC404", "input on another clock", "This version compiles inputs with values at tokens, several inside a token or one for a sequence (architectures) or per step (optimizers)."),
     Code("NLC405", "held read", "`hold(x, n tokens)` reads the state after the last whole period of tokens. This version compiles it for levels that move on the clocks of tokens. An optimizer keeps what it holds in a level of its own, which moves every so many steps."),
-    Code("NLC406", "held gradient", "`gradient_at: hold(...)` takes the gradient at the state of the chunk's start. This is another function than the gradient at the previous state, so nlc never replaces one by the other."),
+    Code("NLC406", "held gradient", "`gradient_at: hold(n tokens)` takes the gradient at the state that the memory had after the last whole period of tokens. This version compiles it for levels that move on the clock of tokens. It is another function than the gradient at the previous state, so nlc never replaces one by the other."),
     Code("NLC408", "window", "A window makes the objective range over several tokens, whose data would be state. This version compiles objectives of one tick."),
     Code("NLC409", "reset", "`reset` starts a level anew on a clock. This version compiles levels that are reset with the sequence, or every so many tokens."),
     Code("NLC410", "initial value", "Architectures start a level from numbers, matrices, streams and other levels, or from the state passed to the compiled module; neither its own count of updates nor a gradient exists before its first update."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nlc.ir.algebra import Expr, Map, Named, State, When, children, contains
+from nlc.ir.algebra import Expr, LayerNorm, Map, Named, State, When, children, contains
 from nlc.ir.build import replace
 
 
@@ -24,19 +24,19 @@ class Abbreviation:
 
 
 def count_layers(read: Expr, component: str) -> int:
-    """How many different maps inside a read vary with the component's state."""
+    """How many different maps and norms inside a read vary with the component's state."""
     return len(set(_maps(read, component)))
 
 
-def first_layer(read: Expr, component: str) -> Map | None:
-    """The innermost, leftmost map of a read whose argument reads the component's own state."""
+def first_layer(read: Expr, component: str) -> Map | LayerNorm | None:
+    """The innermost, leftmost map, or layer norm, of a read whose argument reads the component's own state."""
     return next(_maps(read, component), None)
 
 
-def _maps(node: Expr, component: str) -> Iterator[Map]:
+def _maps(node: Expr, component: str) -> Iterator[Map | LayerNorm]:
     for child in children(node):
         yield from _maps(child, component)
-    if isinstance(node, Map) and contains(node, lambda part: _is_fitted(part, component)):
+    if isinstance(node, Map | LayerNorm) and contains(node, lambda part: _is_fitted(part, component)):
         yield node
 
 

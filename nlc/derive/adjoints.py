@@ -21,12 +21,14 @@ from nlc.ir.algebra import (
     Dot,
     Expr,
     Extremum,
+    LayerNorm,
     Map,
     MatMul,
     Norm,
     Outer,
     Power,
     Scale,
+    Size,
     Softmax,
     Spread,
     Sum,
@@ -35,6 +37,7 @@ from nlc.ir.algebra import (
     Where,
 )
 from nlc.ir.build import (
+    EPSILON,
     add,
     apply_map,
     constant,
@@ -153,6 +156,20 @@ def _softmax(node: Softmax, cotangent: Expr) -> Cotangents:
     return (times(node, subtract(cotangent, _along(mean, axis, node.shape))),)
 
 
+def deviation(x: Expr) -> Expr:
+    """What a layer norm divides a vector by, when its mean is taken off."""
+    size = Size(x.shape[0])
+    centred = subtract(x, spread(divide(total(x), size), None, x.shape))
+    return apply_map("sqrt", add(divide(dot(centred, centred), size), EPSILON))
+
+
+def _layer_norm(node: LayerNorm, cotangent: Expr) -> Cotangents:
+    size, by = Size(node.shape[0]), deviation(node.x)
+    mean, along = divide(total(cotangent), size), divide(dot(cotangent, node), size)
+    off = scale(divide(along, by), node)
+    return (subtract(subtract(divide(cotangent, by), spread(divide(mean, by), None, node.shape)), off),)
+
+
 def _where(condition: Expr, then: Expr, otherwise: Expr) -> Expr:
     return Where(condition, then, otherwise, then.shape)
 
@@ -179,6 +196,7 @@ ADJOINTS: tuple[Adjoint, ...] = (
     Adjoint(Sum, "total", "the adjoint of summing is repeating", "calculus", _sum),
     Adjoint(Norm, "norm", "d|x| = <x, dx> / |x|, and 0 at x = 0", "calculus", _norm),
     Adjoint(Softmax, "softmax", "d s = s * (dx - <s, dx>)", "calculus", _softmax),
+    Adjoint(LayerNorm, "layer norm", "d n = (dx - mean(dx) - mean(n * dx) n) / deviation", "calculus", _layer_norm),
 )
 
 ADJOINT_OF: Mapping[type[Any], Adjoint] = MappingProxyType({row.node: row for row in ADJOINTS})

@@ -7,15 +7,32 @@ from dataclasses import dataclass
 from dataclasses import replace as replace_with
 
 from nlc.derive.abbreviations import Abbreviation, count_layers, first_layer, occurs, put
-from nlc.derive.adjoints import ADJOINT_OF
+from nlc.derive.adjoints import ADJOINT_OF, deviation
 from nlc.derive.draft import Draft
 from nlc.derive.gradient import gradient
 from nlc.derive.grams import over_gram
 from nlc.derive.names import said, worded
-from nlc.derive.settle import settle
+from nlc.derive.settle import held_part, settle
 from nlc.derive.simplify import simplify
-from nlc.ir.algebra import LEAVES, ONE, ZERO, Compare, Expr, Gradient, Map, Named, Scale, State, StopGradient, When, Where, contains, walk
-from nlc.ir.build import add, apply_map, constant, divide, negate, replace, subtract, times
+from nlc.ir.algebra import (
+    LEAVES,
+    ONE,
+    ZERO,
+    Compare,
+    Expr,
+    Gradient,
+    LayerNorm,
+    Map,
+    Named,
+    Scale,
+    State,
+    StopGradient,
+    When,
+    Where,
+    contains,
+    walk,
+)
+from nlc.ir.build import add, constant, divide, negate, rebuild, replace, subtract, times
 from nlc.ir.law import POSITION
 from nlc.ir.maps import MAPS
 from nlc.ir.model import Component, Family, GradientDescent, GradientPoint, Model, Proximal
@@ -68,6 +85,9 @@ class Descent:
 
     def point(self, where: GradientPoint) -> Parts:
         """The state at which a gradient is taken."""
+        if where is GradientPoint.HELD and self.component.holds_gradient:
+            period = self.component.gradient_period
+            return {part: replace_with(state, part=held_part(part, period)) for part, state in self._tensors(When.PREVIOUS).items()}
         if where is not GradientPoint.RETAINED or not self.component.retention:
             return self.states(When.PREVIOUS)
         rule = f"retention {said(self.order.model, self.component.retention[0])}"
@@ -147,7 +167,7 @@ class Descent:
         """The objective over names for the layers, the prediction and the error, and what they stand for."""
         read, value, text = self.component.prediction, self.component.value, said(self.order.model, objective)
         found: list[Abbreviation] = []
-        if len(self.component.states) > 1:
+        if self._says_layers:
             found = self._layers(objective if read is None else read, point)
             for layer in found:
                 objective = put(layer.name, layer.definition, objective)
@@ -167,20 +187,21 @@ class Descent:
         return objective, found
 
     def _layers(self, read: Expr, point: Parts) -> list[Abbreviation]:
-        """For every elementwise map inside a read: what goes into it, and (unless it is the read itself) what comes out."""
+        """For every elementwise map and layer norm inside a read: what goes into it, and (unless it is the read itself) what comes out."""
         found: list[Abbreviation] = []
         count, number = count_layers(read, self.component.name), 0
         while (inner := first_layer(read, self.component.name)) is not None:
             number += 1
-            part, activated = str(number) if count > 1 else "", apply_map(inner.function, inner.x)
+            part, activated = str(number) if count > 1 else "", rebuild(inner, (inner.x,))
+            function = inner.function if isinstance(inner, Map) else "layer_norm"
             if not isinstance(inner.x, LEAVES):
-                layer = self.draft.let(worded("layer", part), self.seen(inner.x, point), f"into {inner.function}")
+                layer = self.draft.let(worded("layer", part), self.seen(inner.x, point), f"into {function}")
                 found.append(Abbreviation(layer, inner.x, worded("local_surprise", part)))
-                read, activated = put(layer, inner.x, read), apply_map(inner.function, layer)
+                read, activated = put(layer, inner.x, read), rebuild(inner, (layer,))
             if activated == read:
                 break
-            activation = self.draft.let(worded("activation", part), self.seen(activated, point), f"out of {inner.function}")
-            found.append(Abbreviation(activation, activated))
+            activation = self.draft.let(worded("activation", part), self.seen(activated, point), f"out of {function}")
+            found.append(Abbreviation(activation, activated, worded("norm_surprise", part) if isinstance(inner, LayerNorm) else ""))
             read = put(activation, activated, read)
         return found
 
@@ -190,10 +211,17 @@ class Descent:
             if isinstance(definition, Map) and definition.x == layer:
                 word = layer.name.replace("layer", "slope")
                 self.draft.let(word, self._shared(MAPS[definition.function].derivative(layer)), f"derivative of {definition.function}")
+            if isinstance(definition, LayerNorm) and definition.x == layer:
+                self.draft.let(layer.name.replace("layer", "deviation"), self._shared(deviation(layer)), "the norm divides by it")
+
+    @property
+    def _says_layers(self) -> bool:
+        """Whether a gradient is told layer by layer: of several tensors, or through a norm, which stands in it several times."""
+        return len(self.component.states) > 1 or contains(self.component.objective, lambda node: isinstance(node, LayerNorm))
 
     def _shared(self, node: Expr) -> Expr:
-        """The expression over the names of what has been computed before; of one tensor, everything is said in place."""
-        if len(self.component.states) == 1:
+        """The expression over the names of what has been computed before; where layers have none, everything is said in place."""
+        if not self._says_layers:
             return node
         while (shared := replace(node, self._named)) != node:
             node = shared

@@ -229,8 +229,22 @@ def _gradient_points(model: Model) -> Iterator[Diagnostic]:
         if component.gradient_at is GradientPoint.RETAINED and component.every.period > 1 and component.retention:
             what = "a gradient at the retained state on a clock of several tokens, whose retention is known at the last of them alone"
             yield codes.not_compiled(component.place("gradient_at"), component.name, what)
-        if GradientPoint.HELD in (component.gradient_at, component.step_at):
-            yield codes.held_gradient(component.place("gradient_at"), component.name)
+        yield from _held_gradient(model, component)
+
+
+def _held_gradient(model: Model, component: Component) -> Iterator[Diagnostic]:
+    """Levels of tokens hold their gradients; what starts again, or is cut off, inside a sequence would have to tell them."""
+    place = component.place("gradient_at")
+    if component.has_inlined_optimizer and component.step_at is GradientPoint.HELD:
+        yield codes.held_gradient(place, component.name)
+    if component.gradient_at is not GradientPoint.HELD:
+        return
+    if model.kind == "optimizer" or component.host is not None or component.every.family is not Family.TOKEN:
+        yield codes.held_gradient(place, component.name)
+    elif component.reset is not None and component.reset.family is Family.TOKEN:
+        yield codes.not_compiled(place, component.name, "a held gradient of a level that is reset by tokens")
+    elif component.backprop:
+        yield codes.not_compiled(place, component.name, "a held gradient of a level with `backprop: truncated`")
 
 
 def _reads(model: Model) -> Iterator[Diagnostic]:

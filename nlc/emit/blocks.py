@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from nlc.emit.block_printer import BlockPrinter, as_before, is_new_read, is_over_streams
+from nlc.emit.dual import Dual
 from nlc.emit.forward import ChunkedForm, Tokens, chunked_form, form_slots, leading_text, output_lines, run_form
 from nlc.emit.layout import Lines, assignment, block, indented
 from nlc.emit.names import LocalNames
@@ -23,8 +24,9 @@ from nlc.emit.views import BlockHelpersView, BlockView
 from nlc.ir.algebra import Expr, Input, MatMul, Named, State, When, children, contains, walk
 from nlc.ir.build import add
 from nlc.ir.build import replace as replaced
+from nlc.ir.dual import DualLaw
 from nlc.ir.law import Equation, Law
-from nlc.ir.program import StateSlot
+from nlc.ir.program import MemoryProgram, StateSlot
 
 
 def block_method(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> str:
@@ -110,12 +112,17 @@ class Block:
         """Memory after memory, law after law, the outputs, and what is returned."""
         program = self.sequence.program
         outputs = {name: self.names.new(name) for name, _ in program.outputs}
-        for form in forms:
-            slots = form_slots(self.sequence, form)
-            after: dict[Expr, str] = {_state(slot, When.CURRENT): self.names.new(slot.name) for slot in slots}
-            self.at_end.update(after)
-            yield from run_form(self._tokens(), form, [self.values[_state(slot, When.PREVIOUS)] for slot in slots], after.values(), outputs)
-            for read in form.memory.reads:
+        for memory in program.memories:
+            form = next((item for item in forms if item.memory == memory), None)
+            if memory.dual is not None:
+                yield from self._dual(memory, memory.dual, outputs)
+            elif form is not None:
+                slots = form_slots(self.sequence, form)
+                before = [self.values[_state(slot, When.PREVIOUS)] for slot in slots]
+                after: dict[Expr, str] = {_state(slot, When.CURRENT): self.names.new(slot.name) for slot in slots}
+                self.at_end.update(after)
+                yield from run_form(self._tokens(), form, before, after.values(), outputs)
+            for read in memory.reads:
                 known = Named(read.name, read.shape)
                 self.at_end[known] = _last(self.values[known])
         for law in program.blocks.laws:
@@ -124,6 +131,14 @@ class Block:
         kept = {item.name: self.carried.get(item.name) or kept_text(self.sequence, item, self.at_end) for item in program.laws.kept}
         state = {slot.name: kept.get(slot.name) or self.at_end[_state(slot, When.CURRENT)] for slot in program.slots}
         yield from returned(self.sequence, outputs, state, dtype)
+
+    def _dual(self, memory: MemoryProgram, law: DualLaw, outputs: dict[str, str]) -> Iterator[Lines]:
+        """A memory in the dual form; the names of its law are its own."""
+        own = replace(self, values=dict(self.values))
+        yield from Dual(own._tokens(), law).lines(memory, outputs)
+        self.values.update((known, own.values[known]) for read in memory.reads for known in [Named(read.name, read.shape)])
+        states = (_state(slot, When.CURRENT) for slot in self.sequence.program.slots if slot.component in law.components)
+        self.at_end.update((state, own.values[state]) for state in states if state in own.values)
 
     def _tokens(self) -> Tokens:
         return Tokens(self.sequence, self.names, self.values, self.leading, self._printer(), printer_of(self.sequence, self.at_end))

@@ -9,6 +9,7 @@ from nlc.emit.chunks import Chunked
 from nlc.emit.coupled import Coupled
 from nlc.emit.coupled_methods import coupled_helpers
 from nlc.emit.dims import fraction_text
+from nlc.emit.dual import dual_helpers
 from nlc.emit.feed_forward import feed_forward_body, is_feed_forward
 from nlc.emit.forward import ChunkedForm, chunked_body, chunked_form, form_method
 from nlc.emit.halves import halves_helpers
@@ -37,6 +38,8 @@ def sequence_parts(program: Program) -> tuple[str, ...]:
     forms = tuple(chunked_form(memory) for memory in program.chunked)
     blocks = block_method(sequence, forms) if program.is_in_blocks else ""
     further = (block_helpers(blocks),) if blocks else ()
+    if any(memory.dual for memory in program.memories):
+        further = (*further, dual_helpers(blocks))
     return render(_view(sequence, forms, blocks)), *training_parts(sequence), *_helpers(program, forms), *further
 
 

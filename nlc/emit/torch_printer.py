@@ -46,6 +46,7 @@ from nlc.ir.algebra import (
     Eye,
     Full,
     Join,
+    LayerNorm,
     Map,
     MatMul,
     Norm,
@@ -277,6 +278,10 @@ class TorchPrinter:
     @_piece.register
     def _(self, node: Softmax) -> Piece:
         return Piece(f"{wrapped(self._full(node.x), ATOM)}.softmax({node.axis - len(node.shape)})", ATOM, len(node.shape))
+
+    @_piece.register
+    def _(self, node: LayerNorm) -> Piece:
+        return Piece(f"torch.nn.functional.layer_norm({self._full(node.x).text}, {self._size(node.shape)})", ATOM, 1)
 
     # --- shapes ------------------------------------------------------------------------------------------------------
 

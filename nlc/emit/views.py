@@ -83,6 +83,15 @@ class BlockHelpersView:
 
 
 @dataclass(frozen=True, slots=True)
+class DualHelpersView:
+    """The functions that a block with dual forms calls."""
+
+    reads: bool
+    matrices: bool
+    vectors: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SlotView:
     """A state of every parameter: its key in the parameter's state, the variable that lists it, and the code that starts it."""
 
@@ -159,6 +168,7 @@ TEMPLATES: Mapping[str, type] = MappingProxyType(
         "sequence_helpers.py.j2": HelpersView,
         "block.py.j2": BlockView,
         "block_helpers.py.j2": BlockHelpersView,
+        "dual_helpers.py.j2": DualHelpersView,
         "optimizer.py.j2": OptimizerView,
         "optimizer_update.py.j2": OptimizerUpdateView,
         "optimizer_helpers.py.j2": OptimizerHelpersView,

@@ -121,6 +121,11 @@ class Classified:
     because: str
     coupled: CoupledLaw | None = None
 
+    @property
+    def has_form(self) -> bool:
+        """Whether there is a normal form."""
+        return self.affine is not None or self.coupled is not None
+
 
 @dataclass(frozen=True, slots=True)
 class OutputRead:

@@ -215,6 +215,14 @@ class Softmax:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerNorm:
+    """A vector less its mean, over the root of its mean square then, which has `nlc.ir.build.EPSILON` added under the root."""
+
+    x: Expr
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
 class Split:
     """A vector of (axis * size) cut in one piece for each place along an axis of the system: `split(x, heads)`.
 
@@ -246,7 +254,7 @@ class StopGradient:
 Expr = (
     Constant | Size | Index | Input | Hyperparameter | State | Parameter | Task | Gradient | Tick | Due | Named | Eye | Full
     | Add | Scale | Times | Divide | Power | Map | Extremum | Compare | Where | Spread
-    | MatMul | Transpose | Outer | Dot | Sum | Norm | Softmax | Split | Join | StopGradient
+    | MatMul | Transpose | Outer | Dot | Sum | Norm | Softmax | LayerNorm | Split | Join | StopGradient
     | Derivative | Inverse | Recent | Shift | Delay | Convolve
 )  # fmt: skip
 
@@ -277,7 +285,7 @@ def children(node: Expr) -> tuple[Expr, ...]:
             return (of, by)
         case Where(condition, then, otherwise):
             return (condition, then, otherwise)
-        case Map(_, x) | Spread(x) | Transpose(x) | Sum(x) | Norm(x) | Softmax(x) | Split(x) | Join(x) | StopGradient(x):
+        case Map(_, x) | Spread(x) | Transpose(x) | Sum(x) | Norm(x) | Softmax(x) | LayerNorm(x) | Split(x) | Join(x) | StopGradient(x):
             return (x,)
         case Inverse(x) | Recent(x) | Delay(x):
             return (x,)

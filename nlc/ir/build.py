@@ -18,6 +18,7 @@ from nlc.ir.algebra import (
     Eye,
     Full,
     Join,
+    LayerNorm,
     Map,
     MatMul,
     Norm,
@@ -38,6 +39,9 @@ from nlc.ir.algebra import (
 from nlc.ir.calculus import Derivative, Inverse
 from nlc.ir.dims import Shape
 from nlc.ir.recents import Convolve, Delay, Recent, Shift
+
+EPSILON = Constant(Fraction(1, 100_000))
+"""What is added under the root of `layer_norm`."""
 
 
 def rebuild(node: Expr, parts: tuple[Expr, ...]) -> Expr:
@@ -77,6 +81,8 @@ def rebuild(node: Expr, parts: tuple[Expr, ...]) -> Expr:
             return Norm(parts[0])
         case Softmax(_, axis):
             return Softmax(parts[0], axis, node.shape)
+        case LayerNorm():
+            return LayerNorm(parts[0], node.shape)
         case Split(_, axis):
             return Split(parts[0], axis, node.shape)
         case Join(_, axis):
@@ -301,6 +307,8 @@ def total(x: Expr, axis: int | None = None) -> Expr:
         return x
     if isinstance(x, Scale):
         return scale(x.by, total(x.x, axis))
+    if is_number(x, 0):
+        return full(0, () if axis is None else x.shape[:axis] + x.shape[axis + 1 :])
     if axis is None or len(x.shape) == 1:
         return Sum(x, None, ())
     return Sum(x, axis, x.shape[:axis] + x.shape[axis + 1 :])

@@ -26,6 +26,7 @@ from nlc.ir.algebra import (
     Index,
     Input,
     Join,
+    LayerNorm,
     Map,
     MatMul,
     Named,
@@ -193,6 +194,8 @@ def _fenced(node: Expr) -> str:
             name = r"\operatorname{sum}" if isinstance(node, Sum) else r"\operatorname{softmax}"
             below = "" if axis is None else f"_{{{size_latex(x.shape[axis])}}}"
             return rf"{name}{below}\left({expression_latex(x)}\right)"
+        case LayerNorm(x):
+            return rf"\operatorname{{LN}}\left({expression_latex(x)}\right)"
         case Split(x, axis) | Join(x, axis):
             name = r"\operatorname{split}" if isinstance(node, Split) else r"\operatorname{join}"
             return rf"{name}_{{{_upright(axis)}}}\left({expression_latex(x)}\right)"

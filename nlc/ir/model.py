@@ -26,6 +26,7 @@ from nlc.ir.algebra import (  # the expressions a model is made of, offered to t
     Index,
     Input,
     Join,
+    LayerNorm,
     Map,
     MatMul,
     Named,
@@ -53,58 +54,13 @@ from nlc.ir.recents import Convolve, Delay, Recent, RecentValues
 from nlc.source import NOWHERE, Span
 
 __all__ = [
-    "STEP",
-    "TOKEN",
-    "Abbreviation", "Add",
-    "Claim",
-    "Clock",
-    "ClosedForm",
-    "Compare", "Component", "Constant", "Convolve", "Delay", "Dim", "DimDeclaration",
-    "Divide",
-    "Dot",
-    "EqualityClaim",
-    "Expr",
-    "Extremum",
-    "Eye",
-    "Family",
-    "Full",
-    "Gradient",
-    "GradientDescent",
-    "GradientPoint",
-    "Hyperparameter",
-    "HyperparameterDeclaration",
-    "IllTyped",
-    "Index",
-    "Input",
-    "InputStream",
-    "Join",
-    "Map",
-    "MatMul",
-    "Model",
-    "Named",
-    "Norm",
-    "OrderClaim",
-    "Outer",
-    "Output",
-    "Power", "Proximal", "Recent", "RecentValues",
-    "SameAsClaim",
-    "Scale",
-    "Shape",
-    "Size",
-    "Softmax",
-    "Split",
-    "Spread",
-    "State",
-    "StateDeclaration",
-    "StopGradient",
-    "Sum",
-    "Tick",
-    "Times",
-    "Trained",
-    "Training",
-    "Transpose",
-    "When",
-    "Where",
+    "STEP", "TOKEN", "Abbreviation", "Add", "Claim", "Clock", "ClosedForm", "Compare", "Component", "Constant", "Convolve",
+    "Delay", "Dim", "DimDeclaration", "Divide", "Dot",
+    "EqualityClaim", "Expr", "Extremum", "Eye", "Family", "Full", "Gradient", "GradientDescent", "GradientPoint", "Hyperparameter",
+    "HyperparameterDeclaration", "IllTyped", "Index", "Input", "InputStream", "Join", "LayerNorm", "Map", "MatMul", "Model", "Named",
+    "Norm", "OrderClaim", "Outer", "Output", "Power", "Proximal", "Recent", "RecentValues", "SameAsClaim", "Scale",
+    "Shape", "Size", "Softmax", "Split", "Spread",
+    "State", "StateDeclaration", "StopGradient", "Sum", "Tick", "Times", "Trained", "Training", "Transpose", "When", "Where",
 ]  # fmt: skip
 
 
@@ -241,6 +197,11 @@ class Component:
     @property
     def has_inlined_optimizer(self) -> bool:
         return self.follows != self.objective
+
+    @property
+    def holds_gradient(self) -> bool:
+        """Whether its gradient may be taken at an older state than the one before its update: not when each update ends the periods."""
+        return self.gradient_at is GradientPoint.HELD and self.every.period % self.gradient_period != 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from enum import Enum
 from nlc.ir.affine import Classified, OutputRead
 from nlc.ir.algebra import Expr, Hyperparameter, Parameter, State, When, walk
 from nlc.ir.dims import Shape
+from nlc.ir.dual import DualLaw
 from nlc.ir.law import Law, Laws
 from nlc.ir.model import HyperparameterDeclaration, Model
 from nlc.ir.recents import Convolve
@@ -24,6 +25,7 @@ class Form(Enum):
     STACKED_PREFIX_SUM = "stacked prefix sum"
     STACKED_TRIANGULAR = "stacked triangular chunks"
     BLOCKS = "sums over blocks"
+    DUAL = "dual form"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,8 @@ class MemoryProgram:
     """One memory over a sequence, or several that move as one: normal form, chosen form, and the reads that others make of it.
 
     `component` is the last of the `members` to run. The expressions in the normal form, and the vectors of `reads`, are over inputs,
-    hyperparameters, states that are steady in a block, and `Named` reads of memories that come earlier in the program.
+    hyperparameters, states that are steady in a block, and `Named` reads of memories that come earlier in the program. `dual` is the
+    law that the dual form runs.
     """
 
     component: str
@@ -67,6 +70,7 @@ class MemoryProgram:
     classified: Classified
     reads: tuple[OutputRead, ...]
     members: tuple[str, ...]
+    dual: DualLaw | None = None
 
     @property
     def title(self) -> str:
@@ -160,5 +164,5 @@ class Program:
 
     @property
     def chunked(self) -> tuple[MemoryProgram, ...]:
-        """The memories that run in chunks: those of a parallel system that move at every token."""
-        return tuple(memory for memory in self.memories if memory.form is not Form.BLOCKS) if self.is_parallel else ()
+        """The memories that run in chunks: those of a parallel system that move at every token, but for the dual form."""
+        return tuple(memory for memory in self.memories if memory.form not in (Form.BLOCKS, Form.DUAL)) if self.is_parallel else ()

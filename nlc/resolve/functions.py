@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from types import MappingProxyType
 
-from nlc.ir.algebra import Constant, Expr, Extremum, Norm, Size, Softmax, StopGradient
+from nlc.ir.algebra import Constant, Expr, Extremum, LayerNorm, Norm, Size, Softmax, StopGradient
 from nlc.ir.build import add, apply_map, divide, dot, outer, spread, total, transpose
 from nlc.ir.dims import Dim, Shape
 from nlc.ir.maps import MAPS
@@ -40,6 +40,10 @@ def _same(shapes: tuple[Shape, ...], axis: int | None) -> bool:
 
 def _vectors(shapes: tuple[Shape, ...], axis: int | None) -> bool:
     return all(len(shape) == 1 for shape in shapes)
+
+
+def _one_vector(shapes: tuple[Shape, ...], axis: int | None) -> bool:
+    return _vectors(shapes, axis) and "like(weights)" not in str(shapes[0][0])
 
 
 def _matrix(shapes: tuple[Shape, ...], axis: int | None) -> bool:
@@ -143,9 +147,18 @@ _TABLE: Mapping[str, FunctionRule] = {
         _rms_norm,
         (1,),
         (),
-        _vectors,
-        "a vector",
+        _one_vector,
+        "a vector, and not the weights that an optimizer serves",
         copies=3,
+    ),
+    "layer_norm": FunctionRule(
+        "a vector less its mean, over the root of 1e-5 and its mean square then; scale and shift are products and sums",
+        "layer_norm(x)",
+        lambda x, _: LayerNorm(x[0], x[0].shape),
+        (1,),
+        (),
+        _one_vector,
+        "a vector, and not the weights that an optimizer serves",
     ),
     "stop_gradient": FunctionRule(
         "x, a constant for the gradient of the level's own objective",

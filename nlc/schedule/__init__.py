@@ -47,7 +47,7 @@ def _chunk(laws: Laws, scheduled: Scheduled, chunk: int | None) -> ChunkChoice:
     if chunk is not None:
         return ChunkChoice(chunk, "as it was asked for")
     forms = {memory.form for memory in scheduled.memories}
-    if Form.RECURRENCE in forms or not forms - {Form.BLOCKS}:
+    if Form.RECURRENCE in forms or not forms - {Form.BLOCKS, Form.DUAL}:
         return ChunkChoice(DEFAULT_CHUNK, "")
     return choose_chunk(laws.order.model, scheduled.memories, scheduled.blocks)
 

@@ -44,8 +44,9 @@ def block_law(law: Law, book: ReadBook) -> Law:
 def _periods(laws: Laws) -> Iterator[int]:
     yield from (node.period for value in laws.values for node in walk(value) if isinstance(node, Due))
     yield from (item.period for item in laws.resets)
-    # A value held for one token is what the state before the token is: every token ends its period.
-    yield from (1 for item in laws.kept if isinstance(item.value, State) and item.component not in (POSITION, PREVIOUS))
+    # A value held for one token is what the state before the token is: every token ends its period. A sum over a sequence has none.
+    gathering = {law.component for law in laws.endings}
+    yield from (1 for item in laws.kept if isinstance(item.value, State) and item.component not in (POSITION, PREVIOUS, *gathering))
 
 
 def _with_vectors(node: Expr, values: dict[str, Expr]) -> Expr:

@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from nlc.ir.affine import Classified, OutputRead, Transition
 from nlc.ir.algebra import Expr, Parameter, State, Tick, When, contains, walk
 from nlc.ir.build import replace as replaced
+from nlc.ir.dual import DualLaw
 from nlc.ir.law import Law, Laws
 from nlc.ir.model import Model
-from nlc.ir.program import NO_BLOCKS, Blocks, Decision, MemoryProgram
+from nlc.ir.program import NO_BLOCKS, Blocks, Decision, Form, MemoryProgram
 from nlc.schedule.blocks import block_law, find_blocks, late_starts
 from nlc.schedule.choose import choose_form
+from nlc.schedule.dual_law import find_dual_law
 from nlc.schedule.groups import Group, over_old_states, state_groups
 from nlc.schedule.inline import inlined
 from nlc.schedule.reads import ReadBook, read_names, states_read, whole_reads
@@ -43,7 +45,10 @@ def schedule_memories(laws: Laws) -> Scheduled:
     """Every memory gets a form by the table of rules."""
     memories = find_memories(laws)
     chosen = [(candidate, *choose_form(candidate)) for candidate in memories.candidates]
-    programs = tuple(MemoryProgram(item.component, form, item.classified, item.reads, item.members) for item, form, _ in chosen)
+    programs = tuple(
+        MemoryProgram(item.component, form, item.classified, item.reads, item.members, item.dual_law if form is Form.DUAL else None)
+        for item, form, _ in chosen
+    )
     return Scheduled(programs, memories.outputs, tuple(decision for _, _, tried in chosen for decision in tried), memories.blocks)
 
 
@@ -58,6 +63,7 @@ def find_memories(laws: Laws) -> Memories:
     groups = state_groups({name: new for name, new in values.items() if name not in slow}, blocks)
     book = ReadBook(_words(laws, slow), blocks)
     streams = {name: tuple(book.take(value, members) for value in values[name]) for members in groups for name in members}
+    duals = {members: _over_reads(find_dual_law(laws, members, blocks), book, gathering) for members in groups}
     outputs = tuple((output.name, book.take(_given(gathering, output.value))) for output in laws.outputs)
     slow_laws = tuple(block_law(law, book) for law in laws.laws if law.component in slow)
     readers = (
@@ -65,7 +71,7 @@ def find_memories(laws: Laws) -> Memories:
         *((law.component, equation.value) for law in slow_laws for equation in law.equations),
         *((f"the output {name}", value) for name, value in outputs),
     )
-    facts = _Facts(laws, blocks, gathering, values, book, readers)
+    facts = _Facts(laws, blocks, gathering, values, duals, book, readers)
     candidates: list[Candidate] = []
     known: set[str] = set()
     for members in groups:
@@ -85,28 +91,40 @@ def _new_states(laws: Laws, gathering: tuple[str, ...]) -> Mapping[str, tuple[Ex
     }
 
 
+def _over_reads(law: DualLaw | str | None, book: ReadBook, gathering: tuple[str, ...]) -> DualLaw | str | None:
+    """The law with the reads of other memories by name."""
+    return law.over(lambda value: book.take(_given(gathering, value))) if isinstance(law, DualLaw) else law
+
+
 @dataclass(frozen=True, slots=True)
 class _Facts:
     """What decides about a form, of memories whose reads are in the book.
 
-    `values` are the new states of all levels, `readers` all expressions, with who reads them.
+    `values` are the new states of all levels, `duals` the linear laws of groups, or why there is none, `readers` all expressions, with
+    who reads them.
     """
 
     laws: Laws
     blocks: Blocks
     gathering: tuple[str, ...]
     values: Mapping[str, tuple[Expr, ...]]
+    duals: Mapping[Group, DualLaw | str | None]
     book: ReadBook
     readers: tuple[tuple[str, Expr], ...]
 
     def candidate(self, members: Group, streams: Mapping[str, Sequence[Expr]], known: Collection[str]) -> Candidate:
         """Memories that move at every token, as one; `known` are the reads of those before them."""
+        dual, classified = self.duals[members], _classified(self._model, members, streams)
+        later = _later(self.reads(members), known)
+        if isinstance(dual, DualLaw) and (dual.has_norm or later or not classified.has_form):
+            classified, later = _told_by_layers(members), _later(self.reads(members), known, is_own_known=True)
         return replace(
-            self._of_system(members, _classified(self._model, members, streams)),
+            self._of_system(members, classified),
             reads=self.reads(members),
             whole_reads=whole_reads(self.readers, members, self.blocks),
             is_counted=any(contains(value, lambda node: isinstance(node, Tick)) for name in members for value in self.values[name]),
-            later_reads=_later(self.reads(members), known),
+            later_reads=later,
+            dual=dual,
         )
 
     def slower(self, law: Law) -> Candidate:
@@ -162,8 +180,21 @@ def _whole_tokens(laws: Laws) -> str:
     return "previous values of streams are kept" if laws.kept else ""
 
 
-def _later(reads: Sequence[OutputRead], known: Collection[str]) -> tuple[OutputRead, ...]:
-    return tuple(read for read in reads if read.vector is not None and not read_names(read.vector) <= {*known})
+def _later(reads: Sequence[OutputRead], known: Collection[str], *, is_own_known: bool = False) -> tuple[OutputRead, ...]:
+    """The reads whose vectors are not known before the memory runs; with `is_own_known` it runs read after read."""
+    seen, later = set(known), []
+    for read in reads:
+        if read.vector is not None and not read_names(read.vector) <= seen:
+            later.append(read)
+        if is_own_known:
+            seen.add(read.name)
+    return tuple(later)
+
+
+def _told_by_layers(members: Group) -> Classified:
+    """Memories whose gradients are told layer by layer: what is written takes several lines to say, which their form says once."""
+    moves = f"the states of {' and '.join(members)} move as one, by" if len(members) > 1 else "it moves by"
+    return Classified(members[-1], Transition.DENSE, None, f"{moves} gradients at a held state, which are told layer by layer")
 
 
 def _classified(model: Model, members: Group, streams: Mapping[str, Sequence[Expr]]) -> Classified:

@@ -16,6 +16,7 @@ from nlc.ir.algebra import (
     Eye,
     Full,
     Join,
+    LayerNorm,
     Map,
     Power,
     Softmax,
@@ -70,7 +71,7 @@ def _obstacles(node: Expr, name: str) -> Iterator[str]:
     if any(_is_made_of(dim, name) for shape in shapes for dim in shape):
         yield f"there are sizes made of {name}"
     match node:
-        case Times() | Map() | Power() | Extremum() | Compare() | Softmax() if _has(node.shape, name):
+        case Times() | Map() | Power() | Extremum() | Compare() | Softmax() | LayerNorm() if _has(node.shape, name):
             yield f"entries along {name} are taken one by one"
         case Convolve(_, kernel) if _has(kernel.shape, name):
             yield f"entries along {name} have weights of their own"

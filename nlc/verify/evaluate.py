@@ -26,6 +26,7 @@ from nlc.ir.algebra import (
     Eye,
     Full,
     Join,
+    LayerNorm,
     Map,
     MatMul,
     Norm,
@@ -132,6 +133,9 @@ class Evaluator:
                 return self(x).sum(axis - len(x.shape))
             case Softmax(x, axis):
                 return self(x).softmax(axis - len(x.shape))
+            case LayerNorm(x):
+                centred = self(x) - self(x).mean(-1, keepdim=True)
+                return centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt()
             case Norm(x):
                 return self._norm(x)
             case Split(x, axis):

@@ -56,9 +56,26 @@ def held_name(model: Model, read: State) -> str:
     return f"{slot_name(model.component(read.component), read.part)}.held_{read.period}"
 
 
+def held_point(component: Component) -> dict[str, State]:
+    """The reads, by slot name, of the state at which a level takes its gradients when it holds them; nothing when it does not."""
+    if not component.holds_gradient:
+        return {}
+    return {
+        slot_name(component, state.part): State(component.name, state.part, state.shape, When.HELD, component.gradient_period)
+        for state in component.states
+    }
+
+
+def point_slots(model: Model, component: Component, point: GradientPoint) -> dict[str, str]:
+    """For every tensor of a level, by slot name, the key of the value at which its gradient is taken, unless that is the retained one."""
+    held = held_point(component) if point is GradientPoint.HELD else {}
+    return {name: held_name(model, held[name]) if name in held else name for name, _ in slots(component)}
+
+
 def held_reads(model: Model) -> list[State]:
     """One read for every level and period that something holds."""
-    reads = {held_name(model, node): node for node in expressions(model) if isinstance(node, State) and is_held(model, node)}
+    nodes = [*expressions(model), *(read for component in model.fast for read in held_point(component).values())]
+    reads = {held_name(model, node): node for node in nodes if isinstance(node, State) and is_held(model, node)}
     return [reads[name] for name in sorted(reads)]
 
 
@@ -143,8 +160,16 @@ def refuse(model: Model) -> None:
             f"the clock {clock}": not runs,
             "a window": component.window is not None,
             "a reset": component.reset is not None and component.reset.family not in (Family.SEQUENCE, Family.NEVER, family),
-            "a held gradient": GradientPoint.HELD in (component.gradient_at, component.step_at),
+            "a held gradient of an optimizer": _holds_for_an_optimizer(model, component),
         }
         for what, present in reasons.items():
             if present:
                 raise OracleError(f"the oracle does not run {what} ({component.name})")
+
+
+def _holds_for_an_optimizer(model: Model, component: Component) -> bool:
+    """Whether a gradient is held that is not the one of a level of tokens by its own objective."""
+    serves = model.kind == "optimizer" or component.host is not None
+    starts_again = component.reset is not None and component.reset.is_counted
+    own = component.gradient_at is GradientPoint.HELD and (serves or starts_again or bool(component.backprop))
+    return own or (component.has_inlined_optimizer and component.step_at is GradientPoint.HELD)

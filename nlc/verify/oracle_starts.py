@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nlc.ir.model import Component, Expr, Family, Gradient, Index, Input, Model, Named, State, Tick, When
-from nlc.verify.oracle_slots import expressions, held_name, held_reads, is_held, nodes_in, slot_name, slots
+from nlc.verify.oracle_slots import expressions, held_name, held_reads, nodes_in, slot_name, slots
 
 
 def starts_at(component: Component, position: int, *, is_known: bool, is_held: bool) -> bool:
@@ -94,8 +94,5 @@ def counts(model: Model) -> bool:
     truncated = any(item.backprop for item in model.components)
     begun = any(not starts_known(model, item) for item in model.fast)
     begun = begun or any(item.every.family is Family.SEQUENCE and item.reduce == "mean" for item in model.fast)
-    return has_periods or resets or truncated or begun or any(_counts(model, node) for node in expressions(model))
-
-
-def _counts(model: Model, node: Expr) -> bool:
-    return isinstance(node, Tick) or (isinstance(node, State) and is_held(model, node) and node.period > 1)
+    held = any(read.period > 1 for read in held_reads(model))
+    return has_periods or resets or truncated or begun or held or any(isinstance(node, Tick) for node in expressions(model))

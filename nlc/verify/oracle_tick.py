@@ -36,7 +36,7 @@ from nlc.ir.model import Tick as TickCount
 from nlc.verify.oracle_gradients import by_tensor, implicit_step, slopes
 from nlc.verify.oracle_layout import at_part, parts_of, parts_of_tick
 from nlc.verify.oracle_recents import ago, convolved, shifted
-from nlc.verify.oracle_slots import held_name, held_reads, recent_name, recent_of, slot_name, slots, sum_name, sums
+from nlc.verify.oracle_slots import held_name, held_reads, point_slots, recent_name, recent_of, slot_name, slots, sum_name, sums
 from nlc.verify.oracle_starts import begun, is_cut_off, is_new_at_start, owner_of, starts_at, starts_known
 from nlc.verify.oracle_values import Arithmetic, Fitted, OracleError, lift, rank_of
 
@@ -68,6 +68,7 @@ class Tick:
     begun: Mapping[str, Tensor] = field(default_factory=dict)
     updated: dict[str, Tensors] = field(default_factory=dict)
     running: list[str] = field(default_factory=list)
+    taken: dict[str, Tensors] = field(default_factory=dict)
     part: int = 0
     whole: Mapping[str, Tensor] = field(default_factory=dict)
     earlier: Mapping[str, Tensor] = field(default_factory=dict)
@@ -89,7 +90,7 @@ class Tick:
                 stream.name: tick.inputs[stream.name] if part == 0 or parts_of(stream.every) > 1 else tick.delayed[stream.name]
                 for stream in self.model.inputs
             }
-            tick = replace(tick, inputs=now, earlier=earlier, previous=states, updated={}, running=[], part=part)
+            tick = replace(tick, inputs=now, earlier=earlier, previous=states, updated={}, running=[], taken={}, part=part)
             for component in self.model.fast:
                 if part == parts - 1 or component.every.period < 1:
                     tick.new_states(component)
@@ -148,7 +149,12 @@ class Tick:
         return self.slot(name) if self.is_due(read.period) else self.old(held_name(self.model, read))
 
     def of_update(self, component: Component) -> Tensors:
-        """The gradient of a level's objective over the data of its update."""
+        """The gradient of a level's objective over the data of its update: taken once a tick, however many ask for a part of it."""
+        if component.name not in self.taken:
+            self.taken[component.name] = self._of_update(component)
+        return self.taken[component.name]
+
+    def _of_update(self, component: Component) -> Tensors:
         if not sums(self.model, component):
             return self.gradient(component, component.objective, component.gradient_at)
         if self.family is Family.SEQUENCE:
@@ -222,8 +228,9 @@ class Tick:
     def gradient(self, component: Component, objective: Expr, point: GradientPoint) -> Tensors:
         """The gradient of an objective with respect to its FITTED reads; a differentiable function of everything else."""
         with torch.enable_grad():
+            keys = point_slots(self.model, component, point)
             retained = point is GradientPoint.RETAINED
-            values = self._retained(component) if retained else {name: self.old(name) for name, _ in slots(component)}
+            values = self._retained(component) if retained else {name: self.old(key) for name, key in keys.items()}
             aliases = {name: x.clone() if x.requires_grad else x.detach().clone().requires_grad_() for name, x in values.items()}
             loss = replace(self, reader=component.every).value(objective, Fitted(component.name, aliases, values))
             if self.lengths and loss.dim():

@@ -25,6 +25,7 @@ from nlc.ir.model import (
     Eye,
     Full,
     Join,
+    LayerNorm,
     Map,
     MatMul,
     Norm,
@@ -112,7 +113,7 @@ class Arithmetic:
                 return torch.eye(*sizes_of(shape, self.sizes)).to(self.like)
             case Size(dim):
                 return self.like.new_tensor(float(dim.value(self.sizes)))
-            case MatMul() | Transpose() | Outer() | Dot() | Sum() | Softmax() | Norm():
+            case MatMul() | Transpose() | Outer() | Dot() | Sum() | Softmax() | LayerNorm() | Norm():
                 return self._product(node, operand)
             case Split(x, axis):
                 return self._split(operand(x), axis, rank_of(node.shape))
@@ -163,6 +164,8 @@ class Arithmetic:
                 return operand(x).sum(axis - rank_of(x.shape))
             case Softmax(x, axis):
                 return torch.softmax(operand(x), axis - rank_of(x.shape))
+            case LayerNorm(x, shape):
+                return torch.nn.functional.layer_norm(operand(x), sizes_of(shape, self.sizes), eps=1e-5)
             case Norm(x):
                 return self._norm(operand(x), x.shape)
         raise OracleError(f"the oracle does not run {type(node).__name__}")

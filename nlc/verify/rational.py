@@ -26,6 +26,7 @@ from nlc.ir.algebra import (  # fmt: skip
     Full,
     Input,
     Join,
+    LayerNorm,
     Map,
     MatMul,
     Norm,
@@ -43,6 +44,7 @@ from nlc.ir.algebra import (  # fmt: skip
     Where,
     children,
 )  # fmt: skip
+from nlc.ir.build import EPSILON
 from nlc.ir.calculus import Derivative, Inverse
 from nlc.ir.dims import Shape
 from nlc.ir.maps import MAPS
@@ -164,6 +166,8 @@ def _apply(node: Expr, parts: list[Tensor], shape: tuple[int, ...], sizes: Sizes
             return Tensor(shape, tuple(first.entries[place[axis] if axis is not None else 0] for place in _places(shape)))
         case Softmax(_, axis):
             return _softmax(first, axis, arithmetic)
+        case LayerNorm():
+            return _layer_norm(first, arithmetic)
         case Inverse():
             return Tensor(shape, inverted(first.entries, shape[0], arithmetic.number(Fraction(1))))
         case StopGradient():
@@ -263,3 +267,12 @@ def _softmax(x: Tensor, axis: int, arithmetic: Arithmetic) -> Tensor:
     for place, entry in zip(places, exponentials, strict=True):
         sums[place] = sums.get(place, 0.0) + entry
     return Tensor(x.shape, tuple(entry / sums[place] for place, entry in zip(places, exponentials, strict=True)))
+
+
+def _layer_norm(x: Tensor, arithmetic: Arithmetic) -> Tensor:
+    count = arithmetic.number(Fraction(len(x.entries)))
+    mean = _sum(iter(x.entries)) / count
+    centred = tuple(entry - mean for entry in x.entries)
+    epsilon = arithmetic.number(EPSILON.value)
+    deviation = _function("sqrt", arithmetic)(_sum(entry * entry for entry in centred) / count + epsilon)
+    return Tensor(x.shape, tuple(entry / deviation for entry in centred))

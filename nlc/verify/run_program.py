@@ -42,6 +42,7 @@ from nlc.verify.places import (
 )
 from nlc.verify.run_blocks import Block
 from nlc.verify.run_coupled import run_coupled
+from nlc.verify.run_dual import DualBlock
 from nlc.verify.run_law import reset_states, run_laws
 
 
@@ -133,8 +134,11 @@ class Around:
         for item in program.laws.kept:
             if isinstance(item.value, Shift):
                 final[item.component, item.part] = sequence.remember(item.value, states[item.component, item.part])
-        for memory in program.chunked:
-            final |= sequence.run_memory(memory, states, self.chunk)
+        for memory in program.memories:
+            if memory.dual is not None:
+                final |= DualBlock(memory.dual, sequence.stream, states).run(memory.reads, sequence.reads)
+            elif memory in program.chunked:
+                final |= sequence.run_memory(memory, states, self.chunk)
         values = dict(program.outputs)
         model = program.model
         outputs = {item.name: sequence.stream(values[item.name], places_of(model, item, leading)) for item in model.outputs}

@@ -16,6 +16,7 @@ from nlc.ir.model import SameAsClaim
 from nlc.ir.show import expression_text
 from nlc.verify.arithmetic import Arithmetic
 from nlc.verify.counterexample import Compare, Pairs, Question, Search, Unknown, search, unknown
+from nlc.verify.held_values import held_after, held_at_first, is_followed
 from nlc.verify.normal_form import normal_form
 from nlc.verify.polynomial import LimitReached, subtract
 from nlc.verify.proofs import Step, recording
@@ -61,7 +62,8 @@ def _obstacles(twins: Twins) -> Iterator[str]:
         unit = laws.order.model.unit
         if laws.order.model.recents:
             yield f"{laws.order.model.name} has delays or convolutions, which these methods do not follow"
-        if laws.resets or any(item.component not in (POSITION, PREVIOUS, RECENT) for item in laws.kept):
+        has_periods = bool(laws.resets) or any(item.component not in (POSITION, PREVIOUS, RECENT) for item in laws.kept)
+        if has_periods and not is_followed(laws):
             yield f"{laws.order.model.name} has periods of several {unit}s, which these methods do not follow"
         if laws.beginnings:
             yield f"levels of {laws.order.model.name} outlast a sequence, which these methods do not follow"
@@ -79,7 +81,7 @@ def _obstacles(twins: Twins) -> Iterator[str]:
 
 def _by_induction(twins: Twins) -> Finding | None:
     """A proof that the guessed relations hold at every tick and make what is observed equal; None when there is none."""
-    if _reads_bound_past(twins):
+    if _reads_bound_past(twins) or any(item.component == POSITION for laws in (twins.this, twins.other) for item in laws.kept):
         return None
     relations = preserved(twins, guess(twins))
     this, other = step(twins, GENERAL, *start_of(twins, relations), normal_form, {})
@@ -160,12 +162,15 @@ def _comparison(twins: Twins, ticks: int) -> Compare:
             return evaluate(node, {**known, **places}, sizes, arithmetic)
 
         states = initial(twins, value_of, values)
+        held = (held_at_first(twins.this, value_of, values), held_at_first(twins.other, value_of, values))
         pairs: list[tuple[str, Tensor, Tensor]] = []
         for tick in range(1, ticks + 1):
-            this, other = step(twins, moment(tick, twins.claim.varying), *states, value_of, values)
+            begun = (states[0] | held[0], states[1] | held[1])
+            this, other = step(twins, moment(tick, twins.claim.varying), *begun, value_of, values)
             left, right = observed(twins, this, other, value_of)
             pairs += [(f"{name} after tick {tick}", left[name], right[name]) for name in left]
             states = twins.carried(this, other)
+            held = (held_after(twins.this, tick, held[0], this), held_after(twins.other, tick, held[1], other))
         return tuple(pairs)
 
     return compare

@@ -19,7 +19,7 @@ PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts
 PROSE = [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 
 LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(#[^)\s]*)?\)")
-REPOSITORY_PATH = re.compile(r"`((?:nlc|specs|generated|tests|docs|benchmarks|scripts)/[\w./-]+|[\w-]+\.(?:toml|txt))`")
+REPOSITORY_PATH = re.compile(r"`((?:nlc|specs|generated|tests|docs|benchmarks|experiments|scripts)/[\w./-]+|[\w-]+\.(?:toml|txt))`")
 HEADING = re.compile(r"^#+ (.*)$|^\(([\w-]+)\)=$", re.MULTILINE)
 COMMAND = re.compile(r"`nlc ([a-z]+)")
 STAGE_ROW = re.compile(r"^\| \[(\w+)\]\(\1\.md\) \| ([^|]+) \| ([^|]+) \|", re.MULTILINE)

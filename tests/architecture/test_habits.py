@@ -146,7 +146,7 @@ def test_the_typical_function_is_small() -> None:
 
 
 def test_no_path_of_a_machine_and_no_registry_is_named() -> None:
-    folders = ("nlc", "specs", "generated", "docs", "scripts", "benchmarks", ".ci")
+    folders = ("nlc", "specs", "generated", "docs", "scripts", "benchmarks", "experiments", ".ci")
     suffixes = {".py", ".yaml", ".md", ".j2", ".json", ".toml", ".txt", ""}
     files = [path for folder in folders for path in sorted((ROOT / folder).rglob("*")) if path.is_file() and path.suffix in suffixes]
     files += [path for path in sorted(ROOT.iterdir()) if path.is_file() and path.suffix in suffixes and path.name != ".git"]

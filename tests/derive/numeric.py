@@ -18,6 +18,7 @@ from nlc.ir.algebra import (
     Extremum,
     Eye,
     Full,
+    LayerNorm,
     Map,
     MatMul,
     Named,
@@ -109,6 +110,8 @@ def _operation(node: Expr, parts: tuple[Tensor, ...]) -> Tensor:
             return length
         case Softmax(_, axis):
             return torch.softmax(parts[0], axis)
+        case LayerNorm():
+            return torch.nn.functional.layer_norm(parts[0], parts[0].shape)
         case StopGradient():
             return parts[0].detach()
     raise AssertionError(f"no value for {node}")

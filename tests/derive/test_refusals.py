@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from nlc.codes.derive import CODES
 from nlc.derive import derive_laws
 from nlc.diagnostics import CompileError, Diagnostic
 from nlc.ir.algebra import ONE, ZERO, Expr, Gradient, Norm, Softmax, State, Tick, When
-from nlc.ir.build import apply_map, dot, outer, scale, spread, total
+from nlc.ir.build import apply_map, constant, dot, outer, scale, spread, total
 from nlc.ir.dims import LIKE_WEIGHTS
 from nlc.ir.model import STEP, Clock, ClosedForm, Family, GradientDescent, GradientPoint, Model, Proximal
 from nlc.source import Source, Span
@@ -42,6 +43,14 @@ def gradient_of_a_gradient() -> Model:
     return replace(delta_rule_with_momentum(), components=(inner, circular))
 
 
+HELD: Mapping[str, Any] = {"gradient_at": GradientPoint.HELD, "gradient_period": 16}
+
+
+def stepped() -> Expr:
+    """What an inlined optimizer's `weights` follow: not the objective of the level itself."""
+    return scale(constant(2), delta_rule().components[0].objective)
+
+
 def nested_softmax() -> Model:
     vector = PREDICTION
     for _ in range(30):
@@ -59,13 +68,18 @@ REFUSED: Mapping[str, tuple[Callable[[], Model], ...]] = {
     "NLC403": (lambda: with_level(every=TWO_THIRDS), lambda: with_level(every=STEP)),
     "NLC404": (lambda: replace(delta_rule(), inputs=tuple(replace(item, every=CHUNK) for item in delta_rule().inputs[:1])),),
     "NLC405": (lambda: with_rate(State("momentum", "", (LIKE_WEIGHTS,), When.HELD, period=16)),),
-    "NLC406": (lambda: with_level(gradient_at=GradientPoint.HELD), lambda: with_level(step_at=GradientPoint.HELD)),
+    "NLC406": (
+        lambda: replace(momentum(), components=(replace(momentum().components[0], **HELD), momentum().components[1])),
+        lambda: with_level(follows=stepped(), step_at=GradientPoint.HELD),
+    ),
     "NLC408": (lambda: with_level(window=8), lambda: with_level(window="all")),
     "NLC409": (lambda: with_level(reset=STEP),),
     "NLC410": (lambda: with_level(init=(spread(Tick("memory"), None, delta_rule().components[0].states[0].shape),)),),
     "NLC414": (
         lambda: with_level(every=CHUNK, gradient_at=GradientPoint.RETAINED, retention=(stream("beta"),)),
         lambda: with_level(unsupported=(("`backprop: none`", Span(Source("a.yaml", "x"), 0, 1)),)),
+        lambda: with_level(reset=CHUNK, **HELD),
+        lambda: with_level(backprop=2, **HELD),
         gradient_of_a_gradient,
     ),
     "NLC415": (nested_softmax,),

@@ -295,6 +295,7 @@ SIGNALS = (
     row("signal", "mean", "mean({})", of_vectors(), has_sizes, 16),
     row("signal", "softmax", "softmax({})", alike("signal"), is_vector, 2),
     row("signal", "l2_normalise", "l2_normalise({})", regular, is_vector, 3),
+    row("signal", "layer_norm", "layer_norm({})", regular, is_vector, 3),
     Construct(name="outer", slot="signal", draw=draw_outer, needs=is_matrix, weight=3, leaf=True),
     row("signal", "transpose", "transpose({})", transposed_parts, is_matrix, 42),
     row("signal", "matrix product", "{} @ {}", product_parts, is_vector, 9),

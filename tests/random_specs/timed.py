@@ -63,8 +63,11 @@ def _of_sequences(reduction: str) -> Construct:
     )
 
 
-def _option(name: str, key: str, text: str, needs: Callable[[Artist, Sketch], bool]) -> Construct:
-    return Construct(name=name, slot="option", draw=lambda artist, sketch: ((key, Phrase(f"option: {name}", text)),), needs=needs, weight=2)
+def _option(name: str, key: str, text: str, needs: Callable[[Artist, Sketch], bool], weight: float = 2) -> Construct:
+    def draw(artist: Artist, sketch: Sketch) -> Options:
+        return ((key, Phrase(f"option: {name}", text)),)
+
+    return Construct(name=name, slot="option", draw=draw, needs=needs, weight=weight)
 
 
 def _is_plain(artist: Artist, sketch: Sketch) -> bool:
@@ -120,5 +123,6 @@ TIMED = (
     _option("start from a number", "init", "0.25", _is_plain),
     Construct(name="start from streams", slot="option", draw=_start_from_streams, needs=_has_one_tensor, weight=5),
     Construct(name="start from another level", slot="option", draw=_start_from_another, needs=_has_another_alike, weight=30),
+    _option("gradient held for 2 tokens", "gradient_at", "hold(2 tokens)", _is_plain, weight=4),
 )
 """The rows about time."""

@@ -137,7 +137,7 @@ def test_the_proof_would_see_a_wrong_mask() -> None:
 
 def test_every_parallel_form_has_a_proof() -> None:
     stacked = {Form.STACKED_PREFIX_SUM, Form.STACKED_TRIANGULAR}  # proved in test_stacked.py
-    assert {*PARALLEL, *stacked, Form.BLOCKS, Form.RECURRENCE} == set(Form)
+    assert {*PARALLEL, *stacked, Form.BLOCKS, Form.DUAL, Form.RECURRENCE} == set(Form)
 
 
 def test_gradients_of_a_block_add_up_in_one_product_and_its_reads_are_another() -> None:
@@ -147,6 +147,29 @@ def test_gradients_of_a_block_add_up_in_one_product_and_its_reads_are_another() 
     by_token = sum(numpy.multiply.outer(state @ keys[t] - values[t], keys[t]) for t in range(LENGTH))
     assert same((keys @ state.T - values).T @ keys, numpy.array(by_token))
     assert same(queries @ state.T, numpy.array([state @ query for query in queries]))
+
+
+def test_what_a_memory_has_of_its_momentum_s_gradients_is_a_product_of_two_triangles_of_decays() -> None:
+    start, momentum, kept, decays = sympy.Symbol("W"), sympy.Symbol("S"), table("a", LENGTH), table("e", LENGTH)
+    written, along, query = table("d", LENGTH), table("b", LENGTH, COLUMNS), table("q", LENGTH, COLUMNS)
+    state, moving = numpy.array([start] * COLUMNS, dtype=object), numpy.array([momentum] * COLUMNS, dtype=object)
+    first_state, first_moving, by_token = state, moving, []
+    for t in range(LENGTH):
+        moving = decays[t] * moving + written[t] * along[t]
+        state = kept[t] * state + moving
+        by_token.append(state @ query[t])
+    own, others = left_of(kept), left_of(decays)
+    fed = own[:, 1:] @ others[1:]
+    for t in range(LENGTH):
+        starts = own[t + 1, 0] * (first_state @ query[t]) + fed[t + 1, 0] * (first_moving @ query[t])
+        writes = sum(fed[t + 1, s + 1] * (along[s] @ query[t]) * written[s] for s in range(LENGTH))
+        assert same(numpy.array([starts + writes]), numpy.array([by_token[t]]))
+
+
+def left_of(decay: Entries) -> Entries:
+    """[t, s]: the decays after token s up to token t; row and column 0 are the start."""
+    size = len(decay) + 1
+    return numpy.array([[numpy.prod(decay[s:t]) if s <= t else 0 for s in range(size)] for t in range(size)], dtype=object)
 
 
 Seen = tuple[dict[tuple[int, int], sympy.Expr], Entries, Entries, Entries]

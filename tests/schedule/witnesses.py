@@ -14,10 +14,12 @@ from nlc.ir.law import Laws
 from nlc.ir.model import Clock, Component, Family, GradientDescent, Model
 from nlc.order import order_levels
 from nlc.schedule.rules import FORM_RULES, FormRule
+from nlc.schedule.rules.dual import DUAL
 from tests import models
 from tests.derive import systems
 from tests.derive.systems import FITTED, READ_VECTOR, with_memory
 from tests.models import MATRIX, memory_state, stream
+from tests.schedule.dual_witnesses import DUAL_WITNESSES, held_memory
 
 Witness = Callable[[Component], Laws]
 """Given a memory that the form fits, laws that it does not fit. The memory called `memory` is the one concerned."""
@@ -192,6 +194,7 @@ FITTING: Mapping[str, Component] = {
     "stacked-prefix-sum": systems.two_tensors(),
     "stacked-triangular-chunks": systems.two_writes().components[0],
     "blocks": EVERY_FOUR_TOKENS,
+    "dual-form": held_memory(),
 }
 WITNESSES: Mapping[str, Mapping[str, Witness]] = {
     "prefix-sum": {
@@ -238,6 +241,10 @@ WITNESSES: Mapping[str, Mapping[str, Witness]] = {
         "no level that moves when the sequence ends": beside_a_level_that_waits_for_the_end,
         "tokens whose parts are all alike": beside_parts_of_tokens,
         "periods that end together somewhere but at every token": read_at_two_periods,
+    },
+    "dual-form": {
+        text: DUAL_WITNESSES.get(text) or {**SHARED, "tokens whose parts are all alike": beside_parts_of_tokens}[text]
+        for text in (condition.text for condition in DUAL.requires)
     },
     "recurrence": {},
 }

@@ -22,7 +22,12 @@ levels:
 outputs: {{y: memory(q), before: prev(memory)(k)}}
 """
 
-RETENTIONS = ("gradient_at: previous", "retention: alpha", "retention: 0.9\n    gradient_at: retained")
+RETENTIONS = (
+    "gradient_at: previous",
+    "retention: alpha",
+    "retention: 0.9\n    gradient_at: retained",
+    "retention: alpha\n    gradient_at: hold(3 tokens)",
+)
 OPTIMIZERS = (
     "gradient_descent(beta)",
     "momentum(learning_rate = beta, decay = 0.5)",

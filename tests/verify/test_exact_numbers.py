@@ -38,13 +38,6 @@ def squares_of(program: Program, text: str = "") -> list[Square]:
 
 LAYERS = {"delta_rule_layer", "gated_delta_rule_layer", "mamba2_layer", "titans_linear_layer"}
 POLYNOMIAL = {path.stem for path in ARCHITECTURES} - {"hebbian_mlp", "longhorn", *LAYERS}
-    "hebbian_mlp",
-    "longhorn",
-    "delta_rule_layer",
-    "gated_delta_rule_layer",
-    "mamba2_layer",
-    "titans_linear_layer",
-}
 POLYNOMIAL |= {"gradient_descent", "heavy_ball", "momentum", "nesterov", "nesterov_momentum"}
 
 

@@ -92,6 +92,20 @@ def test_outputs_state_and_gradients_are_those_of_the_formula(build: Callable[[]
     )
 
 
+@pytest.mark.parametrize("period", [1, 2, 4, 100])
+def test_a_held_gradient_is_taken_after_the_last_whole_period(period: int) -> None:
+    model = models.delta_rule()
+    held = replace(model, components=(replace(model.components[0], gradient_at=GradientPoint.HELD, gradient_period=period),))
+    inputs, states = drawn(model), [torch.zeros(2, 2, 3, 5, dtype=torch.float64)]
+    for t in range(1, 7):
+        at = states[period * ((t - 1) // period)]
+        states.append(states[-1] - delta(at, {name: x[:, t - 1] for name, x in inputs.items()}))
+    outputs, final = run_oracle(held, inputs, SIZES, {})
+    assert final.keys() == ({"memory", f"memory.held_{period}", "position"} if period > 1 else {"memory"})
+    wanted = [column(state, inputs["q"][:, t]) for t, state in enumerate(states[1:])]
+    assert_close([outputs["y"], final["memory"]], [torch.stack(wanted, 1), states[-1]])
+
+
 def test_the_gradient_that_momentum_remembers_is_the_host_s() -> None:
     model = models.delta_rule_with_momentum()
     inputs = drawn(model)
@@ -260,7 +274,7 @@ def test_a_frozen_level_is_a_parameter_without_axes() -> None:
         {"optimizer": ClosedForm()},
         {"window": 3},
         {"reset": STEP},
-        {"gradient_at": GradientPoint.HELD},
+        {"gradient_at": GradientPoint.HELD, "gradient_period": 4, "backprop": 2},
     ],
     ids=lambda changes: next(iter(changes)),
 )

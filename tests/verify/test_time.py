@@ -10,10 +10,10 @@ from nlc import pipeline
 from nlc.diagnostics import CompileError
 from nlc.emit import emit_module
 from nlc.ir.program import Program
-from nlc.verify.inputs import Case, draw
 from nlc.verify.oracle import run_oracle
 from nlc.verify.squares import check_squares
 from tests.emit.systems import emitted_class, program_from
+from tests.verify.splits import every_split_is_the_whole
 
 HEAD = """
 nlc: 1
@@ -122,23 +122,7 @@ def test_every_square_closes(program: Program) -> None:
 
 @each_program
 def test_every_split_is_the_whole(program: Program) -> None:
-    evidence = draw(program.model, Case(name="13 tokens", chunks=3, extra=1), 4, seed=5)
-    module = emitted_class(program)(d_k=evidence.sizes["d_k"], d_v=evidence.sizes["d_v"])
-    whole, end = module(**evidence.inputs)
-    for cut in range(evidence.tokens + 1):
-        first, state = module(**{name: x[:, :cut] for name, x in evidence.inputs.items()})
-        second, last = module(**{name: x[:, cut:] for name, x in evidence.inputs.items()}, state=state)
-        joined = _each(first, second)
-        assert all(torch.allclose(value, joined[name], rtol=0, atol=1e-12) for name, value in _named(whole).items())
-        assert all(torch.allclose(value, last[name], rtol=0, atol=1e-12) for name, value in end.items())
-
-
-def _named(outputs: Tensor | dict[str, Tensor]) -> dict[str, Tensor]:
-    return {"y": outputs} if isinstance(outputs, Tensor) else outputs
-
-
-def _each(first: Tensor | dict[str, Tensor], second: Tensor | dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: torch.cat((value, _named(second)[name]), 1) for name, value in _named(first).items()}
+    every_split_is_the_whole(program)
 
 
 # --- the oracle itself, against loops by hand ------------------------------------------------------------------------

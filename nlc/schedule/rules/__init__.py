@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nlc.schedule.rules.blocks import BLOCKS
+from nlc.schedule.rules.dual import DUAL
 from nlc.schedule.rules.halves import HALVED_PREFIX_SUM, HALVED_TRIANGULAR
 from nlc.schedule.rules.prefix_sum import PREFIX_SUM
 from nlc.schedule.rules.recurrence import RECURRENCE
@@ -20,5 +21,6 @@ FORM_RULES: tuple[FormRule, ...] = (
     STACKED_PREFIX_SUM,
     STACKED_TRIANGULAR,
     BLOCKS,
+    DUAL,
     RECURRENCE,
 )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nlc.ir.affine import Classified, OutputRead
+from nlc.ir.dual import DualLaw
 from nlc.ir.model import Clock
 from nlc.ir.program import Form
 
@@ -16,9 +17,10 @@ class Candidate:
 
     `members`: the components that move as one, itself the last. `whole_reads`: who else uses their states other than as state @ vector.
     `later_reads`: reads of it whose vector needs a memory that does not come earlier (itself, say). `is_counted`: its law counts its
-    updates. `block`: the tokens of a block, 0 in a system without periods. `whole_tokens`: in a system of several updates a token, what
-    happens once a token. `gathering`: levels that gather their gradients, token by token, until the sequence ends. `late_starts`: levels
-    that start, or start again, from what is known at a token only.
+    updates. `block`: the tokens of a block, 0 in a system without periods. `dual`: the linear law by which they move by given gradients,
+    or why there is none. `whole_tokens`: in a system of several updates a token, what happens once a token. `gathering`: levels that
+    gather their gradients, token by token, until the sequence ends. `late_starts`: levels that start, or start again, from what is
+    known at a token only.
     """
 
     classified: Classified
@@ -29,6 +31,7 @@ class Candidate:
     later_reads: tuple[OutputRead, ...] = ()
     is_counted: bool = False
     block: int = 0
+    dual: DualLaw | str | None = None
     whole_tokens: str = ""
     gathering: tuple[str, ...] = ()
     late_starts: tuple[str, ...] = ()
@@ -36,6 +39,10 @@ class Candidate:
     @property
     def component(self) -> str:
         return self.classified.component
+
+    @property
+    def dual_law(self) -> DualLaw | None:
+        return self.dual if isinstance(self.dual, DualLaw) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,290 @@
+"""Titans, compiled from its description.
+
+A network as memory, fitted at test time by gradient descent with momentum and forgetting, its gradients taken at the start of each period.
+
+Compiled by nlc from specs/architectures/titans.yaml. Edit the spec, not this file.
+sha256 of the spec: 540f9169bb581c9f627a9841e255599a1cd44519cd3c3238db29c1391927f0e0
+
+Levels, fastest first (Nested Learning, Definition 2)
+    rank  components       every  paper's number (slowest highest / slowest first)
+    0     memory.momentum  token  1 / 2
+    1     memory           token  2 / 1
+
+Timetable
+    every token  memory.momentum, memory
+
+Laws, per token; prev is the state before
+    layer              = prev(memory.W1.held_64) @ k                                     into gelu
+    activation         = gelu(layer)                                                     out of gelu
+    prediction         = prev(memory.W2.held_64) @ activation                            read at the key
+    error              = prediction - v
+                         objective 0.5 * norm2(memory.W2 @ gelu(memory.W1 @ k) - v)
+    slope              = normal_cdf(layer) + layer * normal_density(layer)               derivative of gelu
+    local_surprise     = transpose(prev(memory.W2.held_64)) @ error * slope              gradient by layer; calculus
+    gradient_W1        = outer(local_surprise, k)                                        adjoint of apply; calculus
+    gradient_W2        = outer(error, activation)                                        adjoint of apply; calculus
+    momentum.W1        = decay * prev(memory.momentum.W1) - learning_rate * gradient_W1  explicit gradient step; titans
+    momentum.W2        = decay * prev(memory.momentum.W2) - learning_rate * gradient_W2  explicit gradient step; titans
+    memory.W1          = retention * prev(memory.W1) + memory.momentum.W1
+                         explicit gradient step on -dot(memory.W1, memory.momentum.W1) - dot(memory.W2, memory.momentum.W2); titans
+    memory.W2          = retention * prev(memory.W2) + memory.momentum.W2
+                         explicit gradient step on -dot(memory.W1, memory.momentum.W1) - dot(memory.W2, memory.momentum.W2); titans
+    y                  = memory.W2 @ gelu(memory.W1 @ q)                                 read after the write
+    memory.W1.held_64  = where(due(64 tokens), memory.W1, prev(memory.W1.held_64))       kept: read by hold(memory, 64 tokens)
+    memory.W2.held_64  = where(due(64 tokens), memory.W2, prev(memory.W2.held_64))       kept: read by hold(memory, 64 tokens)
+    position           = prev(position) + 1                                              kept: the tokens so far
+
+Form
+    memory.momentum and memory: dual form (ttt, titans)
+        The states of memory.momentum and memory move as one, by gradients at a held state, which are told layer by layer (Dense).
+        The gradients of a block are taken at one state, so its weights are sums of them, and reads are products of matrices.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Titans"]
+
+
+class Titans(nn.Module):
+    """Titans, a memory over a sequence.
+
+    A network as memory, fitted at test time by gradient descent with momentum and forgetting, its gradients taken at the start of
+    each period.
+
+    Inputs, by keyword, in any float dtype:
+        q              (batch, time, heads, d_k)
+        k              (batch, time, heads, d_k)
+        v              (batch, time, heads, d_v)
+        learning_rate  (batch, time, heads)
+        decay          (batch, time, heads)
+        retention      (batch, time, heads)
+    State, kept in float32 or wider (a dict by name; None starts from zeros):
+        memory.momentum.W1  (batch, heads, 4 * d_k, d_k)
+        memory.momentum.W2  (batch, heads, d_v, 4 * d_k)
+        memory.W1  (batch, heads, 4 * d_k, d_k)
+        memory.W2  (batch, heads, d_v, 4 * d_k)
+        memory.W1.held_64  (batch, heads, 4 * d_k, d_k)
+        memory.W2.held_64  (batch, heads, d_v, 4 * d_k)
+        position  (), int64: how many tokens came before
+    Returns the outputs (the tensor itself) and the state after the last token:
+        y  (batch, time, heads, d_v)
+    Under torch.compile every new length compiles anew.
+    The sequence runs in blocks of 64 tokens, counted from the position of the state that is handed in.
+    """
+
+    def __init__(self, d_k: int = 64, d_v: int = 64) -> None:
+        super().__init__()
+        self.d_k = d_k
+        self.d_v = d_v
+
+    def initial_state(self, batch: int, heads: int, *, like: Tensor) -> dict[str, Tensor]:
+        """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
+        dtype = torch.promote_types(like.dtype, torch.float32)
+        return {
+            "memory.momentum.W1": like.new_zeros(batch, heads, 4 * self.d_k, self.d_k, dtype=dtype),
+            "memory.momentum.W2": like.new_zeros(batch, heads, self.d_v, 4 * self.d_k, dtype=dtype),
+            "memory.W1": like.new_zeros(batch, heads, 4 * self.d_k, self.d_k, dtype=dtype),
+            "memory.W2": like.new_zeros(batch, heads, self.d_v, 4 * self.d_k, dtype=dtype),
+            "memory.W1.held_64": like.new_zeros(batch, heads, 4 * self.d_k, self.d_k, dtype=dtype),
+            "memory.W2.held_64": like.new_zeros(batch, heads, self.d_v, 4 * self.d_k, dtype=dtype),
+            "position": like.new_zeros((), dtype=torch.int64),
+        }
+
+    def forward(
+        self,
+        *,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        learning_rate: Tensor,
+        decay: Tensor,
+        retention: Tensor,
+        state: dict[str, Tensor] | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The whole sequence in blocks, which end where a period may: equal to `forward_by_token`."""
+        batch, _, heads = q.shape[:3]
+        lengths = _block_lengths(state, 64, q.shape[1])
+        blocks = zip(*(torch.split(x, lengths, 1) for x in (q, k, v, learning_rate, decay, retention)), strict=True)
+        state = self._start(state, batch, heads, q)
+        outputs = [q.new_empty(batch, 0, heads, self.d_v)]
+        for q, k, v, learning_rate, decay, retention in blocks:
+            y, state = self._block(q=q, k=k, v=v, learning_rate=learning_rate, decay=decay, retention=retention, state=state)
+            outputs.append(y)
+        return torch.cat(outputs, 1), state
+
+    def _block(
+        self, *, q: Tensor, k: Tensor, v: Tensor, learning_rate: Tensor, decay: Tensor, retention: Tensor, state: dict[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The tokens up to where a period may end: what moves every so many tokens moves after them, if it does."""
+        with _full_precision(q):
+            dtype = q.dtype
+            q, k, v, learning_rate, decay, retention = (
+                x.to(state["memory.momentum.W1"].dtype) for x in (q, k, v, learning_rate, decay, retention)
+            )
+            position = state["position"] + q.shape[1]
+            due = position % 64 == 0
+            layer = _read(state["memory.W1.held_64"], k)
+            activation = torch.nn.functional.gelu(layer)
+            prediction = _read(state["memory.W2.held_64"], activation)
+            error = prediction - v
+            slope = torch.special.ndtr(layer) + layer * (torch.exp(-layer.square() / 2) / math.sqrt(2 * math.pi))
+            local_surprise = _read(state["memory.W2.held_64"].mT, error) * slope
+            momentum_kept = _kept(decay)
+            memory_kept = _kept(retention)
+            memory_of_momentum = memory_kept[..., 1:] @ momentum_kept[..., 1:, :]
+            W1_write = -learning_rate[..., None] * local_surprise
+            W2_write = -learning_rate[..., None] * error
+            memory_read = _read_matrix(
+                q,
+                [(memory_kept, state["memory.W1"]), (memory_of_momentum, state["memory.momentum.W1"])],
+                [(memory_of_momentum, k, W1_write)],
+            )
+            y = _read_matrix(
+                torch.nn.functional.gelu(memory_read),
+                [(memory_kept, state["memory.W2"]), (memory_of_momentum, state["memory.momentum.W2"])],
+                [(memory_of_momentum, activation, W2_write)],
+            )
+            momentum_W1 = _moved_matrix([(momentum_kept, state["memory.momentum.W1"])], [(momentum_kept, k, W1_write)])
+            momentum_W2 = _moved_matrix([(momentum_kept, state["memory.momentum.W2"])], [(momentum_kept, activation, W2_write)])
+            memory_W1 = _moved_matrix(
+                [(memory_kept, state["memory.W1"]), (memory_of_momentum, state["memory.momentum.W1"])], [(memory_of_momentum, k, W1_write)]
+            )
+            memory_W2 = _moved_matrix(
+                [(memory_kept, state["memory.W2"]), (memory_of_momentum, state["memory.momentum.W2"])],
+                [(memory_of_momentum, activation, W2_write)],
+            )
+            state = {
+                "memory.momentum.W1": momentum_W1,
+                "memory.momentum.W2": momentum_W2,
+                "memory.W1": memory_W1,
+                "memory.W2": memory_W2,
+                "memory.W1.held_64": torch.where(due, memory_W1, state["memory.W1.held_64"]),
+                "memory.W2.held_64": torch.where(due, memory_W2, state["memory.W2.held_64"]),
+                "position": position,
+            }
+            return y.to(dtype), state
+
+    def forward_by_token(
+        self,
+        *,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        learning_rate: Tensor,
+        decay: Tensor,
+        retention: Tensor,
+        state: dict[str, Tensor] | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The laws, one token at a time: slow, and what `forward` must equal."""
+        batch, _, heads = q.shape[:3]
+        state = self._start(state, batch, heads, q)
+        outputs = [q.new_empty(batch, 0, heads, self.d_v)]
+        for t in range(q.shape[1]):
+            y, state = self.step(
+                q=q[:, t],
+                k=k[:, t],
+                v=v[:, t],
+                learning_rate=learning_rate[:, t],
+                decay=decay[:, t],
+                retention=retention[:, t],
+                state=state,
+            )
+            outputs.append(y.unsqueeze(1))
+        return torch.cat(outputs, 1), state
+
+    def step(
+        self, *, q: Tensor, k: Tensor, v: Tensor, learning_rate: Tensor, decay: Tensor, retention: Tensor, state: dict[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """One token, for decoding: the laws as they stand; inputs without their time dim."""
+        with _full_precision(q):
+            dtype = q.dtype
+            q, k, v, learning_rate, decay, retention = (
+                x.to(state["memory.momentum.W1"].dtype) for x in (q, k, v, learning_rate, decay, retention)
+            )
+            position = state["position"] + 1
+            due = position % 64 == 0
+            layer = (state["memory.W1.held_64"] @ k[..., None]).squeeze(-1)
+            activation = torch.nn.functional.gelu(layer)
+            prediction = (state["memory.W2.held_64"] @ activation[..., None]).squeeze(-1)
+            error = prediction - v
+            slope = torch.special.ndtr(layer) + layer * (torch.exp(-layer.square() / 2) / math.sqrt(2 * math.pi))
+            local_surprise = (state["memory.W2.held_64"].mT @ error[..., None]).squeeze(-1) * slope
+            gradient_W1 = local_surprise[..., None] * k[..., None, :]
+            gradient_W2 = error[..., None] * activation[..., None, :]
+            momentum_W1 = decay[..., None, None] * state["memory.momentum.W1"] - learning_rate[..., None, None] * gradient_W1
+            momentum_W2 = decay[..., None, None] * state["memory.momentum.W2"] - learning_rate[..., None, None] * gradient_W2
+            memory_W1 = retention[..., None, None] * state["memory.W1"] + momentum_W1
+            memory_W2 = retention[..., None, None] * state["memory.W2"] + momentum_W2
+            y_hidden = torch.nn.functional.gelu((memory_W1 @ q[..., None]).squeeze(-1))
+            y = (memory_W2 @ y_hidden[..., None]).squeeze(-1)
+            state = {
+                "memory.momentum.W1": momentum_W1,
+                "memory.momentum.W2": momentum_W2,
+                "memory.W1": memory_W1,
+                "memory.W2": memory_W2,
+                "memory.W1.held_64": torch.where(due, memory_W1, state["memory.W1.held_64"]),
+                "memory.W2.held_64": torch.where(due, memory_W2, state["memory.W2.held_64"]),
+                "position": position,
+            }
+            return y.to(dtype), state
+
+    def _start(self, state: dict[str, Tensor] | None, batch: int, heads: int, like: Tensor) -> dict[str, Tensor]:
+        """The state to start from, never narrower than zeros would be."""
+        zeros = self.initial_state(batch, heads, like=like)
+        if state is None:
+            return zeros
+        return {name: state[name].to(torch.promote_types(state[name].dtype, zero.dtype)) for name, zero in zeros.items()}
+
+
+def _full_precision(x: Tensor) -> torch.autocast:
+    """No autocast inside: the state keeps its precision."""
+    return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
+
+
+def _block_lengths(state: dict[str, Tensor] | None, tokens: int, time: int) -> list[int]:
+    """The lengths of blocks that end at every multiple of `tokens`, counted from the start of the stream, and with the sequence."""
+    before = 0 if state is None or state["position"].is_meta else int(state["position"]) % tokens
+    ends = [*range(tokens - before, time, tokens), time]
+    return [end - start for start, end in zip([0, *ends], ends, strict=False)] if time else []
+
+
+def _read(matrix: Tensor, vector: Tensor) -> Tensor:
+    """One matrix times the vector of every token: (batch, *axes, rows, columns), (batch, time, *axes, columns) -> (..., rows)."""
+    return (vector.movedim(1, -2) @ matrix.mT).movedim(-2, 1)
+
+
+def _kept(decay: Tensor) -> Tensor:
+    """(batch, time, *axes) -> (batch, *axes, n + 1, n + 1): entry [t, s] is decay_{s+1} ... decay_t, row and column 0 the start.
+
+    It solves x_t = decay_t x_{t-1} + e_t, a bidiagonal system, by products alone: a decay of 0 is exact, in values and gradients.
+    """
+    identity = torch.eye(decay.shape[1] + 1, dtype=decay.dtype, device=decay.device)
+    below = nn.functional.pad(-decay.movedim(1, -1)[..., None] * identity[:-1], (0, 0, 1, 0))
+    kept: Tensor = torch.linalg.solve_triangular(below, identity, upper=False, unitriangular=True)
+    return kept
+
+
+def _read_matrix(
+    query: Tensor, starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]], before: bool = False
+) -> Tensor:
+    """A matrix at every token, times the query there: what is left of starts and of writes value along^T, each (left, ...).
+
+    Streams are (batch, time, *axes, size); `before` reads the matrix as it is before the token's own writes.
+    """
+    query, rows = query.movedim(1, -2), slice(None, -1) if before else slice(1, None)
+    begun = [left[..., rows, :1] * (query @ start.mT) for left, start in starts]
+    added = [(left[..., rows, 1:] * (query @ along.movedim(1, -1))) @ value.movedim(1, -2) for left, along, value in writes]
+    return sum((*begun[1:], *added), begun[0]).movedim(-2, 1)
+
+
+def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+    """A matrix after the last token of the block."""
+    begun = [left[..., -1:, :1] * start for left, start in starts]
+    added = [(left[..., -1, 1:, None] * value.movedim(1, -2)).mT @ along.movedim(1, -2) for left, along, value in writes]
+    return sum((*begun[1:], *added), begun[0])
+
+
+# sealed by nlc, sha256 of everything above: af6399c16ff80e7cc8d03d93306cd833f0a401897ba2c0b2798a8277e6a1e1f5

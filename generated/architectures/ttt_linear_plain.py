@@ -1,0 +1,189 @@
+"""TTTLinearPlain, compiled from its description.
+
+A matrix learned at test time by one gradient step a token, the gradients of a mini-batch taken at its start; no norm, no residual.
+
+Compiled by nlc from specs/architectures/ttt_linear_plain.yaml. Edit the spec, not this file.
+sha256 of the spec: 8584b4c25678bb4664d50926587a2574def6602e44f70c5ae3c686108ee8e5a5
+
+Levels, fastest first (Nested Learning, Definition 2)
+    rank  components  every  paper's number (slowest highest / slowest first)
+    0     memory      token  1 / 1
+
+Timetable
+    every token  memory
+
+Laws, per token; prev is the state before
+    prediction      = prev(memory.held_16) @ k                             read at the key
+    error           = prediction - v                                       objective 0.5 * norm2(memory @ k - v)
+    gradient        = outer(error, k)                                      adjoint of apply; calculus
+    memory          = prev(memory) - learning_rate * gradient              explicit gradient step; ttt
+    y               = memory @ q                                           read after the write
+    memory.held_16  = where(due(16 tokens), memory, prev(memory.held_16))  kept: read by hold(memory, 16 tokens)
+    position        = prev(position) + 1                                   kept: the tokens so far
+
+Form
+    memory: chunked prefix sum (linear-attention, gla, mamba2)
+        The old state is kept unchanged, and no write reads it (Identity).
+        All writes are known before the state is, so a chunk is a decayed sum of them: matrix products.
+"""
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["TTTLinearPlain"]
+
+
+class TTTLinearPlain(nn.Module):
+    """TTTLinearPlain, a memory over a sequence.
+
+    A matrix learned at test time by one gradient step a token, the gradients of a mini-batch taken at its start; no norm, no
+    residual.
+
+    Inputs, by keyword, in any float dtype:
+        q              (batch, time, heads, d_k)
+        k              (batch, time, heads, d_k)
+        v              (batch, time, heads, d_v)
+        learning_rate  (batch, time, heads)
+    State, kept in float32 or wider (a dict by name; None starts from zeros):
+        memory  (batch, heads, d_v, d_k)
+        memory.held_16  (batch, heads, d_v, d_k)
+        position  (), int64: how many tokens came before
+    Returns the outputs (the tensor itself) and the state after the last token:
+        y  (batch, time, heads, d_v)
+    `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
+    The sequence runs in blocks of 16 tokens, counted from the position of the state that is handed in.
+    """
+
+    def __init__(self, d_k: int = 64, d_v: int = 64, chunk: int = 16) -> None:
+        super().__init__()
+        if chunk < 1:
+            raise ValueError(f"chunk must be 1 or more, not {chunk}")
+        self.chunk = chunk
+        self.d_k = d_k
+        self.d_v = d_v
+
+    def initial_state(self, batch: int, heads: int, *, like: Tensor) -> dict[str, Tensor]:
+        """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
+        dtype = torch.promote_types(like.dtype, torch.float32)
+        return {
+            "memory": like.new_zeros(batch, heads, self.d_v, self.d_k, dtype=dtype),
+            "memory.held_16": like.new_zeros(batch, heads, self.d_v, self.d_k, dtype=dtype),
+            "position": like.new_zeros((), dtype=torch.int64),
+        }
+
+    def forward(
+        self, *, q: Tensor, k: Tensor, v: Tensor, learning_rate: Tensor, state: dict[str, Tensor] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The whole sequence in blocks, which end where a period may: equal to `forward_by_token`."""
+        batch, _, heads = q.shape[:3]
+        lengths = _block_lengths(state, 16, q.shape[1])
+        blocks = zip(*(torch.split(x, lengths, 1) for x in (q, k, v, learning_rate)), strict=True)
+        state = self._start(state, batch, heads, q)
+        outputs = [q.new_empty(batch, 0, heads, self.d_v)]
+        for q, k, v, learning_rate in blocks:
+            y, state = self._block(q=q, k=k, v=v, learning_rate=learning_rate, state=state)
+            outputs.append(y)
+        return torch.cat(outputs, 1), state
+
+    def _block(
+        self, *, q: Tensor, k: Tensor, v: Tensor, learning_rate: Tensor, state: dict[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The tokens up to where a period may end: what moves every so many tokens moves after them, if it does."""
+        with _full_precision(q):
+            dtype = q.dtype
+            q, k, v, learning_rate = (x.to(state["memory"].dtype) for x in (q, k, v, learning_rate))
+            position = state["position"] + q.shape[1]
+            due = position % 16 == 0
+            value = -learning_rate[..., None] * (_read(state["memory.held_16"], k) - v)
+            y, memory = self._memory_in_chunks(key=k, value=value, query=q, memory=state["memory"])
+            state = {
+                "memory": memory,
+                "memory.held_16": torch.where(due, memory, state["memory.held_16"]),
+                "position": position,
+            }
+            return y.to(dtype), state
+
+    def _memory_in_chunks(self, key: Tensor, value: Tensor, query: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """memory_t = memory_{t-1} + value_t key_t^T, chunk by chunk.
+
+        Streams are (batch, time, *axes, size), a scalar one with size 1.
+        """
+        leading, memory = memory.shape[:-2], memory.flatten(0, -3)
+        chunks = zip(*(_pieces(x, self.chunk) for x in (key, value, query)), strict=True)
+        reads = []
+        for key, value, query in chunks:
+            read = query @ memory.mT
+            attention = (query @ key.mT).tril()
+            read = torch.baddbmm(read, attention, value)
+            reads.append(read)
+            memory = torch.baddbmm(memory, value.mT, key)
+        return _joined(reads, leading), memory.view(*leading, *memory.shape[1:])
+
+    def forward_by_token(
+        self, *, q: Tensor, k: Tensor, v: Tensor, learning_rate: Tensor, state: dict[str, Tensor] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The laws, one token at a time: slow, and what `forward` must equal."""
+        batch, _, heads = q.shape[:3]
+        state = self._start(state, batch, heads, q)
+        outputs = [q.new_empty(batch, 0, heads, self.d_v)]
+        for t in range(q.shape[1]):
+            y, state = self.step(q=q[:, t], k=k[:, t], v=v[:, t], learning_rate=learning_rate[:, t], state=state)
+            outputs.append(y.unsqueeze(1))
+        return torch.cat(outputs, 1), state
+
+    def step(self, *, q: Tensor, k: Tensor, v: Tensor, learning_rate: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """One token, for decoding: the laws as they stand; inputs without their time dim."""
+        with _full_precision(q):
+            dtype = q.dtype
+            q, k, v, learning_rate = (x.to(state["memory"].dtype) for x in (q, k, v, learning_rate))
+            position = state["position"] + 1
+            due = position % 16 == 0
+            prediction = (state["memory.held_16"] @ k[..., None]).squeeze(-1)
+            error = prediction - v
+            gradient = error[..., None] * k[..., None, :]
+            memory = state["memory"] - learning_rate[..., None, None] * gradient
+            y = (memory @ q[..., None]).squeeze(-1)
+            state = {
+                "memory": memory,
+                "memory.held_16": torch.where(due, memory, state["memory.held_16"]),
+                "position": position,
+            }
+            return y.to(dtype), state
+
+    def _start(self, state: dict[str, Tensor] | None, batch: int, heads: int, like: Tensor) -> dict[str, Tensor]:
+        """The state to start from, never narrower than zeros would be."""
+        zeros = self.initial_state(batch, heads, like=like)
+        if state is None:
+            return zeros
+        return {name: state[name].to(torch.promote_types(state[name].dtype, zero.dtype)) for name, zero in zeros.items()}
+
+
+def _full_precision(x: Tensor) -> torch.autocast:
+    """No autocast inside: the state keeps its precision."""
+    return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
+
+
+def _pieces(x: Tensor, chunk: int) -> tuple[Tensor, ...]:
+    """(batch, time, *axes, size) -> chunks of (batch * axes, tokens, size), the last one short: nothing is padded."""
+    return torch.split(x.movedim(1, -2).flatten(0, -3), chunk, 1)
+
+
+def _joined(pieces: list[Tensor], leading: torch.Size) -> Tensor:
+    """Chunks of (batch * axes, tokens, size) -> (batch, time, *axes, size)."""
+    whole = torch.cat(pieces, 1)
+    return whole.view(*leading, *whole.shape[1:]).movedim(-2, 1)
+
+
+def _block_lengths(state: dict[str, Tensor] | None, tokens: int, time: int) -> list[int]:
+    """The lengths of blocks that end at every multiple of `tokens`, counted from the start of the stream, and with the sequence."""
+    before = 0 if state is None or state["position"].is_meta else int(state["position"]) % tokens
+    ends = [*range(tokens - before, time, tokens), time]
+    return [end - start for start, end in zip([0, *ends], ends, strict=False)] if time else []
+
+
+def _read(matrix: Tensor, vector: Tensor) -> Tensor:
+    """One matrix times the vector of every token: (batch, *axes, rows, columns), (batch, time, *axes, columns) -> (..., rows)."""
+    return (vector.movedim(1, -2) @ matrix.mT).movedim(-2, 1)
+
+
+# sealed by nlc, sha256 of everything above: 29332b0a1bcf1d4c4afdbedccd05272344b45b97585ba61b15117c31936f097b

@@ -1,0 +1,312 @@
+"""TTTMlp, compiled from its description.
+
+A network of two layers inside a residual and a layer norm, learned at test time by one gradient step a token, the gradients of a mini-batch
+taken at its start.
+
+Compiled by nlc from specs/architectures/ttt_mlp.yaml. Edit the spec, not this file.
+sha256 of the spec: 88770fc65894ff1409390b302900612bac7050e4b8f705a175cde9f08aa3b506
+
+Levels, fastest first (Nested Learning, Definition 2)
+    rank  components  every  paper's number (slowest highest / slowest first)
+    0     memory      token  1 / 1
+
+Timetable
+    every token  memory
+
+Laws, per token; prev is the state before
+    layer_1            = prev(memory.W1.held_16) @ k + prev(memory.b1.held_16)             into gelu
+    activation_1       = gelu(layer_1)                                                     out of gelu
+    layer_2            = prev(memory.W2.held_16) @ activation_1 + prev(memory.b2.held_16)  into layer_norm
+    activation_2       = layer_norm(layer_2)                                               out of layer_norm
+    error              = k + scale * activation_2 + shift - v
+                         objective 0.5 * norm2(k + scale * layer_norm(memory.W2 @ gelu(memory.W1 @ k + memory.b1) + memory.b2) + shift -
+                         v)
+    norm_surprise_2    = error * scale                                                     gradient by activation_2; calculus
+    deviation_2        = sqrt(norm2(layer_2 - sum(layer_2) / d) / d + 0.00001)             the norm divides by it
+    local_surprise_2   = norm_surprise_2 / deviation_2 - sum(norm_surprise_2) / d / deviation_2 - dot(norm_surprise_2, activation_2) / d /
+                         deviation_2 * activation_2
+                         gradient by layer_2; calculus
+    slope_1            = normal_cdf(layer_1) + layer_1 * normal_density(layer_1)           derivative of gelu
+    local_surprise_1   = transpose(prev(memory.W2.held_16)) @ local_surprise_2 * slope_1   gradient by layer_1; calculus
+    gradient_W1        = outer(local_surprise_1, k)                                        adjoint of the error; calculus
+    gradient_W2        = outer(local_surprise_2, activation_1)                             adjoint of the error; calculus
+    memory.W1          = prev(memory.W1) - learning_rate * gradient_W1                     explicit gradient step; ttt
+    memory.b1          = prev(memory.b1) - learning_rate * local_surprise_1                explicit gradient step; ttt
+    memory.W2          = prev(memory.W2) - learning_rate * gradient_W2                     explicit gradient step; ttt
+    memory.b2          = prev(memory.b2) - learning_rate * local_surprise_2                explicit gradient step; ttt
+    y                  = q + scale * layer_norm(memory.W2 @ gelu(memory.W1 @ q + memory.b1) + memory.b2) + shift
+                         read after the write
+    memory.W1.held_16  = where(due(16 tokens), memory.W1, prev(memory.W1.held_16))         kept: read by hold(memory, 16 tokens)
+    memory.W2.held_16  = where(due(16 tokens), memory.W2, prev(memory.W2.held_16))         kept: read by hold(memory, 16 tokens)
+    memory.b1.held_16  = where(due(16 tokens), memory.b1, prev(memory.b1.held_16))         kept: read by hold(memory, 16 tokens)
+    memory.b2.held_16  = where(due(16 tokens), memory.b2, prev(memory.b2.held_16))         kept: read by hold(memory, 16 tokens)
+    position           = prev(position) + 1                                                kept: the tokens so far
+
+Form
+    memory: dual form (ttt, titans)
+        It moves by gradients at a held state, which are told layer by layer (Dense).
+        The gradients of a block are taken at one state, so its weights are sums of them, and reads are products of matrices.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["TTTMlp"]
+
+
+class TTTMlp(nn.Module):
+    """TTTMlp, a memory over a sequence.
+
+    A network of two layers inside a residual and a layer norm, learned at test time by one gradient step a token, the gradients of
+    a mini-batch taken at its start.
+
+    Inputs, by keyword, in any float dtype:
+        q              (batch, time, heads, d)
+        k              (batch, time, heads, d)
+        v              (batch, time, heads, d)
+        scale          (batch, time, heads, d)
+        shift          (batch, time, heads, d)
+        learning_rate  (batch, time, heads)
+    State, kept in float32 or wider (a dict by name; None starts from zeros):
+        memory.W1  (batch, heads, 4 * d, d)
+        memory.b1  (batch, heads, 4 * d)
+        memory.W2  (batch, heads, d, 4 * d)
+        memory.b2  (batch, heads, d)
+        memory.W1.held_16  (batch, heads, 4 * d, d)
+        memory.W2.held_16  (batch, heads, d, 4 * d)
+        memory.b1.held_16  (batch, heads, 4 * d)
+        memory.b2.held_16  (batch, heads, d)
+        position  (), int64: how many tokens came before
+    Returns the outputs (the tensor itself) and the state after the last token:
+        y  (batch, time, heads, d)
+    Under torch.compile every new length compiles anew.
+    The sequence runs in blocks of 16 tokens, counted from the position of the state that is handed in.
+    """
+
+    def __init__(self, d: int = 64) -> None:
+        super().__init__()
+        self.d = d
+
+    def initial_state(self, batch: int, heads: int, *, like: Tensor) -> dict[str, Tensor]:
+        """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
+        dtype = torch.promote_types(like.dtype, torch.float32)
+        return {
+            "memory.W1": like.new_zeros(batch, heads, 4 * self.d, self.d, dtype=dtype),
+            "memory.b1": like.new_zeros(batch, heads, 4 * self.d, dtype=dtype),
+            "memory.W2": like.new_zeros(batch, heads, self.d, 4 * self.d, dtype=dtype),
+            "memory.b2": like.new_zeros(batch, heads, self.d, dtype=dtype),
+            "memory.W1.held_16": like.new_zeros(batch, heads, 4 * self.d, self.d, dtype=dtype),
+            "memory.W2.held_16": like.new_zeros(batch, heads, self.d, 4 * self.d, dtype=dtype),
+            "memory.b1.held_16": like.new_zeros(batch, heads, 4 * self.d, dtype=dtype),
+            "memory.b2.held_16": like.new_zeros(batch, heads, self.d, dtype=dtype),
+            "position": like.new_zeros((), dtype=torch.int64),
+        }
+
+    def forward(
+        self,
+        *,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+        learning_rate: Tensor,
+        state: dict[str, Tensor] | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The whole sequence in blocks, which end where a period may: equal to `forward_by_token`."""
+        batch, _, heads = q.shape[:3]
+        lengths = _block_lengths(state, 16, q.shape[1])
+        blocks = zip(*(torch.split(x, lengths, 1) for x in (q, k, v, scale, shift, learning_rate)), strict=True)
+        state = self._start(state, batch, heads, q)
+        outputs = [q.new_empty(batch, 0, heads, self.d)]
+        for q, k, v, scale, shift, learning_rate in blocks:
+            y, state = self._block(q=q, k=k, v=v, scale=scale, shift=shift, learning_rate=learning_rate, state=state)
+            outputs.append(y)
+        return torch.cat(outputs, 1), state
+
+    def _block(
+        self, *, q: Tensor, k: Tensor, v: Tensor, scale: Tensor, shift: Tensor, learning_rate: Tensor, state: dict[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The tokens up to where a period may end: what moves every so many tokens moves after them, if it does."""
+        batch, _, heads = q.shape[:3]
+        with _full_precision(q):
+            dtype = q.dtype
+            q, k, v, scale, shift, learning_rate = (x.to(state["memory.W1"].dtype) for x in (q, k, v, scale, shift, learning_rate))
+            position = state["position"] + q.shape[1]
+            due = position % 16 == 0
+            layer_1 = _read(state["memory.W1.held_16"], k) + state["memory.b1.held_16"].unsqueeze(1)
+            activation_1 = torch.nn.functional.gelu(layer_1)
+            layer_2 = _read(state["memory.W2.held_16"], activation_1) + state["memory.b2.held_16"].unsqueeze(1)
+            activation_2 = torch.nn.functional.layer_norm(layer_2, (self.d,))
+            error = k + scale * activation_2 + shift - v
+            norm_surprise_2 = error * scale
+            deviation_2 = ((layer_2 - (layer_2.sum(-1) / self.d)[..., None]).square().sum(-1) / self.d + 0.00001).sqrt()
+            local_surprise_2 = (
+                norm_surprise_2 / deviation_2[..., None]
+                - (norm_surprise_2.sum(-1) / self.d / deviation_2)[..., None]
+                - ((norm_surprise_2 * activation_2).sum(-1) / self.d / deviation_2)[..., None] * activation_2
+            )
+            slope_1 = torch.special.ndtr(layer_1) + layer_1 * (torch.exp(-layer_1.square() / 2) / math.sqrt(2 * math.pi))
+            local_surprise_1 = _read(state["memory.W2.held_16"].mT, local_surprise_2) * slope_1
+            memory_kept = _kept(q.new_full((), 1).expand(batch, q.shape[1], heads))
+            W1_write = -learning_rate[..., None] * local_surprise_1
+            W2_write = -learning_rate[..., None] * local_surprise_2
+            memory_read = _read_matrix(q, [(memory_kept, state["memory.W1"])], [(memory_kept, k, W1_write)])
+            memory_read_2 = _moved_vector([(memory_kept, state["memory.b1"])], [(memory_kept, W1_write)])
+            memory_read_3 = _read_matrix(
+                torch.nn.functional.gelu(memory_read + memory_read_2),
+                [(memory_kept, state["memory.W2"])],
+                [(memory_kept, activation_1, W2_write)],
+            )
+            memory_read_4 = _moved_vector([(memory_kept, state["memory.b2"])], [(memory_kept, W2_write)])
+            memory_W1 = _moved_matrix([(memory_kept, state["memory.W1"])], [(memory_kept, k, W1_write)])
+            memory_b1 = _moved_vector([(memory_kept, state["memory.b1"])], [(memory_kept, W1_write)])[:, -1]
+            memory_W2 = _moved_matrix([(memory_kept, state["memory.W2"])], [(memory_kept, activation_1, W2_write)])
+            memory_b2 = _moved_vector([(memory_kept, state["memory.b2"])], [(memory_kept, W2_write)])[:, -1]
+            y = q + scale * torch.nn.functional.layer_norm(memory_read_3 + memory_read_4, (self.d,)) + shift
+            state = {
+                "memory.W1": memory_W1,
+                "memory.b1": memory_b1,
+                "memory.W2": memory_W2,
+                "memory.b2": memory_b2,
+                "memory.W1.held_16": torch.where(due, memory_W1, state["memory.W1.held_16"]),
+                "memory.W2.held_16": torch.where(due, memory_W2, state["memory.W2.held_16"]),
+                "memory.b1.held_16": torch.where(due, memory_b1, state["memory.b1.held_16"]),
+                "memory.b2.held_16": torch.where(due, memory_b2, state["memory.b2.held_16"]),
+                "position": position,
+            }
+            return y.to(dtype), state
+
+    def forward_by_token(
+        self,
+        *,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+        learning_rate: Tensor,
+        state: dict[str, Tensor] | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The laws, one token at a time: slow, and what `forward` must equal."""
+        batch, _, heads = q.shape[:3]
+        state = self._start(state, batch, heads, q)
+        outputs = [q.new_empty(batch, 0, heads, self.d)]
+        for t in range(q.shape[1]):
+            y, state = self.step(
+                q=q[:, t], k=k[:, t], v=v[:, t], scale=scale[:, t], shift=shift[:, t], learning_rate=learning_rate[:, t], state=state
+            )
+            outputs.append(y.unsqueeze(1))
+        return torch.cat(outputs, 1), state
+
+    def step(
+        self, *, q: Tensor, k: Tensor, v: Tensor, scale: Tensor, shift: Tensor, learning_rate: Tensor, state: dict[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """One token, for decoding: the laws as they stand; inputs without their time dim."""
+        with _full_precision(q):
+            dtype = q.dtype
+            q, k, v, scale, shift, learning_rate = (x.to(state["memory.W1"].dtype) for x in (q, k, v, scale, shift, learning_rate))
+            position = state["position"] + 1
+            due = position % 16 == 0
+            layer_1 = (state["memory.W1.held_16"] @ k[..., None]).squeeze(-1) + state["memory.b1.held_16"]
+            activation_1 = torch.nn.functional.gelu(layer_1)
+            layer_2 = (state["memory.W2.held_16"] @ activation_1[..., None]).squeeze(-1) + state["memory.b2.held_16"]
+            activation_2 = torch.nn.functional.layer_norm(layer_2, (self.d,))
+            error = k + scale * activation_2 + shift - v
+            norm_surprise_2 = error * scale
+            deviation_2 = ((layer_2 - (layer_2.sum(-1) / self.d)[..., None]).square().sum(-1) / self.d + 0.00001).sqrt()
+            local_surprise_2 = (
+                norm_surprise_2 / deviation_2[..., None]
+                - (norm_surprise_2.sum(-1) / self.d / deviation_2)[..., None]
+                - ((norm_surprise_2 * activation_2).sum(-1) / self.d / deviation_2)[..., None] * activation_2
+            )
+            slope_1 = torch.special.ndtr(layer_1) + layer_1 * (torch.exp(-layer_1.square() / 2) / math.sqrt(2 * math.pi))
+            local_surprise_1 = (state["memory.W2.held_16"].mT @ local_surprise_2[..., None]).squeeze(-1) * slope_1
+            gradient_W1 = local_surprise_1[..., None] * k[..., None, :]
+            gradient_W2 = local_surprise_2[..., None] * activation_1[..., None, :]
+            memory_W1 = state["memory.W1"] - learning_rate[..., None, None] * gradient_W1
+            memory_b1 = state["memory.b1"] - learning_rate[..., None] * local_surprise_1
+            memory_W2 = state["memory.W2"] - learning_rate[..., None, None] * gradient_W2
+            memory_b2 = state["memory.b2"] - learning_rate[..., None] * local_surprise_2
+            y_hidden = torch.nn.functional.gelu((memory_W1 @ q[..., None]).squeeze(-1) + memory_b1)
+            y = q + scale * torch.nn.functional.layer_norm((memory_W2 @ y_hidden[..., None]).squeeze(-1) + memory_b2, (self.d,)) + shift
+            state = {
+                "memory.W1": memory_W1,
+                "memory.b1": memory_b1,
+                "memory.W2": memory_W2,
+                "memory.b2": memory_b2,
+                "memory.W1.held_16": torch.where(due, memory_W1, state["memory.W1.held_16"]),
+                "memory.W2.held_16": torch.where(due, memory_W2, state["memory.W2.held_16"]),
+                "memory.b1.held_16": torch.where(due, memory_b1, state["memory.b1.held_16"]),
+                "memory.b2.held_16": torch.where(due, memory_b2, state["memory.b2.held_16"]),
+                "position": position,
+            }
+            return y.to(dtype), state
+
+    def _start(self, state: dict[str, Tensor] | None, batch: int, heads: int, like: Tensor) -> dict[str, Tensor]:
+        """The state to start from, never narrower than zeros would be."""
+        zeros = self.initial_state(batch, heads, like=like)
+        if state is None:
+            return zeros
+        return {name: state[name].to(torch.promote_types(state[name].dtype, zero.dtype)) for name, zero in zeros.items()}
+
+
+def _full_precision(x: Tensor) -> torch.autocast:
+    """No autocast inside: the state keeps its precision."""
+    return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
+
+
+def _block_lengths(state: dict[str, Tensor] | None, tokens: int, time: int) -> list[int]:
+    """The lengths of blocks that end at every multiple of `tokens`, counted from the start of the stream, and with the sequence."""
+    before = 0 if state is None or state["position"].is_meta else int(state["position"]) % tokens
+    ends = [*range(tokens - before, time, tokens), time]
+    return [end - start for start, end in zip([0, *ends], ends, strict=False)] if time else []
+
+
+def _read(matrix: Tensor, vector: Tensor) -> Tensor:
+    """One matrix times the vector of every token: (batch, *axes, rows, columns), (batch, time, *axes, columns) -> (..., rows)."""
+    return (vector.movedim(1, -2) @ matrix.mT).movedim(-2, 1)
+
+
+def _kept(decay: Tensor) -> Tensor:
+    """(batch, time, *axes) -> (batch, *axes, n + 1, n + 1): entry [t, s] is decay_{s+1} ... decay_t, row and column 0 the start.
+
+    It solves x_t = decay_t x_{t-1} + e_t, a bidiagonal system, by products alone: a decay of 0 is exact, in values and gradients.
+    """
+    identity = torch.eye(decay.shape[1] + 1, dtype=decay.dtype, device=decay.device)
+    below = nn.functional.pad(-decay.movedim(1, -1)[..., None] * identity[:-1], (0, 0, 1, 0))
+    kept: Tensor = torch.linalg.solve_triangular(below, identity, upper=False, unitriangular=True)
+    return kept
+
+
+def _read_matrix(
+    query: Tensor, starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]], before: bool = False
+) -> Tensor:
+    """A matrix at every token, times the query there: what is left of starts and of writes value along^T, each (left, ...).
+
+    Streams are (batch, time, *axes, size); `before` reads the matrix as it is before the token's own writes.
+    """
+    query, rows = query.movedim(1, -2), slice(None, -1) if before else slice(1, None)
+    begun = [left[..., rows, :1] * (query @ start.mT) for left, start in starts]
+    added = [(left[..., rows, 1:] * (query @ along.movedim(1, -1))) @ value.movedim(1, -2) for left, along, value in writes]
+    return sum((*begun[1:], *added), begun[0]).movedim(-2, 1)
+
+
+def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+    """A matrix after the last token of the block."""
+    begun = [left[..., -1:, :1] * start for left, start in starts]
+    added = [(left[..., -1, 1:, None] * value.movedim(1, -2)).mT @ along.movedim(1, -2) for left, along, value in writes]
+    return sum((*begun[1:], *added), begun[0])
+
+
+def _moved_vector(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor]], before: bool = False) -> Tensor:
+    """A vector at every token, (batch, time, *axes, size): what is left of starts and of writes, each (left, ...)."""
+    rows = slice(None, -1) if before else slice(1, None)
+    begun = [left[..., rows, :1] * start[..., None, :] for left, start in starts]
+    added = [left[..., rows, 1:] @ value.movedim(1, -2) for left, value in writes]
+    return sum((*begun[1:], *added), begun[0]).movedim(-2, 1)
+
+
+# sealed by nlc, sha256 of everything above: f36cae1ace95be685788b0ccbf2e59beaecf1f7fe4260c1f65f909a5537324a2

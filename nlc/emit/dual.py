@@ -1,0 +1,134 @@
+"""A memory in the dual form -> the lines of a block: what is written, what is left of it at each token, reads, and the states after it.
+
+What is left is (batch, *axes, n + 1, n + 1): entry [t, s] is the share that a level has at token t of what was given at token s; row and
+column 0 are the start of the block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from nlc.emit.forward import Tokens
+from nlc.emit.layout import Lines, assignment, call
+from nlc.emit.render import render
+from nlc.emit.views import DualHelpersView
+from nlc.ir.affine import OutputRead
+from nlc.ir.algebra import Expr, Named, State, When, is_number
+from nlc.ir.dual import DualLaw, Flow, GivenWrite
+from nlc.ir.program import MemoryProgram, StateSlot
+
+
+def dual_helpers(methods: str) -> str:
+    """The functions that a block with dual forms calls."""
+    return render(DualHelpersView("_read_matrix(" in methods, "_moved_matrix(" in methods, "_moved_vector(" in methods))
+
+
+@dataclass(frozen=True, slots=True)
+class Dual:
+    """One law over the tokens of a block in the making; `left` are the variables of what is left, `written` those of writes."""
+
+    tokens: Tokens
+    law: DualLaw
+    left: dict[tuple[str, str], str] = field(default_factory=dict)
+    written: dict[GivenWrite, tuple[str, str | None]] = field(default_factory=dict)
+
+    def lines(self, memory: MemoryProgram, outputs: dict[str, str]) -> Iterator[Lines]:
+        """What is known at every token, then reads and new states; the values of `tokens` learn what they are called."""
+        for equation in self.law.equations:
+            yield self._line(equation.name, equation.value, memory.component)
+        for flow in self.law.flows:
+            yield from self._left(flow)
+        for write in self.law.writes:
+            yield from self._write(write)
+        as_they_are = {value: outputs[name] for name, value in self.tokens.sequence.program.outputs if isinstance(value, Named)}
+        for read in memory.reads:
+            known = Named(read.name, read.shape)
+            self.tokens.values[known] = as_they_are.get(known) or self.tokens.names.new(read.name)
+            yield self._read(self.tokens.values[known], read)
+        for slot in self.tokens.sequence.program.slots:
+            if slot.component in self.law.components and "held_" not in slot.part:
+                yield self._state(slot)
+
+    def _line(self, word: str, value: Expr, owner: str) -> Lines:
+        """A value at every token under a name."""
+        terms = self._terms(value)
+        local = self.tokens.values[Named(word, value.shape)] = self.tokens.names.new(word, owner)
+        return assignment(local, terms, 12)
+
+    def _terms(self, value: Expr) -> tuple[str, ...]:
+        printer = self.tokens.printer
+        if self.tokens.sequence.spans_tokens(value):
+            return printer.terms(value)
+        return (f"{printer.atom(value)}.expand({self.tokens.leading}{', -1' * len(value.shape)})",)
+
+    def _variable(self, word: str, value: Expr) -> tuple[str, list[Lines]]:
+        """What a value is called, and the line that calls it so if nothing did."""
+        terms = self._terms(value)
+        if len(terms) == 1 and terms[0].isidentifier():
+            return terms[0], []
+        local = self.tokens.names.new(word)
+        return local, [assignment(local, terms, 12)]
+
+    def _left(self, flow: Flow) -> Iterator[Lines]:
+        """What is left of a level's own past, and of what it has from others."""
+        own = _word(flow.component)
+        kept = self.left[flow.component, flow.component] = self.tokens.names.new(f"{own}_kept")
+        yield (f"{kept} = _kept({' '.join(self._terms(flow.decay))})",)
+        for source in self.law.sources(flow.component)[1:]:
+            terms = []
+            for feed in (feed for feed in flow.feeds if (feed.source, source) in self.left):
+                rows = "1:" if feed.when is When.CURRENT else ":-1"
+                share = f"{self.left[feed.source, source]}[..., {rows}, :]"
+                if not is_number(feed.coefficient, 1):
+                    share = f"({' '.join(self._terms(feed.coefficient))}).movedim(1, -1)[..., None] * {share}"
+                    share = f"({share})"
+                terms.append(f"{kept}[..., 1:] @ {share}")
+            local = self.left[flow.component, source] = self.tokens.names.new(f"{own}_of_{_word(source)}")
+            yield assignment(local, [terms[0], *(f"+ {term}" for term in terms[1:])], 12)
+
+    def _write(self, write: GivenWrite) -> Iterator[Lines]:
+        word = f"{write.part or _word(write.component)}_write"
+        known = next((self.written[other][0] for other in self.written if other.value == write.value), None)
+        value, lines = (known, []) if known else self._variable(word, write.value)
+        yield from lines
+        along = None
+        if write.along is not None:
+            along, lines = self._variable(f"{word}_along", write.along)
+            yield from lines
+        self.written[write] = value, along
+
+    def _read(self, target: str, read: OutputRead) -> Lines:
+        """One read at every token."""
+        before = [] if read.when is When.CURRENT else ["before=True"]
+        starts, writes = self._reaching(read.component, read.part)
+        if read.vector is None:
+            return call(f"{target} = _moved_vector", [starts, writes, *before], "", 12)
+        query = " ".join(self._terms(read.vector))
+        return call(f"{target} = _read_matrix", [query, starts, writes, *before], "", 12)
+
+    def _state(self, slot: StateSlot) -> Lines:
+        """One tensor after the block."""
+        starts, writes = self._reaching(slot.component, slot.part)
+        target = self.tokens.names.new(".".join(filter(None, (_word(slot.component), slot.part))), slot.component)
+        self.tokens.values[State(slot.component, slot.part, slot.shape, When.CURRENT)] = target
+        if len(slot.shape) == 1:
+            return call(f"{target} = _moved_vector", [starts, writes], "[:, -1]", 12)
+        return call(f"{target} = _moved_matrix", [starts, writes], "", 12)
+
+    def _reaching(self, component: str, part: str) -> tuple[str, str]:
+        """The starts, and the writes, that a tensor is made of, each with what is left of it."""
+        shapes = {slot.component: slot.shape for slot in self.tokens.sequence.program.slots if slot.part == part}
+        starts, writes = [], []
+        for source in self.law.sources(component):
+            left = self.left[component, source]
+            starts.append(f"({left}, {self.tokens.values[State(source, part, shapes[source], When.PREVIOUS)]})")
+            for write in (item for item in self.law.writes if (item.component, item.part) == (source, part)):
+                value, along = self.written[write]
+                writes.append(f"({left}, {value})" if along is None else f"({left}, {along}, {value})")
+        return f"[{', '.join(starts)}]", f"[{', '.join(writes)}]"
+
+
+def _word(component: str) -> str:
+    """What a level is called inside its unit."""
+    return component.rpartition(".")[2]
