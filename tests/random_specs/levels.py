@@ -334,7 +334,7 @@ def _has_implicit_rows(artist: Artist, sketch: Sketch) -> bool:
 
 
 OPTIMIZERS = (
-    _row("optimizer", "proximal", "proximal({})", lambda artist, sketch: (artist.rate(),), _can_be_implicit, 3),
+    _row("optimizer", "proximal", "proximal({})", lambda artist, sketch: (artist.rate(),), _can_be_implicit, 6),
     _row("optimizer", "proximal at large rates", "proximal(1 + 2 * {})", lambda artist, sketch: (artist.gate(()),), _can_be_implicit, 4),
     _row("optimizer", "proximal for each row", "proximal({})", _rate_of_rows, _has_implicit_rows, 100),
     _row("optimizer", "gradient_descent", "gradient_descent({})", lambda artist, sketch: (artist.rate(),), weight=10),
