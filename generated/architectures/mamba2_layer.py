@@ -4,23 +4,17 @@ Mamba2's memory between trained projections, with a short causal convolution, a 
 gate of the output.
 
 Compiled by nlc from specs/architectures/mamba2_layer.yaml. Edit the spec, not this file.
-sha256 of the spec: c9fc9ce6ac8c9ebed5d32d7c95313de7267074a50ca9a46281e7d2f9f267a09d
+sha256 of the spec: 761a0b903abf6bea11da6a406916a4c97e6a8e01c899185f9715b902719dafc5
 
 Levels, fastest first (Nested Learning, Definition 2)
-    rank  components                                                          every  paper's number (slowest highest / slowest first)
-    0     memory                                                              token  1 / 3
-    1     kernel_k.momentum, kernel_q.momentum, kernel_v.momentum,            step   2 / 2
-          project_delta.momentum, project_gate.momentum, project_k.momentum,
-          project_out.momentum, project_q.momentum, project_v.momentum
-    2     kernel_k, kernel_q, kernel_v, project_delta, project_gate,          step   3 / 1
+    rank  components                                                  every  paper's number (slowest highest / slowest first)
+    0     memory                                                      token  1 / 2
+    1     kernel_k, kernel_q, kernel_v, project_delta, project_gate,  step   2 / 1
           project_k, project_out, project_q, project_v
 
 Timetable
     every token  memory
-    every step   kernel_k.momentum, kernel_q.momentum, kernel_v.momentum,
-                 project_delta.momentum, project_gate.momentum, project_k.momentum,
-                 project_out.momentum, project_q.momentum, project_v.momentum,
-                 kernel_k, kernel_q, kernel_v, project_delta, project_gate,
+    every step   kernel_k, kernel_q, kernel_v, project_delta, project_gate,
                  project_k, project_out, project_q, project_v
 
 Laws, per token; prev is the state before
@@ -41,27 +35,16 @@ Laws, per token; prev is the state before
     recent.project_q  = recent(project_q @ x) and project_q @ x
                         kept: the last values of project_q @ x, for delays and convolutions
 
-Laws of Momentum, every step, for project_q, project_k, project_v, project_gate, project_out, project_delta, kernel_q, kernel_k,
-kernel_v
-    momentum  = decay * prev(momentum) - learning_rate * gradient  explicit gradient step on dot(momentum, gradient); nl:eq-10; nl:eq-33
-    weights   = prev(weights) + momentum                           explicit gradient step on -dot(weights, momentum); nl:eq-10; nl:eq-33
-
 Form
     memory: chunked prefix sum (linear-attention, gla, mamba2)
         The old state is kept times exp(-softplus(split(project_delta @ x, heads))), and no write reads it (Scalar).
         All writes are known before the state is, so a chunk is a decayed sum of them: matrix products.
 """
 
-import math
-from collections.abc import Callable
-from typing import Any, overload
-
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.optimizer import ParamsT
 
-__all__ = ["Mamba2Layer", "optimizers"]
+__all__ = ["Mamba2Layer"]
 
 
 class Mamba2Layer(nn.Module):
@@ -82,9 +65,7 @@ class Mamba2Layer(nn.Module):
     `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
     """
 
-    def __init__(
-        self, d_model: int = 256, heads: int = 4, width: int = 4, learning_rate: float = 0.01, decay: float = 0.9, chunk: int = 64
-    ) -> None:
+    def __init__(self, d_model: int = 256, heads: int = 4, width: int = 4, chunk: int = 64) -> None:
         super().__init__()
         if chunk < 1:
             raise ValueError(f"chunk must be 1 or more, not {chunk}")
@@ -92,8 +73,6 @@ class Mamba2Layer(nn.Module):
         self.d_model = d_model
         self.heads = heads
         self.width = width
-        self.learning_rate = learning_rate
-        self.decay = decay
         if d_model % heads:
             raise ValueError(f"d_head = d_model / heads must be a whole number, not {d_model} / {heads}")
         self.d_head = d_model // heads
@@ -240,176 +219,6 @@ class Mamba2Layer(nn.Module):
         return {name: state[name].to(torch.promote_types(state[name].dtype, zero.dtype)) for name, zero in zeros.items()}
 
 
-class LevelOptimizers:
-    """Optimizers at their own periods, each (optimizer, period in steps, whether gradients are averaged over it or summed).
-
-    An optimizer moves its levels at every `period`-th step, on the gradients since it last did. Learning rate schedulers take
-    the optimizers themselves, which are in `optimizers`.
-    """
-
-    def __init__(self, levels: list[tuple[Optimizer, int, bool]]) -> None:
-        self.levels = levels
-        self.steps = 0
-
-    @property
-    def optimizers(self) -> list[Optimizer]:
-        """The optimizers, in the order of the levels."""
-        return [optimizer for optimizer, _, _ in self.levels]
-
-    def zero_grad(self) -> None:
-        """Forget the gradients that have been used; those of a period that has not ended stay."""
-        for optimizer, period, _ in self.levels:
-            if self.steps % period == 0:
-                optimizer.zero_grad()
-
-    @torch.no_grad()
-    def step(self) -> None:
-        """One step of the training loop: every level whose period ends here moves."""
-        self.steps = self.steps + 1
-        for optimizer, period, averages in self.levels:
-            if self.steps % period == 0:
-                for gradient in _gradients(optimizer) if averages else []:
-                    gradient.div_(period)
-                optimizer.step()
-
-    def state_dict(self) -> dict[str, Any]:
-        """The optimizers' states, how many steps there were, and the gradients of periods that have not ended."""
-        return {
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "steps": self.steps,
-            "gradients": [[x.grad for x in _parameters(optimizer)] for optimizer in self.optimizers],
-        }
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken."""
-        self.steps = state_dict["steps"]
-        for optimizer, state in zip(self.optimizers, state_dict["optimizers"], strict=True):
-            optimizer.load_state_dict(state)
-        for optimizer, gradients in zip(self.optimizers, state_dict["gradients"], strict=True):
-            for x, gradient in zip(_parameters(optimizer), gradients, strict=True):
-                x.grad = None if gradient is None else gradient.detach().clone().to(x)
-
-
-def _parameters(optimizer: Optimizer) -> list[Tensor]:
-    return [x for group in optimizer.param_groups for x in group["params"]]
-
-
-def _gradients(optimizer: Optimizer) -> list[Tensor]:
-    return [x.grad for x in _parameters(optimizer) if x.grad is not None]
-
-
-def optimizers(module: Mamba2Layer) -> LevelOptimizers:
-    """The optimizers of the slow levels, for any training loop: `zero_grad()`, a backward pass of the task loss, `step()`."""
-    return LevelOptimizers(
-        [
-            (
-                Momentum(
-                    [
-                        module.project_q,
-                        module.project_k,
-                        module.project_v,
-                        module.project_gate,
-                        module.project_out,
-                        module.project_delta,
-                        module.kernel_q,
-                        module.kernel_k,
-                        module.kernel_v,
-                    ],
-                    learning_rate=module.learning_rate,
-                    decay=module.decay,
-                ),
-                1,
-                False,
-            ),
-        ]
-    )
-
-
-class Momentum(Optimizer):
-    """A value-less memory of the gradients, fitted by gradient descent; the rate is inside the memory, as in the paper.
-
-    Takes the parameters first (tensors or groups of them), then by keyword, also for each group apart:
-        learning_rate = 0.01
-        decay = 0.9
-    Groups keep the learning rate as `lr`, which is what torch's schedulers change.
-    A gradient that is not finite stops a step with `nonfinite="raise"`, passes it over with "skip"; both wait for the device.
-    State of each parameter, in its dtype or float32, whichever is wider: momentum.
-    """
-
-    def __init__(self, params: ParamsT, learning_rate: float = 0.01, decay: float = 0.9, nonfinite: str | None = None) -> None:
-        self.nonfinite = _policy(nonfinite)
-        super().__init__(params, {"lr": learning_rate, "decay": decay})
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add parameters with hyperparameters of their own; raises ValueError for one that makes no sense."""
-        if "learning_rate" in param_group:
-            param_group["lr"] = param_group.pop("learning_rate")
-        for name, default in self.defaults.items():
-            value = param_group.get(name, default)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-                raise ValueError(f"{name} must be a finite number, not {value!r}")
-            if name == "lr" and value < 0:
-                raise ValueError(f"learning_rate must not be negative, but it is {value}")
-        super().add_param_group(param_group)
-
-    @overload
-    def step(self, closure: None = None) -> None: ...
-
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """One update of every parameter that has a gradient; returns what `closure`, which computes the gradients anew, returns."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        if self.nonfinite is not None and not _are_finite(self.param_groups):
-            if self.nonfinite == "raise":
-                raise FloatingPointError("a gradient is not finite; this step has changed nothing")
-            return loss
-        for group in self.param_groups:
-            self._update(group)
-        return loss
-
-    def _update(self, group: dict[str, Any]) -> None:
-        """The laws, for all tensors of a group at once."""
-        weights = [x for x in group["params"] if x.grad is not None]
-        if not weights:
-            return
-        gradient = [_checked(x.grad) for x in weights]
-        for x in weights:
-            if not self.state[x]:
-                dtype = torch.promote_types(x.dtype, torch.float32)
-                self.state[x]["momentum"] = torch.zeros_like(x, dtype=dtype)
-        momentum = [self.state[x]["momentum"] for x in weights]
-        learning_rate, decay = group["lr"], group["decay"]
-        # momentum = decay * prev(momentum) - learning_rate * gradient
-        torch._foreach_mul_(momentum, decay)
-        torch._foreach_add_(momentum, gradient, alpha=-learning_rate)
-        # weights = prev(weights) + momentum
-        torch._foreach_add_(weights, momentum)
-
-
-def _checked(gradient: Tensor) -> Tensor:
-    if gradient.is_sparse or gradient.is_complex():
-        raise ValueError("Momentum takes dense real gradients, neither sparse nor complex ones")
-    return gradient
-
-
-def _policy(nonfinite: str | None) -> str | None:
-    if nonfinite not in (None, "raise", "skip"):
-        raise ValueError(f'nonfinite must be "raise", "skip" or None, not {nonfinite!r}')
-    return nonfinite
-
-
-def _are_finite(groups: list[dict[str, Any]]) -> bool:
-    """Whether all entries of all gradients are; this waits for the device."""
-    finite = [_checked(x.grad).isfinite().all() for group in groups for x in group["params"] if x.grad is not None]
-    return all(finite)
-
-
 def _full_precision(x: Tensor) -> torch.autocast:
     """No autocast inside: the state keeps its precision."""
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
@@ -450,4 +259,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: e65ad37514d2e67e7420aedd815036ecec15a50c443a21a43042b663ea66e3ac
+# sealed by nlc, sha256 of everything above: ac49627a1b85ae83cfbd26daff649ccb281175431449c34e99c6f3be91b7d708

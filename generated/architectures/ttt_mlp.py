@@ -231,8 +231,7 @@ class TTTMlp(nn.Module):
             memory_W2 = state["memory.W2"] - learning_rate[..., None, None] * gradient_W2
             memory_b2 = state["memory.b2"] - learning_rate[..., None] * local_surprise_2
             y_hidden = torch.nn.functional.gelu((memory_W1 @ q[..., None]).squeeze(-1) + memory_b1)
-            memory_read = (memory_W2 @ y_hidden[..., None]).squeeze(-1)
-            y = q + scale * torch.nn.functional.layer_norm(memory_read + memory_b2, (self.d,)) + shift
+            y = q + scale * torch.nn.functional.layer_norm((memory_W2 @ y_hidden[..., None]).squeeze(-1) + memory_b2, (self.d,)) + shift
             state = {
                 "memory.W1": memory_W1,
                 "memory.b1": memory_b1,
@@ -310,4 +309,4 @@ def _moved_vector(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return sum((*begun[1:], *added), begun[0]).movedim(-2, 1)
 
 
-# sealed by nlc, sha256 of everything above: d640b021100edda9bffacb339af710c79c876084a89c32ef547a6df45fc4d5e0
+# sealed by nlc, sha256 of everything above: f36cae1ace95be685788b0ccbf2e59beaecf1f7fe4260c1f65f909a5537324a2

@@ -20,7 +20,7 @@ from nlc.ir.law import POSITION, Kept, Law
 from nlc.ir.model import Family
 from nlc.ir.program import StateSlot
 
-WIDEST_OUTPUT = 100
+WIDEST_OUTPUT = 120
 """An output whose expression is longer has a line for each of its reads."""
 
 NO_TARGETS: Mapping[State, str] = MappingProxyType({})
