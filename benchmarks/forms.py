@@ -1,6 +1,6 @@
 """How fast emitted code is: against the forms written by hand, and against the same laws token by token.
 
-    python benchmarks/forms.py [--json FILE] [--quick]
+    python -m benchmarks.forms [--json FILE] [--quick] [NAME ...]
 
 Every way runs in one process, the ways by turns, so that a busy machine slows all of them alike; medians are shown. The last columns
 compare the time a token at 8,192 tokens with that at 1,024: about 1 for a form whose cost a token does not grow.
@@ -41,12 +41,17 @@ CASES: Mapping[str, tuple[Run, tuple[str, ...]]] = MappingProxyType(
         "titans_linear": (hand_written.titans_linear, ("q", "k", "v", "learning_rate", "decay", "retention")),
         "linear_attention_layer": (hand_written.linear_attention_layer, ("x",)),
         "consolidation": (hand_written.consolidation, ("q", "k", "v", "beta")),
+        "softmax_attention": (hand_written.softmax_attention, ("q", "k", "v")),
+        "sliding_window_attention": (hand_written.sliding_window_attention, ("q", "k", "v")),
     }
 )
 """Each architecture, of specs/ or of this folder: its form by hand, and its inputs; `channels:` is a gate for each key channel.
 
 A layer's form takes the layer first.
 """
+
+NOT_BY_TOKEN = frozenset({"softmax_attention", "sliding_window_attention"})
+"""Where a backward pass through the loop over tokens would keep every token's copy of all data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +68,12 @@ class Measurement:
 def main() -> None:
     """Measure, print the table, and write it as JSON where `--json` says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"architectures, of {', '.join(CASES)}; all when none is named")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--quick", action="store_true", help="few repetitions, for a look")
     arguments = parser.parse_args()
     repetitions = 3 if arguments.quick else 15
-    measurements = [item for name in CASES for item in measure(name, repetitions)]
+    measurements = [item for name in arguments.names or CASES for item in measure(name, repetitions)]
     print(table(measurements))
     if arguments.json:
         setting = {"shape": [BATCH, HEADS, TIME, SIZE], "dtype": "float32", "threads": torch.get_num_threads(), "torch": torch.__version__}
@@ -79,7 +85,9 @@ def measure(name: str, repetitions: int) -> Iterator[Measurement]:
     by_hand, inputs = CASES[name]
     module = emitted(name)
     by_hand = by_hand(module) if any(True for _ in module.parameters()) else by_hand
-    ways: dict[str, Run] = {"emitted": module, "by hand": by_hand, "by token": module.forward_by_token}  # type: ignore[dict-item]
+    ways: dict[str, Run] = {"emitted": module, "by hand": by_hand}
+    if name not in NOT_BY_TOKEN:
+        ways["by token"] = module.forward_by_token  # type: ignore[assignment]
     forward = medians(ways, streams(inputs, TIME), repetitions, backward=False)
     both = medians(ways, streams(inputs, TIME), repetitions, backward=True)
     parallel = {way: run for way, run in ways.items() if way != "by token"}

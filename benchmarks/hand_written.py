@@ -176,6 +176,19 @@ def gated_linear_attention(
     return _joined([outputs.flatten(1, 2)], leading), memories[-1].view(*leading, *memory.shape[1:])
 
 
+def softmax_attention(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Torch's kernel, called directly; what is carried on are keys and values."""
+    read = nn.functional.scaled_dot_product_attention(*(x.transpose(1, 2) for x in (q, k, v)), is_causal=True)
+    return read.transpose(1, 2), {"k": k, "v": v}
+
+
+def sliding_window_attention(q: Tensor, k: Tensor, v: Tensor, *, window: int = 512) -> tuple[Tensor, dict[str, Tensor]]:
+    """The same, with the window as a mask."""
+    seen = torch.ones(q.shape[1], q.shape[1], dtype=torch.bool).tril().triu(1 - window)
+    read = nn.functional.scaled_dot_product_attention(*(x.transpose(1, 2) for x in (q, k, v)), seen)
+    return read.transpose(1, 2), {"k": k[:, 1 - window :], "v": v[:, 1 - window :]}
+
+
 def _by_halves(query: Tensor, key: Tensor, decay: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """(copies, chunks, n, size) -> overlaps (copies, chunks, n, n), queries from the start, keys to the end, all decays."""
     query, key, decay = (x.unsqueeze(3) for x in (query, key, decay))

@@ -31,6 +31,26 @@ def closed_form(span: Span, level: str) -> Diagnostic:
     )
 
 
+def no_minimiser(span: Span, level: str, why: str, help: str) -> Diagnostic:
+    return _refused("NLC430", f"nlc knows no closed form of the minimiser of `{level}`: {why}", span, "minimised here", help)
+
+
+def needs_window(span: Span, every: Span, level: str) -> Diagnostic:
+    labels = (Label(span, "this level has no window"), Label(every, "and keeps no state from one query to the next"))
+    help = "write `window: all`, or `window: n tokens`: the data that it is solved over at every query"
+    return Diagnostic("NLC431", f"`{level}` is re-solved for every query over no data", labels, help)
+
+
+def nothing_kept(span: Span, level: str, what: str) -> Diagnostic:
+    return _refused(
+        "NLC432",
+        f"{what} of `{level}`, of which nothing is kept",
+        span,
+        "this level is solved anew for every query",
+        f"read `{level}` as it is now, or keep its value in a level of its own on the token clock",
+    )
+
+
 def level_clock(span: Span, level: str, clock: str, wanted: str) -> Diagnostic:
     return _refused(
         "NLC403",
@@ -178,4 +198,7 @@ CODES: tuple[Code, ...] = (
     Code("NLC417", "not for a level of sequences", "A level on the clock `sequence` gathers its gradients over the tokens of a sequence and moves when that ends. Counts of its updates, gradients at a retained state and a declared knowledge transfer are compiled for levels that move at tokens."),
     Code("NLC418", "late start of what lasts", "A level that outlasts a sequence starts once. Which token that is made at would have to be carried from sequence to sequence, which nlc does not do."),
     Code("NLC419", "cut off inside a token", "`backprop: truncated(n updates)` of a level of several updates a token is compiled where n of them are whole tokens."),
+    Code("NLC430", "no closed form", "A level on the clock `always` is the minimiser of its objective over the data of its window. nlc solves sums of weights, which do not depend on the level, times squared distances to it."),
+    Code("NLC431", "always without a window", "A level on the clock `always` keeps no state: what it is solved over is the data of its window."),
+    Code("NLC432", "older state of an `always` level", "A level on the clock `always` is solved anew for every query: it has no state before it, none that is held, and none to start from."),
 )  # fmt: skip

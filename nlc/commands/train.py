@@ -38,7 +38,7 @@ def _train(program: Program, arguments: Namespace) -> int:
     from nlc.train import memory_interface, memory_settings, settings_from_pairs, show_progress, train
 
     model = program.model
-    settings, chosen = settings_from_pairs(arguments.set, memory_settings(model, has_chunk=bool(program.chunked)))
+    settings, chosen = settings_from_pairs(arguments.set, memory_settings(model, has_chunk=program.has_chunk))
     try:
         memory = memory_interface(model, settings, chosen)
     except ValueError as error:

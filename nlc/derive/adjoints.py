@@ -27,6 +27,7 @@ from nlc.ir.algebra import (
     Norm,
     Outer,
     Power,
+    Rotary,
     Scale,
     Size,
     Softmax,
@@ -156,6 +157,10 @@ def _softmax(node: Softmax, cotangent: Expr) -> Cotangents:
     return (times(node, subtract(cotangent, _along(mean, axis, node.shape))),)
 
 
+def _rotary(node: Rotary, cotangent: Expr) -> Cotangents:
+    return Rotary(cotangent, negate(node.place), node.base, node.shape), None
+
+
 def deviation(x: Expr) -> Expr:
     """What a layer norm divides a vector by, when its mean is taken off."""
     size = Size(x.shape[0])
@@ -195,6 +200,7 @@ ADJOINTS: tuple[Adjoint, ...] = (
     Adjoint(Dot, "inner product", "d<x, y> = <dx, y> + <x, dy>", "calculus", _dot),
     Adjoint(Sum, "total", "the adjoint of summing is repeating", "calculus", _sum),
     Adjoint(Norm, "norm", "d|x| = <x, dx> / |x|, and 0 at x = 0", "calculus", _norm),
+    Adjoint(Rotary, "rotation", "the adjoint of a rotation is the rotation back", "calculus", _rotary),
     Adjoint(Softmax, "softmax", "d s = s * (dx - <s, dx>)", "calculus", _softmax),
     Adjoint(LayerNorm, "layer norm", "d n = (dx - mean(dx) - mean(n * dx) n) / deviation", "calculus", _layer_norm),
 )

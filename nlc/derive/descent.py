@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from dataclasses import replace as replace_with
+from dataclasses import dataclass, replace as replace_with
 
 from nlc.derive.abbreviations import Abbreviation, count_layers, first_layer, occurs, put
 from nlc.derive.adjoints import ADJOINT_OF, deviation

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from nlc.derive.descent import gathered_part
 from nlc.derive.settle import held_part, settle
 from nlc.derive.starts import restarts, settled_starts
-from nlc.ir.algebra import Due, Expr, Input, State, Tick, When, Where, walk
+from nlc.ir.algebra import Due, Expr, Input, Position, State, Tick, When, Where, walk
 from nlc.ir.build import add, constant, full
 from nlc.ir.law import POSITION, PREVIOUS, RECENT, Equation, Kept, Law
 from nlc.ir.model import Family, Model
@@ -22,9 +22,12 @@ def kept_tensors(order: LevelOrder, laws: tuple[Law, ...], outputs: tuple[Equati
     expressions = [equation.value for law in (*laws, *endings) for equation in law.equations] + [equation.value for equation in outputs]
     expressions += settled_starts(order)
     nodes = [node for expression in expressions for node in walk(expression)]
-    kept = (*_gathered(order.model, laws), *_held(order.model, nodes), *_previous(nodes), *_recent(order))
-    is_counted = any(
-        isinstance(node, Due | Tick) or _is_position(node) for node in (*nodes, *(node for item in kept for node in walk(item.value)))
+    windows = tuple(_windows(order))
+    nodes.extend(node for item in windows for node in walk(item.value))
+    kept = (*_gathered(order.model, laws), *_held(order.model, nodes), *_previous(nodes), *windows, *_recent(order))
+    is_counted = any(isinstance(item.window, int) for item in windows) or any(
+        isinstance(node, Due | Tick | Position) or _is_position(node)
+        for node in (*nodes, *(node for item in kept for node in walk(item.value)))
     )
     return (*kept, *_position(order.model)) if is_counted or restarts(order.model) else kept
 
@@ -72,6 +75,15 @@ def _recent(order: LevelOrder) -> Iterator[Kept]:
         assert isinstance(recent, Recent)
         rule = f"the last values of {expression_text(item.recent.x)}, for delays and convolutions"
         yield Kept(RECENT, item.name, Shift(recent, recent.x, recent.shape), rule, is_whole=item.is_whole)
+
+
+def _windows(order: LevelOrder) -> Iterator[Kept]:
+    """The data of windows that later tokens still see."""
+    for component in order.model.fast:
+        for item in component.data:
+            span = "all tokens" if component.window == "all" else f"the last {component.window} tokens"
+            value = settle(order, component.name, item.value)
+            yield Kept(component.name, item.name, value, f"a window of {span}", window=component.window)
 
 
 def _position(model: Model) -> Iterator[Kept]:

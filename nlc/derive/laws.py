@@ -11,13 +11,14 @@ from nlc.derive.draft import Draft
 from nlc.derive.gradient import LARGEST, DerivativeTooLarge
 from nlc.derive.implicit import Curvature, ImplicitStep, curvature
 from nlc.derive.lets import abbreviated
+from nlc.derive.minimiser import derive_minimiser
 from nlc.derive.names import last_segment, said, words_of
 from nlc.derive.settle import settle
 from nlc.diagnostics import CompileError
 from nlc.ir.algebra import LEAVES, Due, Expr, Gradient, State, StopGradient, Tick, When, Where, contains, is_number, walk
 from nlc.ir.build import subtract, times
 from nlc.ir.law import Equation, Law
-from nlc.ir.model import Component, GradientDescent, GradientPoint, Model, Output, Proximal
+from nlc.ir.model import ClosedForm, Component, GradientDescent, GradientPoint, Model, Output, Proximal
 from nlc.ir.order import LevelOrder
 
 READINGS: Mapping[frozenset[When], str] = MappingProxyType(
@@ -32,7 +33,9 @@ READINGS: Mapping[frozenset[When], str] = MappingProxyType(
 
 
 def derive_law(order: LevelOrder, component: Component) -> Law:
-    """new state = retained - step (Nested Learning, Eq. 3), with everything that leads to it named."""
+    """new state = retained - step (Nested Learning, Eq. 3), with everything that leads to it named; or the minimiser."""
+    if isinstance(component.optimizer, ClosedForm):
+        return derive_minimiser(order, component)
     assert isinstance(component.optimizer, GradientDescent | Proximal), component.optimizer
     draft = Draft(component.name, words_of(order.model))
     descent = Descent(order, component, draft)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from nlc.codes import derive as codes
 from nlc.derive.implicit import no_implicit_step
+from nlc.derive.refused_windows import rotations, solved_levels
 from nlc.diagnostics import Diagnostic
 from nlc.ir.algebra import LEAVES, Expr, Gradient, Index, Input, Join, Norm, Split, State, Task, Tick, When, children, walk
 from nlc.ir.dims import ENTRIES, MATRIX
@@ -56,9 +57,9 @@ def _optimizers(model: Model) -> Iterator[Diagnostic]:
         match component.optimizer:
             case Proximal() if why := no_implicit_step(model, component):
                 yield codes.proximal_step(component.place("optimizer"), component.name, why)
-            case ClosedForm():
+            case ClosedForm() if not component.is_solved:
                 yield codes.closed_form(component.place("optimizer"), component.name)
-            case GradientDescent():
+            case GradientDescent() | ClosedForm():
                 pass
 
 
@@ -66,7 +67,7 @@ def _clocks(model: Model) -> Iterator[Diagnostic]:
     clock = base_clock(model)
     for component in model.components:
         fits = _is_whole_ticks(model, component.every) or _is_part_of_a_tick(model, component.every) or _is_trained(model, component)
-        fits = fits or _is_a_sequence(model, component.every)
+        fits = fits or _is_a_sequence(model, component.every) or (component.is_solved and model.kind != "optimizer")
         if component.every != clock and not fits:
             yield codes.level_clock(component.every_span, component.name, str(component.every), str(clock))
     for stream in model.inputs:
@@ -184,7 +185,7 @@ def _optimizers_of_slow_levels(model: Model) -> Iterator[Diagnostic]:
 
 def _lifetimes(model: Model) -> Iterator[Diagnostic]:
     for component in model.components:
-        if component.window is not None:
+        if component.window is not None and not component.is_solved:
             yield codes.window(component.place("window"), component.name)
         if component.reset is not None and not _is_compiled_reset(model, component.reset):
             yield codes.reset_clock(component.place("reset"), component.name, str(component.reset))
@@ -312,6 +313,8 @@ CHECKS: tuple[Check, ...] = (
     _gradient_points,
     _optimizers_of_slow_levels,
     _lifetimes,
+    solved_levels,
+    rotations,
     _knowledge_transfer,
     _reads,
     _gradients_of_gradients,

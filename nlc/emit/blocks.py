@@ -22,8 +22,7 @@ from nlc.emit.sums import over_block
 from nlc.emit.uses import Uses, find_uses, is_gathered, sum_terms, written_out
 from nlc.emit.views import BlockHelpersView, BlockView
 from nlc.ir.algebra import Expr, Input, MatMul, Named, State, When, children, contains, walk
-from nlc.ir.build import add
-from nlc.ir.build import replace as replaced
+from nlc.ir.build import add, replace as replaced
 from nlc.ir.dual import DualLaw
 from nlc.ir.law import Equation, Law
 from nlc.ir.program import MemoryProgram, StateSlot

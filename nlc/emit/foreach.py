@@ -7,8 +7,7 @@ is a comprehension over the tensors. Sums over all weights (`inner`) are taken o
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from dataclasses import replace as with_changes
+from dataclasses import dataclass, field, replace as with_changes
 
 from nlc.emit.layout import STEP, WIDTH, Lines, indented
 from nlc.emit.multi_tensor import MultiTensor

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from nlc.emit.attention import in_forward, kept_after, places
 from nlc.emit.chunks import Chunked, Stream, chunk_method, chunked, method_name
 from nlc.emit.coupled import Coupled, coupled, is_coupled
 from nlc.emit.coupled_methods import coupled_method
@@ -51,7 +52,7 @@ def chunked_body(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> Lines:
     names = LocalNames((*sequence.inputs, "state"))
     like, variables = sequence.like.name, sizes(sequence, names)
     dtype = names.new("dtype")
-    start = names.new(slot_local(forms[0]) if forms and sequence.is_bare else "start")
+    start = names.new(slot_local(forms[0]) if sequence.is_bare and forms else "start")
     first = sequence.program.slots[0]
     carried = sequence.carried(start, first.component, first.part)
     values = input_values(sequence)
@@ -74,11 +75,19 @@ def _forms(
     outputs = {name: names.new(name) for name, _ in sequence.program.outputs}
     leading = leading_text(sequence, variables)
     state: dict[str, str] = {}
+    yield from places(sequence, names, values, start)
     yield from laid_out(sequence, names, values, start, leading, state)
     yield from _define_streams(sequence, names, values)
     printer = printer_of(sequence, values)
     tokens = Tokens(sequence, names, values, leading, printer, printer)
-    for form in forms:
+    for memory in sequence.program.at_once:
+        if memory.window is not None:
+            answer = next((Named(read.name, read.shape) for read in memory.reads), Named(memory.component, ()))
+            values[answer] = outputs_as_read(sequence, outputs).get(answer) or names.new(answer.name)
+            yield from in_forward(sequence, memory, names, values, start, leading, values[answer])
+            state |= kept_after(sequence, memory.component, values)
+            continue
+        form = next(form for form in forms if form.memory is memory)
         slots = form_slots(sequence, form)
         state |= {slot.name: start if sequence.is_bare else names.new(slot.name) for slot in slots}
         carried = [sequence.carried(start, slot.component, slot.part) for slot in slots]
@@ -116,6 +125,11 @@ def leading_text(sequence: Sequence, variables: Sizes) -> str:
     return ", ".join((variables.batch, f"{sequence.like.name}.shape[1]", *variables.axes))
 
 
+def outputs_as_read(sequence: Sequence, outputs: dict[str, str]) -> dict[Expr, str]:
+    """The variables of outputs that are reads as they came."""
+    return {value: outputs[name] for name, value in sequence.program.outputs if isinstance(value, Named)}
+
+
 def form_slots(sequence: Sequence, form: ChunkedForm) -> list[StateSlot]:
     """What a form carries."""
     slots = {(slot.component, slot.part): slot for slot in sequence.program.slots}
@@ -125,7 +139,7 @@ def form_slots(sequence: Sequence, form: ChunkedForm) -> list[StateSlot]:
 def run_form(tokens: Tokens, form: ChunkedForm, carried: Iterable[str], after: Iterable[str], outputs: dict[str, str]) -> Iterator[Lines]:
     """The call that runs a form from the states `carried` to those `after`; its reads join the values, as outputs where they are those."""
     names, values = tokens.names, tokens.values
-    as_they_are = {value: outputs[name] for name, value in tokens.sequence.program.outputs if isinstance(value, Named)}
+    as_they_are = outputs_as_read(tokens.sequence, outputs)
     arguments = []
     for stream in form.streams:
         text, lines = _stream(tokens, stream)

@@ -49,9 +49,17 @@ def has_start(sequence: Sequence) -> bool:
 
 def _filled(slot: StateSlot, leading: str) -> tuple[str, list[str]]:
     """The call that makes what a slot starts from when that is a number, and its arguments but the dtype."""
-    size = f"{leading}{size_text(slot.shape)}"
+    size = f"{_with_tokens(slot, leading)}{size_text(slot.shape)}"
     start = initial_text(slot.start) if slot.start is not None else "0"
     return ("like.new_zeros", [size]) if start == "0" else ("like.new_full", [f"({size})" if ", " in size else f"({size},)", start])
+
+
+def _with_tokens(slot: StateSlot, leading: str) -> str:
+    """The leading sizes of a slot: of a window, with the tokens that are kept before the first."""
+    if slot.window is None:
+        return leading
+    batch, *axes = leading.split(", ")
+    return ", ".join((batch, "0" if slot.window == "all" else str(slot.window - 1), *axes))
 
 
 def started(sequence: Sequence, leading: str) -> Lines:

@@ -9,7 +9,7 @@ from nlc.emit.names import LocalNames
 from nlc.emit.parameters import parameter_values
 from nlc.emit.scope import Sequence, leaf, state_dtype
 from nlc.emit.torch_printer import TorchPrinter
-from nlc.ir.algebra import Due, Expr, Eye, Parameter, State, StopGradient, Tick, contains
+from nlc.ir.algebra import Due, Expr, Eye, Parameter, Position, State, StopGradient, Tick, contains
 from nlc.ir.law import POSITION
 from nlc.ir.model import Component, Family
 
@@ -28,6 +28,9 @@ def position_lines(sequence: Sequence, names: LocalNames, values: dict[Expr, str
     for period in periods:
         due = values[Due(period)] = names.new("due" if len(periods) == 1 else f"due_{period}")
         yield (f"{due} = {position} % {period} == 0",)
+    if sequence.has_places and not tokens:
+        place = values[Position()] = names.new("place")
+        yield (f"{place} = ({position} - 1).to({state_dtype(sequence)})",)
     if before:
         yield from _resets(sequence, names, values, before)
     for component in (name for name in sequence.counted if not sequence.model.is_parted(name)):

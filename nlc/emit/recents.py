@@ -9,7 +9,7 @@ from nlc.emit.layout import Lines, assignment
 from nlc.emit.names import LocalNames
 from nlc.emit.scope import Sequence, define, printer_of
 from nlc.ir.algebra import Expr, Input, walk
-from nlc.ir.law import PREVIOUS, Kept, used_definitions
+from nlc.ir.law import POSITION, PREVIOUS, Kept, used_definitions
 from nlc.ir.program import Program
 from nlc.ir.recents import Convolve, Delay, Recent, Shift
 
@@ -104,6 +104,8 @@ def _previous(
 ) -> Iterator[Lines]:
     """The streams whose previous values are read, each with the value before its first token in front."""
     for item in sequence.program.laws.kept:
+        if item.component == POSITION and not sequence.program.is_in_blocks:
+            state[item.name] = f"{sequence.carried(start, POSITION, '')} + {sequence.like.name}.shape[1]"
         if item.component == PREVIOUS:
             shape = item.value.shape
             earlier, stream = names.new(f"earlier_{item.part}"), _whole(sequence, item.part, leading, len(shape))

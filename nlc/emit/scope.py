@@ -12,7 +12,24 @@ from nlc.emit.layout import Lines, assignment, call
 from nlc.emit.names import MODULE_WORDS, LocalNames, attribute
 from nlc.emit.pieces import Piece
 from nlc.emit.torch_printer import TorchPrinter, unwritable
-from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Join, Named, Split, State, Tick, When, children, contains, walk
+from nlc.ir.algebra import (
+    Due,
+    Expr,
+    Hyperparameter,
+    Index,
+    Input,
+    Join,
+    Named,
+    Position,
+    Split,
+    State,
+    Tick,
+    When,
+    Window,
+    children,
+    contains,
+    walk,
+)
 from nlc.ir.dims import Shape
 from nlc.ir.law import PREVIOUS, Equation, Law, used_definitions
 from nlc.ir.model import InputStream, Model
@@ -75,6 +92,16 @@ class Sequence:
         nodes = (node for value in self.program.laws.values for node in walk(value))
         return tuple(sorted({node.component for node in nodes if isinstance(node, Tick)}))
 
+    @property
+    def has_places(self) -> bool:
+        """Whether the laws ask for the place of a token in the sequence."""
+        return any(isinstance(node, Position) for value in self.program.laws.values for node in walk(value))
+
+    @property
+    def first_axis(self) -> int:
+        """The place of the first axis in what the first slot carries: behind the batch, and the tokens of a window."""
+        return 1 if self.program.slots[0].window is None else 2
+
     def carried(self, variable: str, component: str, part: str) -> str:
         """The carried value of a slot, where `variable` is the whole state."""
         slot = next(slot for slot in self.program.slots if (slot.component, slot.part) == (component, part))
@@ -95,7 +122,7 @@ class Sequence:
                 return contains(x, lambda part: isinstance(part, Named | State | Input))
             case Input(name):
                 return own.get(name) == self.model.axes
-            case Named() | State():
+            case Named() | State() | Window():
                 return True
         return any(self.spans_axes(child) for child in children(node))
 
@@ -113,7 +140,7 @@ class Sequence:
         match node:
             case Join():
                 return False
-            case Split() | Named() | State() | Index():
+            case Split() | Named() | State() | Index() | Window():
                 return True
             case Input(name):
                 return any(stream.name == name and stream.axes for stream in self.model.inputs)
@@ -131,6 +158,7 @@ class Sequence:
     def _equations(self) -> Iterator[Equation]:
         joined = {item.name for item in self.model.outputs if item.joined}
         yield from (equation for law in self.program.laws.laws for equation in law.equations)
+        yield from (Equation(item.name, item.value, item.rule) for item in self.program.laws.kept if item.window is not None)
         yield from (equation for equation in self.program.laws.outputs if equation.name not in joined)
 
     def is_parted(self, law: Law) -> bool:
@@ -224,7 +252,7 @@ def indices(
         if index in used:
             values[index] = names.new(f"{axis}_index")
             later = f"[:{', None' * (len(axes) - 1 - place)}]" if place + 1 < len(axes) else ""
-            places = f"torch.arange({carried}.shape[{1 + place}], dtype={carried}.dtype, device={carried}.device){later}"
+            places = f"torch.arange({carried}.shape[{sequence.first_axis + place}], dtype={carried}.dtype, device={carried}.device){later}"
             lines.append(assignment(values[index], [places], 12))
     return lines
 
@@ -237,6 +265,7 @@ def previous(sequence: Sequence, variable: str) -> dict[Expr, str]:
         if slot.name in kept
         else State(slot.component, slot.part, slot.shape, When.PREVIOUS): sequence.carried(variable, slot.component, slot.part)
         for slot in sequence.program.slots
+        if slot.window is None
     }
 
 
@@ -306,5 +335,5 @@ def sizes(sequence: Sequence, names: LocalNames) -> Sizes:
         else:
             slot = sequence.program.slots[0]
             carried = sequence.carried("state", slot.component, slot.part)
-            lines.append((f"{variable} = 1 if state is None else {carried}.shape[{place}]",))
+            lines.append((f"{variable} = 1 if state is None else {carried}.shape[{sequence.first_axis + place - 1}]",))
     return Sizes(batch, axes, tuple(lines))

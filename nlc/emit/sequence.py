@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nlc.emit.attention import attention_helpers
 from nlc.emit.blocks import block_helpers, block_method
 from nlc.emit.chunks import Chunked
 from nlc.emit.coupled import Coupled
@@ -37,20 +38,21 @@ def sequence_parts(program: Program) -> tuple[str, ...]:
     sequence.check_names()
     forms = tuple(chunked_form(memory) for memory in program.chunked)
     blocks = block_method(sequence, forms) if program.is_in_blocks else ""
-    further = (block_helpers(blocks),) if blocks else ()
+    further = (*((block_helpers(blocks),) if blocks else ()), *attention_helpers(sequence))
     if any(memory.dual for memory in program.memories):
         further = (*further, dual_helpers(blocks))
-    return render(_view(sequence, forms, blocks)), *training_parts(sequence), *_helpers(program, forms), *further
+    return render(_view(sequence, forms, blocks)), *training_parts(sequence), *_helpers(sequence, forms), *further
 
 
-def _helpers(program: Program, forms: tuple[ChunkedForm, ...]) -> tuple[str, ...]:
+def _helpers(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> tuple[str, ...]:
     """The functions that the methods call."""
     plain = tuple(form for form in forms if isinstance(form, Chunked))
     others = tuple(form for form in forms if isinstance(form, Coupled))
     decays = any(form.has_decay for form in plain if not form.is_halved)
     splits = bool(others) or any(not form.is_halved for form in plain)
     solves = decays or any(form.is_triangular for form in forms)
-    helpers = HelpersView(bool(forms), splits, decays, solves, program.is_parallel and convolves(program))
+    is_convolved = sequence.program.is_parallel and convolves(sequence.program)
+    helpers = HelpersView(bool(forms), splits, decays, solves, sequence.has_places, is_convolved)
     return render(helpers), *halves_helpers(plain), *coupled_helpers(others)
 
 
@@ -131,7 +133,7 @@ def _speed(sequence: Sequence) -> Iterator[str]:
         return
     unit = "tokens" if updates == 1 else f"updates ({updates} a token)"
     anew = "under torch.compile every new length compiles anew"
-    yield f"`chunk`, in {unit}, is about speed alone; {anew}." if program.chunked else f"{anew[:1].upper()}{anew[1:]}."
+    yield f"`chunk`, in {unit}, is about speed alone; {anew}." if program.has_chunk else f"{anew[:1].upper()}{anew[1:]}."
     if program.is_in_blocks:
         yield f"The sequence runs in blocks of {program.blocks.tokens} tokens, counted from the position of the state that is handed in."
 
@@ -145,6 +147,10 @@ def _time(stream: InputStream) -> tuple[str, ...]:
 def _slot_text(sequence: Sequence, slot: StateSlot) -> str:
     if slot.counts:
         return "(), int64: how many tokens came before"
+    if slot.window is not None:
+        tokens = "tokens" if slot.window == "all" else str(slot.window - 1)
+        of = "all tokens so far" if slot.window == "all" else f"the last {slot.window - 1}, those that there were"
+        return f"{_dims('batch', tokens, *sequence.model.axes, *slot.shape)}, of {of}"
     return _dims("batch", *(() if slot.is_whole else sequence.model.axes), *slot.shape)
 
 
@@ -155,7 +161,7 @@ def _dims(*dims: str | Dim) -> str:
 def _constructor(sequence: Sequence) -> Lines:
     free = [f"{item.name}: int = {item.default}" for item in sequence.model.dims if item.definition is None]
     numbers = [f"{item.name}: float = {_default(item)}" for item in sequence.program.hyperparameters]
-    chunk = [f"chunk: int = {sequence.program.chunk}"] if sequence.program.chunked else []
+    chunk = [f"chunk: int = {sequence.program.chunk}"] if sequence.program.has_chunk else []
     return call("def __init__", ["self", *free, *numbers, *chunk], " -> None:", 4)
 
 
@@ -166,7 +172,7 @@ def _default(item: HyperparameterDeclaration) -> str:
 def _attributes(sequence: Sequence) -> Lines:
     model = sequence.model
     lines: list[Lines] = []
-    if sequence.program.chunked:
+    if sequence.program.has_chunk:
         lines.append(("if chunk < 1:", '    raise ValueError(f"chunk must be 1 or more, not {chunk}")', "self.chunk = chunk"))
     given = [item.name for item in model.dims if item.definition is None] + [item.name for item in sequence.program.hyperparameters]
     lines.extend((f"{attribute(name)} = {name}",) for name in given)
@@ -199,7 +205,8 @@ def _forward_says(sequence: Sequence) -> str:
     if is_feed_forward(sequence) or (sequence.program.is_parallel and not sequence.program.memories):
         return "All tokens at once: equal to `forward_by_token`."
     if sequence.program.is_parallel:
-        return "The whole sequence in chunks: equal to `forward_by_token`."
+        how = "in chunks" if sequence.program.has_chunk else "at once"
+        return f"The whole sequence {how}: equal to `forward_by_token`."
     return "The whole sequence, token by token: no parallel form is known for these laws."
 
 

@@ -7,8 +7,7 @@ same of transposed matrices, tall ones are transposed, since the products of the
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from dataclasses import replace as with_changes
+from dataclasses import dataclass, field, replace as with_changes
 
 from nlc.emit.layout import Lines, assignment, block, indented
 from nlc.emit.multi_tensor import terms_of

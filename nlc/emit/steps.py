@@ -14,7 +14,8 @@ from nlc.emit.recents import laid_out_at_a_token
 from nlc.emit.resets import Resets
 from nlc.emit.scope import Sequence, converted, define, indices, input_values, output_printer, previous, printer_of, state_dtype
 from nlc.emit.torch_printer import TorchPrinter
-from nlc.ir.algebra import Expr, Input, Map, MatMul, Named, State, Tick, When, children, contains, walk
+from nlc.emit.windows import at_step, kept_window
+from nlc.ir.algebra import Expr, Input, Map, MatMul, Named, State, Tick, When, Window, children, contains, walk
 from nlc.ir.build import replace
 from nlc.ir.law import POSITION, Kept, Law
 from nlc.ir.model import Family
@@ -55,10 +56,17 @@ def _laws(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) -> Ite
     parts = [law for law in laws.laws if sequence.is_parted(law)]
     for law in laws.laws:
         if not sequence.is_parted(law):
-            yield from law_lines(sequence, law, names, values)
+            yield from _whole(sequence, law, names, values)
         elif law == parts[0]:
             yield from _parts(sequence, parts, names, values)
         yield from resets.ready(names, values)
+
+
+def _whole(sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
+    """A law that runs once a token."""
+    if sequence.model.component(law.component).is_solved:
+        return at_step(sequence, law.component, law.equations, names, values)
+    return law_lines(sequence, law, names, values)
 
 
 def _parts(sequence: Sequence, laws: list[Law], names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
@@ -194,6 +202,9 @@ def _layers(node: Expr) -> Iterator[Expr]:
 
 def kept_text(sequence: Sequence, item: Kept, values: dict[Expr, str]) -> str:
     """What is carried to the next token beside the states."""
+    if item.window is not None:
+        slot = next(slot for slot in sequence.program.slots if slot.name == item.name)
+        return kept_window(slot, values[Window(item.component, item.part, item.value.shape)])
     if item.component == POSITION:
         return values[State(POSITION, "", ())]
     if item.value in values:
@@ -211,7 +222,9 @@ def broadcast(sequence: Sequence, printer: TorchPrinter, value: Expr) -> tuple[s
     slot = sequence.program.slots[0]
     carried = sequence.carried("state", slot.component, slot.part)
     own = ", -1" * len(value.shape)
-    return (f"({printer.text(value)}).expand(*{carried}.shape[:{1 + len(sequence.model.axes)}]{own})",)
+    axes, first = len(sequence.model.axes), sequence.first_axis
+    leading = f"*{carried}.shape[:{1 + axes}]" if first == 1 else f"{carried}.shape[0], *{carried}.shape[2:{2 + axes}]"
+    return (f"({printer.text(value)}).expand({leading}{own})",)
 
 
 def returned(sequence: Sequence, outputs: dict[str, str], state: dict[str, str], dtype: str) -> Iterator[Lines]:

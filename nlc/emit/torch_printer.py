@@ -53,6 +53,7 @@ from nlc.ir.algebra import (
     Outer,
     Parameter,
     Power,
+    Rotary,
     Scale,
     Size,
     Softmax,
@@ -278,6 +279,10 @@ class TorchPrinter:
     @_piece.register
     def _(self, node: Softmax) -> Piece:
         return Piece(f"{wrapped(self._full(node.x), ATOM)}.softmax({node.axis - len(node.shape)})", ATOM, len(node.shape))
+
+    @_piece.register
+    def _(self, node: Rotary) -> Piece:
+        return Piece(f"_rotary({self._full(node.x).text}, {self.text(node.place)}, {node.base})", ATOM, 1)
 
     @_piece.register
     def _(self, node: LayerNorm) -> Piece:

@@ -49,7 +49,7 @@ def _optimizer(sequence: Sequence, training: Training) -> Lines:
         listed = ("    [", *(f"        module.{parameter_attribute(slot)}," for slot in slots), "    ],")
         inner: Lines = (f"{training.optimizer.name}(", *listed, *(f"    {number}," for number in numbers), "),")
     else:
-        inner = call(training.optimizer.name, [f"[{parameters}]", *numbers], ",", 12)
+        inner = call(training.optimizer.name, [f"[{parameters}]", *numbers], ",", 16)
     return ("(", *(f"    {line}" for line in inner), f"    {period},", f"    {training.reduce == 'mean'},", "),")
 
 

@@ -55,6 +55,17 @@ class SequenceView:
 
 
 @dataclass(frozen=True, slots=True)
+class AttentionView:
+    """The functions of levels that are solved over a window; `to_heads` lays x out for torch's kernel, `from_heads` its result back."""
+
+    has_attention: bool
+    has_sliding: bool
+    many_axes: bool
+    to_heads: str
+    from_heads: str
+
+
+@dataclass(frozen=True, slots=True)
 class HelpersView:
     """The functions that a sequence module needs beside its class."""
 
@@ -62,6 +73,7 @@ class HelpersView:
     splits: bool
     has_decay: bool
     solves: bool
+    turns: bool
     convolves: bool
 
 
@@ -166,6 +178,7 @@ TEMPLATES: Mapping[str, type] = MappingProxyType(
         "coupled_vectors.py.j2": CoupledVectorsView,
         "coupled.py.j2": CoupledHelpersView,
         "sequence_helpers.py.j2": HelpersView,
+        "attention.py.j2": AttentionView,
         "block.py.j2": BlockView,
         "block_helpers.py.j2": BlockHelpersView,
         "dual_helpers.py.j2": DualHelpersView,

@@ -45,6 +45,7 @@ class Transition(Enum):
     COMPANION = "Companion"
     DENSE = "Dense"
     NONLINEAR = "Nonlinear"
+    SOLVED = "Solved"
 
 
 @dataclass(frozen=True, slots=True)

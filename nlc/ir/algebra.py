@@ -14,49 +14,24 @@ from fractions import Fraction
 from nlc.ir.calculus import Derivative, Inverse
 from nlc.ir.dims import Shape
 from nlc.ir.leaves import (
+    Age as Age,
     Constant as Constant,
-)
-from nlc.ir.leaves import (
     Due as Due,
-)
-from nlc.ir.leaves import (
     Eye as Eye,
-)
-from nlc.ir.leaves import (
     Full as Full,
-)
-from nlc.ir.leaves import (
     Gradient as Gradient,
-)
-from nlc.ir.leaves import (
     Hyperparameter as Hyperparameter,
-)
-from nlc.ir.leaves import (
     Index as Index,
-)
-from nlc.ir.leaves import (
     Input as Input,
-)
-from nlc.ir.leaves import (
     Named as Named,
-)
-from nlc.ir.leaves import (
     Parameter as Parameter,
-)
-from nlc.ir.leaves import (
+    Position as Position,
     Size as Size,
-)
-from nlc.ir.leaves import (
     State as State,
-)
-from nlc.ir.leaves import (
     Task as Task,
-)
-from nlc.ir.leaves import (
     Tick as Tick,
-)
-from nlc.ir.leaves import (
     When as When,
+    Window as Window,
 )
 from nlc.ir.recents import Convolve, Delay, Recent, Shift
 
@@ -244,6 +219,16 @@ class Join:
 
 
 @dataclass(frozen=True, slots=True)
+class Rotary:
+    """A vector whose entries j and j + half are turned as a pair, by place / base ** (j / half); the last of an odd number stays."""
+
+    x: Expr
+    place: Expr
+    base: int
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
 class StopGradient:
     """The same value, a constant for the gradient of the level's own objective."""
 
@@ -251,14 +236,58 @@ class StopGradient:
     shape: Shape
 
 
+@dataclass(frozen=True, slots=True)
+class Now:
+    """The value at the update's own token, in an expression over the data of a window: `now(q)`."""
+
+    x: Expr
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSum:
+    """The sum of an expression over the data of a window: `sum(x, over = window)`."""
+
+    x: Expr
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSoftmax:
+    """exp(x) over its sum, of a scalar for each datum of a window: `softmax(x, over = window)`, again a scalar for each."""
+
+    x: Expr
+    shape: Shape = ()
+
+
 Expr = (
-    Constant | Size | Index | Input | Hyperparameter | State | Parameter | Task | Gradient | Tick | Due | Named | Eye | Full
+    Constant | Size | Index | Input | Hyperparameter | State | Parameter | Task | Gradient | Tick | Due | Position | Age | Window
+    | Named | Eye | Full
     | Add | Scale | Times | Divide | Power | Map | Extremum | Compare | Where | Spread
     | MatMul | Transpose | Outer | Dot | Sum | Norm | Softmax | LayerNorm | Split | Join | StopGradient
-    | Derivative | Inverse | Recent | Shift | Delay | Convolve
+    | Rotary | Now | WindowSum | WindowSoftmax | Derivative | Inverse
+    | Recent | Shift | Delay | Convolve
 )  # fmt: skip
 
-LEAVES = (Constant, Size, Index, Input, Hyperparameter, State, Parameter, Task, Gradient, Tick, Due, Named, Eye, Full)
+LEAVES = (
+    Constant,
+    Size,
+    Index,
+    Input,
+    Hyperparameter,
+    State,
+    Parameter,
+    Task,
+    Gradient,
+    Tick,
+    Due,
+    Position,
+    Age,
+    Window,
+    Named,
+    Eye,
+    Full,
+)
 
 ZERO, ONE, MINUS_ONE, HALF = (Constant(Fraction(text)) for text in ("0", "1", "-1", "1/2"))
 
@@ -281,13 +310,15 @@ def children(node: Expr) -> tuple[Expr, ...]:
             return (x, by)
         case Power(x, exponent):
             return (x, exponent)
+        case Rotary(x, place):
+            return (x, place)
         case Derivative(of, by):
             return (of, by)
         case Where(condition, then, otherwise):
             return (condition, then, otherwise)
         case Map(_, x) | Spread(x) | Transpose(x) | Sum(x) | Norm(x) | Softmax(x) | LayerNorm(x) | Split(x) | Join(x) | StopGradient(x):
             return (x,)
-        case Inverse(x) | Recent(x) | Delay(x):
+        case Now(x) | WindowSum(x) | WindowSoftmax(x) | Inverse(x) | Recent(x) | Delay(x):
             return (x,)
         case Shift(recent, x):
             return (recent, x)

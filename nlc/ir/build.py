@@ -22,8 +22,10 @@ from nlc.ir.algebra import (
     Map,
     MatMul,
     Norm,
+    Now,
     Outer,
     Power,
+    Rotary,
     Scale,
     Softmax,
     Split,
@@ -33,6 +35,8 @@ from nlc.ir.algebra import (
     Times,
     Transpose,
     Where,
+    WindowSoftmax,
+    WindowSum,
     children,
     is_number,
 )
@@ -97,6 +101,14 @@ def rebuild(node: Expr, parts: tuple[Expr, ...]) -> Expr:
             return Delay(parts[0], tokens, node.shape)
         case Convolve():
             return Convolve(parts[0], parts[1], parts[2], node.shape)
+        case Rotary(_, _, base):
+            return Rotary(parts[0], parts[1], base, node.shape)
+        case Now():
+            return now(parts[0])
+        case WindowSum():
+            return window_sum(parts[0])
+        case WindowSoftmax():
+            return WindowSoftmax(parts[0])
         case Derivative():
             return Derivative(parts[0], parts[1], node.shape)
         case Inverse():
@@ -312,3 +324,15 @@ def total(x: Expr, axis: int | None = None) -> Expr:
     if axis is None or len(x.shape) == 1:
         return Sum(x, None, ())
     return Sum(x, axis, x.shape[:axis] + x.shape[axis + 1 :])
+
+
+def now(x: Expr) -> Expr:
+    """x at the update's own token; numbers are the same at every datum."""
+    return x if isinstance(x, Now | Constant | Full) else Now(x, x.shape)
+
+
+def window_sum(x: Expr) -> Expr:
+    """The sum over the data of a window, with numbers pulled out."""
+    if isinstance(x, Scale) and isinstance(x.by, Constant):
+        return scale(x.by, window_sum(x.x))
+    return full(0, x.shape) if is_number(x, 0) else WindowSum(x, x.shape)

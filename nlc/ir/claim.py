@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING
-from typing import Literal as OneOf
+from typing import TYPE_CHECKING, Literal as OneOf
 
 from nlc.diagnostics import Diagnostic
 from nlc.ir.algebra import Compare, Expr

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from nlc.ir.algebra import (
     Add,
+    Age,
     Compare,
     Constant,
     Divide,
@@ -31,9 +32,12 @@ from nlc.ir.algebra import (
     MatMul,
     Named,
     Norm,
+    Now,
     Outer,
     Parameter,
+    Position,
     Power,
+    Rotary,
     Scale,
     Size,
     Softmax,
@@ -48,6 +52,9 @@ from nlc.ir.algebra import (
     Transpose,
     When,
     Where,
+    Window,
+    WindowSoftmax,
+    WindowSum,
 )  # fmt: skip
 from nlc.ir.dims import Dim, Monomial
 from nlc.ir.recents import Convolve, Delay, Recent, Shift
@@ -132,8 +139,12 @@ def _latex(node: Expr) -> tuple[str, int]:
             return f"{_wrapped(x, ATOM)}^{{{expression_latex(exponent)}}}", PRODUCT
         case Compare(operator, left, right):
             return f"{_wrapped(left, SUM)} {COMPARISONS[operator]} {_wrapped(right, SUM)}", COMPARISON
-        case Spread(x):
+        case Spread(x) | Now(x):
             return _latex(x)
+        case WindowSum(x):
+            return rf"\sum_{{i}} {_wrapped(x, PRODUCT)}", ENTRYWISE
+        case Age() | Position():
+            return ("t - i" if isinstance(node, Age) else "t - 1"), SUM
         case Map(function, x) if function not in ("sqrt", "abs"):
             return rf"{MATHS.get(function, _upright(function))}\left({expression_latex(x)}\right)", PRODUCT
     leaf = _leaf(node)
@@ -151,6 +162,8 @@ def _leaf(node: Expr) -> str:
             return _state(node)
         case Named(name):
             return symbol(name, at="t")
+        case Window(_, part):
+            return symbol(part, at="i")
         case Hyperparameter(name):
             return symbol(name)
         case Parameter(component, part):
@@ -205,6 +218,10 @@ def _fenced(node: Expr) -> str:
             return rf"\left({expression_latex(x)}\right)_{{t-{tokens}}}"
         case Recent(x) | Shift(Recent(x)):
             return rf"\operatorname{{recent}}\left({expression_latex(x)}\right)"
+        case Rotary(x, place):
+            return rf"R_{{{expression_latex(place)}}} {_wrapped(x, PRODUCT)}"
+        case WindowSoftmax(x):
+            return rf"\operatorname{{softmax}}_{{i}}\left({expression_latex(x)}\right)"
         case StopGradient(x):
             return rf"\operatorname{{stop}}\left({expression_latex(x)}\right)"
     raise TypeError(f"{type(node).__name__} has no LaTeX form")

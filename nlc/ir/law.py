@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from nlc.ir.algebra import Expr, Named, Parameter, State, StopGradient, When, walk
 from nlc.ir.build import replace
@@ -50,7 +51,8 @@ class Kept:
     """A tensor that is carried to the next tick beside the states of the levels: `value` is what it is after this one.
 
     Held states, sums of gradients over part of a period, previous inputs, and the position in the sequence: whatever makes the
-    future depend on the past is state. It starts from `start`, or from zeros. What `is_whole` has no dims for the axes.
+    future depend on the past is state. It starts from `start`, or from zeros. With a `window`, in tokens, the values of older tokens
+    are kept too: all of them, or those of the last window - 1. What `is_whole` has no dims for the axes.
     """
 
     component: str
@@ -58,6 +60,7 @@ class Kept:
     value: Expr
     rule: str
     start: Expr | None = None
+    window: int | Literal["all"] | None = None
     is_whole: bool = False
 
     @property

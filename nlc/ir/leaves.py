@@ -119,6 +119,29 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
+class Position:
+    """How many tokens of the sequence came before this one."""
+
+    shape: Shape = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Age:
+    """How many tokens a datum of a window is older than the update's own: 0 for this token's."""
+
+    shape: Shape = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stream at every datum of a component's window, this token's last; its values are kept under `component` and `part`."""
+
+    component: str
+    part: str
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
 class Named:
     """The value of an equation of the same component's law: `prediction`, `error`, `gradient`."""
 

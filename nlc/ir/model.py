@@ -7,12 +7,12 @@ update frequency into levels (Definition 2) is the next stage's work. Names are 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
 from fractions import Fraction
 from typing import Literal as OneOf
 
 from nlc.ir.algebra import (  # the expressions a model is made of, offered to those who may import nothing else
     Add,
+    Age,
     Compare,
     Constant,
     Divide,
@@ -31,8 +31,11 @@ from nlc.ir.algebra import (  # the expressions a model is made of, offered to t
     MatMul,
     Named,
     Norm,
+    Now,
     Outer,
+    Position,
     Power,
+    Rotary,
     Scale,
     Size,
     Softmax,
@@ -46,21 +49,26 @@ from nlc.ir.algebra import (  # the expressions a model is made of, offered to t
     Transpose,
     When,
     Where,
+    Window,
+    WindowSoftmax,
+    WindowSum,
 )  # fmt: skip
 from nlc.ir.claim import Claim, EqualityClaim, IllTyped, OrderClaim, SameAsClaim
 from nlc.ir.clock import STEP, TOKEN, Clock, Family
 from nlc.ir.dims import Dim, Shape
 from nlc.ir.recents import Convolve, Delay, Recent, RecentValues
+from nlc.ir.steps import ClosedForm, GradientDescent, GradientPoint, Optimizer, Proximal, Trained
 from nlc.source import NOWHERE, Span
 
 __all__ = [
-    "STEP", "TOKEN", "Abbreviation", "Add", "Claim", "Clock", "ClosedForm", "Compare", "Component", "Constant", "Convolve",
-    "Delay", "Dim", "DimDeclaration", "Divide", "Dot",
-    "EqualityClaim", "Expr", "Extremum", "Eye", "Family", "Full", "Gradient", "GradientDescent", "GradientPoint", "Hyperparameter",
-    "HyperparameterDeclaration", "IllTyped", "Index", "Input", "InputStream", "Join", "LayerNorm", "Map", "MatMul", "Model", "Named",
-    "Norm", "OrderClaim", "Outer", "Output", "Power", "Proximal", "Recent", "RecentValues", "SameAsClaim", "Scale",
-    "Shape", "Size", "Softmax", "Split", "Spread",
-    "State", "StateDeclaration", "StopGradient", "Sum", "Tick", "Times", "Trained", "Training", "Transpose", "When", "Where",
+    "STEP", "TOKEN", "Abbreviation", "Add", "Age", "Claim", "Clock", "ClosedForm", "Compare", "Component", "Constant", "Convolve", "Delay",
+    "Dim", "DimDeclaration",
+    "Divide", "Dot", "EqualityClaim", "Expr", "Extremum", "Eye", "Family", "Full", "Gradient", "GradientDescent", "GradientPoint",
+    "Hyperparameter", "HyperparameterDeclaration", "IllTyped", "Index", "Input", "InputStream", "Join", "LayerNorm", "Map", "MatMul",
+    "Model", "Named", "Norm", "Now", "Optimizer", "OrderClaim", "Outer", "Output", "Position", "Power", "Proximal", "Recent",
+    "RecentValues", "Rotary",
+    "SameAsClaim", "Scale", "Shape", "Size", "Softmax", "Split", "Spread", "State", "StateDeclaration", "StopGradient", "Sum", "Tick",
+    "Times", "Trained", "Training", "Transpose", "When", "Where", "Window", "WindowSoftmax", "WindowSum",
 ]  # fmt: skip
 
 
@@ -114,39 +122,12 @@ class StateDeclaration:
     shape: Shape
 
 
-class GradientPoint(Enum):
-    """Where a level's gradient is taken."""
-
-    PREVIOUS = "previous"
-    RETAINED = "retained"
-    HELD = "held"
-
-
 @dataclass(frozen=True, slots=True)
-class GradientDescent:
-    """One explicit step: state = retained - rate * gradient."""
+class Abbreviation:
+    """A `let` entry that can be said on its own; it means its text where it is used, and gives the value a name for readers."""
 
-    rate: Expr
-
-
-@dataclass(frozen=True, slots=True)
-class Proximal:
-    """One implicit step, centred on the retained state."""
-
-    rate: Expr
-
-
-@dataclass(frozen=True, slots=True)
-class ClosedForm:
-    """The minimiser of the objective itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """Moved from outside: by whatever training loop holds the module, with the optimizer that it pleases."""
-
-
-Optimizer = GradientDescent | Proximal | ClosedForm | Trained
+    name: str
+    value: Expr
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +138,8 @@ class Component:
     mean. `follows` is the objective that the step descends: the same one, or, when an optimizer spec was inlined, that spec's
     objective for `weights` (with FITTED reads too). `retention` multiplies the old state (a scalar, or spread to a
     state's shape). `backprop` is the number of updates through which slower levels learn (None for all).
-    `key`, `value` and `prediction` name parts of `objective` for the reader of the laws.
+    With a `window` (in tokens, this one's included) the objective ranges over the data in it; `data` are the streams of which the
+    older values are kept, by name. `key`, `value` and `prediction` name parts of `objective` for the reader of the laws.
     """
 
     name: str
@@ -174,6 +156,7 @@ class Component:
     reset: Clock | None = None
     reduce: OneOf["sum", "mean"] = "sum"
     window: int | OneOf["all"] | None = None
+    data: tuple[Abbreviation, ...] = ()
     backprop: int | None = None
     memory: str = ""
     key: Expr | None = None
@@ -193,6 +176,11 @@ class Component:
     def place(self, key: str) -> Span:
         """Where the spec gives the value of a key of this level; the level's name when it does not give it."""
         return next((span for word, span in self.places if word == key), self.span)
+
+    @property
+    def is_solved(self) -> bool:
+        """Whether it is solved anew for every query, and keeps nothing but data."""
+        return self.every.family is Family.ALWAYS
 
     @property
     def has_inlined_optimizer(self) -> bool:
@@ -226,14 +214,6 @@ class Output:
     value: Expr
     joined: tuple[str, ...] = ()
     span: Span = field(default=NOWHERE, compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Abbreviation:
-    """A `let` entry that can be said on its own; it means its text where it is used, and gives the value a name for readers."""
-
-    name: str
-    value: Expr
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

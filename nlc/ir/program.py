@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Literal
 
 from nlc.ir.affine import Classified, OutputRead
 from nlc.ir.algebra import Expr, Hyperparameter, Parameter, State, When, walk
+from nlc.ir.attention import WindowLaw
 from nlc.ir.dims import Shape
 from nlc.ir.dual import DualLaw
 from nlc.ir.law import Law, Laws
@@ -26,6 +28,13 @@ class Form(Enum):
     STACKED_TRIANGULAR = "stacked triangular chunks"
     BLOCKS = "sums over blocks"
     DUAL = "dual form"
+    ATTENTION = "scaled dot-product attention"
+    WINDOW_TABLE = "a table of queries and data"
+
+    @property
+    def is_chunked(self) -> bool:
+        """Whether a memory of this form runs chunk by chunk."""
+        return self not in (Form.RECURRENCE, Form.BLOCKS, Form.DUAL, Form.ATTENTION, Form.WINDOW_TABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +62,7 @@ class StateSlot:
     shape: Shape
     counts: bool = False
     start: Expr | None = None
+    window: int | Literal["all"] | None = None
     is_whole: bool = False
 
 
@@ -62,7 +72,7 @@ class MemoryProgram:
 
     `component` is the last of the `members` to run. The expressions in the normal form, and the vectors of `reads`, are over inputs,
     hyperparameters, states that are steady in a block, and `Named` reads of memories that come earlier in the program. `dual` is the
-    law that the dual form runs.
+    law that the dual form runs, `window` that of a level that is solved over one.
     """
 
     component: str
@@ -71,6 +81,13 @@ class MemoryProgram:
     reads: tuple[OutputRead, ...]
     members: tuple[str, ...]
     dual: DualLaw | None = None
+    window: WindowLaw | None = None
+
+    @property
+    def takes_chunk(self) -> bool:
+        """Whether it runs chunk by chunk: in a form of chunks, or as attention, whose window slides."""
+        slides = self.form is Form.ATTENTION and self.window is not None and self.window.window != "all"
+        return self.form.is_chunked or slides
 
     @property
     def title(self) -> str:
@@ -153,6 +170,11 @@ class Program:
         return any(isinstance(node, Convolve) and node.kernel == tensor for value in self.laws.values for node in walk(value))
 
     @property
+    def has_chunk(self) -> bool:
+        """Whether something runs chunk by chunk, so that the length of a chunk is a choice."""
+        return self.is_parallel and any(memory.takes_chunk for memory in self.memories)
+
+    @property
     def is_parallel(self) -> bool:
         if not self.memories:
             return not self.model.fast and bool(self.slots)
@@ -165,4 +187,9 @@ class Program:
     @property
     def chunked(self) -> tuple[MemoryProgram, ...]:
         """The memories that run in chunks: those of a parallel system that move at every token, but for the dual form."""
+        return tuple(memory for memory in self.memories if memory.form.is_chunked) if self.is_parallel else ()
+
+    @property
+    def at_once(self) -> tuple[MemoryProgram, ...]:
+        """What is computed at all tokens together, in order: memories in chunks, and levels that are solved over a window."""
         return tuple(memory for memory in self.memories if memory.form not in (Form.BLOCKS, Form.DUAL)) if self.is_parallel else ()

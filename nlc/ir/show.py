@@ -6,6 +6,7 @@ from dataclasses import replace as renamed
 
 from nlc.ir.algebra import (
     Add,
+    Age,
     Compare,
     Constant,
     Divide,
@@ -25,9 +26,12 @@ from nlc.ir.algebra import (
     MatMul,
     Named,
     Norm,
+    Now,
     Outer,
     Parameter,
+    Position,
     Power,
+    Rotary,
     Scale,
     Size,
     Softmax,
@@ -41,11 +45,17 @@ from nlc.ir.algebra import (
     Times,
     Transpose,
     When,
+    Window,
+    WindowSoftmax,
+    WindowSum,
     children,
 )  # fmt: skip
 from nlc.ir.build import replace
 from nlc.ir.calculus import Derivative, Inverse
 from nlc.ir.recents import Convolve, Delay, Recent, Shift
+
+ROTARY_BASE = 10_000
+"""The base of `rotary(x)` when it does not say."""
 
 COMPARISON, SUM, PRODUCT, UNARY, POWER, ATOM = range(6)
 
@@ -84,6 +94,12 @@ def _text(node: Expr) -> tuple[str, int]:
             return (f"{component}.{part}" if part else component), ATOM
         case Task():
             return "task", ATOM
+        case Position():
+            return "position", ATOM
+        case Age():
+            return "age", ATOM
+        case Window(_, part):
+            return part, ATOM
         case Gradient(component, part):
             return f"gradient({component}{'.' + part if part else ''})", ATOM
         case Tick(component):
@@ -133,6 +149,10 @@ def _call(node: Expr) -> str:
         Split: "split",
         Join: "join",
         StopGradient: "stop_gradient",
+        Rotary: "rotary",
+        Now: "now",
+        WindowSum: "sum",
+        WindowSoftmax: "softmax",
         Derivative: "gradient_of",
         Inverse: "inverse",
     }
@@ -146,6 +166,11 @@ def _call(node: Expr) -> str:
     arguments = [expression_text(child) for child in children(node)]
     if isinstance(node, Split | Join):
         arguments.append(node.axis)
+    if isinstance(node, Rotary):
+        arguments = [arguments[0], *([] if node.base == ROTARY_BASE else [f"base = {node.base}"])]
+        arguments += [] if node.place == Position() else [f"place = {expression_text(node.place)}"]
+    if isinstance(node, WindowSum | WindowSoftmax):
+        arguments.append("over = window")
     if isinstance(node, Sum | Softmax) and node.axis is not None:
         arguments.append(f"over = {node.x.shape[node.axis]}")
     return f"{name}({', '.join(arguments)})"

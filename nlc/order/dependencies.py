@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal as OneOf
-from typing import TypeVar
+from typing import Literal as OneOf, TypeVar
 
 from nlc.ir.algebra import Expr, Gradient, State, When, walk
 from nlc.ir.model import Clock, Component, Family, GradientDescent, GradientPoint, Model, Proximal

@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from types import MappingProxyType
-from typing import Literal as OneOf
-from typing import NoReturn, cast, get_args
+from typing import Literal as OneOf, NoReturn, cast, get_args
 
 from nlc.codes import parse as codes
 from nlc.diagnostics import CompileError

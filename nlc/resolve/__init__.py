@@ -41,6 +41,7 @@ from nlc.resolve.scope import LevelType, MemoryType, Scope
 from nlc.resolve.sizes import declare_dims, dim_of, number_of, unfit_sizes
 from nlc.resolve.training import start_name, trainings, with_learned_starts, with_outer
 from nlc.resolve.typing import Typing
+from nlc.resolve.windows import with_data
 
 __all__ = ["resolve_model"]
 
@@ -101,6 +102,8 @@ def _resolve(file: SpecFile) -> Model:
         collector.add(codes.trains_nothing(spec.outer.span))
     collector.raise_if_any()
     _check_sizes(declared.dims, declared.inputs, components)
+    abbreviations = tuple(_abbreviations(spec, scope, declared.counts))
+    is_moving = {item.name: spec.kind == "optimizer" or item.every.is_fast for item in components}
     model = Model(
         name=spec.name.text,
         kind=spec.kind,
@@ -111,9 +114,9 @@ def _resolve(file: SpecFile) -> Model:
         axes=tuple(item.text for item in spec.axes),
         inputs=declared.inputs,
         hyperparameters=declared.hyperparameters,
-        components=tuple(components),
+        components=tuple(with_data(components, abbreviations, is_moving.__getitem__)),
         outputs=tuple(outputs),
-        abbreviations=tuple(_abbreviations(spec, scope, declared.counts)),
+        abbreviations=abbreviations,
         training=() if spec.kind == "optimizer" else trainings(fields, components, around, lambda name, used: _optimizer(file, name, used)),
         path=file.path,
         overrides=file.overrides,
@@ -266,7 +269,9 @@ def _with_claims(model: Model, file: SpecFile, peers: Peers) -> Model:
         components = [_identified(item, identified) for item in model.components]
         scope = _with_inlined(_scope(file.spec, declared, identified, Collector()), components)
         shown = {item.name: Named(item.name, tuple(dim.substitute(identified) for dim in item.value.shape)) for item in model.outputs}
-        return replace(scope, where=CLAIM, values={**{name: shown[name] for name in shown if name not in scope.names}, **scope.values})
+        in_window = any(item.window is not None for item in components)
+        values = {**{name: shown[name] for name in shown if name not in scope.names}, **scope.values}
+        return replace(scope, where=CLAIM, in_window=in_window, values=values)
 
     around, collector, claims = ClaimSurroundings(scope_with, declared.counts, peers), Collector(), []
     for field in file.spec.claims:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from nlc.codes import claims as codes
-from nlc.codes import resolve as resolve_codes
+from nlc.codes import claims as codes, resolve as resolve_codes
 from nlc.diagnostics import CompileError
 from nlc.ir.algebra import Expr, Eye, Hyperparameter, Input, Map, State
 from nlc.ir.build import dot, spread, times

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from dataclasses import replace as with_changes
+from dataclasses import dataclass, replace as with_changes
 from fractions import Fraction
 from typing import Any
 
-from nlc.codes import claims as claim_codes
-from nlc.codes import resolve as codes
+from nlc.codes import claims as claim_codes, resolve as codes
 from nlc.diagnostics import CompileError
 from nlc.ir.algebra import Compare, Expr, Hyperparameter, State, When
 from nlc.ir.claim import Minimum, ReadingClaim

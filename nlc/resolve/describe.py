@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace as renamed
 
-from nlc.ir.algebra import Expr, Gradient, Named, State, Task, is_number, walk
+from nlc.ir.algebra import Expr, Gradient, Named, State, Task, WindowSum, is_number, walk
 from nlc.ir.build import replace
 from nlc.ir.dims import shape_text
 from nlc.ir.model import ClosedForm, Component, Family, GradientDescent, GradientPoint, Model, Proximal
@@ -65,6 +65,8 @@ def _fits(model: Model, component: Component) -> str:
     if isinstance(component.objective, Task):
         return "the loss that is handed in from outside"
     text = _text(model, component, component.objective)
+    if component.window is not None and isinstance(component.objective, WindowSum):
+        text = _text(model, component, component.objective.x)
     if component.window is not None:
         return f"{text}, over {'all tokens so far' if component.window == 'all' else f'the last {component.window} tokens'}"
     if component.every.is_fast and component.every.period > 1:

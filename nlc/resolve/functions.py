@@ -196,7 +196,12 @@ FORMS: Mapping[str, str] = MappingProxyType(
         "index": "index(heads): the place along an axis, 0, 1, 2, ...: a number for each head that follows from its place",
         "rows": "rows(weights): how many rows the matrices have that an optimizer moves; the spec is then about matrices",
         "columns": "columns(weights): how many columns they have",
+        "now": "now(x): x at the update's own token, in the objective of a level with a window, where other streams are read at the datum",
+        "age": "age: how many tokens ago the datum was, in such an objective, 0 for the update's own",
+        "over": "sum(x, over = window), softmax(x, over = window): over the data of a window, in its objective and in claims",
+        "rotary": "rotary(x): entries j and j + half of a vector turned, as a pair, by the place in the sequence over 10000 ** (j / half), "
+        "half being half the size; the last of an odd number stays; rotary(x, base = 500000) for another base",
         "where": "where(a < b, x, y): x where the condition holds, else y, entry by entry",
     }
 )
-"""Words that look like functions and are typed in their own way."""
+"""Words, most of them like functions, that are typed in their own way."""

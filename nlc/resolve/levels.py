@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal as OneOf
 
@@ -18,6 +18,7 @@ from nlc.resolve.clocks import clock_of, tokens_of, updates_of, within_host
 from nlc.resolve.reads import Reading, value_of
 from nlc.resolve.scope import LevelType, OwnName, Scope
 from nlc.resolve.typing import Typing
+from nlc.resolve.windows import over_window
 from nlc.source import Span
 
 PLACED = ("memory", "optimizer", "retention", "gradient_at", "init", "reset", "reduce", "window", "backprop")
@@ -91,9 +92,11 @@ def _objective(field: LevelField, level: LevelType, around: Surroundings, parts:
                 raise CompileError(codes.unused_part(syntax.span, field.objective.span, field.name.text, part))
         return Task()
     typing = around.typing(level, OwnName.FITTED, "objective", parts)
+    if field.window is not None:
+        typing = typing.under(replace(typing.scope, in_window=True))
     objective = typing.expression(field.objective)
     _check_objective(field, level, objective, typing.used, parts)
-    return objective
+    return objective if field.window is None else over_window(objective)
 
 
 def _parts(field: LevelField, level: LevelType, around: Surroundings) -> dict[str, Expr]:

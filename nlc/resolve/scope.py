@@ -45,6 +45,7 @@ class OwnName(Enum):
 class Scope:
     """Bindings by kind. `own` is the component whose field is being typed; `where` names that field in messages.
 
+    `in_window` says whether an expression may range over the data of a window.
     `tick` counts the updates of `counted`, where it means anything.
     """
 
@@ -59,6 +60,7 @@ class Scope:
     counted: str | None = None
     own_name: OwnName = OwnName.UNKNOWN
     where: str = ""
+    in_window: bool = False
 
     def within(self, own: str, own_name: OwnName, where: str) -> Scope:
         """The same names, for a field of a component."""

@@ -21,8 +21,10 @@ from nlc.resolve.claim_words import CLAIM, CLAIM_WORDS, type_claim_word
 from nlc.resolve.functions import FUNCTIONS
 from nlc.resolve.reads import applied_level, part_of, plain_reading, type_held, type_previous, type_read, value_of
 from nlc.resolve.recents import type_convolve, type_delay
+from nlc.resolve.rotations import type_rotary
 from nlc.resolve.scope import Scope
 from nlc.resolve.sizes import MOST_DIGITS, is_out_of_bounds
+from nlc.resolve.windows import WINDOW, type_age, type_now, type_over_window
 from nlc.source import NOWHERE, Span
 
 MOST_PARTS, DEEPEST = 5_000, 100
@@ -147,6 +149,8 @@ class Typing:
             return type_definition(self, scope.macros[text], Call(name, (), (), name.span))
         if text == "eye":
             return EyeOfAnySize()
+        if text == "age":
+            return type_age(self, name)
         if text == "tick" and scope.counted is not None:
             return Tick(scope.counted, span=name.span)
         if "." in text:
@@ -177,6 +181,8 @@ class Typing:
         self.used.add(name)
         if name in SPECIAL:
             return SPECIAL[name](self, call)
+        if name in FUNCTIONS and any(key.text == "over" and value == Name(WINDOW) for key, value in call.keywords):
+            return type_over_window(self, name, call)
         if name in FUNCTIONS:  # before the library: `dot` is also an objective, which takes no arguments
             return type_function(self, name, call)
         if name in scope.macros:
@@ -196,6 +202,8 @@ SPECIAL: Mapping[str, Callable[[Typing, Call], Expr]] = MappingProxyType(
         "hold": type_held,
         "delay": type_delay,
         "convolve": type_convolve,
+        "now": type_now,
+        "rotary": type_rotary,
         "where": type_where,
         "index": type_index,
         "split": type_split,

@@ -47,7 +47,7 @@ def _chunk(laws: Laws, scheduled: Scheduled, chunk: int | None) -> ChunkChoice:
     if chunk is not None:
         return ChunkChoice(chunk, "as it was asked for")
     forms = {memory.form for memory in scheduled.memories}
-    if Form.RECURRENCE in forms or not forms - {Form.BLOCKS, Form.DUAL}:
+    if Form.RECURRENCE in forms or not any(memory.takes_chunk for memory in scheduled.memories):
         return ChunkChoice(DEFAULT_CHUNK, "")
     return choose_chunk(laws.order.model, scheduled.memories, scheduled.blocks)
 
@@ -56,7 +56,8 @@ def _slots(laws: Laws) -> tuple[StateSlot, ...]:
     """What is carried from tick to tick; an optimizer's `weights` are the parameters themselves, and no state of its own."""
     model = laws.order.model
     anew = {item.state.component for item in laws.resets if model.kind == "optimizer" and item.period == 1 and item.at_start}
-    carried = [item for item in model.fast if not (model.kind == "optimizer" and item.name == "weights") and item.name not in anew]
+    weights = {"weights"} if model.kind == "optimizer" else set()
+    carried = [item for item in model.fast if item.name not in anew | weights and not item.is_solved]
     states = tuple(
         StateSlot(
             _slot_name(item, state),
@@ -76,6 +77,7 @@ def _slots(laws: Laws) -> tuple[StateSlot, ...]:
             item.value.shape,
             item.component == POSITION,
             item.start,
+            item.window,
             item.is_whole,
         )
         for item in laws.kept

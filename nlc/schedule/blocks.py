@@ -8,7 +8,7 @@ from math import gcd
 
 from nlc.ir.algebra import LEAVES, Due, Expr, MatMul, Named, State, walk
 from nlc.ir.build import replace
-from nlc.ir.law import POSITION, PREVIOUS, Law, Laws, Reset
+from nlc.ir.law import POSITION, PREVIOUS, Kept, Law, Laws, Reset
 from nlc.ir.program import Blocks
 from nlc.ir.starts import NUMBERS
 from nlc.schedule.reads import ReadBook
@@ -16,7 +16,7 @@ from nlc.schedule.reads import ReadBook
 
 def find_blocks(laws: Laws) -> Blocks:
     """The blocks of a system, without their laws yet."""
-    kept = frozenset((item.component, item.part) for item in laws.kept if item.component not in (POSITION, PREVIOUS))
+    kept = frozenset((item.component, item.part) for item in laws.kept if _is_held(item))
     levels = frozenset(law.component for law in laws.laws if law.clock.period > 1)
     return Blocks(gcd(*_periods(laws)), levels, kept)
 
@@ -46,7 +46,12 @@ def _periods(laws: Laws) -> Iterator[int]:
     yield from (item.period for item in laws.resets)
     # A value held for one token is what the state before the token is: every token ends its period. A sum over a sequence has none.
     gathering = {law.component for law in laws.endings}
-    yield from (1 for item in laws.kept if isinstance(item.value, State) and item.component not in (POSITION, PREVIOUS, *gathering))
+    yield from (1 for item in laws.kept if isinstance(item.value, State) and _is_held(item) and item.component not in gathering)
+
+
+def _is_held(item: Kept) -> bool:
+    """Whether something kept stays as it is until a period ends: no position, no previous stream, and no data of a window."""
+    return item.component not in (POSITION, PREVIOUS) and item.window is None
 
 
 def _with_vectors(node: Expr, values: dict[str, Expr]) -> Expr:

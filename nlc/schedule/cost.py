@@ -8,8 +8,9 @@ In chunks of C tokens it counts
 With r stacked states and w writes a token there are w^2 pairs, r times as much to carry, and r * w * C shares to be made.
 
 What does not depend on C is left out. `pairs` is 1 for a prefix sum, 1.5 where the writes solve a system too, and 2 by halves, where
-decays are multiplied on both sides. The weights are measured (float32, 2 cores, benchmarks/forms.py): a chunk of 64 is the fastest at
-(1, 4, 2048, 64), with 32 and 128 some 10 % behind.
+decays are multiplied on both sides. In torch's kernel of attention, where a chunk of queries looks at a sliding window, it is 0.5. The
+weights are measured (float32, 2 cores, benchmarks/forms.py): a chunk of 64 is the fastest at (1, 4, 2048, 64), with 32 and 128 some
+10 % behind; of attention 64 and 128 are the fastest, over windows of 64 and 512 tokens.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ PAIRS: Mapping[Form, float] = MappingProxyType(
         Form.HALVED_TRIANGULAR: 2.5,
         Form.STACKED_PREFIX_SUM: 1.0,
         Form.STACKED_TRIANGULAR: 1.5,
+        Form.ATTENTION: 0.5,
     }
 )
 SHARE = 100
@@ -55,7 +57,7 @@ class ChunkChoice:
 
 def choose_chunk(model: Model, memories: tuple[MemoryProgram, ...], blocks: Blocks) -> ChunkChoice:
     """The length of the least cost for all memories that run in chunks, at the sizes that the spec gives; at most a block."""
-    moving = [memory for memory in memories if memory.form in PAIRS]
+    moving = [memory for memory in memories if memory.takes_chunk]
     longest = blocks.tokens if blocks.are_used else LENGTHS[-1]
     if longest <= LENGTHS[0]:
         return ChunkChoice(longest, f"a chunk is a whole block of {longest} tokens, since a shorter one only takes more calls")
@@ -75,18 +77,25 @@ def _cost(model: Model, memory: MemoryProgram, tokens: int) -> float:
     rows, columns = _sizes(model, memory)
     law = memory.classified.coupled if memory.classified.affine is None or memory.form is Form.STACKED_TRIANGULAR else None
     states, writes = (1, 1) if law is None else (len(law.states), len(law.writes))
+    carried = 0 if memory.window is not None else CARRIED * states * rows * columns
     shares = 0 if law is None else SHARE * states * writes * tokens
     inside = PAIRS[memory.form] * writes**2 * tokens * (rows + columns) + shares
-    return inside + (CARRIED * states * rows * columns + STARTED) / tokens
+    return inside + (carried + STARTED) / tokens
 
 
 def _sizes(model: Model, memory: MemoryProgram) -> tuple[int, int]:
-    """Rows and columns at the default sizes; a vector has one column."""
-    law = memory.classified.affine or memory.classified.coupled
-    assert law is not None, memory
-    shape: Shape = law.shape
+    """Rows and columns at the default sizes, of attention the sizes of values and keys; a vector has one column."""
+    shape = _shape(model, memory)
     known = {dim.name: dim.default for dim in model.dims}
     for _ in model.dims:
         known |= {dim.name: dim.definition.size(known) for dim in model.dims if dim.definition is not None}
     sizes = [dim.size(known) for dim in shape]
     return sizes[0], sizes[1] if len(sizes) > 1 else 1
+
+
+def _shape(model: Model, memory: MemoryProgram) -> Shape:
+    if memory.window is not None and memory.window.attention is not None:
+        return (*model.component(memory.component).states[0].shape, *memory.window.attention.query.shape)
+    law = memory.classified.affine or memory.classified.coupled
+    assert law is not None, memory
+    return law.shape

@@ -8,7 +8,7 @@ from nlc.ir.affine import Classified, OutputRead
 from nlc.ir.algebra import Expr, Named, State, When
 from nlc.ir.build import matmul
 from nlc.ir.dims import shape_text
-from nlc.ir.program import Form, MemoryProgram, Program
+from nlc.ir.program import Form, MemoryProgram, Program, StateSlot
 from nlc.ir.show import expression_text
 from nlc.schedule.affine_form import affine_expression
 from nlc.schedule.coupled_form import coupled_expressions, written_value
@@ -23,7 +23,14 @@ def _state(program: Program) -> Iterator[str]:
     yield "state" if program.slots else "state: none but the parameters"
     width = max((len(slot.name) for slot in program.slots), default=0)
     for slot in program.slots:
-        yield f"    {slot.name:<{width}}  {'whole number' if slot.counts else shape_text(slot.shape)}"
+        yield f"    {slot.name:<{width}}  {_kind(slot)}"
+
+
+def _kind(slot: StateSlot) -> str:
+    if slot.counts:
+        return "whole number"
+    tokens = "" if slot.window is None else ", of all tokens" if slot.window == "all" else f", of the last {slot.window - 1} tokens"
+    return shape_text(slot.shape) + tokens
 
 
 def _timetable(program: Program) -> Iterator[str]:
@@ -37,7 +44,7 @@ def _forms(program: Program) -> Iterator[str]:
     if not program.memories:
         return
     yield _head(program)
-    if program.chunked:
+    if program.has_chunk:
         yield f"    {program.chunk} tokens a chunk: {program.chunk_because}"
     for memory in program.memories:
         yield f"    {memory.title}: {memory.form.value}"
@@ -48,7 +55,7 @@ def _head(program: Program) -> str:
     """What the forms have in common."""
     if not program.is_parallel:
         return "forms: one memory is a recurrence, so the whole system runs token by token"
-    chunks = f", in chunks of {program.chunk} tokens" if program.chunked else ""
+    chunks = f", in chunks of {program.chunk} tokens" if program.has_chunk else ""
     return f"forms{f', in blocks of {program.blocks.tokens} tokens' if program.is_in_blocks else ''}{chunks}"
 
 
@@ -92,6 +99,7 @@ def _outputs(program: Program) -> Iterator[str]:
 
 
 def _read(program: Program, read: OutputRead) -> str:
-    shape = next(slot.shape for slot in program.slots if (slot.component, slot.part) == (read.component, read.part))
+    states = program.model.component(read.component).states
+    shape = next(state.shape for state in states if state.part == read.part)
     state = State(read.component, read.part, shape, read.when)
     return expression_text(state if read.vector is None else matmul(state, read.vector))

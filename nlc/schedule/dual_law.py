@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 
 from nlc.ir.algebra import ZERO, Expr, LayerNorm, Named, Outer, Scale, State, StopGradient, When, walk
-from nlc.ir.build import add, outer, scale
-from nlc.ir.build import replace as replaced
+from nlc.ir.build import add, outer, replace as replaced, scale
 from nlc.ir.dual import DualLaw, Feed, Flow, GivenWrite
 from nlc.ir.expand import terms
 from nlc.ir.law import Equation, Law, Laws
@@ -38,7 +37,7 @@ def find_dual_law(laws: Laws, members: tuple[str, ...], blocks: Blocks) -> DualL
     is_told_by_layers = any(isinstance(node, LayerNorm) for equation in equations for node in walk(equation.value))
     if not is_told_by_layers and all(len(component.states) == 1 for component in components):
         return None
-    if any(component.every.period != 1 for component in components):
+    if any(component.every.period != 1 or component.is_solved for component in components):
         return NOT_EVERY_TOKEN
     if not blocks.are_used:
         return NO_BLOCKS if blocks.tokens else NOT_HELD

@@ -6,12 +6,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from nlc.ir.affine import Classified, OutputRead, Transition
-from nlc.ir.algebra import Expr, Parameter, State, Tick, When, contains, walk
+from nlc.ir.algebra import Expr, Parameter, Position, State, Tick, When, contains, walk
+from nlc.ir.attention import WindowLaw
 from nlc.ir.build import replace as replaced
 from nlc.ir.dual import DualLaw
 from nlc.ir.law import Law, Laws
 from nlc.ir.model import Model
 from nlc.ir.program import NO_BLOCKS, Blocks, Decision, Form, MemoryProgram
+from nlc.schedule.attention import classify_window, window_law, window_values
 from nlc.schedule.blocks import block_law, find_blocks, late_starts
 from nlc.schedule.choose import choose_form
 from nlc.schedule.dual_law import find_dual_law
@@ -46,7 +48,9 @@ def schedule_memories(laws: Laws) -> Scheduled:
     memories = find_memories(laws)
     chosen = [(candidate, *choose_form(candidate)) for candidate in memories.candidates]
     programs = tuple(
-        MemoryProgram(item.component, form, item.classified, item.reads, item.members, item.dual_law if form is Form.DUAL else None)
+        MemoryProgram(
+            item.component, form, item.classified, item.reads, item.members, item.dual_law if form is Form.DUAL else None, item.window
+        )
         for item, form, _ in chosen
     )
     return Scheduled(programs, memories.outputs, tuple(decision for _, _, tried in chosen for decision in tried), memories.blocks)
@@ -82,13 +86,17 @@ def find_memories(laws: Laws) -> Memories:
 
 
 def _new_states(laws: Laws, gathering: tuple[str, ...]) -> Mapping[str, tuple[Expr, ...]]:
-    """The new tensors of every level, over states and streams."""
-    components = laws.order.model.component
+    """What the law of every level evaluates, over states and streams: its new tensors, or all of a law over a window."""
     return {
-        law.component: tuple(_given(gathering, inlined(law, state.part)) for state in components(law.component).states)
+        law.component: tuple(_given(gathering, value) for value in _values(laws, law))
         for law in laws.laws
         if law.component not in gathering
     }
+
+
+def _values(laws: Laws, law: Law) -> tuple[Expr, ...]:
+    component = laws.order.model.component(law.component)
+    return window_values(laws, law) if component.is_solved else tuple(inlined(law, state.part) for state in component.states)
 
 
 def _over_reads(law: DualLaw | str | None, book: ReadBook, gathering: tuple[str, ...]) -> DualLaw | str | None:
@@ -114,18 +122,29 @@ class _Facts:
 
     def candidate(self, members: Group, streams: Mapping[str, Sequence[Expr]], known: Collection[str]) -> Candidate:
         """Memories that move at every token, as one; `known` are the reads of those before them."""
-        dual, classified = self.duals[members], _classified(self._model, members, streams)
-        later = _later(self.reads(members), known)
+        window, dual, later = self._window(members, streams), self.duals[members], _later(self.reads(members), known)
+        classified = _classified(self._model, members, streams) if window is None else classify_window(window, members[-1])
         if isinstance(dual, DualLaw) and (dual.has_norm or later or not classified.has_form):
             classified, later = _told_by_layers(members), _later(self.reads(members), known, is_own_known=True)
         return replace(
             self._of_system(members, classified),
             reads=self.reads(members),
             whole_reads=whole_reads(self.readers, members, self.blocks),
-            is_counted=any(contains(value, lambda node: isinstance(node, Tick)) for name in members for value in self.values[name]),
+            is_counted=self._asks_places or any(contains(value, _is_tick) for name in members for value in self.values[name]),
             later_reads=later,
             dual=dual,
+            window=window,
         )
+
+    def _window(self, members: Group, streams: Mapping[str, Sequence[Expr]]) -> WindowLaw | None:
+        """The law of a level that is solved over a window, the first of some memories if several are."""
+        solved = next((name for name in members if self._model.component(name).is_solved), None)
+        return None if solved is None else window_law(self.laws, self.laws.law(solved), streams[solved])
+
+    @property
+    def _asks_places(self) -> bool:
+        """Whether blocks would have to know the places of their tokens."""
+        return self.blocks.tokens > 0 and any(isinstance(node, Position) for value in self.laws.values for node in walk(value))
 
     def slower(self, law: Law) -> Candidate:
         """A memory that moves at the ends of periods."""
@@ -156,6 +175,10 @@ class _Facts:
             gathering=self.gathering,
             late_starts=late_starts(self.laws),
         )
+
+
+def _is_tick(node: Expr) -> bool:
+    return isinstance(node, Tick)
 
 
 def _given(lasting: tuple[str, ...], value: Expr) -> Expr:

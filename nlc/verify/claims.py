@@ -23,8 +23,7 @@ from nlc.ir.show import expression_text
 from nlc.source import Span
 from nlc.verify.arithmetic import Arithmetic
 from nlc.verify.conditions import sufficient
-from nlc.verify.counterexample import Compare as Comparison
-from nlc.verify.counterexample import Pairs, Question, Search, search, unknown
+from nlc.verify.counterexample import Compare as Comparison, Pairs, Question, Search, search, unknown
 from nlc.verify.differentials import NotDifferentiable
 from nlc.verify.gaps import gap_text
 from nlc.verify.given import decided, is_assignable
@@ -37,6 +36,7 @@ from nlc.verify.rational import Sizes, Tensor, evaluate
 from nlc.verify.same_as import decide_same_as
 from nlc.verify.spelling import spelled_text
 from nlc.verify.verdict import Finding, Verdict, VerdictWord, expected_word
+from nlc.verify.windows import at_data, in_one_equation, laws_written_out, streams_in_sums, without_softmax, without_softmaxes, written_out
 
 __all__ = ["Verdict", "decide_claims"]
 
@@ -166,12 +166,15 @@ def _identified(item: Anything, names: tuple[str, ...]) -> Anything:
 
 def decide_equality(left: Expr, right: Expr, claim: EqualityClaim, laws: Laws) -> Finding:
     """Whether two sides agree after one tick from any state that satisfies what is given."""
-    sides = (settled(left, laws), settled(right, laws))
+    model, laws = laws.order.model, in_one_equation(laws)
+    sides = (at_data(settled(left, laws), model), at_data(settled(right, laws), model))
+    if any(True for side in sides for _ in streams_in_sums(side)):
+        return Finding(verdict="unknown", method="none", detail="a stream is summed over a window that does not keep it")
     claim = replace(claim, given=tuple((settled(leaf, laws), settled(value, laws)) for leaf, value in claim.given))
     if any(contains(side, lambda part: isinstance(part, Gradient | Named)) for side in sides):
         return Finding(verdict="unknown", method="none", detail="the claim names an inner gradient or equation: write it out")
     try:
-        equality = decided(sides, claim, laws, {})
+        equality = decided((without_softmax(sides[0]), without_softmax(sides[1])), claim, without_softmaxes(laws), {})
     except LimitReached as limit:
         return _by_search(sides, claim, laws, f"the normal form is too large ({limit})")
     except ZeroDivisionError:
@@ -240,6 +243,7 @@ def _is_past(leaf: Expr) -> TypeGuard[Recent | Input]:
 
 def _searched(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws, *most: int) -> Search:
     """A search over the values that the tick starts from, those that are given aside."""
+    laws, sides = laws_written_out(laws), (written_out(sides[0]), written_out(sides[1]))
     cut = needed(laws, *sides, *(node for given in claim.given for node in given))
     given = {leaf for leaf, value in claim.given if is_assignable(leaf, value)}
     expressions = (*sides, *(node for pair in claim.given for node in pair))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nlc.ir.algebra import (
     Add,
+    Constant as Number,
     Divide,
     Dot,
     Expr,
@@ -20,7 +21,6 @@ from nlc.ir.algebra import (
     Transpose,
     contains,
 )  # fmt: skip
-from nlc.ir.algebra import Constant as Number
 from nlc.verify.signs import Signs
 
 CONVEX_MAPS = frozenset({"exp", "abs", "relu", "softplus", "cosh"})

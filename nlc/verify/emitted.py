@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from nlc.ir.program import Program
 from nlc.verify.inputs import Drawn, moving
 from nlc.verify.observe import System, Tensors
-from nlc.verify.places import of_tokens
+from nlc.verify.run_law import of_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def build(module_class: Callable[..., nn.Module], program: Program, drawn: Drawn
     """
     model = program.model
     dims = {dim.name: drawn.sizes[dim.name] for dim in model.dims if dim.definition is None}
-    chunk = {"chunk": drawn.chunk} if program.chunked else {}
+    chunk = {"chunk": drawn.chunk} if program.has_chunk else {}
     numbers = {item.name: drawn.hyperparameters[item.name] for item in program.hyperparameters}
     module = module_class(**dims) if drawn.by_default else module_class(**dims, **numbers, **chunk)
     emitted = Emitted(module.to(dtype) if drawn.parameters else module, program, drawn.sizes)

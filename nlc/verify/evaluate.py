@@ -30,8 +30,10 @@ from nlc.ir.algebra import (
     Map,
     MatMul,
     Norm,
+    Now,
     Outer,
     Power,
+    Rotary,
     Scale,
     Size,
     Softmax,
@@ -42,6 +44,8 @@ from nlc.ir.algebra import (
     Times,
     Transpose,
     Where,
+    WindowSoftmax,
+    WindowSum,
 )
 from nlc.ir.dims import LIKE_WEIGHTS, Shape
 from nlc.ir.recents import Convolve, Delay, Shift
@@ -73,7 +77,8 @@ Leaf = Callable[[Expr], Tensor]
 class Evaluator:
     """Evaluates expressions; `leaf` gives inputs, hyperparameters, states and named values, `group` the entries per parameter.
 
-    `places` says which of the leading dims is an axis' own, counted from the last, which is -1.
+    `places` says which of the leading dims is an axis' own, counted from the last, which is -1. A value at every datum of a window has a
+    dim for it in front of all others; `there`, with all leading dims, says which data there are.
     """
 
     sizes: Mapping[str, int]
@@ -81,6 +86,7 @@ class Evaluator:
     leaf: Leaf
     group: tuple[int, ...] = ()
     places: Mapping[str, int] = field(default_factory=dict)
+    there: Tensor | None = None
 
     def __call__(self, node: Expr) -> Tensor:
         """The value: (leading dims or none, *shape)."""
@@ -115,6 +121,14 @@ class Evaluator:
                 return torch.where(self._over(condition, node.shape), self(then), self(otherwise))
             case Spread(x, axis, shape):
                 return self._spread(x, axis, shape)
+            case Rotary(x, place, base):
+                return self._rotary(self(x), self(place), base)
+            case Now(x):
+                return self(x)
+            case WindowSum(x):
+                return self._at_data(x, 0.0).sum(0)
+            case WindowSoftmax(x):
+                return self._at_data(x, -math.inf).softmax(0)
         return self._contraction(node)
 
     def _contraction(self, node: Expr) -> Tensor:
@@ -154,6 +168,19 @@ class Evaluator:
         """The recent values and the newest, along the dim before those of a value."""
         place, past = -1 - len(x.shape), self(recent)
         return torch.cat((past, self(x).unsqueeze(place).expand_as(past.narrow(place, 0, 1))), place)
+
+    def _rotary(self, x: Tensor, place: Tensor, base: int) -> Tensor:
+        """Pairs of entries, half the size apart, turned by place / base ** (j / half); the last of an odd number stays."""
+        half = x.shape[-1] // 2
+        angle = place[..., None] * torch.tensor([float(base) ** (-j / half) for j in range(half)], dtype=x.dtype, device=x.device)
+        turn = torch.unflatten(torch.stack((angle.cos(), -angle.sin(), angle.sin(), angle.cos()), -1), -1, (2, 2))
+        turned = torch.einsum("...jab,...jb->...aj", turn, torch.unflatten(x[..., : 2 * half], -1, (2, half)).mT).flatten(-2)
+        return torch.cat((turned, x[..., 2 * half :].expand(*turned.shape[:-1], -1)), -1)
+
+    def _at_data(self, x: Expr, otherwise: float) -> Tensor:
+        """A value at every datum of the window, with another one where there is no datum."""
+        assert self.there is not None
+        return torch.where(self.there[(..., *(None for _ in x.shape))], self(x), otherwise)
 
     def shape(self, shape: Shape) -> tuple[int, ...]:
         """The sizes of a value's own dims."""

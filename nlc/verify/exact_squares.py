@@ -20,8 +20,7 @@ from nlc.verify.arithmetic import NotRational
 from nlc.verify.dyadic import Dyadic
 from nlc.verify.emitted import build
 from nlc.verify.exact_evidence import draw_exactly, evidence_of, state_of, tensors_of, with_parameters_of
-from nlc.verify.exact_laws import Seen as Reckoned
-from nlc.verify.exact_laws import run_exactly
+from nlc.verify.exact_laws import Seen as Reckoned, run_exactly
 from nlc.verify.inputs import Case, Drawn, moving
 from nlc.verify.observe import GRADIENTS, OUTPUTS, STATE, Failure, Pair, Seen, System, Tensors, attempt, leaves_of, observe
 from nlc.verify.oracle import run_oracle

@@ -15,7 +15,7 @@ from itertools import islice, permutations
 import torch
 from torch import Tensor
 
-from nlc.ir.model import Component, Family, HyperparameterDeclaration, InputStream, Model, Shape
+from nlc.ir.model import Component, Family, HyperparameterDeclaration, Input, InputStream, Map, Model, Shape
 from nlc.ir.program import StateSlot
 
 SMALL_CHUNK = 4
@@ -23,6 +23,8 @@ DIM_SIZES = (5, 3, 4, 7, 6, 8, 12, 9, 10, 16)
 AXIS_SIZES = (2, 3, 1)
 LONGEST = 160
 """Tokens, at most, of a case at the program's own chunk."""
+TOKENS_KEPT = 3
+"""Tokens in the carried state of a window of all tokens."""
 MOST_TRIES = 5_000
 
 
@@ -105,8 +107,10 @@ def draw(model: Model, case: Case, own_chunk: int, *, seed: int = 0, edges: bool
         if slot.counts:
             states[slot.name] = torch.randint(2 * SMALL_CHUNK, (), generator=generator) + max(_longest_period(model) - 2 * SMALL_CHUNK, 0)
         elif slot.name not in states:
+            kept = (TOKENS_KEPT,) if slot.window == "all" else tokens_before(slot)
             own_axes = () if slot.is_whole else axes
-            states[slot.name] = _normal((case.batch, *own_axes, *(dim.size(sizes) for dim in slot.shape)), generator)
+            shape = (case.batch, *kept, *own_axes, *(dim.size(sizes) for dim in slot.shape))
+            states[slot.name] = _normal(shape, generator) if slot.window is None else _datum(model, slot, shape, generator)
     numbers = {item.name: _varied(item) if case.varied else float(item.default) for item in model.hyperparameters}
     return Drawn(
         inputs=inputs,
@@ -125,9 +129,10 @@ def draw(model: Model, case: Case, own_chunk: int, *, seed: int = 0, edges: bool
 
 
 def _longest_period(model: Model) -> int:
-    """The tokens of the longest period at whose end a level moves or is reset; 1 when there is none."""
+    """The tokens of the longest period at whose end a level moves or is reset, or of the longest window; 1 when there is none."""
     clocks = [clock for item in model.fast for clock in (item.every, item.reset) if clock is not None and clock.family is Family.TOKEN]
-    return max((int(clock.period) for clock in clocks), default=1)
+    windows = (item.window for item in model.fast if isinstance(item.window, int))
+    return max((*(int(clock.period) for clock in clocks), *windows), default=1)
 
 
 def draw_parameters(model: Model, sizes: Mapping[str, int], generator: torch.Generator) -> dict[str, Tensor]:
@@ -141,8 +146,13 @@ def _tensors(components: Sequence[Component]) -> dict[str, Shape]:
     return {
         component.name if len(component.states) == 1 else f"{component.name}.{state.part}": state.shape
         for component in components
-        for state in component.states
+        for state in (() if component.is_solved else component.states)
     }
+
+
+def tokens_before(slot: StateSlot) -> tuple[int, ...]:
+    """The dim for the tokens of a window in what a sequence starts from; no dim for other slots."""
+    return () if slot.window is None else (0 if slot.window == "all" else slot.window - 1,)
 
 
 def moving(model: Model) -> tuple[str, ...]:
@@ -230,6 +240,17 @@ def _stream(stream: InputStream, leading: tuple[int, int], sizes: Mapping[str, i
     if edges:
         drawn = torch.where(choice < 1 / 6, 0.0, torch.where(choice > 5 / 6, 1.0, drawn))
     return low + (high - low) * drawn
+
+
+def _datum(model: Model, slot: StateSlot, shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Kept data of a window, from the values that its stream takes; of other scalars, and of functions of one sign, they are positive."""
+    value = next(item.value for item in model.component(slot.component).data if item.name == slot.part)
+    stream = next((item for item in model.inputs if isinstance(value, Input) and item.name == value.name), None)
+    if stream is not None and (not stream.shape or stream.low is not None or stream.high is not None):
+        low, high = map(float, range_of(stream))
+        return low + (high - low) * torch.rand(tuple(shape), dtype=torch.float64, generator=generator)
+    drawn = _normal(shape, generator)
+    return drawn.abs() if isinstance(value, Map) or not slot.shape else drawn
 
 
 def range_of(stream: InputStream) -> tuple[Fraction, Fraction]:

@@ -19,7 +19,9 @@ from nlc.ir.algebra import (
     Join,
     MatMul,
     Named,
+    Now,
     Outer,
+    Rotary,
     Scale,
     Split,
     Spread,
@@ -29,6 +31,8 @@ from nlc.ir.algebra import (
     Times,
     Transpose,
     Where,
+    Window,
+    WindowSum,
     children,
     is_number,
     walk,
@@ -124,7 +128,7 @@ class _Judge:
         match node:
             case Input(name):
                 return Degree.LINEAR if name == self.stream else Degree.FREE
-            case State(component, part):
+            case State(component, part) | Window(component, part):
                 return Degree.LINEAR if (component, part) in self.slots else Degree.FREE
             case Named(name):
                 return self.named.get(name, Degree.FREE)
@@ -146,7 +150,7 @@ class _Judge:
                 return parts[0] if parts[1] <= Degree.FREE else Degree.OTHER
             case Where():
                 return _sum(parts[1:]) if parts[0] <= Degree.FREE else Degree.OTHER
-            case Transpose() | Sum() | Spread() | StopGradient() | Split() | Join() | Recent() | Delay():
+            case Transpose() | Sum() | Spread() | StopGradient() | Split() | Join() | Rotary() | Now() | WindowSum() | Recent() | Delay():
                 return parts[0]
             case Shift():
                 return _sum(parts)

@@ -27,6 +27,7 @@ from nlc.ir.algebra import (
     Map,
     MatMul,
     Norm,
+    Now,
     Outer,
     Power,
     Scale,
@@ -39,6 +40,7 @@ from nlc.ir.algebra import (
     Times,
     Transpose,
     Where,
+    WindowSum,
     children,
 )  # fmt: skip
 from nlc.ir.calculus import Derivative, Inverse
@@ -62,6 +64,7 @@ from nlc.verify.polynomial import (
 )  # fmt: skip
 from nlc.verify.products import dot, multiply, power, scale, times
 from nlc.verify.quotients import reciprocal, root
+from nlc.verify.windows import is_datum
 
 __all__ = ["LimitReached", "normal_form"]
 
@@ -112,8 +115,10 @@ def normal_form(node: Expr, values: Values = MappingProxyType({})) -> Polynomial
             return dot(parts[0], parts[1])
         case Norm():
             return root(dot(parts[0], parts[0]))
-        case StopGradient():
+        case StopGradient() | Now():
             return parts[0]
+        case WindowSum():
+            return _window_sum(node, parts[0])
         case Power():
             return _power(node, parts)
         case Softmax(x) if len(x.shape) == 1:
@@ -167,6 +172,21 @@ def leaf_text(node: Expr) -> str:
             return f"{when.value}:{component}/{part}/{period}"
     kind = type(node).__name__.lower()
     return ":".join((kind, *(str(getattr(node, name)) for name in ("component", "part", "name", "axis") if hasattr(node, name))))
+
+
+def _window_sum(node: WindowSum, x: Polynomial) -> Polynomial:
+    """A sum over a window, term by term: what is the same at every datum stands before it."""
+    total: list[Polynomial] = []
+    for (factors, word), coefficient in x.terms.items():
+        outside = tuple(item for item in factors if not is_datum(item[0]))
+        inside = tuple(item for item in factors if item not in outside)
+        if any(is_datum(letter) for letter in word):
+            summed = _letter(node, [Polynomial(x.rows, x.columns, {(inside, word): Fraction(1)})])
+            total.append(scale(Polynomial(UNIT, UNIT, {(outside, ()): coefficient}), summed))
+        else:
+            weight = _letter(WindowSum(node.x, ()), [Polynomial(UNIT, UNIT, {(inside, ()): Fraction(1)})])
+            total.append(scale(weight, Polynomial(x.rows, x.columns, {(outside, word): coefficient})))
+    return add(*total) if total else Polynomial(x.rows, x.columns, {})
 
 
 def _power(node: Power, parts: list[Polynomial]) -> Polynomial:

@@ -16,11 +16,11 @@ from torch import Tensor
 from nlc.ir.model import Expr, Family, Model
 from nlc.verify.oracle_layout import aligned, at_token, flatten, is_of_sequence, parts_of, unflatten, wants_graph, with_ones
 from nlc.verify.oracle_recents import started, without_axes
-from nlc.verify.oracle_slots import delayed, kept, recent_name, refuse, slots
-from nlc.verify.oracle_slots import parameters as parameters_of
+from nlc.verify.oracle_slots import delayed, kept, parameters as parameters_of, recent_name, refuse, slots
 from nlc.verify.oracle_starts import counts, initial
 from nlc.verify.oracle_tick import Tick
 from nlc.verify.oracle_values import OracleError, sizes_of
+from nlc.verify.oracle_windows import empty_windows, is_solved
 
 __all__ = ["OracleError", "number_of", "run_oracle", "run_oracle_steps"]
 
@@ -50,8 +50,9 @@ def run_oracle(
     start = {
         name: given.get(name, sample.new_zeros((*leading, *sizes_of(shape, sizes))))
         for component in model.fast
-        for name, shape in slots(component)
+        for name, shape in (() if is_solved(component) else slots(component))
     }
+    start |= {name: given.get(name, empty) for name, empty in empty_windows(model, sizes, leading, sample).items()}
     for name, shape in kept(model):
         start[name] = given.get(name, sample.new_zeros((*leading, *sizes_of(shape, sizes))))
     start |= started(model, given, leading, sizes, sample)

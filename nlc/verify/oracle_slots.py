@@ -21,6 +21,7 @@ from nlc.ir.model import (
     When,
 )
 from nlc.verify.oracle_values import OracleError
+from nlc.verify.oracle_windows import is_solved
 
 
 def slot_name(component: Component, part: str) -> str:
@@ -152,13 +153,14 @@ def refuse(model: Model) -> None:
     parts = fractions if len(fractions) == 1 and all(fraction.numerator == 1 for fraction in fractions) else set()
     for component in model.fast:
         clock = component.every
+        solved = is_solved(component)
         runs = clock.family is family and (clock.period.denominator == 1 or clock.period in parts)
-        runs = runs or (clock.family is Family.SEQUENCE and clock.period == 1)
+        runs = runs or (clock.family is Family.SEQUENCE and clock.period == 1) or (solved and not parts)
         reasons = {
-            "an optimizer that takes no step": not isinstance(component.optimizer, GradientDescent | Proximal),
+            "an optimizer that takes no step": not (isinstance(component.optimizer, GradientDescent | Proximal) or solved),
             "an implicit step here": isinstance(component.optimizer, Proximal) and not _is_implicit(model, component),
             f"the clock {clock}": not runs,
-            "a window": component.window is not None,
+            "a window": component.window is not None and not solved,
             "a reset": component.reset is not None and component.reset.family not in (Family.SEQUENCE, Family.NEVER, family),
             "a held gradient of an optimizer": _holds_for_an_optimizer(model, component),
         }

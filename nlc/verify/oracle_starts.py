@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nlc.ir.model import Component, Expr, Family, Gradient, Index, Input, Model, Named, State, Tick, When
+from nlc.ir.model import Component, Expr, Family, Gradient, Index, Input, Model, Named, Position, State, Tick, When
 from nlc.verify.oracle_slots import expressions, held_name, held_reads, nodes_in, slot_name, slots
 
 
@@ -94,5 +94,6 @@ def counts(model: Model) -> bool:
     truncated = any(item.backprop for item in model.components)
     begun = any(not starts_known(model, item) for item in model.fast)
     begun = begun or any(item.every.family is Family.SEQUENCE and item.reduce == "mean" for item in model.fast)
+    begun = begun or any(isinstance(item.window, int) for item in model.fast)
     held = any(read.period > 1 for read in held_reads(model))
-    return has_periods or resets or truncated or begun or held or any(isinstance(node, Tick) for node in expressions(model))
+    return has_periods or resets or truncated or begun or held or any(isinstance(node, Tick | Position) for node in expressions(model))

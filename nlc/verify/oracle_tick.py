@@ -25,20 +25,25 @@ from nlc.ir.model import (
     Index,
     Input,
     Model,
+    Now,
+    Position,
     Proximal,
     Recent,
     RecentValues,
     State,
     StopGradient,
+    Tick as TickCount,
     When,
+    WindowSoftmax,
+    WindowSum,
 )
-from nlc.ir.model import Tick as TickCount
 from nlc.verify.oracle_gradients import by_tensor, implicit_step, slopes
 from nlc.verify.oracle_layout import at_part, parts_of, parts_of_tick
 from nlc.verify.oracle_recents import ago, convolved, shifted
 from nlc.verify.oracle_slots import held_name, held_reads, point_slots, recent_name, recent_of, slot_name, slots, sum_name, sums
 from nlc.verify.oracle_starts import begun, is_cut_off, is_new_at_start, owner_of, starts_at, starts_known
 from nlc.verify.oracle_values import Arithmetic, Fitted, OracleError, lift, rank_of
+from nlc.verify.oracle_windows import data_of, is_solved, lengthened, minimiser, shape_of, shortened
 
 Tensors = dict[str, Tensor]
 
@@ -100,6 +105,8 @@ class Tick:
         summed = [tick.sums_after(item) for item in self.model.fast if sums(self.model, item)]
         tick.updated["sums"] = {name: total for totals in summed for name, total in totals.items()}
         tick.updated["recent"] = {recent_name(item): tick.remembered(item) for item in self.model.recents}
+        windows = [(item, replace(tick, reader=item.every).windows(item)) for item in self.model.fast if is_solved(item)]
+        tick.updated["windows"] = {name: shortened(window, item) for item, found in windows for name, window in found.items()}
         tick.updated["held"] = {held_name(self.model, read): tick.held_after(read) for read in held_reads(self.model)}
         return tick
 
@@ -176,6 +183,8 @@ class Tick:
     def new_states(self, component: Component) -> Tensors:
         """The states of a component after its update, or as they are when it is not due."""
         names = [name for name, _ in slots(component)]
+        if is_solved(component):
+            return self.solved(component)
         if component.every.family is not self.family or not self.is_due(component.every.period):
             return {name: self.old(name) for name in names}
         if component.name not in self.updated:
@@ -185,6 +194,29 @@ class Tick:
             self.updated[component.name] = replace(self, reader=component.every)._update(component)
             self.running.pop()
         return self.updated[component.name]
+
+    def solved(self, component: Component) -> Tensors:
+        """The minimiser of a level's objective over the data of its window."""
+        if component.name not in self.updated:
+            now, (name,) = replace(self, reader=component.every), [name for name, _ in slots(component)]
+            windows = now.windows(component)
+            leading = next(iter(windows.values())).shape[:1] + tuple(self.sizes[axis] for axis in self.model.axes)
+            data, (shape, rank) = data_of(component, windows, self.position, leading), shape_of(component, self.sizes, leading)
+
+            def objective(state: Tensor) -> Tensor:
+                return now.value(component.objective, Fitted(name, {name: state}, {name: state.detach()}, data))
+
+            self.updated[component.name] = {name: minimiser(objective, self.like.new_zeros(shape), rank, self.differentiable)}
+        return self.updated[component.name]
+
+    def windows(self, component: Component) -> Tensors:
+        """The data of a level's window, this token's included, by slot name."""
+        leading = tuple(self.sizes[axis] for axis in self.model.axes)
+        found = {}
+        for item in component.data:
+            kept = self.previous[name := f"{component.name}.{item.name}"]
+            found[name] = lengthened(kept, self.value(item.value), (kept.shape[0], *leading))
+        return found
 
     def _update(self, component: Component) -> Tensors:
         """The explicit step: retention * state - rate * gradient, in the retained state's place."""
@@ -241,8 +273,14 @@ class Tick:
     # --- the value of an expression ------------------------------------------------------------------------------
 
     def value(self, node: Expr, fitted: Fitted | None = None) -> Tensor:
-        """The value of an expression: leading dims (or none), then its shape."""
+        """The value of an expression: leading dims (or none), then its shape; in a sum over a window, that of the window in front."""
+        if fitted is not None and fitted.data is not None and fitted.inside and (at_datum := fitted.data.at_datum(node)) is not None:
+            return at_datum
         match node:
+            case WindowSum(x) | WindowSoftmax(x) if fitted is not None and fitted.data is not None:
+                return fitted.data.over(node, self.value(x, replace(fitted, inside=True)), self.sizes)
+            case Now(x):
+                return self.value(x, replace(fitted, inside=False) if fitted else None)
             case Input(name, _, delayed):
                 if self.reader.family is Family.TOKEN and self.reader.period < 1:
                     return (self.earlier if delayed else self.inputs)[name]
@@ -252,6 +290,8 @@ class Tick:
             case Index(axis):
                 later = len(self.model.axes) - 1 - self.model.axes.index(axis)
                 return lift(torch.arange(self.sizes[axis], dtype=self.like.dtype, device=self.like.device), later)
+            case Position():
+                return self.like.new_tensor(self.position - 1)
             case Gradient(name, part):
                 host = self.model.component(name)
                 return self.of_update(host)[slot_name(host, part)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -31,6 +32,7 @@ from nlc.ir.model import (
     Norm,
     Outer,
     Power,
+    Rotary,
     Scale,
     Shape,
     Size,
@@ -42,6 +44,9 @@ from nlc.ir.model import (
     Transpose,
     Where,
 )
+
+if TYPE_CHECKING:
+    from nlc.verify.oracle_windows import Data
 
 MAPS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
     {
@@ -80,11 +85,16 @@ class OracleError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What FITTED reads give: aliases, which the inner gradient is taken of, and the very values, for `stop_gradient`."""
+    """What FITTED reads give: aliases, which the inner gradient is taken of, and the very values, for `stop_gradient`.
+
+    `data` are those of the window; `inside` a sum over it streams have their values at every datum.
+    """
 
     component: str
     aliases: dict[str, Tensor]
     values: dict[str, Tensor]
+    data: Data | None = None
+    inside: bool = False
 
     def stopped(self) -> Fitted:
         return replace(self, aliases=self.values)
@@ -115,6 +125,8 @@ class Arithmetic:
                 return self.like.new_tensor(float(dim.value(self.sizes)))
             case MatMul() | Transpose() | Outer() | Dot() | Sum() | Softmax() | LayerNorm() | Norm():
                 return self._product(node, operand)
+            case Rotary(x, place, base):
+                return self._rotary(operand(x), operand(place), base)
             case Split(x, axis):
                 return self._split(operand(x), axis, rank_of(node.shape))
             case Join(x, axis):
@@ -169,6 +181,16 @@ class Arithmetic:
             case Norm(x):
                 return self._norm(operand(x), x.shape)
         raise OracleError(f"the oracle does not run {type(node).__name__}")
+
+    def _rotary(self, x: Tensor, place: Tensor, base: int) -> Tensor:
+        """Halves of a vector, a single last entry apart, as real and imaginary parts, times exp(i place / base ** (j / half))."""
+        single = x.shape[-1] % 2
+        real, imaginary = torch.tensor_split(x[..., : x.shape[-1] - single], 2, -1)
+        size = torch.arange(real.shape[-1]).to(self.like) / real.shape[-1]
+        angle = lift(place, 1) / base**size
+        turned = torch.complex(real, imaginary) * torch.polar(torch.ones_like(angle), angle)
+        whole = (turned.real, turned.imag, x[..., x.shape[-1] - single :].expand(*turned.shape[:-1], single))
+        return torch.cat(whole, -1)
 
     def _split(self, x: Tensor, axis: str, rank: int) -> Tensor:
         """(..., 1, ..., n * size) -> (..., n, ..., size): the pieces one after another in the dim of the axis."""

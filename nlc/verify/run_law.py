@@ -9,27 +9,19 @@ import torch
 from torch import Tensor
 
 from nlc.ir import algebra
-from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Named, Parameter, State, When
-from nlc.ir.dims import MATRIX
+from nlc.ir.algebra import Age, Due, Expr, Hyperparameter, Index, Input, Named, Parameter, Position, State, When, Window
+from nlc.ir.dims import LIKE_WEIGHTS, MATRIX
 from nlc.ir.law import POSITION, PREVIOUS, RECENT, Law, Laws, Reset, recent_names
 from nlc.ir.model import InputStream, Model
 from nlc.ir.recents import Recent
+from nlc.ir.starts import known_start
+from nlc.verify.axes import axis_indices, axis_places, kept_places, places_of, with_axes, with_places, without_joined, without_places
 from nlc.verify.evaluate import Evaluator
-from nlc.verify.places import (
-    Slot,
-    Tensors,
-    axis_indices,
-    axis_places,
-    named_parameters,
-    of_tokens,
-    places_of,
-    slot_name,
-    starts,
-    with_axes,
-    with_places,
-    without_joined,
-    without_places,
-)
+from nlc.verify.token_window import NO_WINDOWS, Windows, ages, empty, lengthened
+
+Tensors = dict[str, Tensor]
+Slot = tuple[str, str]
+"""A component and the part of its state."""
 
 
 def run_laws(
@@ -58,7 +50,8 @@ def run_laws(
     columns: dict[str, list[Tensor]] = {output.name: [] for output in model.outputs}
     for t in range(sample.shape[1]):
         parts = [_at(model, streams, t, part) for part in range(model.updates_per_tick)]
-        tick = Tick(parts[-1], numbers, dict(states), {}, sizes, model, (), indices, trained, recent=recent)
+        around = (indices, trained)
+        tick = Tick(parts[-1], numbers, dict(states), {}, sizes, model, (), *around, windows=Windows.of(laws.kept), recent=recent)
         states = tick.run(laws, parts[:-1])
         emitted = tick.outputs(laws)
         for output in model.outputs:
@@ -153,6 +146,7 @@ class Tick:
     parameters: Mapping[Slot, Tensor] = field(default_factory=dict)
     between: Mapping[Slot, Tensor] = field(default_factory=dict)
     part: int = 0
+    windows: Windows = NO_WINDOWS
     recent: Mapping[Expr, str] = field(default_factory=dict)
 
     def _streams_at(self, inputs: Mapping[str, Tensor]) -> dict[Slot, Tensor]:
@@ -172,9 +166,14 @@ class Tick:
                 between = replace(self, inputs=inputs, between=between, part=part).run_part(laws) | self._streams_at(inputs)
             replace(self, between=between, part=len(early)).move(law)
             waiting = self._begin_again(waiting)
-        kept = {(item.component, item.part): self.value(item.value) for item in laws.kept}
+        kept = {(item.component, item.part): self.value(item.value) for item in laws.kept if item.window is None}
         after = {**self.previous, **self.new, **kept}
-        return {slot: after[slot].expand_as(value).to(value.dtype) for slot, value in self.previous.items()}
+        final = {slot: after[slot].expand_as(value).to(value.dtype) for slot, value in self.previous.items()}
+        return final | {slot: self.windows.after(slot, self._window(slot)) for slot in self.windows.items}
+
+    def _window(self, slot: Slot) -> Tensor:
+        """A stream at every datum of a window, this token's last."""
+        return lengthened(self.previous[slot], self.value(self.windows.items[slot].value))
 
     def run_part(self, laws: Laws) -> dict[Slot, Tensor]:
         """One part of a tick, not the last: the states of the levels that move at each, after it."""
@@ -206,10 +205,10 @@ class Tick:
         named: Tensors = {}
         seen = {**self.previous, **self.between} if self.model.is_parted(law.component) else self.previous
         for equation in law.equations:
-            named[equation.name] = replace(self, previous=seen)._evaluator(named)(equation.value)
+            named[equation.name] = replace(self, previous=seen)._evaluator(named, law.component)(equation.value)
             if equation.part is not None:
                 slot = (equation.owner or law.component, equation.part)
-                self.new[slot] = named[equation.name].expand_as(self.previous[slot])
+                self.new[slot] = named[equation.name].expand_as(self.previous[slot]) if slot in self.previous else named[equation.name]
 
     def outputs(self, laws: Laws) -> Tensors:
         """What the system emits after the updates."""
@@ -218,12 +217,20 @@ class Tick:
             named[equation.name] = self._evaluator(named)(equation.value)
         return named
 
-    def _evaluator(self, named: Mapping[str, Tensor]) -> Evaluator:
+    def _evaluator(self, named: Mapping[str, Tensor], component: str = "") -> Evaluator:
         like = next(iter((*self.previous.values(), *self.inputs.values())))
-        return Evaluator(self.sizes, like, lambda node: self._leaf(node, named), self.group, axis_places(self.model))
+        slot = self.windows.first(component)
+        there = None if slot is None else self.windows.there(slot, self.previous[slot], self.previous.get((POSITION, "")))
+        return Evaluator(self.sizes, like, lambda node: self._leaf(node, named, slot), self.group, axis_places(self.model), there)
 
-    def _leaf(self, node: Expr, named: Mapping[str, Tensor]) -> Tensor:
+    def _leaf(self, node: Expr, named: Mapping[str, Tensor], window: Slot | None = None) -> Tensor:
         match node:
+            case Window(component, part):
+                return self._window((component, part)).movedim(1, 0)
+            case Age() if window is not None:
+                return ages(self.previous[window], self.windows.items[window])
+            case Position():
+                return self.previous[POSITION, ""].to(next(iter(self.inputs.values())).dtype)
             case Named(name):
                 return named[name]
             case Input(name, _, delayed):
@@ -261,6 +268,73 @@ def _is_first(item: Reset, seen: Tensor) -> Tensor:
     """Whether a new period begins, after so many tokens."""
     counted = seen % item.within if item.within else seen
     return ((seen == 0) & item.at_start) | ((seen > 0) & (counted % item.period == 0) if item.period else seen < 0)
+
+
+# --- states and streams, as programs need them too ---------------------------------------------------------------
+
+
+def initial_states(model: Model, leading: tuple[int, ...], sizes: Mapping[str, int], like: Tensor) -> dict[Slot, Tensor]:
+    """Zeros for every state, (*leading, *shape); of `like(weights)` the leading dim is all there is."""
+    return {
+        (component.name, state.part): like.new_zeros((*leading, *(dim.size(sizes) for dim in state.shape if dim != LIKE_WEIGHTS)))
+        for component in model.fast
+        for state in (() if component.is_solved else component.states)
+    }
+
+
+def starts(
+    laws: Laws,
+    leading: tuple[int, ...],
+    sizes: Mapping[str, int],
+    like: Tensor,
+    numbers: Mapping[str, Tensor],
+    parameters: Mapping[Slot, Tensor],
+) -> dict[Slot, Tensor]:
+    """What every state, and everything kept beside it, starts from."""
+    model = laws.order.model
+
+    def known(node: Expr) -> Tensor:
+        match node:
+            case Hyperparameter(name):
+                return numbers[name]
+            case Parameter(component, part):
+                return parameters[component, part]
+        raise ValueError(f"a start cannot hold {node}")
+
+    begun = initial_states(model, leading, sizes, like) | kept_zeros(laws, leading, sizes, like)
+    given = {(item.name, state.part): known_start(model, item, state) for item in model.fast for state in item.states if not item.is_solved}
+    given |= {(item.component, item.part): item.start for item in laws.kept if item.start is not None}
+    evaluate = Evaluator(sizes, like, known)
+    return begun | {slot: evaluate(value).expand_as(begun[slot]) for slot, value in given.items() if value is not None}
+
+
+def kept_zeros(laws: Laws, leading: tuple[int, ...], sizes: Mapping[str, int], like: Tensor) -> dict[Slot, Tensor]:
+    """Zeros for what is kept beside the states; the position is one whole number."""
+    model = laws.order.model
+    return {
+        (item.component, item.part): like.new_zeros((), dtype=torch.int64)
+        if item.component == POSITION
+        else empty(item, kept_places(model, item, leading), tuple(dim.size(sizes) for dim in item.value.shape if dim != LIKE_WEIGHTS), like)
+        for item in laws.kept
+    }
+
+
+def named_parameters(model: Model, parameters: Mapping[str, Tensor] | None) -> dict[Slot, Tensor]:
+    """The tensors of slow levels by component and part."""
+    slots = [(component.name, declared.part) for component in model.parameters for declared in component.states]
+    return {slot: (parameters or {})[slot_name(model, *slot)] for slot in slots}
+
+
+def slot_name(model: Model, component: str, part: str) -> str:
+    """The key of a state in the state dict."""
+    declared = next((item.states for item in model.components if item.name == component), ())
+    is_only = len(declared) == 1 and part == declared[0].part
+    return component if is_only or not part else f"{component}.{part}"
+
+
+def of_tokens(model: Model) -> str:
+    """A stream that has values at tokens, which tells how many there are."""
+    return next(stream.name for stream in model.inputs if not stream.is_of_sequence)
 
 
 def _split(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:

@@ -19,31 +19,19 @@ import torch
 from torch import Tensor
 
 from nlc.ir.affine import AffineLaw, OutputRead, Write
-from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Named, Parameter, State, Tick, When
+from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Named, Parameter, Position, State, Tick, When
+from nlc.ir.attention import WindowLaw
 from nlc.ir.law import POSITION, PREVIOUS
 from nlc.ir.model import InputStream, Model
 from nlc.ir.program import Form, MemoryProgram, Program
 from nlc.ir.recents import Recent, Shift
+from nlc.verify.axes import axis_indices, axis_places, places_of, with_axes, with_places, without_joined, without_places
 from nlc.verify.evaluate import Evaluator
-from nlc.verify.places import (
-    Slot,
-    Tensors,
-    axis_indices,
-    axis_places,
-    named_parameters,
-    of_tokens,
-    places_of,
-    slot_name,
-    starts,
-    with_axes,
-    with_places,
-    without_joined,
-    without_places,
-)
 from nlc.verify.run_blocks import Block
 from nlc.verify.run_coupled import run_coupled
 from nlc.verify.run_dual import DualBlock
-from nlc.verify.run_law import reset_states, run_laws
+from nlc.verify.run_law import Slot, Tensors, named_parameters, of_tokens, reset_states, run_laws, slot_name, starts
+from nlc.verify.run_window import Table
 
 
 def run_program(
@@ -116,27 +104,22 @@ class Around:
         delayed = {name: x.narrow(time, 0, updates) for name, x in earlier.items()}
         block = Block(program, states) if program.is_in_blocks else None
         leading = (*self.axes, updates)
-        sequence = Sequence(
-            streams,
-            delayed,
-            self.hyperparameters,
-            self.indices,
-            {},
-            {},
-            self.sizes,
-            leading,
-            self.like,
-            self.parameters,
-            self.places,
-            block,
-        )
+        reads: dict[str, Tensor] = {}
+        recents: dict[Expr, Tensor] = {}
+        given = (self.hyperparameters, self.indices, reads, recents, self.sizes, leading, self.like, self.parameters, self.places, block)
+        before = states.get((POSITION, ""), torch.zeros(()))
+        sequence = Sequence(streams, delayed, *given, (before + torch.arange(updates)).to(self.like.dtype))
         final: dict[Slot, Tensor] = {**states, **{(PREVIOUS, name): x.select(time, -1) for name, x in earlier.items()}}
+        if block is None and (POSITION, "") in states:
+            final[POSITION, ""] = before + updates
         for item in program.laws.kept:
             if isinstance(item.value, Shift):
                 final[item.component, item.part] = sequence.remember(item.value, states[item.component, item.part])
         for memory in program.memories:
             if memory.dual is not None:
                 final |= DualBlock(memory.dual, sequence.stream, states).run(memory.reads, sequence.reads)
+            elif memory.window is not None:
+                final |= sequence.run_window(memory.window, memory, states)
             elif memory in program.chunked:
                 final |= sequence.run_memory(memory, states, self.chunk)
         values = dict(program.outputs)
@@ -176,7 +159,8 @@ class Sequence:
     like: Tensor
     parameters: Mapping[Slot, Tensor]
     places: Mapping[str, int]
-    block: Block | None = None
+    block: Block | None
+    place: Tensor
 
     def stream(self, node: Expr, leading: tuple[int, ...] | None = None) -> Tensor:
         """The value of an expression at every token."""
@@ -195,6 +179,8 @@ class Sequence:
                 return self.hyperparameters[name]
             case Parameter(component, part):
                 return self.parameters[component, part]
+            case Position():
+                return self.place
             case Index(axis):
                 return self.indices[axis]
             case State() | Due() | Tick() if self.block is not None:
@@ -245,6 +231,17 @@ class Sequence:
         for read, answer in zip(memory.reads, answers, strict=True):
             self.reads[read.name] = torch.cat(answer, dim=-2)
         return matrix.squeeze(-1) if is_vector else matrix
+
+    def run_window(self, law: WindowLaw, memory: MemoryProgram, states: Mapping[Slot, Tensor]) -> dict[Slot, Tensor]:
+        """A level that is solved over a window: keeps what is read of it, and gives what is kept of the window."""
+        axes = len(self.leading) - 2
+        kept = {name: states[law.component, name] for name, _ in law.data}
+        now = {name: self.stream(value).movedim(1 + axes, 1) for name, value in law.data}
+        table = Table(law, kept, now, states.get((POSITION, "")))
+        value, after = table.run(Evaluator(self.sizes, self.like, self._leaf, places=self.places), self._leaf)
+        for read in memory.reads:
+            self.reads[read.name] = value.expand(*self.leading, *value.shape[len(self.leading) :])
+        return {(law.component, name): stream for name, stream in after.items()}
 
     def _run_entries(self, memory: MemoryProgram, law: AffineLaw, state: Tensor, chunk: int) -> Tensor:
         """A vector with a decay for each entry: S_t = P[t,0] S_0 + sum over s <= t of P[t,s] c_s, entry by entry."""

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from nlc.ir.law import Laws
-from nlc.verify.places import Slot, Tensors, axis_indices, named_parameters, slot_name
-from nlc.verify.run_law import Tick
+from nlc.verify.axes import axis_indices
+from nlc.verify.run_law import Slot, Tensors, Tick, named_parameters, slot_name
 
 
 def begin_next_sequence(

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from nlc.ir.law import POSITION
 from nlc.verify.emitted import Emitted, build
-from nlc.verify.inputs import Case, Drawn, default_sizes
+from nlc.verify.inputs import Case, Drawn, default_sizes, tokens_before
 from nlc.verify.observe import Tensors
 from nlc.verify.refusal import refusal
 from nlc.verify.relation import BY_DEFAULT, CARRIED, FRESH, ModuleClass, Relation, every, in_dtype, pair
@@ -30,16 +30,17 @@ PRECISIONS: tuple[tuple[torch.dtype, torch.dtype | None], ...] = (
 
 
 def _default_sizes(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
-    """Built without arguments, a module has the spec's own sizes."""
+    """Built without arguments, a module has the spec's own sizes; what it starts from is in float32 where inputs are narrower."""
     program, sizes = emitted.program, default_sizes(emitted.program.model)
     axes = tuple(sizes[axis] for axis in program.model.axes)
     wanted = {
-        slot.name: (1, *(() if slot.is_whole else axes), *(dim.size(sizes) for dim in slot.shape))
+        slot.name: (1, *tokens_before(slot), *(() if slot.is_whole else axes), *(dim.size(sizes) for dim in slot.shape))
         for slot in program.slots
         if slot.component != POSITION
     }
-    state = Emitted(module_class(), program, sizes).initial_state(1, torch.empty((), device="meta"))
+    state = Emitted(module_class(), program, sizes).initial_state(1, torch.empty((), dtype=torch.bfloat16, device="meta"))
     wrong = [f"{name} is {tuple(state[name].shape)}, not {shape}" for name, shape in wanted.items() if state[name].shape != shape]
+    wrong += [f"{name} starts in {state[name].dtype}" for name in wanted if state[name].dtype is not torch.float32]
     module = module_class()
     wrong += [f"{dim.name} is not {sizes[dim.name]}" for dim in program.model.dims if getattr(module, dim.name, None) != sizes[dim.name]]
     yield pair("module by default", drawn, left="spec").square("sizes", float(len(wrong)), 0.0, ", ".join(wrong))
@@ -93,7 +94,7 @@ def _on_device_meta(tensor: Tensor) -> Tensor:
 
 def _chunk(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
     """Other chunks take other operations: the argument is heeded, from 1 token to the whole sequence."""
-    if emitted.program.chunked:
+    if emitted.program.has_chunk:
         longest = min(drawn.tokens, emitted.program.blocks.tokens or drawn.tokens)
         lengths = (1, longest - 1, longest) if longest == drawn.tokens else (1, longest)
         asked = [_operations(build(module_class, emitted.program, replace(drawn, chunk=chunk)), drawn.inputs) for chunk in lengths]
@@ -104,7 +105,7 @@ def _chunk(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterato
 
 def _default_chunk(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
     """The default is the chunk that the program chose."""
-    if emitted.program.chunked:
+    if emitted.program.has_chunk:
         chosen = build(module_class, emitted.program, replace(drawn, by_default=False))
         for tokens in (drawn.tokens - 1, drawn.tokens):
             inputs = drawn.at(slice(tokens))
@@ -150,7 +151,7 @@ def _refusals(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iter
         broken = [made_name for made_name, definition in made if definition.value(sizes).denominator > 1]
         if broken:
             yield refusal(module, f"a {broken[0]} that is no whole number", partial(module_class, **sizes))
-    if emitted.program.chunked:
+    if emitted.program.has_chunk:
         yield refusal(module, "a chunk of 0 tokens", partial(build, module_class, emitted.program, replace(drawn, chunk=0)))
 
 

@@ -59,7 +59,7 @@ def _pieces(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterat
 
 def _chunk_lengths(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
     """Chunks of any length, up to longer ones than the sequence, give the same results."""
-    if emitted.program.chunked:
+    if emitted.program.has_chunk:
         outputs, final = emitted.forward(drawn.inputs, drawn.state)
         scale = magnitude([*drawn.inputs.values(), *outputs.values(), *final.values()])
         for chunk in range(1, drawn.tokens + 2):

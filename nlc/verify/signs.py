@@ -5,7 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nlc.ir.algebra import Add, Compare, Constant, Divide, Dot, Expr, Full, Hyperparameter, Input, Map, Norm, Power, Scale, Size, Sum, Times
+from nlc.ir.algebra import (
+    Add,
+    Compare,
+    Constant,
+    Divide,
+    Dot,
+    Expr,
+    Full,
+    Hyperparameter,
+    Input,
+    Map,
+    Norm,
+    Power,
+    Scale,
+    Size,
+    Sum,
+    Times,
+    WindowSum,
+)
 from nlc.ir.model import Model
 from nlc.verify.letters import UNIT, Atom, Function, Inner, Inverse, Letter, Ones, Product, Root, Word, flip_word, word_text
 from nlc.verify.polynomial import Polynomial
@@ -55,7 +73,7 @@ class Signs:
                 return self.letter_is_positive(last if isinstance(first.meaning, Ones) else first)
             case Ones():
                 return True
-            case Inverse(of):
+            case Inverse(of) | Function(WindowSum(), (of,)):
                 return self.is_positive(of)
         return letter.text.startswith(REST)
 
@@ -64,6 +82,8 @@ class Signs:
         match letter.meaning:
             case Root():
                 return True
+            case Function(WindowSum(), (of,)):
+                return self.at_least_zero(of)
             case Atom(node) if node in self.nonnegative:
                 return True
             case Function(Map(function)) if function in NONNEGATIVE_MAPS:

@@ -25,6 +25,7 @@ from nlc.ir.algebra import (
     Norm,
     Outer,
     Power,
+    Rotary,
     Scale,
     Size,
     Softmax,
@@ -110,6 +111,11 @@ def _operation(node: Expr, parts: tuple[Tensor, ...]) -> Tensor:
             return length
         case Softmax(_, axis):
             return torch.softmax(parts[0], axis)
+        case Rotary(base=base):
+            half = len(parts[0]) // 2
+            left, right, last = parts[0].split((half, half, len(parts[0]) - 2 * half))
+            angle = parts[1] * torch.tensor([base ** (-place / len(left)) for place in range(len(left))], dtype=torch.float64)
+            return torch.cat((left * angle.cos() - right * angle.sin(), left * angle.sin() + right * angle.cos(), last))
         case LayerNorm():
             return torch.nn.functional.layer_norm(parts[0], parts[0].shape)
         case StopGradient():

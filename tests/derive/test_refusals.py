@@ -20,6 +20,7 @@ from nlc.source import Source, Span
 from tests.derive.hand import order_of
 from tests.derive.systems import PREDICTION
 from tests.models import MATRIX, delta_rule, delta_rule_with_momentum, memory_state, momentum, stream
+from tests.schedule.windows import ATTENTION, model_of_text
 
 SEQUENCE = Clock(Family.SEQUENCE)
 CHUNK = Clock(Family.TOKEN, Fraction(16))
@@ -87,6 +88,12 @@ REFUSED: Mapping[str, tuple[Callable[[], Model], ...]] = {
     "NLC417": (lambda: with_level(every=SEQUENCE, backprop=0),),
     "NLC419": (lambda: with_level(every=Clock(Family.TOKEN, Fraction(1, 2)), backprop=3),),
     "NLC418": (lambda: with_level(every=SEQUENCE, init=(outer(stream("v"), stream("k")),)),),
+    "NLC430": (
+        lambda: model_of_text(ATTENTION.replace("exp(dot(k, now(q)))", "dot(k, now(q))")),
+        lambda: model_of_text(ATTENTION.replace("norm2(v - memory)", "norm2(now(v) - memory)").replace("dot(k, now(q))", "1")),
+    ),
+    "NLC431": (lambda: model_of_text(ATTENTION.replace("    window: all\n", "").replace("now(q)", "q")),),
+    "NLC432": (lambda: model_of_text(ATTENTION, "prev(memory)"), lambda: model_of_text(f"{ATTENTION}    reset: 8 tokens\n")),
 }
 
 

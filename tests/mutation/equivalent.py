@@ -58,6 +58,11 @@ HEADS = "*/[!m]*|*/m[!l]*"
 """The files of specs with an axis: all but those of networks in training, `mlp_*`."""
 NO_GRAPH = "whether a saved gradient has a graph does not change its numbers"
 LAYER = "*/linear_attention_layer.py"
+ATTENTION = "*_attention*"
+OWN_SCALE = "the kernel's own scale is that of the spec"
+CAT = "torch.cat gives the wider dtype of its parts"
+EXCHANGED = "exchanging two dims is the same in either order"
+NO_TOKENS = "a tensor of 0 tokens has no numbers"
 PROJECTIONS = ("self.project_q", "self.project_k", "self.project_v", "self.project_out")
 
 ROWS: tuple[tuple[str, str, str, str, str], ...] = (
@@ -144,6 +149,26 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
     ("*/retention.py", "variable changed", "torch.arange(state.shape[1]", "torch.arange(v.shape[1]", "v has the same heads"),
     ("*/retention.py", "variable changed", "dtype=state.dtype", "dtype=v.dtype", SAME_DTYPE),
     ("*/retention.py", "variable changed", "device=state.device", "device=v.device", SAME_DTYPE),
+    ("*/softmax_attention*", "word changed", ".new_zeros(batch, 0, ", ".new_ones(batch, 0, ", NO_TOKENS),
+    (ATTENTION, "arguments swapped", ".transpose(1, 2)", ".transpose(2, 1)", EXCHANGED),
+    (ATTENTION, "keyword dropped", ", seen, scale=scale)", ", seen)", OWN_SCALE),
+    (
+        ATTENTION,
+        "keyword dropped",
+        "is_causal=seen is None, scale=scale)",
+        "is_causal=seen is None)",
+        "the kernel's own scale is that of the spec",
+    ),
+    (f"{ATTENTION} in _ages", "keyword dropped", "dtype=like.dtype, ", "", "ages are compared, nothing more"),
+    (f"{ATTENTION} in _ages", "detached", "places", "places.detach()", CONSTANT),
+    (f"{ATTENTION} in _ages", "term dropped", "places[data - queries :", "places[(-queries) :", "without queries nothing is seen"),
+    (
+        ATTENTION,
+        "statements swapped",
+        'q, k, v = (x.to(start["attention.k"].dtype) for x in (q, k, v)) k_window = torch.cat((start["attention.k"], k), 1)',
+        'k_window = torch.cat((start["attention.k"], k), 1) q, k, v = (x.to(start["attention.k"].dtype) for x in (q, k, v))',
+        CAT,
+    ),
     (LAYER, "minus added or dropped", "memory_read.flatten(-2)", "memory_read.flatten(2)", ONE_AXIS),
     (
         f"{LAYER} in step",

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import permutations, product
 
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 
 from nlc.diagnostics import CompileError, Diagnostic
 from nlc.ir.model import STEP, TOKEN, Clock, Component, Model

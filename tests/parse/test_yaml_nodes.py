@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from nlc.diagnostics import CompileError
 from nlc.parse.nodes import ListNode, MappingNode, Node, Scalar

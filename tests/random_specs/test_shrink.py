@@ -8,8 +8,7 @@ import pytest
 
 from nlc import pipeline
 from nlc.ir.algebra import Expr, Softmax
-from nlc.ir.build import constant, scale
-from nlc.ir.build import replace as replace_nodes
+from nlc.ir.build import constant, replace as replace_nodes, scale
 from nlc.ir.law import Law, Laws
 from tests.random_specs.grammar import contained, draw_spec
 from tests.random_specs.judge import CLOSED, CRASH, MISMATCH, REFUSED, compiles, judge

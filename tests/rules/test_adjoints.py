@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from nlc.citations import resolve_citation
 from nlc.derive import gradient as engine
@@ -29,6 +28,7 @@ from nlc.ir.algebra import (
     Norm,
     Outer,
     Power,
+    Rotary,
     Scale,
     Softmax,
     Spread,
@@ -67,6 +67,7 @@ CASES: Mapping[type[Any], tuple[Expr, ...]] = {
     Dot: (Dot(x, y), Dot(X, X)),
     Sum: (Sum(X, None, ()), Sum(X, 0, (D_K,)), Sum(X, 1, (D_V,)), Sum(x, None, ())),
     Norm: (Norm(X), Norm(x)),
+    Rotary: (Rotary(u, constant(3), 10_000, (D_V,)), Rotary(x, constant(3), 10_000, (D_K,))),
     Softmax: (Softmax(x, 0, (D_K,)), Softmax(X, 0, MATRIX), Softmax(X, 1, MATRIX)),
     LayerNorm: (LayerNorm(x, (D_K,)), LayerNorm(Times(x, y, (D_K,)), (D_K,))),
 }
@@ -95,10 +96,10 @@ def test_every_differentiable_node_has_one_row_and_cases() -> None:
     assert [row.node for row in ADJOINTS] == list(CASES)
     leaves_and_constants = {
         "Constant", "Size", "Input", "Hyperparameter", "State", "Gradient", "Tick", "Due", "Parameter", "Task",
-        "Named", "Eye", "Full", "Index",
+        "Named", "Eye", "Full", "Index", "Position", "Age", "Window",
     }  # fmt: skip
     of_claims = {"Derivative", "Inverse"}  # which no objective holds
-    others = {"Compare", "StopGradient", "Split", "Join"}
+    others = {"Compare", "StopGradient", "Split", "Join", "Now", "WindowSum", "WindowSoftmax"}
     differentiable = {kind.__name__ for kind in Expr.__args__} - leaves_and_constants - of_claims - others
     assert {row.node.__name__ for row in ADJOINTS} == differentiable
     assert all(resolve_citation(row.cite) for row in ADJOINTS)

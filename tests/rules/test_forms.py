@@ -14,9 +14,8 @@ from nlc.ir.program import Form
 from nlc.schedule.choose import choose_form
 from nlc.schedule.memories import find_memories
 from nlc.schedule.rules import FORM_RULES, FormRule
-from tests.derive.systems import with_memory
 from tests.rules.symbolic import Entries, same
-from tests.schedule.witnesses import FITTING, WITNESSES, laws_of, rows
+from tests.schedule.witnesses import EVERY_FOUR_TOKENS, FITTING, WITNESSES, fitting_laws, rows
 
 LENGTH, ROWS, COLUMNS = 3, 1, 2
 """A chunk of three tokens. Rows of the state are independent of one another in every form, so one row proves all."""
@@ -32,7 +31,7 @@ def test_the_table_is_complete_and_ends_with_what_fits_everything() -> None:
 
 @pytest.mark.parametrize("rule", FORM_RULES[:-1], ids=lambda rule: rule.name)
 def test_what_fits_is_taken(rule: FormRule) -> None:
-    (candidate,) = find_memories(laws_of(with_memory(FITTING[rule.name]))).candidates
+    (candidate,) = find_memories(fitting_laws(rule.name)).candidates
     form, decisions = choose_form(candidate)
     assert (form, decisions[-1].rule, decisions[-1].taken) == (rule.form, rule.name, True)
     assert not any(decision.taken for decision in decisions[:-1])
@@ -40,8 +39,8 @@ def test_what_fits_is_taken(rule: FormRule) -> None:
 
 @pytest.mark.parametrize(("rule", "text"), rows(), ids=lambda item: item.name if isinstance(item, FormRule) else item[:30])
 def test_each_witness_violates_its_condition_alone(rule: FormRule, text: str) -> None:
-    candidates = find_memories(WITNESSES[rule.name][text](FITTING[rule.name])).candidates
-    candidate = next(item for item in candidates if item.component == "memory")
+    candidates = find_memories(WITNESSES[rule.name][text](FITTING.get(rule.name, EVERY_FOUR_TOKENS))).candidates
+    candidate = next(item for item in candidates if "memory" in item.members)
     assert [condition.text for condition in rule.requires if not condition.holds(candidate)] == [text]
     form, decisions = choose_form(candidate)
     assert form is not rule.form
@@ -137,7 +136,7 @@ def test_the_proof_would_see_a_wrong_mask() -> None:
 
 def test_every_parallel_form_has_a_proof() -> None:
     stacked = {Form.STACKED_PREFIX_SUM, Form.STACKED_TRIANGULAR}  # proved in test_stacked.py
-    assert {*PARALLEL, *stacked, Form.BLOCKS, Form.DUAL, Form.RECURRENCE} == set(Form)
+    assert {*PARALLEL, *stacked, Form.ATTENTION, Form.WINDOW_TABLE, Form.BLOCKS, Form.DUAL, Form.RECURRENCE} == set(Form)
 
 
 def test_gradients_of_a_block_add_up_in_one_product_and_its_reads_are_another() -> None:

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 from nlc.derive import derive_laws
 from nlc.ir.algebra import HALF, Expr, State, When
-from nlc.ir.build import add, apply_map, dot, matmul, outer, scale, subtract
-from nlc.ir.build import replace as replaced
+from nlc.ir.build import add, apply_map, dot, matmul, outer, replace as replaced, scale, subtract
 from nlc.ir.law import Laws
 from nlc.ir.model import Component, GradientPoint, Model, StateDeclaration
 from nlc.order import order_levels

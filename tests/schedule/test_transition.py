@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from nlc.ir.affine import AffineLaw, Transition
 from nlc.ir.algebra import HALF, Dot, Expr, Eye, Hyperparameter, Input, State, When, walk
@@ -22,6 +21,7 @@ from tests import models
 from tests.derive import systems
 from tests.derive.numeric import evaluate, random_tensor, run_law
 from tests.models import D_K, D_V, MATRIX, memory_state, stream
+from tests.schedule.windows import attention_model
 from tests.schedule.witnesses import laws_of
 
 S = memory_state(When.PREVIOUS)
@@ -96,6 +96,11 @@ CLASSES: Mapping[Callable[[], Model], tuple[Transition, str, str]] = {
     systems.clipped_memory: (
         Transition.NONLINEAR,
         "the old state enters through prev(memory) @ k > v, which is not affine in it",
+        "",
+    ),
+    attention_model: (
+        Transition.SOLVED,
+        "it is solved anew for every query, from the data of all tokens so far",
         "",
     ),
 }

@@ -8,8 +8,7 @@ from fractions import Fraction
 
 from nlc.derive import derive_laws
 from nlc.ir.algebra import HALF, Expr, Norm, Spread, State, Tick, When
-from nlc.ir.build import add, divide, dot, matmul, outer, scale
-from nlc.ir.build import replace as replaced
+from nlc.ir.build import add, divide, dot, matmul, outer, replace as replaced, scale
 from nlc.ir.law import Laws
 from nlc.ir.model import Clock, Component, Family, GradientDescent, Model
 from nlc.order import order_levels
@@ -19,6 +18,7 @@ from tests import models
 from tests.derive import systems
 from tests.derive.systems import FITTED, READ_VECTOR, with_memory
 from tests.models import MATRIX, memory_state, stream
+from tests.schedule import windows
 from tests.schedule.dual_witnesses import DUAL_WITNESSES, held_memory
 
 Witness = Callable[[Component], Laws]
@@ -154,6 +154,16 @@ def gated_by_rows(fitting: Component) -> Laws:
     return laws_of(with_memory(replace(fitting, retention=(Spread(stream("v"), 0, MATRIX),))))
 
 
+def ignoring(made: Callable[[], Laws]) -> Witness:
+    """A witness that is made whatever the memory is."""
+    return lambda _: made()
+
+
+def fitting_laws(rule: str) -> Laws:
+    """Laws that a form fits."""
+    return windows.FITTING[rule]() if rule in windows.FITTING else laws_of(with_memory(FITTING[rule]))
+
+
 def written_in_two_places(_: Component) -> Laws:
     """The writes read the states: a prefix sum would write what is not known yet."""
     return laws_of(systems.two_writes())
@@ -236,6 +246,7 @@ WITNESSES: Mapping[str, Mapping[str, Witness]] = {
         "decays that are scalars": two_gated_writes,
         **SHARED,
     },
+    **{name: {text: ignoring(made) for text, made in texts.items()} for name, texts in windows.WITNESSES.items()},
     "blocks": {
         "an update every so many tokens": at_every_token,
         "no level that moves when the sequence ends": beside_a_level_that_waits_for_the_end,

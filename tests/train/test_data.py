@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from nlc.diagnostics import CompileError
 from nlc.train.data import Corpus, bigram_loss, even_windows, is_held_out, random_windows, read_corpus, split

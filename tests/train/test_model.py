@@ -4,8 +4,7 @@ from math import log
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from torch import Tensor, nn
 
 from nlc.train.interface import MemoryInput, MemoryInterface, MemoryOutput

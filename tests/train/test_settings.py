@@ -3,8 +3,7 @@ from __future__ import annotations
 from dataclasses import fields
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from nlc.diagnostics import CompileError, render
 from nlc.train.settings import TRAIN_SETTINGS, Setting, TrainSettings, memory_settings, settings_from_pairs

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from nlc.ir.algebra import Compare, Expr, Extremum, Eye, Hyperparameter, Input, Map, Norm, Size, Softmax, Tick, Where
 from nlc.ir.build import apply_map, constant, divide, dot, full, matmul, outer, power, scale, spread, subtract, times, total, transpose

@@ -52,6 +52,10 @@ APPLIES = {
     "longhorn": "twice q, twice v, basis of d_k, basis of d_v, idle",
     "mlp_training": "twice target, basis of d_in, basis of d_out, idle",
     "mlp_training_with_momentum": "twice target, basis of d_in, basis of d_out",
+    "softmax_attention": "twice v, basis of d_k, basis of d_v",
+    "softmax_attention_layer": "",
+    "sliding_window_attention": "twice v, basis of d_k, basis of d_v",
+    "sliding_window_attention_layer": "",
     "comba": "twice q, twice v, basis of d_k, basis of d_v, idle",
     "delta_product": "twice q, twice v, basis of d_k, basis of d_v, idle",
     "kimi_delta_attention": "twice q, twice v, basis of d_v, idle",
@@ -104,6 +108,7 @@ NEGATIVE = (
     ("retention", "sum_obstacle", "forward of shuffled tokens"),
     ("gated_linear_attention", "sum_obstacle", "forward of shuffled tokens"),
     ("mlp_training", "sum_obstacle", "forward of shuffled tokens"),
+    ("softmax_attention", "sum_obstacle", "forward of shuffled tokens"),
     ("gated_linear_attention", "basis_obstacle", "forward in another basis of d_k"),
     ("hebbian_mlp", "basis_obstacle", "forward in another basis of d_hidden"),
 )

@@ -10,7 +10,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 
 import nlc
-from nlc.verify import check_squares
+from nlc.verify.squares import check_squares
 from tests.verify.networks import networks
 
 SPECS = Path(__file__).parents[2] / "specs"

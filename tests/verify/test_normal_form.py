@@ -5,8 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from nlc.ir.algebra import (
     ONE,
@@ -46,8 +45,7 @@ from nlc.ir.build import (
 from nlc.ir.dims import Dim
 from nlc.verify.arithmetic import FLOATING
 from nlc.verify.normal_form import normal_form
-from nlc.verify.polynomial import LimitReached
-from nlc.verify.polynomial import subtract as minus
+from nlc.verify.polynomial import LimitReached, subtract as minus
 from nlc.verify.quotients import clear_denominators
 from nlc.verify.rational import evaluate
 from nlc.verify.spelling import spelled, spelled_text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nlc.schedule.rules.attention import ATTENTION, WINDOW_TABLE
 from nlc.schedule.rules.blocks import BLOCKS
 from nlc.schedule.rules.dual import DUAL
 from nlc.schedule.rules.halves import HALVED_PREFIX_SUM, HALVED_TRIANGULAR
@@ -20,6 +21,8 @@ FORM_RULES: tuple[FormRule, ...] = (
     HALVED_TRIANGULAR,
     STACKED_PREFIX_SUM,
     STACKED_TRIANGULAR,
+    ATTENTION,
+    WINDOW_TABLE,
     BLOCKS,
     DUAL,
     RECURRENCE,

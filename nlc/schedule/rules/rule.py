@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nlc.ir.affine import Classified, OutputRead
+from nlc.ir.attention import WindowLaw
 from nlc.ir.dual import DualLaw
 from nlc.ir.model import Clock
 from nlc.ir.program import Form
@@ -20,7 +21,7 @@ class Candidate:
     updates. `block`: the tokens of a block, 0 in a system without periods. `dual`: the linear law by which they move by given gradients,
     or why there is none. `whole_tokens`: in a system of several updates a token, what happens once a token. `gathering`: levels that
     gather their gradients, token by token, until the sequence ends. `late_starts`: levels that start, or start again, from what is
-    known at a token only.
+    known at a token only. `window`: the law of a level that is solved over one.
     """
 
     classified: Classified
@@ -35,6 +36,7 @@ class Candidate:
     whole_tokens: str = ""
     gathering: tuple[str, ...] = ()
     late_starts: tuple[str, ...] = ()
+    window: WindowLaw | None = None
 
     @property
     def component(self) -> str:

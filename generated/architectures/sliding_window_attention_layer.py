@@ -1,0 +1,203 @@
+"""SlidingWindowAttentionLayer, compiled from its description.
+
+Attention over the last tokens alone, between projections that a training loop moves, with rotary positions.
+
+Compiled by nlc from specs/architectures/sliding_window_attention_layer.yaml. Edit the spec, not this file.
+sha256 of the spec: 0201c7e3f4062a6f07a81c114b3dd4d27e3f07d841e6770607de10455a43349e
+
+Levels, fastest first (Nested Learning, Definition 2)
+    rank  components                                    every   paper's number (slowest highest / slowest first)
+    0     attention                                     always  1 / 2
+    1     project_k, project_out, project_q, project_v  step    2 / 1
+
+Timetable
+    every always  attention
+    every step    project_k, project_out, project_q, project_v
+
+Laws, per token; prev is the state before
+    v            = split(project_v @ x, heads)             abbreviation
+    q            = rotary(split(project_q @ x, heads))     abbreviation
+    k            = rotary(split(project_k @ x, heads))     abbreviation
+    score        = dot(k, now(q)) / sqrt(d_model / heads)
+                   objective exp(dot(k, now(q)) / sqrt(d_model / heads)) * norm2(v - attention), what exp is taken of; nl:eq-62
+    weight       = softmax(score, over = window)           exp of the scores over their sum; nl:eq-62
+    attention    = sum(weight * v, over = window)          the minimiser, where the derivative by it is zero; nl:eq-63
+    y            = project_out @ join(attention, heads)    read after the write
+    attention.k  = k                                       kept: a window of the last 512 tokens
+    attention.v  = v                                       kept: a window of the last 512 tokens
+    position     = prev(position) + 1                      kept: the tokens so far
+
+Form
+    attention: scaled dot-product attention (nl:eq-63)
+        It is solved anew for every query, from the data of the last 512 tokens (Solved).
+        Its weights are a softmax of scaled dot products, for which torch has a kernel.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["SlidingWindowAttentionLayer"]
+
+
+class SlidingWindowAttentionLayer(nn.Module):
+    """Attention over the last tokens alone, between projections that a training loop moves, with rotary positions.
+
+    Inputs, by keyword, in any float dtype:
+        x  (batch, time, d_model)
+    State, kept in float32 or wider (a dict by name; None starts from zeros):
+        attention.k  (batch, 511, heads, d_model / heads), of the last 511, those that there were
+        attention.v  (batch, 511, heads, d_model / heads), of the last 511, those that there were
+        position  (), int64: how many tokens came before
+    Returns the outputs (the tensor itself) and the state after the last token:
+        y  (batch, time, d_model)
+    `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
+    """
+
+    def __init__(self, d_model: int = 256, heads: int = 4, chunk: int = 64) -> None:
+        super().__init__()
+        if chunk < 1:
+            raise ValueError(f"chunk must be 1 or more, not {chunk}")
+        self.chunk = chunk
+        self.d_model = d_model
+        self.heads = heads
+        if d_model % heads:
+            raise ValueError(f"d_head = d_model / heads must be a whole number, not {d_model} / {heads}")
+        self.d_head = d_model // heads
+        self.project_q = nn.Parameter(torch.empty(self.d_model, self.d_model))
+        self.project_k = nn.Parameter(torch.empty(self.d_model, self.d_model))
+        self.project_v = nn.Parameter(torch.empty(self.d_model, self.d_model))
+        self.project_out = nn.Parameter(torch.empty(self.d_model, self.d_model))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """The slow levels as training finds them."""
+        nn.init.uniform_(self.project_q, -(self.d_model**-0.5), self.d_model**-0.5)
+        nn.init.uniform_(self.project_k, -(self.d_model**-0.5), self.d_model**-0.5)
+        nn.init.uniform_(self.project_v, -(self.d_model**-0.5), self.d_model**-0.5)
+        nn.init.uniform_(self.project_out, -(self.d_model**-0.5), self.d_model**-0.5)
+
+    def initial_state(self, batch: int, heads: int, *, like: Tensor) -> dict[str, Tensor]:
+        """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
+        dtype = torch.promote_types(like.dtype, torch.float32)
+        return {
+            "attention.k": like.new_zeros(batch, 511, heads, self.d_model // self.heads, dtype=dtype),
+            "attention.v": like.new_zeros(batch, 511, heads, self.d_model // self.heads, dtype=dtype),
+            "position": like.new_zeros((), dtype=torch.int64),
+        }
+
+    def forward(self, *, x: Tensor, state: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """The whole sequence in chunks: equal to `forward_by_token`."""
+        batch = x.shape[0]
+        heads = self.heads
+        with _full_precision(x):
+            dtype = x.dtype
+            start = self._start(state, batch, heads, x)
+            x = x.to(start["attention.k"].dtype)
+            project_q = self.project_q.to(start["attention.k"].dtype)
+            project_k = self.project_k.to(start["attention.k"].dtype)
+            project_v = self.project_v.to(start["attention.k"].dtype)
+            project_out = self.project_out.to(start["attention.k"].dtype)
+            place = (start["position"] + torch.arange(x.shape[1], device=x.device)).to(x.dtype)[:, None]
+            v = torch.unflatten(x @ project_v.mT, -1, (self.heads, -1))
+            q = _rotary(torch.unflatten(x @ project_q.mT, -1, (self.heads, -1)), place, 10000)
+            k = _rotary(torch.unflatten(x @ project_k.mT, -1, (self.heads, -1)), place, 10000)
+            k_window = torch.cat((start["attention.k"], k), 1)
+            v_window = torch.cat((start["attention.v"], v), 1)
+            attention_read = _sliding_attention(
+                q,
+                k_window,
+                v_window,
+                scale=1 / math.sqrt(self.d_model // self.heads),
+                window=512,
+                chunk=self.chunk,
+                position=start["position"],
+            )
+            y = attention_read.flatten(-2) @ project_out.mT
+            state = {
+                "attention.k": k_window[:, x.shape[1] :],
+                "attention.v": v_window[:, x.shape[1] :],
+                "position": start["position"] + x.shape[1],
+            }
+            return y.to(dtype), state
+
+    def forward_by_token(self, *, x: Tensor, state: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """The laws, one token at a time: slow, and what `forward` must equal."""
+        batch = x.shape[0]
+        heads = self.heads
+        state = self._start(state, batch, heads, x)
+        outputs = [x.new_empty(batch, 0, self.d_model)]
+        for t in range(x.shape[1]):
+            y, state = self.step(x=x[:, t], state=state)
+            outputs.append(y.unsqueeze(1))
+        return torch.cat(outputs, 1), state
+
+    def step(self, *, x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """One token, for decoding: the laws as they stand; inputs without their time dim."""
+        with _full_precision(x):
+            dtype = x.dtype
+            x = x.to(state["attention.k"].dtype)
+            project_q = self.project_q.to(state["attention.k"].dtype)
+            project_k = self.project_k.to(state["attention.k"].dtype)
+            project_v = self.project_v.to(state["attention.k"].dtype)
+            project_out = self.project_out.to(state["attention.k"].dtype)
+            position = state["position"] + 1
+            place = (position - 1).to(state["attention.k"].dtype)
+            v = torch.unflatten(x @ project_v.mT, -1, (self.heads, -1))
+            q = _rotary(torch.unflatten(x @ project_q.mT, -1, (self.heads, -1)), place, 10000)
+            k = _rotary(torch.unflatten(x @ project_k.mT, -1, (self.heads, -1)), place, 10000)
+            k_window = torch.cat((state["attention.k"], k.unsqueeze(1)), 1)
+            v_window = torch.cat((state["attention.v"], v.unsqueeze(1)), 1)
+            age = torch.arange(k_window.shape[1] - 1, -1, -1, dtype=k_window.dtype, device=k_window.device)[None, :, None]
+            there = age < position
+            score = (k_window * q.unsqueeze(1)).sum(-1) / math.sqrt(self.d_model // self.heads)
+            weight = score.masked_fill(~there, -torch.inf).softmax(1)
+            attention = (weight[..., None] * v_window).sum(1)
+            y = attention.flatten(-2) @ project_out.mT
+            return y.to(dtype), {"attention.k": k_window[:, 1:], "attention.v": v_window[:, 1:], "position": position}
+
+    def _start(self, state: dict[str, Tensor] | None, batch: int, heads: int, like: Tensor) -> dict[str, Tensor]:
+        """The state to start from, never narrower than zeros would be."""
+        zeros = self.initial_state(batch, heads, like=like)
+        if state is None:
+            return zeros
+        return {name: state[name].to(torch.promote_types(state[name].dtype, zero.dtype)) for name, zero in zeros.items()}
+
+
+def _full_precision(x: Tensor) -> torch.autocast:
+    """No autocast inside: the state keeps its precision."""
+    return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
+
+
+def _rotary(x: Tensor, place: Tensor, base: int) -> Tensor:
+    """Entries j and j + half of x, (..., size), turned in pairs by place / base ** (j / half); the last of an odd number stays."""
+    half = x.shape[-1] // 2
+    angle = place[..., None] / base ** (torch.arange(half, dtype=x.dtype, device=x.device) / half)
+    left, right, last = torch.split(x, [half, half, x.shape[-1] - 2 * half], -1)
+    return torch.cat((left * angle.cos() - right * angle.sin(), left * angle.sin() + right * angle.cos(), last), -1)
+
+
+def _sliding_attention(query: Tensor, key: Tensor, value: Tensor, scale: float, window: int, chunk: int, position: Tensor) -> Tensor:
+    """As attention, over the last `window` tokens alone, in chunks of queries with the keys near them: (batch, time, *axes, size).
+
+    Keys begin with those of window - 1 earlier tokens, of which the last `position` are there.
+    """
+    there, reads = torch.arange(window - 1, -query.shape[1], -1, device=query.device) <= position, []
+    query, key, value = (x.transpose(1, 2) for x in (query, key, value))
+    for number, inside in enumerate(torch.split(query, chunk, 2)):
+        near = slice(number * chunk, number * chunk + inside.shape[2] + window - 1)
+        age = _ages(inside.shape[2], inside.shape[2] + window - 1, query)
+        seen = (age >= 0) & (age < window) & there[near]
+        reads.append(nn.functional.scaled_dot_product_attention(inside, key[:, :, near], value[:, :, near], seen, scale=scale))
+    read = torch.cat(reads, 2)
+    return read.transpose(1, 2)
+
+
+def _ages(queries: int, data: int, like: Tensor) -> Tensor:
+    """How many tokens older each datum is than each query, (queries, data): the last datum is the last query's own, age 0."""
+    places = torch.arange(data, dtype=like.dtype, device=like.device)
+    return places[data - queries :, None] - places
+
+
+# sealed by nlc, sha256 of everything above: 64e440f6ab2f61c68507d0805da10e964a8cb5d6c95b6c08703d19527b889be1

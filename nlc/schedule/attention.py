@@ -1,0 +1,98 @@
+"""Laws of levels that are solved over a window -> what all tokens at once compute: attention, where the law is that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from nlc.ir.affine import Classified, Transition
+from nlc.ir.algebra import (
+    ONE,
+    Constant,
+    Divide,
+    Dot,
+    Expr,
+    Hyperparameter,
+    Map,
+    Named,
+    Now,
+    Power,
+    Scale,
+    Size,
+    Window,
+    WindowSoftmax,
+    WindowSum,
+    walk,
+)
+from nlc.ir.attention import DotProductAttention, WindowLaw
+from nlc.ir.build import divide, replace, scale
+from nlc.ir.law import Equation, Law, Laws
+
+
+def data_of(laws: Laws, component: str) -> tuple[tuple[str, Expr], ...]:
+    """The streams of a level's window, settled, by name."""
+    return tuple((item.part, item.value) for item in laws.kept if item.component == component and item.window is not None)
+
+
+def window_values(laws: Laws, law: Law) -> tuple[Expr, ...]:
+    """Every expression of such a law: its equations, then the streams of its window."""
+    return (*(equation.value for equation in law.equations), *(value for _, value in data_of(laws, law.component)))
+
+
+def window_law(laws: Laws, law: Law, values: Sequence[Expr]) -> WindowLaw:
+    """The law over the reads of other memories, which `values` (in the order of `window_values`) have in place of their states."""
+    count, component = len(law.equations), laws.order.model.component(law.component)
+    equations = tuple(
+        Equation(item.name, value, item.rule, item.cites, item.part) for item, value in zip(law.equations, values[:count], strict=True)
+    )
+    data = tuple((name, value) for (name, _), value in zip(data_of(laws, law.component), values[count:], strict=True))
+    assert component.window is not None, component
+    return WindowLaw(law.component, component.window, data, equations, _attention(equations))
+
+
+def classify_window(law: WindowLaw, component: str) -> Classified:
+    """What there is to say of its transition: there is none. `component` is the last of those that move as one."""
+    span = "all tokens so far" if law.window == "all" else f"the last {law.window} tokens"
+    return Classified(component, Transition.SOLVED, None, f"it is solved anew for every query, from the data of {span}")
+
+
+def _attention(equations: Sequence[Equation]) -> DotProductAttention | None:
+    """The law as attention: a softmax of scaled dot products of a datum and a query, and the mean of another datum with these weights."""
+    whole: dict[str, Expr] = {}
+    for equation in equations:
+        whole[equation.name] = replace(equation.value, lambda node: whole.get(node.name) if isinstance(node, Named) else None)
+    match whole[equations[-1].name]:
+        case WindowSum(Scale(WindowSoftmax(score), Window(part=value, shape=(_,)))):
+            factors = list(_factors(score))
+            products = [factor for factor in factors if isinstance(factor, Dot)]
+            others = [factor for factor in factors if not isinstance(factor, Dot)]
+            if len(products) == 1 and all(_is_number(factor) for factor in others):
+                return _matched(products[0], value, others)
+    return None
+
+
+def _matched(product: Dot, value: str, factors: Sequence[Expr]) -> DotProductAttention | None:
+    match product:
+        case Dot(Window(part=key, shape=(_,)), Now(query)) | Dot(Now(query), Window(part=key, shape=(_,))):
+            number: Expr = ONE
+            for factor in factors:
+                number = divide(number, factor.by) if isinstance(factor, Divide) else scale(number, factor)
+            return DotProductAttention(query, key, value, number)
+    return None
+
+
+def _factors(node: Expr) -> Iterator[Expr]:
+    match node:
+        case Scale(by, x):
+            yield from _factors(by)
+            yield from _factors(x)
+        case Divide(x, by):
+            yield from _factors(x)
+            yield Divide(ONE, by, ())
+        case _:
+            yield node
+
+
+def _is_number(node: Expr) -> bool:
+    """Whether a factor is one Python number for all tokens, places and sequences."""
+    inner = all(isinstance(part, Constant | Size | Hyperparameter | Divide | Scale | Map | Power) for part in walk(node))
+    return inner and node.shape == ()

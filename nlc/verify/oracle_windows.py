@@ -1,0 +1,114 @@
+"""Windows for the oracle: the data of a level's window, the objective over them, and its minimiser by autograd. As apart as the oracle.
+
+A value at every datum has a dim for the window in front of all others. What is minimised is a quadratic, so one Newton step from
+zero is exact: its gradient and Hessian are autograd's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nlc.ir.model import Age, ClosedForm, Component, Expr, Family, Model, WindowSoftmax, WindowSum
+from nlc.verify.oracle_values import lift, rank_of, sizes_of
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """The data of a window, oldest first: the values of each stream, and which of them there are; `leading` is (batch, *axes)."""
+
+    streams: Mapping[Expr, Tensor]
+    there: Tensor
+    leading: tuple[int, ...]
+
+    def at_datum(self, node: Expr) -> Tensor | None:
+        """The value of an expression at every datum, if it is a stream of the window or its age."""
+        if isinstance(node, Age):
+            age = torch.arange(len(self.there) - 1, -1, -1).to(next(iter(self.streams.values())))
+            return lift(age, len(self.leading))
+        return self.streams.get(node)
+
+    def over(self, node: WindowSum | WindowSoftmax, values: Tensor, sizes: Mapping[str, int]) -> Tensor:
+        """A sum, or shares, over the data that there are."""
+        shape = sizes_of(node.x.shape, sizes)
+        there = lift(self.there, len(self.leading) + len(shape))
+        whole = values.broadcast_to((len(self.there), *self.leading, *shape))
+        if isinstance(node, WindowSum):
+            return torch.where(there, whole, 0).sum(0)
+        return torch.where(there, whole, -torch.inf).softmax(0)
+
+
+def is_solved(component: Component) -> bool:
+    """Whether a level is the minimiser over its window, anew for every query."""
+    return component.every.family is Family.ALWAYS and isinstance(component.optimizer, ClosedForm) and component.window is not None
+
+
+def window_slots(model: Model) -> Iterator[tuple[str, Component, Expr]]:
+    """What is kept of each window: the key, the level and the stream."""
+    for component in model.fast:
+        yield from ((f"{component.name}.{item.name}", component, item.value) for item in component.data)
+
+
+def empty_windows(model: Model, sizes: Mapping[str, int], leading: tuple[int, ...], like: Tensor) -> dict[str, Tensor]:
+    """The kept data before the first token: (batch, tokens, *axes, *shape)."""
+    batch, *axes = leading
+    return {
+        name: like.new_zeros(
+            (batch, 0 if component.window == "all" else int(component.window or 1) - 1, *axes, *sizes_of(node.shape, sizes))
+        )
+        for name, component, node in window_slots(model)
+    }
+
+
+def lengthened(kept: Tensor, now: Tensor, leading: tuple[int, ...]) -> Tensor:
+    """The data of a window, this token's last: (batch, tokens + 1, *axes, *shape)."""
+    newest = now.broadcast_to((*leading, *kept.shape[1 + len(leading) :]))
+    return torch.cat((kept, newest.unsqueeze(1)), 1)
+
+
+def shortened(window: Tensor, component: Component) -> Tensor:
+    """What the next token still sees of a window."""
+    return window if component.window == "all" else window[:, 1:]
+
+
+def data_of(component: Component, windows: Mapping[str, Tensor], position: int, leading: tuple[int, ...]) -> Data:
+    """The data at the token `position`, counted from 1; a window of n tokens lacks some in the first n - 1."""
+    streams = {item.value: windows[f"{component.name}.{item.name}"].movedim(1, 0) for item in component.data}
+    count = len(next(iter(streams.values())))
+    there = torch.ones(count, dtype=torch.bool)
+    if component.window != "all":
+        there = torch.arange(count - 1, -1, -1) < position
+    return Data(streams, there, leading)
+
+
+def minimiser(objective: Callable[[Tensor], Tensor], state: Tensor, rank: int, differentiable: bool) -> Tensor:
+    """Where a quadratic objective, one for each place (batch, *axes) of a state, is least; zero where it is the same everywhere."""
+    with torch.enable_grad():
+        start = torch.zeros_like(state, requires_grad=True)
+        gradient = torch.autograd.grad(objective(start).sum(), start, create_graph=True)[0]
+        flat = _flat(gradient, rank)
+        rows = [
+            torch.autograd.grad(entry.sum(), start, create_graph=differentiable, retain_graph=True, materialize_grads=True)[0]
+            if entry.requires_grad
+            else torch.zeros_like(start)
+            for entry in flat.unbind(-1)
+        ]
+        hessian = torch.stack([_flat(row, rank) for row in rows], -2)
+    is_level = (hessian == 0).flatten(-2).all(-1)
+    identity = torch.eye(flat.shape[-1]).to(hessian)
+    solution: Tensor = -torch.linalg.solve(hessian + lift(is_level, 2) * identity, flat)
+    return (solution if differentiable else solution.detach()).reshape(state.shape)
+
+
+def _flat(x: Tensor, rank: int) -> Tensor:
+    """(batch, *axes, *shape) -> (batch, *axes, entries)."""
+    return x.flatten(x.dim() - rank) if rank else x.unsqueeze(-1)
+
+
+def shape_of(component: Component, sizes: Mapping[str, int], leading: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
+    """The dims of a solved level's value, and how many of them are its own."""
+    shape = component.states[0].shape
+    return (*leading, *sizes_of(shape, sizes)), rank_of(shape)
