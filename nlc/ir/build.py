@@ -42,7 +42,7 @@ from nlc.ir.algebra import (
 )
 from nlc.ir.calculus import Derivative, Inverse
 from nlc.ir.dims import Shape
-from nlc.ir.recents import Convolve, Delay, Recent, Shift
+from nlc.ir.recents import Convolve, Delay, Recent, Shift, rebuild_of_past
 
 EPSILON = Constant(Fraction(1, 100_000))
 """What is added under the root of `layer_norm`."""
@@ -93,14 +93,8 @@ def rebuild(node: Expr, parts: tuple[Expr, ...]) -> Expr:
             return Join(parts[0], axis, node.shape)
         case StopGradient():
             return StopGradient(parts[0], node.shape)
-        case Recent():
-            return Recent(parts[0], node.shape, node.span)
-        case Shift():
-            return Shift(parts[0], parts[1], node.shape)
-        case Delay(_, tokens):
-            return Delay(parts[0], tokens, node.shape)
-        case Convolve():
-            return Convolve(parts[0], parts[1], parts[2], node.shape)
+        case Recent() | Shift() | Delay() | Convolve():
+            return rebuild_of_past(node, parts)
         case Rotary(_, _, base):
             return Rotary(parts[0], parts[1], base, node.shape)
         case Now():

@@ -49,6 +49,19 @@ class Convolve:
     shape: Shape
 
 
+def rebuild_of_past(node: Recent | Shift | Delay | Convolve, parts: tuple[Expr, ...]) -> Recent | Shift | Delay | Convolve:
+    """The node over other parts."""
+    match node:
+        case Recent():
+            return Recent(parts[0], node.shape, node.span)
+        case Shift():
+            return Shift(parts[0], parts[1], node.shape)
+        case Delay(_, tokens):
+            return Delay(parts[0], tokens, node.shape)
+        case Convolve():
+            return Convolve(parts[0], parts[1], parts[2], node.shape)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecentValues:
     """What is carried for delays and convolutions of an expression over streams: its values at the last tokens, under a name.
