@@ -52,6 +52,7 @@ from nlc.ir.algebra import (
 )  # fmt: skip
 from nlc.ir.build import replace
 from nlc.ir.calculus import Derivative, Embedding, Inverse, LastUnit
+from nlc.ir.recents import Convolve, Delay, Recent, Shift
 
 ROTARY_BASE = 10_000
 """The base of `rotary(x)` when it does not say."""
@@ -131,6 +132,14 @@ def _text(node: Expr) -> tuple[str, int]:
             return f"{_wrapped(left, SUM)} {operator} {_wrapped(right, SUM)}", COMPARISON
         case Spread(x):
             return _text(x)
+        case Recent(x):
+            return f"recent({expression_text(x)})", ATOM
+        case Shift(Recent(x), new):
+            return f"recent({expression_text(x)}) and {expression_text(new)}", SUM
+        case Delay(Recent(x), tokens):
+            return f"delay({expression_text(x)}, {tokens} token{'s' if tokens > 1 else ''})", ATOM
+        case Convolve(x, kernel):
+            return f"convolve({expression_text(x)}, {expression_text(kernel)})", ATOM
     return _call(node), ATOM
 
 

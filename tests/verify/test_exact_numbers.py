@@ -36,8 +36,9 @@ def squares_of(program: Program, text: str = "") -> list[Square]:
     return list((exact_step_squares if program.model.kind == "optimizer" else exact_squares)(program, made))
 
 
+LAYERS = {"delta_rule_layer", "gated_delta_rule_layer", "mamba2_layer", "titans_linear_layer"}
 ATTENTION = {"softmax_attention", "softmax_attention_layer", "sliding_window_attention", "sliding_window_attention_layer"}
-POLYNOMIAL = {path.stem for path in ARCHITECTURES} - {"hebbian_mlp", "longhorn", *ATTENTION}
+POLYNOMIAL = {path.stem for path in ARCHITECTURES} - {"hebbian_mlp", "longhorn", *LAYERS, *ATTENTION}
 POLYNOMIAL |= {"gradient_descent", "heavy_ball", "momentum", "nesterov", "nesterov_momentum"}
 
 
