@@ -14,7 +14,24 @@ from dataclasses import dataclass
 
 from nlc.derive.descent import Descent
 from nlc.derive.gradient import DerivativeTooLarge, gradient
-from nlc.ir.algebra import ONE, ZERO, Constant, Dot, Expr, MatMul, Outer, Scale, Spread, State, Times, When, is_number
+from nlc.ir.algebra import (
+    ONE,
+    ZERO,
+    Constant,
+    Dot,
+    Expr,
+    MatMul,
+    Outer,
+    Scale,
+    Spread,
+    State,
+    Times,
+    When,
+    WindowSoftmax,
+    WindowSum,
+    contains,
+    is_number,
+)
 from nlc.ir.build import add, divide, dot, full, matmul, outer, scale, spread, subtract, times
 from nlc.ir.expand import degree, first_nonlinear, terms
 from nlc.ir.model import Component, Family, GradientPoint, Model, Proximal
@@ -143,6 +160,8 @@ def no_implicit_step(model: Model, component: Component) -> str:
         return "its memory has several tensors, which the minimiser couples"
     if component.every.period > 1 or component.every.family is Family.SEQUENCE:
         return f"it moves every {component.every}, so that its objective sums over the data of several tokens"
+    if contains(component.objective, lambda node: isinstance(node, WindowSum | WindowSoftmax)):
+        return "its objective sums over a window"
     if component.gradient_at is not GradientPoint.PREVIOUS:
         return "it has `gradient_at`, but the gradient of an implicit step is that at the new state"
     try:

@@ -8,22 +8,7 @@ from nlc.codes import derive as codes
 from nlc.derive.implicit import no_implicit_step
 from nlc.derive.refused_windows import rotations, solved_levels
 from nlc.diagnostics import Diagnostic
-from nlc.ir.algebra import (
-    LEAVES,
-    Expr,
-    Gradient,
-    Index,
-    Input,
-    Join,
-    Norm,
-    Split,
-    State,
-    Task,
-    Tick,
-    When,
-    children,
-    walk,
-)
+from nlc.ir.algebra import LEAVES, Expr, Gradient, Index, Input, Join, Norm, Split, State, Task, Tick, When, children, walk
 from nlc.ir.contexts import contexts_of, gradient_of, is_context
 from nlc.ir.dims import ENTRIES, MATRIX
 from nlc.ir.law import POSITION, PREVIOUS, RECENT, Kept

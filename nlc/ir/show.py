@@ -132,6 +132,13 @@ def _text(node: Expr) -> tuple[str, int]:
             return f"{_wrapped(left, SUM)} {operator} {_wrapped(right, SUM)}", COMPARISON
         case Spread(x):
             return _text(x)
+        case Recent() | Shift() | Delay() | Convolve():
+            return _of_past(node)
+    return _call(node), ATOM
+
+
+def _of_past(node: Recent | Shift | Delay | Convolve) -> tuple[str, int]:
+    match node:
         case Recent(x):
             return f"recent({expression_text(x)})", ATOM
         case Shift(Recent(x), new):
@@ -140,7 +147,7 @@ def _text(node: Expr) -> tuple[str, int]:
             return f"delay({expression_text(x)}, {tokens} token{'s' if tokens > 1 else ''})", ATOM
         case Convolve(x, kernel):
             return f"convolve({expression_text(x)}, {expression_text(kernel)})", ATOM
-    return _call(node), ATOM
+    raise AssertionError(node)
 
 
 def _call(node: Expr) -> str:

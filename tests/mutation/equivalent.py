@@ -76,7 +76,7 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
     ("optimizers/*", "elements swapped", '(None, "raise", "skip")', '(None, "skip", "raise")', MEMBERS),
     (HEADS, "minus added or dropped", "memory.shape[:-2], memory.flatten", "memory.shape[:2], memory.flatten", ONE_AXIS),
     (HEADS, "minus added or dropped", "x.movedim(1, -2)", "x.movedim(1, 2)", ONE_AXIS),
-    (HEADS, "minus added or dropped", ".movedim(-2, 1)", ".movedim(2, 1)", ONE_AXIS),
+    (HEADS, "minus added or dropped", "*whole.shape[1:]).movedim(-2, 1)", "*whole.shape[1:]).movedim(2, 1)", ONE_AXIS),
     ("*", "arguments swapped", "x.movedim(1, -2)", "x.movedim(-2, 1)", SWAPPED),
     ("*", "arguments swapped", ".movedim(-2, 1)", ".movedim(1, -2)", SWAPPED),
     ("*", "keyword dropped", "), strict=True)", "))", ONE_LENGTH),
@@ -201,7 +201,6 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
     ),
     ("optimizers/*", "keyword dropped", ", strict=True)", ")", LISTS),
     ("optimizers/*", "constant changed", ", strict=True)", ", strict=False)", LISTS),
-    ("optimizers/*_mirror.py", "done in place", "weights - weights", "weights.sub_(weights)", "the new ones overwrite them"),
     ("optimizers/* in _move", "condition fixed", "if x.grad is not None]", "if True]", "all tensors that move have gradients"),
     (
         "*/gradient_descent.py",

@@ -48,7 +48,12 @@ def shipped(file: str) -> Shipped:
     spec = (SPECS / file).with_suffix(".yaml")
     program = pipeline.compile_program(spec)
     text = pipeline.emit(program)
-    return Shipped(spec, file, program, text, mutants(text))
+    return Shipped(spec, file, program, text, tuple(mutant for mutant in mutants(text) if not _lacks_graph(file, mutant)))
+
+
+def _lacks_graph(file: str, mutant: Mutant) -> bool:
+    """Whether a mutant detaches what never has a graph: optimizers move their weights under `no_grad`."""
+    return file.startswith("optimizers/") and mutant.operator == "detached" and mutant.where not in ("attach", "record")
 
 
 def first_open(item: Shipped, text: str) -> Square | None:

@@ -62,6 +62,11 @@ APPLIES = {
     "mamba2": "twice q, twice k, twice v, twice delta, basis of d_k, basis of d_v, idle",
     "oja": "twice q, twice k, basis of d_k, basis of d_v, idle",
     "titans_linear": "twice q, twice v, basis of d_k, basis of d_v",
+    "titans": "basis of d_v",
+    **dict.fromkeys(("hope_inner", "hope_inner_per_token"), "twice q, basis of d"),
+    "ttt_linear_plain": "twice q, twice v, basis of d_k, basis of d_v",
+    "ttt_linear_per_token": "twice q, twice v, basis of d_k, basis of d_v, idle",
+    **dict.fromkeys(("ttt_linear", "ttt_mlp", "yaad", "moneta", "memora"), ""),
 }
 """What holds of each shipped architecture, as a person who knows it would say."""
 
