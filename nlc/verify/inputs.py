@@ -107,7 +107,7 @@ def draw(model: Model, case: Case, own_chunk: int, *, seed: int = 0, edges: bool
     }
     for slot in slots:
         if slot.counts:
-            states[slot.name] = torch.randint(2 * SMALL_CHUNK, (), generator=generator) + max(_longest_period(model) - 2 * SMALL_CHUNK, 0)
+            states[slot.name] = torch.randint(2 * SMALL_CHUNK, (), generator=generator) + max(longest_period(model) - 2 * SMALL_CHUNK, 0)
         elif slot.name not in states:
             kept = (TOKENS_KEPT,) if slot.window == "all" else tokens_before(slot)
             shape = (case.batch, *kept, *axes, *(dim.size(sizes) for dim in slot.shape))
@@ -129,7 +129,7 @@ def draw(model: Model, case: Case, own_chunk: int, *, seed: int = 0, edges: bool
     )
 
 
-def _longest_period(model: Model) -> int:
+def longest_period(model: Model) -> int:
     """The tokens of the longest period at whose end a level moves or is reset, or of the longest window; 1 when there is none."""
     clocks = [clock for item in model.fast for clock in (item.every, item.reset) if clock is not None and clock.family is Family.TOKEN]
     windows = (item.window for item in model.fast if isinstance(item.window, int))
