@@ -83,7 +83,7 @@ class Chunked:
 
     @property
     def is_triangular(self) -> bool:
-        return any(stream.role == "erase" for stream in self.streams)
+        return any(write.reads for write in self.law.writes) and not self.is_vector
 
 
 def chunked(memory: MemoryProgram) -> Chunked:
@@ -133,7 +133,7 @@ def _write(write: Write, law: AffineLaw, number: str) -> tuple[Stream, ...]:
     if not write.reads:
         return streams
     erase = scale(MINUS_ONE, add(*(scale(read.coefficient, read.vector) for read in write.reads)))
-    return (*streams, Stream("erase", erase))
+    return (*streams, Stream(f"erase{number}", erase))
 
 
 def factored(value: Expr) -> Expr:
@@ -309,22 +309,22 @@ def signature(form: Chunked, local: str) -> Lines:
 def docstring(form: Chunked) -> Lines:
     """The form in a sentence, then what its roles are."""
     kept = "decay_t memory_{t-1}" if form.has_decay else "memory_{t-1}"
-    count = len(form.law.writes)
-    if form.is_vector:
-        law = f"memory_t = {kept} + value_t"
-    elif form.is_triangular:
-        law = f"memory_t = {kept} + write_t key_t^T with write_t = value_t - memory_{{t-1}} erase_t"
-    else:
-        numbers = [numbered(number, count) for number in range(count)]
-        law = " + ".join((f"memory_t = {kept}", *(f"value{number}_t key{number}_t^T" for number in numbers)))
+    count, value = len(form.law.writes), "write" if form.is_triangular else "value"
+    written = (f"{value}{number}_t key{number}_t^T" for number in (numbered(number, count) for number in range(count)))
+    law = " + ".join((f"memory_t = {kept}", *(("value_t",) if form.is_vector else written)))
+    each = "write_t = value_t - memory_{t-1} erase_t"
+    if form.is_triangular and count == 1:
+        law += f" with {each}"
     streams, steady = ("(copies, tokens, size)", "(copies, 1)") if form.in_blocks else ("(batch, time, *axes, size)", "(batch, *axes, 1)")
     lines = [f"{law}, chunk by chunk.", "", f"        Streams are {streams}, a scalar one with size 1."]
     if form.is_steady:
         lines += [f"        The decay, {steady}, is that of every token: its products are made once."]
     if form.is_triangular:
+        decays = "decays " if form.has_decay else ""
         lines += [
-            "        Inside a chunk the writes read one another:",
-            f"            write_t + sum over s < t of {'decays ' if form.has_decay else ''}(erase_t . key_s) write_s"
-            f" = value_t - {'decays ' if form.has_decay else ''}memory erase_t",
+            "        Inside a chunk the writes read one another:"
+            if count == 1
+            else f"        Each {each}; the writes read those of earlier tokens:",
+            f"            write_t + sum over s < t of {decays}(erase_t . key_s) write_s = value_t - {decays}memory erase_t",
         ]
     return tuple(lines)

@@ -96,12 +96,15 @@ class HalvesReadView:
 
 @dataclass(frozen=True, slots=True)
 class MatrixHalvesView:
-    """The chunked form of a matrix memory with a decay for each key channel; `written` is what a chunk adds, as code."""
+    """The chunked form of a matrix memory with a decay for each key channel; `written` is what a chunk adds, as code.
+
+    `gathered` are the lines that cut the streams into stretches, and put the writes of a token one after another.
+    """
 
     signature: tuple[str, ...]
     docstring: tuple[str, ...]
     opening: tuple[str, ...]
-    streams: str
+    gathered: tuple[str, ...]
     overlaps: tuple[OverlapView, ...]
     pieces: str
     columns: tuple[str, ...]
@@ -126,9 +129,10 @@ class VectorHalvesView:
 
 @dataclass(frozen=True, slots=True)
 class HalvesView:
-    """The functions that cut stretches of tokens in halves, for matrices and for vectors."""
+    """The functions that cut stretches of tokens in halves, for matrices (`has_rows`: several queries or keys a token) and for vectors."""
 
     has_matrices: bool
+    has_rows: bool
     has_vectors: bool
 
 

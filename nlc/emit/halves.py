@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nlc.emit.chunks import Chunked, docstring, joined, numbered, opening, read_views, signature, whole_memory
 from nlc.emit.form_views import HalvesReadView, HalvesView, MatrixHalvesView, OverlapView, ReadView, VectorHalvesView, WriteView
+from nlc.emit.layout import WIDTH, Lines, assignment, block
 from nlc.emit.render import render
 
 
@@ -17,7 +18,13 @@ def halves_helpers(forms: tuple[Chunked, ...]) -> tuple[str, ...]:
     halved = [form for form in forms if form.is_halved]
     if not halved:
         return ()
-    return (render(HalvesView(any(not form.is_vector for form in halved), any(form.is_vector for form in halved))),)
+    matrices = [form for form in halved if not form.is_vector]
+    return (render(HalvesView(bool(matrices), any(map(_has_rows, matrices)), len(matrices) < len(halved))),)
+
+
+def _has_rows(form: Chunked) -> bool:
+    """Whether a token has several writes that are told in one system."""
+    return form.is_triangular and len(form.law.writes) > 1
 
 
 def _vector_view(form: Chunked, local: str) -> VectorHalvesView:
@@ -34,7 +41,7 @@ def _vector_view(form: Chunked, local: str) -> VectorHalvesView:
 
 def _matrix_view(form: Chunked, local: str) -> MatrixHalvesView:
     reads = read_views(form)
-    keys = tuple(f"key{numbered(place, len(form.law.writes))}" for place in range(len(form.law.writes)))
+    keys = ("key",) if form.is_triangular else _of_writes(form, "key")
     values = tuple(key.replace("key", "value") for key in keys)
     overlaps = _overlaps(form, reads, keys)
     made = [name for overlap in overlaps for name in overlap.targets.split(", ") if name != "_"]
@@ -43,7 +50,7 @@ def _matrix_view(form: Chunked, local: str) -> MatrixHalvesView:
         signature=signature(form, local),
         docstring=docstring(form),
         opening=opening(form),
-        streams=", ".join(stream.role for stream in form.streams if stream.role != "decay"),
+        gathered=(*_stretched(form), *_gathered(form)),
         overlaps=overlaps,
         pieces=", ".join((*made, *values)),
         columns=tuple(read.column for read in reads),
@@ -53,6 +60,24 @@ def _matrix_view(form: Chunked, local: str) -> MatrixHalvesView:
         written=" + ".join(f"{value}.mT @ {key}_to_end" for key, value in zip(keys, written, strict=True)),
         results=_results(form, reads) if form.is_triangular else _results_of_all_chunks(form, reads),
     )
+
+
+def _of_writes(form: Chunked, role: str) -> tuple[str, ...]:
+    """The names of one role of every write."""
+    count = len(form.law.writes)
+    return tuple(f"{role}{numbered(place, count)}" for place in range(count))
+
+
+def _gathered(form: Chunked) -> Lines:
+    """The lines that put the writes of a token one after another; a write that reads nothing erases nothing."""
+    if not _has_rows(form):
+        return ()
+    streams = {stream.role for stream in form.streams}
+    keys, values = _of_writes(form, "key"), _of_writes(form, "value")
+    erases = [erase if erase in streams else f"torch.zeros_like({key})" for erase, key in zip(_of_writes(form, "erase"), keys, strict=True)]
+    stacks = {"key": "keys", "value": f"({', '.join(values)})", "erase": f"({', '.join(erases)})"}
+    lines = [assignment(name, [f"torch.stack({parts}, -2).flatten(-3, -2)"], 8) for name, parts in stacks.items()]
+    return (f"keys = {', '.join(keys)}", *block(lines))
 
 
 def _overlaps(form: Chunked, reads: tuple[ReadView, ...], keys: tuple[str, ...]) -> tuple[OverlapView, ...]:
@@ -74,10 +99,10 @@ def _overlaps(form: Chunked, reads: tuple[ReadView, ...], keys: tuple[str, ...])
         for key in keys:
             attention = _attention(read, key)
             targets = (attention, f"{read.query}_from_start", f"{key}_to_end", "kept")
-            own = f"{attention} = {attention} + torch.diag_embed(({read.query} * {key}).sum(-1))  # what a token writes, it reads whole"
             is_new = not read.diagonal
             query = f"decay * {read.query}" if is_new else read.query
-            found.append(OverlapView(", ".join(once(name) for name in targets), query, key, (own,) if is_new else ()))
+            own = _own(form, attention, read.query, key) if is_new else ()
+            found.append(OverlapView(", ".join(once(name) for name in targets), query, key, own))
     if not found:  # nothing reads the memory, which moves all the same
         found = [OverlapView(", ".join(once(name) for name in ("_", "_", f"{key}_to_end", "kept")), key, key, ()) for key in keys]
     return tuple(found)
@@ -86,6 +111,24 @@ def _overlaps(form: Chunked, reads: tuple[ReadView, ...], keys: tuple[str, ...])
 def _read(read: ReadView, keys: tuple[str, ...], values: tuple[str, ...]) -> HalvesReadView:
     attentions = tuple(WriteView(_attention(read, key), value) for key, value in zip(keys, values, strict=True))
     return HalvesReadView(f"{read.query}_from_start", read.name, read.column, attentions)
+
+
+def _own(form: Chunked, attention: str, query: str, key: str) -> Lines:
+    """The lines that add what a query sees of what its own token writes."""
+    because = "  # what a token writes, it reads whole"
+    if not _has_rows(form):
+        return (f"{attention} = {attention} + torch.diag_embed(({query} * {key}).sum(-1)){because}",)
+    own = f"own = torch.stack([torch.diag_embed(({query} * x).sum(-1)) for x in keys], -1)"
+    return own, f"{attention} = {attention} + own.flatten(-2){because}"
+
+
+def _stretched(form: Chunked) -> Lines:
+    """The lines that cut the streams into stretches."""
+    roles = ", ".join(stream.role for stream in form.streams if stream.role != "decay")
+    cut = f"{roles} = (_stretches(x, self.chunk, 0.0) for x in ({roles}))"
+    if len(cut) + 8 <= WIDTH:
+        return (cut,)
+    return f"streams = {roles}", f"{roles} = (_stretches(x, self.chunk, 0.0) for x in streams)"
 
 
 def _attention(read: ReadView, key: str) -> str:

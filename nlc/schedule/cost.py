@@ -77,11 +77,17 @@ def _lengths(longest: int) -> Iterator[int]:
 def _cost(model: Model, memory: MemoryProgram, tokens: int) -> float:
     rows, columns = default_sizes(model, _shape(model, memory))
     law = memory.classified.coupled if memory.classified.affine is None or memory.form is Form.STACKED_TRIANGULAR else None
-    states, writes = (1, 1) if law is None else (len(law.states), len(law.writes))
+    states, writes = (1, _rows(memory)) if law is None else (len(law.states), len(law.writes))
     carried = 0 if memory.window is not None else CARRIED * states * rows * columns
     shares = 0 if law is None else SHARE * states * writes * tokens
     inside = PAIRS[memory.form] * writes**2 * tokens * (rows + columns) + shares
     return inside + (carried + STARTED) / tokens
+
+
+def _rows(memory: MemoryProgram) -> int:
+    """How many writes of a token a chunk tells in one system."""
+    affine = memory.classified.affine
+    return len(affine.writes) if affine is not None and memory.form is Form.HALVED_TRIANGULAR else 1
 
 
 def _shape(model: Model, memory: MemoryProgram) -> Shape:

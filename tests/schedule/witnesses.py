@@ -240,7 +240,6 @@ WITNESSES: Mapping[str, Mapping[str, Witness]] = {
     "halved-triangular-chunks": {
         **EVERY_TOKEN,
         "a state that is kept up to a factor for each entry, and that writes read at vectors": gated_linear_attention,
-        "one write a token": two_gated_writes,
         SAME_IN_EVERY_ROW: gated_by_rows,
         **SHARED,
     },

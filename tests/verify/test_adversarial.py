@@ -137,7 +137,7 @@ def test_extreme_values(name: str, what: str) -> None:
 GATES = (0.0, 1e-6, 1.0)
 
 
-GATED = ("gated_linear_attention", "gated_delta_rule", "mamba2", "kimi_delta_attention", "comba", "delta_product", "titans_linear")
+GATED = ("gated_linear_attention", "gated_delta_rule", "mamba2", "kimi_delta_attention", "rwkv7", "comba", "delta_product", "titans_linear")
 
 
 @pytest.mark.parametrize("name", ["channels", "channels_unread", *GATED])

@@ -58,6 +58,7 @@ APPLIES = {
     "comba": "twice q, twice v, basis of d_k, basis of d_v, idle",
     "delta_product": "twice q, twice v, basis of d_k, basis of d_v, idle",
     "kimi_delta_attention": "twice q, twice v, basis of d_v, idle",
+    "rwkv7": "twice q, twice k, twice v, basis of d_v",
     "mamba2": "twice q, twice k, twice v, twice delta, basis of d_k, basis of d_v, idle",
     "oja": "twice q, twice k, basis of d_k, basis of d_v, idle",
     "titans_linear": "twice q, twice v, basis of d_k, basis of d_v",

@@ -1,10 +1,11 @@
 """The forms of a state with one decay for each column (key channel): prefix sums and triangular chunks, with P inside the dot products.
 
-    S_t = S_{t-1} diag(a_t) + w_t b_t^T,      P[t,s] = a_{s+1} ... a_t, entry by entry,      overlap(q_t, b_s) = sum_d q_t P[t,s] b_s
+    S_t = S_{t-1} diag(a_t) + sum over writes of w_t b_t^T
+    P[t,s] = a_{s+1} ... a_t, entry by entry,      overlap(q_t, b_s) = sum_d q_t P[t,s] b_s
 
 No tensor of tokens x tokens x channels is made. A stretch of tokens is cut in halves; where t lies in the right half and s in the left one,
 P goes through the middle m, P[t,s] = P[t,m] P[m,s], so all overlaps of the two halves are one matrix product; and each half is cut again.
-Every P is a product of decays: no ratio, no logarithm, and a decay of 0 is exact.
+Every P is a product of decays: no ratio, no logarithm, and a decay of 0 is exact. The writes of one token do not read one another.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from nlc.ir.program import Form
 from nlc.ir.show import expression_text
 from nlc.schedule.rules.conditions import EVERY_TOKEN, SHARED, WRITES_SOMETHING, affine, transition_is
 from nlc.schedule.rules.rule import Condition, FormRule
-from nlc.schedule.rules.triangular import ONE_WRITE
 
 SAME_IN_EVERY_ROW = Condition(
     "decays that are the same in every row: one for each column, or for each entry of a vector",
@@ -46,7 +46,6 @@ HALVED_TRIANGULAR = FormRule(
         transition_is(
             "a state that is kept up to a factor for each entry, and that writes read at vectors", Transition.DIAGONAL_MINUS_LOW_RANK
         ),
-        ONE_WRITE,
         SAME_IN_EVERY_ROW,
         *SHARED,
     ),
