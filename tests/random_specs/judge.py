@@ -18,6 +18,9 @@ ROUNDING = 1e-11
 """What no wrong rule of order-1 numbers could hide behind. The bounds of squares are derived for transitions that do not expand and for
 well-conditioned expressions; a random spec is neither, so an error in float64 below this is counted, and is no mismatch."""
 
+UNWRITABLE = "NLC602"
+"""The code of what has a program and no text in torch: no fault of the spec's, so it counts as a crash."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
@@ -72,6 +75,8 @@ def judge(text: str, *, stop_early: bool = False) -> Outcome:
                 roundings = sum(not square.closed for square in squares) - len(still_open)
         except CompileError as error:
             codes = tuple(item.code for item in error.diagnostics)
+            if UNWRITABLE in codes:
+                return Outcome(word=CRASH, detail=str(error), codes=codes, stage=UNWRITABLE)
             return Outcome(word=REFUSED, detail=str(error), codes=codes)
         except Exception as error:
             place = traceback.extract_tb(error.__traceback__)[-1]

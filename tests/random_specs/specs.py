@@ -7,6 +7,7 @@ from random import Random
 
 from tests.random_specs.artist import Around, Artist, Construct, Readable
 from tests.random_specs.levels import KEEP_MOST, PSEUDO_HUBER, Goal, Sketch, is_quadratic
+from tests.random_specs.slow import in_a_layer
 from tests.random_specs.tree import LIKE, Definition, Level, Memory, Phrase, Shape, SpecTree, Stream
 
 CURRENT, PREVIOUS = ("the new state", "{}"), ("the state before", "prev({})")
@@ -23,7 +24,7 @@ def draw_tree(chance: Random, rows: tuple[Construct, ...], more_ways: Pairs = ()
     artist = Artist(chance, rows, Around())
     if artist.maybe(SHARE_OF_OPTIMIZERS):
         return without_unused(_optimizer(artist))
-    return without_unused(_architecture(artist, more_ways))
+    return without_unused(in_a_layer(artist, _architecture(artist, more_ways)))
 
 
 def without_unused(tree: SpecTree) -> SpecTree:
@@ -86,8 +87,8 @@ def _streams(artist: Artist, dims: Shape, axes: Shape) -> dict[str, tuple[object
         return axes[: artist.chance.randrange(len(axes))] if axes and artist.maybe(0.25) else None
 
     def stream(name: str, shape: Shape, *bounds: str) -> Stream:
-        is_whole = artist.maybe(0.03)
-        return Stream(name=name, shape=shape, axes=own_axes(), bounds=(bounds[0], bounds[1]) if bounds else None, is_whole=is_whole)
+        every = "sequence" if artist.maybe(0.03) else ""
+        return Stream(name=name, shape=shape, axes=own_axes(), bounds=(bounds[0], bounds[1]) if bounds else None, every=every)
 
     first = Stream(name="q", shape=("d_k",))
     units = [first, stream("k", ("d_k",)), stream("p", ("d_k",)), stream("v", ("d_v",)), stream("s", ())]
