@@ -242,7 +242,7 @@ OBJECTIVES = (
         needs=lambda artist, sketch: len(sketch.shape) == 2 and not artist.around.is_affine,
         weight=60,
     ),
-    _written("where of an error", f"where(norm({FAR}) < 1, 0.5 * norm2({FAR}), norm({FAR}) - 0.5)", _three_times, affine=False, weight=18),
+    _written("where of an error", f"where(norm({FAR}) < 1, 0.5 * norm2({FAR}), norm({FAR}) - 0.5)", _three_times, affine=False, weight=21),
     Construct(
         name="answer of another level",
         slot="objective",
@@ -250,7 +250,7 @@ OBJECTIVES = (
         needs=lambda artist, sketch: not artist.around.is_affine and can_read_another(artist, sketch.answer),
         weight=75,
     ),
-    _written("maximum of an error", "sum(maximum({} - {}, 0.1))", _read_and_value, affine=False, weight=20),
+    _written("maximum of an error", "sum(maximum({} - {}, 0.1))", _read_and_value, affine=False, weight=25),
     _written("penalty on the state", "0.5 * norm2({} - {}) + 0.05 * norm2({})", _whole_tensor, affine=False, weight=26),
     _written("absolute penalty on the state", "0.5 * norm2({} - {}) + 0.05 * sum(abs({}))", _whole_tensor, affine=False, weight=22),
     _written("any function", "0.3 * sum(tanh({}))", _any_function, affine=False, weight=20),
@@ -330,13 +330,13 @@ def _can_be_implicit(artist: Artist, sketch: Sketch) -> bool:
 
 
 def _has_implicit_rows(artist: Artist, sketch: Sketch) -> bool:
-    return artist.around.is_quadratic and _has_channels(artist, sketch)
+    return artist.around.is_quadratic and (len(sketch.shape) == 1 or _has_channels(artist, sketch))
 
 
 OPTIMIZERS = (
     _row("optimizer", "proximal", "proximal({})", lambda artist, sketch: (artist.rate(),), _can_be_implicit, 4),
     _row("optimizer", "proximal at large rates", "proximal(1 + 2 * {})", lambda artist, sketch: (artist.gate(()),), _can_be_implicit, 6),
-    _row("optimizer", "proximal for each row", "proximal({})", _rate_of_rows, _has_implicit_rows, 130),
+    _row("optimizer", "proximal for each row", "proximal({})", _rate_of_rows, _has_implicit_rows, 60),
     _row("optimizer", "gradient_descent", "gradient_descent({})", lambda artist, sketch: (artist.rate(),), weight=10),
     _row(
         "optimizer",

@@ -11,7 +11,7 @@ from dataclasses import replace
 from tests.random_specs.artist import Artist, Construct
 from tests.random_specs.tree import Level, Memory, Phrase, SpecTree, Stream
 
-SHARE_OF_LAYERS = 0.58
+SHARE_OF_LAYERS = 0.62
 """How many of the architectures are made wider."""
 
 READS_OF_STREAMS = ("signal: stream", "key: stream", "rate: stream", "gate: stream", "signal: stream with a range")
@@ -112,18 +112,18 @@ def _fast(tree: SpecTree) -> list[Level]:
     return [level for level in tree.levels if level.every.construct == "every tick"]
 
 
-def _with_key(key: str, label: str, text: str, may: Callable[[Level], bool], weight: float = 1) -> Construct:
+def _with_key(key: str, label: str, text: str, may: Callable[[Artist, Level], bool], weight: float = 1) -> Construct:
     """One more key of a level that moves at every token."""
 
-    def candidates(tree: SpecTree) -> list[Level]:
-        return [level for level in _fast(tree) if may(level) and key not in dict(level.options)]
+    def candidates(artist: Artist, tree: SpecTree) -> list[Level]:
+        return [level for level in _fast(tree) if may(artist, level) and key not in dict(level.options)]
 
     def draw(artist: Artist, tree: SpecTree) -> SpecTree:
-        chosen = artist.pick(candidates(tree))
+        chosen = artist.pick(candidates(artist, tree))
         wider = replace(chosen, options=(*chosen.options, (key, Phrase(f"wider: {label}", text))))
         return _changed(tree, wider)
 
-    return Construct(name=label, slot="wider", draw=draw, needs=lambda artist, tree: bool(candidates(tree)), weight=weight)
+    return Construct(name=label, slot="wider", draw=draw, needs=lambda artist, tree: bool(candidates(artist, tree)), weight=weight)
 
 
 def _changed(tree: SpecTree, *levels: Level) -> SpecTree:
@@ -132,12 +132,17 @@ def _changed(tree: SpecTree, *levels: Level) -> SpecTree:
     return replace(tree, levels=tuple(named.get(level.name, level) for level in tree.levels))
 
 
-def _is_alone(level: Level) -> bool:
+def _is_alone(artist: Artist, level: Level) -> bool:
     """Whether its optimizer has no levels of its own."""
     return level.optimizer is not None and level.optimizer.construct not in SEVERAL_LEVELS
 
 
-def _begins_with_a_sequence(level: Level) -> bool:
+def _can_be_cut_off(artist: Artist, level: Level) -> bool:
+    """What is cut off after every update or two has no chunks."""
+    return _is_alone(artist, level) and not artist.around.is_affine
+
+
+def _begins_with_a_sequence(artist: Artist, level: Level) -> bool:
     return "reset" not in dict(level.options)
 
 
@@ -145,19 +150,23 @@ def _begins_with_a_sequence(level: Level) -> bool:
 
 
 def _in_parts(count: str) -> Callable[[Artist, SpecTree], SpecTree]:
+    """A level moves several times a token; where a parallel form is wanted, all of them do."""
+
     def draw(artist: Artist, tree: SpecTree) -> SpecTree:
-        label, clock = f"wider: token / {count}", f"token / {count}"
-        chosen = artist.pick(_fast(tree))
-        wider = _changed(tree, replace(chosen, every=Phrase(label, clock)))
-        inputs = tuple(replace(item, every=clock) if not item.every and artist.maybe(0.4) else item for item in tree.inputs)
+        clock, chosen = Phrase(f"wider: token / {count}", f"token / {count}"), _fast(tree)
+        chosen = chosen if artist.around.is_affine else [artist.pick(chosen)]
+        wider = _changed(tree, *(replace(level, every=clock) for level in chosen))
+        inputs = tuple(replace(item, every=clock.form) if not item.every and artist.maybe(0.4) else item for item in tree.inputs)
         numbers = (*tree.hyperparameters, ("parts", "2")) if count == "parts" else tree.hyperparameters
-        return replace(wider, inputs=inputs, hyperparameters=tuple(dict.fromkeys(numbers)))
+        return replace(wider, inputs=inputs, hyperparameters=numbers)
 
     return draw
 
 
-def _has_whole_tokens(artist: Artist, tree: SpecTree) -> bool:
-    return bool(_fast(tree)) and not any(stream.every.startswith("token /") for stream in tree.inputs)
+def _can_be_parted(artist: Artist, tree: SpecTree) -> bool:
+    fast, others = _fast(tree), [level for level in tree.levels if not level.name.startswith("project_")]
+    are_enough = len(fast) == len(others) if artist.around.is_affine else bool(fast)
+    return are_enough and not any(stream.every.startswith("token /") for stream in tree.inputs)
 
 
 def _named_count(artist: Artist, tree: SpecTree) -> SpecTree:
@@ -231,13 +240,13 @@ WIDER = (
     Construct(name="projection", slot="wider", draw=_projected, needs=_can_be_projected, weight=6),
     Construct(name="split", slot="wider", draw=_split, needs=_can_be_split, weight=9),
     Construct(name="join", slot="wider", draw=_joined, needs=lambda artist, tree: bool(_joinable(tree)), weight=6),
-    Construct(name="token / 2", slot="wider", draw=_in_parts("2"), needs=_has_whole_tokens, weight=3.2),
-    Construct(name="token / parts", slot="wider", draw=_in_parts("parts"), needs=_has_whole_tokens, weight=3.2),
+    Construct(name="token / 2", slot="wider", draw=_in_parts("2"), needs=_can_be_parted, weight=4.5),
+    Construct(name="token / parts", slot="wider", draw=_in_parts("parts"), needs=_can_be_parted, weight=4.5),
     Construct(name="count with a name", slot="wider", draw=_named_count, needs=_has_counts, weight=3),
     _with_key("init", "learned start", "learned", _begins_with_a_sequence, 4),
-    _with_key("backprop", "backprop full", "full", _is_alone, 3.5),
-    _with_key("backprop", "backprop none", "none", _is_alone, 3.5),
-    _with_key("backprop", "backprop truncated", "truncated(2 updates)", _is_alone, 3.5),
+    _with_key("backprop", "backprop full", "full", _is_alone, 3),
+    _with_key("backprop", "backprop none", "none", _can_be_cut_off, 13),
+    _with_key("backprop", "backprop truncated", "truncated(2 updates)", _can_be_cut_off, 11),
     _slow_clock("step", "step", 3),
     _slow_clock("2 steps, sum", "2 steps", 1.6, ("reduce", "sum")),
     _slow_clock("4 steps, mean", "4 steps", 1.6, ("reduce", "mean")),

@@ -13,7 +13,7 @@ from tests.random_specs.tree import LIKE, Definition, Level, Memory, Phrase, Sha
 CURRENT, PREVIOUS = ("the new state", "{}"), ("the state before", "prev({})")
 NAMES = (("memory", "trace", "slow"), ("first", "second", "third"), ("fast", "time", "batch"), ("associative", "error", "x"))
 """Names of levels; some are words that the emitted code uses itself."""
-SHARE_OF_OPTIMIZERS, SHARE_OF_AFFINE = 0.19, 0.52
+SHARE_OF_OPTIMIZERS, SHARE_OF_AFFINE = 0.19, 0.58
 
 Pairs = tuple[tuple[str, str], ...]
 Named = tuple[tuple[str, Phrase], ...]
@@ -24,7 +24,7 @@ def draw_tree(chance: Random, rows: tuple[Construct, ...], more_ways: Pairs = ()
     artist = Artist(chance, rows, Around())
     if artist.maybe(SHARE_OF_OPTIMIZERS):
         return without_unused(_optimizer(artist))
-    return without_unused(in_a_layer(artist, _architecture(artist, more_ways)))
+    return without_unused(_architecture(artist, more_ways))
 
 
 def without_unused(tree: SpecTree) -> SpecTree:
@@ -61,7 +61,7 @@ def _architecture(artist: Artist, more_ways: Pairs) -> SpecTree:
     outputs, lets = _outputs(artist, sketches, more_ways)
     artist.chance.shuffle(levels)
     around = artist.around
-    return SpecTree(
+    tree = SpecTree(
         name="RandomSpec",
         kind="architecture",
         dims=dims,
@@ -73,6 +73,7 @@ def _architecture(artist: Artist, more_ways: Pairs) -> SpecTree:
         levels=tuple(levels),
         outputs=outputs,
     )
+    return in_a_layer(artist, tree)
 
 
 def _dims(artist: Artist, axes: Shape) -> Pairs:
