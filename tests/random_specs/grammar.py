@@ -14,16 +14,20 @@ from random import Random
 from tests.random_specs.artist import Construct
 from tests.random_specs.expressions import EXPRESSIONS
 from tests.random_specs.levels import PARTS
+from tests.random_specs.slow import WIDER
 from tests.random_specs.specs import draw_tree
 from tests.random_specs.tied import TIED
 from tests.random_specs.timed import CLOCKS, HELD, TIMED
 from tests.random_specs.tree import Phrase, SpecTree
 
-TABLE: tuple[Construct, ...] = (*EXPRESSIONS, *PARTS, *TIED, *CLOCKS, *TIMED)
+TABLE: tuple[Construct, ...] = (*EXPRESSIONS, *PARTS, *TIED, *CLOCKS, *TIMED, *WIDER)
 """Everything that can be drawn for a place of a spec."""
 
 UNLABELLED = frozenset({"none", "every tick", "own read", "read of a level", "state of a level"})
 """Rows that draw nothing, or what counts under the name of the read that they draw."""
+
+WRITTEN = ("read: a slow level", "signal: stop_gradient", "spec: abbreviation", "spec: abbreviation of a read")
+"""What is drawn along with a row, and has none of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,7 @@ TRAITS: tuple[Trait, ...] = (
     Trait("spec: stream with one axis of two", lambda tree: any(len(tree.axes) > len(stream.axes or ()) > 0 for stream in tree.inputs)),
     Trait("spec: a level reads another", lambda tree: any(_reads(tree).values())),
     Trait("spec: levels read each other", _read_each_other),
+    Trait("wider: projection", lambda tree: any(level.name.startswith("project_") for level in tree.levels)),
     Trait("spec: several outputs", lambda tree: len(tree.outputs) > 1),
     Trait("spec: stream of sequences", lambda tree: any(stream.is_whole for stream in tree.inputs)),
     Trait("spec: matrix stream", lambda tree: any(len(stream.shape) == 2 for stream in tree.inputs)),
@@ -82,7 +87,7 @@ def constructs() -> tuple[str, ...]:
     """The labels of all that must be drawn."""
     labels = [row.label for row in TABLE if row.name not in UNLABELLED]
     reads = ["read: the new state", "read: the state before", *(f"read: {word}" for word, _ in HELD)]
-    return tuple(dict.fromkeys((*labels, *reads, *(trait.label for trait in TRAITS), "spec: abbreviation", "spec: abbreviation of a read")))
+    return tuple(dict.fromkeys((*labels, *reads, *(trait.label for trait in TRAITS), *WRITTEN)))
 
 
 def contained(tree: SpecTree) -> Counter[str]:

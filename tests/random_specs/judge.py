@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -10,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 from nlc import pipeline
 from nlc.diagnostics import CompileError
+from nlc.ir.program import Program
 from nlc.verify.squares import Square, all_squares, faulty_stage
 
 CLOSED, REFUSED, MISMATCH, CRASH = "closed", "refused", "mismatch", "crash"
@@ -17,6 +19,9 @@ CLOSED, REFUSED, MISMATCH, CRASH = "closed", "refused", "mismatch", "crash"
 ROUNDING = 1e-11
 """What no wrong rule of order-1 numbers could hide behind. The bounds of squares are derived for transitions that do not expand and for
 well-conditioned expressions; a random spec is neither, so an error in float64 below this is counted, and is no mismatch."""
+
+UNWRITABLE = "NLC602"
+"""The code of what has a program and no text in torch: no fault of the spec's, so it counts as a crash."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,42 +49,43 @@ class Outcome:
 
 
 def compiles(text: str) -> bool:
-    """Whether a spec has a program; nothing is run."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "random_spec.yaml"
-        path.write_text(text)
-        try:
-            pipeline.compile_program(path)
-        except CompileError:
-            return False
-    return True
+    """Whether a spec has a module; nothing is run."""
+    return compiled(text).word == CLOSED
+
+
+def compiled(text: str) -> Outcome:
+    """What becomes of a spec until it has a module: no square is drawn."""
+    return _outcome(text, lambda program, source: ())
 
 
 def judge(text: str, *, stop_early: bool = False) -> Outcome:
     """Compile a spec and verify it; with `stop_early` no further than to the first square that does not close."""
+    if stop_early:
+        return _outcome(text, lambda program, source: tuple(islice(filter(_is_wrong, all_squares(program, source)), 1)))
+    return _outcome(text, lambda program, source: pipeline.verify(program, source).squares)
+
+
+def _outcome(text: str, squares_of: Callable[[Program, str], tuple[Square, ...]]) -> Outcome:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "random_spec.yaml"
         path.write_text(text)
         try:
             program = pipeline.compile_program(path)
-            source = pipeline.emit(program)
-            if stop_early:
-                still_open = list(islice((square for square in all_squares(program, source) if _is_wrong(square)), 1))
-                roundings = 0
-            else:
-                squares = pipeline.verify(program, source).squares
-                still_open = [square for square in squares if _is_wrong(square)]
-                roundings = sum(not square.closed for square in squares) - len(still_open)
+            squares = squares_of(program, pipeline.emit(program))
         except CompileError as error:
             codes = tuple(item.code for item in error.diagnostics)
+            if UNWRITABLE in codes:
+                return Outcome(word=CRASH, detail=str(error), codes=codes, stage=UNWRITABLE)
             return Outcome(word=REFUSED, detail=str(error), codes=codes)
         except Exception as error:
             place = traceback.extract_tb(error.__traceback__)[-1]
             says = f"{type(error).__name__}: {error}".splitlines()[0]
             return Outcome(word=CRASH, detail=f"{says} ({Path(place.filename).name}:{place.lineno})", stage=type(error).__name__)
+    still_open = [square for square in squares if _is_wrong(square)]
     if still_open:
         first, says = still_open[0], "; ".join(square.text for square in still_open[:3])
         return Outcome(word=MISMATCH, detail=says, stage=faulty_stage(still_open) or "", square=(first.name, first.quantity))
+    roundings = sum(not square.closed for square in squares)
     return Outcome(word=CLOSED, is_parallel=program.is_parallel, roundings=roundings)
 
 

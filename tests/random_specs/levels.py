@@ -225,7 +225,7 @@ OBJECTIVES = (
     _named("dot", "dot", affine=True, weight=3),
     _named("l1", "l1", affine=False, weight=18),
     _named("huber", "huber(0.5)", affine=False, weight=24),
-    _named("log_cosh", "log_cosh", affine=False, weight=18),
+    _named("log_cosh", "log_cosh", affine=False, weight=21),
     _named("library in an expression", "0.5 * l2 + 0.1 * norm2(prediction)", affine=True, weight=2.5),
     _named("own", "pseudo_huber(0.5)", affine=False, weight=23),
     _written("half square", "0.5 * norm2({} - {})", _read_and_value, affine=True, weight=3),
@@ -242,7 +242,7 @@ OBJECTIVES = (
         needs=lambda artist, sketch: len(sketch.shape) == 2 and not artist.around.is_affine,
         weight=60,
     ),
-    _written("where of an error", f"where(norm({FAR}) < 1, 0.5 * norm2({FAR}), norm({FAR}) - 0.5)", _three_times, affine=False, weight=18),
+    _written("where of an error", f"where(norm({FAR}) < 1, 0.5 * norm2({FAR}), norm({FAR}) - 0.5)", _three_times, affine=False, weight=21),
     Construct(
         name="answer of another level",
         slot="objective",
@@ -250,7 +250,7 @@ OBJECTIVES = (
         needs=lambda artist, sketch: not artist.around.is_affine and can_read_another(artist, sketch.answer),
         weight=75,
     ),
-    _written("maximum of an error", "sum(maximum({} - {}, 0.1))", _read_and_value, affine=False, weight=16),
+    _written("maximum of an error", "sum(maximum({} - {}, 0.1))", _read_and_value, affine=False, weight=25),
     _written("penalty on the state", "0.5 * norm2({} - {}) + 0.05 * norm2({})", _whole_tensor, affine=False, weight=26),
     _written("absolute penalty on the state", "0.5 * norm2({} - {}) + 0.05 * sum(abs({}))", _whole_tensor, affine=False, weight=22),
     _written("any function", "0.3 * sum(tanh({}))", _any_function, affine=False, weight=20),
@@ -330,13 +330,13 @@ def _can_be_implicit(artist: Artist, sketch: Sketch) -> bool:
 
 
 def _has_implicit_rows(artist: Artist, sketch: Sketch) -> bool:
-    return artist.around.is_quadratic and _has_channels(artist, sketch)
+    return artist.around.is_quadratic and (len(sketch.shape) == 1 or _has_channels(artist, sketch))
 
 
 OPTIMIZERS = (
-    _row("optimizer", "proximal", "proximal({})", lambda artist, sketch: (artist.rate(),), _can_be_implicit, 3),
-    _row("optimizer", "proximal at large rates", "proximal(1 + 2 * {})", lambda artist, sketch: (artist.gate(()),), _can_be_implicit, 4),
-    _row("optimizer", "proximal for each row", "proximal({})", _rate_of_rows, _has_implicit_rows, 100),
+    _row("optimizer", "proximal", "proximal({})", lambda artist, sketch: (artist.rate(),), _can_be_implicit, 4),
+    _row("optimizer", "proximal at large rates", "proximal(1 + 2 * {})", lambda artist, sketch: (artist.gate(()),), _can_be_implicit, 6),
+    _row("optimizer", "proximal for each row", "proximal({})", _rate_of_rows, _has_implicit_rows, 60),
     _row("optimizer", "gradient_descent", "gradient_descent({})", lambda artist, sketch: (artist.rate(),), weight=10),
     _row(
         "optimizer",
@@ -361,7 +361,7 @@ OPTIONS = (
     Construct(name="none", slot="option", draw=lambda artist, sketch: (), weight=8),
     _option("gradient_at", "retained", 5),
     _option("gradient_at", "previous"),
-    _option("init", "zeros"),
+    _option("init", "zeros", 1.4),
     _option("reset", "sequence"),
     _option("reduce", "sum", 2.5),
 )

@@ -41,6 +41,8 @@ def _steps(tree: SpecTree) -> Iterator[SpecTree]:
     """Specs that are one step smaller, the largest steps first."""
     yield from (replace(tree, levels=levels) for levels in _without_one(tree.levels) if levels)
     yield from (replace(tree, outputs=outputs) for outputs in _without_one(tree.outputs) if outputs)
+    if tree.outer is not None:
+        yield replace(tree, outer=None)
     yield from (replace(tree, axes=axes, inputs=_within(tree, axes)) for axes in ((), *_without_one(tree.axes)) if axes != tree.axes)
     for place, level in enumerate(tree.levels):
         for smaller in _levels(level):
@@ -57,12 +59,15 @@ def _steps(tree: SpecTree) -> Iterator[SpecTree]:
 
 
 def _levels(level: Level) -> Iterator[Level]:
-    """A level with less to it."""
+    """A level with less to it; a slow one has no objective to make simpler."""
     if level.retention is not None:
         yield replace(level, retention=None)
     yield from (replace(level, options=options) for options in _without_one(level.options))
     if level.every.text not in ("token", "step"):
         yield replace(level, every=Phrase("every tick", "token"))
+    if level.name.startswith("project_"):
+        yield replace(level, objective=None, optimizer=None, retention=None, every=Phrase("slow clock: step", "step"))
+        return
     yield replace(level, optimizer=Phrase("optimizer: gradient_descent", "gradient_descent(1)"))
     if level.memory is not None and level.memory.phrase.text != LIKE[0]:
         shape = level.memory.gives or level.memory.tensors[0][1]
@@ -109,7 +114,7 @@ def _outputs(tree: SpecTree) -> Iterator[SpecTree]:
 def _declarations(tree: SpecTree) -> Iterator[SpecTree]:
     """Streams without ranges and own axes, dims that are plain numbers, one stream in place of another."""
     for place, stream in enumerate(tree.inputs):
-        for changes in ({"bounds": None}, {"axes": None}):
+        for changes in ({"bounds": None}, {"axes": None}, {"every": ""}):
             yield replace(tree, inputs=_with(tree.inputs, place, replace(stream, **changes)))
         yield from (_renamed(tree, stream.name, other.name) for other in tree.inputs[:place] if other.shape == stream.shape)
     yield replace(tree, inputs=tree.inputs[1:])
@@ -126,29 +131,11 @@ def _within(tree: SpecTree, axes: tuple[str, ...]) -> tuple:
 
 def _inlined(tree: SpecTree, name: str, value: Phrase) -> SpecTree:
     """The spec with the text of an abbreviation in place of its name."""
-    return _mapped(tree, lambda phrase: replace(value.parts[0]) if phrase.form == name and value.parts else phrase)
+    return tree.mapped(lambda phrase: replace(value.parts[0]) if phrase.form == name and value.parts else phrase)
 
 
 def _renamed(tree: SpecTree, name: str, other: str) -> SpecTree:
-    return _mapped(tree, lambda phrase: replace(phrase, form=other) if phrase.form == name else phrase)
-
-
-def _mapped(tree: SpecTree, change: Callable[[Phrase], Phrase]) -> SpecTree:
-    """The spec with every phrase changed, from the inside out."""
-
-    def over(phrase: Phrase) -> Phrase:
-        return change(replace(phrase, parts=tuple(over(part) for part in phrase.parts)))
-
-    def level_of(level: Level) -> Level:
-        phrases = {key: getattr(level, key) for key in ("objective", "keys", "values", "retention", "optimizer")}
-        return replace(level, **{key: None if phrase is None else over(phrase) for key, phrase in phrases.items()})
-
-    return replace(
-        tree,
-        levels=tuple(level_of(level) for level in tree.levels),
-        lets=tuple((name, over(value)) for name, value in tree.lets),
-        outputs=tuple((name, over(value)) for name, value in tree.outputs),
-    )
+    return tree.mapped(lambda phrase: replace(phrase, form=other) if phrase.form == name else phrase)
 
 
 def _without_one(items: tuple[Anything, ...]) -> Iterator[tuple[Anything, ...]]:

@@ -7,12 +7,13 @@ from random import Random
 
 from tests.random_specs.artist import Around, Artist, Construct, Readable
 from tests.random_specs.levels import KEEP_MOST, PSEUDO_HUBER, Goal, Sketch, is_quadratic
+from tests.random_specs.slow import in_a_layer
 from tests.random_specs.tree import LIKE, Definition, Level, Memory, Phrase, Shape, SpecTree, Stream
 
 CURRENT, PREVIOUS = ("the new state", "{}"), ("the state before", "prev({})")
 NAMES = (("memory", "trace", "slow"), ("first", "second", "third"), ("fast", "time", "batch"), ("associative", "error", "x"))
 """Names of levels; some are words that the emitted code uses itself."""
-SHARE_OF_OPTIMIZERS, SHARE_OF_AFFINE = 0.19, 0.52
+SHARE_OF_OPTIMIZERS, SHARE_OF_AFFINE = 0.19, 0.58
 
 Pairs = tuple[tuple[str, str], ...]
 Named = tuple[tuple[str, Phrase], ...]
@@ -60,7 +61,7 @@ def _architecture(artist: Artist, more_ways: Pairs) -> SpecTree:
     outputs, lets = _outputs(artist, sketches, more_ways)
     artist.chance.shuffle(levels)
     around = artist.around
-    return SpecTree(
+    tree = SpecTree(
         name="RandomSpec",
         kind="architecture",
         dims=dims,
@@ -72,6 +73,7 @@ def _architecture(artist: Artist, more_ways: Pairs) -> SpecTree:
         levels=tuple(levels),
         outputs=outputs,
     )
+    return in_a_layer(artist, tree)
 
 
 def _dims(artist: Artist, axes: Shape) -> Pairs:
@@ -86,8 +88,8 @@ def _streams(artist: Artist, dims: Shape, axes: Shape) -> dict[str, tuple[object
         return axes[: artist.chance.randrange(len(axes))] if axes and artist.maybe(0.25) else None
 
     def stream(name: str, shape: Shape, *bounds: str) -> Stream:
-        is_whole = artist.maybe(0.03)
-        return Stream(name=name, shape=shape, axes=own_axes(), bounds=(bounds[0], bounds[1]) if bounds else None, is_whole=is_whole)
+        every = "sequence" if artist.maybe(0.03) else ""
+        return Stream(name=name, shape=shape, axes=own_axes(), bounds=(bounds[0], bounds[1]) if bounds else None, every=every)
 
     first = Stream(name="q", shape=("d_k",))
     units = [first, stream("k", ("d_k",)), stream("p", ("d_k",)), stream("v", ("d_v",)), stream("s", ())]

@@ -22,7 +22,8 @@ FAULTS = ("signal: softmax", "objective: huber", "memory: mlp of two layers", "o
 
 
 def first_with(label: str) -> SpecTree:
-    return next(tree for tree in map(draw_spec, range(500)) if label in contained(tree) and len(tree.text.splitlines()) > SMALL)
+    drawn = (tree for tree in map(draw_spec, range(500)) if tree.kind == "architecture" and label in contained(tree))
+    return next(tree for tree in drawn if len(tree.text.splitlines()) > SMALL)
 
 
 @pytest.mark.parametrize("label", FAULTS)

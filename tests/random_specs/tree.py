@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 Shape = tuple[str, ...]
 """The names of the sizes: () is a number, ("d_k",) a vector; LIKE is the shape of an optimizer's weights."""
@@ -50,24 +50,34 @@ class Phrase:
         for part in self.parts:
             yield from part.walk()
 
+    def mapped(self, change: Callable[[Phrase], Phrase]) -> Phrase:
+        """The phrase with every phrase in it changed, from the inside out."""
+        return change(replace(self, parts=tuple(part.mapped(change) for part in self.parts)))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
-    """An input; `axes` is None when it has all axes of the spec, `bounds` its range. One that `is_whole` has one value a sequence."""
+    """An input; `axes` is None when it has all axes of the spec, `bounds` its range, `every` its clock when that is not the token."""
 
     name: str
     shape: Shape
     axes: Shape | None = None
     bounds: tuple[str, str] | None = None
-    is_whole: bool = False
+    every: str = ""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it has one value for a whole sequence."""
+        return self.every == "sequence"
 
     def lines(self) -> list[str]:
         shape = f"[{', '.join(self.shape)}]" if self.shape != LIKE else LIKE[0]
-        if self.axes is None and self.bounds is None and not self.is_whole:
+        if self.axes is None and self.bounds is None and not self.every:
             return [f"  {self.name}: {shape}"]
         axes = "" if self.axes is None else f", axes: [{', '.join(self.axes)}]"
         bounds = "" if self.bounds is None else f", range: [{', '.join(self.bounds)}]"
-        return [f"  {self.name}: {{shape: {shape}{axes}{bounds}{', every: sequence' if self.is_whole else ''}}}"]
+        every = f", every: {self.every}" if self.every else ""
+        return [f"  {self.name}: {{shape: {shape}{axes}{bounds}{every}}}"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,11 +96,11 @@ class Memory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """A component; `options` are further keys, such as `gradient_at`."""
+    """A component; `options` are further keys, such as `gradient_at`. A slow level may have neither objective nor optimizer."""
 
     name: str
-    objective: Phrase
-    optimizer: Phrase
+    objective: Phrase | None = None
+    optimizer: Phrase | None = None
     memory: Memory | None = None
     keys: Phrase | None = None
     values: Phrase | None = None
@@ -106,8 +116,15 @@ class Level:
             if value is not None:
                 yield key, value
         yield from self.options
-        yield "optimizer", self.optimizer
+        if self.optimizer is not None:
+            yield "optimizer", self.optimizer
         yield "every", self.every
+
+    def mapped(self, change: Callable[[Phrase], Phrase]) -> Level:
+        """The level with every phrase changed, from the inside out."""
+        phrases = {key: getattr(self, key) for key in ("objective", "keys", "values", "retention", "optimizer")}
+        changed = {key: None if phrase is None else phrase.mapped(change) for key, phrase in phrases.items()}
+        return replace(self, **changed, options=tuple((key, phrase.mapped(change)) for key, phrase in self.options))
 
     def lines(self) -> list[str]:
         return [f"  {self.name}:", *(f"    {key}: {value.text}" for key, value in self.fields())]
@@ -127,7 +144,10 @@ class Definition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpecTree:
-    """A whole spec. `dims` and `hyperparameters` are pairs of a name and its text; `lets` and `outputs` have phrases."""
+    """A whole spec. `dims` and `hyperparameters` are pairs of a name and its text; `lets` and `outputs` have phrases.
+
+    `outer` is the optimizer of the slow levels that have none of their own.
+    """
 
     name: str
     kind: str
@@ -139,6 +159,7 @@ class SpecTree:
     lets: tuple[tuple[str, Phrase], ...] = ()
     definitions: tuple[Definition, ...] = ()
     outputs: tuple[tuple[str, Phrase], ...] = ()
+    outer: Phrase | None = None
 
     @property
     def text(self) -> str:
@@ -165,18 +186,34 @@ class SpecTree:
         yield from ("levels:", *(line for level in self.levels for line in level.lines()))
         if self.outputs:
             yield from ("outputs:", *(f"  {name}: {value.text}" for name, value in self.outputs))
+        if self.outer is not None:
+            yield from ("outer:", "  objective: task", f"  optimizer: {self.outer.text}")
+
+    def mapped(self, change: Callable[[Phrase], Phrase]) -> SpecTree:
+        """The spec with every phrase changed, from the inside out."""
+        return replace(
+            self,
+            levels=tuple(level.mapped(change) for level in self.levels),
+            lets=tuple((name, value.mapped(change)) for name, value in self.lets),
+            outputs=tuple((name, value.mapped(change)) for name, value in self.outputs),
+        )
 
     def phrases(self) -> Iterator[Phrase]:
         """Every phrase of the spec, from the outside in."""
-        outer = [value for _, value in (*self.lets, *self.outputs)]
-        outer += [value for level in self.levels for _, value in level.fields()]
-        for phrase in outer:
+        whole = [value for _, value in (*self.lets, *self.outputs)]
+        whole += [value for level in self.levels for _, value in level.fields()]
+        whole += [] if self.outer is None else [self.outer]
+        for phrase in whole:
             yield from phrase.walk()
 
     def used_words(self) -> set[str]:
         """Every word in an expression of the spec: a name that is not among them is declared in vain."""
         texts = [phrase.form for phrase in self.phrases()] + [line for item in self.definitions for line in item.body]
-        texts += [text for _, text in self.dims] + [size for stream in self.inputs for size in (*stream.shape, *(stream.axes or ()))]
+        texts += (
+            [stream.every for stream in self.inputs]
+            + [text for _, text in self.dims]
+            + [size for stream in self.inputs for size in (*stream.shape, *(stream.axes or ()))]
+        )
         return {word for text in texts for word in re.findall(r"[A-Za-z_]\w*", text)}
 
 

@@ -260,6 +260,7 @@ WITNESSES: Mapping[str, Mapping[str, Witness]] = {
     "blocks": {
         "an update every so many tokens": at_every_token,
         "no level that moves when the sequence ends": beside_a_level_that_waits_for_the_end,
+        "starts that are known before the first token": started_again_from_a_token,
         "blocks in which every copy along an axis is alone": heard_across_heads,
         "tokens whose parts are all alike": beside_parts_of_tokens,
         "periods that end together somewhere but at every token": read_at_two_periods,

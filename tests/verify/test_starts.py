@@ -202,7 +202,29 @@ outputs:
 """
 )
 
-SYSTEMS = (NESTED, FROM_STREAMS, SAME_TICK, NETWORK, EVERY_TOKEN, SLOW)
+BOTH_SLOW = (
+    HEAD.format(name="BothSlow")
+    + """
+  memory:
+    memory: matrix(d_v, d_k)
+    keys: k
+    values: v
+    objective: l2
+    optimizer: gradient_descent(0.2)
+    every: 4 tokens
+  again:
+    memory: matrix(d_v, d_k)
+    objective: -dot(again(k), v)
+    init: memory
+    reset: 4 tokens
+    optimizer: gradient_descent(beta)
+    every: 4 tokens
+outputs:
+  y: again(q)
+"""
+)
+
+SYSTEMS = (NESTED, FROM_STREAMS, SAME_TICK, NETWORK, EVERY_TOKEN, SLOW, BOTH_SLOW)
 PROGRAMS = tuple(program_from(text) for text in SYSTEMS)
 each_program = pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.model.name)
 

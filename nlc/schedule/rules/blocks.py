@@ -10,7 +10,7 @@ The law runs once, at the block's last token, if a period ends there. Whatever t
 from __future__ import annotations
 
 from nlc.ir.program import Form
-from nlc.schedule.rules.conditions import ALL_PARTS_ALIKE, COPIES_ALONE, NOTHING_GATHERED, SEVERAL_TOKENS
+from nlc.schedule.rules.conditions import ALL_PARTS_ALIKE, COPIES_ALONE, NOTHING_GATHERED, SEVERAL_TOKENS, STARTS_KNOWN
 from nlc.schedule.rules.rule import Condition, FormRule
 
 SEVERAL_TOKENS_AN_UPDATE = Condition(
@@ -24,5 +24,5 @@ BLOCKS = FormRule(
     form=Form.BLOCKS,
     says="it stays as it is until a period ends, so the tokens of a block read it, and add up their gradients, in products of matrices",
     cites=("nl:eq-71",),
-    requires=(SEVERAL_TOKENS_AN_UPDATE, NOTHING_GATHERED, COPIES_ALONE, ALL_PARTS_ALIKE, SEVERAL_TOKENS),
+    requires=(SEVERAL_TOKENS_AN_UPDATE, NOTHING_GATHERED, STARTS_KNOWN, COPIES_ALONE, ALL_PARTS_ALIKE, SEVERAL_TOKENS),
 )
