@@ -46,6 +46,7 @@ from nlc.ir.algebra import (
     Extremum,
     Eye,
     Full,
+    Inverse,
     Join,
     LayerNorm,
     Map,
@@ -249,6 +250,10 @@ class TorchPrinter:
     @_piece.register
     def _(self, node: Transpose) -> Piece:
         return Piece(f"{wrapped(self._full(node.x), ATOM)}.mT", ATOM, 2)
+
+    @_piece.register
+    def _(self, node: Inverse) -> Piece:
+        return Piece(f"torch.linalg.inv({self._full(node.x).text})", ATOM, 2)
 
     @_piece.register
     def _(self, node: Outer) -> Piece:

@@ -25,6 +25,7 @@ from nlc.ir.algebra import (
     Extremum,
     Eye,
     Full,
+    Inverse,
     Join,
     LayerNorm,
     Map,
@@ -138,6 +139,8 @@ class Evaluator:
                 return torch.einsum("...i,...j->...ij", self(left), self(right))
             case Transpose(x):
                 return self(x).mT
+            case Inverse(x):
+                return self(x).inverse()
             case Dot(left, right):
                 return self._total(self(left) * self(right), left.shape)
             case Sum(x, None):
