@@ -120,7 +120,7 @@ class Stacked:
         (product,) = products
         assert isinstance(product, MatMul)
         left, right = self._text(product.left, own, level), self._text(product.right, own, level)
-        if rest and not isinstance(product.left, LEAVES):
+        if rest and not isinstance(product.left.x if isinstance(product.left, Transpose) else product.left, LEAVES):
             local = self.names.new("polynomial", level)
             self.before.append(assignment(local, [left], 12))
             left = local

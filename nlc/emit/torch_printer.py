@@ -253,7 +253,7 @@ class TorchPrinter:
 
     @_piece.register
     def _(self, node: Inverse) -> Piece:
-        return Piece(f"torch.linalg.inv({self._full(node.x).text})", ATOM, 2)
+        return Piece(f"_inverse({self._full(node.x).text})", ATOM, 2)
 
     @_piece.register
     def _(self, node: Outer) -> Piece:
