@@ -84,9 +84,10 @@ class Update:
 
     def _sizes(self) -> Iterator[Lines]:
         """Rows and columns, which all matrices of one update share, as far as the laws ask for them."""
+        number = number_of_data(self.program.model)
+        self.sides |= {item.name: str(item.default) for item in self.program.model.dims if item.definition is None and item.name != number}
         nodes = [node for value in self.program.laws.values for node in walk(value)]
         dims = [node.dim if isinstance(node, Size) else node.shape[0] for node in nodes if isinstance(node, Size | Eye)]
-        number = number_of_data(self.program.model)
         if number and any(number in dim.names for dim in dims):
             self.sides[number] = self.names.new(number)
             data = next(self.lists[Input(stream.name, stream.shape)] for stream in contexts_of(self.program.model))

@@ -82,7 +82,7 @@ class Stacked:
         moved: dict[Expr, str] = {}
         for equation, texts in written_out(law.equations, of_matrices=True):
             yield from (_comment(text) for text in texts)
-            state = State(equation.owner or law.component, equation.part or "", MATRIX, When.PREVIOUS)
+            state = State(equation.owner or law.component, equation.part or "", equation.value.shape, When.PREVIOUS)
             local = self.values[state] if equation.part is not None else self.names.new(equation.name, law.component)
             text = self._text(equation.value, own, law.component)
             yield from self.before
@@ -95,7 +95,7 @@ class Stacked:
 
     def _as_list(self, law: Law, equation: Equation, is_either_way: bool, anew: Mapping[State, Reset]) -> Lines:
         """A new state as a list of matrices; one that is carried goes where it is kept."""
-        old = State(equation.owner or law.component, equation.part or "", MATRIX, When.PREVIOUS)
+        old = State(equation.owner or law.component, equation.part or "", equation.value.shape, When.PREVIOUS)
         stacked, new = self.values[old], _entries(with_changes(old, when=When.CURRENT))
         kept = self.lists.get(_entries(old))
         like = kept or next(iter(self.lists.values()))
@@ -169,7 +169,7 @@ def _read_outside(laws: Sequence[Law], anew: Mapping[State, Reset]) -> Iterator[
         for equation in law.equations:
             yield from (node for node in walk(equation.value) if node not in made and not isinstance(node, Named))
             if equation.part is not None:
-                old = State(equation.owner or law.component, equation.part, MATRIX, When.PREVIOUS)
+                old = State(equation.owner or law.component, equation.part, equation.value.shape, When.PREVIOUS)
                 yield from () if old in made else (old,)
                 made.add(with_changes(old, when=When.CURRENT))
 
@@ -179,12 +179,12 @@ def _moved(laws: Sequence[Law]) -> Iterator[State]:
     for law in laws:
         for equation in law.equations:
             if equation.part is not None:
-                yield State(equation.owner or law.component, equation.part, MATRIX, When.PREVIOUS)
+                yield State(equation.owner or law.component, equation.part, equation.value.shape, When.PREVIOUS)
 
 
 def _is_the_same_transposed(laws: Sequence[Law]) -> bool:
     """Whether matrices enter products as Gram matrices alone, in powers before the matrix itself: X^T then moves as X does, transposed."""
-    return all(_is_either_way(law.equations) for law in laws)
+    return all(state.shape == MATRIX for state in _moved(laws)) and all(_is_either_way(law.equations) for law in laws)
 
 
 def _is_either_way(equations: Sequence[Equation]) -> bool:

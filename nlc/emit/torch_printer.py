@@ -152,7 +152,8 @@ class TorchPrinter:
 
     @_piece.register
     def _(self, node: Eye) -> Piece:
-        return Piece(f"torch.eye({dim_text(node.shape[0], self.dim)}, dtype={self.like}.dtype, device={self.like}.device)", ATOM, 2)
+        sizes = ", ".join(dim_text(dim, self.dim) for dim in dict.fromkeys(node.shape))
+        return Piece(f"torch.eye({sizes}, dtype={self.like}.dtype, device={self.like}.device)", ATOM, 2)
 
     @_piece.register
     def _(self, node: StopGradient) -> Piece:

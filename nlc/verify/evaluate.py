@@ -95,8 +95,8 @@ class Evaluator:
                 return self.like.new_tensor(float(number))
             case Full(number, shape):
                 return self.like.new_full(self.shape(shape), float(number))
-            case Eye((dim, _)):
-                return torch.eye(dim.size(self.sizes), dtype=self.like.dtype, device=self.like.device)
+            case Eye(shape):
+                return torch.eye(*self.shape(shape), dtype=self.like.dtype, device=self.like.device)
             case Size(dim):
                 return self.like.new_tensor(float(dim.value(self.sizes)))
             case StopGradient(x):
