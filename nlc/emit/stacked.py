@@ -151,8 +151,10 @@ class Stacked:
             local = self.names.new("polynomial", level)
             self.before.append(assignment(local, [left], 12))
             left = local
+        if not rest and (isinstance(product.left, LEAVES) or terms[product] != ONE):
+            return printer.text(value)
         if not rest:
-            return printer.text(value) if isinstance(product.left, LEAVES) else f"{left} @ {right}"
+            return f"{left} @ {right}"
         factors = {"beta": (rest[0], numbers[rest[0]]), "alpha": (product, numbers[product])}
         said = "".join(f", {word}={number}" for word, (core, number) in factors.items() if terms[core] != ONE)
         return f"torch.baddbmm({self._text(rest[0], own)}, {left}, {right}{said})"
