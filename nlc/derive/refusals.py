@@ -224,7 +224,12 @@ def _memories(model: Model) -> Iterator[Diagnostic]:
             continue
         names = {name for state in component.states for dim in state.shape for name in dim.names}
         if not model.moves_matrices or number_of_data(model) in names:
-            what = "a memory whose sizes are not numbers, dims, rows(weights) and columns(weights), in an optimizer"
+            what = (
+                "a memory as large as there are data"
+                if model.moves_matrices
+                else "a memory that is not `like(weights)`, where that has any rank,"
+            )
+            what += " in an optimizer"
             yield codes.not_compiled(component.place("memory"), component.name, what)
 
 
