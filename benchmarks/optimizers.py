@@ -22,12 +22,17 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from nlc.ir.contexts import contexts_of
+from nlc.ir.model import Model
 from nlc.pipeline import compile_file
 
 ROOT = Path(__file__).resolve().parents[1]
 SPECS = ROOT / "specs" / "optimizers"
 MATRICES, VECTORS = 39, 39
 SIDE = 521
+DATA = 64
+"""Rows of data for each layer and step, for optimizers that take them."""
+
 WARM = 3
 """The first steps, which make states, are not measured."""
 
@@ -97,6 +102,8 @@ def measured(name: str, options: Mapping[str, Any], repetitions: int, clock: Cal
     optimizers = [emitted, *([TORCH[name](drawn())] if name in TORCH else [])]
     times: list[list[float]] = [[] for _ in optimizers]
     for _ in range((min(repetitions, 5) if of_matrices else repetitions) + WARM):
+        if contexts_of(compiled.program.model):
+            record_data(emitted, compiled.program.model)
         for optimizer, seconds in zip(optimizers, times, strict=True):
             start = clock()
             optimizer.step()
@@ -104,6 +111,15 @@ def measured(name: str, options: Mapping[str, Any], repetitions: int, clock: Cal
     ours, *theirs = (median(seconds[WARM:]) * 1e3 for seconds in times)
     said = name + "".join(f", {str(value).removeprefix('torch.')}" for value in options.values())
     return Measurement(said, ours, theirs[0] if theirs else None, state_of(emitted))
+
+
+def record_data(optimizer: Any, model: Model) -> None:
+    """Data of the layer of every weight, which a step uses up."""
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(DATA, SIDE, generator=generator)
+    for group in optimizer.param_groups:
+        for weight in group["params"]:
+            optimizer.record(weight, **{stream.name: rows for stream in contexts_of(model)})
 
 
 def state_of(optimizer: Optimizer) -> float:

@@ -1,7 +1,10 @@
-"""M3Guarded: M3 with means in place of sums, so that entries with small gradients do not explode at the first steps.
+"""M3Guarded, compiled from its description.
+
+M3 with means in place of sums, and a root of the mean square that is measured by its own mean and only shortens steps, so that entries with
+small gradients do not explode.
 
 Compiled by nlc from specs/optimizers/m3_guarded.yaml. Edit the spec, not this file.
-sha256 of the spec: 324cfdc2f628db8f36d09c8f5d1e847bbb96ff85b7489c76b034f740ab2509fa
+sha256 of the spec: 1413b9ead7008812cfd6d2f4575e632310c996b887c04aa5d3396a4b00d59c69
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                      every     paper's number (slowest highest / slowest first)
@@ -36,9 +39,10 @@ Laws, per step; prev is the state before
                                4063 / 12000 * norm2(slow_direction @ transpose(slow_direction) @ slow_direction); calculus
     slow_direction           = prev(slow_direction) - slow_direction_gradient
                                explicit gradient step; nl:algorithm-1; nlc
-    weights_gradient         = (fast_direction + share * slow_direction) / (sqrt(square_sum / (1 - beta2 ** tick(weights))) + eps)
-                               objective dot(weights, (fast_direction + share * slow_direction) / (sqrt(square_sum / (1 - beta2 ** tick))
-                               + eps)); calculus
+    damping                  = maximum(1, sqrt(square_sum) / (sum(sqrt(square_sum)) / (columns(weights) * rows(weights)) + eps))
+                               abbreviation
+    weights_gradient         = (fast_direction + share * slow_direction) / damping
+                               objective dot(weights, (fast_direction + share * slow_direction) / damping); calculus
     weights                  = prev(weights) - learning_rate * weights_gradient
                                explicit gradient step; nl:algorithm-1; nlc
     slow_gradient            = prev(slow) - gradient
@@ -68,7 +72,10 @@ __all__ = ["M3Guarded"]
 
 
 class M3Guarded(Optimizer):
-    """M3 with means in place of sums, so that entries with small gradients do not explode at the first steps.
+    """M3Guarded, a torch optimizer.
+
+    M3 with means in place of sums, and a root of the mean square that is measured by its own mean and only shortens steps, so that
+    entries with small gradients do not explode.
 
     Takes the parameters first (tensors or groups of them), then by keyword, also for each group apart:
         learning_rate = 0.02
@@ -163,6 +170,7 @@ class M3Guarded(Optimizer):
         slow = [self.state[x]["slow"] for x in weights]
         slow_gradient = [self.state[x]["slow.gradient"] for x in weights]
         learning_rate, beta1, beta2, beta3, share, eps = (group[name] for name in ("lr", "beta1", "beta2", "beta3", "share", "eps"))
+        rows, columns = weights[0].shape
         # fast_gradient = prev(fast) - gradient
         # fast = prev(fast) - (1 - beta1) * fast_gradient
         torch._foreach_lerp_(fast, gradient, 1 - beta1)
@@ -195,13 +203,12 @@ class M3Guarded(Optimizer):
             slow_direction = torch.baddbmm(slow_direction, slow_direction_polynomial, slow_direction, beta=3.4445, alpha=-1)
         new_fast_direction = _unstacked(fast_direction, gradient[0])
         new_slow_direction = _unstacked(slow_direction, gradient[0])
-        # weights_gradient = (fast_direction + share * slow_direction) / (sqrt(square_sum / (1 - beta2 ** tick(weights))) + eps)
+        # damping = maximum(1, sqrt(square_sum) / (sum(sqrt(square_sum)) / (columns(weights) * rows(weights)) + eps))
+        damping = [(x.sqrt() / (x.sqrt().sum() / (columns * rows) + eps)).clamp(min=1) for x in square_sum]
+        # weights_gradient = (fast_direction + share * slow_direction) / damping
         # weights = prev(weights) - learning_rate * weights_gradient
         numerator = torch._foreach_add(new_fast_direction, new_slow_direction, alpha=share)
-        denominator = torch._foreach_div(square_sum, 1 - beta2**step)
-        torch._foreach_sqrt_(denominator)
-        torch._foreach_add_(denominator, eps)
-        torch._foreach_addcdiv_(weights, numerator, denominator, value=-learning_rate)
+        torch._foreach_addcdiv_(weights, numerator, damping, value=-learning_rate)
         # slow_gradient = prev(slow) - gradient
         # gathered = prev(slow.gradient) + slow_gradient
         torch._foreach_add_(slow_gradient, slow)
@@ -245,4 +252,4 @@ def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
 
 
-# sealed by nlc, sha256 of everything above: 731a5ea532f874847588f5777c3d172ee4bd2ea317d50c1850b9ae33a38cb97b
+# sealed by nlc, sha256 of everything above: e8d739a505ab4b33887d288f377b0f9be4ae8499e98e6b978e7e5949693c4198

@@ -6,6 +6,10 @@ With the gradient G at the retained state R, and what a change X of the state ad
 
 the minimiser of objective(W) + |W - R|^2 / (2 rate) is R - S with S + rate * H(S) = rate * G. One read after the other, the formula of
 Sherman and Morrison solves that in closed form; the result stays affine in R, so the parallel forms of explicit steps fit it.
+
+A read of the data in the columns of a matrix K adds weight * (X @ K) K^T. Then all reads are solved at once, by an inverse:
+
+    S = shrunk_rate * G @ inverse(eye + shrunk_rate * (sum over reads of weight * k k^T)),    shrunk_rate = rate / (1 + rate * penalty).
 """
 
 from __future__ import annotations
@@ -20,7 +24,10 @@ from nlc.ir.algebra import (
     Constant,
     Dot,
     Expr,
+    Eye,
+    Inverse,
     MatMul,
+    Norm,
     Outer,
     Scale,
     Spread,
@@ -32,7 +39,7 @@ from nlc.ir.algebra import (
     contains,
     is_number,
 )
-from nlc.ir.build import add, divide, dot, full, matmul, outer, scale, spread, subtract, times
+from nlc.ir.build import add, divide, dot, full, matmul, outer, scale, spread, subtract, times, transpose
 from nlc.ir.expand import degree, first_nonlinear, terms
 from nlc.ir.model import Component, Family, GradientPoint, Model, Proximal
 from nlc.ir.show import expression_text
@@ -45,10 +52,14 @@ SHERMAN_MORRISON = ("sherman-morrison",)
 
 @dataclass(frozen=True, slots=True)
 class CurvedAlong:
-    """weight * (X @ vector) vector^T; the weight is a scalar, or has a number for each row."""
+    """weight * (X @ vector) vector^T; the weight is a scalar, or has a number for each row. Of data in the columns of a matrix likewise."""
 
     weight: Expr
     vector: Expr
+
+    @property
+    def is_of_data(self) -> bool:
+        return len(self.vector.shape) == 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +72,10 @@ class Curvature:
     penalty: Expr
     reads: tuple[CurvedAlong, ...]
     is_along: bool
+
+    @property
+    def reads_data(self) -> bool:
+        return any(read.is_of_data for read in self.reads)
 
 
 def curvature(component: Component) -> Curvature | str:
@@ -125,6 +140,8 @@ def _read(weight: Expr, core: Expr, state: State) -> CurvedAlong | None:
             return CurvedAlong(weight, vector)
         case Outer(Times(rows, MatMul(read, vector)) | Times(MatMul(read, vector), rows), along) if read == state and vector == along:
             return CurvedAlong(scale(weight, rows), vector)
+        case MatMul(read, MatMul(data, rows)) if read == state and rows == transpose(data):
+            return CurvedAlong(weight, data)
         case Scale(Dot(left, right), along) if state in (left, right):
             return CurvedAlong(weight, along) if along == (right if left == state else left) else None
     return None
@@ -144,7 +161,7 @@ def _is_along(core: Expr, vector: Expr) -> bool:
 
 
 def _checked(found: Curvature) -> Curvature | str:
-    if len(found.reads) > MOST_READS:
+    if len(found.reads) > MOST_READS and not found.reads_data:
         return f"its objective reads the state at {len(found.reads)} vectors, and the closed form is known for {MOST_READS}"
     if any(isinstance(item, Constant) and item.value < 0 for item in (found.penalty, *(read.weight for read in found.reads))):
         return "its objective curves downwards, so that it has no minimum near the retained state"
@@ -154,8 +171,8 @@ def _checked(found: Curvature) -> Curvature | str:
 def no_implicit_step(model: Model, component: Component) -> str:
     """Why the implicit step of a level is not derived; empty when it is."""
     assert isinstance(component.optimizer, Proximal)
-    if model.kind == "optimizer" or component.has_inlined_optimizer or model.is_parameter(component.name):
-        return "it belongs to an optimizer spec, or is moved by outer steps"
+    if component.has_inlined_optimizer or component.host or model.is_parameter(component.name):
+        return "it belongs to an optimizer of another level, or is moved by outer steps"
     if len(component.states) > 1:
         return "its memory has several tensors, which the minimiser couples"
     if component.every.period > 1 or component.every.family is Family.SEQUENCE:
@@ -164,10 +181,14 @@ def no_implicit_step(model: Model, component: Component) -> str:
         return "its objective sums over a window"
     if component.gradient_at is not GradientPoint.PREVIOUS:
         return "it has `gradient_at`, but the gradient of an implicit step is that at the new state"
+    if model.kind == "optimizer" and not model.moves_matrices and contains(component.objective, lambda node: isinstance(node, Norm)):
+        return "it has a norm, which differs from tensor to tensor, while its objective is one for all tensors"
     try:
         found = curvature(component)
     except DerivativeTooLarge:
         return "the gradient of its objective is too large"
+    if isinstance(found, Curvature) and found.reads and model.kind == "optimizer" and not model.moves_matrices:
+        return "its objective reads all tensors at once along a vector"
     return found if isinstance(found, str) else _unfit_rate(component.optimizer.rate, found)
 
 
@@ -176,6 +197,8 @@ def _unfit_rate(rate: Expr, found: Curvature) -> str:
     numbers = (rate, found.penalty)
     if not found.reads or all(item.shape == () for item in (*numbers, *(read.weight for read in found.reads))):
         return ""
+    if found.reads_data:
+        return "its rate, penalty or weights differ between entries, and its objective reads the state at a matrix of data"
     if any(_by_row(item) is None for item in numbers):
         return "its rate or penalty differs between the columns, along which its objective reads the state"
     return "its rate or weights differ between the rows, and its objective reads the state at two vectors" if len(found.reads) > 1 else ""
@@ -203,6 +226,8 @@ class ImplicitStep:
         """The step S, over the names of the equations that lead to it."""
         (slope,) = self.descent.gradients(self.descent.component.objective, GradientPoint.RETAINED).values()
         penalty = self.descent.seen(self.found.penalty)
+        if self.found.reads_data:
+            return self._solved(self._shrunk("shrunk_rate", rate, penalty), slope)
         if not self.found.reads:
             rows, penalty_of_rows = _by_row(rate), _by_row(penalty)
             pair = (rate, penalty) if rows is None or penalty_of_rows is None else (rows, penalty_of_rows)
@@ -220,6 +245,14 @@ class ImplicitStep:
             leaves = subtract(scale(shrunk, second.vector), scale(scale(strength, dot(first.vector, second.vector)), first.vector))
             step = self._off_along(second, step, leaves)
         return step
+
+    def _solved(self, shrunk: Expr, slope: Expr) -> Expr:
+        """The step of reads at data, all at once."""
+        reads = [(self.descent.seen(item.weight), self.descent.seen(item.vector)) for item in self.found.reads]
+        squares = [scale(weight, matmul(x, transpose(x)) if len(x.shape) == 2 else outer(x, x)) for weight, x in reads]
+        system = add(Eye(squares[0].shape), scale(shrunk, add(*squares)))
+        curved = self.descent.draft.let("curved", system, "how the objective curves, beside the distance")
+        return scale(shrunk, matmul(slope, Inverse(curved, curved.shape)))
 
     def _shrunk(self, word: str, rate: Expr, penalty: Expr) -> Expr:
         """rate / (1 + rate * penalty), under a name."""

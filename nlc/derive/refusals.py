@@ -9,7 +9,7 @@ from nlc.derive.implicit import no_implicit_step
 from nlc.derive.refused_windows import rotations, solved_levels
 from nlc.diagnostics import Diagnostic
 from nlc.ir.algebra import LEAVES, Expr, Gradient, Index, Input, Join, Norm, Split, State, Task, Tick, When, children, walk
-from nlc.ir.contexts import contexts_of, gradient_of, is_context
+from nlc.ir.contexts import contexts_of, gradient_of, is_context, number_of_data
 from nlc.ir.dims import ENTRIES, MATRIX
 from nlc.ir.law import POSITION, PREVIOUS, Kept
 from nlc.ir.model import STEP, TOKEN, Clock, ClosedForm, Component, Family, GradientDescent, GradientPoint, Model, Proximal
@@ -220,8 +220,17 @@ def _stands_in_the_way(model: Model, component: Component) -> bool:
 
 def _memories(model: Model) -> Iterator[Diagnostic]:
     for component in model.components:
-        if model.kind == "optimizer" and any(state.shape not in (ENTRIES, MATRIX) for state in component.states):
-            yield codes.not_compiled(component.place("memory"), component.name, "a memory that is not `like(weights)`, in an optimizer")
+        if model.kind != "optimizer" or all(state.shape in (ENTRIES, MATRIX) for state in component.states):
+            continue
+        names = {name for state in component.states for dim in state.shape for name in dim.names}
+        if not model.moves_matrices or number_of_data(model) in names:
+            what = (
+                "a memory as large as there are data"
+                if model.moves_matrices
+                else "a memory that is not `like(weights)`, where that has any rank,"
+            )
+            what += " in an optimizer"
+            yield codes.not_compiled(component.place("memory"), component.name, what)
 
 
 def _gradient_points(model: Model) -> Iterator[Diagnostic]:

@@ -11,7 +11,7 @@ from nlc.emit.optimizer import optimizer_parts
 from nlc.emit.render import render
 from nlc.emit.safety import assert_safe
 from nlc.emit.sequence import sequence_parts
-from nlc.emit.views import ModuleView
+from nlc.emit.views import InverseView, ModuleView
 from nlc.ir.contexts import contexts_of
 from nlc.ir.program import Program
 
@@ -35,6 +35,8 @@ def emit_module(program: Program) -> str:
     """The sealed text of a program's module; raises CompileError (NLC601, NLC602) for what cannot be written in torch."""
     is_optimizer = program.model.kind == "optimizer"
     parts = optimizer_parts(program) if is_optimizer else sequence_parts(program)
+    if any("_inverse(" in part for part in parts):
+        parts = (*parts, render(InverseView()))
     names = f'"{program.model.name}", "optimizers"' if program.training else f'"{program.model.name}"'
     text = seal(render(ModuleView(header(program), _imports(program, parts), names, parts)) + "\n")
     assert_safe(text)

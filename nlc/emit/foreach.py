@@ -15,7 +15,7 @@ from nlc.emit.multi_tensor import MultiTensor
 from nlc.emit.names import LocalNames
 from nlc.emit.pieces import WEIGHTS, Piece
 from nlc.emit.prose import wrapped
-from nlc.emit.stacked import Stacked, as_entries, has_products, needs_stack
+from nlc.emit.stacked import Stacked, as_entries, groups_of, has_products, is_gathered, needs_stack
 from nlc.emit.torch_printer import TorchPrinter, unwritable
 from nlc.emit.written_out import when_due, written_out
 from nlc.ir.algebra import Dot, Due, Expr, Eye, Full, Input, Named, Size, State, Sum, Tick, When, Where, children, walk
@@ -56,7 +56,7 @@ class Update:
             self.part = self.names.new("part")
         self.scalars |= {Tick(item.name): self._count(item) for item in self.program.model.components}
         yield from self._sizes()
-        groups = _groups(self.program.laws.laws)
+        groups = groups_of(self.program.laws.laws)
         waiting = list(self.program.laws.resets)
         kept = [item.value for item in self.program.laws.kept if item.component == PREVIOUS]
         yield from self._begin_again(waiting, groups)
@@ -71,7 +71,11 @@ class Update:
         """Levels that move one after another, or together several times a step."""
         if any(needs_stack(law) for law in laws):
             own = [item for item in waiting if item.is_always and any(item.state.component == law.component for law in laws)]
-            yield from Stacked(self.names, self.lists, self.scalars, self.sides).lines(laws, own)
+            for law in laws:
+                yield from self._remembered(law, (), later)
+            due = f"{self.step} % {laws[0].clock.period} == 0" if laws[0].clock.period > 1 else ""
+            sums = [variable for law in laws for variable in self._sums(law)]
+            yield from Stacked(self.names, self.lists, self.scalars, self.sides, self.moving, due, sums).lines(laws, own)
             waiting[:] = [item for item in waiting if item not in own]
             return
         body = [line for law in laws for line in self._law(_law_of_entries(law), later)]
@@ -84,9 +88,10 @@ class Update:
 
     def _sizes(self) -> Iterator[Lines]:
         """Rows and columns, which all matrices of one update share, as far as the laws ask for them."""
+        number = number_of_data(self.program.model)
+        self.sides |= {item.name: str(item.default) for item in self.program.model.dims if item.definition is None and item.name != number}
         nodes = [node for value in self.program.laws.values for node in walk(value)]
         dims = [node.dim if isinstance(node, Size) else node.shape[0] for node in nodes if isinstance(node, Size | Eye)]
-        number = number_of_data(self.program.model)
         if number and any(number in dim.names for dim in dims):
             self.sides[number] = self.names.new(number)
             data = next(self.lists[Input(stream.name, stream.shape)] for stream in contexts_of(self.program.model))
@@ -167,29 +172,33 @@ class Update:
 
     def _law(self, law: Law, later: list[Expr]) -> Iterator[Lines]:
         """The equations of one level: what it gathers at every step, and what it does when it is due."""
-        yield from self._remembered(law, later)
+        yield from self._remembered(law, law.equations, later)
         told = written_out(law.equations, of_matrices=self.program.model.moves_matrices)
         equations = tuple(item for item, _ in told)
         self.told |= {item.name: texts for item, texts in told}
-        gathered = max((place + 1 for place, item in enumerate(equations) if _is_gathered(item)), default=0)
+        gathered = max((place + 1 for place, item in enumerate(equations) if is_gathered(item)), default=0)
         yield from self._equations(law, equations, range(gathered), later)
         after = list(self._equations(law, equations, range(gathered, len(equations)), later))
         period = int(law.clock.period) if law.clock.period > 1 else 0
-        emptied = [item for item in self.program.laws.kept if item.component == law.component and _is_emptied(item)]
-        sums = [self.lists[State(item.component, item.part, WEIGHTS, When.PREVIOUS)] for item in emptied]
         if not period:
             yield from after
             return
-        body = [line for lines in after for line in lines] + [f"torch._foreach_zero_({variable})" for variable in sums]
+        body = [line for lines in after for line in lines] + [f"torch._foreach_zero_({variable})" for variable in self._sums(law)]
         yield (f"if {self.step} % {period} == 0:", *indented(body))
 
-    def _remembered(self, law: Law, later: list[Expr]) -> Iterator[Lines]:
-        """The states of a level that are read as they were, after it has moved."""
+    def _sums(self, law: Law) -> Iterator[str]:
+        """The lists of what a level gathers between its updates, which are emptied after one."""
+        for item in self.program.laws.kept:
+            if item.component == law.component and _is_emptied(item):
+                yield self.lists[as_entries(State(item.component, item.part, item.value.shape, When.PREVIOUS))]
+
+    def _remembered(self, law: Law, within: Sequence[Equation], later: Sequence[Expr]) -> Iterator[Lines]:
+        """The states of a level that are read as they were, after it has moved: by equations after the one that moves them, and later."""
         for place, equation in enumerate(law.equations):
             if equation.part is None:
                 continue
-            old = State(equation.owner or law.component, equation.part, WEIGHTS, When.PREVIOUS)
-            if any(as_entries(node) == old for value in (*_values(law.equations[place + 1 :]), *later) for node in walk(value)):
+            old = as_entries(State(equation.owner or law.component, equation.part, equation.value.shape, When.PREVIOUS))
+            if any(as_entries(node) == old for value in (*_values(within[place + 1 :]), *later) for node in walk(value)):
                 self.moving[old] = self.lists[old]
                 self.lists[old] = self.names.new(f"previous_{self.lists[old]}")
                 yield (f"{self.lists[old]} = [x.clone() for x in {self.moving[old]}]",)
@@ -284,17 +293,6 @@ class Update:
         return f"[{self._printer(elements).text(value)} for {', '.join(elements.values())} in {entries}]"
 
 
-def _groups(laws: Sequence[Law]) -> list[tuple[Law, ...]]:
-    """The laws one by one; neighbours that move several times a step together."""
-    groups: list[tuple[Law, ...]] = []
-    for law in laws:
-        if groups and law.clock.updates_per_tick > 1 and groups[-1][-1].clock == law.clock:
-            groups[-1] = (*groups[-1], law)
-        else:
-            groups.append((law,))
-    return groups
-
-
 def entries_of(node: Expr) -> Expr:
     """An expression without products of matrices over the entries of the weights, whatever their rank."""
     parts = tuple(entries_of(part) for part in children(node))
@@ -312,11 +310,6 @@ def _law_of_entries(law: Law) -> Law:
 
 def _comment(text: str) -> Iterator[Lines]:
     yield tuple(f"# {line}" for line in wrapped(text, 120))
-
-
-def _is_gathered(equation: Equation) -> bool:
-    """Whether an equation adds a datum to what is gathered between two updates."""
-    return equation.part is not None and not isinstance(equation.value, Where)
 
 
 def _is_emptied(item: Kept) -> bool:

@@ -29,7 +29,7 @@ def assignment(target: str, terms: Sequence[str], indent: int) -> Lines:
         return (line,)
     inside = " ".join(terms)
     if len(terms) == 1 and (opening := _whole_call(inside)):
-        return call(f"{target} = {inside[:opening]}", [inside[opening + 1 : -1]], "", indent)
+        return call(f"{target} = {inside[:opening]}", _arguments(inside[opening + 1 : -1]), "", indent)
     if indent + len(STEP) + len(inside) <= WIDTH or len(terms) == 1:
         return (f"{target} = (", STEP + inside, ")")
     return (f"{target} = (", *(STEP + term for term in terms), ")")
@@ -43,6 +43,16 @@ def _whole_call(text: str) -> int | None:
         if depth == 0:
             return place if text[place] == "(" and text[-1] == ")" and text[:place].replace(".", "").isidentifier() else None
     return None
+
+
+def _arguments(text: str) -> list[str]:
+    """The arguments of a call, cut apart at the commas that stand in no brackets."""
+    depth, starts = 0, [0]
+    for place, letter in enumerate(text):
+        depth += {"(": 1, "[": 1, ")": -1, "]": -1}.get(letter, 0)
+        if letter == "," and depth == 0:
+            starts.append(place + 1)
+    return [text[start:end].strip() for start, end in zip(starts, [*(start - 1 for start in starts[1:]), None], strict=True)]
 
 
 def indented(lines: Sequence[str], depth: int = 1) -> Lines:

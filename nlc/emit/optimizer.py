@@ -7,16 +7,18 @@ from collections.abc import Mapping
 
 from nlc.codes import emit as codes
 from nlc.diagnostics import CompileError
+from nlc.emit.dims import dim_text
 from nlc.emit.foreach import Update
 from nlc.emit.layout import WIDTH, Lines, block, call, indented
 from nlc.emit.names import MODULE_WORDS, LocalNames
-from nlc.emit.pieces import WEIGHTS, Piece
+from nlc.emit.pieces import PRODUCT, WEIGHTS, Piece, wrapped as in_brackets
 from nlc.emit.prose import prose, sentence, wrapped
 from nlc.emit.render import render
-from nlc.emit.torch_printer import TorchPrinter
+from nlc.emit.torch_printer import TorchPrinter, unwritable
 from nlc.emit.views import ContextView, OptimizerContextsView, OptimizerHelpersView, OptimizerUpdateView, OptimizerView, SlotView
-from nlc.ir.algebra import Expr, Hyperparameter, Input, State, When, is_number, walk
+from nlc.ir.algebra import ZERO, Add, Expr, Eye, Hyperparameter, Input, Scale, State, When, is_number, walk
 from nlc.ir.contexts import contexts_of, gradient_of
+from nlc.ir.dims import COLUMNS, ENTRIES, MATRIX, ROWS
 from nlc.ir.law import PREVIOUS
 from nlc.ir.model import Model
 from nlc.ir.program import Program, StateSlot
@@ -54,7 +56,7 @@ def optimizer_class(program: Program) -> str:
     contexts = {item: names.new(item.name) for item in contexts_of(model)}
     is_counted = any(slot.counts for slot in program.slots)
     carried = [slot for slot in program.slots if not slot.counts]
-    slots = tuple(SlotView(slot.name, names.new(slot.name), _start(slot, names)) for slot in carried)
+    slots = tuple(SlotView(slot.name, names.new(slot.name), _start(slot, model)) for slot in carried)
     step = names.new("step") if is_counted else ""
     numbers = {item.name: names.new(item.name) for item in program.hyperparameters}
     used = _used(program)
@@ -120,19 +122,36 @@ def _read_as(slot: StateSlot) -> Expr:
     """The node that reads what a slot held when the step began."""
     if slot.component == PREVIOUS:
         return Input(slot.part, WEIGHTS, delayed=True)
-    return State(slot.component, slot.part, WEIGHTS, When.PREVIOUS)
+    return State(slot.component, slot.part, WEIGHTS if slot.shape in (ENTRIES, MATRIX) else slot.shape, When.PREVIOUS)
 
 
-def _start(slot: StateSlot, names: LocalNames) -> str:
-    """The code that makes what a state starts from."""
-    if slot.start is None or is_number(slot.start, 0):
-        return "torch.zeros_like(x, dtype=dtype)"
+def _start(slot: StateSlot, model: Model) -> str:
+    """The code that makes what a state starts from: numbers, and multiples of the identity."""
+    sides = {str(ROWS): "x.shape[0]", str(COLUMNS): "x.shape[1]"} | {item.name: str(item.default) for item in model.dims}
+    sizes = [dim_text(dim, sides.__getitem__) for dim in slot.shape] if slot.shape not in (ENTRIES, MATRIX) else []
+    extent = f"({', '.join(sizes)}{',' * (len(sizes) == 1)})"
 
     def setting(node: Expr) -> Piece:
         assert isinstance(node, Hyperparameter), node
         return Piece(f'group["{_key(node.name)}"]', rank=None)
 
-    return f"torch.full_like(x, {TorchPrinter(setting, 'x').number(slot.start)}, dtype=dtype)"
+    def made(node: Expr) -> str:
+        match node:
+            case Eye():
+                return f"torch.eye({', '.join(sizes) or '*x.shape'}, dtype=dtype, device=x.device)"
+            case Scale(by, Eye() as eye):
+                return f"{in_brackets(printer.piece(by), PRODUCT)} * {made(eye)}"
+            case Add(terms):
+                return " + ".join(map(made, terms))
+        if is_number(node, 0):
+            return f"x.new_zeros({extent}, dtype=dtype)" if sizes else "torch.zeros_like(x, dtype=dtype)"
+        number = printer.number(node)
+        if number is None:
+            raise unwritable(node)
+        return f"x.new_full({extent}, {number}, dtype=dtype)" if sizes else f"torch.full_like(x, {number}, dtype=dtype)"
+
+    printer = TorchPrinter(setting, "x", dim=sides.__getitem__)
+    return made(ZERO if slot.start is None else slot.start)
 
 
 def _key(name: str) -> str:

@@ -6,7 +6,7 @@ same of transposed matrices, tall ones are transposed, since the products of the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace as with_changes
 
 from nlc.emit.layout import Lines, assignment, block, indented
@@ -15,8 +15,8 @@ from nlc.emit.names import LocalNames
 from nlc.emit.pieces import Piece
 from nlc.emit.prose import wrapped
 from nlc.emit.torch_printer import TorchPrinter, unwritable
-from nlc.emit.written_out import written_out
-from nlc.ir.algebra import LEAVES, ONE, Expr, MatMul, Named, State, Transpose, When, walk
+from nlc.emit.written_out import when_due, written_out
+from nlc.ir.algebra import LEAVES, ONE, Expr, MatMul, Named, State, Transpose, When, Where, walk
 from nlc.ir.build import transpose
 from nlc.ir.dims import ENTRIES, MATRIX
 from nlc.ir.law import GRAM, Equation, Law, Reset
@@ -27,14 +27,17 @@ from nlc.ir.show import expression_text
 class Stacked:
     """Writes the laws of some levels.
 
-    `lists`, `scalars` and `sides` are what the update around them knows, `values` the stacked tensors, `before` lines that the one at hand
-    needs.
+    `lists`, `scalars`, `sides` and `moving` are what the update around them knows, `values` the stacked tensors, `before` lines that are
+    needed by the one at hand. With `due` the levels move under that condition only, and what they gather until then (`sums`) is emptied.
     """
 
     names: LocalNames
     lists: dict[Expr, str]
     scalars: Mapping[Expr, Piece]
     sides: Mapping[str, str]
+    moving: dict[Expr, str] = field(default_factory=dict)
+    due: str = ""
+    sums: Sequence[str] = ()
     values: dict[Expr, str] = field(default_factory=dict)
     before: list[Lines] = field(default_factory=list)
 
@@ -48,11 +51,30 @@ class Stacked:
         for item in resets:
             yield from self._start(item)
         updates = laws[0].clock.updates_per_tick
-        body = block([line for law in laws for line in self._law(law)])
+        if self.due:
+            (law,) = laws
+            yield from self._when_due(law, is_either_way)
+            return
+        told = [(law, written_out(law.equations, of_matrices=True)) for law in laws]
+        body = block([line for place, (law, own) in enumerate(told) for line in self._law(law, own, _values(told[place + 1 :]))])
         yield (f"for _ in range({updates}):", *indented(body)) if updates > 1 else body
         for law in laws:
             for equation in (item for item in law.equations if item.part is not None):
                 yield self._as_list(law, equation, is_either_way, anew)
+
+    def _when_due(self, law: Law, is_either_way: bool) -> Iterator[Lines]:
+        """What a level gathers at every step, then what it does at the last one of each period."""
+        told = written_out(law.equations, of_matrices=True)
+        gathered = max((place + 1 for place, (item, _) in enumerate(told) if is_gathered(item)), default=0)
+        own: dict[Expr, str] = {}
+        yield from self._law(law, told[:gathered], [item.value for item, _ in told[gathered:]], own)
+        for equation, _ in told[:gathered]:
+            if equation.part is not None:
+                yield self._as_list(law, equation, is_either_way, {})
+        rest = [(with_changes(item, value=when_due(item.value)), texts) for item, texts in told[gathered:]]
+        body = block(list(self._law(law, rest, (), own)))
+        moved = block([self._as_list(law, item, is_either_way, {}) for item, _ in rest if item.part is not None])
+        yield (f"if {self.due}:", *indented([*body, *moved, *(f"torch._foreach_zero_({variable})" for variable in self.sums)]))
 
     def _start(self, reset: Reset) -> Iterator[Lines]:
         """What a level starts from, after the words in which that is said."""
@@ -76,17 +98,21 @@ class Stacked:
                 made = f"{'_stacked_wide' if is_either_way else '_stacked'}({source}{dtype})"
                 yield (f"{self.values[leaf]} = {made}",)
 
-    def _law(self, law: Law) -> Iterator[Lines]:
-        """One update of one level."""
-        own: dict[Expr, str] = {}
+    def _law(self, law: Law, told: Told, later: Sequence[Expr], own: dict[Expr, str] | None = None) -> Iterator[Lines]:
+        """Equations of one level; `later` is what reads after them, `own` the names that equations before them made."""
+        own = {} if own is None else own
         moved: dict[Expr, str] = {}
-        for equation, texts in written_out(law.equations, of_matrices=True):
+        for place, (equation, texts) in enumerate(told):
             yield from (_comment(text) for text in texts)
-            state = State(equation.owner or law.component, equation.part or "", MATRIX, When.PREVIOUS)
+            state = State(equation.owner or law.component, equation.part or "", equation.value.shape, When.PREVIOUS)
             local = self.values[state] if equation.part is not None else self.names.new(equation.name, law.component)
             text = self._text(equation.value, own, law.component)
             yield from self.before
             self.before.clear()
+            readers = (*_values([(law, told[place + 1 :])]), *later)
+            if equation.part is not None and any(node == state for value in readers for node in walk(value)):
+                self.values[state] = self.names.new(f"previous_{local}")
+                yield (f"{self.values[state]} = {local}",)
             yield assignment(local, [text], 12)
             own[Named(equation.name, equation.value.shape)] = local
             if equation.part is not None:
@@ -95,9 +121,10 @@ class Stacked:
 
     def _as_list(self, law: Law, equation: Equation, is_either_way: bool, anew: Mapping[State, Reset]) -> Lines:
         """A new state as a list of matrices; one that is carried goes where it is kept."""
-        old = State(equation.owner or law.component, equation.part or "", MATRIX, When.PREVIOUS)
-        stacked, new = self.values[old], _entries(with_changes(old, when=When.CURRENT))
-        kept = self.lists.get(_entries(old))
+        old = State(equation.owner or law.component, equation.part or "", equation.value.shape, When.PREVIOUS)
+        current = with_changes(old, when=When.CURRENT)
+        stacked, new = self.values[current], _entries(current)
+        kept = self.moving.pop(_entries(old), self.lists.get(_entries(old)))
         like = kept or next(iter(self.lists.values()))
         made = f"_unstacked({stacked}, {like}[0])" if is_either_way else f"{stacked}.unbind()"
         if old in anew or kept is None:
@@ -120,12 +147,14 @@ class Stacked:
         (product,) = products
         assert isinstance(product, MatMul)
         left, right = self._text(product.left, own, level), self._text(product.right, own, level)
-        if rest and not isinstance(product.left, LEAVES):
+        if rest and not isinstance(product.left.x if isinstance(product.left, Transpose) else product.left, LEAVES):
             local = self.names.new("polynomial", level)
             self.before.append(assignment(local, [left], 12))
             left = local
+        if not rest and (isinstance(product.left, LEAVES) or terms[product] != ONE):
+            return printer.text(value)
         if not rest:
-            return printer.text(value) if isinstance(product.left, LEAVES) else f"{left} @ {right}"
+            return f"{left} @ {right}"
         factors = {"beta": (rest[0], numbers[rest[0]]), "alpha": (product, numbers[product])}
         said = "".join(f", {word}={number}" for word, (core, number) in factors.items() if terms[core] != ONE)
         return f"torch.baddbmm({self._text(rest[0], own)}, {left}, {right}{said})"
@@ -141,6 +170,31 @@ class Stacked:
             raise unwritable(node)
 
         return TorchPrinter(leaf, next(iter(known.values())), clamps=True, dim=self.sides.__getitem__)
+
+
+Told = Sequence[tuple[Equation, tuple[str, ...]]]
+"""Equations with the texts that stand above their lines."""
+
+
+def groups_of(laws: Sequence[Law]) -> list[tuple[Law, ...]]:
+    """The laws one by one; neighbours together that move several times a step, or that share stacks of matrices."""
+    groups: list[tuple[Law, ...]] = []
+    for law in laws:
+        is_alike = bool(groups) and groups[-1][-1].clock == law.clock
+        if is_alike and (law.clock.updates_per_tick > 1 or (law.clock.period == 1 and needs_stack(law) and needs_stack(groups[-1][-1]))):
+            groups[-1] = (*groups[-1], law)
+        else:
+            groups.append((law,))
+    return groups
+
+
+def _values(laws: Iterable[tuple[Law, Told]]) -> list[Expr]:
+    return [equation.value for _, told in laws for equation, _ in told]
+
+
+def is_gathered(equation: Equation) -> bool:
+    """Whether an equation adds a datum to what is gathered between two updates."""
+    return equation.part is not None and not isinstance(equation.value, Where)
 
 
 def needs_stack(law: Law) -> bool:
@@ -169,7 +223,7 @@ def _read_outside(laws: Sequence[Law], anew: Mapping[State, Reset]) -> Iterator[
         for equation in law.equations:
             yield from (node for node in walk(equation.value) if node not in made and not isinstance(node, Named))
             if equation.part is not None:
-                old = State(equation.owner or law.component, equation.part, MATRIX, When.PREVIOUS)
+                old = State(equation.owner or law.component, equation.part, equation.value.shape, When.PREVIOUS)
                 yield from () if old in made else (old,)
                 made.add(with_changes(old, when=When.CURRENT))
 
@@ -179,12 +233,12 @@ def _moved(laws: Sequence[Law]) -> Iterator[State]:
     for law in laws:
         for equation in law.equations:
             if equation.part is not None:
-                yield State(equation.owner or law.component, equation.part, MATRIX, When.PREVIOUS)
+                yield State(equation.owner or law.component, equation.part, equation.value.shape, When.PREVIOUS)
 
 
 def _is_the_same_transposed(laws: Sequence[Law]) -> bool:
     """Whether matrices enter products as Gram matrices alone, in powers before the matrix itself: X^T then moves as X does, transposed."""
-    return all(_is_either_way(law.equations) for law in laws)
+    return all(state.shape == MATRIX for state in _moved(laws)) and all(_is_either_way(law.equations) for law in laws)
 
 
 def _is_either_way(equations: Sequence[Equation]) -> bool:

@@ -46,6 +46,7 @@ from nlc.ir.algebra import (
     Extremum,
     Eye,
     Full,
+    Inverse,
     Join,
     LayerNorm,
     Map,
@@ -151,7 +152,8 @@ class TorchPrinter:
 
     @_piece.register
     def _(self, node: Eye) -> Piece:
-        return Piece(f"torch.eye({dim_text(node.shape[0], self.dim)}, dtype={self.like}.dtype, device={self.like}.device)", ATOM, 2)
+        sizes = ", ".join(dim_text(dim, self.dim) for dim in dict.fromkeys(node.shape))
+        return Piece(f"torch.eye({sizes}, dtype={self.like}.dtype, device={self.like}.device)", ATOM, 2)
 
     @_piece.register
     def _(self, node: StopGradient) -> Piece:
@@ -249,6 +251,10 @@ class TorchPrinter:
     @_piece.register
     def _(self, node: Transpose) -> Piece:
         return Piece(f"{wrapped(self._full(node.x), ATOM)}.mT", ATOM, 2)
+
+    @_piece.register
+    def _(self, node: Inverse) -> Piece:
+        return Piece(f"_inverse({self._full(node.x).text})", ATOM, 2)
 
     @_piece.register
     def _(self, node: Outer) -> Piece:

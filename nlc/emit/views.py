@@ -190,6 +190,11 @@ class TrainingView:
     levels: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class InverseView:
+    """The function that inverts matrices."""
+
+
 TEMPLATES: Mapping[str, type] = MappingProxyType(
     {
         "module.py.j2": ModuleView,
@@ -212,6 +217,7 @@ TEMPLATES: Mapping[str, type] = MappingProxyType(
         "optimizer_update.py.j2": OptimizerUpdateView,
         "optimizer_helpers.py.j2": OptimizerHelpersView,
         "training.py.j2": TrainingView,
+        "inverse.py.j2": InverseView,
     }
 )
 """Each template and the view that fills it."""

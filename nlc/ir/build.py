@@ -17,6 +17,7 @@ from nlc.ir.algebra import (
     Extremum,
     Eye,
     Full,
+    Inverse,
     Join,
     LayerNorm,
     Map,
@@ -40,7 +41,7 @@ from nlc.ir.algebra import (
     children,
     is_number,
 )
-from nlc.ir.calculus import Derivative, Inverse
+from nlc.ir.calculus import Derivative
 from nlc.ir.dims import Shape
 
 EPSILON = Constant(Fraction(1, 100_000))
@@ -245,9 +246,9 @@ def matmul(left: Expr, right: Expr) -> Expr:
     """left @ right, with scalars pulled out and the identity and zeros folded away."""
     assert left.shape[-1] == right.shape[0], (left.shape, right.shape)
     shape = left.shape[:-1] + right.shape[1:]
-    if isinstance(left, Eye):
+    if isinstance(left, Eye) and left.shape == left.shape[::-1]:
         return right
-    if isinstance(right, Eye):
+    if isinstance(right, Eye) and right.shape == right.shape[::-1]:
         return left
     if is_number(left, 0) or is_number(right, 0):
         return full(0, shape)

@@ -1,4 +1,4 @@
-"""Nodes that only claims hold: derivatives, inverses and stacks, which nothing emitted computes."""
+"""Nodes that only claims hold: derivatives and stacks, which nothing emitted computes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,6 @@ class Derivative:
 
     of: Expr
     by: Expr
-    shape: Shape
-
-
-@dataclass(frozen=True, slots=True)
-class Inverse:
-    """The inverse of a square matrix: `inverse(x)`."""
-
-    x: Expr
     shape: Shape
 
 

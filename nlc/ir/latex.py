@@ -26,6 +26,7 @@ from nlc.ir.algebra import (
     Hyperparameter,
     Index,
     Input,
+    Inverse,
     Join,
     LayerNorm,
     Map,
@@ -134,6 +135,8 @@ def _latex(node: Expr) -> tuple[str, int]:
             return _side_by_side(_wrapped(left, PRODUCT), rf"{_wrapped(right, ATOM)}^\top"), PRODUCT
         case Transpose(x):
             return rf"{_wrapped(x, ATOM)}^\top", PRODUCT
+        case Inverse(x):
+            return rf"{_wrapped(x, ATOM)}^{{-1}}", PRODUCT
         case Power(x, exponent):
             return f"{_wrapped(x, ATOM)}^{{{expression_latex(exponent)}}}", PRODUCT
         case Compare(operator, left, right):

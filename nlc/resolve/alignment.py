@@ -27,6 +27,10 @@ class EyeOfAnySize:
 
     by: Expr = field(default_factory=lambda: constant(1))
 
+    def begun(self, shape: Shape, span: Span) -> Expr:
+        """Ones on the diagonal of a matrix of any shape, and zeros beside it: what a state starts from; raises ShapeClash for a vector."""
+        return scale(self.by, Eye(shape)) if len(shape) == 2 else self.sized(shape, span)
+
     def sized(self, shape: Shape, span: Span) -> Expr:
         """The identity as large as a square matrix; raises ShapeClash for any other shape."""
         if len(shape) != 2 or shape[0] != shape[1]:

@@ -107,7 +107,13 @@ def _vector_and_axis(typing: Typing, call: Call, function: str, least: int) -> t
 
 
 def _axis(typing: Typing, syntax: Syntax, argument: Expr) -> int:
-    name = syntax.text if isinstance(syntax, Name) else ""
+    match syntax:
+        case Name(text):
+            name = text
+        case Call(Name("rows" | "columns" as side), (Name("weights"),), ()):
+            name = f"{side}(weights)"
+        case _:
+            name = ""
     wanted = typing.scope.dims.get(name)
     if wanted is None or wanted not in argument.shape:
         dims = [word for word, dim in typing.scope.dims.items() if dim in argument.shape]

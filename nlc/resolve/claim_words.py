@@ -1,4 +1,4 @@
-"""The words that only claims know: derivatives, inverses, traces, diagonal matrices, whole numbers -> typed algebra."""
+"""The words that only claims know: derivatives, traces, diagonal matrices, whole numbers -> typed algebra."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nlc.codes import claims as codes, resolve as resolve_codes
 from nlc.diagnostics import CompileError
 from nlc.ir.algebra import Add, Expr, Eye, Hyperparameter, Input, Map, State
 from nlc.ir.build import dot, matmul, outer, spread, times
-from nlc.ir.calculus import Derivative, Embedding, Inverse, LastUnit
+from nlc.ir.calculus import Derivative, Embedding, LastUnit
 from nlc.ir.dims import Dim, shape_text
 from nlc.ir.spec import Call, Syntax
 from nlc.resolve.alignment import ShapeClash
@@ -57,11 +57,6 @@ def _gradient(typing: Typing, call: Call) -> Expr:
             resolve_codes.wrong_shape(of.span, "what `gradient_of` is given", shape_text(value.shape), "one number, such as norm2(...)")
         )
     return Derivative(value, leaf, leaf.shape)
-
-
-def _inverse(typing: Typing, call: Call) -> Expr:
-    x = _square(typing, call, "inverse")
-    return Inverse(x, x.shape)
 
 
 def _trace(typing: Typing, call: Call) -> Expr:
@@ -113,7 +108,6 @@ CLAIM_WORDS: Mapping[str, ClaimWord] = MappingProxyType(
         "gradient_of": ClaimWord(
             "gradient_of(f, x)", "the gradient of a number with respect to a stream, number or state, all else held", _gradient, 2
         ),
-        "inverse": ClaimWord("inverse(x)", "the inverse of a square matrix", _inverse),
         "trace": ClaimWord("trace(x)", "the sum of the diagonal of a square matrix", _trace),
         "diagonal": ClaimWord("diagonal(x)", "the square matrix with a vector on its diagonal", _diagonal),
         "append": ClaimWord("append(x, row)", "a matrix with a vector as one more row, below the others", _append, 2),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from types import MappingProxyType
 
-from nlc.ir.algebra import Constant, Expr, Extremum, LayerNorm, Norm, Size, Softmax, StopGradient
+from nlc.ir.algebra import Constant, Expr, Extremum, Inverse, LayerNorm, Norm, Size, Softmax, StopGradient
 from nlc.ir.build import apply_map, divide, dot, outer, spread, total, transpose
 from nlc.ir.dims import Dim, Shape
 from nlc.ir.maps import MAPS
@@ -48,6 +48,10 @@ def _one_vector(shapes: tuple[Shape, ...], axis: int | None) -> bool:
 
 def _matrix(shapes: tuple[Shape, ...], axis: int | None) -> bool:
     return len(shapes[0]) == 2
+
+
+def _square(shapes: tuple[Shape, ...], axis: int | None) -> bool:
+    return _matrix(shapes, axis) and shapes[0][0] == shapes[0][1]
 
 
 def _not_scalar(shapes: tuple[Shape, ...], axis: int | None) -> bool:
@@ -116,6 +120,15 @@ _TABLE: Mapping[str, FunctionRule] = {
         "a vector, or a matrix with `over`",
     ),
     "transpose": FunctionRule("the transpose of a matrix", "transpose(x)", lambda x, _: transpose(x[0]), (1,), (), _matrix, "a matrix"),
+    "inverse": FunctionRule(
+        "the inverse of a square matrix, which has to have one",
+        "inverse(x)",
+        lambda x, _: Inverse(x[0], x[0].shape),
+        (1,),
+        (),
+        _square,
+        "a square matrix",
+    ),
     "l2_normalise": FunctionRule(
         "x over its norm, which is taken as at least 1e-12",
         "l2_normalise(x)",

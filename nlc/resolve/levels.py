@@ -163,7 +163,7 @@ def _init(field: LevelField, level: LevelType, around: Surroundings) -> tuple[Ex
             return _tensors_of(around.scope.levels[text], level, field.init.span)
     typed = around.typing(level, OwnName.UNKNOWN, "init").open_expression(field.init)
     if isinstance(typed, EyeOfAnySize):
-        return tuple(typed.sized(state.shape, field.init.span) for state in level.memory.states)
+        return tuple(typed.begun(state.shape, field.init.span) for state in level.memory.states)
     return tuple(fitting(typed, state.shape, "an initial state", field.init.span) for state in level.memory.states)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from nlc.ir.dims import shape_text
 from nlc.ir.spec import Call, Name, Syntax
 from nlc.resolve.alignment import ShapeClash
 from nlc.resolve.clocks import tokens_of
+from nlc.resolve.rows import of_each_row
 from nlc.resolve.scope import LevelType, OwnName
 from nlc.source import Span
 
@@ -92,10 +94,17 @@ def type_read(typing: Typing, reading: Reading, call: Call) -> Expr:
         for word, state in zip(memory.names, memory.states, strict=True)
     }
     arguments = [typing.expression(argument) for argument in call.arguments]
-    scope = typing.scope.with_values({**values, **dict(zip(parameters, arguments, strict=True))})
+    body = memory.read.body
+
+    def read(given: Sequence[Expr]) -> Expr:
+        scope = typing.scope.with_values({**values, **dict(zip(parameters, given, strict=True))})
+        return typing.under(replace(scope, dims={**scope.dims, **memory.sizes})).expression(body)
+
     try:
-        return typing.under(replace(scope, dims={**scope.dims, **memory.sizes})).expression(memory.read.body)
+        return read(arguments)
     except ShapeClash as clash:
+        if (found := of_each_row(read, arguments)) is not None:
+            return found
         given = ", ".join(shape_text(argument.shape) for argument in arguments)
         raise ShapeClash(codes.cannot_read(call.arguments[0].span, name, given, _wanted(memory.states[0].shape)), clash.pairs) from clash
 

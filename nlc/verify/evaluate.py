@@ -25,6 +25,7 @@ from nlc.ir.algebra import (
     Extremum,
     Eye,
     Full,
+    Inverse,
     Join,
     LayerNorm,
     Map,
@@ -94,8 +95,8 @@ class Evaluator:
                 return self.like.new_tensor(float(number))
             case Full(number, shape):
                 return self.like.new_full(self.shape(shape), float(number))
-            case Eye((dim, _)):
-                return torch.eye(dim.size(self.sizes), dtype=self.like.dtype, device=self.like.device)
+            case Eye(shape):
+                return torch.eye(*self.shape(shape), dtype=self.like.dtype, device=self.like.device)
             case Size(dim):
                 return self.like.new_tensor(float(dim.value(self.sizes)))
             case StopGradient(x):
@@ -138,6 +139,8 @@ class Evaluator:
                 return torch.einsum("...i,...j->...ij", self(left), self(right))
             case Transpose(x):
                 return self(x).mT
+            case Inverse(x):
+                return self(x).inverse()
             case Dot(left, right):
                 return self._total(self(left) * self(right), left.shape)
             case Sum(x, None):

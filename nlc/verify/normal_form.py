@@ -24,6 +24,7 @@ from nlc.ir.algebra import (
     Full,
     Hyperparameter,
     Input,
+    Inverse,
     Map,
     MatMul,
     Norm,
@@ -43,7 +44,7 @@ from nlc.ir.algebra import (
     WindowSum,
     children,
 )  # fmt: skip
-from nlc.ir.calculus import Derivative, Embedding, Inverse, LastUnit
+from nlc.ir.calculus import Derivative, Embedding, LastUnit
 from nlc.ir.dims import Dim, Shape
 from nlc.verify.differentials import gradient
 from nlc.verify.effort import LimitReached

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from inspect import signature
 from itertools import product
@@ -163,16 +163,16 @@ def _not_finite(program: Program, optimizer_class: OptimizerClass) -> Iterator[S
         weights = [_weight(program, _ones(program)) for _ in range(3)]
         optimizer = optimizer_class([{"params": weights[:2]}, {"params": [*weights[2:], _weight(program)]}], nonfinite=policy)
         _step(program, optimizer)
-        before = [weight.detach().clone() for weight in weights]
+        before = [tensor.clone() for tensor in _held(optimizer, weights)]
         weights[place].grad = torch.full_like(weights[place], float("nan"))
         case = f"nonfinite={policy!r}, parameter {place}"
         if policy == "raise":
             yield refusal(_pair("step", case), "a gradient that is not a number", partial(_step, program, optimizer), FloatingPointError)
         else:
             _step(program, optimizer)
-        moved = sum(not torch.equal(weight, old) for weight, old in zip(weights, before, strict=True))
+        moved = sum(not torch.equal(now, old) for now, old in zip(_held(optimizer, weights), before, strict=True))
         wrong = moved == 0 if policy is None else moved > 0
-        yield Pair("weights before", "afterwards", case, 1, 1).square("weights", float(wrong), 0.0)
+        yield Pair("weights and states before", "afterwards", case, 1, 1).square("weights and states", float(wrong), 0.0)
     yield refusal(_pair("constructor"), "nonfinite='never'", partial(optimizer_class, [_weight(program)], nonfinite="never"))
 
 
@@ -210,6 +210,12 @@ def _step(program: Program, optimizer: torch.optim.Optimizer) -> float | None:
     """A step, with data where the optimizer takes them."""
     record_ones(program.model, optimizer)
     return optimizer.step()
+
+
+def _held(optimizer: torch.optim.Optimizer, weights: Sequence[Tensor]) -> list[Tensor]:
+    """All that a step may change."""
+    states = [value for weight in weights for value in optimizer.state[weight].values()]
+    return [weight.detach() for weight in weights] + [value for value in states if isinstance(value, Tensor)]
 
 
 def _ones(program: Program) -> Tensor:

@@ -146,7 +146,8 @@ def _steps_of_matrix(
     steps_before: int,
 ) -> Tensors:
     """An optimizer of matrices over steps of one matrix: every final state by slot name, the weights among them."""
-    sizes = {"rows(weights)": weight.shape[0], "columns(weights)": weight.shape[1]}
+    sizes = {item.name: item.default for item in model.dims if item.definition is None}
+    sizes |= {"rows(weights)": weight.shape[0], "columns(weights)": weight.shape[1]}
     sizes |= {str(stream.shape[0]): len(data[0][stream.name]) for stream in model.inputs if data and stream.name != "gradient"}
     shapes = dict(pair for component in model.components for pair in slots(component)) | dict(kept(model))
     known = {**given, "weights": weight}

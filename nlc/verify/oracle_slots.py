@@ -130,7 +130,7 @@ def _at_the_end(model: Model) -> Iterator[object]:
 def _is_implicit(model: Model, component: Component) -> bool:
     """Whether the implicit step of a level is the minimiser of one tick's objective over one tensor."""
     alone = len(component.states) == 1 and component.follows == component.objective and component.host is None
-    return alone and model.kind != "optimizer" and not sums(model, component) and component.gradient_at is GradientPoint.PREVIOUS
+    return alone and not sums(model, component) and component.gradient_at is GradientPoint.PREVIOUS
 
 
 def refuse(model: Model) -> None:

@@ -117,7 +117,9 @@ def run_law_steps_of_matrix(
     laws: Laws, weight: Tensor, steps: Sequence[Mapping[str, Tensor]], hyperparameters: Sequence[Mapping[str, float]]
 ) -> tuple[Tensor, Tensors]:
     """The laws of an optimizer of matrices over steps of one matrix, from zero states."""
-    model, sizes = laws.order.model, {str(dim): size for dim, size in zip(MATRIX, weight.shape, strict=True)}
+    model = laws.order.model
+    sizes = {item.name: item.default for item in model.dims if item.definition is None}
+    sizes |= {str(dim): size for dim, size in zip(MATRIX, weight.shape, strict=True)}
     schedule = [{name: weight.new_tensor(value) for name, value in numbers.items()} for numbers in hyperparameters]
     states = starts(laws, (), sizes, weight, schedule[0] if schedule else {}, {}) | {("weights", ""): weight}
     sizes |= {number_of_data(model): len(steps[0][stream.name]) for stream in contexts_of(model)}

@@ -18,6 +18,7 @@ from nlc.ir.algebra import (
     Extremum,
     Eye,
     Full,
+    Inverse,
     LayerNorm,
     Map,
     MatMul,
@@ -100,6 +101,8 @@ def _operation(node: Expr, parts: tuple[Tensor, ...]) -> Tensor:
             return parts[0] @ parts[1]
         case Transpose():
             return parts[0].mT
+        case Inverse():
+            return torch.linalg.inv(parts[0])
         case Outer():
             return torch.outer(parts[0], parts[1])
         case Dot():
