@@ -224,13 +224,10 @@ def _memories(model: Model) -> Iterator[Diagnostic]:
             continue
         names = {name for state in component.states for dim in state.shape for name in dim.names}
         if not model.moves_matrices or number_of_data(model) in names:
-            what = (
-                "a memory as large as there are data"
-                if model.moves_matrices
-                else "a memory that is not `like(weights)`, where that has any rank,"
+            other = (
+                "a memory as large as there are data" if model.moves_matrices else "a memory other than `like(weights)`, of whatever rank"
             )
-            what += " in an optimizer"
-            yield codes.not_compiled(component.place("memory"), component.name, what)
+            yield codes.not_compiled(component.place("memory"), component.name, f"{other}, in an optimizer")
 
 
 def _gradient_points(model: Model) -> Iterator[Diagnostic]:
