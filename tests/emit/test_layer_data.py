@@ -176,6 +176,7 @@ def trained(rank: int, processes: int, rendezvous: str, name: str, results: Any)
         optimizer.step()
     if rank == 0:
         results.put([weight.detach().tolist() for weight in weights_of(network)])
+    distributed.barrier()
     distributed.destroy_process_group()
 
 
