@@ -78,6 +78,10 @@ class Adam(Optimizer):
                 raise ValueError(f"{name} must be a finite number, not {value!r}")
             if name == "lr" and value < 0:
                 raise ValueError(f"learning_rate must not be negative, but it is {value}")
+            if name in ("beta1", "beta2") and value < 0:
+                raise ValueError(f"{name} must not be negative, but it is {value}")
+            if name in ("beta1", "beta2") and value >= 1:
+                raise ValueError(f"{name} must be below 1, but it is {value}")
         super().add_param_group(param_group)
 
     @overload
@@ -159,4 +163,4 @@ def _are_finite(groups: list[dict[str, Any]]) -> bool:
     return all(finite)
 
 
-# sealed by nlc, sha256 of everything above: bf2e92f08c70797a1d0404d5034343aa5755abd1a467a777dfeccbb7e95749fb
+# sealed by nlc, sha256 of everything above: 50c6ea651203d626177552f16f86a282b5c061431e012e8711a3ee0579f9e305

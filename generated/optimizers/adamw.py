@@ -76,6 +76,10 @@ class AdamW(Optimizer):
                 raise ValueError(f"{name} must be a finite number, not {value!r}")
             if name == "lr" and value < 0:
                 raise ValueError(f"learning_rate must not be negative, but it is {value}")
+            if name in ("beta1", "beta2") and value < 0:
+                raise ValueError(f"{name} must not be negative, but it is {value}")
+            if name in ("beta1", "beta2") and value >= 1:
+                raise ValueError(f"{name} must be below 1, but it is {value}")
         super().add_param_group(param_group)
 
     @overload
@@ -158,4 +162,4 @@ def _are_finite(groups: list[dict[str, Any]]) -> bool:
     return all(finite)
 
 
-# sealed by nlc, sha256 of everything above: a54ed7aeb25d0c2af900e6f0ecaaf237262525d3b8b11d65e5f6cc28c220ca2f
+# sealed by nlc, sha256 of everything above: c885aa120cb183861e46eb7bbe04b09f73a8a44a843f6b400c2dac4296052098

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from typing import Any, overload
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
@@ -49,6 +49,7 @@ class DeltaGradientDescent(Optimizer):
         self.nonfinite = _policy(nonfinite)
         self.contexts: dict[Tensor, dict[str, Tensor]] = {}
         self.followed: dict[nn.Linear, Any] = {}
+        self.processes: distributed.ProcessGroup | None = None
         super().__init__(params, {"lr": learning_rate})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -69,11 +70,16 @@ class DeltaGradientDescent(Optimizer):
                 raise ValueError(f"DeltaGradientDescent moves matrices, not parameter {name} of shape {tuple(x.shape)}")
 
     def attach(self, module: nn.Module) -> None:
-        """Record the data of the linear layers in a module whose weights this optimizer moves, at every pass with gradients."""
+        """Record the data of the linear layers in a module whose weights this optimizer moves, at every pass with gradients.
+
+        Of a DistributedDataParallel a step takes the data of all processes.
+        """
         weights = {x for group in self.param_groups for x in group["params"]}
         layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear) and layer.weight in weights]
         if not layers:
             raise ValueError("no linear layer of this module has a weight that DeltaGradientDescent moves")
+        if isinstance(module, nn.parallel.DistributedDataParallel):
+            self.processes = module.process_group
         for layer in layers:
             if layer not in self.followed:
                 self.followed[layer] = layer.register_forward_hook(self._follow, with_kwargs=True)
@@ -83,6 +89,7 @@ class DeltaGradientDescent(Optimizer):
         for handle in self.followed.values():
             handle.remove()
         self.followed.clear()
+        self.processes = None
         self.contexts.clear()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -105,6 +112,28 @@ class DeltaGradientDescent(Optimizer):
         if output.requires_grad:
             given = arguments[0] if arguments else words["input"]
             output.register_hook(lambda slope: self.record(layer.weight, given))
+
+    def _everywhere(self, rows: Tensor) -> Tensor:
+        """The rows of all processes, which may have differently many."""
+        number = rows.new_tensor([len(rows)], dtype=torch.int64)
+        numbers = [torch.zeros_like(number) for _ in range(distributed.get_world_size(self.processes))]
+        distributed.all_gather(numbers, number, group=self.processes)
+        counts = [int(count) for count in numbers]
+        padded = nn.functional.pad(rows, (0, 0, 0, max(counts) - len(rows)))
+        pieces = [torch.empty_like(padded) for _ in counts]
+        distributed.all_gather(pieces, padded, group=self.processes)
+        return torch.cat([piece[:count] for piece, count in zip(pieces, counts, strict=True)])
+
+    def _gather(self) -> None:
+        """The data of all processes, whose gradients are averaged: each has its share in the slopes."""
+        if self.processes is None:
+            return
+        number = distributed.get_world_size(self.processes)
+        weights = [x for group in self.param_groups for x in group["params"] if x.grad is not None]
+        self._require_data(weights)
+        for x in weights:
+            shares = {name: rows / number if name == "output_gradient" else rows for name, rows in self.contexts[x].items()}
+            self.contexts[x] = {name: self._everywhere(rows) for name, rows in shares.items()}
 
     def _require_data(self, weights: list[Tensor]) -> None:
         for x in weights:
@@ -130,6 +159,7 @@ class DeltaGradientDescent(Optimizer):
                 raise FloatingPointError("a gradient is not finite; this step has changed nothing")
             self.contexts.clear()
             return loss
+        self._gather()
         for group in self.param_groups:
             self._update(group)
         self.contexts.clear()
@@ -185,4 +215,4 @@ def _stacked(matrices: list[Tensor], dtype: torch.dtype | None = None) -> Tensor
     return stacked.to(dtype or torch.promote_types(stacked.dtype, torch.float32))
 
 
-# sealed by nlc, sha256 of everything above: 944efa19ffac6b3d8f5051e51535debee14b66630511fbeb58cf6597075e73da
+# sealed by nlc, sha256 of everything above: e11d498a18ab0373f6152d3522bc73213bc6d56a14933d78f31eac15017b93eb

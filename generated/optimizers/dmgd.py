@@ -85,6 +85,8 @@ class DMGD(Optimizer):
                 raise ValueError(f"{name} must be a finite number, not {value!r}")
             if name == "lr" and value < 0:
                 raise ValueError(f"learning_rate must not be negative, but it is {value}")
+            if name == "inner_rate" and value < 0:
+                raise ValueError(f"{name} must not be negative, but it is {value}")
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         for name, x in zip(group.get("param_names", range(len(group["params"]))), group["params"], strict=True):
@@ -189,4 +191,4 @@ def _stacked(matrices: list[Tensor], dtype: torch.dtype | None = None) -> Tensor
     return stacked.to(dtype or torch.promote_types(stacked.dtype, torch.float32))
 
 
-# sealed by nlc, sha256 of everything above: bba33f514cfa3dc97093997f86e511003c946c4d41a0f7114eed8d6837a1b51b
+# sealed by nlc, sha256 of everything above: cf9833b7e9945d56d38a23c552496737f622333abe1e8dd8a3a4dc0f215e5381

@@ -103,6 +103,8 @@ class M3(Optimizer):
                 raise ValueError(f"{name} must be a finite number, not {value!r}")
             if name == "lr" and value < 0:
                 raise ValueError(f"learning_rate must not be negative, but it is {value}")
+            if name in ("beta1", "beta2", "beta3") and value < 0:
+                raise ValueError(f"{name} must not be negative, but it is {value}")
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         for name, x in zip(group.get("param_names", range(len(group["params"]))), group["params"], strict=True):
@@ -232,4 +234,4 @@ def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
 
 
-# sealed by nlc, sha256 of everything above: 768721270c6c5294d6470729b18ef816c12d756ee33d3c0883db2c8fe232b139
+# sealed by nlc, sha256 of everything above: eaa37a5e243a96ae30666f0dea0265ac50ddedddffdb08698368423f1871e84c

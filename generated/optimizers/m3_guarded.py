@@ -117,6 +117,10 @@ class M3Guarded(Optimizer):
                 raise ValueError(f"{name} must be a finite number, not {value!r}")
             if name == "lr" and value < 0:
                 raise ValueError(f"learning_rate must not be negative, but it is {value}")
+            if name in ("beta1", "beta2", "beta3") and value < 0:
+                raise ValueError(f"{name} must not be negative, but it is {value}")
+            if name in ("beta1", "beta2", "beta3") and value >= 1:
+                raise ValueError(f"{name} must be below 1, but it is {value}")
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         for name, x in zip(group.get("param_names", range(len(group["params"]))), group["params"], strict=True):
@@ -252,4 +256,4 @@ def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
 
 
-# sealed by nlc, sha256 of everything above: e8d739a505ab4b33887d288f377b0f9be4ae8499e98e6b978e7e5949693c4198
+# sealed by nlc, sha256 of everything above: 21c55049ef8c851f747f99441dfde39c93835aa567ff3d4abc0c8329ec06b61c

@@ -71,6 +71,10 @@ class PreconditionedMomentum(Optimizer):
                 raise ValueError(f"{name} must be a finite number, not {value!r}")
             if name == "lr" and value < 0:
                 raise ValueError(f"learning_rate must not be negative, but it is {value}")
+            if name == "square_decay" and value < 0:
+                raise ValueError(f"{name} must not be negative, but it is {value}")
+            if name == "square_decay" and value >= 1:
+                raise ValueError(f"{name} must be below 1, but it is {value}")
         super().add_param_group(param_group)
 
     @overload
@@ -140,4 +144,4 @@ def _are_finite(groups: list[dict[str, Any]]) -> bool:
     return all(finite)
 
 
-# sealed by nlc, sha256 of everything above: 24f13fb03ccd5670b716f98bc66b0bdca045e4714871c2c76de46ccfcac87ee6
+# sealed by nlc, sha256 of everything above: 18edea70a63a3ac55780ed5f6e32ca38f090f039e7fbf069cc28357257b99885

@@ -60,6 +60,10 @@ class RMSprop(Optimizer):
                 raise ValueError(f"{name} must be a finite number, not {value!r}")
             if name == "lr" and value < 0:
                 raise ValueError(f"learning_rate must not be negative, but it is {value}")
+            if name == "decay" and value < 0:
+                raise ValueError(f"{name} must not be negative, but it is {value}")
+            if name == "decay" and value >= 1:
+                raise ValueError(f"{name} must be below 1, but it is {value}")
         super().add_param_group(param_group)
 
     @overload
@@ -124,4 +128,4 @@ def _are_finite(groups: list[dict[str, Any]]) -> bool:
     return all(finite)
 
 
-# sealed by nlc, sha256 of everything above: 51875740c83515295fa822c5566607dd43f008e37e3ad389bd84c54ab93378da
+# sealed by nlc, sha256 of everything above: 13d435fe3e1498903d79820ce6f402f4ddf300feae8b50652c899e4048c95d86

@@ -172,6 +172,18 @@ def not_compiled(span: Span, level: str, what: str) -> Diagnostic:
     )
 
 
+def rate_out_of_range(span: Span, name: str, value: str, is_complement: bool) -> Diagnostic:
+    what = f"`{name}` is {value} when it is not set" if name else f"this rate is {value}"
+    why = f"a level that steps at the rate 1 - {name} then does not do what its objective says" if is_complement else "a level would climb"
+    return _refused(
+        "NLC434",
+        f"{what}: {why}",
+        span,
+        f"a number from 0 on{', below 1' if is_complement else ''}",
+        "give it a value in that range; a level that is to climb has the negative of its objective",
+    )
+
+
 def derivative_too_large(span: Span, level: str, limit: int) -> Diagnostic:
     return _refused(
         "NLC415",
@@ -201,4 +213,5 @@ CODES: tuple[Code, ...] = (
     Code("NLC430", "no closed form", "A level on the clock `always` is the minimiser of its objective over the data of its window. nlc solves sums of weights, which do not depend on the level, times squared distances to it."),
     Code("NLC431", "always without a window", "A level on the clock `always` keeps no state: what it is solved over is the data of its window."),
     Code("NLC432", "older state of an `always` level", "A level on the clock `always` is solved anew for every query: it has no state before it, none that is held, and none to start from."),
+    Code("NLC434", "rate out of range", "The rate of a step is a number from 0 on. A hyperparameter h whose complement 1 - h is a rate is below 1; emitted optimizers refuse other values of both."),
 )  # fmt: skip

@@ -21,7 +21,6 @@ from nlc.ir.algebra import (
     Dot,
     Expr,
     Extremum,
-    Inverse,
     LayerNorm,
     Map,
     MatMul,
@@ -57,6 +56,7 @@ from nlc.ir.build import (
     total,
     transpose,
 )
+from nlc.ir.calculus import Inverse
 from nlc.ir.dims import Shape
 from nlc.ir.maps import MAPS
 
@@ -135,8 +135,8 @@ def _transpose(node: Transpose, cotangent: Expr) -> Cotangents:
 
 
 def _inverse(node: Inverse, cotangent: Expr) -> Cotangents:
-    turned = transpose(node)
-    return (negate(matmul(turned, matmul(cotangent, turned))),)
+    inverse = Inverse(transpose(node.x), node.shape)
+    return (negate(matmul(inverse, matmul(cotangent, inverse))),)
 
 
 def _outer(node: Outer, cotangent: Expr) -> Cotangents:

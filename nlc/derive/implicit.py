@@ -25,7 +25,6 @@ from nlc.ir.algebra import (
     Dot,
     Expr,
     Eye,
-    Inverse,
     MatMul,
     Norm,
     Outer,
@@ -40,6 +39,7 @@ from nlc.ir.algebra import (
     is_number,
 )
 from nlc.ir.build import add, divide, dot, full, matmul, outer, scale, spread, subtract, times, transpose
+from nlc.ir.calculus import Inverse
 from nlc.ir.expand import degree, first_nonlinear, terms
 from nlc.ir.model import Component, Family, GradientPoint, Model, Proximal
 from nlc.ir.show import expression_text

@@ -8,11 +8,13 @@ from nlc.codes import derive as codes
 from nlc.derive.implicit import no_implicit_step
 from nlc.derive.refused_windows import rotations, solved_levels
 from nlc.diagnostics import Diagnostic
-from nlc.ir.algebra import LEAVES, Expr, Gradient, Index, Input, Join, Norm, Split, State, Task, Tick, When, children, walk
+from nlc.ir.algebra import LEAVES, Constant, Expr, Gradient, Index, Input, Join, Norm, Split, State, Task, Tick, When, children, walk
 from nlc.ir.contexts import contexts_of, gradient_of, is_context, number_of_data
 from nlc.ir.dims import ENTRIES, MATRIX
 from nlc.ir.law import POSITION, PREVIOUS, Kept
 from nlc.ir.model import STEP, TOKEN, Clock, ClosedForm, Component, Family, GradientDescent, GradientPoint, Model, Proximal
+from nlc.ir.ranges import below_one, never_negative, rate_of
+from nlc.ir.show import expression_text
 from nlc.ir.starts import NUMBERS, known_start, lasts
 
 Check = Callable[[Model], Iterator[Diagnostic]]
@@ -61,6 +63,19 @@ def _optimizers(model: Model) -> Iterator[Diagnostic]:
                 yield codes.closed_form(component.place("optimizer"), component.name)
             case GradientDescent() | ClosedForm():
                 pass
+
+
+def _rates(model: Model) -> Iterator[Diagnostic]:
+    """Numbers, and defaults of hyperparameters, that are no rates."""
+    for component in model.components:
+        rate = rate_of(component)
+        if isinstance(rate, Constant) and rate.value < 0:
+            yield codes.rate_out_of_range(component.place("optimizer"), "", expression_text(rate), False)
+    high = below_one(model)
+    for item in model.hyperparameters:
+        if item.name in never_negative(model) and (item.default < 0 or (item.name in high and item.default >= 1)):
+            value = expression_text(Constant(item.default))
+            yield codes.rate_out_of_range(item.span, item.name, value, item.name in high)
 
 
 def _clocks(model: Model) -> Iterator[Diagnostic]:
@@ -224,13 +239,10 @@ def _memories(model: Model) -> Iterator[Diagnostic]:
             continue
         names = {name for state in component.states for dim in state.shape for name in dim.names}
         if not model.moves_matrices or number_of_data(model) in names:
-            what = (
-                "a memory as large as there are data"
-                if model.moves_matrices
-                else "a memory that is not `like(weights)`, where that has any rank,"
+            other = (
+                "a memory as large as there are data" if model.moves_matrices else "a memory other than `like(weights)`, of whatever rank"
             )
-            what += " in an optimizer"
-            yield codes.not_compiled(component.place("memory"), component.name, what)
+            yield codes.not_compiled(component.place("memory"), component.name, f"{other}, in an optimizer")
 
 
 def _gradient_points(model: Model) -> Iterator[Diagnostic]:
@@ -314,6 +326,7 @@ def _gradients(*expressions: Expr) -> list[Gradient]:
 CHECKS: tuple[Check, ...] = (
     _marked,
     _optimizers,
+    _rates,
     _clocks,
     _contexts,
     _sequences,

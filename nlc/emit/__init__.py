@@ -29,6 +29,7 @@ OPTIMIZER_IMPORTS = (
     "from torch.optim.optimizer import ParamsT",
 )
 WITH_MODULES = tuple("from torch import Tensor, nn" if line == "from torch import Tensor" else line for line in OPTIMIZER_IMPORTS)
+WITH_PROCESSES = tuple(line.replace("Tensor, nn", "Tensor, distributed, nn") for line in WITH_MODULES)
 
 
 def emit_module(program: Program) -> str:
@@ -45,7 +46,7 @@ def emit_module(program: Program) -> str:
 
 def _imports(program: Program, parts: tuple[str, ...]) -> tuple[str, ...]:
     if program.model.kind == "optimizer":
-        return WITH_MODULES if contexts_of(program.model) else OPTIMIZER_IMPORTS
+        return WITH_PROCESSES if contexts_of(program.model) else OPTIMIZER_IMPORTS
     if program.training:
         return WITH_MODULES
     return ("import math", "", *SEQUENCE_IMPORTS) if any("math." in part for part in parts) else SEQUENCE_IMPORTS

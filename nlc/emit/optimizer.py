@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from nlc.codes import emit as codes
 from nlc.diagnostics import CompileError
@@ -22,6 +22,7 @@ from nlc.ir.dims import COLUMNS, ENTRIES, MATRIX, ROWS
 from nlc.ir.law import PREVIOUS
 from nlc.ir.model import Model
 from nlc.ir.program import Program, StateSlot
+from nlc.ir.ranges import below_one, never_negative
 
 RESERVED = frozenset({*MODULE_WORDS, "params", "lr", "closure", "group", "nonfinite", "matmul_dtype"})
 """Words that an optimizer's hyperparameters cannot have."""
@@ -87,6 +88,7 @@ def optimizer_class(program: Program) -> str:
         docstring=_docstring(program, has_matmul_dtype),
         constructor=_constructor(program, has_matmul_dtype),
         defaults=_defaults(program),
+        refused=_refused(model),
         has_learning_rate=any(item.name == RATE for item in program.hyperparameters),
         moves_matrices=model.moves_matrices,
         has_matmul_dtype=has_matmul_dtype,
@@ -184,6 +186,26 @@ def _constructor(program: Program, has_matmul_dtype: bool) -> Lines:
 def _defaults(program: Program) -> Lines:
     items = [f'"{_key(item.name)}": {item.name}' for item in program.hyperparameters]
     return call("super().__init__", ["params", f"{{{', '.join(items)}}}"], "", 8)
+
+
+def _refused(model: Model) -> Lines:
+    """What refuses a `value` by its `name` in a group: rates below 0, and means from 1 on that would not move."""
+    low, high = never_negative(model), below_one(model)
+    others = [name for name in low if name != RATE]
+    return (
+        *(('if name == "lr" and value < 0:', _raised("learning_rate", "must not be negative")) if RATE in low else ()),
+        *((f"if {_is_one_of(others)} and value < 0:", _raised("{name}", "must not be negative")) if others else ()),
+        *((f"if {_is_one_of(high)} and value >= 1:", _raised("{name}", "must be below 1")) if high else ()),
+    )
+
+
+def _is_one_of(names: Sequence[str]) -> str:
+    quoted = ", ".join(f'"{name}"' for name in names)
+    return f"name in ({quoted})" if len(names) > 1 else f"name == {quoted}"
+
+
+def _raised(name: str, what: str) -> str:
+    return f'    raise ValueError(f"{name} {what}, but it is {{value}}")'
 
 
 def _docstring(program: Program, has_matmul_dtype: bool) -> Lines:

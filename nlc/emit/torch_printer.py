@@ -46,7 +46,6 @@ from nlc.ir.algebra import (
     Extremum,
     Eye,
     Full,
-    Inverse,
     Join,
     LayerNorm,
     Map,
@@ -69,6 +68,7 @@ from nlc.ir.algebra import (
     children,
     walk,
 )  # fmt: skip
+from nlc.ir.calculus import Inverse
 from nlc.ir.dims import Shape
 from nlc.ir.show import expression_text
 from nlc.source import NOWHERE

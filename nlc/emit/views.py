@@ -135,13 +135,15 @@ class OptimizerContextsView:
 class OptimizerView:
     """An optimizer as a `torch.optim.Optimizer`; `update` is the text of the methods that move the tensors of a group.
 
-    `contexts` is the text of those that record the data of layers, if it takes any.
+    `contexts` is the text of those that record the data of layers, if it takes any. `refused` are the lines that refuse hyperparameters
+    out of range.
     """
 
     name: str
     docstring: tuple[str, ...]
     constructor: tuple[str, ...]
     defaults: tuple[str, ...]
+    refused: tuple[str, ...]
     has_learning_rate: bool
     moves_matrices: bool
     has_matmul_dtype: bool

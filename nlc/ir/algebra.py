@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from nlc.ir.calculus import Derivative, Embedding, LastUnit
+from nlc.ir.calculus import Derivative, Embedding, Inverse, LastUnit
 from nlc.ir.dims import Shape
 from nlc.ir.leaves import (
     Age as Age,
@@ -145,14 +145,6 @@ class Transpose:
 
 
 @dataclass(frozen=True, slots=True)
-class Inverse:
-    """The inverse of a square matrix: `inverse(x)`."""
-
-    x: Expr
-    shape: Shape
-
-
-@dataclass(frozen=True, slots=True)
 class Outer:
     """left right^T, of two vectors."""
 
@@ -271,9 +263,9 @@ Expr = (
     Constant | Size | Index | Input | Hyperparameter | State | Parameter | Task | Gradient | Tick | Due | Position | Age | Window
     | Named | Eye | Full
     | Add | Scale | Times | Divide | Power | Map | Extremum | Compare | Where | Spread
-    | MatMul | Transpose | Inverse | Outer | Dot | Sum | Norm | Softmax | LayerNorm | Split | Join | StopGradient
+    | MatMul | Transpose | Outer | Dot | Sum | Norm | Softmax | LayerNorm | Split | Join | StopGradient
     | Rotary | Now | WindowSum | WindowSoftmax
-    | Derivative | Embedding | LastUnit
+    | Derivative | Inverse | Embedding | LastUnit
 )  # fmt: skip
 
 LEAVES = (

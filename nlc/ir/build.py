@@ -17,7 +17,6 @@ from nlc.ir.algebra import (
     Extremum,
     Eye,
     Full,
-    Inverse,
     Join,
     LayerNorm,
     Map,
@@ -41,7 +40,7 @@ from nlc.ir.algebra import (
     children,
     is_number,
 )
-from nlc.ir.calculus import Derivative
+from nlc.ir.calculus import Derivative, Inverse
 from nlc.ir.dims import Shape
 
 EPSILON = Constant(Fraction(1, 100_000))

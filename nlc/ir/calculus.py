@@ -1,4 +1,4 @@
-"""Nodes that only claims hold: derivatives and stacks, which nothing emitted computes."""
+"""Nodes of claims: derivatives, inverses and stacks. Of these `Inverse` alone stands in specs and laws too, and is computed."""
 
 from __future__ import annotations
 
@@ -17,6 +17,14 @@ class Derivative:
 
     of: Expr
     by: Expr
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Inverse:
+    """The inverse of a square matrix: `inverse(x)`."""
+
+    x: Expr
     shape: Shape
 
 

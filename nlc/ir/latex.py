@@ -26,7 +26,6 @@ from nlc.ir.algebra import (
     Hyperparameter,
     Index,
     Input,
-    Inverse,
     Join,
     LayerNorm,
     Map,
@@ -57,6 +56,7 @@ from nlc.ir.algebra import (
     WindowSoftmax,
     WindowSum,
 )  # fmt: skip
+from nlc.ir.calculus import Inverse
 from nlc.ir.dims import Dim, Monomial
 
 COMPARISON, SUM, ENTRYWISE, PRODUCT, ATOM = range(5)

@@ -20,7 +20,6 @@ from nlc.ir.algebra import (
     Hyperparameter,
     Index,
     Input,
-    Inverse,
     Join,
     LayerNorm,
     Map,
@@ -52,7 +51,7 @@ from nlc.ir.algebra import (
     children,
 )  # fmt: skip
 from nlc.ir.build import replace
-from nlc.ir.calculus import Derivative, Embedding, LastUnit
+from nlc.ir.calculus import Derivative, Embedding, Inverse, LastUnit
 
 ROTARY_BASE = 10_000
 """The base of `rotary(x)` when it does not say."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from types import MappingProxyType
 
-from nlc.ir.algebra import Constant, Expr, Extremum, Inverse, LayerNorm, Norm, Size, Softmax, StopGradient
+from nlc.ir.algebra import Constant, Expr, Extremum, LayerNorm, Norm, Size, Softmax, StopGradient
 from nlc.ir.build import apply_map, divide, dot, outer, spread, total, transpose
+from nlc.ir.calculus import Inverse
 from nlc.ir.dims import Dim, Shape
 from nlc.ir.maps import MAPS
 

@@ -16,7 +16,6 @@ from nlc.ir.algebra import (
     Dot,
     Expr,
     Extremum,
-    Inverse,
     Map,
     MatMul,
     Norm,
@@ -33,7 +32,7 @@ from nlc.ir.algebra import (
     contains,
 )
 from nlc.ir.build import add, constant, divide, dot, full, matmul, negate, outer, power, scale, spread, subtract, times, total, transpose
-from nlc.ir.calculus import Derivative
+from nlc.ir.calculus import Derivative, Inverse
 from nlc.ir.maps import MAPS
 from nlc.ir.show import expression_text
 

@@ -25,7 +25,6 @@ from nlc.ir.algebra import (
     Extremum,
     Eye,
     Full,
-    Inverse,
     Join,
     LayerNorm,
     Map,
@@ -48,6 +47,7 @@ from nlc.ir.algebra import (
     WindowSoftmax,
     WindowSum,
 )
+from nlc.ir.calculus import Inverse
 from nlc.ir.dims import LIKE_WEIGHTS, Shape
 
 vector_norm: Callable[..., Tensor] = torch.linalg.vector_norm

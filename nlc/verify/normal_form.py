@@ -24,7 +24,6 @@ from nlc.ir.algebra import (
     Full,
     Hyperparameter,
     Input,
-    Inverse,
     Map,
     MatMul,
     Norm,
@@ -44,7 +43,7 @@ from nlc.ir.algebra import (
     WindowSum,
     children,
 )  # fmt: skip
-from nlc.ir.calculus import Derivative, Embedding, LastUnit
+from nlc.ir.calculus import Derivative, Embedding, Inverse, LastUnit
 from nlc.ir.dims import Dim, Shape
 from nlc.verify.differentials import gradient
 from nlc.verify.effort import LimitReached

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from nlc.ir.program import Program
+from nlc.ir.ranges import below_one, never_negative
 from nlc.verify.layer_data import record_ones
 from nlc.verify.observe import OUTPUTS, Failure, Pair, attempt
 from nlc.verify.refusal import refusal
@@ -59,9 +60,10 @@ def _defaults(program: Program, optimizer_class: OptimizerClass) -> Iterator[Squ
 
 
 def _groups(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
-    """A group takes hyperparameters of its own by the spec's names: any finite number, a learning rate from 0 on."""
+    """A group takes hyperparameters of its own by the spec's names: any finite number, rates in their range."""
     for item in program.hyperparameters:
-        for value in (0, 2, 0.5 if item.name == RATE else -0.5):
+        is_below_one, is_rate = item.name in below_one(program.model), item.name in never_negative(program.model)
+        for value in (0, 0.25 if is_below_one else 2, 0.5 if is_rate else -0.5):
             (settings,) = optimizer_class([_group(program, item.name, value)]).param_groups
             error = abs(settings[key_of(item.name, settings)] - value)
             yield _pair("group", f"{item.name} = {value}").square(item.name, error, 0.0)
@@ -70,7 +72,9 @@ def _groups(program: Program, optimizer_class: OptimizerClass) -> Iterator[Squar
 def _refused_numbers(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
     """Hyperparameters that make no sense are refused, by the constructor and in a group."""
     for item in program.hyperparameters:
-        for value in (*MEANINGLESS, -1.0) if item.name == RATE else MEANINGLESS:
+        below = (-1.0,) if item.name in never_negative(program.model) else ()
+        above = (1.0, 2.0) if item.name in below_one(program.model) else ()
+        for value in (*MEANINGLESS, *below, *above):
             what = f"{item.name} = {value!r}"
             yield refusal(_pair("constructor"), what, partial(optimizer_class, [_weight(program)], **{item.name: value}))
             yield refusal(_pair("group"), what, partial(optimizer_class, [_group(program, item.name, value)]))

@@ -19,7 +19,6 @@ from nlc.ir.algebra import (
     Expr,
     Eye,
     Full,
-    Inverse,
     Map,
     Named,
     Parameter,
@@ -31,7 +30,7 @@ from nlc.ir.algebra import (
     walk,
 )
 from nlc.ir.build import replace as replace_parts
-from nlc.ir.calculus import Derivative, Embedding, LastUnit
+from nlc.ir.calculus import Derivative, Embedding, Inverse, LastUnit
 from nlc.ir.law import Equation, Law, Laws
 from nlc.ir.show import expression_text
 from nlc.verify.assumptions import Rule, rewritten, rules_of

@@ -25,7 +25,6 @@ from nlc.ir.algebra import (
     Eye,
     Full,
     Input,
-    Inverse,
     Join,
     LayerNorm,
     Map,
@@ -46,7 +45,7 @@ from nlc.ir.algebra import (
     children,
 )  # fmt: skip
 from nlc.ir.build import EPSILON
-from nlc.ir.calculus import Derivative, Embedding, LastUnit
+from nlc.ir.calculus import Derivative, Embedding, Inverse, LastUnit
 from nlc.ir.dims import Shape
 from nlc.ir.maps import MAPS
 from nlc.verify.arithmetic import EXACT, Arithmetic, NotRational, Number

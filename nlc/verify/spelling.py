@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from nlc.ir.algebra import Compare, Expr, Eye, Inverse as MatrixInverted, Named, Where
+from nlc.ir.algebra import Compare, Expr, Eye, Named, Where
 from nlc.ir.build import add, apply_map, constant, divide, dot, full, matmul, outer, power, rebuild, scale, spread, times, transpose
+from nlc.ir.calculus import Inverse as MatrixInverted
 from nlc.ir.dims import Dim, Shape
 from nlc.ir.show import expression_text
 from nlc.verify.letters import (

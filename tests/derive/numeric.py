@@ -18,7 +18,6 @@ from nlc.ir.algebra import (
     Extremum,
     Eye,
     Full,
-    Inverse,
     LayerNorm,
     Map,
     MatMul,
@@ -38,6 +37,7 @@ from nlc.ir.algebra import (
     Where,
     children,
 )
+from nlc.ir.calculus import Inverse
 from nlc.ir.dims import Shape
 from nlc.ir.law import Law
 

@@ -12,10 +12,10 @@ import pytest
 from nlc.codes.derive import CODES
 from nlc.derive import derive_laws
 from nlc.diagnostics import CompileError, Diagnostic
-from nlc.ir.algebra import ONE, ZERO, Expr, Gradient, Norm, Softmax, State, Tick, When
-from nlc.ir.build import apply_map, constant, dot, outer, scale, spread, total
+from nlc.ir.algebra import ONE, ZERO, Constant, Expr, Gradient, Hyperparameter, Norm, Softmax, State, Tick, When
+from nlc.ir.build import apply_map, constant, dot, outer, scale, spread, subtract, total
 from nlc.ir.dims import LIKE_WEIGHTS
-from nlc.ir.model import STEP, Clock, ClosedForm, Family, GradientDescent, GradientPoint, Model, Proximal
+from nlc.ir.model import STEP, Clock, ClosedForm, Family, GradientDescent, GradientPoint, HyperparameterDeclaration, Model, Proximal
 from nlc.source import Source, Span
 from tests.derive.hand import order_of
 from tests.derive.systems import PREDICTION
@@ -94,7 +94,17 @@ REFUSED: Mapping[str, tuple[Callable[[], Model], ...]] = {
     ),
     "NLC431": (lambda: model_of_text(ATTENTION.replace("    window: all\n", "").replace("now(q)", "q")),),
     "NLC432": (lambda: model_of_text(ATTENTION, "prev(memory)"), lambda: model_of_text(f"{ATTENTION}    reset: 8 tokens\n")),
+    "NLC434": (
+        lambda: with_level(optimizer=GradientDescent(Constant(Fraction(-1, 2)))),
+        lambda: with_default(Hyperparameter("h"), Fraction(-1, 2)),
+        lambda: with_default(subtract(ONE, Hyperparameter("h")), Fraction(1)),
+    ),
 }
+
+
+def with_default(rate: Expr, default: Fraction) -> Model:
+    """The delta rule at a rate over a hyperparameter with a default."""
+    return replace(with_level(optimizer=GradientDescent(rate)), hyperparameters=(HyperparameterDeclaration(name="h", default=default),))
 
 
 def refused(model: Model) -> tuple[Diagnostic, ...]:

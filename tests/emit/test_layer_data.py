@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from nlc import pipeline
 from nlc.cli import main
@@ -158,3 +159,73 @@ outputs: {y: memory(q)}
     )
     with pytest.raises(CompileError, match="is not a value of `optimizer`"):
         pipeline.compile_program(tmp_path / "memory.yaml")
+
+
+def trained(rank: int, processes: int, rendezvous: str, name: str, results: Any) -> None:
+    """Two steps of one of several processes, whose shares of the rows are not equally large; the first tells what came of it."""
+    distributed.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=processes)
+    torch.set_num_threads(1)
+    network = Twice().double()
+    parallel = nn.parallel.DistributedDataParallel(network)
+    optimizer: Any = shipped(name)(weights_of(network), learning_rate=RATE)
+    optimizer.attach(parallel)
+    for step in range(2):
+        optimizer.zero_grad()
+        x, y = share(drawn(step), rank)
+        (processes * (parallel(x) - y).square().sum() / 60).backward()
+        optimizer.step()
+    if rank == 0:
+        results.put([weight.detach().tolist() for weight in weights_of(network)])
+    distributed.barrier()
+    distributed.destroy_process_group()
+
+
+def share(batch: tuple[Tensor, Tensor], rank: int) -> tuple[Tensor, Tensor]:
+    """Two of the five rows of a batch for the first process, three for the second."""
+    inside = slice(0, 2) if rank == 0 else slice(2, 5)
+    return batch[0][inside], batch[1][inside]
+
+
+@pytest.mark.parametrize("name", ["delta_gradient_descent", "dgd"])
+def test_processes_that_share_a_batch_take_the_steps_of_one(name: str, tmp_path: Path) -> None:
+    alone = Twice().double()
+    optimizer: Any = shipped(name)(weights_of(alone), learning_rate=RATE)
+    optimizer.attach(alone)
+    for step in range(2):
+        optimizer.zero_grad()
+        loss_of(alone, drawn(step)).backward()
+        optimizer.step()
+    context = get_context("spawn")
+    results = context.SimpleQueue()
+    arguments = (2, f"file://{tmp_path / 'rendezvous'}", name, results)
+    started = [context.Process(target=trained, args=(rank, *arguments)) for rank in range(2)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join(120)
+    assert [process.exitcode for process in started] == [0, 0]
+    for weight, found in zip(weights_of(alone), results.get(), strict=True):
+        assert torch.allclose(weight, torch.tensor(found, dtype=torch.float64), rtol=1e-12, atol=1e-13)
+
+
+def test_of_one_datum_the_mean_of_the_steps_is_the_solution() -> None:
+    ours, theirs = nn.Linear(3, 4, bias=False).double(), nn.Linear(3, 4, bias=False).double()
+    theirs.load_state_dict(ours.state_dict())
+    for layer, name in ((ours, "dgd"), (theirs, "dgd_of_samples")):
+        optimizer: Any = shipped(name)([layer.weight], learning_rate=0.7)
+        optimizer.attach(layer)
+        layer(drawn(3)[0][0, :1]).square().sum().backward()
+        optimizer.step()
+    assert torch.allclose(ours.weight, theirs.weight, rtol=1e-13, atol=1e-14)
+
+
+def test_delta_gradient_descent_goes_where_the_layer_answers_with_minus_the_gradient() -> None:
+    """At a large rate and with fewer data than columns W x = -u exactly, in the limit (math: the proximal step without its distance)."""
+    layer = nn.Linear(5, 4, bias=False).double()
+    optimizer: Any = shipped("dgd")([layer.weight], learning_rate=1e9)
+    generator = torch.Generator().manual_seed(1)
+    x, u = (torch.randn(size, generator=generator, dtype=torch.float64) for size in ((3, 5), (3, 4)))
+    layer.weight.grad = u.T @ x
+    optimizer.record(layer.weight, layer_input=x, output_gradient=u)
+    optimizer.step()
+    assert torch.allclose(x @ layer.weight.T, -u, atol=1e-6)

@@ -23,7 +23,6 @@ from nlc.ir.algebra import (
     Extremum,
     Eye,
     Input,
-    Inverse,
     LayerNorm,
     Map,
     MatMul,
@@ -42,6 +41,7 @@ from nlc.ir.algebra import (
     walk,
 )
 from nlc.ir.build import add, constant, dot, full, outer, subtract, total
+from nlc.ir.calculus import Inverse
 from nlc.ir.maps import MAPS
 from tests.derive.numeric import SIZES, evaluate, random_tensor, sizes
 from tests.models import D_K, D_V, MATRIX
@@ -65,7 +65,7 @@ CASES: Mapping[type[Any], tuple[Expr, ...]] = {
     Spread: (Spread(s, None, MATRIX), Spread(u, 0, MATRIX), Spread(x, 1, MATRIX), Spread(s, None, (D_K,))),
     MatMul: (MatMul(X, x, (D_V,)), MatMul(X, Transpose(Y, (D_K, D_V)), (D_V, D_V))),
     Transpose: (Transpose(X, (D_K, D_V)),),
-    Inverse: (Inverse(add(MatMul(X, Transpose(X, (D_K, D_V)), (D_V, D_V)), outer(u, u), Eye((D_V, D_V))), (D_V, D_V)),),
+    Inverse: (Inverse(add(Outer(x, x, (D_K, D_K)), Eye((D_K, D_K))), (D_K, D_K)),),
     Outer: (Outer(u, x, MATRIX), Outer(x, x, (D_K, D_K))),
     Dot: (Dot(x, y), Dot(X, X)),
     Sum: (Sum(X, None, ()), Sum(X, 0, (D_K,)), Sum(X, 1, (D_V,)), Sum(x, None, ())),
