@@ -112,7 +112,7 @@ def draw(model: Model, case: Case, own_chunk: int, *, seed: int = 0, edges: bool
             kept = (TOKENS_KEPT,) if slot.window == "all" else tokens_before(slot)
             shape = (case.batch, *kept, *axes, *(dim.size(sizes) for dim in slot.shape))
             states[slot.name] = _normal(shape, generator) if slot.window is None else _datum(model, slot, shape, generator)
-    numbers = {item.name: _varied(item) if case.varied else float(item.default) for item in model.hyperparameters}
+    numbers = _varied(model) if case.varied else {item.name: float(item.default) for item in model.hyperparameters}
     return Drawn(
         inputs=inputs,
         state=states if case.carried else None,
@@ -223,9 +223,10 @@ def _fits(model: Model, sizes: Mapping[str, int]) -> bool:
 # --- values ------------------------------------------------------------------------------------------------------
 
 
-def _varied(item: HyperparameterDeclaration) -> float:
-    """A value near the default but not equal to it, so that a default written into the code is found out."""
-    return float(item.default) * 0.75 if item.default else 0.125
+def _varied(model: Model) -> dict[str, float]:
+    """A value near each default but not equal to it, nor to another's of the same default: what is mixed up or written out is found."""
+    places = enumerate(model.hyperparameters)
+    return {item.name: (float(item.default) * 0.75 if item.default else 0.125) / (1 + place / 8) for place, item in places}
 
 
 def _stream(stream: InputStream, leading: tuple[int, int], sizes: Mapping[str, int], generator: torch.Generator, edges: bool) -> Tensor:
@@ -310,6 +311,6 @@ def draw_steps(model: Model, steps: int, *, seed: int, schedule: bool) -> DrawnS
         gradients=tuple(tensors() for _ in range(steps)),
         contexts=tuple(tuple(data()) for _ in range(steps)) if contexts_of(model) else (),
         hyperparameters=tuple(
-            {item.name: number(item) if schedule else _varied(item) for item in model.hyperparameters} for _ in range(steps)
+            {item.name: number(item) for item in model.hyperparameters} if schedule else _varied(model) for _ in range(steps)
         ),
     )

@@ -199,6 +199,15 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
         "torch._foreach_add_(weights, momentum, alpha=decay) torch._foreach_add_(weights, gradient, alpha=-learning_rate)",
         COMMUTES,
     ),
+    (
+        "*/titans.py",
+        "statements swapped",
+        "blocks = zip(*(torch.split(x.movedim(1, 2).flatten(0, 1), lengths, 1) for x in streams), strict=True) "
+        'moved = {name: x.flatten(0, 1) for name, x in state.items() if name != "position"}',
+        'moved = {name: x.flatten(0, 1) for name, x in state.items() if name != "position"} '
+        "blocks = zip(*(torch.split(x.movedim(1, 2).flatten(0, 1), lengths, 1) for x in streams), strict=True)",
+        "views of streams and of states, in either order",
+    ),
     ("optimizers/*", "keyword dropped", ", strict=True)", ")", LISTS),
     ("optimizers/*", "constant changed", ", strict=True)", ", strict=False)", LISTS),
     ("optimizers/* in _move", "condition fixed", "if x.grad is not None]", "if True]", "all tensors that move have gradients"),

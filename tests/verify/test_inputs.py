@@ -91,10 +91,11 @@ def test_one_seed_gives_one_draw_and_leaves_torch_s_own_alone() -> None:
 
 
 def test_hyperparameters_vary_from_their_defaults() -> None:
-    numbers = (HyperparameterDeclaration(name="a", default=Fraction(2)), HyperparameterDeclaration(name="zero", default=Fraction(0)))
+    defaults = {"a": Fraction(2), "zero": Fraction(0), "b": Fraction(2)}
+    numbers = tuple(HyperparameterDeclaration(name=name, default=default) for name, default in defaults.items())
     model = replace(models.delta_rule(), hyperparameters=numbers)
-    assert draw(model, MANY, 4).hyperparameters == {"a": 2.0, "zero": 0.0}
-    assert draw(model, replace(MANY, varied=True), 4).hyperparameters == {"a": 1.5, "zero": 0.125}
+    assert draw(model, MANY, 4).hyperparameters == {"a": 2.0, "zero": 0.0, "b": 2.0}
+    assert draw(model, replace(MANY, varied=True), 4).hyperparameters == {"a": 1.5, "zero": 0.125 / 1.125, "b": 1.2}
 
 
 @pytest.mark.parametrize("schedule", [False, True])
