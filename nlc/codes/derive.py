@@ -172,6 +172,17 @@ def not_compiled(span: Span, level: str, what: str) -> Diagnostic:
     )
 
 
+def no_unique_solution(span: Span, matrix: str, culprit: str) -> Diagnostic:
+    why = "nothing keeps it from being singular" if culprit == matrix else f"`{culprit}` is not known to be a sum of squares"
+    return _refused(
+        "NLC433",
+        f"`solve` may have no unique solution: `{matrix}` need not be positive definite",
+        span,
+        why,
+        "solve with a sum of outer products x x^T, weighed by numbers that are not negative, plus a positive multiple of `eye`",
+    )
+
+
 def derivative_too_large(span: Span, level: str, limit: int) -> Diagnostic:
     return _refused(
         "NLC415",
@@ -201,4 +212,5 @@ CODES: tuple[Code, ...] = (
     Code("NLC430", "no closed form", "A level on the clock `always` is the minimiser of its objective over the data of its window. nlc solves sums of weights, which do not depend on the level, times squared distances to it."),
     Code("NLC431", "always without a window", "A level on the clock `always` keeps no state: what it is solved over is the data of its window."),
     Code("NLC432", "older state of an `always` level", "A level on the clock `always` is solved anew for every query: it has no state before it, none that is held, and none to start from."),
+    Code("NLC433", "no unique solution", "`solve(a, b)` is compiled where the matrix is surely positive definite, whatever the streams are: a level that begins at zero and is written outer products x x^T, as in `-dot(gram(k), k)`, plus a positive multiple of `eye`."),
 )  # fmt: skip

@@ -56,6 +56,7 @@ from nlc.ir.build import (
     total,
     transpose,
 )
+from nlc.ir.calculus import Inverse
 from nlc.ir.dims import Shape
 from nlc.ir.maps import MAPS
 
@@ -133,6 +134,11 @@ def _transpose(node: Transpose, cotangent: Expr) -> Cotangents:
     return (transpose(cotangent),)
 
 
+def _inverse(node: Inverse, cotangent: Expr) -> Cotangents:
+    inverse = Inverse(transpose(node.x), node.shape)
+    return (negate(matmul(inverse, matmul(cotangent, inverse))),)
+
+
 def _outer(node: Outer, cotangent: Expr) -> Cotangents:
     return matmul(cotangent, node.right), matmul(transpose(cotangent), node.left)
 
@@ -196,6 +202,7 @@ ADJOINTS: tuple[Adjoint, ...] = (
     Adjoint(Spread, "repetition", "the adjoint of repeating is summing", "calculus", _spread),
     Adjoint(MatMul, "apply", "d(M x) = dM x + M dx", "calculus", _apply),
     Adjoint(Transpose, "transpose", "d(M^T) = dM^T", "calculus", _transpose),
+    Adjoint(Inverse, "inverse", "d(M^-1) = -M^-1 dM M^-1", "calculus", _inverse),
     Adjoint(Outer, "outer product", "d(x y^T) = dx y^T + x dy^T", "calculus", _outer),
     Adjoint(Dot, "inner product", "d<x, y> = <dx, y> + <x, dy>", "calculus", _dot),
     Adjoint(Sum, "total", "the adjoint of summing is repeating", "calculus", _sum),

@@ -32,6 +32,7 @@ from nlc.emit.pieces import (
     number_piece,
     rank_of,
     short_index,
+    solved,
     with_dims,
     wrapped,
 )
@@ -68,6 +69,7 @@ from nlc.ir.algebra import (
     children,
     walk,
 )  # fmt: skip
+from nlc.ir.calculus import Inverse
 from nlc.ir.dims import Shape
 from nlc.ir.show import expression_text
 from nlc.source import NOWHERE
@@ -239,12 +241,18 @@ class TorchPrinter:
 
     @_piece.register
     def _(self, node: MatMul) -> Piece:
+        if isinstance(node.left, Inverse):
+            return solved(self._full(node.left.x), self._full(node.right))
         left, right = self._full(node.left), self._full(node.right)
         if len(node.right.shape) == 1 and all(isinstance(part, Parameter) for part in walk(node.left) if not children(part)):
             return Piece(f"{wrapped(right, PRODUCT)} @ {wrapped(left, ATOM)}.mT", PRODUCT, 1)
         if len(node.right.shape) == 2:
             return Piece(f"{wrapped(left, PRODUCT)} @ {wrapped(right, UNARY)}", PRODUCT, 2)
         return Piece(f"({wrapped(left, PRODUCT)} @ {wrapped(right, ATOM)}[..., None]).squeeze(-1)", ATOM, 1)
+
+    @_piece.register
+    def _(self, node: Inverse) -> Piece:
+        return Piece(f"torch.linalg.inv({self._full(node.x).text})", ATOM, 2)
 
     @_piece.register
     def _(self, node: Transpose) -> Piece:

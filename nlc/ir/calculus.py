@@ -1,4 +1,4 @@
-"""Nodes that only claims hold: derivatives, inverses and stacks, which nothing emitted computes."""
+"""Nodes of claims: derivatives, inverses and stacks. Of these only `Inverse(a) @ b`, which is `solve(a, b)`, is computed by what is emitted."""
 
 from __future__ import annotations
 

@@ -56,6 +56,7 @@ from nlc.ir.algebra import (
     WindowSoftmax,
     WindowSum,
 )  # fmt: skip
+from nlc.ir.calculus import Inverse
 from nlc.ir.dims import Dim, Monomial
 
 COMPARISON, SUM, ENTRYWISE, PRODUCT, ATOM = range(5)
@@ -134,6 +135,8 @@ def _latex(node: Expr) -> tuple[str, int]:
             return _side_by_side(_wrapped(left, PRODUCT), rf"{_wrapped(right, ATOM)}^\top"), PRODUCT
         case Transpose(x):
             return rf"{_wrapped(x, ATOM)}^\top", PRODUCT
+        case Inverse(x):
+            return rf"{_wrapped(x, ATOM)}^{{-1}}", PRODUCT
         case Power(x, exponent):
             return f"{_wrapped(x, ATOM)}^{{{expression_latex(exponent)}}}", PRODUCT
         case Compare(operator, left, right):

@@ -53,6 +53,7 @@ from nlc.ir.algebra import (  # the expressions a model is made of, offered to t
     WindowSoftmax,
     WindowSum,
 )  # fmt: skip
+from nlc.ir.calculus import Inverse
 from nlc.ir.claim import Claim, EqualityClaim, IllTyped, OrderClaim, SameAsClaim
 from nlc.ir.clock import STEP, TOKEN, Clock, Family
 from nlc.ir.dims import Dim, Shape
@@ -62,8 +63,8 @@ from nlc.source import NOWHERE, Span
 __all__ = [
     "STEP", "TOKEN", "Abbreviation", "Add", "Age", "Claim", "Clock", "ClosedForm", "Compare", "Component", "Constant", "DimDeclaration",
     "Divide", "Dot", "EqualityClaim", "Expr", "Extremum", "Eye", "Family", "Full", "Gradient", "GradientDescent", "GradientPoint",
-    "Hyperparameter", "HyperparameterDeclaration", "IllTyped", "Index", "Input", "InputStream", "Join", "LayerNorm", "Map", "MatMul",
-    "Model", "Named", "Norm", "Now", "Optimizer", "OrderClaim", "Outer", "Output", "Position", "Power", "Proximal", "Rotary",
+    "Hyperparameter", "HyperparameterDeclaration", "IllTyped", "Index", "Input", "InputStream", "Inverse", "Join", "LayerNorm", "Map",
+    "MatMul", "Model", "Named", "Norm", "Now", "Optimizer", "OrderClaim", "Outer", "Output", "Position", "Power", "Proximal", "Rotary",
     "SameAsClaim", "Scale", "Shape", "Size", "Softmax", "Split", "Spread", "State", "StateDeclaration", "StopGradient", "Sum", "Tick",
     "Times", "Trained", "Training", "Transpose", "When", "Where", "Window", "WindowSoftmax", "WindowSum",
 ]  # fmt: skip

@@ -125,6 +125,8 @@ def _text(node: Expr) -> tuple[str, int]:
             return f"{_wrapped(x, PRODUCT)} / {_wrapped(by, POWER)}", PRODUCT
         case Power(x, exponent):
             return f"{_wrapped(x, ATOM)} ** {_wrapped(exponent, ATOM)}", POWER
+        case MatMul(Inverse(x), right):
+            return f"solve({expression_text(x)}, {expression_text(right)})", ATOM
         case MatMul(left, right):
             return f"{_wrapped(left, PRODUCT)} @ {_wrapped(right, POWER)}", PRODUCT
         case Compare(operator, left, right):

@@ -8,7 +8,8 @@ from fractions import Fraction
 from types import MappingProxyType
 
 from nlc.ir.algebra import Constant, Expr, Extremum, LayerNorm, Norm, Size, Softmax, StopGradient
-from nlc.ir.build import apply_map, divide, dot, outer, spread, total, transpose
+from nlc.ir.build import apply_map, divide, dot, matmul, outer, spread, total, transpose
+from nlc.ir.calculus import Inverse
 from nlc.ir.dims import Dim, Shape
 from nlc.ir.maps import MAPS
 
@@ -88,6 +89,16 @@ def _scalar_bounds(shapes: tuple[Shape, ...], axis: int | None) -> bool:
     return shapes[1] == shapes[2] == ()
 
 
+def _system(shapes: tuple[Shape, ...], axis: int | None) -> bool:
+    matrix, right = shapes
+    return len(matrix) == 2 and len(right) > 0 and matrix[0] == matrix[1] == right[0]
+
+
+def _solve(arguments: tuple[Expr, ...], axis: int | None) -> Expr:
+    matrix, right = arguments
+    return matmul(Inverse(matrix, matrix.shape), right)
+
+
 def _norm2(arguments: tuple[Expr, ...], axis: int | None) -> Expr:
     return dot(arguments[0], arguments[0])
 
@@ -116,6 +127,15 @@ _TABLE: Mapping[str, FunctionRule] = {
         "a vector, or a matrix with `over`",
     ),
     "transpose": FunctionRule("the transpose of a matrix", "transpose(x)", lambda x, _: transpose(x[0]), (1,), (), _matrix, "a matrix"),
+    "solve": FunctionRule(
+        "the x with a @ x = b, of a matrix that is surely positive definite, such as a sum of squares and a multiple of eye",
+        "solve(a, b)",
+        _solve,
+        (2,),
+        (),
+        _system,
+        "a square matrix, and a vector or matrix with as many rows",
+    ),
     "l2_normalise": FunctionRule(
         "x over its norm, which is taken as at least 1e-12",
         "l2_normalise(x)",

@@ -47,6 +47,7 @@ from nlc.ir.algebra import (
     WindowSoftmax,
     WindowSum,
 )
+from nlc.ir.calculus import Inverse
 from nlc.ir.dims import LIKE_WEIGHTS, Shape
 
 vector_norm: Callable[..., Tensor] = torch.linalg.vector_norm
@@ -132,6 +133,12 @@ class Evaluator:
 
     def _contraction(self, node: Expr) -> Tensor:
         match node:
+            case Inverse(x):
+                return torch.linalg.inv(self(x))
+            case MatMul(Inverse(x), right):
+                is_vector = len(right.shape) == 1
+                solution = torch.linalg.solve(self(x), self(right)[..., None] if is_vector else self(right))
+                return solution.squeeze(-1) if is_vector else solution
             case MatMul(left, right):
                 return torch.einsum("...ij,...jk->...ik" if len(right.shape) == 2 else "...ij,...j->...i", self(left), self(right))
             case Outer(left, right):

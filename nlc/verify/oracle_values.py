@@ -25,6 +25,7 @@ from nlc.ir.model import (
     Extremum,
     Eye,
     Full,
+    Inverse,
     Join,
     LayerNorm,
     Map,
@@ -123,7 +124,7 @@ class Arithmetic:
                 return torch.eye(*sizes_of(shape, self.sizes)).to(self.like)
             case Size(dim):
                 return self.like.new_tensor(float(dim.value(self.sizes)))
-            case MatMul() | Transpose() | Outer() | Dot() | Sum() | Softmax() | LayerNorm() | Norm():
+            case MatMul() | Transpose() | Inverse() | Outer() | Dot() | Sum() | Softmax() | LayerNorm() | Norm():
                 return self._product(node, operand)
             case Rotary(x, place, base):
                 return self._rotary(operand(x), operand(place), base)
@@ -164,6 +165,8 @@ class Arithmetic:
                 return (operand(left) @ operand(right).unsqueeze(-1)).squeeze(-1)
             case MatMul(left, right):
                 return operand(left) @ operand(right)
+            case Inverse(x):
+                return torch.linalg.inv(operand(x))
             case Transpose(x):
                 return operand(x).transpose(-1, -2)
             case Outer(left, right):
