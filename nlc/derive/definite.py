@@ -25,7 +25,9 @@ def solves(model: Model) -> Iterator[Diagnostic]:
     """A system of equations has one solution whatever the streams are, at the first token too."""
     for span, value in _expressions(model):
         for node in walk(value):
-            if isinstance(node, Inverse) and (culprit := Definiteness(model).culprit(node.x)) is not None:
+            if isinstance(node, Inverse) and model.kind == "optimizer":
+                yield codes.not_compiled(span, model.name, "`solve` in an optimizer")
+            elif isinstance(node, Inverse) and (culprit := Definiteness(model).culprit(node.x)) is not None:
                 yield codes.no_unique_solution(span, expression_text(node.x), expression_text(culprit))
 
 

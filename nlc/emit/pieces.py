@@ -67,8 +67,8 @@ def short_index(index: str) -> str:
 def solved(matrix: Piece, right: Piece) -> Piece:
     """The x with matrix @ x = right, of pieces with all their dims."""
     if right.rank == 1:
-        return Piece(f"torch.linalg.solve({matrix.text}, {wrapped(right, ATOM)}[..., None]).squeeze(-1)", ATOM, 1)
-    return Piece(f"torch.linalg.solve({matrix.text}, {right.text})", ATOM, 2)
+        return Piece(f"_solution({matrix.text}, {wrapped(right, ATOM)}[..., None]).squeeze(-1)", ATOM, 1)
+    return Piece(f"_solution({matrix.text}, {right.text})", ATOM, 2)
 
 
 def number_piece(value: Fraction) -> Piece:

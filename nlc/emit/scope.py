@@ -30,6 +30,7 @@ from nlc.ir.algebra import (
     contains,
     walk,
 )
+from nlc.ir.calculus import Inverse
 from nlc.ir.dims import Shape
 from nlc.ir.law import PREVIOUS, Equation, Law, used_definitions
 from nlc.ir.model import InputStream, Model
@@ -100,6 +101,12 @@ class Sequence:
     def has_places(self) -> bool:
         """Whether the laws ask for the place of a token in the sequence."""
         return any(isinstance(node, Position) for value in self.program.laws.values for node in walk(value))
+
+    @property
+    def has_solutions(self) -> bool:
+        """Whether the laws solve systems of equations."""
+        starts = (slot.start for slot in (*self.program.slots, *self.program.parameters) if slot.start is not None)
+        return any(isinstance(node, Inverse) for value in (*self.program.laws.values, *starts) for node in walk(value))
 
     @property
     def first_axis(self) -> int:

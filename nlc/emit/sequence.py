@@ -59,7 +59,7 @@ def _helpers(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> tuple[str, .
     splits = bool(others) or any(not form.is_halved for form in plain)
     are_flat = any(form.in_blocks for form in plain)
     solves = decays or any(form.is_triangular for form in forms)
-    helpers = HelpersView(bool(forms), splits, are_flat, decays, solves, sequence.has_places)
+    helpers = HelpersView(bool(forms), splits, are_flat, decays, solves, sequence.has_places, sequence.has_solutions)
     return render(helpers), *halves_helpers(plain), *coupled_helpers(others)
 
 

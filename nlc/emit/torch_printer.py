@@ -252,7 +252,7 @@ class TorchPrinter:
 
     @_piece.register
     def _(self, node: Inverse) -> Piece:
-        return Piece(f"torch.linalg.inv({self._full(node.x).text})", ATOM, 2)
+        return solved(self._full(node.x), self._full(Eye(node.shape)))
 
     @_piece.register
     def _(self, node: Transpose) -> Piece:

@@ -1,4 +1,4 @@
-"""Nodes of claims: derivatives, inverses and stacks. Of these only `Inverse(a) @ b`, which is `solve(a, b)`, is computed by what is emitted."""
+"""Nodes of claims: derivatives, inverses and stacks. What is emitted computes `Inverse(a) @ b` alone of these, as `solve(a, b)`."""
 
 from __future__ import annotations
 

@@ -134,10 +134,11 @@ class Evaluator:
     def _contraction(self, node: Expr) -> Tensor:
         match node:
             case Inverse(x):
-                return torch.linalg.inv(self(x))
+                inverse: Tensor = torch.linalg.inv(self(x))
+                return inverse
             case MatMul(Inverse(x), right):
                 is_vector = len(right.shape) == 1
-                solution = torch.linalg.solve(self(x), self(right)[..., None] if is_vector else self(right))
+                solution: Tensor = torch.linalg.solve(self(x), self(right)[..., None] if is_vector else self(right))
                 return solution.squeeze(-1) if is_vector else solution
             case MatMul(left, right):
                 return torch.einsum("...ij,...jk->...ik" if len(right.shape) == 2 else "...ij,...j->...i", self(left), self(right))

@@ -166,7 +166,8 @@ class Arithmetic:
             case MatMul(left, right):
                 return operand(left) @ operand(right)
             case Inverse(x):
-                return torch.linalg.inv(operand(x))
+                inverse: Tensor = torch.linalg.inv(operand(x))
+                return inverse
             case Transpose(x):
                 return operand(x).transpose(-1, -2)
             case Outer(left, right):

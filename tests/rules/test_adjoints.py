@@ -21,6 +21,7 @@ from nlc.ir.algebra import (
     Dot,
     Expr,
     Extremum,
+    Eye,
     Input,
     LayerNorm,
     Map,
@@ -40,6 +41,7 @@ from nlc.ir.algebra import (
     walk,
 )
 from nlc.ir.build import add, constant, dot, full, outer, subtract, total
+from nlc.ir.calculus import Inverse
 from nlc.ir.maps import MAPS
 from tests.derive.numeric import SIZES, evaluate, random_tensor, sizes
 from tests.models import D_K, D_V, MATRIX
@@ -63,6 +65,7 @@ CASES: Mapping[type[Any], tuple[Expr, ...]] = {
     Spread: (Spread(s, None, MATRIX), Spread(u, 0, MATRIX), Spread(x, 1, MATRIX), Spread(s, None, (D_K,))),
     MatMul: (MatMul(X, x, (D_V,)), MatMul(X, Transpose(Y, (D_K, D_V)), (D_V, D_V))),
     Transpose: (Transpose(X, (D_K, D_V)),),
+    Inverse: (Inverse(add(Outer(x, x, (D_K, D_K)), Eye((D_K, D_K))), (D_K, D_K)),),
     Outer: (Outer(u, x, MATRIX), Outer(x, x, (D_K, D_K))),
     Dot: (Dot(x, y), Dot(X, X)),
     Sum: (Sum(X, None, ()), Sum(X, 0, (D_K,)), Sum(X, 1, (D_V,)), Sum(x, None, ())),
@@ -98,7 +101,7 @@ def test_every_differentiable_node_has_one_row_and_cases() -> None:
         "Constant", "Size", "Input", "Hyperparameter", "State", "Gradient", "Tick", "Due", "Parameter", "Task",
         "Named", "Eye", "Full", "Index", "Position", "Age", "Window",
     }  # fmt: skip
-    of_claims = {"Derivative", "Inverse", "Embedding", "LastUnit"}  # which no objective holds
+    of_claims = {"Derivative", "Embedding", "LastUnit"}  # which no objective holds
     others = {"Compare", "StopGradient", "Split", "Join", "Now", "WindowSum", "WindowSoftmax"}
     differentiable = {kind.__name__ for kind in Expr.__args__} - leaves_and_constants - of_claims - others
     assert {row.node.__name__ for row in ADJOINTS} == differentiable
