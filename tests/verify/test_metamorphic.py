@@ -49,6 +49,7 @@ APPLIES = {
     "hebbian_mlp": "basis of d_k, basis of d_v, idle",
     "linear_attention_layer": "shuffled",
     "longhorn": "twice q, twice v, basis of d_k, basis of d_v, idle",
+    "mesa": "twice q, twice v, basis of d_k, basis of d_v, idle",
     "mlp_training": "twice target, basis of d_in, basis of d_out, idle",
     "mlp_training_with_momentum": "twice target, basis of d_in, basis of d_out",
     "softmax_attention": "twice v, basis of d_k, basis of d_v",
