@@ -128,7 +128,8 @@ class Program:
     `outputs` give each output as an expression over inputs, hyperparameters, `Named` reads and states that are steady in a block; they
     are used when every memory has a parallel form (`is_parallel`), block after block when something has a period (`is_in_blocks`).
     Otherwise the whole system runs token by token, by its laws. `parameters` are the tensors of slow levels, `training` the programs of
-    the optimizers that move them. `chunk_because` says why the chunk is as long as it is.
+    the optimizers that move them. `chunk_because` says why the chunk is as long as it is. Of a model there is nothing but its own
+    parameters, its training and the programs of its `layers`, in the order of its network's models.
     """
 
     laws: Laws
@@ -142,6 +143,7 @@ class Program:
     blocks: Blocks = NO_BLOCKS
     parameters: tuple[StateSlot, ...] = ()
     training: tuple[Program, ...] = ()
+    layers: tuple[Program, ...] = ()
 
     @property
     def model(self) -> Model:
