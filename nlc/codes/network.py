@@ -16,7 +16,9 @@ def _one(code: str, message: str, span: Span, label: str, help: str) -> Diagnost
 def key_of_another_kind(span: Span, key: str, kind: str) -> Diagnostic:
     message = f"`{key}` is not a key of specs of kind {kind}"
     if key == "network":
-        return _one("NLC260", message, span, "", "a network makes a spec a model: write `kind: model`, and levels in the specs of its layers")
+        return _one(
+            "NLC260", message, span, "", "a network makes a spec a model: write `kind: model`, and levels in the specs of its layers"
+        )
     return _one("NLC260", message, span, "", "a model is a network: what has levels of its own is a layer, in a spec of its own")
 
 
@@ -46,7 +48,9 @@ def unknown_binding_of_layer(span: Span, layer: str, known: Iterable[str]) -> Di
 
 
 def not_tokens(span: Span, problem: str) -> Diagnostic:
-    return _one("NLC266", f"{problem}", span, "", "a model has one input, `tokens: integer(vocabulary)`, of as many values as `embed` has rows")
+    return _one(
+        "NLC266", f"{problem}", span, "", "a model has one input, `tokens: integer(vocabulary)`, of as many values as `embed` has rows"
+    )
 
 
 def integers_outside_model(span: Span) -> Diagnostic:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from nlc.emit.dims import dim_text
-from nlc.emit.layout import Lines, block, call, indented
 from nlc.emit.layers import layer_parts
+from nlc.emit.layout import Lines, block, call, indented
 from nlc.emit.names import LocalNames
 from nlc.emit.network_levels import levels_of
 from nlc.emit.parameters import reset_slots
@@ -20,7 +20,6 @@ from nlc.emit.torch_printer import TorchPrinter
 from nlc.emit.training import training_parts
 from nlc.emit.views import NetworkView, RepeatedView
 from nlc.ir.algebra import Expr, Hyperparameter, Size, walk
-from nlc.ir.dims import Dim
 from nlc.ir.network import Embed, Head, Layer, Normalise, Part, Repeat, Residual
 from nlc.ir.program import Program
 
@@ -46,7 +45,6 @@ class Stack:
     name: str
     classes: tuple[str, ...]
     parts: tuple[Part, ...]
-    number: list[int] = field(default_factory=lambda: [0])
 
     @property
     def own(self) -> tuple[Part, ...]:
@@ -69,15 +67,14 @@ class Stack:
     @property
     def levels(self) -> tuple[str, ...]:
         """The matrices and scales that the class holds."""
-        return tuple(part.level for part in self.own if isinstance(part, Embed | Normalise) or (isinstance(part, Head) and not part.is_tied))
+        holds = (part for part in self.own if isinstance(part, Embed | Normalise | Head))
+        return tuple(part.level for part in holds if not isinstance(part, Head) or not part.is_tied)
 
     @property
     def stateful(self) -> tuple[Layer | Repeat, ...]:
         """The parts that carry something from token to token."""
         return tuple(
-            part
-            for part in self.own
-            if isinstance(part, Repeat) or (isinstance(part, Layer) and self.program.layers[part.place].slots)
+            part for part in self.own if isinstance(part, Repeat) or (isinstance(part, Layer) and self.program.layers[part.place].slots)
         )
 
     @property

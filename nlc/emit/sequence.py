@@ -48,7 +48,8 @@ def sequence_parts(program: Program) -> tuple[str, ...]:
     if any(memory.dual for memory in program.memories):
         further = (*further, dual_helpers(blocks))
     forward = block_loop_body(sequence, parts) if parts else _forward_body(sequence, forms)
-    return render(_view(sequence, forms, blocks, forward)), *training_parts(program, lambda item: _moved(sequence, item)), *_helpers(sequence, forms), *further
+    training = training_parts(program, lambda item: _moved(sequence, item))
+    return render(_view(sequence, forms, blocks, forward)), *training, *_helpers(sequence, forms), *further
 
 
 def _helpers(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> tuple[str, ...]:

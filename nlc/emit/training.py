@@ -19,7 +19,7 @@ from nlc.ir.program import Program
 
 
 def training_parts(program: Program, listed: Callable[[Training], str]) -> tuple[str, ...]:
-    """The function, the class that steps every level at its period, and each optimizer's class once; `listed` has the parameters as code."""
+    """The function, the class that steps every level at its period, and each optimizer's class once; `listed` writes its parameters."""
     programs = {item.model.name: item for item in program.training}
     if not programs:
         return ()

@@ -61,10 +61,11 @@ from nlc.ir.steps import ClosedForm, GradientDescent, GradientPoint, Optimizer, 
 from nlc.source import NOWHERE, Span
 
 __all__ = [
-    "STEP", "TOKEN", "Abbreviation", "Add", "Age", "Claim", "Clock", "ClosedForm", "Compare", "Component", "Constant", "DimDeclaration",
-    "Divide", "Dot", "Embed", "EqualityClaim", "Expr", "Extremum", "Eye", "Family", "Full", "Gradient", "GradientDescent", "GradientPoint", "Head",
-    "Hyperparameter", "HyperparameterDeclaration", "IllTyped", "Index", "Input", "InputStream", "Join", "Layer", "LayerNorm", "Map", "MatMul",
-    "Model", "Named", "Network", "Norm", "Normalise", "Now", "Optimizer", "OrderClaim", "Outer", "Output", "Part", "Position", "Power", "Proximal", "Repeat", "Residual", "Rotary",
+    "STEP", "TOKEN", "Abbreviation", "Add", "Age", "Claim", "Clock", "ClosedForm", "Compare", "Component", "Constant",
+    "DimDeclaration", "Divide", "Dot", "Embed", "EqualityClaim", "Expr", "Extremum", "Eye", "Family", "Full", "Gradient",
+    "GradientDescent", "GradientPoint", "Head", "Hyperparameter", "HyperparameterDeclaration", "IllTyped", "Index", "Input",
+    "InputStream", "Join", "Layer", "LayerNorm", "Map", "MatMul", "Model", "Named", "Network", "Norm", "Normalise", "Now",
+    "Optimizer", "OrderClaim", "Outer", "Output", "Part", "Position", "Power", "Proximal", "Repeat", "Residual", "Rotary",
     "SameAsClaim", "Scale", "Shape", "Size", "Softmax", "Split", "Spread", "State", "StateDeclaration", "StopGradient", "Sum", "Tick",
     "Times", "Trained", "Training", "Transpose", "When", "Where", "Window", "WindowSoftmax", "WindowSum",
 ]  # fmt: skip

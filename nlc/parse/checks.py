@@ -17,10 +17,11 @@ LIKE_WEIGHTS = Call(Name("like"), (Name("weights"),))
 def check_spec(spec: Spec, start: Span) -> None:
     """Raise CompileError when names clash, or when what the kind of spec requires is missing; `start` is where the file begins."""
     collector = Collector(list(clashes(spec)))
-    for diagnostic in (_check_network(spec, start) if spec.kind == "model" or spec.network else ()):
+    for diagnostic in _check_network(spec, start) if spec.kind == "model" or spec.network else ():
         collector.add(diagnostic)
     if spec.kind != "model" and not spec.levels:
-        collector.add(codes.missing_key(start, "levels", "a spec", "the components, each an associative memory with its own objective and clock"))
+        says = "the components, each an associative memory with its own objective and clock"
+        collector.add(codes.missing_key(start, "levels", "a spec", says))
     if spec.kind == "architecture" and not spec.outputs:
         collector.add(codes.missing_key(start, "outputs", "an architecture", "what it emits at every token, such as {y: memory(q)}"))
     _check_optimizer(spec, collector)

@@ -58,7 +58,7 @@ def read_embed(entry: Entry) -> EmbedField:
 
 
 def _parts(items: ListNode, fields: Read) -> tuple[PartField, ...]:
-    collector, parts = Collector(), []
+    collector, parts = Collector(), list[PartField]()
     for item in items.items:
         with collector.collecting():
             parts.extend(_part(item, fields))

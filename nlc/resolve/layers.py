@@ -67,8 +67,11 @@ class LayerInNetwork:
 
     def arguments(self, shared: Model) -> tuple[tuple[str, Expr], ...]:
         """What the class of a model that has the same laws is called with; a number that is not bound is named where defaults differ."""
-        defaults = {item.name: item.default for item in (*shared.dims, *shared.hyperparameters)}
-        return tuple((name, value) for name, value in self._numbers().items() if name in self.bindings or value != _number(defaults[name], value))
+        defaults = {item.name: Fraction(item.default) for item in shared.dims} | {
+            item.name: item.default for item in shared.hyperparameters
+        }
+        numbers = self._numbers().items()
+        return tuple((name, value) for name, value in numbers if name in self.bindings or value != _number(defaults[name], value))
 
     def training(self, outer: Mapping[str, Expr]) -> Iterator[Training]:
         """What moves the slow levels, with numbers in the words of the whole model, of which `outer` are those of its optimizer."""
@@ -99,8 +102,8 @@ class LayerInNetwork:
         return replaced(value, change)
 
 
-def _number(default: int | Fraction, like: Expr) -> Expr:
-    return Size(Dim.number(default)) if isinstance(like, Size) else Constant(Fraction(default))
+def _number(default: Fraction, like: Expr) -> Expr:
+    return Size(Dim.number(default)) if isinstance(like, Size) else Constant(default)
 
 
 def resolve_layer(part: LayerField, name: str, width: Dim, around: Surrounding) -> LayerInNetwork:

@@ -171,7 +171,10 @@ class Draft:
 
 def _base(part: LayerField | HeadField) -> str:
     """What a layer is called after: the file of its spec."""
-    return re.sub(r"\W", "_", part.path.text.rpartition("/")[2].removesuffix(".yaml").removesuffix("_layer")) if isinstance(part, LayerField) else "head"
+    if isinstance(part, HeadField):
+        return "head"
+    file = part.path.text.rpartition("/")[2].removesuffix(".yaml").removesuffix("_layer")
+    return re.sub(r"\W", "_", file)
 
 
 def _numbered(base: str) -> Iterator[str]:
