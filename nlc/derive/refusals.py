@@ -11,8 +11,9 @@ from nlc.diagnostics import Diagnostic
 from nlc.ir.algebra import LEAVES, Expr, Gradient, Index, Input, Join, Norm, Split, State, Task, Tick, When, children, walk
 from nlc.ir.contexts import contexts_of, gradient_of, is_context
 from nlc.ir.dims import ENTRIES, MATRIX
-from nlc.ir.law import POSITION, PREVIOUS, Kept
+from nlc.ir.law import POSITION, PREVIOUS, RECENT, Kept
 from nlc.ir.model import STEP, TOKEN, Clock, ClosedForm, Component, Family, GradientDescent, GradientPoint, Model, Proximal
+from nlc.ir.recents import Recent
 from nlc.ir.starts import NUMBERS, known_start, lasts
 
 Check = Callable[[Model], Iterator[Diagnostic]]
@@ -25,7 +26,7 @@ def refusals(model: Model) -> tuple[Diagnostic, ...]:
 
 def name_clashes(model: Model, kept: Sequence[Kept]) -> tuple[Diagnostic, ...]:
     """A diagnostic for every level that is called like something else that is carried."""
-    taken = {name for item in kept for name in (item.name, item.component if item.component in (POSITION, PREVIOUS) else item.name)}
+    taken = {name for item in kept for name in (item.name, item.component if item.component in (POSITION, PREVIOUS, RECENT) else item.name)}
     return tuple(
         codes.not_compiled(item.span, item.name, f"the name `{item.name}`, under which nlc keeps something else of this spec")
         for item in model.components
@@ -174,6 +175,18 @@ def _parts_of_tokens(model: Model) -> Iterator[Diagnostic]:
             yield codes.cut_inside_a_token(component.place("backprop"), component.name, component.backprop, model.updates_per_tick)
 
 
+def _older_values(model: Model) -> Iterator[Diagnostic]:
+    """Where delays and convolutions cannot stand."""
+    for item in model.recents if model.updates_per_tick > 1 else ():
+        yield codes.not_compiled(item.recent.span, model.name, "`delay` or `convolve` in a system of several updates a token")
+    for component in model.fast:
+        if any(isinstance(node, Recent) for value in component.init for node in walk(value)):
+            yield codes.not_compiled(component.place("init"), component.name, "a start with `delay` or `convolve`")
+        ends = _at_the_end(component) if component.every.family is Family.SEQUENCE else ()
+        if any(isinstance(node, Recent) for value in ends for node in walk(value)):
+            yield codes.not_compiled(component.every_span, component.name, "`delay` or `convolve` where a sequence has ended")
+
+
 def _optimizers_of_slow_levels(model: Model) -> Iterator[Diagnostic]:
     for component in model.components:
         host = next((item for item in model.components if item.name == component.host), None)
@@ -309,6 +322,7 @@ CHECKS: tuple[Check, ...] = (
     _contexts,
     _sequences,
     _parts_of_tokens,
+    _older_values,
     _parameters,
     _memories,
     _gradient_points,
