@@ -20,6 +20,7 @@ from nlc.ir.build import replace
 from nlc.ir.law import POSITION, Kept, Law
 from nlc.ir.model import Family
 from nlc.ir.program import StateSlot
+from nlc.ir.recents import Shift
 
 WIDEST_OUTPUT = 120
 """An output whose expression is longer has a line for each of its reads."""
@@ -207,7 +208,7 @@ def kept_text(sequence: Sequence, item: Kept, values: dict[Expr, str]) -> str:
         return kept_window(slot, values[Window(item.component, item.part, item.value.shape)])
     if item.component == POSITION:
         return values[State(POSITION, "", ())]
-    if item.value in values:
+    if isinstance(item.value, Shift):
         return values[item.value]
     printer = printer_of(sequence, values)
     if sequence.spans_axes(item.value):
