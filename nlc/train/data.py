@@ -87,6 +87,14 @@ def find_texts(paths: Sequence[Path], needed: int) -> tuple[tuple[Part, ...], tu
     return training, held_out
 
 
+def whole_texts(paths: Sequence[Path]) -> tuple[Part, ...]:
+    """Every document, whole; raises CompileError for what is missing, unreadable or empty."""
+    parts = tuple(Part(text.path, 0, text.size) for text in _texts(_files(paths)) if text.size)
+    if not parts:
+        raise CompileError(codes.no_text(str(path) for path in paths))
+    return parts
+
+
 def split(texts: Sequence[Text]) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
     """Text for training and text held out, about 5 %: whole files chosen by their hash, or the end of each when that is lopsided."""
     held_out = tuple(Part(text.path, 0, text.size) for text in texts if text.is_held_out)

@@ -8,14 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
 from time import perf_counter
 
 import torch
 from torch import Tensor
 
+from nlc.codes import train as codes
+from nlc.diagnostics import CompileError
+from nlc.train.data import Corpus, encoded, whole_texts
 from nlc.train.recipe import Network
 from nlc.train.svg import Series, line_chart
+from nlc.train.tokens import token_lengths
 from nlc.train.tree import Tree
+from nlc.train.windows import even_windows
 
 PIECES = 32
 """How many places along a window the loss is told for."""
@@ -53,7 +60,7 @@ def window_losses(network: Network, windows: Tensor, lengths: Tensor, batch: int
     edges = [length * number // min(PIECES, length) for number in range(min(PIECES, length) + 1)]
     for part in torch.split(windows, batch):
         state: Tree = None
-        for begin, end in zip(edges[:-1], edges[1:], strict=True):
+        for begin, end in pairwise(edges):
             state = _measure(network, part[:, begin : end + 1], state, begin, lengths, found)
     found.seconds = perf_counter() - start
     return found
@@ -75,6 +82,23 @@ def stream_losses(
             state = _measure(network, window, state if carries else None, place - begin, lengths, found)
     found.seconds = perf_counter() - start
     return found
+
+
+def evaluate_run(
+    network: Network, corpus: Corpus, files: Sequence[Path] | None, length: int, batch: int, tokens: int, *, adapts: bool, resets: bool
+) -> tuple[tuple[str, Losses], ...]:
+    """The curves, by name, over about `tokens` of the held-out text, or of `files`; raises CompileError for too little text."""
+    text, documents = (corpus.held_out, corpus.documents) if files is None else encoded(whole_texts(files), corpus.tokenizer)
+    if len(text) <= length:
+        raise CompileError(codes.too_few_tokens(len(text), length))
+    lengths = token_lengths(corpus.tokenizer)
+    if not adapts:
+        windows = even_windows(text, max(1, tokens // length), length)
+        return (("fresh in every window", window_losses(network, windows, lengths, batch)),)
+    read = text[:tokens]
+    plain = stream_losses(network, read, documents, lengths, length, carries=False, resets=resets)
+    adapted = stream_losses(network, read, documents, lengths, length, carries=True, resets=resets)
+    return (("fresh in every window", plain), (f"going on {'through each document' if resets else 'for good'}", adapted))
 
 
 def positions_picture(title: str, curves: Sequence[tuple[str, Losses]], bigram_loss: float) -> str:

@@ -16,7 +16,6 @@ from torch.optim import Optimizer
 from nlc.train.parallel import Processes
 from nlc.train.tree import Tree
 
-
 RATE_KEYS = ("lr", "learning_rate")
 
 

@@ -172,11 +172,10 @@ def rate_at(step: int, settings: TrainSettings) -> float:
 def update_counts(fast: tuple[FastLevel, ...], training: Training) -> Mapping[str, int]:
     """How often each level has moved: slow ones since the run began, fast ones for each of the batch's sequences, one after another."""
     settings = training.settings
+    spans = [(training.cursor, settings.length)]
     if training.windows.is_stream:
         laps, rest = divmod(training.cursor, training.windows.batches_per_lap)
-        spans = ((laps, training.windows.batches_per_lap * settings.length), (1, rest * settings.length))
-    else:
-        spans = ((training.cursor, settings.length),)
+        spans = [(laps, training.windows.batches_per_lap * settings.length), (1, rest * settings.length)]
     counts = {level.name: sum(int(times * (tokens // level.period)) for times, tokens in spans) for level in fast}
     return {**counts, **training.levels.updates()}
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from math import log, prod
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -79,7 +81,7 @@ class MemoryMixer(nn.Module):
         self.interface = interface
         self.convolution = CausalConvolution(width)
         self.projections = nn.ModuleList(InputProjection(width, item) for item in interface.inputs)
-        self.memory = memory_class(**interface.arguments)
+        self.memory: Any = memory_class(**interface.arguments)
         joined = sum(prod(item.axes) * prod(item.shape) for item in interface.outputs)
         self.gate = nn.Linear(width, joined)
         self.project_out = nn.Linear(joined, width, bias=False)
@@ -172,7 +174,7 @@ class LanguageModel(nn.Module):
     def forward(self, *, tokens: Tensor, state: Tree = None) -> tuple[Tensor, Tree]:
         x = self.embedding(tokens)
         after = []
-        for number, block in enumerate(self.blocks):
+        for number, block in enumerate(self._blocks()):
             x, remembered = block(x, None if state is None else state[number])
             after.append(remembered)
         return self.head(self.norm(x)), after
@@ -181,7 +183,7 @@ class LanguageModel(nn.Module):
         """One token for each sequence, (batch,), to the logits of the next, (batch, vocabulary)."""
         x = self.embedding(tokens)
         after = []
-        for block, before in zip(self.blocks, state, strict=True):
+        for block, before in zip(self._blocks(), state, strict=True):
             x, remembered = block.step(x, before)
             after.append(remembered)
         return self.head(self.norm(x)), after
@@ -195,8 +197,11 @@ class LanguageModel(nn.Module):
     def next_sequence(self, state: Tree) -> Tree:
         """The state at the start of the next sequence: what memories keep beyond the end of one."""
         after = []
-        for block, before in zip(self.blocks, state, strict=True):
+        for block, before in zip(self._blocks(), state, strict=True):
             memory = block.mixer.memory
             kept = memory.next_sequence(before[MEMORY]) if hasattr(memory, "next_sequence") else None
             after.append({RECENT: None, MEMORY: kept})
         return after
+
+    def _blocks(self) -> Iterator[Block]:
+        yield from cast("Iterable[Block]", self.blocks)

@@ -39,7 +39,7 @@ class Processes:
             flat = torch.cat([tensor.reshape(-1) for tensor in same])
             distributed.all_reduce(flat)
             flat /= self.count
-            for tensor, part in zip(same, flat.split([tensor.numel() for tensor in same]), strict=True):
+            for tensor, part in zip(same, torch.split(flat, [tensor.numel() for tensor in same]), strict=True):
                 tensor.copy_(part.view_as(tensor))
 
     def mean(self, number: float) -> float:

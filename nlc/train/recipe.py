@@ -53,7 +53,7 @@ class Recipe:
 class Network:
     """A module that turns tokens into logits, with the precision of a run. `loss_of` is its loss, compiled or not."""
 
-    module: nn.Module
+    module: Any
     loss_of: Callable[..., tuple[Tensor, Tree]]
     stream: str = "tokens"
     autocast: torch.dtype | None = None
@@ -72,7 +72,7 @@ class Network:
     def step(self, tokens: Tensor, state: Tree) -> tuple[Tensor, Tree]:
         """(batch,) -> (batch, vocabulary), one token further."""
         with self._precision(tokens):
-            logits, state = self.module.step(**{self.stream: tokens}, state=state)  # type: ignore[operator]
+            logits, state = self.module.step(**{self.stream: tokens}, state=state)
             return logits, state
 
     def next_sequence(self, state: Tree) -> Tree:
