@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from nlc.emit.block_printer import BlockPrinter, as_before, block_leaf, is_new_read, is_over_streams
+from nlc.emit.block_printer import BlockPrinter, as_before, block_leaf, is_new_read, is_over_streams, varies
 from nlc.emit.dual import Dual
 from nlc.emit.forward import Tokens, form_slots, run_form
 from nlc.emit.hoisting import Hoisted, index_names
@@ -161,6 +161,14 @@ class Block:
             return printer.terms(value)
         return (f"{printer.atom(value)}.expand({self.like}.shape[0], {self.tokens}{', -1' * len(value.shape)})",)
 
+    def _varies(self, node: Expr) -> bool:
+        """Whether a value changes from token to token: not what follows from streams of whole sequences and steady states."""
+        if any(node == item.stream and not item.timed for item in self.parts.given):
+            return False
+        if node in self.written:
+            return self._varies(self.written[node])
+        return any(self._varies(child) for child in children(node)) if children(node) else varies(node)
+
     def _spans_tokens(self, node: Expr) -> bool:
         """Whether a value surely has the dim of time: it reads a memory that moves at every token, or a stream."""
         timed = {item.stream for item in self.parts.given if item.timed}
@@ -243,7 +251,7 @@ class Block:
             is_gathered(term, equation.owner or component, equation.part) or (isinstance(term, Named) and term not in self.values)
             for term in sum_terms(equation.value)
         ]
-        sums = (term if known else over_block(term, named) for term, known in zip(sum_terms(equation.value), is_known, strict=True))
+        sums = (term if known else over_block(term, named, self._varies) for term, known in zip(sum_terms(equation.value), is_known, strict=True))
         return replace(at_end, leaf=lambda node: pieces.get(node) or at_end.leaf(node)).terms(add(*sums))
 
 

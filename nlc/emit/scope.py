@@ -146,11 +146,12 @@ class Sequence:
 
     @property
     def bare(self) -> frozenset[str]:
-        """The streams that are read where there is one value for all places along the axis: before a split, and after a join."""
+        """The streams without axes, where some are read with one value for all places along the axis: before a split, after a join."""
         found = {name for equation in self._equations for name in _bare_streams(equation.value, is_bare=False)}
         joined = {item.name for item in self.model.outputs if item.joined}
         outputs = (equation for equation in self.program.laws.outputs if equation.name in joined)
-        return frozenset(found.union(*(_bare_streams(equation.value, is_bare=True) for equation in outputs)))
+        found = found.union(*(_bare_streams(equation.value, is_bare=True) for equation in outputs))
+        return frozenset(item.name for item in self.model.inputs if found and not item.axes)
 
     @property
     def _equations(self) -> Iterator[Equation]:
@@ -282,9 +283,8 @@ def converted(sequence: Sequence, dtype: str, time: bool) -> list[Lines]:
     names = sequence.inputs
     one = assignment(names[0], [f"{names[0]}.to({dtype})"], 12)
     lines = [one] if len(names) == 1 else [_all(names, dtype)]
-    bare = sequence.bare
-    for stream in (stream for stream in sequence.model.inputs if stream.name not in bare):
-        index = [":" if axis in stream.axes else "None" for axis in sequence.model.axes]
+    for stream in sequence.model.inputs:
+        index = [":" if axis in stream.axes else "None" for axis in sequence.model.axes if stream.name not in sequence.bare]
         while index and index[-1] == ":":
             index.pop()
         is_timeless = time and stream.is_of_sequence
