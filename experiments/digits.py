@@ -210,9 +210,9 @@ its other hyperparameters as its spec in `specs/optimizers/` has them. The rate 
 M3 as printed diverges at every rate of the grid. Its step divides what Newton-Schulz made of a momentum, which is as large where gradients
 are small as elsewhere, by the root of a sum of squares. The guarded variant measures that root by its mean, and lets it only shorten steps.
 The mirrors put the weights where their map says, whatever they were at the start. What needs the data of layers (`dgd`, `dgd_of_samples`,
-`delta_gradient_descent`, `delta_momentum_of_inputs`, `generalised_momentum`) gets them by `attach`. Delta gradient descent descends the
-loss and, with the same weight, the squared outputs of every layer; beside a mean loss over a batch the outputs outweigh it, and are made
-small.
+`delta_gradient_descent`, `delta_momentum_of_inputs`, `generalised_momentum`) gets them by `attach`. Delta gradient descent, by explicit
+steps or by the implicit ones of `dgd` and `dgd_of_samples`, descends the loss and, with the same weight, the squared outputs of every
+layer; beside a mean loss over a batch the outputs outweigh it, and are made small.
 
 The hyperparameters beside the learning rate were not tuned, the data is small and every good row tells nearly all images right: the table
 orders these runs, and no more. The numbers of every run are in `docs/experiments/digits.json`.

@@ -71,9 +71,9 @@ def _rates(model: Model) -> Iterator[Diagnostic]:
         rate = rate_of(component)
         if isinstance(rate, Constant) and rate.value < 0:
             yield codes.rate_out_of_range(component.place("optimizer"), "", expression_text(rate), False)
-    high = below_one(model)
+    low, high = never_negative(model), below_one(model)
     for item in model.hyperparameters:
-        if item.name in never_negative(model) and (item.default < 0 or (item.name in high and item.default >= 1)):
+        if item.name in low and (item.default < 0 or (item.name in high and item.default >= 1)):
             value = expression_text(Constant(item.default))
             yield codes.rate_out_of_range(item.span, item.name, value, item.name in high)
 

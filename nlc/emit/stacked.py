@@ -50,11 +50,11 @@ class Stacked:
         yield from self._stack(read, "" if keeps_state else ", self.matmul_dtype", is_either_way)
         for item in resets:
             yield from self._start(item)
-        updates = laws[0].clock.updates_per_tick
         if self.due:
             (law,) = laws
             yield from self._when_due(law, is_either_way)
             return
+        updates = laws[0].clock.updates_per_tick
         told = [(law, written_out(law.equations, of_matrices=True)) for law in laws]
         body = block([line for place, (law, own) in enumerate(told) for line in self._law(law, own, _values(told[place + 1 :]))])
         yield (f"for _ in range({updates}):", *indented(body)) if updates > 1 else body
