@@ -9,9 +9,11 @@ from nlc.derive.settle import held_part, settle
 from nlc.derive.starts import restarts, settled_starts
 from nlc.ir.algebra import Due, Expr, Input, Position, State, Tick, When, Where, walk
 from nlc.ir.build import add, constant, full
-from nlc.ir.law import POSITION, PREVIOUS, Equation, Kept, Law
+from nlc.ir.law import POSITION, PREVIOUS, RECENT, Equation, Kept, Law
 from nlc.ir.model import Family, Model
 from nlc.ir.order import LevelOrder
+from nlc.ir.recents import Recent, Shift
+from nlc.ir.show import expression_text
 from nlc.ir.starts import known_start
 
 
@@ -22,7 +24,7 @@ def kept_tensors(order: LevelOrder, laws: tuple[Law, ...], outputs: tuple[Equati
     nodes = [node for expression in expressions for node in walk(expression)]
     windows = tuple(_windows(order))
     nodes.extend(node for item in windows for node in walk(item.value))
-    kept = (*_gathered(order.model, laws), *_held(order.model, nodes), *_previous(nodes), *windows)
+    kept = (*_gathered(order.model, laws), *_held(order.model, nodes), *_previous(nodes), *windows, *_recent(order))
     is_counted = any(isinstance(item.window, int) for item in windows) or any(
         isinstance(node, Due | Tick | Position) or _is_position(node)
         for node in (*nodes, *(node for item in kept for node in walk(item.value)))
@@ -64,6 +66,15 @@ def _previous(nodes: list[Expr]) -> Iterator[Kept]:
     wanted = {node.name: node for node in nodes if isinstance(node, Input) and node.delayed}
     for name, node in sorted(wanted.items()):
         yield Kept(PREVIOUS, name, Input(name, node.shape), f"read by prev({name})")
+
+
+def _recent(order: LevelOrder) -> Iterator[Kept]:
+    """The last values of what is delayed or convolved."""
+    for item in order.model.recents:
+        recent = settle(order, None, item.recent)
+        assert isinstance(recent, Recent)
+        rule = f"the last values of {expression_text(item.recent.x)}, for delays and convolutions"
+        yield Kept(RECENT, item.name, Shift(recent, recent.x, recent.shape), rule, is_whole=item.is_whole)
 
 
 def _windows(order: LevelOrder) -> Iterator[Kept]:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 from nlc.codes import derive as codes
 from nlc.derive.implicit import no_implicit_step
+from nlc.derive.refused_delays import at_the_end, older_values
 from nlc.derive.refused_windows import rotations, solved_levels
 from nlc.diagnostics import Diagnostic
 from nlc.ir.algebra import LEAVES, Constant, Expr, Gradient, Index, Input, Join, Norm, Split, State, Task, Tick, When, children, walk
 from nlc.ir.contexts import contexts_of, gradient_of, is_context, number_of_data
 from nlc.ir.dims import ENTRIES, MATRIX
-from nlc.ir.law import POSITION, PREVIOUS, Kept
+from nlc.ir.law import POSITION, PREVIOUS, RECENT, Kept
 from nlc.ir.model import STEP, TOKEN, Clock, ClosedForm, Component, Family, GradientDescent, GradientPoint, Model, Proximal
 from nlc.ir.ranges import below_one, never_negative, rate_of
 from nlc.ir.show import expression_text
@@ -27,7 +28,7 @@ def refusals(model: Model) -> tuple[Diagnostic, ...]:
 
 def name_clashes(model: Model, kept: Sequence[Kept]) -> tuple[Diagnostic, ...]:
     """A diagnostic for every level that is called like something else that is carried."""
-    taken = {name for item in kept for name in (item.name, item.component if item.component in (POSITION, PREVIOUS) else item.name)}
+    taken = {name for item in kept for name in (item.name, item.component if item.component in (POSITION, PREVIOUS, RECENT) else item.name)}
     return tuple(
         codes.not_compiled(item.span, item.name, f"the name `{item.name}`, under which nlc keeps something else of this spec")
         for item in model.components
@@ -118,20 +119,12 @@ def _sequences(model: Model) -> Iterator[Diagnostic]:
         for what, is_used in found.items():
             if is_used:
                 yield codes.not_of_a_sequence(component.every_span, component.name, what)
-        for node in (node for value in _at_the_end(component) for node in walk(value)):
+        for node in (node for value in at_the_end(component) for node in walk(value)):
             if isinstance(node, Input) and node.delayed:
                 yield codes.not_compiled(node.span, component.name, "`prev` of a stream where a sequence has ended")
     for component in (item for item in model.fast if lasts(item)):
         if any(known_start(model, component, state) is None for state in component.states):
             yield codes.late_start(component.place("init"), component.name)
-
-
-def _at_the_end(component: Component) -> Iterator[Expr]:
-    """What a level evaluates when it moves, and not where it gathers its data."""
-    rate = (component.optimizer.rate,) if isinstance(component.optimizer, GradientDescent | Proximal) else ()
-    yield from (*component.retention, *rate)
-    if component.host or component.has_inlined_optimizer:
-        yield component.follows
 
 
 def _is_a_sequence(model: Model, clock: Clock) -> bool:
@@ -331,6 +324,7 @@ CHECKS: tuple[Check, ...] = (
     _contexts,
     _sequences,
     _parts_of_tokens,
+    older_values,
     _parameters,
     _memories,
     _gradient_points,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from nlc.emit.forward import Tokens, earlier, leading_text, output_lines
+from nlc.emit.forward import Tokens, leading_text, output_lines
 from nlc.emit.hoisting import Given, Hoisted
 from nlc.emit.layout import WIDTH, Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames
 from nlc.emit.parameters import read_used
 from nlc.emit.position import before_name
+from nlc.emit.recents import laid_out
 from nlc.emit.scope import (
     Sequence,
     Sizes,
@@ -23,7 +24,7 @@ from nlc.emit.scope import (
     used_axes,
 )
 from nlc.ir.algebra import Expr, Index, Input, Named, walk
-from nlc.ir.law import POSITION, used_definitions
+from nlc.ir.law import POSITION, RECENT, used_definitions
 
 
 def block_loop_body(sequence: Sequence, parts: Hoisted) -> Lines:
@@ -76,9 +77,7 @@ class BlockLoop:
         yield from read_used(sequence, expressions, f"{carried}.dtype", names, values)
         in_block = tuple(Index(axis) for axis in used_axes(sequence))
         yield from indices(sequence, names, carried, values, (*expressions, *in_block))
-        for last, line in earlier(sequence, names, values, "state", leading_text(sequence, self.variables)):
-            kept |= last
-            yield line
+        yield from laid_out(sequence, names, values, "state", leading_text(sequence, self.variables), kept)
         yield from define_used(sequence, names, values, expressions, {item.value: item.name for item in self.parts.given})
 
     @property
@@ -145,7 +144,10 @@ class BlockLoop:
         count = len(self.sequence.model.axes)
         if not count:
             return (f"{moved} = state",)
-        return (f'{moved} = {{name: x.flatten(0, {count}) for name, x in state.items() if name != "{POSITION}"}}',)
+        outside = [item.name for item in self.sequence.program.laws.kept if item.component in (POSITION, RECENT)]
+        known = ", ".join(f'"{name}"' for name in outside)
+        others = f"!= {known}" if len(outside) == 1 else f"not in {{{known}}}"
+        return (f"{moved} = {{name: x.flatten(0, {count}) for name, x in state.items() if name {others}}}",)
 
     def _apart(self, text: str, *, time: bool) -> str:
         """What has one dim for all copies, with a dim for each axis again."""

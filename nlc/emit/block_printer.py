@@ -67,9 +67,18 @@ def is_state(node: Expr) -> bool:
     return isinstance(node, State)
 
 
-def varies(node: Expr) -> bool:
-    """Whether a value may change from token to token inside a block."""
-    return contains(node, lambda part: isinstance(part, Input | Named) or (isinstance(part, State) and part.when is When.CURRENT))
+def varies(node: Expr, lasting: frozenset[str] = frozenset()) -> bool:
+    """Whether a value may change from token to token inside a block; the streams in `lasting` are known not to."""
+
+    def moves(part: Expr) -> bool:
+        match part:
+            case Input(name):
+                return name not in lasting
+            case State(when=when):
+                return when is When.CURRENT
+        return isinstance(part, Named)
+
+    return contains(node, moves)
 
 
 def is_over_streams(node: Expr) -> bool:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from nlc.emit.block_printer import BlockPrinter, as_before, block_leaf, is_new_read, is_over_streams
+from nlc.emit.block_printer import BlockPrinter, as_before, block_leaf, is_new_read, is_over_streams, varies
 from nlc.emit.dual import Dual
 from nlc.emit.forward import Tokens, form_slots, run_form
 from nlc.emit.hoisting import Hoisted, index_names
@@ -166,6 +166,10 @@ class Block:
         timed = {item.stream for item in self.parts.given if item.timed}
         return contains(node, lambda part: isinstance(part, Named) or part in timed)
 
+    def _varies(self, node: Expr) -> bool:
+        """Whether a value may change from token to token: not by streams of one value for the whole sequence."""
+        return varies(node, frozenset(item.name for item in self.parts.given if not item.timed))
+
     def _tokens(self) -> Tokens:
         leading = f"{self.like}.shape[0], {self.tokens}"
         return Tokens(self.names, self.values, leading, self._printer(), self._at_end_printer(), self._spans_tokens, 8)
@@ -185,7 +189,7 @@ class Block:
     def _law(self, law: Law) -> Iterator[Lines]:
         """Its abbreviations over all tokens, sums of gradients, and the new states if a period ends."""
         own = replace(self, values=dict(self.values), at_end=dict(self.at_end), written={})
-        equations = written_out(law.equations)
+        equations = written_out(law.equations, self._varies)
         uses = find_uses(law.component, equations)
         for equation in equations:
             yield from own._equation(law.component, equation, uses)
@@ -243,7 +247,10 @@ class Block:
             is_gathered(term, equation.owner or component, equation.part) or (isinstance(term, Named) and term not in self.values)
             for term in sum_terms(equation.value)
         ]
-        sums = (term if known else over_block(term, named) for term, known in zip(sum_terms(equation.value), is_known, strict=True))
+        sums = (
+            term if known else over_block(term, named, self._varies)
+            for term, known in zip(sum_terms(equation.value), is_known, strict=True)
+        )
         return replace(at_end, leaf=lambda node: pieces.get(node) or at_end.leaf(node)).terms(add(*sums))
 
 

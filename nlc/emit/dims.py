@@ -25,7 +25,7 @@ def fraction_text(dim: Dim, name: Callable[[str], str]) -> tuple[str, str | None
             below[item] = max(below.get(item, 0), -exponent)
     common: Monomial = tuple((item, exponent) for item, exponent in sorted(below.items()) if exponent > 0)
     over = dim * Dim.number(number) * Dim(((common, Fraction(1)),))
-    terms = [_product(int(coefficient), monomial, name) for monomial, coefficient in over.terms]
+    terms = [_product(int(coefficient), monomial, name) for monomial, coefficient in sorted(over.terms, key=lambda term: term[1] < 0)]
     text = " + ".join(terms).replace(" + -", " - ")
     if number == 1 and not common:
         return text, None

@@ -13,11 +13,12 @@ from nlc.emit.halves import halves_method
 from nlc.emit.layout import Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames
 from nlc.emit.parameters import read_parameters
+from nlc.emit.recents import laid_out
 from nlc.emit.scope import Sequence, Sizes, converted, define, indices, input_values, output_printer, printer_of, sizes
 from nlc.emit.steps import hidden_layers, returned
 from nlc.emit.torch_printer import TorchPrinter
-from nlc.ir.algebra import Expr, Input, Named, walk
-from nlc.ir.law import POSITION, PREVIOUS, written_out
+from nlc.ir.algebra import Expr, Named, walk
+from nlc.ir.law import written_out
 from nlc.ir.program import MemoryProgram, StateSlot
 
 WIDEST_ARGUMENT = 60
@@ -76,10 +77,8 @@ def _forms(
     outputs = {name: names.new(name) for name, _ in sequence.program.outputs}
     leading = leading_text(sequence, variables)
     state: dict[str, str] = {}
-    for kept, line in earlier(sequence, names, values, start, leading):
-        state |= kept
-        yield line
     yield from places(sequence, names, values, start)
+    yield from laid_out(sequence, names, values, start, leading, state)
     yield from _define_streams(sequence, names, values)
     printer = printer_of(sequence, values)
     tokens = Tokens(names, values, leading, printer, printer, sequence.spans_axes)
@@ -184,27 +183,6 @@ def form_method(form: ChunkedForm) -> str:
     if isinstance(form, Coupled):
         return coupled_method(form, local)
     return halves_method(form, local) if form.is_halved else chunk_method(form, local)
-
-
-def earlier(
-    sequence: Sequence, names: LocalNames, values: dict[Expr, str], start: str, leading: str
-) -> Iterator[tuple[dict[str, str], Lines]]:
-    """The streams whose previous values are read, each with the value before its first token in front: what is kept of it, and its line."""
-    for item in sequence.program.laws.kept:
-        if item.component == POSITION and not sequence.program.is_in_blocks:
-            yield {item.name: f"{sequence.carried(start, POSITION, '')} + {sequence.like.name}.shape[1]"}, ()
-        if item.component == PREVIOUS:
-            shape = item.value.shape
-            variable, stream = names.new(f"earlier_{item.part}"), _whole(sequence, item.part, leading, len(shape))
-            values[Input(item.part, shape, delayed=True)] = f"{variable}[:, :-1]"
-            first = f"{sequence.carried(start, PREVIOUS, item.part)}.unsqueeze(1)"
-            yield {item.name: f"{variable}[:, -1]"}, assignment(variable, [f"torch.cat(({first}, {stream}), 1)"], 12)
-
-
-def _whole(sequence: Sequence, name: str, leading: str, rank: int) -> str:
-    """An input stream at every axis of the system."""
-    own = next(stream.axes for stream in sequence.model.inputs if stream.name == name)
-    return name if own == sequence.model.axes else f"{name}.expand({leading}{', -1' * rank})"
 
 
 def slot_local(form: ChunkedForm) -> str:

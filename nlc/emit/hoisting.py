@@ -16,8 +16,9 @@ from nlc.emit.scope import Sequence, used_axes
 from nlc.ir.algebra import Constant, Due, Expr, Input, Join, MatMul, Named, Parameter, Scale, Split, State, Tick, children, contains, walk
 from nlc.ir.build import rebuild, replace as replaced
 from nlc.ir.dual import DualLaw
-from nlc.ir.law import POSITION, PREVIOUS, Kept, Law, used_definitions
+from nlc.ir.law import POSITION, PREVIOUS, RECENT, Kept, Law, used_definitions
 from nlc.ir.program import MemoryProgram
+from nlc.ir.recents import Convolve, Delay
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def hoisted(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> Hoisted:
         tuple((form, book.streams(form)) for form in forms),
         tuple(book.dual(memory, memory.dual) for memory in program.memories if memory.dual is not None),
         tuple(book.law(law) for law in program.blocks.laws),
-        tuple((item, book.take(item.value)) for item in program.laws.kept if item.component not in (POSITION, PREVIOUS)),
+        tuple((item, book.take(item.value)) for item in program.laws.kept if item.component not in (POSITION, PREVIOUS, RECENT)),
         tuple((name, book.take(value)) for name, value in results.items()),
     )
     return Hoisted(book.all_given(), *parts, tuple(outputs.items()))
@@ -140,7 +141,7 @@ class _Book:
             return None
         if node in self.definitions:
             return self._give(node, self.definitions[node])
-        is_dear = contains(node, lambda part: isinstance(part, Parameter | Split | Join))
+        is_dear = contains(node, lambda part: isinstance(part, Parameter | Split | Join | Delay | Convolve))
         if is_dear and not (isinstance(node, Scale) and isinstance(node.by, Constant)):
             return self._give(node, next((f"{part.component}_read" for part in walk(node) if isinstance(part, Parameter)), "shared"))
         return None

@@ -21,14 +21,14 @@ def zeros(sequence: Sequence, leading: str) -> Lines:
     """The body of `initial_state`."""
     slots = sequence.program.slots
     if sequence.is_bare and is_number_known(slots[0].start):
-        made, arguments = _filled(slots[0], leading)
+        made, arguments = _filled(slots[0], "batch" if slots[0].is_whole else leading)
         return call(f"return {made}", [*arguments, "dtype=torch.promote_types(like.dtype, torch.float32)"], "", 8)
     if is_feed_forward(sequence):
         return ("return {}",)
     dtype = "dtype = torch.promote_types(like.dtype, torch.float32)"
     if sequence.is_bare:
         return (dtype, f"return {_begun(slots[0], leading)}")
-    return (dtype, "return {", *(f'    "{slot.name}": {_begun(slot, leading)},' for slot in slots), "}")
+    return (dtype, "return {", *(f'    "{slot.name}": {_begun(slot, "batch" if slot.is_whole else leading)},' for slot in slots), "}")
 
 
 def _begun(slot: StateSlot, leading: str) -> str:

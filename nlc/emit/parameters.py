@@ -34,7 +34,7 @@ def _size(sequence: Sequence, slot: StateSlot, place: int) -> str:
 
 
 def reset_parameters(sequence: Sequence) -> Lines:
-    """The body of `reset_parameters`: given starts, vectors of zeros, and matrices as `nn.Linear` draws them."""
+    """The body of `reset_parameters`: given starts, vectors of zeros, matrices as `nn.Linear` draws them, and kernels as `nn.Conv1d`."""
     return tuple(line for slot in _by_start(sequence.program.parameters) for line in _reset(sequence, slot))
 
 
@@ -50,7 +50,7 @@ def _reset(sequence: Sequence, slot: StateSlot) -> Lines:
         return ("with torch.no_grad():", f"    {name}.copy_({printer.text(slot.start)})")
     if len(slot.shape) < 2:
         return (f"nn.init.zeros_({name})",)
-    size = _size(sequence, slot, 1)
+    size = _size(sequence, slot, 0 if sequence.program.is_kernel(slot) else 1)
     bound = f"({size}) ** -0.5" if " " in size else f"{size}**-0.5"
     return (f"nn.init.uniform_({name}, -({bound}), {bound})",)
 

@@ -204,14 +204,19 @@ def printer_of(sequence: Sequence, values: dict[Expr, str], *, is_bare: bool = F
     return TorchPrinter(lambda node: leaf(node, values), sequence.like_text or sequence.like.name, bare, known, is_bare)
 
 
-def define(sequence: Sequence, names: LocalNames, values: dict[Expr, str], *, parted: bool | None = None) -> Iterator[Lines]:
+def define(
+    sequence: Sequence, names: LocalNames, values: dict[Expr, str], *, parted: bool | None = None, within: Expr | None = None
+) -> Iterator[Lines]:
     """The spec's abbreviations that its laws use, a line each; `values` learns their variables.
 
-    With `parted` only those that change inside a token, or only those that do not.
+    With `parted` only those that change inside a token, or only those that do not; with `within` only those that are part of it.
     """
+    parts = None if within is None else frozenset(walk(within))
     changing = {Input(stream.name, stream.shape) for stream in sequence.model.inputs if stream.is_parted}
     for equation in used_definitions(sequence.program.laws):
         if parted is not None and parted is not any(part in changing for part in walk(equation.value)):
+            continue
+        if equation.value in values or (parts is not None and equation.value not in parts):
             continue
         printer = printer_of(sequence, values, is_bare=sequence.is_whole(equation.value))
         number = printer.number(equation.value)

@@ -23,6 +23,7 @@ from nlc.emit.loops import by_token_body
 from nlc.emit.names import LocalNames, attribute
 from nlc.emit.parameters import made_parameters, reset_parameters
 from nlc.emit.prose import sentence, wrapped
+from nlc.emit.recents import convolves
 from nlc.emit.render import render
 from nlc.emit.scope import Sequence
 from nlc.emit.sequences import next_sequence_method
@@ -59,7 +60,8 @@ def _helpers(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> tuple[str, .
     splits = bool(others) or any(not form.is_halved for form in plain)
     are_flat = any(form.in_blocks for form in plain)
     solves = decays or any(form.is_triangular for form in forms)
-    helpers = HelpersView(bool(forms), splits, are_flat, decays, solves, sequence.has_places)
+    is_convolved = sequence.program.is_parallel and convolves(sequence.program)
+    helpers = HelpersView(bool(forms), splits, are_flat, decays, solves, sequence.has_places, is_convolved)
     return render(helpers), *halves_helpers(plain), *coupled_helpers(others)
 
 
@@ -156,7 +158,7 @@ def _slot_text(sequence: Sequence, slot: StateSlot) -> str:
         tokens = "tokens" if slot.window == "all" else str(slot.window - 1)
         of = "all tokens so far" if slot.window == "all" else f"the last {slot.window - 1}, those that there were"
         return f"{_dims('batch', tokens, *sequence.model.axes, *slot.shape)}, of {of}"
-    return _dims("batch", *sequence.model.axes, *slot.shape)
+    return _dims("batch", *(() if slot.is_whole else sequence.model.axes), *slot.shape)
 
 
 def _dims(*dims: str | Dim) -> str:
@@ -207,7 +209,7 @@ def _shown(text: str) -> str:
 def _forward_says(sequence: Sequence) -> str:
     if sequence.program.is_in_blocks:
         return "The whole sequence in blocks, which end where a period may: equal to `forward_by_token`."
-    if is_feed_forward(sequence):
+    if is_feed_forward(sequence) or (sequence.program.is_parallel and not sequence.program.memories):
         return "All tokens at once: equal to `forward_by_token`."
     if sequence.program.is_parallel:
         how = "in chunks" if sequence.program.has_chunk else "at once"

@@ -10,6 +10,7 @@ from nlc.emit.layout import Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames
 from nlc.emit.parameters import read_parameters
 from nlc.emit.position import position_lines
+from nlc.emit.recents import laid_out_at_a_token
 from nlc.emit.resets import Resets
 from nlc.emit.scope import Sequence, converted, define, indices, input_values, output_printer, previous, printer_of, state_dtype
 from nlc.emit.torch_printer import TorchPrinter
@@ -19,6 +20,10 @@ from nlc.ir.build import replace
 from nlc.ir.law import POSITION, Kept, Law
 from nlc.ir.model import Family
 from nlc.ir.program import StateSlot
+from nlc.ir.recents import Shift
+
+WIDEST_OUTPUT = 120
+"""An output whose expression is longer has a line for each of its reads."""
 
 NO_TARGETS: Mapping[State, str] = MappingProxyType({})
 
@@ -36,6 +41,7 @@ def step_body(sequence: Sequence) -> Lines:
         *read_parameters(sequence, state_dtype(sequence), names, values),
         *indices(sequence, names, carried, values),
         *position_lines(sequence, names, values),
+        *laid_out_at_a_token(sequence, names, values),
         *define(sequence, names, values, parted=False),
         *_laws(sequence, names, values),
         *_outputs(sequence, names, values, dtype),
@@ -157,7 +163,10 @@ def _outputs(sequence: Sequence, names: LocalNames, values: dict[Expr, str], dty
 def hidden_layers(
     names: LocalNames, values: dict[Expr, str], printer: TorchPrinter, output: str, value: Expr, indent: int = 12
 ) -> Generator[Lines, None, Expr]:
-    """The layers of a network that an output reads, a line each; gives the output over their names, which `values` learns."""
+    """The layers of a network that an output reads, a line each, and of a long output its reads; gives it over their names.
+
+    `values` learns them.
+    """
     layers = set(_layers(value))
     for number in range(1, len(layers) + 1):
         layer = next(_layers(value))
@@ -165,6 +174,15 @@ def hidden_layers(
         yield assignment(inner.name, [printer.text(layer)], indent)
         values[inner] = inner.name
         value = replace(value, {layer: inner}.get)
+    reads = dict.fromkeys(node for node in walk(value) if isinstance(node, MatMul) and isinstance(node.left, State))
+    for read in reads if len(printer.text(value)) > WIDEST_OUTPUT else ():
+        assert isinstance(read, MatMul)
+        assert isinstance(read.left, State)
+        inner = Named(names.new(f"{read.left.component}_read"), read.shape)
+        yield assignment(inner.name, [printer.text(read)], 12)
+        values[inner] = inner.name
+        named: dict[Expr, Expr] = {read: inner}
+        value = replace(value, named.get)
     return value
 
 
@@ -190,6 +208,8 @@ def kept_text(sequence: Sequence, item: Kept, values: dict[Expr, str]) -> str:
         return kept_window(slot, values[Window(item.component, item.part, item.value.shape)])
     if item.component == POSITION:
         return values[State(POSITION, "", ())]
+    if isinstance(item.value, Shift):
+        return values[item.value]
     printer = printer_of(sequence, values)
     if sequence.spans_axes(item.value):
         return printer.text(item.value)

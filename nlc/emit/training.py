@@ -35,6 +35,10 @@ def training_parts(sequence: Sequence) -> tuple[str, ...]:
     return (render(view), *classes, optimizer_helpers(helper, "".join(classes)))
 
 
+WIDEST_LIST = 100
+"""A longer list of parameters has a line for each."""
+
+
 def _optimizer(sequence: Sequence, training: Training) -> Lines:
     """One entry of `LevelOptimizers`: the optimizer with its parameters and numbers, the period, whether gradients are averaged."""
     slots = [slot for name in training.levels for slot in sequence.program.parameters if slot.component == name]
@@ -45,7 +49,11 @@ def _optimizer(sequence: Sequence, training: Training) -> Lines:
     made, rest = f"{training.optimizer.name}({made})", f"{period}, {training.reduce == 'mean'}"
     if len(made) + len(rest) <= 120:
         return (f"({made}, {rest}),",)
-    inner = call(training.optimizer.name, [f"[{parameters}]", *numbers], ",", 16)
+    if len(parameters) > WIDEST_LIST:
+        listed = ("    [", *(f"        module.{parameter_attribute(slot)}," for slot in slots), "    ],")
+        inner: Lines = (f"{training.optimizer.name}(", *listed, *(f"    {number}," for number in numbers), "),")
+    else:
+        inner = call(training.optimizer.name, [f"[{parameters}]", *numbers], ",", 16)
     return ("(", *(f"    {line}" for line in inner), f"    {period},", f"    {training.reduce == 'mean'},", "),")
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from nlc.emit.block_printer import varies
 from nlc.ir.algebra import Add, Expr, Named, State, When, walk
 from nlc.ir.build import replace as replaced
 from nlc.ir.law import Equation
@@ -56,8 +56,8 @@ def sum_terms(node: Expr) -> tuple[Expr, ...]:
     return node.terms if isinstance(node, Add) else (node,)
 
 
-def written_out(equations: tuple[Equation, ...]) -> tuple[Equation, ...]:
-    """The equations without abbreviations for what all tokens share: those are written out where they stand."""
+def written_out(equations: tuple[Equation, ...], varies: Callable[[Expr], bool]) -> tuple[Equation, ...]:
+    """The equations without abbreviations for what all tokens share, which does not vary: those are written out where they stand."""
     shared: dict[str, Expr] = {}
     kept = []
     for equation in equations:

@@ -75,6 +75,7 @@ class HelpersView:
     has_decay: bool
     solves: bool
     turns: bool
+    convolves: bool
 
 
 @dataclass(frozen=True, slots=True)

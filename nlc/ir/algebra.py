@@ -33,6 +33,7 @@ from nlc.ir.leaves import (
     When as When,
     Window as Window,
 )
+from nlc.ir.recents import Convolve, Delay, Recent, Shift
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +267,7 @@ Expr = (
     | MatMul | Transpose | Outer | Dot | Sum | Norm | Softmax | LayerNorm | Split | Join | StopGradient
     | Rotary | Now | WindowSum | WindowSoftmax
     | Derivative | Inverse | Embedding | LastUnit
+    | Recent | Shift | Delay | Convolve
 )  # fmt: skip
 
 LEAVES = (
@@ -319,8 +321,12 @@ def children(node: Expr) -> tuple[Expr, ...]:
             return (condition, then, otherwise)
         case Map(_, x) | Spread(x) | Transpose(x) | Sum(x) | Norm(x) | Softmax(x) | LayerNorm(x) | Split(x) | Join(x) | StopGradient(x):
             return (x,)
-        case Now(x) | WindowSum(x) | WindowSoftmax(x) | Inverse(x):
+        case Now(x) | WindowSum(x) | WindowSoftmax(x) | Inverse(x) | Recent(x) | Delay(x):
             return (x,)
+        case Shift(recent, x):
+            return (recent, x)
+        case Convolve(x, kernel, recent):
+            return (x, kernel, recent)
     return ()
 
 

@@ -42,6 +42,7 @@ from nlc.ir.algebra import (
 )
 from nlc.ir.calculus import Derivative, Inverse
 from nlc.ir.dims import Shape
+from nlc.ir.recents import Convolve, Delay, Recent, Shift, rebuild_of_past
 
 EPSILON = Constant(Fraction(1, 100_000))
 """What is added under the root of `layer_norm`."""
@@ -92,6 +93,8 @@ def rebuild(node: Expr, parts: tuple[Expr, ...]) -> Expr:
             return Join(parts[0], axis, node.shape)
         case StopGradient():
             return StopGradient(parts[0], node.shape)
+        case Recent() | Shift() | Delay() | Convolve():
+            return rebuild_of_past(node, parts)
         case Rotary(_, _, base):
             return Rotary(parts[0], parts[1], base, node.shape)
         case Now():

@@ -91,7 +91,8 @@ class Dim:
         return int(value)
 
     def __str__(self) -> str:
-        return " + ".join(_term_text(monomial, coefficient) for monomial, coefficient in self.terms) or "0"
+        terms = sorted(self.terms, key=lambda term: term[1] < 0)
+        return " + ".join(_term_text(monomial, coefficient) for monomial, coefficient in terms).replace(" + -", " - ") or "0"
 
 
 Shape = tuple[Dim, ...]

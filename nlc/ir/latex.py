@@ -58,6 +58,7 @@ from nlc.ir.algebra import (
 )  # fmt: skip
 from nlc.ir.calculus import Inverse
 from nlc.ir.dims import Dim, Monomial
+from nlc.ir.recents import Convolve, Delay, Recent, Shift
 
 COMPARISON, SUM, ENTRYWISE, PRODUCT, ATOM = range(5)
 """How tightly a text binds; only an atom, which has nothing above it, can be raised to a power or transposed."""
@@ -214,6 +215,12 @@ def _fenced(node: Expr) -> str:
         case Split(x, axis) | Join(x, axis):
             name = r"\operatorname{split}" if isinstance(node, Split) else r"\operatorname{join}"
             return rf"{name}_{{{_upright(axis)}}}\left({expression_latex(x)}\right)"
+        case Convolve(x, kernel):
+            return rf"\left({expression_latex(kernel)} * {expression_latex(x)}\right)"
+        case Delay(Recent(x), tokens):
+            return rf"\left({expression_latex(x)}\right)_{{t-{tokens}}}"
+        case Recent(x) | Shift(Recent(x)):
+            return rf"\operatorname{{recent}}\left({expression_latex(x)}\right)"
         case Rotary(x, place):
             return rf"R_{{{expression_latex(place)}}} {_wrapped(x, PRODUCT)}"
         case WindowSoftmax(x):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +10,7 @@ from nlc.ir.algebra import Expr, Named, Parameter, State, StopGradient, When, wa
 from nlc.ir.build import replace
 from nlc.ir.model import Clock, Model
 from nlc.ir.order import LevelOrder
+from nlc.ir.recents import Shift
 from nlc.ir.show import expression_text
 
 
@@ -50,7 +52,7 @@ class Kept:
 
     Held states, sums of gradients over part of a period, previous inputs, and the position in the sequence: whatever makes the
     future depend on the past is state. It starts from `start`, or from zeros. With a `window`, in tokens, the values of older tokens
-    are kept too: all of them, or those of the last window - 1.
+    are kept too: all of them, or those of the last window - 1. What `is_whole` has no dims for the axes.
     """
 
     component: str
@@ -59,6 +61,7 @@ class Kept:
     rule: str
     start: Expr | None = None
     window: int | Literal["all"] | None = None
+    is_whole: bool = False
 
     @property
     def name(self) -> str:
@@ -183,11 +186,19 @@ def abbreviated_text(equation: Equation, definitions: tuple[Equation, ...]) -> s
 POSITION = "position"
 """The count of the tokens that were seen, a whole number, the same for a whole batch."""
 
+RECENT = "recent"
+"""What the last values of expressions over streams, for delays and convolutions, are kept under."""
+
 GRAM = "the Gram matrix"
 """The rule of an equation X X^T that names it, for sums of products that alternate between X and its transpose."""
 
 PREVIOUS = "previous"
 """What the previous values of input streams are kept under."""
+
+
+def recent_names(kept: Iterable[Kept]) -> dict[Expr, str]:
+    """Under what name recent values are kept, by the node that reads them."""
+    return {item.value.recent: item.part for item in kept if isinstance(item.value, Shift)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,16 +57,18 @@ from nlc.ir.calculus import Inverse
 from nlc.ir.claim import Claim, EqualityClaim, IllTyped, OrderClaim, SameAsClaim
 from nlc.ir.clock import STEP, TOKEN, Clock, Family
 from nlc.ir.dims import Dim, Shape
+from nlc.ir.recents import Convolve, Delay, Recent, RecentValues
 from nlc.ir.steps import ClosedForm, GradientDescent, GradientPoint, Optimizer, Proximal, Trained
 from nlc.source import NOWHERE, Span
 
 __all__ = [
-    "STEP", "TOKEN", "Abbreviation", "Add", "Age", "Claim", "Clock", "ClosedForm", "Compare", "Component", "Constant", "DimDeclaration",
-    "Divide", "Dot", "EqualityClaim", "Expr", "Extremum", "Eye", "Family", "Full", "Gradient", "GradientDescent", "GradientPoint",
-    "Hyperparameter", "HyperparameterDeclaration", "IllTyped", "Index", "Input", "InputStream", "Inverse", "Join", "LayerNorm", "Map",
-    "MatMul", "Model", "Named", "Norm", "Now", "Optimizer", "OrderClaim", "Outer", "Output", "Position", "Power", "Proximal", "Rotary",
-    "SameAsClaim", "Scale", "Shape", "Size", "Softmax", "Split", "Spread", "State", "StateDeclaration", "StopGradient", "Sum", "Tick",
-    "Times", "Trained", "Training", "Transpose", "When", "Where", "Window", "WindowSoftmax", "WindowSum",
+    "STEP", "TOKEN", "Abbreviation", "Add", "Age", "Claim", "Clock", "ClosedForm", "Compare", "Component", "Constant", "Convolve", "Delay",
+    "Dim", "DimDeclaration", "Divide", "Dot", "EqualityClaim", "Expr", "Extremum", "Eye", "Family", "Full", "Gradient", "GradientDescent",
+    "GradientPoint", "Hyperparameter", "HyperparameterDeclaration", "IllTyped", "Index", "Input", "InputStream", "Inverse", "Join",
+    "LayerNorm", "Map", "MatMul", "Model", "Named", "Norm", "Now", "Optimizer", "OrderClaim", "Outer", "Output", "Position", "Power",
+    "Proximal", "Recent", "RecentValues", "Rotary", "SameAsClaim", "Scale", "Shape", "Size", "Softmax", "Split", "Spread", "State",
+    "StateDeclaration", "StopGradient", "Sum", "Tick", "Times", "Trained", "Training", "Transpose", "When", "Where", "Window",
+    "WindowSoftmax", "WindowSum",
 ]  # fmt: skip
 
 
@@ -236,6 +238,7 @@ class Model:
     components: tuple[Component, ...] = ()
     outputs: tuple[Output, ...] = ()
     abbreviations: tuple[Abbreviation, ...] = ()
+    recents: tuple[RecentValues, ...] = ()
     claims: tuple[Claim, ...] = ()
     unsupported: tuple[tuple[str, Span], ...] = ()
     path: str = ""

@@ -7,12 +7,13 @@ from enum import Enum
 from typing import Literal
 
 from nlc.ir.affine import Classified, OutputRead
-from nlc.ir.algebra import Expr, Hyperparameter, State, When, walk
+from nlc.ir.algebra import Expr, Hyperparameter, Parameter, State, When, walk
 from nlc.ir.attention import WindowLaw
 from nlc.ir.dims import Shape
 from nlc.ir.dual import DualLaw
 from nlc.ir.law import Law, Laws
 from nlc.ir.model import HyperparameterDeclaration, Model
+from nlc.ir.recents import Convolve
 
 
 class Form(Enum):
@@ -51,7 +52,8 @@ class Decision:
 class StateSlot:
     """One carried tensor. `name` is its key in the emitted state dict: the component's name, with `.part` if it has several.
 
-    A slot that `counts` is a single whole number; all others have one value for each sequence and axis. It starts from `start`, or zeros.
+    A slot that `counts` is a single whole number; all others have one value for each sequence and axis, or
+    for each sequence when it `is_whole`. It starts from `start`, or zeros.
     """
 
     name: str
@@ -61,6 +63,7 @@ class StateSlot:
     counts: bool = False
     start: Expr | None = None
     window: int | Literal["all"] | None = None
+    is_whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +129,9 @@ class Program:
     """A whole system. For an optimizer `memories` is empty: its laws run once a step.
 
     `outputs` give each output as an expression over inputs, hyperparameters, `Named` reads and states that are steady in a block; they
-    are used when every memory has a parallel form (`is_parallel`), block after block when something has a period (`is_in_blocks`).
-    Otherwise the whole system runs token by token, by its laws. `parameters` are the tensors of slow levels, `training` the programs of
-    the optimizers that move them. `chunk_because` says why the chunk is as long as it is.
+    are used when every memory has a parallel form, or there is none and older values of streams are carried (`is_parallel`), block after
+    block when something has a period (`is_in_blocks`). Otherwise the whole system runs token by token, by its laws. `parameters` are the
+    tensors of slow levels, `training` the programs of the optimizers that move them; `chunk_because` says why a chunk is as long as it is.
     """
 
     laws: Laws
@@ -161,6 +164,11 @@ class Program:
     def _starts(self) -> tuple[Expr, ...]:
         return tuple(slot.start for slot in (*self.slots, *self.parameters) if slot.start is not None)
 
+    def is_kernel(self, slot: StateSlot) -> bool:
+        """Whether streams are convolved with a slow level, which adds up over its rows, not over its columns."""
+        tensor = Parameter(slot.component, slot.part, slot.shape)
+        return any(isinstance(node, Convolve) and node.kernel == tensor for value in self.laws.values for node in walk(value))
+
     @property
     def has_chunk(self) -> bool:
         """Whether something runs chunk by chunk, so that the length of a chunk is a choice."""
@@ -168,7 +176,9 @@ class Program:
 
     @property
     def is_parallel(self) -> bool:
-        return bool(self.memories) and all(memory.form is not Form.RECURRENCE for memory in self.memories)
+        if not self.memories:
+            return not self.model.fast and bool(self.slots)
+        return all(memory.form is not Form.RECURRENCE for memory in self.memories)
 
     @property
     def is_in_blocks(self) -> bool:

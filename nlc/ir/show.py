@@ -52,6 +52,7 @@ from nlc.ir.algebra import (
 )  # fmt: skip
 from nlc.ir.build import replace
 from nlc.ir.calculus import Derivative, Embedding, Inverse, LastUnit
+from nlc.ir.recents import Convolve, Delay, Recent, Shift
 
 ROTARY_BASE = 10_000
 """The base of `rotary(x)` when it does not say."""
@@ -131,7 +132,22 @@ def _text(node: Expr) -> tuple[str, int]:
             return f"{_wrapped(left, SUM)} {operator} {_wrapped(right, SUM)}", COMPARISON
         case Spread(x):
             return _text(x)
+        case Recent() | Shift() | Delay() | Convolve():
+            return _of_past(node)
     return _call(node), ATOM
+
+
+def _of_past(node: Recent | Shift | Delay | Convolve) -> tuple[str, int]:
+    match node:
+        case Recent(x):
+            return f"recent({expression_text(x)})", ATOM
+        case Shift(Recent(x), new):
+            return f"recent({expression_text(x)}) and {expression_text(new)}", SUM
+        case Delay(Recent(x), tokens):
+            return f"delay({expression_text(x)}, {tokens} token{'s' if tokens > 1 else ''})", ATOM
+        case Convolve(x, kernel):
+            return f"convolve({expression_text(x)}, {expression_text(kernel)})", ATOM
+    raise AssertionError(node)
 
 
 def _call(node: Expr) -> str:

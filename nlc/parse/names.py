@@ -19,7 +19,7 @@ TENSOR_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,40}")
 
 LANGUAGE_WORDS = frozenset(
     """
-    prev hold now tick age past where sum mean norm norm2 dot inner outer solve softmax maximum minimum transpose split join delay
+    prev hold now tick age past where sum mean norm norm2 dot inner outer solve softmax maximum minimum transpose split join delay convolve
     argmin stop_gradient eye index key value prediction task learned like matrix vector gradient_descent proximal closed_form
     token tokens step steps sequence sequences always never in and or not true false null none
     """.split()

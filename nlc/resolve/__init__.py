@@ -36,6 +36,7 @@ from nlc.resolve.components import resolve_level
 from nlc.resolve.levels import Surroundings
 from nlc.resolve.matrices import is_of_matrices, sides_of
 from nlc.resolve.memories import is_like_weights, memory_type
+from nlc.resolve.recents import check_recents, recent_values
 from nlc.resolve.scope import LevelType, MemoryType, Scope
 from nlc.resolve.sizes import declare_dims, dim_of, number_of, unfit_sizes
 from nlc.resolve.training import start_name, trainings, with_learned_starts, with_outer
@@ -122,8 +123,11 @@ def _resolve(file: SpecFile) -> Model:
         digest=digest(file),
         span=spec.name.span,
     )
+    check_recents(model)
     check_axes(model)
-    return replace(model, outputs=tuple(replace(item, joined=joined_axes(model, item.value)) for item in outputs))
+    return replace(
+        model, recents=recent_values(model), outputs=tuple(replace(item, joined=joined_axes(model, item.value)) for item in outputs)
+    )
 
 
 def _abbreviations(spec: Spec, scope: Scope, counts: Mapping[str, Fraction]) -> Iterator[Abbreviation]:

@@ -36,12 +36,13 @@ def joined_axes(model: Model, value: Expr) -> tuple[str, ...]:
 
 def check_axes(model: Model) -> None:
     """Raise CompileError for every split of what differs along its axis already, and every join of what does not."""
-    found = [problem for value, span in _values(model) for problem in _problems(model, value, span)]
+    found = [problem for value, span in valued(model) for problem in _problems(model, value, span)]
     if found:
         raise CompileError(*dict.fromkeys(found))
 
 
-def _values(model: Model) -> Iterator[tuple[Expr, Span]]:
+def valued(model: Model) -> Iterator[tuple[Expr, Span]]:
+    """Every expression of a model, and where it is written."""
     for component in model.components:
         yield from ((value, component.objective_span) for value in (component.objective, component.follows))
         yield from ((value, component.place("retention")) for value in component.retention)

@@ -8,7 +8,7 @@ from fractions import Fraction
 from types import MappingProxyType
 
 from nlc.ir.algebra import Constant, Expr, Extremum, LayerNorm, Norm, Size, Softmax, StopGradient
-from nlc.ir.build import apply_map, divide, dot, outer, spread, total, transpose
+from nlc.ir.build import add, apply_map, divide, dot, outer, spread, total, transpose
 from nlc.ir.calculus import Inverse
 from nlc.ir.dims import Dim, Shape
 from nlc.ir.maps import MAPS
@@ -83,6 +83,21 @@ def _l2_normalise(arguments: tuple[Expr, ...], axis: int | None) -> Expr:
     return divide(arguments[0], Extremum("maximum", Norm(arguments[0]), SMALLEST_NORM, ()))
 
 
+SMALLEST_SQUARE = Constant(Fraction(1, 10**6))
+
+
+def _rms_norm(arguments: tuple[Expr, ...], axis: int | None) -> Expr:
+    x = arguments[0]
+    return divide(x, apply_map("sqrt", add(_mean_of_squares(x), SMALLEST_SQUARE)))
+
+
+def _mean_of_squares(x: Expr) -> Expr:
+    count = Dim.number(1)
+    for dim in x.shape:
+        count = count * dim
+    return divide(dot(x, x), Size(count))
+
+
 def _clip(arguments: tuple[Expr, ...], axis: int | None) -> Expr:
     x, low, high = arguments
     above = Extremum("maximum", x, spread(low, None, x.shape), x.shape)
@@ -140,6 +155,16 @@ _TABLE: Mapping[str, FunctionRule] = {
         "a vector or matrix",
         copies=2,
     ),
+    "rms_norm": FunctionRule(
+        "x over the root of its mean square plus 1e-6",
+        "rms_norm(x)",
+        _rms_norm,
+        (1,),
+        (),
+        _one_vector,
+        "a vector, and not the weights that an optimizer serves",
+        copies=3,
+    ),
     "layer_norm": FunctionRule(
         "a vector less its mean, over the root of 1e-5 and its mean square then; scale and shift are products and sums",
         "layer_norm(x)",
@@ -178,6 +203,8 @@ FORMS: Mapping[str, str] = MappingProxyType(
     {
         "prev": "prev(memory): the state when the tick began; prev(x): a stream's previous value, zero before the first",
         "hold": "hold(memory, n tokens): the state after the last whole period of n tokens",
+        "delay": "delay(x, n tokens): x so many tokens before, zero before the first",
+        "convolve": "convolve(x, kernel): kernel[0] * x + kernel[1] * (x one token before) + ..., channel by channel",
         "split": "split(x, heads): a vector of heads * size cut into one of that size for each place along the axis",
         "join": "join(x, heads): the vectors of all places along an axis, one after another",
         "index": "index(heads): the place along an axis, 0, 1, 2, ...: a number for each head that follows from its place",

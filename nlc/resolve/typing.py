@@ -20,6 +20,7 @@ from nlc.resolve.calls import type_definition, type_function, type_index, type_j
 from nlc.resolve.claim_words import CLAIM, CLAIM_WORDS, type_claim_word
 from nlc.resolve.functions import FUNCTIONS
 from nlc.resolve.reads import applied_level, part_of, plain_reading, type_held, type_previous, type_read, value_of
+from nlc.resolve.recents import type_convolve, type_delay
 from nlc.resolve.rotations import type_rotary
 from nlc.resolve.scope import Scope
 from nlc.resolve.sizes import MOST_DIGITS, is_out_of_bounds
@@ -199,6 +200,8 @@ SPECIAL: Mapping[str, Callable[[Typing, Call], Expr]] = MappingProxyType(
         "columns": type_side,
         "prev": type_previous,
         "hold": type_held,
+        "delay": type_delay,
+        "convolve": type_convolve,
         "now": type_now,
         "rotary": type_rotary,
         "where": type_where,

@@ -78,6 +78,7 @@ def _slots(laws: Laws) -> tuple[StateSlot, ...]:
             item.component == POSITION,
             item.start,
             item.window,
+            item.is_whole,
         )
         for item in laws.kept
     )

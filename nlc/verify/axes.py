@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from nlc.ir.law import Kept, Laws
 from nlc.ir.model import InputStream, Model, Output
 
 
@@ -37,3 +38,24 @@ def with_axes(x: Tensor, stream: InputStream, model: Model) -> Tensor:
     index = (slice(None) if axis in stream.axes else None for axis in model.axes)
     leading = 1 if stream.is_of_sequence else 3 if stream.is_parted else 2
     return x[(slice(None),) * leading + tuple(index)]
+
+
+def kept_places(model: Model, item: Kept, leading: tuple[int, ...]) -> tuple[int, ...]:
+    """The leading dims of what is kept: 1 for each axis when it has one value for all places along them."""
+    return (leading[0], *(1 for _ in model.axes)) if item.is_whole else leading
+
+
+def with_places(laws: Laws, slot: tuple[str, str], value: Tensor) -> Tensor:
+    """A carried tensor with a dim of size 1 for each axis, when it has none of their dims."""
+    for _ in laws.order.model.axes if _is_whole(laws, slot) else ():
+        value = value.unsqueeze(1)
+    return value
+
+
+def without_places(laws: Laws, slot: tuple[str, str], value: Tensor) -> Tensor:
+    """The same, as it is carried on."""
+    return value.flatten(0, len(laws.order.model.axes)) if _is_whole(laws, slot) else value
+
+
+def _is_whole(laws: Laws, slot: tuple[str, str]) -> bool:
+    return any(item.is_whole for item in laws.kept if (item.component, item.part) == slot)

@@ -10,14 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from fractions import Fraction
 from functools import partial
-from typing import TypeVar, cast
+from typing import TypeGuard, TypeVar, cast
 
 from nlc.diagnostics import CompileError
-from nlc.ir.algebra import Compare, Expr, Gradient, Named, State, When, contains, walk
+from nlc.ir.algebra import Compare, Expr, Gradient, Input, Named, State, When, contains, walk
 from nlc.ir.claim import ReadingClaim
 from nlc.ir.dims import Dim
 from nlc.ir.law import Laws
 from nlc.ir.model import Claim, EqualityClaim, IllTyped, Model, OrderClaim, SameAsClaim
+from nlc.ir.recents import Recent
 from nlc.ir.show import expression_text
 from nlc.source import Span
 from nlc.verify.arithmetic import Arithmetic
@@ -226,6 +227,9 @@ def _not_proved(equality: Equality, sides: tuple[Expr, Expr], claim: EqualityCla
 
 
 def _by_search(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws, why: str) -> Finding:
+    if _reads_one_past_twice(sides, laws):
+        detail = f"{why}; older values of streams are read in several ways, which a search would take for independent"
+        return Finding(verdict="unknown", method=SEARCH, detail=detail)
     evidence = _searched(sides, claim, laws)
     if evidence.counterexample is not None:
         return Finding(verdict="refuted", method=SEARCH, detail=f"{why}; {evidence.counterexample.text}", evidence=evidence)
@@ -234,6 +238,17 @@ def _by_search(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws, why: 
         return Finding(verdict="unknown", method=SEARCH, detail=detail)
     detail = f"no proof found ({why}); {evidence.samples} samples agree, worst gap {evidence.worst_gap:.1e}, seed {evidence.seed}"
     return Finding(verdict="tested", method=SEARCH, detail=detail, evidence=evidence)
+
+
+def _reads_one_past_twice(sides: tuple[Expr, Expr], laws: Laws) -> bool:
+    """Whether older values of one thing are read in several ways: they follow from one another."""
+    leaves = free_leaves(needed(laws, *sides), *sides)
+    past = [leaf.x if isinstance(leaf, Recent) else replace(leaf, delayed=False) for leaf in leaves if _is_past(leaf)]
+    return len(set(past)) < len(past)
+
+
+def _is_past(leaf: Expr) -> TypeGuard[Recent | Input]:
+    return isinstance(leaf, Recent) or (isinstance(leaf, Input) and leaf.delayed)
 
 
 # --- values ------------------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from nlc.ir.algebra import (
 from nlc.ir.dims import Dim, Shape
 from nlc.ir.law import Laws
 from nlc.ir.model import Model
+from nlc.ir.recents import Convolve
 
 
 def dims_of(model: Model) -> tuple[str, ...]:
@@ -72,6 +73,8 @@ def _obstacles(node: Expr, name: str) -> Iterator[str]:
     match node:
         case Times() | Map() | Power() | Extremum() | Compare() | Softmax() | LayerNorm() if _has(node.shape, name):
             yield f"entries along {name} are taken one by one"
+        case Convolve(_, kernel) if _has(kernel.shape, name):
+            yield f"entries along {name} have weights of their own"
         case Divide(_, by) if _has(by.shape, name):
             yield f"entries along {name} are taken one by one"
         case Where(condition) if _has(condition.shape, name):

@@ -49,6 +49,7 @@ from nlc.ir.algebra import (
 )
 from nlc.ir.calculus import Inverse
 from nlc.ir.dims import LIKE_WEIGHTS, Shape
+from nlc.ir.recents import Convolve, Delay, Shift
 
 vector_norm: Callable[..., Tensor] = torch.linalg.vector_norm
 """Its gradient at zero is zero, as the algebra has it."""
@@ -158,7 +159,18 @@ class Evaluator:
                 return self._split(self(x), axis, len(node.shape))
             case Join(x, axis):
                 return self._join(self(x), axis, len(x.shape))
+            case Delay(recent, tokens):
+                return self(recent).select(-1 - len(node.shape), -tokens)
+            case Shift(recent, x):
+                return self._lengthened(recent, x).narrow(-1 - len(x.shape), 1, recent.shape[0].size(self.sizes))
+            case Convolve(x, kernel, recent):
+                return torch.einsum("...wd,wd->...d", self._lengthened(recent, x), self(kernel).flip(0))
         return self.leaf(node)
+
+    def _lengthened(self, recent: Expr, x: Expr) -> Tensor:
+        """The recent values and the newest, along the dim before those of a value."""
+        place, past = -1 - len(x.shape), self(recent)
+        return torch.cat((past, self(x).unsqueeze(place).expand_as(past.narrow(place, 0, 1))), place)
 
     def _rotary(self, x: Tensor, place: Tensor, base: int) -> Tensor:
         """Pairs of entries, half the size apart, turned by place / base ** (j / half); the last of an odd number stays."""

@@ -102,7 +102,8 @@ def state_of(program: Program, drawn: Drawn, sequence: int) -> dict[Slot, Values
     for slot in program.slots if drawn.state is not None else ():
         tensor = (drawn.state or {})[slot.name]
         own = tensor if slot.counts else tensor[sequence]
-        found[slot.component, slot.part] = _everywhere(own, tensor, (not slot.counts,) * len(model.axes), model, drawn.sizes)
+        has = (not slot.counts and not slot.is_whole,) * len(model.axes)
+        found[slot.component, slot.part] = _everywhere(own, tensor, has, model, drawn.sizes)
     return found
 
 
@@ -128,9 +129,9 @@ def tensors_of(program: Program, sequences: Sequence[Sequence[Seen]]) -> tuple[T
         name: torch.stack([torch.stack([_at_places(seen[0][name], drops) for seen in ticks]) for ticks in sequences])
         for name, drops in joined.items()
     }
-    whole = (False,) * len(model.axes)
+    drops = {slot.name: (slot.is_whole,) * len(model.axes) for slot in program.slots}
     finals = {
-        slot.name: torch.stack([_at_places(ticks[-1][1][slot.component, slot.part], whole) for ticks in sequences])
+        slot.name: torch.stack([_at_places(ticks[-1][1][slot.component, slot.part], drops[slot.name]) for ticks in sequences])
         for slot in program.slots
     }
     return outputs, finals | {slot.name: finals[slot.name].flatten()[0].long() for slot in program.slots if slot.counts}

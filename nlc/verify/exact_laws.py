@@ -11,9 +11,24 @@ from itertools import product
 from math import prod
 
 from nlc.ir import algebra
-from nlc.ir.algebra import Due, Expr, Hyperparameter, Index, Input, Join, Named, Parameter, Split, State, StopGradient, When, children
-from nlc.ir.law import POSITION, PREVIOUS, Law, Laws, with_parameters
+from nlc.ir.algebra import (
+    Due,
+    Expr,
+    Hyperparameter,
+    Index,
+    Input,
+    Join,
+    Named,
+    Parameter,
+    Split,
+    State,
+    StopGradient,
+    When,
+    children,
+)
+from nlc.ir.law import POSITION, PREVIOUS, RECENT, Law, Laws, recent_names, with_parameters
 from nlc.ir.model import Family, Model
+from nlc.ir.recents import Recent
 from nlc.verify.dyadic import DYADIC, Dyadic
 from nlc.verify.rational import Tensor, evaluate, shape_of
 
@@ -49,6 +64,7 @@ class Moment:
     inputs: Mapping[str, Values]
     previous: Mapping[Slot, Values]
     new: dict[Slot, Values]
+    recent: Mapping[Expr, str]
 
     @property
     def places(self) -> tuple[Place, ...]:
@@ -86,6 +102,8 @@ class Moment:
                 return named[name][place]
             case Input(name, _, delayed):
                 return (self.previous[PREVIOUS, name] if delayed else self.inputs[name])[place]
+            case Recent():
+                return self.previous[RECENT, self.recent[node]][place]
             case Hyperparameter(name):
                 return self.hyperparameters[name]
             case Parameter(component, part):
@@ -117,7 +135,7 @@ def _sources(node: Expr) -> Iterator[Expr]:
     match node:
         case Split() | Join():
             yield node
-        case Named() | Input() | Hyperparameter() | Parameter() | Index() | State() | Due() | algebra.Tick():
+        case Named() | Input() | Hyperparameter() | Parameter() | Index() | State() | Due() | algebra.Tick() | Recent():
             yield node
         case _:
             for child in children(node):
@@ -143,7 +161,7 @@ def run_exactly(laws: Laws, evidence: Evidence, state: Mapping[Slot, Values]) ->
     Raises NotRational when a law is no polynomial.
     """
     model = laws.order.model
-    nothing = Moment(model, evidence.sizes, evidence.parameters, evidence.hyperparameters[0], {}, {}, {})
+    nothing = Moment(model, evidence.sizes, evidence.parameters, evidence.hyperparameters[0], {}, {}, {}, recent_names(laws.kept))
     begun = _starts(laws, nothing)
     states: Mapping[Slot, Values] = {**begun, **state}
     parts = model.updates_per_tick

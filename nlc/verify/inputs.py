@@ -110,7 +110,8 @@ def draw(model: Model, case: Case, own_chunk: int, *, seed: int = 0, edges: bool
             states[slot.name] = torch.randint(2 * SMALL_CHUNK, (), generator=generator) + max(longest_period(model) - 2 * SMALL_CHUNK, 0)
         elif slot.name not in states:
             kept = (TOKENS_KEPT,) if slot.window == "all" else tokens_before(slot)
-            shape = (case.batch, *kept, *axes, *(dim.size(sizes) for dim in slot.shape))
+            own_axes = () if slot.is_whole else axes
+            shape = (case.batch, *kept, *own_axes, *(dim.size(sizes) for dim in slot.shape))
             states[slot.name] = _normal(shape, generator) if slot.window is None else _datum(model, slot, shape, generator)
     numbers = _varied(model) if case.varied else {item.name: float(item.default) for item in model.hyperparameters}
     return Drawn(
@@ -213,7 +214,8 @@ def _defined(model: Model, sizes: dict[str, int]) -> dict[str, int]:
 def _fits(model: Model, sizes: Mapping[str, int]) -> bool:
     states = [state.shape for component in model.components for state in component.states]
     try:
-        for shape in (*states, *(stream.shape for stream in model.inputs), *(output.value.shape for output in model.outputs)):
+        recents = (item.recent.shape for item in model.recents)
+        for shape in (*states, *(stream.shape for stream in model.inputs), *(output.value.shape for output in model.outputs), *recents):
             _ = [dim.size(sizes) for dim in shape]
     except ValueError:
         return False

@@ -38,6 +38,7 @@ from nlc.ir.algebra import (
     walk,
 )
 from nlc.ir.law import PREVIOUS, Laws
+from nlc.ir.recents import Convolve, Delay, Recent, Shift
 from nlc.ir.starts import starts_from_evidence
 
 Slot = tuple[str, str]
@@ -149,8 +150,12 @@ class _Judge:
                 return parts[0] if parts[1] <= Degree.FREE else Degree.OTHER
             case Where():
                 return _sum(parts[1:]) if parts[0] <= Degree.FREE else Degree.OTHER
-            case Transpose() | Sum() | Spread() | StopGradient() | Split() | Join() | Rotary() | Now() | WindowSum():
+            case Transpose() | Sum() | Spread() | StopGradient() | Split() | Join() | Rotary() | Now() | WindowSum() | Recent() | Delay():
                 return parts[0]
+            case Shift():
+                return _sum(parts)
+            case Convolve():
+                return _product(_sum([parts[0], parts[2]]), parts[1])
         return Degree.FREE if max(parts) <= Degree.FREE else Degree.OTHER
 
 

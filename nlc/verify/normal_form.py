@@ -45,6 +45,7 @@ from nlc.ir.algebra import (
 )  # fmt: skip
 from nlc.ir.calculus import Derivative, Embedding, Inverse, LastUnit
 from nlc.ir.dims import Dim, Shape
+from nlc.ir.recents import Recent
 from nlc.verify.differentials import gradient
 from nlc.verify.effort import LimitReached
 from nlc.verify.inverses import inverted
@@ -257,6 +258,6 @@ def _letter(node: Expr, parts: list[Polynomial]) -> Polynomial:
 
 
 def _function_name(node: Expr) -> str:
-    details = (str(getattr(node, name)) for name in ("function", "operator", "axis") if hasattr(node, name))
-    dims = "x".join(str(dim) for dim in node.shape).replace(" ", "") if isinstance(node, Spread) else ""
+    details = (str(getattr(node, name)) for name in ("function", "operator", "axis", "tokens") if hasattr(node, name))
+    dims = "x".join(str(dim) for dim in node.shape).replace(" ", "") if isinstance(node, Spread | Recent) else ""
     return ":".join((type(node).__name__.lower(), *details, dims))

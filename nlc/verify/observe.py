@@ -157,19 +157,20 @@ class Pair:
         return self._comparison(quantity, wanted, found, 0.0)
 
     def _comparison(self, quantity: str, wanted: Tensors, found: Tensors, bound: float) -> Square:
-        square = self.square(quantity, 0.0, bound)
         if wanted.keys() != found.keys():
             return self.square(quantity, float("inf"), bound, f"there are {_names(found)} where {_names(wanted)} should be")
         for name, tensor in wanted.items():
             if tensor.shape != found[name].shape:
                 return self.square(quantity, float("inf"), bound, f"{name} is {_shape(found[name])}, not {_shape(tensor)}")
-            error = distance(tensor, found[name])
-            allowed = bound if bool(tensor.any()) else 0.0
-            if not error <= allowed:
-                return self.square(quantity, error, allowed, f"{name} is off by {error:.2g} (bound {allowed:.2g})")
-            if error > square.error:
-                square = self.square(quantity, error, bound)
-        return square
+        errors = {name: distance(tensor, found[name]) for name, tensor in wanted.items()}
+        allowed = {name: bound if bool(tensor.any()) else 0.0 for name, tensor in wanted.items()}
+        beyond = [name for name, error in errors.items() if not error <= allowed[name]]
+        if not beyond:
+            return self.square(quantity, max(errors.values(), default=0.0), bound)
+        worst = max(beyond, key=errors.__getitem__)
+        detail = f"{worst} is off by {errors[worst]:.2g} (bound {allowed[worst]:.2g})"
+        of_zero = tuple(name for name in beyond if bound and not allowed[name])
+        return replace(self.square(quantity, errors[worst], allowed[worst], detail), of_zero=of_zero)
 
 
 def distance(left: Tensor, right: Tensor) -> float:

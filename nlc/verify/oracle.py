@@ -15,7 +15,8 @@ from torch import Tensor
 
 from nlc.ir.model import Expr, Family, Model
 from nlc.verify.oracle_layout import aligned, at_token, flatten, is_of_sequence, parts_of, unflatten, wants_graph, with_ones
-from nlc.verify.oracle_slots import delayed, kept, parameters as parameters_of, refuse, slots
+from nlc.verify.oracle_recents import started, without_axes
+from nlc.verify.oracle_slots import delayed, kept, parameters as parameters_of, recent_name, refuse, slots
 from nlc.verify.oracle_starts import counts, initial
 from nlc.verify.oracle_tick import Tick
 from nlc.verify.oracle_values import OracleError, sizes_of
@@ -54,6 +55,7 @@ def run_oracle(
     start |= {name: given.get(name, empty) for name, empty in empty_windows(model, sizes, leading, sample).items()}
     for name, shape in kept(model):
         start[name] = given.get(name, sample.new_zeros((*leading, *sizes_of(shape, sizes))))
+    start |= started(model, given, leading, sizes, sample)
     numbers = {name: sample.new_tensor(value) for name, value in hyperparameters.items()}
     nothing = Tick(model, Family.TOKEN, sizes, numbers, {}, {}, start, False, parameters=trained)
     for name, node in ((name, node) for name, node in initial(model) if name not in given):
@@ -75,6 +77,7 @@ def run_oracle(
     if counts(model):
         final["position"] = torch.tensor(position + sample.shape[1])
     final |= {f"previous.{name}": tick.inputs[name].expand(*leading, *tick.inputs[name].shape[len(leading) :]) for name in delayed(model)}
+    final |= {recent_name(item): without_axes(final[recent_name(item)], item, model) for item in model.recents}
     joined = {output.name: [2 + model.axes.index(axis) for axis in output.joined] for output in model.outputs}
     return {name: torch.cat(values).transpose(0, 1).squeeze(joined[name]) for name, values in outputs.items()}, final
 

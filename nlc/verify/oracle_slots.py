@@ -7,6 +7,7 @@ from dataclasses import fields
 
 from nlc.ir.model import (
     Component,
+    Dim,
     Expr,
     Family,
     GradientDescent,
@@ -14,6 +15,7 @@ from nlc.ir.model import (
     Input,
     Model,
     Proximal,
+    RecentValues,
     Shape,
     State,
     When,
@@ -90,6 +92,16 @@ def kept(model: Model) -> Iterator[tuple[str, Shape]]:
             yield from ((sum_name(name), shape) for name, shape in slots(component))
     for read in held_reads(model):
         yield held_name(model, read), read.shape
+
+
+def recent_name(item: RecentValues) -> str:
+    """The key of the last values of an expression."""
+    return f"recent.{item.name}"
+
+
+def recent_of(model: Model, x: Expr, length: Dim) -> RecentValues:
+    """What is carried of an expression."""
+    return next(item for item in model.recents if item.recent.x == x and item.recent.shape[0] == length)
 
 
 def expressions(model: Model) -> Iterator[Expr]:

@@ -14,6 +14,8 @@ from nlc.ir.model import (
     TOKEN,
     Clock,
     Component,
+    Convolve,
+    Delay,
     Expr,
     Family,
     Gradient,
@@ -26,6 +28,8 @@ from nlc.ir.model import (
     Now,
     Position,
     Proximal,
+    Recent,
+    RecentValues,
     State,
     StopGradient,
     Tick as TickCount,
@@ -35,7 +39,8 @@ from nlc.ir.model import (
 )
 from nlc.verify.oracle_gradients import by_tensor, implicit_step, slopes
 from nlc.verify.oracle_layout import at_part, parts_of, parts_of_tick
-from nlc.verify.oracle_slots import held_name, held_reads, point_slots, slot_name, slots, sum_name, sums
+from nlc.verify.oracle_recents import ago, convolved, shifted
+from nlc.verify.oracle_slots import held_name, held_reads, point_slots, recent_name, recent_of, slot_name, slots, sum_name, sums
 from nlc.verify.oracle_starts import begun, is_cut_off, is_new_at_start, owner_of, starts_at, starts_known
 from nlc.verify.oracle_values import Arithmetic, Fitted, OracleError, lift, rank_of
 from nlc.verify.oracle_windows import data_of, is_solved, lengthened, minimiser, shape_of, shortened
@@ -99,6 +104,7 @@ class Tick:
                 states = {name: tick.slot(name) if name in moved else value for name, value in states.items()}
         summed = [tick.sums_after(item) for item in self.model.fast if sums(self.model, item)]
         tick.updated["sums"] = {name: total for totals in summed for name, total in totals.items()}
+        tick.updated["recent"] = {recent_name(item): tick.remembered(item) for item in self.model.recents}
         windows = [(item, replace(tick, reader=item.every).windows(item)) for item in self.model.fast if is_solved(item)]
         tick.updated["windows"] = {name: shortened(window, item) for item, found in windows for name, window in found.items()}
         tick.updated["held"] = {held_name(self.model, read): tick.held_after(read) for read in held_reads(self.model)}
@@ -126,6 +132,10 @@ class Tick:
     def start(self, node: Expr, like: Tensor) -> Tensor:
         """What a state starts from."""
         return self.value(node).expand_as(like)
+
+    def remembered(self, item: RecentValues) -> Tensor:
+        """The last values of an expression that the next tick starts with."""
+        return shifted(self.previous[recent_name(item)], self.value(item.recent.x), rank_of(item.recent.x.shape))
 
     def is_due(self, period: Fraction | int) -> bool:
         return self.position % period == 0
@@ -291,6 +301,11 @@ class Tick:
                 return self._count(self.model.component(name))
             case StopGradient(x):
                 return self.value(x, fitted.stopped() if fitted else None)
+            case Delay(Recent(x, (length, *_)), tokens):
+                return ago(self.previous[recent_name(recent_of(self.model, x, length))], tokens, rank_of(node.shape))
+            case Convolve(x, kernel, Recent(_, (length, *_))):
+                before = self.previous[recent_name(recent_of(self.model, x, length))]
+                return convolved(self.value(x), self.value(kernel), before)
         arithmetic = Arithmetic(self.sizes, self.lengths, self.like, self.model.axes)
         return arithmetic.value(node, lambda child: self.value(child, fitted))
 

@@ -32,6 +32,7 @@ from nlc.ir.algebra import (
 from nlc.ir.build import replace as replace_parts
 from nlc.ir.calculus import Derivative, Embedding, Inverse, LastUnit
 from nlc.ir.law import Equation, Law, Laws
+from nlc.ir.recents import Recent
 from nlc.ir.show import expression_text
 from nlc.verify.assumptions import Rule, rewritten, rules_of
 from nlc.verify.differentials import gradient
@@ -189,9 +190,9 @@ def needed(laws: Laws, *goals: Expr) -> Laws:
 
 
 def free_leaves(laws: Laws, *goals: Expr) -> tuple[Expr, ...]:
-    """The leaves whose values decide the goals, in order of appearance: states before the tick, inputs, hyperparameters."""
+    """The leaves whose values decide the goals, in order of appearance: states and streams before the tick, inputs, hyperparameters."""
     expressions = (*(equation.value for law in laws.laws for equation in law.equations), *goals)
-    found = dict.fromkeys(part for expression in expressions for part in walk(expression) if isinstance(part, LEAVES))
+    found = dict.fromkeys(part for expression in expressions for part in walk(expression) if isinstance(part, (*LEAVES, Recent)))
     moved = {law.component for law in laws.laws}
     return tuple(leaf for leaf in found if _is_free(leaf, moved))
 

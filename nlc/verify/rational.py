@@ -14,7 +14,7 @@ from functools import reduce
 from itertools import product
 from typing import Any
 
-from nlc.ir.algebra import (
+from nlc.ir.algebra import (  # fmt: skip
     Add,
     Compare,
     Constant,
@@ -48,6 +48,7 @@ from nlc.ir.build import EPSILON
 from nlc.ir.calculus import Derivative, Embedding, Inverse, LastUnit
 from nlc.ir.dims import Shape
 from nlc.ir.maps import MAPS
+from nlc.ir.recents import Convolve, Delay, Recent, Shift
 from nlc.verify.arithmetic import EXACT, Arithmetic, NotRational, Number
 from nlc.verify.differentials import gradient
 from nlc.verify.dual import Dual, slope_of
@@ -127,7 +128,7 @@ def evaluate(node: Expr, values: Mapping[Expr, Tensor], sizes: Sizes, arithmetic
             return Tensor(shape, tuple(arithmetic.number(Fraction(int(row == column))) for row, column in _places(shape)))
     if isinstance(node, Derivative):
         return _derivative(node, values, sizes, arithmetic)
-    parts = [evaluate(child, values, sizes, arithmetic) for child in children(node)]
+    parts = [] if isinstance(node, Recent) else [evaluate(child, values, sizes, arithmetic) for child in children(node)]
     if not parts:
         raise KeyError(node)
     return _apply(node, parts, shape, sizes, arithmetic)
@@ -173,6 +174,13 @@ def _apply(node: Expr, parts: list[Tensor], shape: tuple[int, ...], sizes: Sizes
             return Tensor(shape, inverted(first.entries, shape[0], arithmetic.number(Fraction(1))))
         case StopGradient():
             return first
+        case Delay(_, tokens):
+            count = math.prod(shape)
+            return Tensor(shape, first.entries[-tokens * count :][:count])
+        case Shift():
+            return Tensor(shape, (*first.entries, *last.entries)[len(last.entries) :])
+        case Convolve():
+            return _convolved(first, parts[1], last)
         case Split(_, axis) | Join(_, axis):
             if sizes.get(axis) != 1:
                 raise ValueError(f"no place along {axis} is known of others")
@@ -223,6 +231,14 @@ def _sum(entries: Iterator[Number]) -> Number:
 
 def _places(shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
     return product(*(range(size) for size in shape))
+
+
+def _convolved(x: Tensor, kernel: Tensor, recent: Tensor) -> Tensor:
+    """Row j of the kernel times the value j ticks before, entry by entry, added up."""
+    (width, count), oldest_first = kernel.shape, (*recent.entries, *x.entries)
+    ago = [oldest_first[(width - 1 - tokens) * count :][:count] for tokens in range(width)]
+    columns = [kernel.entries[place::count] for place in range(count)]
+    return Tensor(x.shape, tuple(_sum(column[row] * ago[row][place] for row in range(width)) for place, column in enumerate(columns)))
 
 
 def _matmul(left: Tensor, right: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 from nlc.ir import algebra
 from nlc.ir.algebra import Add, Due, Expr, State, When
 from nlc.ir.build import add
-from nlc.ir.law import POSITION, PREVIOUS, Law
+from nlc.ir.law import POSITION, PREVIOUS, RECENT, Law
 from nlc.ir.model import Family
 from nlc.ir.program import Program
 
@@ -56,7 +56,7 @@ class Block:
         for item in self.program.laws.kept:
             if item.component == POSITION:
                 self.new[POSITION, ""] = self.before[POSITION, ""] + tokens
-            elif item.component != PREVIOUS:
+            elif item.component not in (PREVIOUS, RECENT):
                 self.new[item.component, item.part] = self._last(stream(item.value), len(item.value.shape))
         return self.new
 

@@ -12,10 +12,11 @@ from nlc.ir import algebra
 from nlc.ir.algebra import Age, Due, Expr, Hyperparameter, Index, Input, Named, Parameter, Position, State, When, Window
 from nlc.ir.contexts import contexts_of, data_of, number_of_data
 from nlc.ir.dims import LIKE_WEIGHTS, MATRIX
-from nlc.ir.law import POSITION, PREVIOUS, Law, Laws, Reset
+from nlc.ir.law import POSITION, PREVIOUS, RECENT, Law, Laws, Reset, recent_names
 from nlc.ir.model import InputStream, Model
+from nlc.ir.recents import Recent
 from nlc.ir.starts import known_start
-from nlc.verify.axes import axis_indices, axis_places, places_of, with_axes, without_joined
+from nlc.verify.axes import axis_indices, axis_places, kept_places, places_of, with_axes, with_places, without_joined, without_places
 from nlc.verify.evaluate import Evaluator
 from nlc.verify.token_window import NO_WINDOWS, Windows, ages, empty, lengthened
 
@@ -45,11 +46,13 @@ def run_laws(
     indices = axis_indices(model, sizes, sample)
     trained = named_parameters(model, parameters)
     begun = starts(laws, leading, sizes, sample, numbers, trained)
-    states = begun if state is None else {slot: state[slot_name(model, *slot)] for slot in begun}
+    states = begun if state is None else {slot: with_places(laws, slot, state[slot_name(model, *slot)]) for slot in begun}
+    recent = recent_names(laws.kept)
     columns: dict[str, list[Tensor]] = {output.name: [] for output in model.outputs}
     for t in range(sample.shape[1]):
         parts = [_at(model, streams, t, part) for part in range(model.updates_per_tick)]
-        tick = Tick(parts[-1], numbers, dict(states), {}, sizes, model, (), indices, trained, windows=Windows.of(laws.kept))
+        around = (indices, trained)
+        tick = Tick(parts[-1], numbers, dict(states), {}, sizes, model, (), *around, windows=Windows.of(laws.kept), recent=recent)
         states = tick.run(laws, parts[:-1])
         emitted = tick.outputs(laws)
         for output in model.outputs:
@@ -62,7 +65,7 @@ def run_laws(
         for output in model.outputs
     }
     outputs = {name: torch.stack(column, dim=1) if column else empty[name] for name, column in columns.items()}
-    return outputs, {slot_name(model, *slot): value for slot, value in states.items()}
+    return outputs, {slot_name(model, *slot): without_places(laws, slot, value) for slot, value in states.items()}
 
 
 def _at(model: Model, streams: Mapping[str, Tensor], t: int, part: int) -> Tensors:
@@ -148,6 +151,7 @@ class Tick:
     between: Mapping[Slot, Tensor] = field(default_factory=dict)
     part: int = 0
     windows: Windows = NO_WINDOWS
+    recent: Mapping[Expr, str] = field(default_factory=dict)
 
     def _streams_at(self, inputs: Mapping[str, Tensor]) -> dict[Slot, Tensor]:
         """Those streams of several values a token whose previous values are read, as the next part finds them."""
@@ -235,6 +239,8 @@ class Tick:
                 return named[name]
             case Input(name, _, delayed):
                 return self.previous[PREVIOUS, name] if delayed else self.inputs[name]
+            case Recent():
+                return self.previous[RECENT, self.recent[node]]
             case Due(period):
                 return (self.previous[POSITION, ""] + 1) % period == 0
             case algebra.Tick(component):
@@ -308,10 +314,11 @@ def starts(
 
 def kept_zeros(laws: Laws, leading: tuple[int, ...], sizes: Mapping[str, int], like: Tensor) -> dict[Slot, Tensor]:
     """Zeros for what is kept beside the states; the position is one whole number."""
+    model = laws.order.model
     return {
         (item.component, item.part): like.new_zeros((), dtype=torch.int64)
         if item.component == POSITION
-        else empty(item, leading, tuple(dim.size(sizes) for dim in item.value.shape if dim != LIKE_WEIGHTS), like)
+        else empty(item, kept_places(model, item, leading), tuple(dim.size(sizes) for dim in item.value.shape if dim != LIKE_WEIGHTS), like)
         for item in laws.kept
     }
 

@@ -24,21 +24,13 @@ from nlc.ir.attention import WindowLaw
 from nlc.ir.law import POSITION, PREVIOUS
 from nlc.ir.model import InputStream, Model
 from nlc.ir.program import Form, MemoryProgram, Program
-from nlc.verify.axes import axis_indices, axis_places, places_of, with_axes, without_joined
+from nlc.ir.recents import Recent, Shift
+from nlc.verify.axes import axis_indices, axis_places, places_of, with_axes, with_places, without_joined, without_places
 from nlc.verify.evaluate import Evaluator
 from nlc.verify.run_blocks import Block
 from nlc.verify.run_coupled import run_coupled
 from nlc.verify.run_dual import DualBlock
-from nlc.verify.run_law import (
-    Slot,
-    Tensors,
-    named_parameters,
-    of_tokens,
-    reset_states,
-    run_laws,
-    slot_name,
-    starts,
-)
+from nlc.verify.run_law import Slot, Tensors, named_parameters, of_tokens, reset_states, run_laws, slot_name, starts
 from nlc.verify.run_window import Table
 
 
@@ -62,7 +54,7 @@ def run_program(
     indices = {axis: index.unsqueeze(-1) for axis, index in axis_indices(model, sizes, sample).items()}
     trained = named_parameters(model, parameters)
     begun = starts(program.laws, leading, sizes, sample, numbers, trained)
-    states = begun if state is None else {slot: state[slot_name(model, *slot)] for slot in begun}
+    states = begun if state is None else {slot: with_places(program.laws, slot, state[slot_name(model, *slot)]) for slot in begun}
     streams = {stream.name: _by_update(inputs[stream.name], stream, model).movedim(1, 1 + len(model.axes)) for stream in model.inputs}
     lasting = {stream.name for stream in model.inputs if stream.is_of_sequence}
     places = {axis: place - 1 for axis, place in axis_places(model).items()}
@@ -79,7 +71,7 @@ def run_program(
     whole = {item.name: torch.cat([stretch[item.name] for stretch in stretches], len(leading)) for item in model.outputs}
     return {
         item.name: without_joined(model, item, whole[item.name]).movedim(1 + len(model.axes_of(item)), 1)[:, last] for item in model.outputs
-    }, {slot_name(model, *slot): value for slot, value in states.items()}
+    }, {slot_name(model, *slot): without_places(program.laws, slot, value) for slot, value in states.items()}
 
 
 def _stretches(program: Program, states: Mapping[Slot, Tensor], time: int) -> list[slice]:
@@ -114,12 +106,16 @@ class Around:
         block = Block(program, states) if program.is_in_blocks else None
         leading = (*self.axes, updates)
         reads: dict[str, Tensor] = {}
-        given = (self.hyperparameters, self.indices, reads, self.sizes, leading, self.like, self.parameters, self.places, block)
+        recents: dict[Expr, Tensor] = {}
+        given = (self.hyperparameters, self.indices, reads, recents, self.sizes, leading, self.like, self.parameters, self.places, block)
         before = states.get((POSITION, ""), torch.zeros(()))
         sequence = Sequence(streams, delayed, *given, (before + torch.arange(updates)).to(self.like.dtype))
         final: dict[Slot, Tensor] = {**states, **{(PREVIOUS, name): x.select(time, -1) for name, x in earlier.items()}}
         if block is None and (POSITION, "") in states:
             final[POSITION, ""] = before + updates
+        for item in program.laws.kept:
+            if isinstance(item.value, Shift):
+                final[item.component, item.part] = sequence.remember(item.value, states[item.component, item.part])
         for memory in program.memories:
             if memory.dual is not None:
                 final |= DualBlock(memory.dual, sequence.stream, states).run(memory.reads, sequence.reads)
@@ -158,6 +154,7 @@ class Sequence:
     hyperparameters: Mapping[str, Tensor]
     indices: Mapping[str, Tensor]
     reads: dict[str, Tensor]
+    recents: dict[Expr, Tensor]
     sizes: Mapping[str, int]
     leading: tuple[int, ...]
     like: Tensor
@@ -175,6 +172,8 @@ class Sequence:
         match node:
             case Named(name):
                 return self.reads[name]
+            case Recent():
+                return self.recents[node]
             case Input(name, _, delayed):
                 return (self.delayed if delayed else self.inputs)[name]
             case Hyperparameter(name):
@@ -188,6 +187,14 @@ class Sequence:
             case State() | Due() | Tick() if self.block is not None:
                 return self.block.leaf(node, self.leading)
         raise ValueError(f"the affine form of a law cannot hold {node}")
+
+    def remember(self, item: Shift, before: Tensor) -> Tensor:
+        """The last values of an expression before every token, kept for who reads them, and those after the last token."""
+        time, count, tokens = len(self.leading) - 1, before.shape[len(self.leading) - 1], self.leading[-1]
+        values = self.stream(item.x, (*before.shape[:time], tokens))
+        whole = torch.cat((before, values), time)
+        self.recents[item.recent] = whole.unfold(time, count, 1).narrow(time, 0, tokens).movedim(-1, time + 1)
+        return whole.narrow(time, tokens, count)
 
     def run_memory(self, memory: MemoryProgram, states: Mapping[Slot, Tensor], chunk: int) -> dict[Slot, Tensor]:
         """One memory, or several that move as one: keeps what is read of them, and gives their final states."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from nlc.ir.algebra import Expr, Hyperparameter, Index, Input, walk
-from nlc.ir.law import POSITION, PREVIOUS, Laws
+from nlc.ir.law import POSITION, PREVIOUS, RECENT, Laws
 from nlc.ir.model import SameAsClaim
 from nlc.ir.show import expression_text
 from nlc.verify.arithmetic import Arithmetic
@@ -61,7 +61,9 @@ def _obstacles(twins: Twins) -> Iterator[str]:
             yield f"nothing says what the input {stream.name} of {twins.other_model.name} is: bind it under `where:`"
     for laws in (twins.this, twins.other):
         unit = laws.order.model.unit
-        has_periods = bool(laws.resets) or any(item.component not in (POSITION, PREVIOUS) for item in laws.kept)
+        if laws.order.model.recents:
+            yield f"{laws.order.model.name} has delays or convolutions, which these methods do not follow"
+        has_periods = bool(laws.resets) or any(item.component not in (POSITION, PREVIOUS, RECENT) for item in laws.kept)
         if has_periods and not is_followed(laws):
             yield f"{laws.order.model.name} has periods of several {unit}s, which these methods do not follow"
         if laws.beginnings:

@@ -34,7 +34,7 @@ def _default_sizes(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) ->
     program, sizes = emitted.program, default_sizes(emitted.program.model)
     axes = tuple(sizes[axis] for axis in program.model.axes)
     wanted = {
-        slot.name: (1, *tokens_before(slot), *axes, *(dim.size(sizes) for dim in slot.shape))
+        slot.name: (1, *tokens_before(slot), *(() if slot.is_whole else axes), *(dim.size(sizes) for dim in slot.shape))
         for slot in program.slots
         if slot.component != POSITION
     }

@@ -74,7 +74,7 @@ def _starts(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterat
 
 
 def _draws(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
-    """Without an `init` slow levels start as `nn.Linear` does: vectors at 0, matrices anywhere below columns ** -0.5."""
+    """Without an `init` slow levels start as layers of torch do: vectors at 0, matrices below columns ** -0.5, kernels rows ** -0.5."""
     sizes = default_sizes(emitted.program.model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(drawn.seed)
@@ -90,7 +90,8 @@ def _draws(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterato
         yield pair("reset_parameters", drawn, left="constructor").equality("start of slow levels", begun, again)
     for slot in emitted.program.parameters:
         if slot.start is None:
-            bound = 0.0 if len(slot.shape) < 2 else slot.shape[1].size(sizes) ** -0.5
+            added = slot.shape[:1] if emitted.program.is_kernel(slot) else slot.shape[1:]
+            bound = added[0].size(sizes) ** -0.5 if added else 0.0
             wrong = _unlike_uniform(begun[attribute(slot.name)], bound)
             yield pair("module", drawn, left="spec").square(
                 "draw of slow levels", float(bool(wrong)), 0.0, wrong and f"{slot.name} {wrong}"

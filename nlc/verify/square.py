@@ -14,7 +14,8 @@ STAGES: Mapping[str, str] = {"oracle": "spec", "laws": "derive", "exact numbers"
 class Square:
     """Two ways to one quantity. `case` is the worst of the cases tried; `error` is infinite when one side failed.
 
-    One that does not apply says in `detail` why not; it is neither open nor evidence.
+    One that does not apply says in `detail` why not; it is neither open nor evidence. `of_zero` are the tensors of an open one that one
+    side finds zero everywhere and the other does not.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Square:
     bound: float
     detail: str = ""
     applies: bool = True
+    of_zero: tuple[str, ...] = ()
 
     @property
     def closed(self) -> bool:

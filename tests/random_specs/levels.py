@@ -240,7 +240,7 @@ OBJECTIVES = (
             objective=Phrase("objective: inner with a matrix", "-inner({}, {})", (), _outer_write(artist, sketch))
         ),
         needs=lambda artist, sketch: len(sketch.shape) == 2 and not artist.around.is_affine,
-        weight=60,
+        weight=75,
     ),
     _written("where of an error", f"where(norm({FAR}) < 1, 0.5 * norm2({FAR}), norm({FAR}) - 0.5)", _three_times, affine=False, weight=21),
     Construct(
@@ -248,7 +248,7 @@ OBJECTIVES = (
         slot="objective",
         draw=_written("answer of another level", "0.5 * norm2({} - {} + {})", _answer_of_another, affine=True).draw,
         needs=lambda artist, sketch: not artist.around.is_affine and can_read_another(artist, sketch.answer),
-        weight=75,
+        weight=90,
     ),
     _written("maximum of an error", "sum(maximum({} - {}, 0.1))", _read_and_value, affine=False, weight=25),
     _written("penalty on the state", "0.5 * norm2({} - {}) + 0.05 * norm2({})", _whole_tensor, affine=False, weight=26),
@@ -334,9 +334,9 @@ def _has_implicit_rows(artist: Artist, sketch: Sketch) -> bool:
 
 
 OPTIMIZERS = (
-    _row("optimizer", "proximal", "proximal({})", lambda artist, sketch: (artist.rate(),), _can_be_implicit, 4),
+    _row("optimizer", "proximal", "proximal({})", lambda artist, sketch: (artist.rate(),), _can_be_implicit, 6),
     _row("optimizer", "proximal at large rates", "proximal(1 + 2 * {})", lambda artist, sketch: (artist.gate(()),), _can_be_implicit, 6),
-    _row("optimizer", "proximal for each row", "proximal({})", _rate_of_rows, _has_implicit_rows, 60),
+    _row("optimizer", "proximal for each row", "proximal({})", _rate_of_rows, _has_implicit_rows, 130),
     _row("optimizer", "gradient_descent", "gradient_descent({})", lambda artist, sketch: (artist.rate(),), weight=10),
     _row(
         "optimizer",

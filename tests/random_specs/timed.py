@@ -23,6 +23,16 @@ def _previous(artist: Artist, shape: Shape) -> list[str]:
     return [f"prev({stream.name})" for stream in artist.around.streams(shape, "units", "gates") if not stream.is_whole]
 
 
+def _older(form: str) -> Callable[[Artist, Shape], list[str]]:
+    """Older values of streams of tokens."""
+
+    def texts(artist: Artist, shape: Shape) -> list[str]:
+        streams = () if artist.around.is_optimizer else artist.around.streams(shape, "units", "gates")
+        return [form.format(stream.name) for stream in streams if not stream.is_whole]
+
+    return texts
+
+
 def _count(artist: Artist, shape: Shape) -> list[str]:
     return ["0.3 / tick"] if shape == () and not artist.around.is_affine else []
 
@@ -101,6 +111,8 @@ def _has_another_alike(artist: Artist, sketch: Sketch) -> bool:
 
 TIMED = (
     leaf("signal", "previous value of a stream", _previous, 1.5),
+    leaf("signal", "stream two tokens before", _older("delay({}, 2 tokens)"), 3),
+    leaf("signal", "function of a stream before", _older("delay(cos({}), 1 token)"), 3),
     leaf("rate", "count of updates", _count, 1),
     _period(2, "sum"),
     _period(4, "mean"),

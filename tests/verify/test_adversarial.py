@@ -73,8 +73,9 @@ def assert_right(name: str, drawn: Drawn, *, chunks: tuple[int, ...] = (2, 8)) -
 
 
 def all_of_size(size: int, model: Model) -> dict[str, int]:
-    """One place along every axis, and every other dim of one size."""
-    free = {dim.name: 1 if dim.name in model.axes else size for dim in model.dims if dim.definition is None}
+    """One place along every axis, every other dim of one size, and kernels with a row more, so that so many older values are carried."""
+    kernels = {name for item in model.recents for name in item.recent.shape[0].names}
+    free = {dim.name: 1 if dim.name in model.axes else size + (dim.name in kernels) for dim in model.dims if dim.definition is None}
     return evidence._defined(model, free | {axis: 1 for axis in model.axes if axis not in {dim.name for dim in model.dims}})
 
 

@@ -77,6 +77,23 @@ levels:
 outputs: {y: memory(k), z: before}
 """
 
+LASTING = """
+nlc: 1
+name: Lasting
+dims: {d_k: 4, d_v: 3}
+inputs:
+  q: [d_k]
+  k: {shape: [d_k], every: sequence}
+  v: [d_v]
+levels:
+  memory:
+    memory: "matrix(d_v, d_k)"
+    objective: 0.5 * norm2(memory(k) - v)
+    optimizer: gradient_descent(0.1)
+    every: 3 tokens
+outputs: {y: q, z: prev(memory)}
+"""
+
 HEAD = """
 nlc: 1
 name: {name}
@@ -217,6 +234,25 @@ def test_a_stream_of_the_sequence_is_the_same_in_every_block() -> None:
     head = HEAD.format(name="Alone", axes="[heads]").replace("axes: []}", "axes: [], every: sequence}")
     assert "every: sequence" in head
     program = program_from(head + ALONE)
+    assert program.is_in_blocks
+    assert [square for square in check_squares(program, emit_module(program)) if not square.closed] == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {'matrix(d_v, d_k)"': 'vector(d_k)"', "0.5 * norm2(memory(k) - v)": "-dot(memory, k)"},
+        {"norm2(memory(k) - v)": "norm2(memory(tanh(k) + k) - v)"},
+    ],
+    ids=["in a product", "summed", "in an abbreviation"],
+)
+def test_a_stream_of_the_sequence_counts_once_for_each_token_of_a_block(changes: dict[str, str]) -> None:
+    text = LASTING
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    program = program_from(text)
     assert program.is_in_blocks
     assert [square for square in check_squares(program, emit_module(program)) if not square.closed] == []
 

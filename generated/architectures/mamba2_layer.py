@@ -1,0 +1,262 @@
+"""Mamba2Layer, compiled from its description.
+
+Mamba2's memory between trained projections, with a short causal convolution, a step size that also sets the forgetting, and a norm and a
+gate of the output.
+
+Compiled by nlc from specs/architectures/mamba2_layer.yaml. Edit the spec, not this file.
+sha256 of the spec: 761a0b903abf6bea11da6a406916a4c97e6a8e01c899185f9715b902719dafc5
+
+Levels, fastest first (Nested Learning, Definition 2)
+    rank  components                                                  every  paper's number (slowest highest / slowest first)
+    0     memory                                                      token  1 / 2
+    1     kernel_k, kernel_q, kernel_v, project_delta, project_gate,  step   2 / 1
+          project_k, project_out, project_q, project_v
+
+Timetable
+    every token  memory
+    every step   kernel_k, kernel_q, kernel_v, project_delta, project_gate,
+                 project_k, project_out, project_q, project_v
+
+Laws, per token; prev is the state before
+    delta             = softplus(split(project_delta @ x, heads))              abbreviation
+    gate              = silu(split(project_gate @ x, heads))                   abbreviation
+    q                 = split(silu(convolve(project_q @ x, kernel_q)), heads)  abbreviation
+    k                 = split(silu(convolve(project_k @ x, kernel_k)), heads)  abbreviation
+    v                 = split(silu(convolve(project_v @ x, kernel_v)), heads)  abbreviation
+    surprise          = -v                                                     objective -dot(memory @ k, v), by the prediction; calculus
+    gradient          = outer(surprise, k)                                     adjoint of apply; calculus
+    memory            = exp(-delta) * prev(memory) - delta * gradient          explicit gradient step; mamba2
+    y                 = project_out @ join(memory @ q * gate / sqrt(norm2(memory @ q * gate) / (d_model / heads) + 0.000001), heads)
+                        read after the write
+    recent.project_k  = recent(project_k @ x) and project_k @ x
+                        kept: the last values of project_k @ x, for delays and convolutions
+    recent.project_v  = recent(project_v @ x) and project_v @ x
+                        kept: the last values of project_v @ x, for delays and convolutions
+    recent.project_q  = recent(project_q @ x) and project_q @ x
+                        kept: the last values of project_q @ x, for delays and convolutions
+
+Form
+    memory: chunked prefix sum (linear-attention, gla, mamba2)
+        The old state is kept times exp(-softplus(split(project_delta @ x, heads))), and no write reads it (Scalar).
+        All writes are known before the state is, so a chunk is a decayed sum of them: matrix products.
+"""
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Mamba2Layer"]
+
+
+class Mamba2Layer(nn.Module):
+    """Mamba2Layer, a memory over a sequence.
+
+    Mamba2's memory between trained projections, with a short causal convolution, a step size that also sets the forgetting, and a
+    norm and a gate of the output.
+
+    Inputs, by keyword, in any float dtype:
+        x  (batch, time, d_model)
+    State, kept in float32 or wider (a dict by name; None starts from zeros):
+        memory  (batch, heads, d_model / heads, d_model / heads)
+        recent.project_k  (batch, width - 1, d_model)
+        recent.project_v  (batch, width - 1, d_model)
+        recent.project_q  (batch, width - 1, d_model)
+    Returns the outputs (the tensor itself) and the state after the last token:
+        y  (batch, time, d_model)
+    `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
+    """
+
+    def __init__(self, d_model: int = 256, heads: int = 4, width: int = 4, chunk: int = 64) -> None:
+        super().__init__()
+        if chunk < 1:
+            raise ValueError(f"chunk must be 1 or more, not {chunk}")
+        self.chunk = chunk
+        self.d_model = d_model
+        self.heads = heads
+        self.width = width
+        if d_model % heads:
+            raise ValueError(f"d_head = d_model / heads must be a whole number, not {d_model} / {heads}")
+        self.d_head = d_model // heads
+        self.project_q = nn.Parameter(torch.empty(self.d_model, self.d_model))
+        self.project_k = nn.Parameter(torch.empty(self.d_model, self.d_model))
+        self.project_v = nn.Parameter(torch.empty(self.d_model, self.d_model))
+        self.project_gate = nn.Parameter(torch.empty(self.d_model, self.d_model))
+        self.project_out = nn.Parameter(torch.empty(self.d_model, self.d_model))
+        self.project_delta = nn.Parameter(torch.empty(self.heads, self.d_model))
+        self.kernel_q = nn.Parameter(torch.empty(self.width, self.d_model))
+        self.kernel_k = nn.Parameter(torch.empty(self.width, self.d_model))
+        self.kernel_v = nn.Parameter(torch.empty(self.width, self.d_model))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """The slow levels as training finds them."""
+        nn.init.uniform_(self.project_q, -(self.d_model**-0.5), self.d_model**-0.5)
+        nn.init.uniform_(self.project_k, -(self.d_model**-0.5), self.d_model**-0.5)
+        nn.init.uniform_(self.project_v, -(self.d_model**-0.5), self.d_model**-0.5)
+        nn.init.uniform_(self.project_gate, -(self.d_model**-0.5), self.d_model**-0.5)
+        nn.init.uniform_(self.project_out, -(self.d_model**-0.5), self.d_model**-0.5)
+        nn.init.uniform_(self.project_delta, -(self.d_model**-0.5), self.d_model**-0.5)
+        nn.init.uniform_(self.kernel_q, -(self.width**-0.5), self.width**-0.5)
+        nn.init.uniform_(self.kernel_k, -(self.width**-0.5), self.width**-0.5)
+        nn.init.uniform_(self.kernel_v, -(self.width**-0.5), self.width**-0.5)
+
+    def initial_state(self, batch: int, heads: int, *, like: Tensor) -> dict[str, Tensor]:
+        """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
+        dtype = torch.promote_types(like.dtype, torch.float32)
+        return {
+            "memory": like.new_zeros(batch, heads, self.d_model // self.heads, self.d_model // self.heads, dtype=dtype),
+            "recent.project_k": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
+            "recent.project_v": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
+            "recent.project_q": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
+        }
+
+    def forward(self, *, x: Tensor, state: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """The whole sequence in chunks: equal to `forward_by_token`."""
+        batch = x.shape[0]
+        heads = self.heads
+        with _full_precision(x):
+            dtype = x.dtype
+            start = self._start(state, batch, heads, x)
+            x = x.to(start["memory"].dtype)
+            project_q = self.project_q.to(start["memory"].dtype)
+            project_k = self.project_k.to(start["memory"].dtype)
+            project_v = self.project_v.to(start["memory"].dtype)
+            project_gate = self.project_gate.to(start["memory"].dtype)
+            project_out = self.project_out.to(start["memory"].dtype)
+            project_delta = self.project_delta.to(start["memory"].dtype)
+            kernel_q = self.kernel_q.to(start["memory"].dtype)
+            kernel_k = self.kernel_k.to(start["memory"].dtype)
+            kernel_v = self.kernel_v.to(start["memory"].dtype)
+            recent_project_k = torch.cat((start["recent.project_k"], x @ project_k.mT), 1)
+            recent_project_v = torch.cat((start["recent.project_v"], x @ project_v.mT), 1)
+            recent_project_q = torch.cat((start["recent.project_q"], x @ project_q.mT), 1)
+            delta = torch.nn.functional.softplus(x @ project_delta.mT, threshold=40)
+            gate = torch.nn.functional.silu(torch.unflatten(x @ project_gate.mT, -1, (self.heads, -1)))
+            q = torch.unflatten(torch.nn.functional.silu(_convolved(recent_project_q, kernel_q)), -1, (self.heads, -1))
+            k = torch.unflatten(torch.nn.functional.silu(_convolved(recent_project_k, kernel_k)), -1, (self.heads, -1))
+            v = torch.unflatten(torch.nn.functional.silu(_convolved(recent_project_v, kernel_v)), -1, (self.heads, -1))
+            memory_read, memory = self._memory_in_chunks(
+                decay=(-delta).exp()[..., None], key=k, value=delta[..., None] * v, query=q, memory=start["memory"]
+            )
+            y = torch.nn.functional.rms_norm(memory_read * gate, (self.d_model // self.heads,), eps=1e-06).flatten(-2) @ project_out.mT
+            state = {
+                "memory": memory,
+                "recent.project_k": recent_project_k[:, x.shape[1] :],
+                "recent.project_v": recent_project_v[:, x.shape[1] :],
+                "recent.project_q": recent_project_q[:, x.shape[1] :],
+            }
+            return y.to(dtype), state
+
+    def _memory_in_chunks(self, decay: Tensor, key: Tensor, value: Tensor, query: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """memory_t = decay_t memory_{t-1} + value_t key_t^T, chunk by chunk.
+
+        Streams are (batch, time, *axes, size), a scalar one with size 1.
+        """
+        leading, memory = memory.shape[:-2], memory.flatten(0, -3)
+        chunks = zip(*(_pieces(x, self.chunk) for x in (decay, key, value, query)), strict=True)
+        reads = []
+        for decay, key, value, query in chunks:
+            products = _decay_products(decay)
+            after = products[:, 1:]
+            read = (after[:, :, :1] * query) @ memory.mT
+            attention = after[:, :, 1:] * (query @ key.mT).tril()
+            read = torch.baddbmm(read, attention, value)
+            reads.append(read)
+            memory = products[:, -1:, :1] * memory
+            memory = torch.baddbmm(memory, value.mT, products[:, -1, 1:, None] * key)
+        return _joined(reads, leading), memory.view(*leading, *memory.shape[1:])
+
+    def forward_by_token(self, *, x: Tensor, state: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """The laws, one token at a time: slow, and what `forward` must equal."""
+        batch = x.shape[0]
+        heads = self.heads
+        state = self._start(state, batch, heads, x)
+        outputs = [x.new_empty(batch, 0, self.d_model)]
+        for t in range(x.shape[1]):
+            y, state = self.step(x=x[:, t], state=state)
+            outputs.append(y.unsqueeze(1))
+        return torch.cat(outputs, 1), state
+
+    def step(self, *, x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """One token, for decoding: the laws as they stand; inputs without their time dim."""
+        with _full_precision(x):
+            dtype = x.dtype
+            x = x.to(state["memory"].dtype)
+            project_q = self.project_q.to(state["memory"].dtype)
+            project_k = self.project_k.to(state["memory"].dtype)
+            project_v = self.project_v.to(state["memory"].dtype)
+            project_gate = self.project_gate.to(state["memory"].dtype)
+            project_out = self.project_out.to(state["memory"].dtype)
+            project_delta = self.project_delta.to(state["memory"].dtype)
+            kernel_q = self.kernel_q.to(state["memory"].dtype)
+            kernel_k = self.kernel_k.to(state["memory"].dtype)
+            kernel_v = self.kernel_v.to(state["memory"].dtype)
+            recent_project_k = torch.cat((state["recent.project_k"], (x @ project_k.mT).unsqueeze(-2)), -2)
+            recent_project_v = torch.cat((state["recent.project_v"], (x @ project_v.mT).unsqueeze(-2)), -2)
+            recent_project_q = torch.cat((state["recent.project_q"], (x @ project_q.mT).unsqueeze(-2)), -2)
+            delta = torch.nn.functional.softplus(x @ project_delta.mT, threshold=40)
+            gate = torch.nn.functional.silu(torch.unflatten(x @ project_gate.mT, -1, (self.heads, -1)))
+            q = torch.unflatten(torch.nn.functional.silu((recent_project_q * kernel_q.flip(0)).sum(-2)), -1, (self.heads, -1))
+            k = torch.unflatten(torch.nn.functional.silu((recent_project_k * kernel_k.flip(0)).sum(-2)), -1, (self.heads, -1))
+            v = torch.unflatten(torch.nn.functional.silu((recent_project_v * kernel_v.flip(0)).sum(-2)), -1, (self.heads, -1))
+            surprise = -v
+            gradient = surprise[..., None] * k[..., None, :]
+            memory = (-delta).exp()[..., None, None] * state["memory"] - delta[..., None, None] * gradient
+            memory_read = (memory @ q[..., None]).squeeze(-1)
+            y = torch.nn.functional.rms_norm(memory_read * gate, (self.d_model // self.heads,), eps=1e-06).flatten(-2) @ project_out.mT
+            state = {
+                "memory": memory,
+                "recent.project_k": recent_project_k[..., 1:, :],
+                "recent.project_v": recent_project_v[..., 1:, :],
+                "recent.project_q": recent_project_q[..., 1:, :],
+            }
+            return y.to(dtype), state
+
+    def _start(self, state: dict[str, Tensor] | None, batch: int, heads: int, like: Tensor) -> dict[str, Tensor]:
+        """The state to start from, never narrower than zeros would be."""
+        zeros = self.initial_state(batch, heads, like=like)
+        if state is None:
+            return zeros
+        return {name: state[name].to(torch.promote_types(state[name].dtype, zero.dtype)) for name, zero in zeros.items()}
+
+
+def _full_precision(x: Tensor) -> torch.autocast:
+    """No autocast inside: the state keeps its precision."""
+    return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
+
+
+def _pieces(x: Tensor, chunk: int) -> tuple[Tensor, ...]:
+    """(batch, time, *axes, size) -> chunks of (batch * axes, tokens, size), the last one short: nothing is padded."""
+    return torch.split(x.movedim(1, -2).flatten(0, -3), chunk, 1)
+
+
+def _joined(pieces: list[Tensor], leading: torch.Size) -> Tensor:
+    """Chunks of (batch * axes, tokens, size) -> (batch, time, *axes, size)."""
+    whole = torch.cat(pieces, 1)
+    return whole.view(*leading, *whole.shape[1:]).movedim(-2, 1)
+
+
+def _convolved(x: Tensor, kernel: Tensor) -> Tensor:
+    """(batch, width - 1 + time, *axes, size) -> (batch, time, *axes, size): row j of the kernel times the value j tokens before."""
+    width = kernel.shape[0]
+    total = kernel[0] * x[:, width - 1 :]
+    for tokens in range(1, width):
+        total = total + kernel[tokens] * x[:, width - 1 - tokens : -tokens]
+    return total
+
+
+def _decay_products(decay: Tensor) -> Tensor:
+    """(copies, n, 1) -> (copies, n + 1, n + 1): entry [t, s] is decay_{s+1} ... decay_t, row and column 0 the start of the chunk.
+
+    It solves x_t = decay_t x_{t-1} + e_t, a bidiagonal system, by products alone: a decay of 0 is exact, in values and gradients.
+    """
+    identity = torch.eye(decay.shape[1] + 1, dtype=decay.dtype, device=decay.device)
+    return _solve(nn.functional.pad(-decay * identity[:-1], (0, 0, 1, 0)), identity)
+
+
+def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
+    """x with x_t = right_t - sum of below_diagonal[t, s] x_s over s < t; nothing else of the matrix is read."""
+    solution: Tensor = torch.linalg.solve_triangular(below_diagonal, right, upper=False, unitriangular=True)
+    return solution
+
+
+# sealed by nlc, sha256 of everything above: ac49627a1b85ae83cfbd26daff649ccb281175431449c34e99c6f3be91b7d708

@@ -1,0 +1,49 @@
+"""Older values of streams for the oracle: what it remembers of them, and what delays and convolutions read. As apart as the oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from nlc.ir.model import Model, RecentValues
+from nlc.verify.oracle_slots import recent_name
+from nlc.verify.oracle_values import sizes_of
+
+
+def started(
+    model: Model, given: Mapping[str, Tensor], leading: tuple[int, ...], sizes: Mapping[str, int], like: Tensor
+) -> dict[str, Tensor]:
+    """What is remembered before the first token, (batch, *axes, n, *shape): zeros, or what is handed in; size 1 for axes without a say."""
+    found = {}
+    for item in model.recents:
+        dims = (leading[0], *(1 if item.is_whole else size for size in leading[1:]))
+        shape = (*dims, *sizes_of(item.recent.shape, sizes))
+        name = recent_name(item)
+        found[name] = given[name].reshape(shape) if name in given else like.new_zeros(shape)
+    return found
+
+
+def without_axes(value: Tensor, item: RecentValues, model: Model) -> Tensor:
+    """What is carried on, without the dims of axes that have no say."""
+    return value.reshape(value.shape[0], *value.shape[1 + len(model.axes) :]) if item.is_whole else value
+
+
+def shifted(before: Tensor, x: Tensor, rank: int) -> Tensor:
+    """The remembered values after a tick whose value is x, which has `rank` dims of its own: without the oldest, with x."""
+    rows = torch.unbind(before, before.dim() - 1 - rank)
+    return torch.stack((*rows[1:], x.broadcast_to(rows[0].shape)), before.dim() - 1 - rank)
+
+
+def ago(before: Tensor, tokens: int, rank: int) -> Tensor:
+    """The value so many ticks before this one."""
+    return torch.unbind(before, before.dim() - 1 - rank)[-tokens]
+
+
+def convolved(x: Tensor, kernel: Tensor, before: Tensor) -> Tensor:
+    """The sum over j of row j of the kernel times the vector j ticks ago, entry by entry."""
+    total = kernel[0] * x
+    for tokens in range(1, kernel.shape[0]):
+        total = total + kernel[tokens] * ago(before, tokens, 1)
+    return total
