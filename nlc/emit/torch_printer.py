@@ -183,7 +183,7 @@ class TorchPrinter:
             case Divide(x, Extremum("maximum", Norm(y), Constant(least))) if x == y and len(x.shape) == 1 and least == Fraction(1, 10**12):
                 return Piece(f"torch.nn.functional.normalize({self._full(x).text}, dim=-1)", ATOM, 1)
             case Divide(x, Map("sqrt", Add((Divide(Dot(y, z), Size(size)), Constant(added))))) if x == y == z and x.shape == (size,):
-                return Piece(f"torch.nn.functional.rms_norm({self._full(x).text}, ({dim_text(size, self.dim)},), eps={float(added)!r})", ATOM, 1)
+                return Piece(f"torch.nn.functional.rms_norm({self._full(x).text}, {self._size(x.shape)}, eps={float(added)!r})", ATOM, 1)
         over, under = self._aligned(node.x, node.shape), self._aligned(node.by, node.shape)
         return Piece(f"{wrapped(over, PRODUCT)} / {wrapped(under, UNARY)}", PRODUCT, *joined_dims([over, under]))
 
