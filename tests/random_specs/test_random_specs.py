@@ -1,4 +1,4 @@
-"""500 random specs: each is refused with a code, or every square of `nlc verify` closes; failures are shown at their smallest."""
+"""600 random specs: each is refused with a code, or every square of `nlc verify` closes; failures are shown at their smallest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.random_specs.judge import REFUSED, Outcome, compiled, judge
 from tests.random_specs.shrink import shrink
 from tests.random_specs.tree import SpecTree
 
-SPECS, BATCH, QUICK = 500, 50, 12
+SPECS, BATCH, QUICK = 600, 50, 12
 LEAST_DRAWN = 20
 """How many of the specs contain each construct of the table, at least."""
 

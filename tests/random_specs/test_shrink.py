@@ -23,7 +23,7 @@ FAULTS = ("signal: softmax", "objective: huber", "memory: mlp of two layers", "o
 
 def first_with(label: str) -> SpecTree:
     drawn = (tree for tree in map(draw_spec, range(500)) if tree.kind == "architecture" and label in contained(tree))
-    return next(tree for tree in drawn if len(tree.text.splitlines()) > SMALL)
+    return next(tree for tree in drawn if len(tree.text.splitlines()) > SMALL and compiles(tree.text))
 
 
 @pytest.mark.parametrize("label", FAULTS)
@@ -54,7 +54,7 @@ def test_a_wrong_law_is_shown_in_a_small_spec(monkeypatch: pytest.MonkeyPatch) -
     derive = pipeline.derive
     monkeypatch.setattr(pipeline, "derive", lambda levels: softmax_doubled(derive(levels)))
     texts = {draw_spec(seed): [value.text for level in draw_spec(seed).levels for _, value in level.fields()] for seed in range(60)}
-    tree = next(tree for tree, values in texts.items() if any("softmax" in text for text in values))
+    tree = next(tree for tree, values in texts.items() if any("softmax" in text for text in values) and compiles(tree.text))
     first = judge(tree.text, stop_early=True)
     assert first.word == MISMATCH
     assert first.stage == "derive"

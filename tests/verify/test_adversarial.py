@@ -16,12 +16,14 @@ from nlc.emit import emit_module
 from nlc.ir.model import InputStream, Model
 from nlc.ir.program import Program
 from nlc.verify import inputs as evidence
+from nlc.verify.bounds import rounding_bound
 from nlc.verify.conditioning import Conditioning
 from nlc.verify.emitted import Emitted, build
 from nlc.verify.inputs import Case, Drawn, draw, moving
 from nlc.verify.judge import Judged, judged_by_oracle
 from nlc.verify.load import load_source
 from nlc.verify.observe import Failure, Pair, Seen, observe
+from nlc.verify.square import Square
 from tests.architecture.modules import ROOT
 from tests.emit.systems import CHANNELS, program_from
 from tests.verify.test_chunked_forms import UNREAD
@@ -65,8 +67,15 @@ def assert_right(name: str, drawn: Drawn, *, chunks: tuple[int, ...] = (2, 8)) -
             seen = observe(run, drawn, emitted.leaves)
             assert seen.is_finite
             squares = Pair("oracle", way, "adversarial", drawn.updates, width).compare(wanted, seen)
-            assert [square.text for square in conditioning.widened(squares, drawn.updates + width) if not square.closed] == []
+            open_squares = [square for square in conditioning.widened(squares, drawn.updates + width) if not square.closed]
+            assert [square.text for square in open_squares if not is_rounded_sign(square, drawn)] == []
     return True
+
+
+def is_rounded_sign(square: Square, drawn: Drawn) -> bool:
+    """Whether an open square is the derivative of a unit vector of one number, its sign: zero, of which torch leaves the rounding."""
+    rounding = rounding_bound(torch.float64, drawn.updates, 1, 1.0)
+    return max(drawn.sizes.values()) == 1 and bool(square.of_zero) and square.error <= rounding
 
 
 # --- sizes -------------------------------------------------------------------------------------------------------
