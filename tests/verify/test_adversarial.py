@@ -74,8 +74,8 @@ def assert_right(name: str, drawn: Drawn, *, chunks: tuple[int, ...] = (2, 8)) -
 
 def is_rounded_sign(square: Square, drawn: Drawn) -> bool:
     """Whether an open square is the derivative of a unit vector of one number, its sign: zero, of which torch leaves the rounding."""
-    rounding = rounding_bound(torch.float64, drawn.updates, 1, 1.0)
-    return max(drawn.sizes.values()) == 1 and bool(square.of_zero) and square.error <= rounding
+    rounding = rounding_bound(torch.float64, drawn.updates, max(drawn.sizes.values()), 1.0)
+    return 1 in drawn.sizes.values() and bool(square.of_zero) and square.error <= rounding
 
 
 # --- sizes -------------------------------------------------------------------------------------------------------
