@@ -13,6 +13,8 @@ PAPERS: Mapping[str, str] = MappingProxyType(
         "miras": "Behrouz et al.: It's All Connected (MIRAS), arXiv 2504.13173",
         "atlas": "Behrouz et al.: Atlas, arXiv 2505.23735",
         "ttt": "Sun et al.: Learning to (Learn at Test Time), arXiv 2407.04620",
+        "transformer": "Vaswani et al.: Attention Is All You Need, arXiv 1706.03762",
+        "swiglu": "Shazeer: GLU Variants Improve Transformer, arXiv 2002.05202",
         "linear-attention": "Katharopoulos et al.: Transformers are RNNs, arXiv 2006.16236",
         "deltanet": "Yang et al.: Parallelizing Linear Transformers with the Delta Rule, arXiv 2406.06484",
         "gated-deltanet": "Yang, Kautz, Hatamizadeh: Gated Delta Networks, arXiv 2412.06464",

@@ -23,6 +23,9 @@ __all__ = ["derive_laws", "laws_text"]
 def derive_laws(order: LevelOrder) -> Laws:
     """The laws of all levels, as they run at a tick, and the outputs; raises NLC4xx for what is not derived yet, all at once."""
     model = order.model
+    if model.network is not None:
+        layers, training = (tuple(derive_laws(item) for item in items) for items in (order.layers, order.training))
+        return Laws(order=order, laws=(), outputs=(), training=training, layers=layers)
     if found := refusals(model):
         raise CompileError(*found)
     problems = Collector()

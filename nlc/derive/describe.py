@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 
 from nlc.ir.law import Equation, Laws, abbreviated_text, used_definitions
@@ -11,7 +12,17 @@ WIDEST_EQUATION = 60
 
 
 def laws_text(laws: Laws) -> str:
-    """All laws in the order in which they run, then the outputs, each equation with its rule and citations. Ends without a newline."""
+    """All laws in the order in which they run, then the outputs, each equation with its rule and citations. Ends without a newline.
+
+    Of a model, the laws of each of its layers, then those of what trains it.
+    """
+    if laws.layers:
+        texts = [f"{layer.order.model.name}\n{textwrap.indent(laws_text(layer), '    ')}" for layer in laws.layers]
+        return "\n".join([*texts, *([_laws_text(laws)] if laws.training else [])])
+    return _laws_text(laws)
+
+
+def _laws_text(laws: Laws) -> str:
     definitions, unit = used_definitions(laws), laws.order.model.unit
     blocks = [("abbreviations", definitions)] if definitions else []
     blocks += [(f"{law.component}, every {law.clock}", law.equations) for law in laws.laws]

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from nlc.emit.digest import seal
 from nlc.emit.header import header
+from nlc.emit.network import network_parts
+from nlc.emit.network_header import network_header
 from nlc.emit.optimizer import optimizer_parts
 from nlc.emit.render import render
 from nlc.emit.safety import assert_safe
@@ -34,14 +36,23 @@ WITH_PROCESSES = tuple(line.replace("Tensor, nn", "Tensor, distributed, nn") for
 
 def emit_module(program: Program) -> str:
     """The sealed text of a program's module; raises CompileError (NLC601, NLC602) for what cannot be written in torch."""
-    is_optimizer = program.model.kind == "optimizer"
-    parts = optimizer_parts(program) if is_optimizer else sequence_parts(program)
+    parts = _parts(program)
     if any("_inverse(" in part for part in parts):
         parts = (*parts, render(InverseView()))
     names = f'"{program.model.name}", "optimizers"' if program.training else f'"{program.model.name}"'
-    text = seal(render(ModuleView(header(program), _imports(program, parts), names, parts)) + "\n")
+    text = seal(render(ModuleView(_header(program), _imports(program, parts), names, parts)) + "\n")
     assert_safe(text)
     return text
+
+
+def _header(program: Program) -> tuple[str, ...]:
+    return header(program) if program.model.network is None else network_header(program)
+
+
+def _parts(program: Program) -> tuple[str, ...]:
+    if program.model.network is not None:
+        return network_parts(program)
+    return optimizer_parts(program) if program.model.kind == "optimizer" else sequence_parts(program)
 
 
 def _imports(program: Program, parts: tuple[str, ...]) -> tuple[str, ...]:
@@ -49,4 +60,7 @@ def _imports(program: Program, parts: tuple[str, ...]) -> tuple[str, ...]:
         return WITH_PROCESSES if contexts_of(program.model) else OPTIMIZER_IMPORTS
     if program.training:
         return WITH_MODULES
+    if program.model.network is not None:
+        maths = ("import math",) if any("math." in part for part in parts) else ()
+        return (*maths, "from typing import Any", "", *SEQUENCE_IMPORTS)
     return ("import math", "", *SEQUENCE_IMPORTS) if any("math." in part for part in parts) else SEQUENCE_IMPORTS

@@ -22,7 +22,8 @@ WIDEST_EQUATION = 76
 
 def header(program: Program) -> Lines:
     """The lines of the docstring; the first stands beside the quotes."""
-    return tuple(line.rstrip() for line in (*_title(program), *_levels(program), *_timetable(program), *_laws(program), *_forms(program)))
+    lines = (*title_lines(program), *levels_lines(program), *_timetable(program), *laws_lines(program), *forms_lines(program))
+    return tuple(line.rstrip() for line in lines)
 
 
 def spec_path(path: str) -> str:
@@ -33,7 +34,8 @@ def spec_path(path: str) -> str:
     return parts[-1] if parts else "a spec"
 
 
-def _title(program: Program) -> Iterator[str]:
+def title_lines(program: Program) -> Iterator[str]:
+    """What it is, and which spec it was compiled from."""
     model = program.model
     title = f"{model.name}: {sentence(model.says)}" if model.says else f"{model.name}."
     if len(title) <= 136:
@@ -49,7 +51,8 @@ def _title(program: Program) -> Iterator[str]:
     yield f"sha256 of the spec: {model.digest}"
 
 
-def _levels(program: Program) -> Iterator[str]:
+def levels_lines(program: Program) -> Iterator[str]:
+    """The table of levels."""
     yield ""
     yield "Levels, fastest first (Nested Learning, Definition 2)"
     rows = [("rank", "components", "every", "paper's number (slowest highest / slowest first)")]
@@ -68,7 +71,8 @@ def _timetable(program: Program) -> Iterator[str]:
     yield from _table([(clock if place == 0 else "", line) for clock, lines in rows for place, line in enumerate(lines)])
 
 
-def _laws(program: Program) -> Iterator[str]:
+def laws_lines(program: Program) -> Iterator[str]:
+    """The laws of a system, and those of what trains it."""
     yield ""
     yield f"Laws, per {'step' if program.model.kind == 'optimizer' else 'token'}; prev is the state before"
     definitions = used_definitions(program.laws)
@@ -83,20 +87,21 @@ def _laws(program: Program) -> Iterator[str]:
         groups.append(("resets", tuple(equation for item in resets for equation in item.told)))
     for law in program.laws.endings:
         groups.append((law.component, tuple(replace(item, rule=f"when the sequence ends: {item.rule}") for item in law.equations)))
-    yield from _equations(groups, definitions)
+    yield from equation_lines(groups, definitions)
     for item, training in zip(program.model.training, program.laws.training, strict=True):
         yield ""
-        yield from wrapped(f"Laws of {_training(item)}", 136)
-        yield from _equations([(law.component, law.equations) for law in training.laws])
+        yield from wrapped(f"Laws of {training_text(item)}", 136)
+        yield from equation_lines([(law.component, law.equations) for law in training.laws])
 
 
-def _training(item: Training) -> str:
+def training_text(item: Training) -> str:
     """What moves which slow levels when."""
     gathered = "" if item.every.period == 1 else f", on the {item.reduce} of the gradients since the last update"
     return f"{item.optimizer.name}, every {item.every}{gathered}, for {', '.join(item.levels)}"
 
 
-def _equations(groups: list[tuple[str, tuple[Equation, ...]]], definitions: tuple[Equation, ...] = ()) -> Iterator[str]:
+def equation_lines(groups: list[tuple[str, tuple[Equation, ...]]], definitions: tuple[Equation, ...] = ()) -> Iterator[str]:
+    """Equations in columns, each with its source."""
     equations = [(name, equation) for name, group in groups for equation in group]
     names = max(len(equation.name) for _, equation in equations)
     texts = [abbreviated_text(equation, definitions) for _, equation in equations]
@@ -117,7 +122,8 @@ def _law(equation: Equation, text: str, names: int, width: int) -> Iterator[str]
     yield from (f"{' ' * (names + 8)}{line}" for line in wrapped(source, 130 - names))
 
 
-def _forms(program: Program) -> Iterator[str]:
+def forms_lines(program: Program) -> Iterator[str]:
+    """The form of each memory, and why."""
     if program.memories:
         yield ""
         yield "Form" if len(program.memories) == 1 else "Forms"

@@ -41,6 +41,10 @@ class LocalNames:
         self._taken.add(name)
         return name
 
+    def forget(self, name: str) -> None:
+        """The variable is not needed any more: its name may be given again."""
+        self._taken.discard(name)
+
     def letters(self, words: Sequence[str]) -> dict[str, str]:
         """What an element of each list is called inside one comprehension: the initials of its word, or as many letters as it takes."""
         found: dict[str, str] = {}

@@ -35,7 +35,12 @@ def _size(sequence: Sequence, slot: StateSlot, place: int) -> str:
 
 def reset_parameters(sequence: Sequence) -> Lines:
     """The body of `reset_parameters`: given starts, vectors of zeros, matrices as `nn.Linear` draws them, and kernels as `nn.Conv1d`."""
-    return tuple(line for slot in _by_start(sequence.program.parameters) for line in _reset(sequence, slot))
+    return reset_slots(sequence, sequence.program.parameters)
+
+
+def reset_slots(sequence: Sequence, slots: tuple[StateSlot, ...]) -> Lines:
+    """The lines that give some slow levels their start."""
+    return tuple(line for slot in _by_start(slots) for line in _reset(sequence, slot))
 
 
 def _reset(sequence: Sequence, slot: StateSlot) -> Lines:

@@ -21,7 +21,7 @@ from nlc.emit.initial import has_start, initial_says, started, zeros
 from nlc.emit.layout import Lines, block, call, indented
 from nlc.emit.loops import by_token_body
 from nlc.emit.names import LocalNames, attribute
-from nlc.emit.parameters import made_parameters, reset_parameters
+from nlc.emit.parameters import made_parameters, parameter_attribute, reset_parameters
 from nlc.emit.prose import sentence, wrapped
 from nlc.emit.recents import convolves
 from nlc.emit.render import render
@@ -31,7 +31,7 @@ from nlc.emit.steps import step_body
 from nlc.emit.training import training_parts
 from nlc.emit.views import HelpersView, SequenceView
 from nlc.ir.dims import Dim
-from nlc.ir.model import DimDeclaration, HyperparameterDeclaration, InputStream
+from nlc.ir.model import DimDeclaration, HyperparameterDeclaration, InputStream, Training
 from nlc.ir.program import Program, StateSlot
 
 
@@ -49,7 +49,8 @@ def sequence_parts(program: Program) -> tuple[str, ...]:
     if any(memory.dual for memory in program.memories):
         further = (*further, dual_helpers(blocks))
     forward = block_loop_body(sequence, parts) if parts else _forward_body(sequence, forms)
-    return render(_view(sequence, forms, blocks, forward)), *training_parts(sequence), *_helpers(sequence, forms), *further
+    training = training_parts(program, lambda item: _moved(sequence, item))
+    return render(_view(sequence, forms, blocks, forward)), *training, *_helpers(sequence, forms), *further
 
 
 def _helpers(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> tuple[str, ...]:
@@ -77,8 +78,8 @@ def _view(sequence: Sequence, forms: tuple[ChunkedForm, ...], blocks: str, forwa
     return SequenceView(
         name=model.name,
         docstring=_docstring(sequence),
-        constructor=_constructor(sequence),
-        attributes=(*_attributes(sequence), *block(made_parameters(sequence))),
+        constructor=constructor(sequence),
+        attributes=(*given_attributes(sequence), *block(made_parameters(sequence))),
         reset_parameters=reset_parameters(sequence),
         initial_state=call("def initial_state", initial, f" -> {sequence.state_type}:", 4),
         initial_says=initial_says(sequence),
@@ -96,6 +97,12 @@ def _view(sequence: Sequence, forms: tuple[ChunkedForm, ...], blocks: str, forwa
         start=() if is_feed_forward(sequence) else call("def _start", start, f" -> {sequence.state_type}:", 4),
         started=started(sequence, leading),
     )
+
+
+def _moved(sequence: Sequence, training: Training) -> str:
+    """A list of the parameters that an optimizer moves."""
+    slots = [slot for name in training.levels for slot in sequence.program.parameters if slot.component == name]
+    return f"[{', '.join(f'module.{parameter_attribute(slot)}' for slot in slots)}]"
 
 
 def _forward_body(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> Lines:
@@ -165,7 +172,8 @@ def _dims(*dims: str | Dim) -> str:
     return f"({', '.join(str(dim) for dim in dims)})"
 
 
-def _constructor(sequence: Sequence) -> Lines:
+def constructor(sequence: Sequence) -> Lines:
+    """`def __init__`, with the dims and hyperparameters of the spec."""
     free = [f"{item.name}: int = {item.default}" for item in sequence.model.dims if item.definition is None]
     numbers = [f"{item.name}: float = {_default(item)}" for item in sequence.program.hyperparameters]
     chunk = [f"chunk: int = {sequence.program.chunk}"] if sequence.program.has_chunk else []
@@ -176,7 +184,8 @@ def _default(item: HyperparameterDeclaration) -> str:
     return repr(float(item.default))
 
 
-def _attributes(sequence: Sequence) -> Lines:
+def given_attributes(sequence: Sequence) -> Lines:
+    """The lines of the constructor that keep what it is given."""
     model = sequence.model
     lines: list[Lines] = []
     if sequence.program.has_chunk:

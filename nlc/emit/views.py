@@ -55,6 +55,36 @@ class SequenceView:
 
 
 @dataclass(frozen=True, slots=True)
+class NetworkView:
+    """A model as an `nn.Module`; `stream` is what its tokens are called, `empty` makes the logits of no tokens."""
+
+    name: str
+    docstring: tuple[str, ...]
+    constructor: tuple[str, ...]
+    attributes: tuple[str, ...]
+    reset_parameters: tuple[str, ...]
+    initial_state: tuple[str, ...]
+    stream: str
+    forward_body: tuple[str, ...]
+    step_body: tuple[str, ...]
+    empty: str
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatedView:
+    """What a model repeats, as an `nn.Module`."""
+
+    name: str
+    says: str
+    constructor: tuple[str, ...]
+    attributes: tuple[str, ...]
+    reset_parameters: tuple[str, ...]
+    initial_state: tuple[str, ...]
+    forward_body: tuple[str, ...]
+    step_body: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AttentionView:
     """The functions of levels that are solved over a window; `to_heads` lays x out for torch's kernel, `from_heads` its result back."""
 
@@ -202,6 +232,8 @@ TEMPLATES: Mapping[str, type] = MappingProxyType(
     {
         "module.py.j2": ModuleView,
         "sequence.py.j2": SequenceView,
+        "network.py.j2": NetworkView,
+        "repeated.py.j2": RepeatedView,
         "matrix_chunks.py.j2": MatrixChunksView,
         "vector_chunks.py.j2": VectorChunksView,
         "matrix_halves.py.j2": MatrixHalvesView,

@@ -208,7 +208,7 @@ class Laws:
     Slow levels of an architecture have no law in it; `training` holds the laws of the optimizers that move them.
     `definitions` name values of streams alone, which equations hold written out: who prints them says the name instead.
     Where levels outlast a sequence, `endings` are the laws of those that move when it ends, over the state that it ended with, and
-    `beginnings` say what the next one begins with, each after those that it reads.
+    `beginnings` say what the next one begins with, each after those that it reads. A model has no laws but those of its `layers`.
     """
 
     order: LevelOrder
@@ -220,6 +220,7 @@ class Laws:
     definitions: tuple[Equation, ...] = ()
     endings: tuple[Law, ...] = ()
     beginnings: tuple[Beginning, ...] = ()
+    layers: tuple[Laws, ...] = ()
 
     @property
     def values(self) -> tuple[Expr, ...]:

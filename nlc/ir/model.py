@@ -6,7 +6,7 @@ update frequency into levels (Definition 2) is the next stage's work. Names are 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Literal as OneOf
 
@@ -57,18 +57,19 @@ from nlc.ir.calculus import Inverse
 from nlc.ir.claim import Claim, EqualityClaim, IllTyped, OrderClaim, SameAsClaim
 from nlc.ir.clock import STEP, TOKEN, Clock, Family
 from nlc.ir.dims import Dim, Shape
+from nlc.ir.network import Embed, Head, Layer, Network, Normalise, Part, Repeat, Residual
 from nlc.ir.recents import Convolve, Delay, Recent, RecentValues
 from nlc.ir.steps import ClosedForm, GradientDescent, GradientPoint, Optimizer, Proximal, Trained
 from nlc.source import NOWHERE, Span
 
 __all__ = [
-    "STEP", "TOKEN", "Abbreviation", "Add", "Age", "Claim", "Clock", "ClosedForm", "Compare", "Component", "Constant", "Convolve", "Delay",
-    "Dim", "DimDeclaration", "Divide", "Dot", "EqualityClaim", "Expr", "Extremum", "Eye", "Family", "Full", "Gradient", "GradientDescent",
-    "GradientPoint", "Hyperparameter", "HyperparameterDeclaration", "IllTyped", "Index", "Input", "InputStream", "Inverse", "Join",
-    "LayerNorm", "Map", "MatMul", "Model", "Named", "Norm", "Now", "Optimizer", "OrderClaim", "Outer", "Output", "Position", "Power",
-    "Proximal", "Recent", "RecentValues", "Rotary", "SameAsClaim", "Scale", "Shape", "Size", "Softmax", "Split", "Spread", "State",
-    "StateDeclaration", "StopGradient", "Sum", "Tick", "Times", "Trained", "Training", "Transpose", "When", "Where", "Window",
-    "WindowSoftmax", "WindowSum",
+    "STEP", "TOKEN", "Abbreviation", "Add", "Age", "Claim", "Clock", "ClosedForm", "Compare", "Component", "Constant", "Convolve",
+    "Delay", "Dim", "DimDeclaration", "Divide", "Dot", "Embed", "EqualityClaim", "Expr", "Extremum", "Eye", "Family", "Full", "Gradient",
+    "GradientDescent", "GradientPoint", "Head", "Hyperparameter", "HyperparameterDeclaration", "IllTyped", "Index", "Input",
+    "InputStream", "Inverse", "Join", "Layer", "LayerNorm", "Map", "MatMul", "Model", "Named", "Network", "Norm", "Normalise", "Now",
+    "Optimizer", "OrderClaim", "Outer", "Output", "Part", "Position", "Power", "Proximal", "Recent", "RecentValues", "Repeat", "Residual",
+    "Rotary", "SameAsClaim", "Scale", "Shape", "Size", "Softmax", "Split", "Spread", "State", "StateDeclaration", "StopGradient", "Sum",
+    "Tick", "Times", "Trained", "Training", "Transpose", "When", "Where", "Window", "WindowSoftmax", "WindowSum",
 ]  # fmt: skip
 
 
@@ -84,12 +85,13 @@ class DimDeclaration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputStream:
-    """One stream of the context flow: a value per tick of its clock."""
+    """One stream of the context flow: a value per tick of its clock. The tokens of a model are whole numbers below `integers`."""
 
     name: str
     shape: Shape
     every: Clock = TOKEN
     axes: tuple[str, ...] = ()
+    integers: Dim | None = None
     low: Fraction | None = None
     high: Fraction | None = None
     span: Span = field(default=NOWHERE, compare=False, repr=False)
@@ -221,7 +223,8 @@ class Model:
     """A whole nested system, resolved.
 
     `strict` counts reads through another block's outputs when levels are ordered; `uneven_chunks` allows a chunk that does not
-    divide a slower one. `overrides` are the texts `key=value` that changed the spec from outside.
+    divide a slower one. `overrides` are the texts `key=value` that changed the spec from outside. One of kind model has a `network`,
+    and as components its own slow levels and those of its layers, by the layers' names; what a layer computes is in the layer's own model.
     """
 
     name: str
@@ -237,6 +240,7 @@ class Model:
     hyperparameters: tuple[HyperparameterDeclaration, ...] = ()
     components: tuple[Component, ...] = ()
     outputs: tuple[Output, ...] = ()
+    network: Network | None = None
     abbreviations: tuple[Abbreviation, ...] = ()
     recents: tuple[RecentValues, ...] = ()
     claims: tuple[Claim, ...] = ()
@@ -252,6 +256,12 @@ class Model:
     def axes_of(self, output: Output) -> tuple[str, ...]:
         """The axes along which an output has a value for each place."""
         return tuple(axis for axis in self.axes if axis not in output.joined)
+
+    @property
+    def without_defaults(self) -> Model:
+        """The model whatever the defaults of its dims and hyperparameters: what two models have in common that differ only there."""
+        dims = tuple(replace(item, default=0) for item in self.dims)
+        return replace(self, dims=dims, hyperparameters=tuple(replace(item, default=Fraction(0)) for item in self.hyperparameters))
 
     @property
     def fast(self) -> tuple[Component, ...]:

@@ -53,7 +53,8 @@ class Level:
 class LevelOrder:
     """A model with its levels, fastest first; `run_order` lists components as they run when all are due at one tick.
 
-    `training` orders the optimizers of the slow levels, in the order of the model's `training`.
+    `training` orders the optimizers of the slow levels, in the order of the model's `training`; `layers` the levels of the layers of its
+    network, each layer alone, in the order of the network's models.
     """
 
     model: Model
@@ -62,6 +63,7 @@ class LevelOrder:
     relations: tuple[Relation, ...]
     run_order: tuple[str, ...]
     training: tuple[LevelOrder, ...] = ()
+    layers: tuple[LevelOrder, ...] = ()
 
     def relation(self, left: str, right: str) -> Relation:
         """How two components compare; `left` and `right` of the answer may be swapped."""

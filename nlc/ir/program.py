@@ -132,6 +132,7 @@ class Program:
     are used when every memory has a parallel form, or there is none and older values of streams are carried (`is_parallel`), block after
     block when something has a period (`is_in_blocks`). Otherwise the whole system runs token by token, by its laws. `parameters` are the
     tensors of slow levels, `training` the programs of the optimizers that move them; `chunk_because` says why a chunk is as long as it is.
+    Of a model there is nothing but its own parameters, its training and the programs of its `layers`, in the order of its network's models.
     """
 
     laws: Laws
@@ -145,6 +146,7 @@ class Program:
     blocks: Blocks = NO_BLOCKS
     parameters: tuple[StateSlot, ...] = ()
     training: tuple[Program, ...] = ()
+    layers: tuple[Program, ...] = ()
 
     @property
     def model(self) -> Model:

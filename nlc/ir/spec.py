@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Literal as OneOf
+from typing import TYPE_CHECKING, Literal as OneOf
 
 from nlc.source import NOWHERE, Span
+
+if TYPE_CHECKING:
+    from nlc.ir.parts import PartField
 
 
 def span_field() -> Span:
@@ -243,6 +246,7 @@ class Spec:
     define: tuple[DefinitionField, ...] = ()
     levels: tuple[LevelField, ...] = ()
     outputs: tuple[NamedSyntax, ...] = ()
+    network: tuple[PartField, ...] = ()
     outer: OuterField | None = None
     claims: tuple[ClaimField, ...] = ()
     span: Span = span_field()
@@ -264,7 +268,7 @@ class SpecFile:
     """A parsed spec and every file that it was made from: `files` holds (name in the spec, text), the spec's own first.
 
     `overrides` are the texts `key=value` that changed it from outside; `optimizers` are the specs that `optimizer: NAME(...)` entries
-    refer to, by the name used.
+    refer to, by the name used; `layers` are those that a network names, by the path used.
     """
 
     spec: Spec
@@ -273,4 +277,5 @@ class SpecFile:
     overrides: tuple[str, ...] = ()
     optimizers: tuple[tuple[str, Spec], ...] = ()
     peers: tuple[tuple[str, WholeNumbers, SpecFile], ...] = ()
+    layers: tuple[tuple[str, SpecFile], ...] = ()
     library: tuple[DefinitionField, ...] = ()

@@ -31,4 +31,5 @@ def order_levels(model: Model) -> LevelOrder:
         relations=relations_of(levels, comparison),
         run_order=run_order_of(levels, edges),
         training=tuple(order_levels(item.optimizer) for item in model.training),
+        layers=tuple(order_levels(item) for item in model.network.models) if model.network else (),
     )

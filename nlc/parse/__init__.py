@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from nlc.diagnostics import Collector
+from nlc.codes.network import not_a_layer, not_a_part
+from nlc.diagnostics import Collector, CompileError
 from nlc.ir.spec import Spec, SpecFile, WholeNumbers
 from nlc.parse.compose import Workspace, compose
 from nlc.parse.library import parse_library
-from nlc.parse.places import Place, locate, place_in_folder, place_of_file
-from nlc.parse.references import Optimizers, peers_named
+from nlc.parse.places import Place, find, locate, place_in_folder, place_of_file
+from nlc.parse.references import Optimizers, layers_named, peers_named
 from nlc.parse.schema import read_spec
 from nlc.parse.texts import read_source, source_of
 from nlc.source import Source
@@ -40,7 +41,7 @@ def parse_text(text: str, name: str, folder: Path | None = None) -> SpecFile:
 def _parse(source: Source, place: Place, overrides: Sequence[Source] = ()) -> SpecFile:
     """The spec with its peers, the specs that its claims name; their own peers are left out, so rings of peers do no harm."""
     file = _parse_alone(source, place, overrides)
-    return replace(file, peers=peers_of(file.spec, place))
+    return replace(_with_layers(file, place), peers=peers_of(file.spec, place))
 
 
 def _parse_alone(source: Source, place: Place, overrides: Sequence[Source] = ()) -> SpecFile:
@@ -57,6 +58,23 @@ def _parse_alone(source: Source, place: Place, overrides: Sequence[Source] = ())
         optimizers=tuple(optimizers.found.items()),
         library=parse_library(),
     )
+
+
+def _with_layers(file: SpecFile, place: Place) -> SpecFile:
+    """A model with the specs of its layers, which are among the files that it is made of."""
+    collector, layers = Collector(), []
+    for path in layers_named(file.spec):
+        with collector.collecting():
+            there = find(path.text, path.span, place) if "/" not in path.text else locate(path.text, path.span, place)
+            if there is None or there.path is None:
+                raise CompileError(not_a_part(path.span, path.text))
+            layer = _parse_alone(read_source(there.path, there.name), there)
+            if layer.spec.kind != "architecture":
+                raise CompileError(not_a_layer(path.span, path.text, f"it is of kind {layer.spec.kind}"))
+            layers.append((path.text, layer))
+    collector.raise_if_any()
+    texts = {name: text for _, layer in layers for name, text in layer.files}
+    return replace(file, layers=tuple(layers), files=tuple((dict(file.files) | texts).items()))
 
 
 def peers_of(spec: Spec, place: Place) -> tuple[tuple[str, WholeNumbers, SpecFile], ...]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from nlc.codes import parse as codes
+from collections.abc import Iterator, Sequence
+
+from nlc.codes import network as network_codes, parse as codes
 from nlc.codes.claims import incomplete_minimum
-from nlc.diagnostics import Collector, CompileError
-from nlc.ir.spec import Binary, Call, ClaimField, DefinitionField, Name, Spec, Syntax
+from nlc.diagnostics import Collector, CompileError, Diagnostic
+from nlc.ir.spec import Binary, Call, ClaimField, DefinitionField, LevelField, Name, NamedSyntax, Spec, Syntax
 from nlc.parse.names import clashes
 from nlc.source import Span
 
@@ -15,10 +17,35 @@ LIKE_WEIGHTS = Call(Name("like"), (Name("weights"),))
 def check_spec(spec: Spec, start: Span) -> None:
     """Raise CompileError when names clash, or when what the kind of spec requires is missing; `start` is where the file begins."""
     collector = Collector(list(clashes(spec)))
+    for diagnostic in _check_network(spec, start) if spec.kind == "model" or spec.network else ():
+        collector.add(diagnostic)
+    if spec.kind != "model" and not spec.levels:
+        says = "the components, each an associative memory with its own objective and clock"
+        collector.add(codes.missing_key(start, "levels", "a spec", says))
     if spec.kind == "architecture" and not spec.outputs:
         collector.add(codes.missing_key(start, "outputs", "an architecture", "what it emits at every token, such as {y: memory(q)}"))
     _check_optimizer(spec, collector)
     collector.raise_if_any()
+
+
+def _check_network(spec: Spec, start: Span) -> Iterator[Diagnostic]:
+    """A model has a network, none of the keys that belong to levels, and claims about the order of its levels alone."""
+    if spec.kind != "model":
+        yield network_codes.key_of_another_kind(spec.network[0].span, "network", spec.kind)
+        return
+    if not spec.network:
+        yield codes.missing_key(start, "network", "a model", "its parts, from tokens to logits")
+    keys: tuple[tuple[str, Sequence[NamedSyntax | LevelField | DefinitionField]], ...] = (
+        ("let", spec.let), ("define", spec.define), ("levels", spec.levels), ("outputs", spec.outputs)
+    )  # fmt: skip
+    for key, entries in keys:
+        if entries:
+            yield network_codes.key_of_another_kind(entries[0].name.span, key, spec.kind)
+    if spec.axes:
+        yield network_codes.key_of_another_kind(spec.axes[0].span, "axes", spec.kind)
+    for claim in spec.claims:
+        if claim.order is None and claim.reading is None:
+            yield network_codes.claim_about_no_level(claim.says.span)
 
 
 def check_section(section: Spec) -> None:

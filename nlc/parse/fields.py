@@ -19,7 +19,7 @@ class Value(Enum):
     NAME = "a name"
     NAMES = "a list of names"
     SENTENCE = "text"
-    KIND = "architecture or optimizer"
+    KIND = "architecture, optimizer or model"
     VERDICT = "a verdict: proved, proved-if CONDITION, form-only, refuted, ill-typed, tested, measured, unknown, interpretive"
     TRUTH = "true or false"
     CITATIONS = "a citation or a list of citations"
@@ -39,6 +39,9 @@ class Value(Enum):
     DEFINITIONS = "a mapping from names to definitions"
     LEVELS = "a mapping from names to levels"
     OUTER = "a mapping with an objective and an optimizer"
+    PARTS = "a list of parts"
+    BRANCHES = "a list of branches, each a part or a list of parts"
+    EMBED = "two sizes: vocabulary -> d_model"
     CLAIMS = "a list of claims"
     CLAIMS_KIND = "claims"
     SECTIONS = "a list of systems with their claims"
@@ -75,11 +78,11 @@ SPEC_FIELDS = (
     Field("hyperparameters", Value.EXPRESSIONS, "named numbers with their defaults"),
     Field("let", Value.EXPRESSIONS, "abbreviations: each means its text where it is used"),
     Field("define", Value.DEFINITIONS, "memories, objectives and retentions of this spec's own"),
-    Field("levels", Value.LEVELS, "the components, each an associative memory with its own objective and clock", required=True),
+    Field("levels", Value.LEVELS, "the components, each an associative memory with its own objective and clock"),
     Field("outputs", Value.EXPRESSIONS, "what is emitted at every token (an architecture needs it)"),
     Field("outer", Value.OUTER, "what trains the slow levels"),
     Field("claims", Value.CLAIMS, "what `nlc verify` is to show"),
-    Field("network", Value.NOT_AVAILABLE, "blocks composed into a model"),
+    Field("network", Value.PARTS, "the parts of a model, from tokens to logits (a model needs it, and has none of the keys for levels)"),
 )
 
 LEVEL_FIELDS = (
@@ -120,8 +123,15 @@ DEFINITION_FIELDS = (
     Field("cites", Value.CITATIONS, "where it was published"),
 )
 
+PART_FIELDS = (
+    Field("embed", Value.EMBED, "a vector for each token: the size of the vocabulary, and that of a vector"),
+    Field("repeat", Value.EXPRESSION, "how many times over the parts beside it stand, each time with parameters of their own"),
+    Field("residual", Value.BRANCHES, "branches one after another, each added to what goes into it"),
+    Field("parts", Value.PARTS, "the parts that are repeated"),
+)
+
 OUTER_FIELDS = (
-    Field("objective", Value.EXPRESSION, "task, the loss handed in from outside", required=True),
+    Field("objective", Value.EXPRESSION, "task, the loss handed in from outside; of a model, cross_entropy", required=True),
     Field("optimizer", Value.OPTIMIZER, "what moves the slow levels"),
 )
 
@@ -167,6 +177,7 @@ TABLES: Mapping[str, tuple[Field, ...]] = MappingProxyType(
         "an input": INPUT_FIELDS,
         "a definition": DEFINITION_FIELDS,
         "`outer`": OUTER_FIELDS,
+        "a part of a network": PART_FIELDS,
         "a claim": CLAIM_FIELDS,
         "a file of claims": CLAIMS_FILE_FIELDS,
     }

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from nlc.codes import parse as codes
 from nlc.diagnostics import Collector, CompileError
-from nlc.ir.spec import Spec, Syntax, WholeNumbers
+from nlc.ir.parts import layers_in
+from nlc.ir.spec import Spec, Syntax, Text, WholeNumbers
 from nlc.parse.checks import optimizer_name
 from nlc.parse.compose import LONGEST_CHAIN, Workspace, compose
 from nlc.parse.places import Place, find, known_specs
@@ -89,6 +90,14 @@ def _trains(spec: Spec) -> bool:
     return spec.kind != "optimizer" and (
         spec.outer is not None or any(item is None or optimizer_name(item) == "task" for item in objectives)
     )
+
+
+def layers_named(spec: Spec) -> Iterator[Text]:
+    """The paths of the layers of a network, each once."""
+    first: dict[str, Text] = {}
+    for layer in layers_in(spec.network):
+        first.setdefault(layer.path.text, layer.path)
+    yield from first.values()
 
 
 def peers_named(spec: Spec) -> Iterator[tuple[str, WholeNumbers, Span]]:

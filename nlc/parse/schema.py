@@ -36,19 +36,21 @@ from nlc.parse.fields import (
     LEVEL_FIELDS,
     MOST_LEVELS,
     OUTER_FIELDS,
+    PART_FIELDS,
     SECTION_FIELDS,
     SPEC_FIELDS,
     Field,
     Value,
 )
 from nlc.parse.names import any_name, new_name, spec_name, tensor_name
+from nlc.parse.network import read_branches, read_embed, read_parts, stream_name
 from nlc.parse.nodes import Entry, ListNode, MappingNode, Node, Scalar, kind_words
 from nlc.source import Span
 
 MOST_MISTAKES = 50
 """After so many in one mapping or list the rest is left unread."""
 
-KINDS = ("architecture", "optimizer")
+KINDS = ("architecture", "optimizer", "model")
 VERDICTS = ("proved", "proved-if", "form-only", "refuted", "ill-typed", "tested", "measured", "unknown", "interpretive")
 LARGEST_DIM = 2**20
 
@@ -168,8 +170,6 @@ def _sentence(entry: Entry) -> Text:
 
 def _kind(entry: Entry) -> str:
     text = _sentence(entry)
-    if text.text == "model":
-        raise CompileError(codes.not_available(text.span))
     if text.text not in KINDS:
         raise CompileError(codes.unknown_word(text.span, entry.key.text, KINDS))
     return text.text
@@ -255,10 +255,10 @@ def _dim(entry: Entry) -> DimField:
 
 
 def _input(entry: Entry, new: Callable[[Scalar], Text] = new_name) -> InputField:
-    name = new(entry.key)
     if isinstance(entry.value, MappingNode):
-        return InputField(name=name, **_fields(entry, INPUT_FIELDS, "an input"), span=entry.span)
-    return InputField(name=name, shape=_shape(entry), span=entry.span)
+        return InputField(name=new(entry.key), **_fields(entry, INPUT_FIELDS, "an input"), span=entry.span)
+    shape = _shape(entry)
+    return InputField(name=stream_name(entry.key, shape, new), shape=shape, span=entry.span)
 
 
 def _named(entry: Entry) -> NamedSyntax:
@@ -302,6 +302,10 @@ def _claim(entry: Entry) -> ClaimField:
     return claim
 
 
+def _part_fields(entry: Entry) -> dict[str, Any]:
+    return _fields(entry, PART_FIELDS, "a part of a network")
+
+
 def _mapping_of(read: Callable[[Entry], Any], value: Value) -> Reader:
     return lambda entry: _each(_mapping(entry, value.value), read)
 
@@ -335,6 +339,9 @@ READERS: Mapping[Value, Reader] = MappingProxyType(
         Value.DEFINITIONS: _mapping_of(_definition, Value.DEFINITIONS),
         Value.LEVELS: _levels,
         Value.OUTER: _outer,
+        Value.PARTS: lambda entry: read_parts(entry, _part_fields),
+        Value.BRANCHES: lambda entry: read_branches(entry, _part_fields),
+        Value.EMBED: read_embed,
         Value.CLAIMS: lambda entry: _items(entry, Value.CLAIMS.value, _claim),
         Value.NOT_AVAILABLE: _not_available,
     }

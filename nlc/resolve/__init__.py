@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from nlc.codes import resolve as codes
+from nlc.codes.network import integers_outside_model
 from nlc.diagnostics import Collector, CompileError
 from nlc.ir.algebra import Expr, Hyperparameter, Input, Named
 from nlc.ir.dims import ENTRIES, MATRIX, Dim, Shape
@@ -36,6 +37,7 @@ from nlc.resolve.components import resolve_level
 from nlc.resolve.levels import Surroundings
 from nlc.resolve.matrices import is_of_matrices, sides_of
 from nlc.resolve.memories import is_like_weights, memory_type
+from nlc.resolve.network import resolve_network
 from nlc.resolve.recents import check_recents, recent_values
 from nlc.resolve.scope import LevelType, MemoryType, Scope
 from nlc.resolve.sizes import declare_dims, dim_of, number_of, unfit_sizes
@@ -73,7 +75,7 @@ class Declarations:
 
 def resolve_model(file: SpecFile) -> Model:
     """The model of a parsed spec; raises CompileError with every mistake found."""
-    model = _resolve(file)
+    model = resolve_network(file, _resolve) if file.spec.kind == "model" else _resolve(file)
     peers = {(name, options): _resolve(peer) for name, options, peer in file.peers}
     return _with_claims(model, file, peers)
 
@@ -203,15 +205,27 @@ def _input(field: InputField, spec: Spec, dims: Mapping[str, Dim], counts: Mappi
     for axis in axes:
         if axis not in spec.axes:
             raise CompileError(codes.no_such_stream(axis.span, axis.text, "an axis of this spec", (item.text for item in spec.axes)))
+    integers = _integers(field, spec, dims)
     return InputStream(
         name=field.name.text,
-        shape=_input_shape(field, dims, like),
+        shape=() if integers else _input_shape(field, dims, like),
+        integers=integers,
         every=clock_of(field.every, counts) if field.every else (STEP if optimizer else TOKEN),
         axes=tuple(axis.text for axis in axes),
         low=low,
         high=high,
         span=field.name.span,
     )
+
+
+def _integers(field: InputField, spec: Spec, dims: Mapping[str, Dim]) -> Dim | None:
+    """How many values the tokens of a model can have; None for what is no stream of integers."""
+    match field.shape:
+        case Call(Name("integer"), (rows,), ()):
+            if spec.kind != "model":
+                raise CompileError(integers_outside_model(field.shape.span))
+            return dim_of(rows, dims)
+    return None
 
 
 def _input_shape(field: InputField, dims: Mapping[str, Dim], like: Shape | None) -> Shape:
@@ -252,11 +266,11 @@ def _scope(spec: Spec, declared: Declarations, identified: Mapping[str, Dim], co
 
 
 def _with_inlined(scope: Scope, components: list[Component]) -> Scope:
-    """The scope with the inlined optimizers' levels under their full names."""
+    """The scope with the levels under their full names that the spec does not write out: of inlined optimizers, and of a network."""
     inlined = {
         item.name: LevelType(item.name, MemoryType(item.memory, item.states, tuple(state.part or "weights" for state in item.states)))
         for item in components
-        if item.host is not None
+        if item.host is not None or item.name not in scope.levels
     }
     return replace(scope, levels={**scope.levels, **inlined})
 

@@ -25,6 +25,8 @@ def schedule_program(laws: Laws, chunk: int | None = None) -> Program:
     """The program of a system; `chunk`, in tokens, overrides the choice of the cost model (NLC501 when it is below 1)."""
     if chunk is not None and chunk < 1:
         raise CompileError(codes.chunk_length(chunk))
+    if laws.order.model.network is not None:
+        return _network_program(laws, chunk)
     is_optimizer = laws.order.model.kind == "optimizer"
     scheduled = Scheduled() if is_optimizer else schedule_memories(laws)
     chosen = _chunk(laws, scheduled, chunk)
@@ -40,6 +42,25 @@ def schedule_program(laws: Laws, chunk: int | None = None) -> Program:
         blocks=scheduled.blocks,
         parameters=_parameters(laws),
         training=tuple(schedule_program(item) for item in laws.training),
+    )
+
+
+def _network_program(laws: Laws, chunk: int | None) -> Program:
+    """The program of a model: its layers', and the parameters of its own, which belong to no layer."""
+    rows: dict[str, list[str]] = {}
+    for name in laws.order.run_order:
+        rows.setdefault(f"every {laws.order.model.component(name).every}", []).append(name)
+    return Program(
+        laws=laws,
+        slots=(),
+        timetable=tuple((clock, tuple(names)) for clock, names in rows.items()),
+        memories=(),
+        outputs=(),
+        decisions=(),
+        chunk=DEFAULT_CHUNK,
+        parameters=tuple(slot for slot in _parameters(laws) if not laws.order.model.component(slot.component).block),
+        training=tuple(schedule_program(item) for item in laws.training),
+        layers=tuple(schedule_program(item, chunk) for item in laws.layers),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -17,7 +18,10 @@ from nlc.schedule.work import counts_of, work_by_token, work_in_chunks
 
 
 def program_text(program: Program) -> str:
-    """The choices of the schedule with every decision and its reason. Ends without a newline."""
+    """The choices of the schedule with every decision and its reason, of a model those of each of its layers. Ends without a newline."""
+    if program.layers:
+        texts = (f"{layer.model.name}\n{textwrap.indent(program_text(layer), '    ')}" for layer in program.layers)
+        return "\n".join((*_timetable(program), *texts))
     return "\n".join((*_state(program), *_timetable(program), *_forms(program), *_outputs(program)))
 
 

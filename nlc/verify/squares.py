@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from nlc.ir.program import Program
 from nlc.verify.load import load_source
+from nlc.verify.network_squares import network_squares
 from nlc.verify.observe import Failure, Pair, attempt
 from nlc.verify.optimizer_squares import optimizer_squares
 from nlc.verify.sequence_squares import sequence_squares
@@ -27,6 +28,9 @@ def all_squares(program: Program, module_source: str) -> Iterator[Square]:
     module = attempt(lambda: load_source(module_source, program.model.name))
     if isinstance(module, Failure):
         yield from Pair("text", "module", "importing it", 0, 0).failed(module, "import")
+        return
+    if program.model.network is not None:
+        yield from network_squares(program, module)
         return
     squares = optimizer_squares if program.model.kind == "optimizer" else sequence_squares
     yield from squares(program, module)

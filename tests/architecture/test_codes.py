@@ -13,7 +13,7 @@ from tests.architecture.codes import CODE, CODE_FILES, codes_named, rows, stage
 from tests.architecture.modules import Finding, Module, functions, modules, violations
 
 FAMILIES: Mapping[str, str] = MappingProxyType(
-    {"parse": "1", "resolve": "2", "order": "3", "derive": "4", "schedule": "5", "emit": "6", "train": "7", "claims": "8"}
+    {"parse": "1", "resolve": "2", "order": "3", "derive": "4", "schedule": "5", "emit": "6", "train": "7", "claims": "8", "network": "2"}
 )
 """The hundreds that belong to each file of nlc/codes."""
 
