@@ -64,7 +64,7 @@ SwigluLayer, from specs/architectures/swiglu_layer.yaml
     Laws, per token; prev is the state before
         y  = contract @ (silu(gate @ x) * (expand @ x))  no state is read
 
-Laws of DecayedAdamW, every step, for embedding, softmax_attention_norm, swiglu_norm, head_norm, softmax_attention.project_q,
+Laws of AdamW, every step, for embedding, softmax_attention_norm, swiglu_norm, head_norm, softmax_attention.project_q,
 softmax_attention.project_k, softmax_attention.project_v, softmax_attention.project_out, swiglu.expand, swiglu.gate, swiglu.contract
     first_moment_gradient   = prev(first_moment) - gradient
                               objective 0.5 * norm2(first_moment - gradient); calculus
@@ -75,7 +75,7 @@ softmax_attention.project_k, softmax_attention.project_v, softmax_attention.proj
     unbiased_first          = first_moment / (1 - beta1 ** tick(weights))                 abbreviation
     unbiased_second         = second_moment / (1 - beta2 ** tick(weights))                abbreviation
     direction               = unbiased_first / (sqrt(unbiased_second) + eps)              abbreviation
-    weights                 = retention * (1 - learning_rate * weight_decay) * prev(weights) - learning_rate * direction
+    weights                 = (1 - learning_rate * weight_decay) * prev(weights) - learning_rate * direction
                               explicit gradient step; adamw; nl:eq-38
 """
 
@@ -456,21 +456,12 @@ def optimizers(module: Transformer) -> LevelOptimizers:
     """The optimizers of the slow levels, for any training loop: `zero_grad()`, a backward pass of the task loss, `step()`."""
     return LevelOptimizers(
         [
-            (
-                DecayedAdamW(
-                    module.parameters(),
-                    learning_rate=module.learning_rate,
-                    weight_decay=module.weight_decay,
-                    retention=1 - module.learning_rate * module.weight_decay,
-                ),
-                1,
-                False,
-            ),
+            (AdamW(module.parameters(), learning_rate=module.learning_rate, weight_decay=module.weight_decay), 1, False),
         ]
     )
 
 
-class DecayedAdamW(Optimizer):
+class AdamW(Optimizer):
     """Adam with decoupled weight decay, which is the retention of the weights.
 
     Takes the parameters first (tensors or groups of them), then by keyword, also for each group apart:
@@ -479,7 +470,6 @@ class DecayedAdamW(Optimizer):
         beta2 = 0.999
         eps = 1e-08
         weight_decay = 0.01
-        retention = 1.0
     Groups keep the learning rate as `lr`, which is what torch's schedulers change.
     A gradient that is not finite stops a step with `nonfinite="raise"`, passes it over with "skip"; both wait for the device.
     State of each parameter, in its dtype or float32, whichever is wider: first_moment, second_moment.
@@ -494,13 +484,10 @@ class DecayedAdamW(Optimizer):
         beta2: float = 0.999,
         eps: float = 1e-08,
         weight_decay: float = 0.01,
-        retention: float = 1.0,
         nonfinite: str | None = None,
     ) -> None:
         self.nonfinite = _policy(nonfinite)
-        super().__init__(
-            params, {"lr": learning_rate, "beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay, "retention": retention}
-        )
+        super().__init__(params, {"lr": learning_rate, "beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with hyperparameters of their own; raises ValueError for one that makes no sense."""
@@ -559,9 +546,7 @@ class DecayedAdamW(Optimizer):
         step = self.state[weights[0]]["step"] + 1
         first_moment = [self.state[x]["first_moment"] for x in weights]
         second_moment = [self.state[x]["second_moment"] for x in weights]
-        learning_rate, beta1, beta2, eps, weight_decay, retention = (
-            group[name] for name in ("lr", "beta1", "beta2", "eps", "weight_decay", "retention")
-        )
+        learning_rate, beta1, beta2, eps, weight_decay = group["lr"], group["beta1"], group["beta2"], group["eps"], group["weight_decay"]
         # first_moment_gradient = prev(first_moment) - gradient
         # first_moment = prev(first_moment) - (1 - beta1) * first_moment_gradient
         torch._foreach_lerp_(first_moment, gradient, 1 - beta1)
@@ -572,11 +557,11 @@ class DecayedAdamW(Optimizer):
         # unbiased_second = second_moment / (1 - beta2 ** tick(weights))
         # unbiased_first = first_moment / (1 - beta1 ** tick(weights))
         # direction = unbiased_first / (sqrt(unbiased_second) + eps)
-        # weights = retention * (1 - learning_rate * weight_decay) * prev(weights) - learning_rate * direction
+        # weights = (1 - learning_rate * weight_decay) * prev(weights) - learning_rate * direction
         denominator = torch._foreach_div(second_moment, 1 - beta2**step)
         torch._foreach_sqrt_(denominator)
         torch._foreach_add_(denominator, eps)
-        torch._foreach_mul_(weights, retention * (1 - learning_rate * weight_decay))
+        torch._foreach_mul_(weights, 1 - learning_rate * weight_decay)
         torch._foreach_addcdiv_(weights, first_moment, denominator, value=-learning_rate / (1 - beta1**step))
         for x in weights:
             self.state[x]["step"] = step
@@ -584,7 +569,7 @@ class DecayedAdamW(Optimizer):
 
 def _checked(gradient: Tensor) -> Tensor:
     if gradient.is_sparse or gradient.is_complex():
-        raise ValueError("DecayedAdamW takes dense real gradients, neither sparse nor complex ones")
+        raise ValueError("AdamW takes dense real gradients, neither sparse nor complex ones")
     return gradient
 
 
@@ -630,4 +615,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: 431600aa8a4314c462cbbaff67a7de9c1a18d3cfea872e35326a287f741077e1
+# sealed by nlc, sha256 of everything above: c551def9e0cb49e52095711354e256131d5e92bb54e86493c7d699d697103ea5

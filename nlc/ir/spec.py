@@ -226,6 +226,7 @@ class OuterField:
 
     objective: Syntax
     optimizer: Syntax | None = None
+    every: Syntax | None = None
     span: Span = span_field()
 
 

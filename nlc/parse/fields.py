@@ -133,6 +133,7 @@ PART_FIELDS = (
 OUTER_FIELDS = (
     Field("objective", Value.EXPRESSION, "task, the loss handed in from outside; of a model, cross_entropy", required=True),
     Field("optimizer", Value.OPTIMIZER, "what moves the slow levels"),
+    Field("every", Value.EXPRESSION, "the clock, in steps, of those that it moves and that say `every: step`"),
 )
 
 CLAIM_FIELDS = (

@@ -42,8 +42,9 @@ def _spec(spec: Spec) -> Iterator[Line]:
     yield from _named("outputs", spec.outputs)
     if spec.outer:
         yield f"outer.objective: {_source(spec.outer.objective)}", spec.outer.span
-        if spec.outer.optimizer:
-            yield f"outer.optimizer: {_source(spec.outer.optimizer)}", spec.outer.optimizer.span
+        for key, value in (("optimizer", spec.outer.optimizer), ("every", spec.outer.every)):
+            if value is not None:
+                yield f"outer.{key}: {_source(value)}", value.span
     for number, claim in enumerate(spec.claims, start=1):
         yield from _claim(f"claims.{number}", claim)
 

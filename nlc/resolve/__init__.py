@@ -41,7 +41,7 @@ from nlc.resolve.network import resolve_network
 from nlc.resolve.recents import check_recents, recent_values
 from nlc.resolve.scope import LevelType, MemoryType, Scope
 from nlc.resolve.sizes import declare_dims, dim_of, number_of, unfit_sizes
-from nlc.resolve.training import start_name, trainings, with_learned_starts, with_outer
+from nlc.resolve.training import check_outer, start_name, trainings, with_learned_starts, with_outer
 from nlc.resolve.typing import Typing
 from nlc.resolve.windows import with_data
 
@@ -91,6 +91,8 @@ def _resolve(file: SpecFile) -> Model:
     components: list[Component] = []
     outputs: list[Output] = []
     fields: list[LevelField] = []
+    if spec.outer is not None:
+        check_outer(spec.outer, around)
     for field in spec.levels if spec.kind == "optimizer" else with_learned_starts(spec.levels):
         with collector.collecting():
             slow = with_outer(field, spec.outer, around.clock(field.every)) if spec.kind != "optimizer" and field.every else field

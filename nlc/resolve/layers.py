@@ -13,7 +13,7 @@ from nlc.ir.build import replace as replaced
 from nlc.ir.dims import Dim
 from nlc.ir.model import TOKEN, Abbreviation, Component, GradientDescent, Model, Proximal, Training
 from nlc.ir.parts import LayerField
-from nlc.ir.spec import Binary, Call, DimField, Name, NamedSyntax, Number, OuterField, Spec, SpecFile, Syntax
+from nlc.ir.spec import Binary, Call, DimField, Duration, Name, NamedSyntax, Number, OuterField, Spec, SpecFile, Syntax
 from nlc.resolve.scope import Scope
 from nlc.resolve.sizes import declare_dims, dim_of, number_of, unfit_sizes
 from nlc.resolve.training import NUMBERS, is_task
@@ -182,15 +182,18 @@ def _bound_number(item: NamedSyntax, defaults: Mapping[str, Fraction]) -> NamedS
 def _outer(around: Surrounding) -> OuterField | None:
     """The model's `outer`, with its numbers at their defaults: a layer knows no names of the model."""
     outer = around.outer
-    if outer is None or outer.optimizer is None:
-        return outer
-    return replace(outer, optimizer=_with_numbers(outer.optimizer, around))
+    if outer is None:
+        return None
+    optimizer, every = (None if item is None else _with_numbers(item, around) for item in (outer.optimizer, outer.every))
+    return replace(outer, optimizer=optimizer, every=every)
 
 
 def _with_numbers(syntax: Syntax, around: Surrounding) -> Syntax:
     match syntax:
         case Binary("/", _, right):
             return replace(syntax, right=_with_numbers(right, around))
+        case Duration(count):
+            return replace(syntax, count=Number(number_of(count, around.counts, "a period"), count.span))
         case Call(_, arguments, keywords):
 
             def number(value: Syntax) -> Syntax:

@@ -11,7 +11,7 @@ from nlc.codes import resolve as codes
 from nlc.diagnostics import CompileError
 from nlc.ir.algebra import LEAVES, ONE, Constant, Expr, Hyperparameter, Size, walk
 from nlc.ir.build import times
-from nlc.ir.model import Clock, Component, Family, HyperparameterDeclaration, Model, Trained, Training
+from nlc.ir.model import STEP, Clock, Component, Family, HyperparameterDeclaration, Model, Trained, Training
 from nlc.ir.spec import LevelField, Name, OuterField, Spec, Syntax
 from nlc.resolve.calls import bind
 from nlc.resolve.components import PRIMITIVES, optimizer_call
@@ -50,9 +50,16 @@ def with_outer(field: LevelField, outer: OuterField | None, clock: Clock) -> Lev
     objective = field.objective or (outer.objective if outer else Name("task", field.name.span))
     if not is_task(objective):
         raise CompileError(codes.unknown_option(objective.span, "the objective of slow levels", "task"))
-    return replace(
-        field, objective=objective, optimizer=field.optimizer or (outer.optimizer if outer and clock.family is not Family.NEVER else None)
-    )
+    if outer is None or field.optimizer is not None or clock.family is Family.NEVER:
+        return replace(field, objective=objective)
+    return replace(field, objective=objective, optimizer=outer.optimizer, every=outer.every if outer.every and clock == STEP else field.every)
+
+
+def check_outer(outer: OuterField, around: Surroundings) -> None:
+    """Raise CompileError unless its clock, if it has one, counts steps."""
+    clock = STEP if outer.every is None else around.clock(outer.every)
+    if outer.every is not None and (clock.family is not Family.STEP or clock.period < 1):
+        raise CompileError(codes.unknown_option(outer.every.span, "every", "step, n steps"))
 
 
 def with_learned_starts(fields: Iterable[LevelField]) -> Iterator[LevelField]:
@@ -132,7 +139,8 @@ def _moved(fields: Iterable[LevelField], components: dict[str, Component], aroun
             if any(isinstance(node, LEAVES) and not isinstance(node, NUMBERS) for node in walk(value)) or value.shape:
                 raise CompileError(codes.not_a_number_of_the_spec(syntax.span, component.name))
             numbers.append((key, value))
-        retention = component.retention[0] if component.retention else None
+        within = Typing(replace(around.scope, where="retention"), around.counts)
+        retention = None if field.retention is None else within.expression(field.retention)
         if retention is not None and (
             retention.shape or not all(isinstance(node, NUMBERS) for node in walk(retention) if isinstance(node, LEAVES))
         ):

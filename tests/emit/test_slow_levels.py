@@ -86,6 +86,50 @@ def written_by_hand(x: Tensor, weights: dict[str, Tensor], heads: int) -> Tensor
     return read.transpose(1, 2).reshape(batch, time, -1) @ weights["project_out"].T
 
 
+DECAYED = """
+nlc: 1
+name: Decayed
+dims: {d: 6}
+inputs: {x: [d]}
+hyperparameters: {rate: 0.05, decay: 0.5}
+levels:
+  by_its_optimizer:
+    memory: matrix(d, d)
+    every: step
+  by_both:
+    memory: matrix(d, d)
+    every: step
+    retention: 1 - rate
+outputs: {y: by_its_optimizer(by_both(x))}
+outer: {objective: task, optimizer: "adamw(learning_rate = rate, weight_decay = decay)", every: 2 steps}
+"""
+
+
+def test_a_weight_decay_is_applied_once_and_a_levels_own_retention_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "decayed.yaml"
+    path.write_text(DECAYED)
+    module = compile_file(path).load()
+    torch.manual_seed(4)
+    layer = module.Decayed().double()
+    by_hand = {name: parameter.detach().clone().requires_grad_() for name, parameter in layer.named_parameters()}
+    reference = torch.optim.AdamW(by_hand.values(), lr=0.05, weight_decay=0.5)
+    optimizer = module.optimizers(layer)
+    for step in range(1, 9):
+        x = torch.randn(2, 5, 6, dtype=torch.double)
+        optimizer.zero_grad()
+        layer(x=x)[0].square().mean().backward()
+        optimizer.step()
+        (x @ by_hand["by_both"].T @ by_hand["by_its_optimizer"].T).square().mean().backward()
+        if step % 2 == 0:
+            before = by_hand["by_both"].detach().clone()
+            reference.step()
+            reference.zero_grad()
+            with torch.no_grad():  # torch's step is decay * before - direction
+                by_hand["by_both"].sub_(0.05 * (1 - 0.05 * 0.5) * before)
+        for name, parameter in layer.named_parameters():
+            torch.testing.assert_close(parameter, by_hand[name], rtol=0, atol=1e-12)
+
+
 def gradients_of(layer: torch.nn.Module, x: Tensor) -> dict[str, Tensor]:
     y, _ = layer(x=x)
     moving = {name: parameter for name, parameter in layer.named_parameters() if parameter.requires_grad}

@@ -11,7 +11,7 @@ from nlc.ir.spec import SpecFile
 from nlc.parse import parse_text
 from nlc.source import NOWHERE
 
-STAGES_OF_CHECK = ("parse", "resolve", "order", "derive", "schedule", "claims")
+STAGES_OF_CHECK = ("parse", "resolve", "order", "derive", "schedule", "claims", "network")
 KNOWN = frozenset(row.number for stage in STAGES_OF_CHECK for row in import_module(f"nlc.codes.{stage}").CODES)
 
 

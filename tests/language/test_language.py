@@ -16,7 +16,7 @@ REFUSED = {
     "implicit_step_on_the_input": ("NLC231", "`weights` cannot be applied to anything"),
     "mirror": ("NLC402", "`weights` is solved in closed form"),
     "mirror_of_weights": ("NLC402", "`weights` is solved in closed form"),
-    "model": ("NLC153", "`model` is not available"),
+    "model": ("NLC172", "there is no spec `architectures/self_modifying_titans`"),
     "omega": ("NLC408", "`memory` has a window"),
 }
 """What cannot be compiled: the code, and words of its message."""
