@@ -21,6 +21,7 @@ PAPERS: Mapping[str, str] = MappingProxyType(
         "gla": "Yang et al.: Gated Linear Attention Transformers, arXiv 2312.06635",
         "kda": "Kimi Team: Kimi Linear: An Expressive, Efficient Attention Architecture, arXiv 2510.26692",
         "retnet": "Sun et al.: Retentive Network, arXiv 2307.08621",
+        "samba": "Ren et al.: Samba: Simple Hybrid State Space Models, arXiv 2406.07522",
         "mamba2": "Dao, Gu: Transformers are SSMs (Mamba-2), arXiv 2405.21060",
         "longhorn": "Liu et al.: Longhorn, arXiv 2407.14207",
         "deltaproduct": "Siems et al.: DeltaProduct, arXiv 2502.10297",

@@ -52,7 +52,9 @@ def with_outer(field: LevelField, outer: OuterField | None, clock: Clock) -> Lev
         raise CompileError(codes.unknown_option(objective.span, "the objective of slow levels", "task"))
     if outer is None or field.optimizer is not None or clock.family is Family.NEVER:
         return replace(field, objective=objective)
-    return replace(field, objective=objective, optimizer=outer.optimizer, every=outer.every if outer.every and clock == STEP else field.every)
+    return replace(
+        field, objective=objective, optimizer=outer.optimizer, every=outer.every if outer.every and clock == STEP else field.every
+    )
 
 
 def check_outer(outer: OuterField, around: Surroundings) -> None:

@@ -116,6 +116,8 @@ class Moment:
                 return scalar(int((self.seen + 1) % period == 0))
             case algebra.Tick(component):
                 return scalar(self._count(component))
+            case algebra.Position():
+                return scalar(self.seen)
         raise ValueError(f"a law cannot hold {node}")
 
     @property
@@ -135,7 +137,9 @@ def _sources(node: Expr) -> Iterator[Expr]:
     match node:
         case Split() | Join():
             yield node
-        case Named() | Input() | Hyperparameter() | Parameter() | Index() | State() | Due() | algebra.Tick() | Recent():
+        case (
+            Named() | Input() | Hyperparameter() | Parameter() | Index() | State() | Due() | algebra.Tick() | algebra.Position() | Recent()
+        ):
             yield node
         case _:
             for child in children(node):

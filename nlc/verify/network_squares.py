@@ -15,6 +15,7 @@ from nlc.ir.model import Layer
 from nlc.ir.program import Program
 from nlc.verify.bounds import magnitude
 from nlc.verify.inputs import DIM_SIZES
+from nlc.verify.network_contract import contract_squares
 from nlc.verify.network_levels import moved_paths
 from nlc.verify.observe import Failure, Pair, attempt
 from nlc.verify.oracle_network import Carried, layer_sizes, run_oracle_network
@@ -77,6 +78,7 @@ def network_squares(program: Program, module: ModuleType) -> Iterator[Square]:
     pair = evidence.pair("later tokens", "causality", 6)
     found = attempt(partial(_causality, evidence, pair))
     yield from pair.failed(found, LOGITS) if isinstance(found, Failure) else found
+    yield from contract_squares(program, module, evidence.sizes)
     if program.training:
         pair = evidence.pair("optimizers", "training", 5 * STEPS)
         found = attempt(partial(_training, evidence, pair, module))

@@ -32,6 +32,7 @@ from nlc.ir.algebra import (  # fmt: skip
     Norm,
     Outer,
     Power,
+    Rotary,
     Scale,
     Size,
     Softmax,
@@ -181,6 +182,8 @@ def _apply(node: Expr, parts: list[Tensor], shape: tuple[int, ...], sizes: Sizes
             return Tensor(shape, (*first.entries, *last.entries)[len(last.entries) :])
         case Convolve():
             return _convolved(first, parts[1], last)
+        case Rotary(_, _, base):
+            return _turned(first, last.entries[0], base, arithmetic)
         case Split(_, axis) | Join(_, axis):
             if sizes.get(axis) != 1:
                 raise ValueError(f"no place along {axis} is known of others")
@@ -239,6 +242,18 @@ def _convolved(x: Tensor, kernel: Tensor, recent: Tensor) -> Tensor:
     ago = [oldest_first[(width - 1 - tokens) * count :][:count] for tokens in range(width)]
     columns = [kernel.entries[place::count] for place in range(count)]
     return Tensor(x.shape, tuple(_sum(column[row] * ago[row][place] for row in range(width)) for place, column in enumerate(columns)))
+
+
+def _turned(x: Tensor, place: Number, base: int, arithmetic: Arithmetic) -> Tensor:
+    """Entries j and j + half turned by place / base ** (j / half); the last of an odd number stays."""
+    half = len(x.entries) // 2
+    left, right, last = x.entries[:half], x.entries[half : 2 * half], x.entries[2 * half :]
+    cosine, sine = _function("cos", arithmetic), _function("sin", arithmetic)
+    angles = [place / arithmetic.power(arithmetic.number(Fraction(base)), arithmetic.number(Fraction(j, half))) for j in range(half)]
+    turns = [(cosine(angle), sine(angle)) for angle in angles]
+    ahead = (one * turn[0] - two * turn[1] for one, two, turn in zip(left, right, turns, strict=True))
+    aside = (one * turn[1] + two * turn[0] for one, two, turn in zip(left, right, turns, strict=True))
+    return Tensor(x.shape, (*ahead, *aside, *last))
 
 
 def _matmul(left: Tensor, right: Tensor, shape: tuple[int, ...]) -> Tensor:

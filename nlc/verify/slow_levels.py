@@ -92,13 +92,13 @@ def _draws(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterato
         if slot.start is None:
             added = slot.shape[:1] if emitted.program.is_kernel(slot) else slot.shape[1:]
             bound = added[0].size(sizes) ** -0.5 if added else 0.0
-            wrong = _unlike_uniform(begun[attribute(slot.name)], bound)
+            wrong = unlike_uniform(begun[attribute(slot.name)], bound)
             yield pair("module", drawn, left="spec").square(
                 "draw of slow levels", float(bool(wrong)), 0.0, wrong and f"{slot.name} {wrong}"
             )
 
 
-def _unlike_uniform(x: Tensor, bound: float) -> str:
+def unlike_uniform(x: Tensor, bound: float) -> str:
     """What tells numbers from even draws between -bound and bound: they leave it, or stay far from an end, which one in 10^9 such would."""
     reach = bound * (2 * CHANCE ** (1 / x.numel()) - 1)
     if not bool((x.abs() <= bound * (1 + EPSILON)).all()):

@@ -149,7 +149,7 @@ def test_a_model_overfits_a_sentence(transformer: ModuleType) -> None:
         loss.backward()
         optimizer.step()
     assert loss.item() < 0.1
-    prompt, state = model(tokens=tokens[:, :4])
+    _, state = model(tokens=tokens[:, :4])
     written = [tokens[:, 4]]
     for _ in range(5, 24):
         logits, state = model.step(tokens=written[-1], state=state)

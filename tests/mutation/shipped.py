@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 
@@ -18,6 +19,7 @@ from nlc.verify.emitted import build
 from nlc.verify.inputs import SHAPE_CASES, Case, draw, draw_steps
 from nlc.verify.layer_data import record
 from nlc.verify.load import load_source
+from nlc.verify.network_squares import Evidence, draw_evidence
 from nlc.verify.observe import Failure, attempt, observe
 from nlc.verify.squares import Square, all_squares
 from tests.mutation.mutator import Mutant, mutants
@@ -48,15 +50,21 @@ def shipped(file: str) -> Shipped:
     spec = (SPECS / file).with_suffix(".yaml")
     program = pipeline.compile_program(spec)
     text = pipeline.emit(program)
-    return Shipped(spec, file, program, text, tuple(mutant for mutant in mutants(text) if _is_seen(file, mutant)))
+    return Shipped(spec, file, program, text, tuple(mutant for mutant in mutants(text) if _is_seen(file, mutant, text)))
 
 
-def _is_seen(file: str, mutant: Mutant) -> bool:
+def _is_seen(file: str, mutant: Mutant, text: str) -> bool:
     """Whether `nlc verify` runs what a mutant changes.
+
+    Of a model, what is its own: the classes of its layers and optimizers are those of their specs, and are mutated there.
 
     Optimizers move their weights under `no_grad`, where there is no graph to detach from, and gather data of layers only among several
     processes, which tests/emit/test_layer_data.py starts.
     """
+    if file.startswith("models/"):
+        first, *later = (node for node in ast.parse(text).body if isinstance(node, ast.ClassDef))
+        own = [first, *(node for node in later if node.name.startswith(f"{first.name}Block"))]
+        return any(node.lineno <= mutant.line <= (node.end_lineno or 0) for node in own)
     if not file.startswith("optimizers/"):
         return True
     return mutant.where not in ("_everywhere", "_gather") and (mutant.operator != "detached" or mutant.where in ("attach", "record"))
@@ -80,6 +88,8 @@ def _numbers_of_module(file: str) -> tuple[Tensor | Failure, ...]:
 
 def _numbers(item: Shipped, text: str) -> tuple[Tensor | Failure, ...]:
     module = load_source(text)
+    if item.program.model.kind == "model":
+        return tuple(_networks(item.program, module))
     run = _steps if item.program.model.kind == "optimizer" else _sequences
     return (*run(item.program, getattr(module, item.program.model.name)), *_trained(item.program, module))
 
@@ -101,6 +111,28 @@ def _sequences(program: Program, module_class: Callable[..., nn.Module]) -> Iter
                     yield seen
                 else:
                     yield from (tensor for _, tensors, _ in seen.quantities for tensor in tensors.values())
+
+
+def _networks(program: Program, module: ModuleType) -> Iterator[Tensor | Failure]:
+    """The logits of a model, all at once and in pieces, its gradients and its loss."""
+    for seed in SEEDS:
+        evidence = attempt(partial(draw_evidence, program, module, seed))
+        if isinstance(evidence, Failure):
+            yield evidence
+            continue
+        tokens = evidence.tokens(2, 9, seed)
+
+        def run(evidence: Evidence = evidence, tokens: Tensor = tokens) -> Iterator[Tensor]:
+            model, made = evidence.module, []
+            for way in (model, model.forward_by_token):
+                first, state = way(tokens=tokens[:, :4])
+                made += [first, way(tokens=tokens[:, 4:], state=state)[0]]
+            made.append(model.loss(tokens=tokens[:, :-1], targets=tokens[:, 1:])[0])
+            torch.cat([x.flatten() for x in made]).square().sum().backward()
+            return iter([*made, *(torch.zeros(()) if x.grad is None else x.grad for x in model.parameters())])
+
+        seen = attempt(run)
+        yield from (seen,) if isinstance(seen, Failure) else seen
 
 
 def _trained(program: Program, module: ModuleType) -> Iterator[Tensor | Failure]:
