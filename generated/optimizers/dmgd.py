@@ -57,6 +57,7 @@ class DMGD(Optimizer):
         decay = 0.999
         inner_rate = 1.0
         eps = 1e-12
+        hidden = 16
     Takes matrices alone.
     Groups keep the learning rate as `lr`, which is what torch's schedulers change.
     A gradient that is not finite stops a step with `nonfinite="raise"`, passes it over with "skip"; both wait for the device.
@@ -70,10 +71,11 @@ class DMGD(Optimizer):
         decay: float = 0.999,
         inner_rate: float = 1.0,
         eps: float = 1e-12,
+        hidden: int = 16,
         nonfinite: str | None = None,
     ) -> None:
         self.nonfinite = _policy(nonfinite)
-        super().__init__(params, {"lr": learning_rate, "decay": decay, "inner_rate": inner_rate, "eps": eps})
+        super().__init__(params, {"lr": learning_rate, "decay": decay, "inner_rate": inner_rate, "eps": eps, "hidden": hidden})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with hyperparameters of their own; raises ValueError for one that makes no sense."""
@@ -87,6 +89,8 @@ class DMGD(Optimizer):
                 raise ValueError(f"learning_rate must not be negative, but it is {value}")
             if name == "inner_rate" and value < 0:
                 raise ValueError(f"{name} must not be negative, but it is {value}")
+            if name == "hidden" and (not isinstance(value, int) or value < 1):
+                raise ValueError(f"{name} must be a whole number from 1 on, but it is {value}")
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         for name, x in zip(group.get("param_names", range(len(group["params"]))), group["params"], strict=True):
@@ -121,8 +125,8 @@ class DMGD(Optimizer):
         for x in weights:
             if not self.state[x]:
                 dtype = torch.promote_types(x.dtype, torch.float32)
-                self.state[x]["momentum.W1"] = torch.eye(16, x.shape[1], dtype=dtype, device=x.device)
-                self.state[x]["momentum.W2"] = torch.eye(x.shape[1], 16, dtype=dtype, device=x.device)
+                self.state[x]["momentum.W1"] = torch.eye(group["hidden"], x.shape[1], dtype=dtype, device=x.device)
+                self.state[x]["momentum.W2"] = torch.eye(x.shape[1], group["hidden"], dtype=dtype, device=x.device)
         kinds = [x.shape for x in weights]
         for place, kind in enumerate(kinds):
             if kinds.index(kind) == place:
@@ -191,4 +195,4 @@ def _stacked(matrices: list[Tensor], dtype: torch.dtype | None = None) -> Tensor
     return stacked.to(dtype or torch.promote_types(stacked.dtype, torch.float32))
 
 
-# sealed by nlc, sha256 of everything above: cf9833b7e9945d56d38a23c552496737f622333abe1e8dd8a3a4dc0f215e5381
+# sealed by nlc, sha256 of everything above: 698fa9a799a1d47b87588a2c1b5b5719cf05d97b83a8ab8e5295c9b09f37ea0c

@@ -36,7 +36,7 @@ class Update:
 
     `step` is the variable with the number of this step, if steps are counted. `told` are the equations that stand above the lines of one,
     `moving` the lists that become new states whose old ones are remembered. `part` numbers the updates inside a step, `sides` are the
-    variables of rows and columns.
+    variables of rows and columns, and of dims.
     """
 
     program: Program
@@ -89,7 +89,6 @@ class Update:
     def _sizes(self) -> Iterator[Lines]:
         """Rows and columns, which all matrices of one update share, as far as the laws ask for them."""
         number = number_of_data(self.program.model)
-        self.sides |= {item.name: str(item.default) for item in self.program.model.dims if item.definition is None and item.name != number}
         nodes = [node for value in self.program.laws.values for node in walk(value)]
         dims = [node.dim if isinstance(node, Size) else node.shape[0] for node in nodes if isinstance(node, Size | Eye)]
         if number and any(number in dim.names for dim in dims):

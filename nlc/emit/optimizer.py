@@ -17,7 +17,7 @@ from nlc.emit.render import render
 from nlc.emit.torch_printer import TorchPrinter, unwritable
 from nlc.emit.views import ContextView, OptimizerContextsView, OptimizerHelpersView, OptimizerUpdateView, OptimizerView, SlotView
 from nlc.ir.algebra import ZERO, Add, Expr, Eye, Hyperparameter, Input, Scale, State, When, is_number, walk
-from nlc.ir.contexts import contexts_of, gradient_of
+from nlc.ir.contexts import contexts_of, free_dims, gradient_of
 from nlc.ir.dims import COLUMNS, ENTRIES, MATRIX, ROWS
 from nlc.ir.law import PREVIOUS
 from nlc.ir.model import Model
@@ -29,6 +29,8 @@ RESERVED = frozenset({*MODULE_WORDS, "params", "lr", "closure", "group", "nonfin
 
 WIDENED = ".to(torch.promote_types(x.dtype, torch.float32))"
 """What gives a gradient the dtype of the state, where torch takes no two dtypes."""
+
+SIZE = "must be a whole number from 1 on"
 
 RATE = "learning_rate"
 """Kept in parameter groups as `lr`, the key on which torch's schedulers act."""
@@ -48,9 +50,11 @@ def optimizer_helpers(name: str, text: str) -> str:
 def optimizer_class(program: Program) -> str:
     """The class."""
     model = program.model
-    for item in program.hyperparameters:
-        if item.name in RESERVED:
-            raise CompileError(codes.reserved_in_emitted_code(item.span, "a hyperparameter", item.name))
+    arguments = [("a hyperparameter", item.name, item.span) for item in program.hyperparameters]
+    arguments += [("a dim", item.name, item.span) for item in free_dims(model)]
+    for what, name, span in arguments:
+        if name in RESERVED:
+            raise CompileError(codes.reserved_in_emitted_code(span, what, name))
     names = LocalNames(("group", "x", "dtype"))
     weights, stream = names.new("weights"), gradient_of(model)
     gradient = names.new(stream.name)
@@ -60,14 +64,16 @@ def optimizer_class(program: Program) -> str:
     slots = tuple(SlotView(slot.name, names.new(slot.name), _start(slot, model)) for slot in carried)
     step = names.new("step") if is_counted else ""
     numbers = {item.name: names.new(item.name) for item in program.hyperparameters}
+    sizes = {item.name: names.new(item.name) for item in free_dims(model)}
     used = _used(program)
     lists: dict[Expr, str] = {Input(stream.name, WEIGHTS): gradient, State("weights", "", WEIGHTS, When.PREVIOUS): weights}
     lists |= {Input(item.name, item.shape): local for item, local in contexts.items()}
     lists |= {_read_as(item): slot.local for item, slot in zip(carried, slots, strict=True)}
     scalars: dict[Expr, Piece] = {Hyperparameter(name): Piece(local, rank=None) for name, local in numbers.items()}
+    laws = block(list(Update(program, names, weights, lists, scalars, step, sides=dict(sizes)).lines()))
     settings = {local: _key(name) for name, local in numbers.items() if name in used}
-    body = [*_settings(settings), *Update(program, names, weights, lists, scalars, step).lines()]
-    lines = block(body)
+    settings |= {local: name for name, local in sizes.items() if any(re.search(rf"\b{local}\b", line) for line in laws)}
+    lines = (*block(_settings(settings)), *laws)
     has_matmul_dtype = any("self.matmul_dtype" in line for line in lines)
     kinds = _kinds(model, is_counted)
     update = OptimizerUpdateView(
@@ -129,7 +135,7 @@ def _read_as(slot: StateSlot) -> Expr:
 
 def _start(slot: StateSlot, model: Model) -> str:
     """The code that makes what a state starts from: numbers, and multiples of the identity."""
-    sides = {str(ROWS): "x.shape[0]", str(COLUMNS): "x.shape[1]"} | {item.name: str(item.default) for item in model.dims}
+    sides = {str(ROWS): "x.shape[0]", str(COLUMNS): "x.shape[1]"} | {item.name: f'group["{item.name}"]' for item in free_dims(model)}
     sizes = [dim_text(dim, sides.__getitem__) for dim in slot.shape] if slot.shape not in (ENTRIES, MATRIX) else []
     extent = f"({', '.join(sizes)}{',' * (len(sizes) == 1)})"
 
@@ -180,11 +186,13 @@ def _settings(settings: Mapping[str, str]) -> list[Lines]:
 def _constructor(program: Program, has_matmul_dtype: bool) -> Lines:
     numbers = [f"{item.name}: float = {float(item.default)!r}" for item in program.hyperparameters]
     products = ["matmul_dtype: torch.dtype | None = None"] if has_matmul_dtype else []
-    return call("def __init__", ["self", "params: ParamsT", *numbers, *products, "nonfinite: str | None = None"], " -> None:", 4)
+    sizes = [f"{item.name}: int = {item.default}" for item in free_dims(program.model)]
+    return call("def __init__", ["self", "params: ParamsT", *numbers, *sizes, *products, "nonfinite: str | None = None"], " -> None:", 4)
 
 
 def _defaults(program: Program) -> Lines:
-    items = [f'"{_key(item.name)}": {item.name}' for item in program.hyperparameters]
+    names = [*(item.name for item in program.hyperparameters), *(item.name for item in free_dims(program.model))]
+    items = [f'"{_key(name)}": {name}' for name in names]
     return call("super().__init__", ["params", f"{{{', '.join(items)}}}"], "", 8)
 
 
@@ -192,10 +200,12 @@ def _refused(model: Model) -> Lines:
     """What refuses a `value` by its `name` in a group: rates below 0, and means from 1 on that would not move."""
     low, high = never_negative(model), below_one(model)
     others = [name for name in low if name != RATE]
+    sizes = [item.name for item in free_dims(model)]
     return (
         *(('if name == "lr" and value < 0:', _raised("learning_rate", "must not be negative")) if RATE in low else ()),
         *((f"if {_is_one_of(others)} and value < 0:", _raised("{name}", "must not be negative")) if others else ()),
         *((f"if {_is_one_of(high)} and value >= 1:", _raised("{name}", "must be below 1")) if high else ()),
+        *((f"if {_is_one_of(sizes)} and (not isinstance(value, int) or value < 1):", _raised("{name}", SIZE)) if sizes else ()),
     )
 
 
@@ -214,6 +224,7 @@ def _docstring(program: Program, has_matmul_dtype: bool) -> Lines:
     first = says if len(says) == 1 else (f"{model.name}, a torch optimizer.", "", *says)
     lines = ["Takes the parameters first (tensors or groups of them), then by keyword, also for each group apart:"]
     lines += [f"    {item.name} = {float(item.default)!r}" for item in program.hyperparameters]
+    lines += [f"    {item.name} = {item.default}" for item in free_dims(model)]
     if model.moves_matrices:
         products = " Their products are in `matmul_dtype`, by default in the dtype of the state." if has_matmul_dtype else ""
         lines += [f"Takes matrices alone.{products}"]

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from nlc.ir.dims import COLUMNS, LIKE_WEIGHTS, ROWS, Dim
-from nlc.ir.model import InputStream, Model
+from nlc.ir.model import DimDeclaration, InputStream, Model
 
 Value = TypeVar("Value")
 
@@ -38,6 +38,11 @@ def data_of(
 def number_of_data(model: Model) -> str:
     """The dim that counts the data of a step; nothing when there are none."""
     return next((str(stream.shape[0]) for stream in contexts_of(model)), "")
+
+
+def free_dims(model: Model) -> tuple[DimDeclaration, ...]:
+    """The dims of an optimizer that are chosen where it is made: neither derived from others nor the number of data."""
+    return tuple(item for item in model.dims if item.definition is None and item.name != number_of_data(model))
 
 
 def is_context(stream: InputStream) -> bool:

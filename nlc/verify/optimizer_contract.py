@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nlc.ir.contexts import free_dims
+from nlc.ir.dims import COLUMNS, ENTRIES, MATRIX, ROWS
 from nlc.ir.program import Program
 from nlc.ir.ranges import below_one, never_negative
 from nlc.verify.layer_data import record_ones
@@ -78,6 +80,29 @@ def _refused_numbers(program: Program, optimizer_class: OptimizerClass) -> Itera
             what = f"{item.name} = {value!r}"
             yield refusal(_pair("constructor"), what, partial(optimizer_class, [_weight(program)], **{item.name: value}))
             yield refusal(_pair("group"), what, partial(optimizer_class, [_group(program, item.name, value)]))
+
+
+def _sizes(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
+    """Dims are chosen where the optimizer is made, for each group too: states have those sizes, and what is no size is refused."""
+    free = free_dims(program.model)
+    for item in free:
+        for wrong in (0, -1, 1.5, *MEANINGLESS):
+            yield refusal(
+                _pair("constructor"), f"{item.name} = {wrong!r}", partial(optimizer_class, [_weight(program)], **{item.name: wrong})
+            )
+        for chosen in ({}, {item.name: item.default + 1}):
+            weight = _weight(program, _ones(program))
+            optimizer = optimizer_class([{"params": [weight], **chosen}])
+            _step(program, optimizer)
+            sizes = {str(ROWS): 3, str(COLUMNS): 1, **{other.name: other.default for other in free}, **chosen}
+            states = {slot.name: slot.shape for slot in program.slots if not slot.counts and slot.shape not in (ENTRIES, MATRIX)}
+            wrong_ones = [
+                name
+                for name, shape in states.items()
+                if tuple(optimizer.state[weight][name].shape) != tuple(dim.value(sizes) for dim in shape)
+            ]
+            case = f"{item.name} = {sizes[item.name]}"
+            yield _pair("sizes", case).square("states of other sizes", float(len(wrong_ones)), 0.0, ", ".join(wrong_ones))
 
 
 def _refused_gradients(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
@@ -198,6 +223,7 @@ CONTRACT: tuple[Part, ...] = (
     _defaults,
     _groups,
     _refused_numbers,
+    _sizes,
     _refused_gradients,
     _refused_shapes,
     _products,

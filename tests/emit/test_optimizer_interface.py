@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter  # type: ignore[attr-defined]
 
+from nlc.pipeline import compile_file
 from tests.emit.test_shipped_optimizers import ALL, MATRICES, drawn, gap, given_data, moved, shipped
 
+SPECS = Path(__file__).resolve().parents[2] / "specs"
 STEPS = 20
 
 
@@ -120,3 +123,60 @@ def test_one_that_began_later_moves_once_a_step(name: str) -> None:
         joint.step()
     assert gap(together, alone) < 1e-14
     assert [joint.state[weight]["step"] for weight in together] == [3, 4]
+
+
+# --- dims --------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_dim_is_chosen_where_the_optimizer_is_made(tmp_path: Path) -> None:
+    """For all parameters or for a group: as if the spec had that size."""
+    weights, alike = drawn(MATRICES), drawn(MATRICES)
+    ours = shipped("dmgd")([{"params": weights[:2]}, {"params": weights[2:], "hidden": 5}], hidden=3)
+    (tmp_path / "dmgd.yaml").write_text((SPECS / "optimizers" / "dmgd.yaml").read_text())
+    three, five = (compile_file(tmp_path / "dmgd.yaml", hidden=size).load().DMGD for size in (3, 5))
+    for optimizer, moving in ((ours, weights), (three(alike[:2]), alike), (five(alike[2:]), alike)):
+        moved(optimizer, moving, 0, STEPS)
+    assert all(torch.equal(one, two) for one, two in zip(weights, alike, strict=True))
+    assert [tuple(ours.state[weight]["momentum.W1"].shape) for weight in weights] == [(3, 4), (3, 6), (5, 5), (5, 4)]
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.0, 1.5, True, "3", None])
+def test_what_is_no_size_is_refused(size: object) -> None:
+    with pytest.raises(ValueError, match="hidden must be a"):
+        shipped("dmgd")(drawn(MATRICES), hidden=size)
+    with pytest.raises(ValueError, match="hidden must be a"):
+        shipped("dmgd")([{"params": drawn(MATRICES), "hidden": size}])
+
+
+DERIVED = """
+nlc: 1
+name: Factored
+kind: optimizer
+says: A momentum kept as two factors, of which one has twice as many rows.
+dims: {half: 2, whole: 2 * half}
+inputs: {gradient: like(weights)}
+hyperparameters: {learning_rate: 0.1}
+levels:
+  basis:
+    memory: matrix(whole, columns(weights))
+    init: eye
+    objective: 0.5 * norm2(gradient @ transpose(basis)) / half
+    optimizer: gradient_descent(learning_rate)
+    every: step
+  weights:
+    objective: inner(weights, gradient @ transpose(basis) @ basis) / whole
+    optimizer: gradient_descent(learning_rate)
+    every: step
+"""
+
+
+def test_sizes_that_follow_from_a_dim_follow_it(tmp_path: Path) -> None:
+    (tmp_path / "factored.yaml").write_text(DERIVED)
+    (weight,) = weights = drawn(((3, 5),))
+    start, basis = weight.detach().clone(), torch.eye(6, 5, dtype=torch.float64)
+    moved(compile_file(tmp_path / "factored.yaml").load().Factored(weights, half=3), weights, 0, STEPS)
+    for step in range(STEPS):
+        gradient = torch.randn(3, 5, generator=torch.Generator().manual_seed(step), dtype=torch.float64)
+        basis = basis - 0.1 * basis @ gradient.T @ gradient / 3
+        start = start - 0.1 * gradient @ basis.T @ basis / 6
+    assert gap(weights, [nn.Parameter(start)]) < 1e-13
