@@ -143,7 +143,7 @@ def _squares(evidence: Evidence, pair: Pair, way: str, tokens: Tensor, before: i
     start = evidence.module(**{evidence.stream: tokens[:, :before]})[1] if before else None
     found, final = _ways(evidence, way)(tokens[:, before:], start)
     states = _flat(final, evidence.program)
-    every = {name: tensor for path, tensors in carried.items() for name, tensor in _named(path, tensors).items()}
+    every = _every(carried)
     kept = {name: every[name] for name in states}
     direction = torch.randn(wanted.shape, dtype=wanted.dtype, generator=torch.Generator().manual_seed(1))
     slopes = _slopes(wanted, kept, direction, tuple(leaves.values()))
@@ -202,8 +202,9 @@ def _flat(state: Any, program: Program) -> dict[str, Tensor]:
     return found
 
 
-def _named(path: str, tensors: Tensors) -> dict[str, Tensor]:
-    return {f"{path}.{name}": tensor for name, tensor in tensors.items()}
+def _every(carried: Carried) -> dict[str, Tensor]:
+    """What the layers carry, by path and slot."""
+    return {f"{path}.{name}": tensor for path, tensors in carried.items() for name, tensor in tensors.items()}
 
 
 # --- the loss, causality, training -------------------------------------------------------------------------------
@@ -212,11 +213,15 @@ def _named(path: str, tensors: Tensors) -> dict[str, Tensor]:
 def _loss(evidence: Evidence, pair: Pair) -> list[Square]:
     """The mean of minus the logarithm of the share that each target has."""
     tokens = evidence.tokens(2, 6, 7)
-    logits, _ = evidence.oracle(tokens[:, :-1], evidence.parameters)
+    logits, carried = evidence.oracle(tokens[:, :-1], evidence.parameters)
     shares = logits.exp() / logits.exp().sum(-1, keepdim=True)
     wanted = -shares.gather(-1, tokens[:, 1:, None]).log().mean()
-    found, _ = evidence.module.loss(**{evidence.stream: tokens[:, :-1]}, targets=tokens[:, 1:])
-    return [pair.closeness(LOSS, {LOSS: wanted}, {LOSS: found}, magnitude((logits,)))]
+    found, final = evidence.module.loss(**{evidence.stream: tokens[:, :-1]}, targets=tokens[:, 1:])
+    states, kept = _flat(final, evidence.program), _every(carried)
+    return [
+        pair.closeness(LOSS, {LOSS: wanted}, {LOSS: found}, magnitude((logits,))),
+        pair.closeness(STATE, {name: kept[name] for name in states}, states, magnitude((logits, *evidence.parameters.values()))),
+    ]
 
 
 def _causality(evidence: Evidence, pair: Pair) -> list[Square]:
