@@ -172,6 +172,10 @@ def no_steps_left(done: int, steps: int) -> Diagnostic:
     )
 
 
+def processes_on_device(name: str, count: int) -> Diagnostic:
+    return Diagnostic("NLC728", f"{count:,} processes train on the processor, not on {name}", help="leave out --set device, or torchrun")
+
+
 CODES: tuple[Code, ...] = (
     Code("NLC701", "setting without a value", "A setting is a name, an equals sign and a number, without spaces."),
     Code("NLC702", "unknown setting", "Settings are those of the training run, and the dims and hyperparameters of the spec."),
@@ -200,4 +204,5 @@ CODES: tuple[Code, ...] = (
     Code("NLC725", "batch cannot be shared", "Processes that train together take equally many of a batch's sequences, so that the mean of their gradients is the batch's."),
     Code("NLC726", "no such device", "The device was asked for with `--set device`, and torch does not find it."),
     Code("NLC727", "no steps left", "The run has gone on as long as it is to go on, or longer."),
+    Code("NLC728", "several processes on a device", "Processes that train together exchange gradients through gloo, on the processor."),
 )  # fmt: skip

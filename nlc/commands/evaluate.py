@@ -1,4 +1,4 @@
-"""`nlc evaluate RUN`: the loss of a run's network on text that it has not seen, by position, from fresh states or with states that go on."""
+"""`nlc evaluate RUN`: the loss of a run's network on text that it has not seen, by position, from fresh states or going on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from nlc.train.evaluate import Losses
 
 HELP = "measure the network of a run on held-out text: its loss, and its loss by position"
-PICTURE, REPORT = "positions.svg", "evaluation.json"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -59,11 +58,12 @@ def run(arguments: Namespace) -> int:
 def _write(folder: Path, name: str, curves: tuple[tuple[str, Losses], ...], bigram_loss: float) -> None:
     from nlc.train.evaluate import positions_picture
     from nlc.train.files import write_whole
+    from nlc.train.run import EVALUATION, POSITIONS
 
-    write_whole(folder / PICTURE, positions_picture(f"{name}: loss by position", curves, bigram_loss).encode())
+    write_whole(folder / POSITIONS, positions_picture(f"{name}: loss by position", curves, bigram_loss).encode())
     report: dict[str, Any] = {
         title: {"loss": losses.mean, "tokens": losses.tokens, "seconds": losses.seconds, "by_position": losses.by_position}
         for title, losses in curves
     }
-    write_whole(folder / REPORT, (json.dumps(report, indent=2) + "\n").encode())
-    print(f"the loss by position is drawn in {folder / PICTURE}")
+    write_whole(folder / EVALUATION, (json.dumps(report, indent=2) + "\n").encode())
+    print(f"the loss by position is drawn in {folder / POSITIONS}")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
+from codecs import getincrementaldecoder
 
 from nlc.commands.training import old_run
 from nlc.places import UsageError, usable_path
@@ -34,8 +34,8 @@ def run(arguments: Namespace) -> int:
     network, corpus = load_run(folder, recipe, settings)
     prompt = corpus.tokenizer.encode(arguments.prompt.encode("utf-8", "surrogateescape")).long().to(settings.device)
     sampling = Sampling(arguments.temperature, arguments.top, arguments.seed)
+    text = getincrementaldecoder("utf-8")(errors="replace")
     for token in generated(network, prompt, sampling, arguments.tokens):
-        sys.stdout.buffer.write(corpus.tokenizer.decode([token]))
-        sys.stdout.flush()
-    print()
+        print(text.decode(corpus.tokenizer.decode([token])), end="", flush=True)
+    print(text.decode(b"", final=True))
     return 0

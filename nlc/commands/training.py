@@ -1,4 +1,4 @@
-"""What the command line says, or what a run wrote down -> what is trained: the recipe and the settings that train, generate and evaluate share."""
+"""What the command line says, or what a run wrote down -> the recipe and the settings that train, generate and evaluate share."""
 
 from __future__ import annotations
 

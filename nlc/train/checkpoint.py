@@ -42,10 +42,15 @@ def save_checkpoint(run: Path, step: int, identity: Mapping[str, str], tree: Tre
     with writing(path.parent):
         path.parent.mkdir(exist_ok=True)
     write_whole(path, _sealed(step, identity, tree))
+    clear_old(run)
+    return path
+
+
+def clear_old(run: Path) -> None:
+    """Remove the checkpoints that are older than the one before the newest."""
     for old in checkpoints(run)[:-KEPT]:
         with writing(old):
             old.unlink(missing_ok=True)
-    return path
 
 
 def checkpoints(run: Path) -> tuple[Path, ...]:

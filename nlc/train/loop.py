@@ -104,7 +104,7 @@ class Training:
         for part in torch.split(own, self.settings.batch) if len(own) else ():
             with torch.no_grad():
                 loss, _ = self.network.loss(part.to(self.settings.device))
-            total += torch.tensor([float(loss) * part[:, 1:].numel(), float(self.lengths[part[:, 1:]].sum())])
+            total += torch.tensor([float(loss) * part[:, 1:].numel(), float(self.lengths[part[:, 1:]].sum())], dtype=total.dtype)
         self.processes.average([total])
         return float(total[0] / total[1])
 
@@ -180,13 +180,15 @@ def update_counts(fast: tuple[FastLevel, ...], training: Training) -> Mapping[st
     return {**counts, **training.levels.updates()}
 
 
-def state_norms(state: Tree) -> dict[str, float]:
-    """The root mean square, over sequences, of the length of every fast state that is no count."""
-    return {
-        name: float((tensor.double().square().sum() / max(1, tensor.shape[0])).sqrt())
-        for name, tensor in leaves(state)
+def state_norms(training: Training) -> dict[str, float]:
+    """The length of every fast state that is no count: its root mean square over the last batch. All processes take part."""
+    squares = {
+        name: tensor.double().square().sum() / max(1, tensor.shape[0])
+        for name, tensor in leaves(training.last_state)
         if tensor.is_floating_point() and tensor.dim() > 1
     }
+    training.processes.average(list(squares.values()))
+    return {name: float(square.sqrt()) for name, square in squares.items()}
 
 
 def load_tensors(network: Network, tensors: Mapping[str, Tensor]) -> None:

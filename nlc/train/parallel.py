@@ -88,12 +88,12 @@ def _has_rows(tensor: Tensor, rows: int) -> bool:
 
 
 @contextmanager
-def processes(device: str = "cpu") -> Iterator[Processes]:
+def processes() -> Iterator[Processes]:
     """The processes that torchrun started; one when it did not."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         yield Processes()
         return
-    distributed.init_process_group("nccl" if device == "cuda" else "gloo")
+    distributed.init_process_group("gloo")
     try:
         yield Processes(distributed.get_world_size(), distributed.get_rank())
     finally:

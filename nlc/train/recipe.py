@@ -94,7 +94,7 @@ def made_network(recipe: Recipe, settings: TrainSettings) -> Network:
     loss: Any = module.loss
     return Network(
         module,
-        torch.compile(loss) if settings.compile else loss,
+        torch.compile(loss) if settings.compiled else loss,
         recipe.stream,
         torch.bfloat16 if settings.precision == "bfloat16" else None,
     )

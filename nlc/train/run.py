@@ -16,7 +16,7 @@ from torch import nn
 from nlc.codes import train as codes
 from nlc.diagnostics import CompileError
 from nlc.train import checkpoint, data
-from nlc.train.files import write_whole, writing
+from nlc.train.files import PARTIAL, clear_partial, write_whole, writing
 from nlc.train.recipe import Recipe
 from nlc.train.settings import TrainSettings
 from nlc.train.svg import Series, line_chart
@@ -25,6 +25,9 @@ from nlc.train.tree import packed
 SETTINGS, METRICS, PICTURE, SUMMARY, WEIGHTS = "settings.json", "metrics.jsonl", "loss.svg", "summary.json", "model.safetensors"
 BOARD = "tensorboard"
 FILES = (SETTINGS, METRICS, PICTURE, SUMMARY, WEIGHTS)
+POSITIONS, EVALUATION = "positions.svg", "evaluation.json"
+"""What `nlc evaluate` adds."""
+
 FOLDERS = (checkpoint.FOLDER, data.FOLDER, BOARD)
 FORMAT = "nlc run 2"
 
@@ -102,16 +105,22 @@ class RunFolder:
 def open_run(path: Path, *, force: bool = False) -> RunFolder:
     """The folder of a new run. One that holds anything is refused, except that `force` clears the files of an earlier run."""
     with writing(path):
-        holds_anything = os.path.lexists(path) and (not path.is_dir() or any(path.iterdir()))
+        holds_anything = os.path.lexists(path) and (not path.is_dir() or any(not _is_first_of_run(item) for item in path.iterdir()))
         if holds_anything:
             if not (force and is_run(path)):
                 raise CompileError(codes.run_folder_taken(str(path), is_run=is_run(path)))
-            for name in FILES:
+            for name in (*FILES, POSITIONS, EVALUATION):
                 (path / name).unlink(missing_ok=True)
             for name in FOLDERS:
                 shutil.rmtree(path / name, ignore_errors=True)
         path.mkdir(parents=True, exist_ok=True)
+        clear_partial(path)
     return RunFolder(path)
+
+
+def _is_first_of_run(path: Path) -> bool:
+    """Whether a file is what a run that was killed at once has left: the settings in part."""
+    return path.name.startswith(f".{SETTINGS}.") and path.name.endswith(PARTIAL)
 
 
 def read_settings(path: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import torch
 from nlc.codes import train as codes
 from nlc.diagnostics import CompileError
 from nlc.train.board import Board, open_board, require_board
-from nlc.train.checkpoint import Checkpoint, checkpoints, latest_checkpoint, save_checkpoint
+from nlc.train.checkpoint import Checkpoint, checkpoints, clear_old, latest_checkpoint, save_checkpoint
 from nlc.train.data import Corpus, find_texts, open_corpus, write_corpus
 from nlc.train.files import clear_partial
 from nlc.train.interruption import stop_requests
@@ -70,7 +70,7 @@ class _Recorder:
             learning_rate=status.learning_rate,
             gradient_norm=status.gradient_norm,
             updates=update_counts(self.recipe.fast, self.training),
-            state_norms=state_norms(self.training.last_state),
+            state_norms=state_norms(self.training),
         )
         self.train_losses.clear()
         self.metrics.append(metric)
@@ -133,8 +133,11 @@ def resume(
     check_settings(settings, own, tensorboard)
     read_settings(run)
     found = checkpoint_of(run, recipe, open_corpus(run))
+    if found and found.step > settings.steps:
+        raise CompileError(codes.no_steps_left(found.step, settings.steps))
     if own.writes:
         clear_partial(run)
+        clear_old(run)
         RunFolder(run).change_settings(settings)
     own.wait()
     with _recording(recipe, run, settings, own, tensorboard, found) as recorder:
@@ -147,6 +150,8 @@ def check_settings(settings: TrainSettings, processes: Processes, tensorboard: b
         raise CompileError(codes.uneven_batch(settings.batch, processes.count))
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise CompileError(codes.no_device(settings.device))
+    if settings.device != "cpu" and processes.count > 1:
+        raise CompileError(codes.processes_on_device(settings.device, processes.count))
     if tensorboard:
         require_board()
 

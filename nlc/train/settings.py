@@ -59,7 +59,7 @@ class TrainSettings:
     tokens: str = _choice("bytes", "bpe")
     vocabulary: int = _setting(1024, 257, 2**20)
     precision: str = _choice("float32", "bfloat16", "float64")
-    compile: int = _setting(0, 0, 1)
+    compiled: int = _setting(0, 0, 1)
     device: str = _choice("cpu", "cuda")
     seed: int = _setting(0, 0, 2**63 - 1)
     eval_every: int = _setting(50, 1, 10**9)
