@@ -16,7 +16,7 @@ from nlc.places import UsageError
 from nlc.terminal import print_diagnostics
 from nlc.version import VERSION
 
-COMMANDS = ("new", "check", "show", "explain", "graph", "build", "verify", "train", "doctor")
+COMMANDS = ("new", "check", "show", "explain", "graph", "build", "verify", "train", "generate", "evaluate", "doctor")
 INTERRUPTED = 130
 
 

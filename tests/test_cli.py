@@ -139,15 +139,76 @@ def test_new_writes_a_spec_that_checks_and_replaces_nothing(printed: Printed) ->
     assert "my_memory.yaml exists already" in printed("new", "MyMemory", status=2)
 
 
+SIZES = ("steps=2", "length=16", "d_model=8", "heads=1", "layers=1", "d_k=4", "d_v=4", "eval_windows=1")
+DATA = (str(ROOT / "README.md"), str(ROOT / "CONTRIBUTING.md"))
+
+
+def training(*pairs: str) -> list[str]:
+    return ["train", "memory.yaml", "--data", *DATA, *(word for text in (*SIZES, *pairs) for word in ("--set", text))]
+
+
 def test_train_takes_settings_of_the_run_and_of_the_spec(capsys: pytest.CaptureFixture[str]) -> None:
-    sizes = ("steps=2", "length=16", "d_model=8", "heads=1", "layers=1", "d_k=4", "d_v=4", "eval_windows=1")
-    data = [str(ROOT / "README.md"), str(ROOT / "CONTRIBUTING.md")]
-    words = ["train", "memory.yaml", "--data", *data, *(word for text in sizes for word in ("--set", text))]
+    words = training()
     assert main(words) == 0
     assert "the run is in runs/DeltaRule" in capsys.readouterr().out
     assert json.loads(Path("runs/DeltaRule/summary.json").read_text())["steps"] == 2
     assert main([*words, "--set", "steps=x"]) == 1
     assert "error[NLC703]" in capsys.readouterr().out
+
+
+def test_train_takes_numbers_of_its_optimizer_and_changes_of_the_spec() -> None:
+    assert main([*training("beta1=0.5", "levels.memory.retention=0.5"), "--optimizer", "optimizers/adam"]) == 0
+    found = json.loads(Path("runs/DeltaRule/settings.json").read_text())["spec"]
+    assert (found["optimizer"], found["numbers"]) == ("optimizers/adam", {"d_k": 4, "d_v": 4, "beta1": 0.5})
+    assert found["overrides"] == ["levels.memory.retention=0.5"]
+
+
+def test_what_cannot_train_is_refused(printed: Printed) -> None:
+    for words, message in (
+        (("optimizers/adam",), "optimizers/adam is an optimizer; only architectures are trained"),
+        (("memory.yaml", "--optimizer", DELTA), f"{DELTA} is no optimizer"),
+        (("memory.yaml", "--optimizer", "optimizers/muon"), "optimizers/muon moves matrices alone"),
+    ):
+        assert message in printed("train", *words, "--data", *DATA, status=2)
+    assert "say what to train and on which text" in printed("train", "memory.yaml", status=2)
+    assert "--resume goes on with a run as it is" in printed("train", "--resume", "run", "--force", status=2)
+
+
+def test_a_run_goes_on_generates_and_is_evaluated(printed: Printed) -> None:
+    assert main(training()) == 0
+    run = "runs/DeltaRule"
+    assert main(["train", "--resume", run, "--set", "steps=4"]) == 0
+    assert json.loads(Path(run, "summary.json").read_text())["steps"] == 4
+    printed.capsys.readouterr()
+    words = ("generate", run, "--tokens", "9")
+    first, second, other = (printed(*words, "--seed", seed) for seed in ("0", "0", "1"))
+    assert first == second != other and all(1 <= len(text) <= 10 for text in (first, other)), "nine bytes, and the end of the line"
+    assert printed(*words, "--temperature", "0", "--prompt", "né") == printed(*words, "--top", "1", "--prompt", "né")
+    text = printed("evaluate", run, "--adapt", "--tokens", "400", "--length", "32")
+    assert "fresh in every window: 5." in text and "going on learning changes the loss by " in text
+    found = json.loads(Path(run, "evaluation.json").read_text())
+    assert list(found) == ["fresh in every window", "going on through each document"]
+    assert Path(run, "positions.svg").read_text().startswith("<svg")
+    assert main(["evaluate", run, "--data", "memory.yaml", "--tokens", "400"]) == 0
+    assert list(json.loads(Path(run, "evaluation.json").read_text())) == ["fresh in every window"]
+
+
+def test_a_run_whose_spec_has_moved_or_changed(printed: Printed) -> None:
+    assert main(training()) == 0
+    Path("memory.yaml").rename("moved.yaml")
+    assert "memory.yaml" in printed("generate", "runs/DeltaRule", status=2)
+    assert main(["generate", "runs/DeltaRule", "--spec", "moved.yaml", "--tokens", "3"]) == 0
+    assert main(["train", "moved.yaml", "--resume", "runs/DeltaRule", "--set", "steps=3"]) == 0
+    Path("moved.yaml").write_text(Path("moved.yaml").read_text().replace("learning_rate = beta", "learning_rate = 0.5 * beta"))
+    printed.capsys.readouterr()
+    assert "error[NLC718]" in printed("evaluate", "runs/DeltaRule", "--spec", "moved.yaml", status=1)
+
+
+def test_only_a_run_generates_and_is_evaluated(printed: Printed) -> None:
+    for command in ("generate", "evaluate"):
+        assert "error[NLC715]: nothing holds no run" in printed(command, "nothing", status=1)
+    assert "a prompt is not empty" in printed("generate", "nothing", "--prompt", "", status=2)
+    assert "--length is 1 or more" in printed("evaluate", "nothing", "--length", "0", status=2)
 
 
 def test_graph_draws_a_picture(printed: Printed) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from nlc.train.run import write_whole
+from nlc.train.files import write_whole
 
 GOOD, PLAIN, BAD = "good", "plain", "bad"
 

@@ -1,37 +1,53 @@
-"""Turns the measurements of a run into its folder: settings, metrics, picture, summary and weights, each file written whole."""
+"""The folder of a run: settings, text, metrics, picture, checkpoints, summary and weights, each file written whole."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save
 from torch import nn
 
 from nlc.codes import train as codes
 from nlc.diagnostics import CompileError
-from nlc.train.interface import MemoryInterface
+from nlc.train import checkpoint, data
+from nlc.train.files import PARTIAL, clear_partial, write_whole, writing
+from nlc.train.recipe import Recipe
 from nlc.train.settings import TrainSettings
 from nlc.train.svg import Series, line_chart
+from nlc.train.tree import packed
 
 SETTINGS, METRICS, PICTURE, SUMMARY, WEIGHTS = "settings.json", "metrics.jsonl", "loss.svg", "summary.json", "model.safetensors"
+BOARD = "tensorboard"
 FILES = (SETTINGS, METRICS, PICTURE, SUMMARY, WEIGHTS)
-FORMAT = "nlc run 1"
+POSITIONS, EVALUATION = "positions.svg", "evaluation.json"
+"""What `nlc evaluate` adds."""
+
+FOLDERS = (checkpoint.FOLDER, data.FOLDER, BOARD)
+FORMAT = "nlc run 2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """A line of metrics.jsonl: the mean training loss since the line before, and the held-out loss where it was measured."""
+    """A line of metrics.jsonl: the mean training loss since the line before, and the held-out loss where it was measured.
+
+    `updates` says how often each level has moved, `state_norms` how long the states of the fast ones were at the end of the last batch.
+    """
 
     step: int
     train_loss: float
     held_out_loss: float | None
     tokens_per_second: float
     seconds: float
+    learning_rate: float = 0.0
+    gradient_norm: float = 0.0
+    updates: Mapping[str, int] = field(default_factory=dict)
+    state_norms: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +56,41 @@ class RunFolder:
 
     path: Path
 
-    def write_settings(self, settings: TrainSettings, interface: MemoryInterface, data: Sequence[Path]) -> None:
-        memory = {"name": interface.name, "arguments": dict(interface.arguments)}
-        self._write_json(SETTINGS, {"format": FORMAT, "memory": memory, "data": [str(path) for path in data], "settings": asdict(settings)})
+    def write_settings(self, settings: TrainSettings, recipe: Recipe, files: Sequence[Path]) -> None:
+        """What the run is of; written first, so that the folder is known as a run's."""
+        about = {"name": recipe.name, "digest": recipe.digest, **recipe.made_of}
+        content = {"format": FORMAT, "spec": about, "data": [str(path) for path in files], "settings": asdict(settings)}
+        self._write_json(SETTINGS, content)
+
+    def change_settings(self, settings: TrainSettings) -> None:
+        """Write down settings that were changed when the run went on."""
+        self._write_json(SETTINGS, {**read_settings(self.path), "settings": asdict(settings)})
 
     def add_metric(self, metric: Metric) -> None:
         target = self.path / METRICS
         with writing(target), target.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(metric)) + "\n")
 
+    def metrics_until(self, step: int) -> list[Metric]:
+        """The metrics up to a step; what was written after it, or only in part, is removed from the file."""
+        target = self.path / METRICS
+        kept = []
+        with writing(target):
+            lines = target.read_text(encoding="utf-8").splitlines() if target.exists() else []
+        for line in lines:
+            try:
+                metric = Metric(**json.loads(line))
+            except (ValueError, TypeError):
+                break
+            if metric.step <= step:
+                kept.append(metric)
+        write_whole(target, "".join(json.dumps(asdict(metric)) + "\n" for metric in kept).encode())
+        return kept
+
     def write_weights(self, network: nn.Module) -> None:
-        tensors = {name: tensor.detach().contiguous() for name, tensor in network.state_dict().items()}
-        write_whole(self.path / WEIGHTS, save(tensors, metadata={"format": FORMAT}))
+        """The parameters and buffers alone, for use elsewhere."""
+        _, tensors = packed({**dict(network.named_parameters()), **dict(network.named_buffers())})
+        write_whole(self.path / WEIGHTS, save({name: tensor.cpu() for name, tensor in tensors.items()}, metadata={"format": FORMAT}))
 
     def write_picture(self, title: str, metrics: Sequence[Metric], bigram_loss: float) -> None:
         write_whole(self.path / PICTURE, loss_picture(title, metrics, bigram_loss).encode())
@@ -66,23 +105,42 @@ class RunFolder:
 def open_run(path: Path, *, force: bool = False) -> RunFolder:
     """The folder of a new run. One that holds anything is refused, except that `force` clears the files of an earlier run."""
     with writing(path):
-        holds_anything = os.path.lexists(path) and (not path.is_dir() or any(path.iterdir()))
+        holds_anything = os.path.lexists(path) and (not path.is_dir() or any(not _is_first_of_run(item) for item in path.iterdir()))
         if holds_anything:
             if not (force and is_run(path)):
                 raise CompileError(codes.run_folder_taken(str(path), is_run=is_run(path)))
-            for name in FILES:
+            for name in (*FILES, POSITIONS, EVALUATION):
                 (path / name).unlink(missing_ok=True)
+            for name in FOLDERS:
+                shutil.rmtree(path / name, ignore_errors=True)
         path.mkdir(parents=True, exist_ok=True)
+        clear_partial(path)
     return RunFolder(path)
+
+
+def _is_first_of_run(path: Path) -> bool:
+    """Whether a file is what a run that was killed at once has left: the settings in part."""
+    return path.name.startswith(f".{SETTINGS}.") and path.name.endswith(PARTIAL)
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """What the run in a folder is of; raises CompileError when it holds none."""
+    try:
+        content = json.loads((path / SETTINGS).read_bytes())
+    except (OSError, ValueError):
+        content = None
+    if not (isinstance(content, dict) and content.get("format") == FORMAT):
+        raise CompileError(codes.no_run(str(path)))
+    return content
 
 
 def is_run(path: Path) -> bool:
     """Whether a folder was written by an earlier run."""
     try:
-        content = json.loads((path / SETTINGS).read_bytes())
-    except (OSError, ValueError):
+        read_settings(path)
+    except CompileError:
         return False
-    return isinstance(content, dict) and content.get("format") == FORMAT
+    return True
 
 
 def loss_picture(title: str, metrics: Sequence[Metric], bigram_loss: float) -> str:
@@ -96,26 +154,3 @@ def loss_picture(title: str, metrics: Sequence[Metric], bigram_loss: float) -> s
     )
     baseline = ("bigram counts", bigram_loss)
     return line_chart(title=title, x_label="step", y_label="loss (nats per byte)", series=(training, held_out), baseline=baseline)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that readers see the old content or the new, never a part; raises CompileError when the system refuses."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with writing(path):
-        try:
-            with partial.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Inside the block, the system's refusals become a diagnostic about the path."""
-    try:
-        yield
-    except OSError as error:
-        raise CompileError(codes.cannot_write(str(path), error.strerror or str(error))) from error

@@ -17,42 +17,77 @@ LARGEST_SIZE = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A number that can be set from outside: a whole one or any, between two bounds that belong to the range."""
+    """What can be set from outside: one of some words, or a number, whole or any, between two bounds that belong to the range."""
 
     name: str
     is_whole: bool
     low: float | None = None
     high: float | None = None
+    words: tuple[str, ...] = ()
 
 
-def _setting(default: float, low: float, high: float) -> Any:
-    return field(default=default, metadata={"low": low, "high": high})
+def _setting(default: float, low: float, high: float, *, of_wrapper: bool = False) -> Any:
+    return field(default=default, metadata={"low": low, "high": high, "of_wrapper": of_wrapper})
+
+
+def _choice(*words: str) -> Any:
+    """One of some words; the first is the default."""
+    return field(default=words[0], metadata={"words": words})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSettings:
-    """A training run in numbers. `length` and `batch` are of windows in bytes; `learning_rate` is the length of a step's gradient.
+    """A training run. `length` and `batch` are of windows in tokens; a step is on `batch * accumulate` windows.
 
-    Gradients are rescaled to length 1, so that the rate means the same for every memory; `decay` is the momentum's.
+    `layers`, `d_model`, `heads` and `learning_rate` are of the network around a memory; a model's spec has its own. Over the run,
+    learning rates rise for `warmup` steps and then follow `schedule`, as parts of themselves. `clip` is the longest gradient, 0 for any.
+    `text` is read at random or as a stream, in which fast states are carried from window to window. `vocabulary` is for BPE alone.
     """
 
-    layers: int = _setting(2, 1, 64)
-    d_model: int = _setting(128, 1, 2**14)
-    heads: int = _setting(4, 1, 2**10)
-    length: int = _setting(256, 1, 2**16)
-    batch: int = _setting(16, 1, 2**12)
+    layers: int = _setting(2, 1, 64, of_wrapper=True)
+    d_model: int = _setting(128, 1, 2**14, of_wrapper=True)
+    heads: int = _setting(4, 1, 2**10, of_wrapper=True)
+    learning_rate: float = _setting(0.003, 0.0, 1e3, of_wrapper=True)
+    length: int = _setting(256, 1, 2**20)
+    batch: int = _setting(16, 1, 2**16)
+    accumulate: int = _setting(1, 1, 2**16)
     steps: int = _setting(400, 1, 10**9)
-    learning_rate: float = _setting(0.5, 0.0, 1e3)
-    decay: float = _setting(0.9, 0.0, 1.0)
     warmup: int = _setting(20, 0, 10**9)
+    schedule: str = _choice("cosine", "linear", "constant")
+    clip: float = _setting(1.0, 0.0, 1e9)
+    text: str = _choice("random", "stream")
+    tokens: str = _choice("bytes", "bpe")
+    vocabulary: int = _setting(1024, 257, 2**20)
+    precision: str = _choice("float32", "bfloat16", "float64")
+    compiled: int = _setting(0, 0, 1)
+    device: str = _choice("cpu", "cuda")
     seed: int = _setting(0, 0, 2**63 - 1)
     eval_every: int = _setting(50, 1, 10**9)
     eval_windows: int = _setting(64, 1, 2**16)
+    save_every: int = _setting(50, 1, 10**9)
+
+    @property
+    def tokens_per_step(self) -> int:
+        return self.batch * self.accumulate * self.length
 
 
 TRAIN_SETTINGS: tuple[Setting, ...] = tuple(
-    Setting(item.name, isinstance(item.default, int), item.metadata["low"], item.metadata["high"]) for item in fields(TrainSettings)
+    Setting(
+        item.name,
+        isinstance(item.default, int),
+        item.metadata.get("low"),
+        item.metadata.get("high"),
+        item.metadata.get("words", ()),
+    )
+    for item in fields(TrainSettings)
 )
+MODEL_SETTINGS = tuple(
+    row for row, item in zip(TRAIN_SETTINGS, fields(TrainSettings), strict=True) if not item.metadata.get("of_wrapper", False)
+)
+"""What there is to set of the training of a model, whose spec says the rest."""
+
+CHANGEABLE = ("steps", "eval_every", "eval_windows", "save_every")
+"""What may be set anew when a run goes on."""
 
 
 def memory_settings(model: Model, *, has_chunk: bool) -> tuple[Setting, ...]:
@@ -61,14 +96,32 @@ def memory_settings(model: Model, *, has_chunk: bool) -> tuple[Setting, ...]:
     sizes = dict.fromkeys((*dims, *model.axes, *(axis for item in model.inputs for axis in item.axes), *(("chunk",) if has_chunk else ())))
     taken = {item.name for item in TRAIN_SETTINGS}
     known = [Setting(name, True, 1, LARGEST_SIZE) for name in sizes]
-    known += [Setting(item.name, False) for item in model.hyperparameters]
-    return tuple(item for item in known if item.name not in taken)
+    return tuple(item for item in (*known, *hyperparameter_settings(model)) if item.name not in taken)
 
 
-def settings_from_pairs(pairs: Sequence[str], others: Sequence[Setting] = ()) -> tuple[TrainSettings, dict[str, float]]:
-    """The settings of the run, and the values of `others`, from texts `key=value`; raises CompileError about every bad one."""
-    known = {item.name: item for item in (*others, *TRAIN_SETTINGS)}
-    values: dict[str, float] = {}
+def hyperparameter_settings(model: Model) -> tuple[Setting, ...]:
+    """The numbers of a spec."""
+    return tuple(Setting(item.name, False) for item in model.hyperparameters)
+
+
+def model_settings(model: Model) -> tuple[Setting, ...]:
+    """What a user may choose of a model: its free dims and its hyperparameters, whatever the run calls its own."""
+    sizes = tuple(Setting(item.name, True, 1, LARGEST_SIZE) for item in model.dims if item.definition is None)
+    return (*sizes, *hyperparameter_settings(model))
+
+
+def settings_from_pairs(
+    pairs: Sequence[str],
+    others: Sequence[Setting] = (),
+    own: Sequence[Setting] = TRAIN_SETTINGS,
+    base: TrainSettings | None = None,
+) -> tuple[TrainSettings, dict[str, float]]:
+    """The settings of the run, and the values of `others`, from texts `key=value`; raises CompileError about every bad one.
+
+    `own` are the settings of the run that can be set; what is not stays as it is in `base`.
+    """
+    known = {item.name: item for item in (*others, *own)}
+    values: dict[str, Any] = {}
     collector = Collector()
     for pair in pairs:
         with collector.collecting():
@@ -77,12 +130,24 @@ def settings_from_pairs(pairs: Sequence[str], others: Sequence[Setting] = ()) ->
                 raise CompileError(codes.setting_twice(name, _whole_span(Source("--set", pair))))
             values[name] = value
     collector.raise_if_any()
-    own = {item.name for item in TRAIN_SETTINGS}
-    chosen: dict[str, Any] = {name: value for name, value in values.items() if name in own}
-    return replace(TrainSettings(), **chosen), {name: value for name, value in values.items() if name not in own}
+    names = {item.name for item in own} - {item.name for item in others}
+    chosen = {name: value for name, value in values.items() if name in names}
+    return replace(base or TrainSettings(), **chosen), {name: value for name, value in values.items() if name not in names}
 
 
-def _parsed(source: Source, known: dict[str, Setting]) -> tuple[str, float]:
+def changed_settings(pairs: Sequence[str], base: TrainSettings) -> TrainSettings:
+    """The settings of a run that goes on; raises CompileError for what cannot change."""
+    fixed = {item.name for item in TRAIN_SETTINGS} - set(CHANGEABLE)
+    collector = Collector()
+    for pair in pairs:
+        name = pair.partition("=")[0]
+        if name in fixed:
+            collector.add(codes.fixed_setting(name, _whole_span(Source("--set", pair)), CHANGEABLE))
+    collector.raise_if_any()
+    return settings_from_pairs(pairs, own=[item for item in TRAIN_SETTINGS if item.name in CHANGEABLE], base=base)[0]
+
+
+def _parsed(source: Source, known: dict[str, Setting]) -> tuple[str, float | str]:
     name, equals, text = source.text.partition("=")
     if not equals:
         raise CompileError(codes.not_a_pair(_whole_span(source)))
@@ -91,6 +156,10 @@ def _parsed(source: Source, known: dict[str, Setting]) -> tuple[str, float]:
     if name not in known:
         raise CompileError(codes.unknown_setting(name, name_span, known))
     setting = known[name]
+    if setting.words:
+        if text not in setting.words:
+            raise CompileError(codes.not_a_choice(name, value_span, setting.words))
+        return name, text
     value = _number(text, setting)
     if value is None:
         raise CompileError(codes.not_a_number(name, value_span, is_whole=setting.is_whole))

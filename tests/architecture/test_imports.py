@@ -46,7 +46,10 @@ DOORS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "rich": ("nlc.cli", "nlc.terminal", "nlc.train"),
     }
 )
-"""Third-party packages and where they may be imported; what has no row may be imported nowhere in nlc."""
+"""Third-party packages and where they may be imported; what has no row here or below may be imported nowhere in nlc."""
+
+OPTIONAL: Mapping[str, tuple[str, ...]] = MappingProxyType({"tokenizers": ("nlc.train.tokens",)})
+"""Packages of an extra and where they may be imported, which is inside of functions."""
 
 ORACLE = "nlc.verify.oracle"
 """How the names of the oracle's modules begin."""
@@ -72,10 +75,13 @@ def sees_one_stage(module: Module) -> Iterable[Finding]:
 
 
 def uses_doors(module: Module) -> Iterable[Finding]:
+    doors = {**DOORS, **OPTIONAL}
     for node, name in imports(module):
         package = name.partition(".")[0]
-        if package not in {"nlc", *sys.stdlib_module_names} and not module.within(*DOORS.get(package, ())):
-            yield node, f"{package} is imported only in {' and '.join(DOORS.get(package, ('no part of nlc',)))}"
+        if package not in {"nlc", *sys.stdlib_module_names} and not module.within(*doors.get(package, ())):
+            yield node, f"{package} is imported only in {' and '.join(doors.get(package, ('no part of nlc',)))}"
+        if package in OPTIONAL and node in module.tree.body:
+            yield node, f"{package} may be missing: it is imported where it is needed"
 
 
 def stages_are_pure(module: Module) -> Iterable[Finding]:
@@ -111,6 +117,8 @@ RULES = (
     (uses_doors, "nlc/parse/bad.py", "import torch.nn"),
     (uses_doors, "nlc/order/bad.py", "import networkx"),
     (uses_doors, "nlc/derive/bad.py", "from sympy import Symbol"),
+    (uses_doors, "nlc/train/data.py", "def late():\n    import tokenizers"),
+    (uses_doors, "nlc/train/tokens.py", "import tokenizers"),
     (stages_are_pure, "nlc/emit/bad.py", "from datetime import datetime"),
     (stages_are_pure, "nlc/order/bad.py", "from os import environ"),
     (stages_are_pure, "nlc/graph/bad.py", "import random"),
@@ -143,8 +151,12 @@ def test_generated_code_imports_torch_alone() -> None:
 
 
 def test_every_door_is_a_declared_dependency_that_is_used() -> None:
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    distributions = {re.split(r"[^\w-]", requirement)[0].lower() for requirement in declared}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    distributions = {re.split(r"[^\w-]", requirement)[0].lower() for requirement in project["dependencies"]}
+    extras = {
+        re.split(r"[^\w-]", item)[0].lower() for name, items in project["optional-dependencies"].items() for item in items if name != "dev"
+    }
     imported = {name.partition(".")[0] for module in modules("nlc") for _, name in imports(module)}
     assert {DISTRIBUTIONS.get(name, name) for name in distributions} == set(DOORS)
-    assert set(DOORS) <= imported
+    assert set(OPTIONAL) <= extras
+    assert {*DOORS, *OPTIONAL} <= imported

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import runpy
-import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
-from io import StringIO
 from pathlib import Path
 
 import pytest
 import torch
 
-from nlc.cli import main
 from tests.architecture.modules import ROOT
+from tests.docs.console import run, sessions
 from tests.docs.pages import Block, agrees, blocks
 
 PAGE = ROOT / "docs" / "tutorial" / "index.md"
@@ -62,32 +58,6 @@ def edited(text: str, block: Block) -> str:
     new = "".join(f"{line[1:]}\n" for line in lines if line[0] in " +")
     assert text.count(old) == 1, f"line {block.line}: the spec does not have this once:\n{old}"
     return text.replace(old, new)
-
-
-def sessions(text: str) -> Iterator[tuple[str, str]]:
-    """Each command of a console block, and what it is said to print."""
-    for session in ("\n" + text).split("\n$ ")[1:]:
-        command, _, expected = session.partition("\n")
-        yield command, expected
-
-
-def run(command: str) -> str:
-    """What a command prints, on both streams."""
-    program, *words = shlex.split(command)
-    printed = StringIO()
-    with redirect_stdout(printed), redirect_stderr(printed):
-        match program:
-            case "nlc":
-                assert main(words) in (0, 1, 2)
-            case "python":
-                runpy.run_path(words[0])
-            case "touch":
-                Path(words[0]).touch()
-            case "cat":
-                print(Path(words[0]).read_text())
-            case _:
-                raise AssertionError(f"the tutorial uses {program}, which a reader may not have")
-    return printed.getvalue()
 
 
 def test_an_output_that_differs_is_noticed() -> None:

@@ -1,12 +1,20 @@
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given, strategies as st
 
 from nlc.diagnostics import CompileError, render
-from nlc.train.settings import TRAIN_SETTINGS, Setting, TrainSettings, memory_settings, settings_from_pairs
+from nlc.train.settings import (
+    MODEL_SETTINGS,
+    TRAIN_SETTINGS,
+    Setting,
+    TrainSettings,
+    changed_settings,
+    memory_settings,
+    settings_from_pairs,
+)
 from tests.models import gated_delta_rule
 
 OTHERS = (Setting("d_k", True, 1, 100), Setting("scale", False))
@@ -32,8 +40,12 @@ def test_defaults_are_inside_their_bounds() -> None:
     defaults = TrainSettings()
     for row, item in zip(TRAIN_SETTINGS, fields(TrainSettings), strict=True):
         assert row.name == item.name
-        assert row.low is not None and row.high is not None
-        assert row.low <= getattr(defaults, row.name) <= row.high
+        value = getattr(defaults, row.name)
+        if row.words:
+            assert value == row.words[0]
+        else:
+            assert row.low is not None and row.high is not None
+            assert row.low <= value <= row.high
 
 
 @pytest.mark.parametrize(
@@ -69,13 +81,23 @@ error[NLC703]: `steps` is a whole number
    |       ^^^ not a whole number""",
         ),
         (
-            "decay=1.5",
+            "learning_rate=-1.5",
             """\
-error[NLC704]: `decay` is out of range
-  --> --set:1:7
+error[NLC704]: `learning_rate` is out of range
+  --> --set:1:15
    |
- 1 | decay=1.5
-   |       ^^^ allowed: 0 to 1""",
+ 1 | learning_rate=-1.5
+   |               ^^^^ allowed: 0 to 1,000""",
+        ),
+        (
+            "schedule=cosin",
+            """\
+error[NLC713]: `schedule` is one of cosine, linear, constant
+  --> --set:1:10
+   |
+ 1 | schedule=cosin
+   |          ^^^^^ another word
+  help: did you mean `cosine`?""",
         ),
     ],
 )
@@ -94,7 +116,7 @@ def test_every_bad_pair_is_reported() -> None:
 
 
 def test_a_distant_name_lists_what_there_is() -> None:
-    assert "settings: batch, d_k, d_model, decay" in problems("zzzzzz=1")[0]
+    assert "settings: accumulate, batch, clip, compiled, d_k, d_model, device" in problems("zzzzzz=1")[0]
 
 
 @given(st.text(max_size=30))
@@ -102,9 +124,24 @@ def test_any_text_gives_settings_or_diagnostics(text: str) -> None:
     try:
         settings_from_pairs([text], OTHERS)
     except CompileError as error:
-        assert all(item.code.startswith("NLC70") and render(item) for item in error.diagnostics)
+        assert all(item.code[:5] in {"NLC70", "NLC71"} and render(item) for item in error.diagnostics)
 
 
 def test_a_memory_offers_its_dims_axes_and_chunk() -> None:
     assert [item.name for item in memory_settings(gated_delta_rule(), has_chunk=True)] == ["d_k", "d_v", "chunk"]
     assert [item.name for item in memory_settings(gated_delta_rule(), has_chunk=False)] == ["d_k", "d_v"]
+
+
+def test_what_a_run_is_cannot_change_when_it_goes_on() -> None:
+    base = TrainSettings(steps=5, length=32)
+    assert changed_settings(["steps=9", "save_every=3"], base) == replace(base, steps=9, save_every=3)
+    with pytest.raises(CompileError) as caught:
+        changed_settings(["length=8", "steps=0", "seed=1"], base)
+    assert [item.code for item in caught.value.diagnostics] == ["NLC714", "NLC714"]
+    assert "what can be changed: steps, eval_every, eval_windows, save_every" in str(caught.value.diagnostics[0].help)
+
+
+def test_a_model_says_its_own_sizes() -> None:
+    names = {item.name for item in MODEL_SETTINGS}
+    assert {"length", "batch", "steps", "clip", "tokens"} <= names
+    assert not names & {"layers", "d_model", "heads", "learning_rate"}
