@@ -10,6 +10,7 @@ PAPERS: Mapping[str, str] = MappingProxyType(
         "nl": "Behrouz, Razaviyayn, Zhong, Mirrokni: Nested Learning: The Illusion of Deep Learning Architectures, arXiv 2512.24695",
         "nl-neurips": "Behrouz, Razaviyayn, Zhong, Mirrokni: Nested Learning, NeurIPS 2025 camera-ready",
         "titans": "Behrouz, Zhong, Mirrokni: Titans: Learning to Memorize at Test Time, arXiv 2501.00663",
+        "mesanet": "von Oswald et al.: MesaNet: Sequence Modeling by Locally Optimal Test-Time Training, arXiv 2506.05233",
         "miras": "Behrouz et al.: It's All Connected (MIRAS), arXiv 2504.13173",
         "atlas": "Behrouz et al.: Atlas, arXiv 2505.23735",
         "ttt": "Sun et al.: Learning to (Learn at Test Time), arXiv 2407.04620",

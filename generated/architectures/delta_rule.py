@@ -1,7 +1,7 @@
 """DeltaRule: A matrix memory trained online, one gradient step per token on the squared error.
 
 Compiled by nlc from specs/architectures/delta_rule.yaml. Edit the spec, not this file.
-sha256 of the spec: f6b0b36f690b34b8eccf74446995924ee528720eb7aec52516103fa05cf4d111
+sha256 of the spec: 964c0b653da3ca01abc99c6b4eea08339abd7d74e3c1945c37244ca8d0dce1bc
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components  every  paper's number (slowest highest / slowest first)
@@ -135,4 +135,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: 15868b2d2295494f0704ee9ccba8e263079bef9e5788fa96efbfd5d261dcb52e
+# sealed by nlc, sha256 of everything above: 7093f9dfa77cdd8de0f953e1f73c2272509f2af32ebdb1261e10f77d617252b4

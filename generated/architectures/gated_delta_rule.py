@@ -1,7 +1,7 @@
 """GatedDeltaRule: The delta rule on a memory that first forgets; the error is that of the retained memory.
 
 Compiled by nlc from specs/architectures/gated_delta_rule.yaml. Edit the spec, not this file.
-sha256 of the spec: a06810ef12fc2dea8bd173997046b28bd0e7949022fbe3abb6f7c19409159d63
+sha256 of the spec: 3f271d2e809466c803e70371b9dbffb4968cfea9d12cbb7ad1081f0b4aaed317
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components  every  paper's number (slowest highest / slowest first)
@@ -159,4 +159,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: 399d8baa19daa891ff1471374cad058b1f5e5ea0bc37dd9162054655576c4188
+# sealed by nlc, sha256 of everything above: 9dfb4f51fdc3e79922a5cb88fe5175596d1b57706e6b3929c3eec779f686184e

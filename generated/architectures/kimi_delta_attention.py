@@ -1,7 +1,7 @@
 """KimiDeltaAttention: The gated delta rule with a gate of its own for each key channel.
 
 Compiled by nlc from specs/architectures/kimi_delta_attention.yaml. Edit the spec, not this file.
-sha256 of the spec: 4b422144c47e3a84db47c907fe121b576c56256293704f3955c679cd2231ced6
+sha256 of the spec: 7209ce998eed6039d650c2ec22b1f4ee9b7ab4a525116f7652da231b3845b8a6
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components  every  paper's number (slowest highest / slowest first)
@@ -178,4 +178,4 @@ def _overlaps(query: Tensor, key: Tensor, decay: Tensor) -> tuple[Tensor, Tensor
     return overlap.squeeze(-3), query.squeeze(-3), key.squeeze(-3), decay.squeeze(-3)
 
 
-# sealed by nlc, sha256 of everything above: 7d3b9169d3d324f4ab4967cd4ad0043eec586ce79bd6a97721cb20943aa7e95a
+# sealed by nlc, sha256 of everything above: ebcd16cc0c4aaa3a1f7eefee6220c6f9be79e8db490a8d413a3c4e2202e5a1ef

@@ -1,7 +1,7 @@
 """Longhorn: The delta rule taken implicitly; each token's write is the minimiser of its error and of the way from the old memory.
 
 Compiled by nlc from specs/architectures/longhorn.yaml. Edit the spec, not this file.
-sha256 of the spec: 0b5a1e4b41a2261aa9c11e25060af839b56a59ac2fdfaa351896491763b64101
+sha256 of the spec: 5818df8563466eef1e8801b2f5d85dfe6dde7e1ebe0c909cbce41366b7976bc6
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components  every  paper's number (slowest highest / slowest first)
@@ -140,4 +140,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: fb0db1ce57c5eebd1e73cc2bbe1e981893b5b9e776368b656fbd59284512e330
+# sealed by nlc, sha256 of everything above: a5e5ba130646f2561467252a3c266c5941a9fc71b496a9aa4d93a527e757c456

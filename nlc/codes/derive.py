@@ -172,6 +172,17 @@ def not_compiled(span: Span, level: str, what: str) -> Diagnostic:
     )
 
 
+def no_unique_solution(span: Span, matrix: str, culprit: str) -> Diagnostic:
+    why = "nothing keeps it from being singular" if culprit == matrix else f"`{culprit}` is not known to be a sum of squares"
+    return _refused(
+        "NLC433",
+        f"there may be no unique solution: `{matrix}` need not be positive definite",
+        span,
+        why,
+        "solve with a sum of outer products x x^T, weighed by numbers that are not negative, plus a positive multiple of `eye`",
+    )
+
+
 def rate_out_of_range(span: Span, name: str, value: str, is_complement: bool) -> Diagnostic:
     what = f"`{name}` is {value} when it is not set" if name else f"this rate is {value}"
     why = f"a level that steps at the rate 1 - {name} then does not do what its objective says" if is_complement else "a level would climb"
@@ -213,5 +224,6 @@ CODES: tuple[Code, ...] = (
     Code("NLC430", "no closed form", "A level on the clock `always` is the minimiser of its objective over the data of its window. nlc solves sums of weights, which do not depend on the level, times squared distances to it."),
     Code("NLC431", "always without a window", "A level on the clock `always` keeps no state: what it is solved over is the data of its window."),
     Code("NLC432", "older state of an `always` level", "A level on the clock `always` is solved anew for every query: it has no state before it, none that is held, and none to start from."),
+    Code("NLC433", "no unique solution", "`solve(a, b)` and `inverse(a)` are compiled where the matrix is surely positive definite, whatever the streams are: a level that begins at zero and is written outer products x x^T, as in `-dot(gram(k), k)`, plus a positive multiple of `eye`."),
     Code("NLC434", "rate out of range", "The rate of a step is a number from 0 on. A hyperparameter h whose complement 1 - h is a rate is below 1; emitted optimizers refuse other values of both."),
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from nlc.codes import derive as codes
+from nlc.derive.definite import solves
 from nlc.derive.implicit import no_implicit_step
 from nlc.derive.refused_delays import at_the_end, older_values
 from nlc.derive.refused_windows import rotations, solved_levels
@@ -332,6 +333,7 @@ CHECKS: tuple[Check, ...] = (
     _lifetimes,
     solved_levels,
     rotations,
+    solves,
     _knowledge_transfer,
     _reads,
     _gradients_of_gradients,

@@ -13,7 +13,7 @@ from nlc.emit.optimizer import optimizer_parts
 from nlc.emit.render import render
 from nlc.emit.safety import assert_safe
 from nlc.emit.sequence import sequence_parts
-from nlc.emit.views import InverseView, ModuleView
+from nlc.emit.views import InverseView, ModuleView, SolutionView
 from nlc.ir.contexts import contexts_of
 from nlc.ir.program import Program
 
@@ -33,12 +33,14 @@ OPTIMIZER_IMPORTS = (
 WITH_MODULES = tuple("from torch import Tensor, nn" if line == "from torch import Tensor" else line for line in OPTIMIZER_IMPORTS)
 WITH_PROCESSES = tuple(line.replace("Tensor, nn", "Tensor, distributed, nn") for line in WITH_MODULES)
 
+ON_DEMAND = (("_inverse(", InverseView()), ("_solution(", SolutionView()))
+"""Functions that a module has when its text calls them."""
+
 
 def emit_module(program: Program) -> str:
     """The sealed text of a program's module; raises CompileError (NLC601, NLC602) for what cannot be written in torch."""
     parts = _parts(program)
-    if any("_inverse(" in part for part in parts):
-        parts = (*parts, render(InverseView()))
+    parts = (*parts, *(render(view) for call, view in ON_DEMAND if any(call in part for part in parts)))
     names = f'"{program.model.name}", "optimizers"' if program.training else f'"{program.model.name}"'
     text = seal(render(ModuleView(_header(program), _imports(program, parts), names, parts)) + "\n")
     assert_safe(text)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from nlc.emit.form_views import DecaysView, MatrixChunksView, ReadView, VectorChunksView, WriteView
+from nlc.emit.form_views import DecaysView, MatrixChunksView, ReadView, VectorChunksView, WholeView, WriteView
 from nlc.emit.layout import Lines, call
 from nlc.emit.render import render
 from nlc.ir.affine import AffineLaw, OutputRead, Write
@@ -122,7 +122,7 @@ def _vector_streams(law: AffineLaw) -> tuple[Stream, ...]:
 
 def _matrix_streams(memory: MemoryProgram, law: AffineLaw) -> tuple[Stream, ...]:
     writes = [stream for number, write in enumerate(law.writes) for stream in _write(write, law, numbered(number, len(law.writes)))]
-    queries = [Stream(f"query{numbered(number, len(memory.reads))}", _query(read)) for number, read in enumerate(memory.reads)]
+    queries = (Stream(f"query{numbered(number, len(memory.reads))}", vector) for number, vector in enumerate(_vectors(memory)) if vector)
     return (*_decay(law.decay), *writes, *queries)
 
 
@@ -153,9 +153,9 @@ def _without_sign(term: Expr) -> tuple[Constant, Expr]:
     return constant(1), term
 
 
-def _query(read: OutputRead) -> Expr:
-    assert read.vector is not None, read
-    return read.vector
+def _vectors(memory: MemoryProgram) -> tuple[Expr | None, ...]:
+    """What a memory is read with; None where the whole of it is read."""
+    return tuple(read.vector for read in memory.reads)
 
 
 def numbered(number: int, count: int) -> str:
@@ -273,11 +273,28 @@ def _read(form: Chunked, read: OutputRead, number: str) -> ReadView:
         decays=_decays(form, "after" if is_new else "before"),
         diagonal="" if is_new else "-1",
         states="1:" if is_new else ":-1",
+        whole=_whole(form, read) if read.is_whole else None,
     )
 
 
+def _whole(form: Chunked, read: OutputRead) -> WholeView:
+    """The state at every token; a token sees its own write when it reads after it."""
+    diagonal = "0" if read.when is When.CURRENT else "-1"
+    key = f"key{numbered(0, len(form.law.writes))}"
+    if not form.has_decay:
+        return WholeView("memory.flatten(1).unsqueeze(1)", f"{key}.new_ones(len({key}), {key}.shape[1], {key}.shape[1]).tril({diagonal})")
+    decays = _decays(form, "after" if read.when is When.CURRENT else "before")
+    return WholeView(f"{decays.kept} * memory.flatten(1).unsqueeze(1)", f"{decays.within}.tril({diagonal})")
+
+
 def _results(form: Chunked, reads: tuple[ReadView, ...]) -> str:
-    return ", ".join((*(joined(form, read.column) for read in reads), whole_memory(form)))
+    """Everything that the method returns; whole states get their own dims back."""
+    columns = [
+        f"torch.unflatten({column}, -1, memory.shape[1:])" if read.whole else column
+        for read in reads
+        for column in [joined(form, read.column)]
+    ]
+    return ", ".join((*columns, whole_memory(form)))
 
 
 def opening(form: Chunked) -> Lines:

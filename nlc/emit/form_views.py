@@ -22,6 +22,14 @@ class DecaysView:
 
 
 @dataclass(frozen=True, slots=True)
+class WholeView:
+    """A read of the whole state, its entries in one dim, as code: what is left of it at each token, and the weights of what was written."""
+
+    left: str
+    weights: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReadView:
     """One read of a memory: names of query, value and column; the decays it sees, or without any the diagonal of the last token it sees."""
 
@@ -31,6 +39,7 @@ class ReadView:
     decays: DecaysView
     diagonal: str
     states: str
+    whole: WholeView | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,27 @@ def short_index(index: str) -> str:
     return index.removeprefix(":, ")
 
 
+def raised(base: Piece, power: Piece) -> Piece:
+    """A power, of pieces with the dims that broadcasting leaves them."""
+    texts = wrapped(base, ATOM), wrapped(power, UNARY)
+    operator = "**" if all(SIMPLE_OPERAND.fullmatch(text) for text in texts) else " ** "
+    return Piece(operator.join(texts), POWER, *joined_dims([base, power]))
+
+
+def multiplied(left: Piece, right: Piece) -> Piece:
+    """The product of a matrix and a matrix or vector, of pieces with all their dims."""
+    if right.rank == 1:
+        return Piece(f"({wrapped(left, PRODUCT)} @ {wrapped(right, ATOM)}[..., None]).squeeze(-1)", ATOM, 1)
+    return Piece(f"{wrapped(left, PRODUCT)} @ {wrapped(right, UNARY)}", PRODUCT, 2)
+
+
+def solved(matrix: Piece, right: Piece) -> Piece:
+    """The x with matrix @ x = right, of pieces with all their dims."""
+    if right.rank == 1:
+        return Piece(f"_solution({matrix.text}, {wrapped(right, ATOM)}[..., None]).squeeze(-1)", ATOM, 1)
+    return Piece(f"_solution({matrix.text}, {right.text})", ATOM, 2)
+
+
 def number_piece(value: Fraction) -> Piece:
     """An exact number."""
     text = expression_text(Constant(value))

@@ -17,6 +17,7 @@ from nlc.emit.torch_printer import TorchPrinter
 from nlc.emit.windows import at_step, kept_window
 from nlc.ir.algebra import Expr, Input, Map, MatMul, Named, State, Tick, When, Window, children, contains, walk
 from nlc.ir.build import replace
+from nlc.ir.calculus import Inverse
 from nlc.ir.law import POSITION, Kept, Law
 from nlc.ir.model import Family
 from nlc.ir.program import StateSlot
@@ -193,11 +194,11 @@ def _newest(slot: StateSlot, values: dict[Expr, str]) -> str:
 
 
 def _layers(node: Expr) -> Iterator[Expr]:
-    """The maps of states that a matrix multiplies, innermost first: layers of a network, each of which gets a line of its own."""
+    """The maps and solutions of states that a matrix multiplies, innermost first: like layers of a network, each gets a line of its own."""
     for child in children(node):
         yield from _layers(child)
     match node:
-        case MatMul(_, Map() as layer) if contains(layer, lambda part: isinstance(part, State)):
+        case MatMul(_, (Map() | MatMul(Inverse())) as layer) if contains(layer, lambda part: isinstance(part, State)):
             yield layer
 
 

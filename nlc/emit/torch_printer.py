@@ -20,18 +20,19 @@ from nlc.emit.pieces import (
     ATOM,
     CHOICE,
     COMPARISON,
-    POWER,
     PRODUCT,
-    SIMPLE_OPERAND,
     SUM,
     UNARY,
     WEIGHTS,
     Piece,
     dims_text,
     joined_dims,
+    multiplied,
     number_piece,
+    raised,
     rank_of,
     short_index,
+    solved,
     with_dims,
     wrapped,
 )
@@ -189,10 +190,7 @@ class TorchPrinter:
 
     @_piece.register
     def _(self, node: Power) -> Piece:
-        x, exponent = self._aligned(node.x, node.shape), self._aligned(node.exponent, node.shape)
-        base, power = wrapped(x, ATOM), wrapped(exponent, UNARY)
-        operator = "**" if SIMPLE_OPERAND.fullmatch(base) and SIMPLE_OPERAND.fullmatch(power) else " ** "
-        return Piece(f"{base}{operator}{power}", POWER, *joined_dims([x, exponent]))
+        return raised(self._aligned(node.x, node.shape), self._aligned(node.exponent, node.shape))
 
     @_piece.register
     def _(self, node: Map) -> Piece:
@@ -243,12 +241,12 @@ class TorchPrinter:
 
     @_piece.register
     def _(self, node: MatMul) -> Piece:
+        if isinstance(node.left, Inverse):
+            return solved(self._full(node.left.x), self._full(node.right))
         left, right = self._full(node.left), self._full(node.right)
         if len(node.right.shape) == 1 and all(isinstance(part, Parameter) for part in walk(node.left) if not children(part)):
             return Piece(f"{wrapped(right, PRODUCT)} @ {wrapped(left, ATOM)}.mT", PRODUCT, 1)
-        if len(node.right.shape) == 2:
-            return Piece(f"{wrapped(left, PRODUCT)} @ {wrapped(right, UNARY)}", PRODUCT, 2)
-        return Piece(f"({wrapped(left, PRODUCT)} @ {wrapped(right, ATOM)}[..., None]).squeeze(-1)", ATOM, 1)
+        return multiplied(left, right)
 
     @_piece.register
     def _(self, node: Transpose) -> Piece:

@@ -228,6 +228,11 @@ class InverseView:
     """The function that inverts matrices."""
 
 
+@dataclass(frozen=True, slots=True)
+class SolutionView:
+    """The function that solves systems of equations."""
+
+
 TEMPLATES: Mapping[str, type] = MappingProxyType(
     {
         "module.py.j2": ModuleView,
@@ -253,6 +258,7 @@ TEMPLATES: Mapping[str, type] = MappingProxyType(
         "optimizer_helpers.py.j2": OptimizerHelpersView,
         "training.py.j2": TrainingView,
         "inverse.py.j2": InverseView,
+        "solution.py.j2": SolutionView,
     }
 )
 """Each template and the view that fills it."""

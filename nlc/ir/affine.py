@@ -141,3 +141,8 @@ class OutputRead:
     vector: Expr | None
     when: When
     shape: Shape
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is a whole matrix."""
+        return self.vector is None and len(self.shape) == 2

@@ -1,4 +1,4 @@
-"""Nodes of claims: derivatives, inverses and stacks. Of these `Inverse` alone stands in specs and laws too, and is computed."""
+"""Nodes of claims: derivatives, inverses and stacks. Of these `Inverse` alone stands in specs and laws (`inverse(a)`, `solve(a, b)`)."""
 
 from __future__ import annotations
 

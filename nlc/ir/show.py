@@ -120,14 +120,8 @@ def _text(node: Expr) -> tuple[str, int]:
             return f"-{_wrapped(x, PRODUCT)}", UNARY
         case Scale(left, right) | Times(left, right):
             return f"{_wrapped(left, PRODUCT)} * {_wrapped(right, UNARY)}", PRODUCT
-        case Divide(x, Extremum("maximum", Norm(y), Constant())) if x == y:
-            return f"l2_normalise({expression_text(x)})", ATOM
-        case Divide(x, by):
-            return f"{_wrapped(x, PRODUCT)} / {_wrapped(by, POWER)}", PRODUCT
-        case Power(x, exponent):
-            return f"{_wrapped(x, ATOM)} ** {_wrapped(exponent, ATOM)}", POWER
-        case MatMul(left, right):
-            return f"{_wrapped(left, PRODUCT)} @ {_wrapped(right, POWER)}", PRODUCT
+        case Divide() | Power() | MatMul():
+            return _of_two(node)
         case Compare(operator, left, right):
             return f"{_wrapped(left, SUM)} {operator} {_wrapped(right, SUM)}", COMPARISON
         case Spread(x):
@@ -135,6 +129,21 @@ def _text(node: Expr) -> tuple[str, int]:
         case Recent() | Shift() | Delay() | Convolve():
             return _of_past(node)
     return _call(node), ATOM
+
+
+def _of_two(node: Divide | Power | MatMul) -> tuple[str, int]:
+    match node:
+        case Divide(x, Extremum("maximum", Norm(y), Constant())) if x == y:
+            return f"l2_normalise({expression_text(x)})", ATOM
+        case Divide(x, by):
+            return f"{_wrapped(x, PRODUCT)} / {_wrapped(by, POWER)}", PRODUCT
+        case Power(x, exponent):
+            return f"{_wrapped(x, ATOM)} ** {_wrapped(exponent, ATOM)}", POWER
+        case MatMul(Inverse(x), right):
+            return f"solve({expression_text(x)}, {expression_text(right)})", ATOM
+        case MatMul(left, right):
+            return f"{_wrapped(left, PRODUCT)} @ {_wrapped(right, POWER)}", PRODUCT
+    raise AssertionError(node)
 
 
 def _of_past(node: Recent | Shift | Delay | Convolve) -> tuple[str, int]:

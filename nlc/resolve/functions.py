@@ -8,7 +8,7 @@ from fractions import Fraction
 from types import MappingProxyType
 
 from nlc.ir.algebra import Constant, Expr, Extremum, LayerNorm, Norm, Size, Softmax, StopGradient
-from nlc.ir.build import add, apply_map, divide, dot, outer, spread, total, transpose
+from nlc.ir.build import add, apply_map, divide, dot, matmul, outer, spread, total, transpose
 from nlc.ir.calculus import Inverse
 from nlc.ir.dims import Dim, Shape
 from nlc.ir.maps import MAPS
@@ -108,6 +108,16 @@ def _scalar_bounds(shapes: tuple[Shape, ...], axis: int | None) -> bool:
     return shapes[1] == shapes[2] == ()
 
 
+def _system(shapes: tuple[Shape, ...], axis: int | None) -> bool:
+    matrix, right = shapes
+    return len(matrix) == 2 and len(right) > 0 and matrix[0] == matrix[1] == right[0]
+
+
+def _solve(arguments: tuple[Expr, ...], axis: int | None) -> Expr:
+    matrix, right = arguments
+    return matmul(Inverse(matrix, matrix.shape), right)
+
+
 def _norm2(arguments: tuple[Expr, ...], axis: int | None) -> Expr:
     return dot(arguments[0], arguments[0])
 
@@ -144,6 +154,15 @@ _TABLE: Mapping[str, FunctionRule] = {
         (),
         _square,
         "a square matrix",
+    ),
+    "solve": FunctionRule(
+        "the x with a @ x = b, of a matrix that is surely positive definite, such as a sum of squares and a multiple of eye",
+        "solve(a, b)",
+        _solve,
+        (2,),
+        (),
+        _system,
+        "a square matrix, and a vector or matrix with as many rows",
     ),
     "l2_normalise": FunctionRule(
         "x over its norm, which is taken as at least 1e-12",

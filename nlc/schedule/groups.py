@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from nlc.ir.affine import OutputRead
 from nlc.ir.algebra import Expr, MatMul, State, children
 from nlc.ir.build import replace
 from nlc.ir.program import NO_BLOCKS, Blocks
-from nlc.schedule.reads import states_read
+from nlc.schedule.reads import read_names, states_read
 
 Group = tuple[str, ...]
 
@@ -30,6 +31,20 @@ def state_groups(values: Mapping[str, Sequence[Expr]], blocks: Blocks = NO_BLOCK
     reached = _reached(links)
     groups = {name: tuple(other for other in values if other == name or _are_one(reached, name, other)) for name in values}
     return tuple(dict.fromkeys(groups[name] for name in sorted(values, key=lambda name: len(reached[name] - {*groups[name]}))))
+
+
+def after_reads(groups: Sequence[Group], reads: Sequence[OutputRead], streams: Mapping[str, Sequence[Expr]]) -> tuple[Group, ...]:
+    """The groups, each after those whose reads its laws or the vectors that it is read with need; as they came where that has no order."""
+    owner = {read.name: members for members in groups for read in reads if read.component in members}
+    asked = {members: [value for name in members for value in streams[name]] for members in groups}
+    for read in reads:
+        if read.vector is not None and read.name in owner:
+            asked[owner[read.name]].append(read.vector)
+    needs = {members: {owner[name] for value in values for name in read_names(value) if name in owner} for members, values in asked.items()}
+    ordered: list[Group] = []
+    while left := [members for members in groups if members not in ordered]:
+        ordered.append(next((members for members in left if needs[members] - {members} <= {*ordered}), left[0]))
+    return tuple(ordered)
 
 
 def _needs_whole(node: Expr, component: str, blocks: Blocks) -> bool:

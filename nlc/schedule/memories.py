@@ -17,7 +17,7 @@ from nlc.schedule.attention import classify_window, window_law, window_values
 from nlc.schedule.blocks import across_axes, block_law, find_blocks, late_starts
 from nlc.schedule.choose import choose_form
 from nlc.schedule.dual_law import find_dual_law
-from nlc.schedule.groups import Group, over_old_states, state_groups
+from nlc.schedule.groups import Group, after_reads, over_old_states, state_groups
 from nlc.schedule.inline import inlined
 from nlc.schedule.reads import ReadBook, read_names, states_read, whole_reads
 from nlc.schedule.rules import Candidate
@@ -78,7 +78,7 @@ def find_memories(laws: Laws) -> Memories:
     facts = _Facts(laws, blocks, gathering, values, duals, book, readers)
     candidates: list[Candidate] = []
     known: set[str] = set()
-    for members in groups:
+    for members in after_reads(groups, book.reads, streams):
         candidates.append(facts.candidate(members, streams, known))
         known.update(read.name for read in facts.reads(members))
     slower = (facts.slower(law) for law in slow_laws)
@@ -129,7 +129,7 @@ class _Facts:
         return replace(
             self._of_system(members, classified),
             reads=self.reads(members),
-            whole_reads=whole_reads(self.readers, members, self.blocks),
+            whole_reads=whole_reads(self.readers, members, self.blocks, self.reads(members)),
             is_counted=self._asks_places or any(contains(value, _is_tick) for name in members for value in self.values[name]),
             later_reads=later,
             dual=dual,

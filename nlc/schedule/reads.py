@@ -1,4 +1,4 @@
-"""Reads of one memory by others, as streams: each distinct `state @ vector` gets a name that stands for its value at every token."""
+"""Reads of one memory by others, as streams: each distinct `state @ vector`, or whole state, gets a name for its value at every token."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from nlc.ir.affine import OutputRead
 from nlc.ir.algebra import Expr, MatMul, Named, State, children, walk
-from nlc.ir.build import rebuild
+from nlc.ir.build import matmul, rebuild
+from nlc.ir.dims import Shape
 from nlc.ir.program import NO_BLOCKS, Blocks
 
 
@@ -24,16 +25,21 @@ class ReadBook:
 
     def take(self, node: Expr, own: Collection[str] = ()) -> Expr:
         """The expression with the reads of all memories but those that move as one with the reader replaced by their names."""
-        parts = children(node)
-        new = tuple(self.take(part, own) for part in parts)
-        if new != parts:
-            node = rebuild(node, new)
         match node:
             case MatMul(State(component) as state, vector) if component not in own and len(vector.shape) == 1:
-                return self._named(state, vector) if self._moves(state) and not states_read(vector, but=self.blocks) else node
-            case State(component, shape=(_,)) if component not in own and self._moves(node):
+                known = self.take(vector, own)
+                if self._moves(state) and not states_read(known, but=self.blocks):
+                    return self._named(state, known)
+                return matmul(state, known)
+            case State(component, shape=shape) if component not in own and self._moves(node) and self._may_be_whole(shape):
                 return self._named(node, None)
-        return node
+        parts = children(node)
+        new = tuple(self.take(part, own) for part in parts)
+        return node if new == parts else rebuild(node, new)
+
+    def _may_be_whole(self, shape: Shape) -> bool:
+        """Whether a state is a stream as it is: a vector, or a matrix in a system without periods, whose tokens are computed at once."""
+        return len(shape) == 1 or (len(shape) == 2 and not self.blocks.tokens)
 
     def _moves(self, state: State) -> bool:
         """Whether a state is that of a memory that moves at every token."""
@@ -43,7 +49,7 @@ class ReadBook:
         for read in self.reads:
             if (read.component, read.part, read.when, read.vector) == (state.component, state.part, state.when, vector):
                 return Named(read.name, read.shape)
-        shape = state.shape[:1]
+        shape = state.shape if vector is None else state.shape[:1]
         read = OutputRead(self._fresh_name(state.component), state.component, state.part, vector, state.when, shape)
         self.reads.append(read)
         return Named(read.name, shape)
@@ -58,10 +64,14 @@ class ReadBook:
         return name
 
 
-def whole_reads(readers: Sequence[tuple[str, Expr]], members: Collection[str], blocks: Blocks = NO_BLOCKS) -> tuple[str, ...]:
-    """Who else, of the named expressions (reads taken out), still reads these components: other than as state @ vector, that is."""
-    found = ((name, states_read(value, but=blocks)) for name, value in readers if name not in members)
-    return tuple(dict.fromkeys(name for name, components in found if not components.isdisjoint(members)))
+def whole_reads(
+    readers: Sequence[tuple[str, Expr]], members: Collection[str], blocks: Blocks = NO_BLOCKS, reads: Sequence[OutputRead] = ()
+) -> tuple[str, ...]:
+    """Who else, of the named expressions, reads these components other than as state @ vector; `reads` are those that were taken out."""
+    whole = {read.name for read in reads if read.is_whole}
+    found = ((name, states_read(value, but=blocks), read_names(value)) for name, value in readers if name not in members)
+    asking = (name for name, components, names in found if not components.isdisjoint(members) or not names.isdisjoint(whole))
+    return tuple(dict.fromkeys(asking))
 
 
 def read_names(node: Expr) -> frozenset[str]:

@@ -38,7 +38,10 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How often a token of a memory does what; `vectors` are those at which others read, of stacked states the distinct ones."""
+    """How often a token of a memory does what; `vectors` are those at which others read, of stacked states the distinct ones.
+
+    `whole` counts reads of the whole state.
+    """
 
     rows: int
     columns: int
@@ -47,6 +50,7 @@ class Counts:
     erases: int
     reads: int
     vectors: int
+    whole: int = 0
 
     @property
     def state_numbers(self) -> int:
@@ -63,9 +67,10 @@ def counts_of(model: Model, memory: MemoryProgram) -> Counts:
     law = memory.classified.coupled if memory.form in STACKED else memory.classified.affine
     assert law is not None, memory
     rows, columns = default_sizes(model, law.shape)
-    writes, reads = len(law.writes), len(memory.reads)
+    writes, whole = len(law.writes), sum(read.is_whole for read in memory.reads)
+    reads = len(memory.reads) - whole
     if isinstance(law, AffineLaw):
-        return Counts(rows, columns, 1, writes, writes * _erases(law), reads, reads)
+        return Counts(rows, columns, 1, writes, writes * _erases(law), reads, reads, whole)
     return Counts(rows, columns, len(law.states), writes, writes * _erases(law), reads, len({read.vector for read in memory.reads}))
 
 
@@ -90,7 +95,7 @@ def work_in_chunks(counts: Counts, form: Form, chunk: int) -> Work:
     written = counts.writes * chunk
     pairs = Fraction(chunk - 1, 2 * chunk) if form in HALVED else Fraction(1)
     scores = pairs * (2 * written * counts.columns * (counts.erases + counts.vectors))
-    read = 2 * written * counts.rows * counts.reads
+    read = 2 * written * counts.rows * (counts.reads + counts.whole * counts.columns)
     solved = counts.writes * written * counts.rows if counts.erases else 0
     mixed = Fraction(2 * counts.states * counts.state_numbers, chunk) if counts.states > 1 else 0
     return Work(_with_states(counts) + scores + read + solved + mixed, _moved(counts) + Fraction(2 * counts.state_bytes, chunk))
@@ -108,4 +113,4 @@ def _with_states(counts: Counts) -> int:
 def _moved(counts: Counts) -> int:
     """Bytes of a token's streams and reads."""
     along = counts.columns * (counts.writes + counts.erases + counts.vectors)
-    return BYTES * (along + counts.rows * (counts.writes + counts.reads))
+    return BYTES * (along + counts.rows * (counts.writes + counts.reads + counts.whole * counts.columns))

@@ -134,6 +134,10 @@ class Evaluator:
 
     def _contraction(self, node: Expr) -> Tensor:
         match node:
+            case MatMul(Inverse(x), right):
+                is_vector = len(right.shape) == 1
+                solution: Tensor = torch.linalg.solve(self(x), self(right)[..., None] if is_vector else self(right))
+                return solution.squeeze(-1) if is_vector else solution
             case MatMul(left, right):
                 return torch.einsum("...ij,...jk->...ik" if len(right.shape) == 2 else "...ij,...j->...i", self(left), self(right))
             case Outer(left, right):

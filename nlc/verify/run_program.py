@@ -221,16 +221,17 @@ class Sequence:
         matrix = state.unsqueeze(-1) if is_vector else state
         decay = self._decay(law)
         writes = [self._write(write, law, matrix) for write in law.writes]
-        queries = [self._vector(read.vector) for read in memory.reads]
-        answers: list[list[Tensor]] = [[query.new_zeros(*self.leading[:-1], 0, matrix.shape[-2])] for query in queries]
+        queries = [None if read.is_whole else self._vector(read.vector) for read in memory.reads]
+        none = matrix.new_zeros(*self.leading[:-1], 0, *matrix.shape[-2:])
+        answers: list[list[Tensor]] = [[none if read.is_whole else none[..., 0]] for read in memory.reads]
         for start in range(0, self.leading[-1], chunk):
             inside = slice(start, min(start + chunk, self.leading[-1]))
             piece = Chunk(decay[..., inside, :], [write.at(inside) for write in writes], matrix)
             for read, query, answer in zip(memory.reads, queries, answers, strict=True):
-                answer.append(piece.read(query[..., inside, :], read))
+                answer.append(piece.whole(read) if query is None else piece.read(query[..., inside, :], read))
             matrix = piece.final()
         for read, answer in zip(memory.reads, answers, strict=True):
-            self.reads[read.name] = torch.cat(answer, dim=-2)
+            self.reads[read.name] = torch.cat(answer, dim=len(self.leading) - 1)
         return matrix.squeeze(-1) if is_vector else matrix
 
     def run_window(self, law: WindowLaw, memory: MemoryProgram, states: Mapping[Slot, Tensor]) -> dict[Slot, Tensor]:
@@ -312,6 +313,12 @@ class Chunk:
         rows = slice(1, None) if read.when is When.CURRENT else slice(None, -1)
         weights = _overlaps(query, self.after_write[..., rows, :, :], self.along)
         return torch.einsum("...rc,...tc->...tr", self.state, self.products[..., rows, 0, :] * query) + weights @ self.written
+
+    def whole(self, read: OutputRead) -> Tensor:
+        """The state itself at every token: (..., n, rows, columns)."""
+        rows = slice(1, None) if read.when is When.CURRENT else slice(None, -1)
+        written = torch.einsum("...tsc,...sr,...sc->...trc", self.after_write[..., rows, :, :], self.written, self.along)
+        return self.products[..., rows, :1, :] * self.state.unsqueeze(-3) + written
 
     def final(self) -> Tensor:
         """The state after the chunk's last token."""

@@ -114,6 +114,8 @@ def _operation(node: Expr, parts: tuple[Tensor, ...]) -> Tensor:
             return length
         case Softmax(_, axis):
             return torch.softmax(parts[0], axis)
+        case Inverse():
+            return torch.linalg.inv(parts[0])
         case Rotary(base=base):
             half = len(parts[0]) // 2
             left, right, last = parts[0].split((half, half, len(parts[0]) - 2 * half))

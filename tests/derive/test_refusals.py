@@ -11,6 +11,7 @@ import pytest
 
 from nlc.codes.derive import CODES
 from nlc.derive import derive_laws
+from nlc.derive.refusals import refusals
 from nlc.diagnostics import CompileError, Diagnostic
 from nlc.ir.algebra import ONE, ZERO, Constant, Expr, Gradient, Hyperparameter, Norm, Softmax, State, Tick, When
 from nlc.ir.build import apply_map, constant, dot, outer, scale, spread, subtract, total
@@ -20,7 +21,7 @@ from nlc.source import Source, Span
 from tests.derive.hand import order_of
 from tests.derive.systems import PREDICTION
 from tests.models import MATRIX, delta_rule, delta_rule_with_momentum, memory_state, momentum, stream
-from tests.schedule.windows import ATTENTION, model_of_text
+from tests.schedule.windows import ATTENTION, OTHER, model_of_text
 
 SEQUENCE = Clock(Family.SEQUENCE)
 CHUNK = Clock(Family.TOKEN, Fraction(16))
@@ -59,6 +60,35 @@ def nested_softmax() -> Model:
     return with_level(objective=total(vector), follows=total(vector))
 
 
+GRAM = OTHER.replace("other", "gram").replace("    keys: k\n    values: v\n", "").replace("l2", "-beta * dot(gram(k), k)")
+NOT_DEFINITE: Mapping[str, tuple[str, str]] = {
+    "no ridge": (GRAM, "gram"),
+    "a ridge of nothing": (GRAM, "gram + 0 * eye"),
+    "a ridge that may be zero": (GRAM, "gram + beta * eye"),
+    "a difference": (GRAM, "eye - gram"),
+    "written along another vector": (GRAM.replace("(k), k)", "(k), v)"), "gram + eye"),
+    "weighed by what may be negative": (GRAM.replace("-beta *", "-k_0 *").replace("k_0", "dot(q, k)"), "gram + eye"),
+    "steps up the objective": (GRAM.replace("-beta *", "beta *"), "gram + eye"),
+    "a rate that may be negative": (GRAM.replace("gradient_descent(beta)", "gradient_descent(dot(q, k))"), "gram + eye"),
+    "kept times what may be negative": (GRAM + "    retention: dot(q, k)\n", "gram + eye"),
+    "erased as well": (GRAM.replace("-beta * dot(gram(k), k)", "0.5 * norm2(gram(k) - k)"), "gram + eye"),
+    "begun at anything": (GRAM + "    init: outer(v, k)\n", "gram + eye"),
+}
+DEFINITE: Mapping[str, tuple[str, str]] = {
+    "a ridge": (GRAM, "gram + eye"),
+    "a positive function as the ridge": (GRAM, "gram + softplus(dot(q, k)) * eye"),
+    "kept by a gate": (GRAM + "    retention: beta\n", "prev(gram) + 0.1 * eye"),
+    "begun at a square": (GRAM + "    init: outer(k, k)\n", "gram + eye"),
+    "a square written out": (GRAM, "beta * outer(v, v) + gram @ transpose(gram) + eye"),
+}
+
+
+def gram_model(level_and_matrix: tuple[str, str] | str) -> Model:
+    """A level of squares, and an output that solves with a matrix made of it."""
+    level, matrix = NOT_DEFINITE[level_and_matrix] if isinstance(level_and_matrix, str) else level_and_matrix
+    return model_of_text(level, f"solve({matrix}, q)")
+
+
 REFUSED: Mapping[str, tuple[Callable[[], Model], ...]] = {
     "NLC401": (
         lambda: with_level(optimizer=Proximal(stream("beta")), every=CHUNK),
@@ -94,6 +124,7 @@ REFUSED: Mapping[str, tuple[Callable[[], Model], ...]] = {
     ),
     "NLC431": (lambda: model_of_text(ATTENTION.replace("    window: all\n", "").replace("now(q)", "q")),),
     "NLC432": (lambda: model_of_text(ATTENTION, "prev(memory)"), lambda: model_of_text(f"{ATTENTION}    reset: 8 tokens\n")),
+    "NLC433": tuple(lambda culprit=culprit: gram_model(culprit) for culprit in NOT_DEFINITE),
     "NLC434": (
         lambda: with_level(optimizer=GradientDescent(Constant(Fraction(-1, 2)))),
         lambda: with_default(Hyperparameter("h"), Fraction(-1, 2)),
@@ -152,3 +183,8 @@ def test_defaults_spelled_out_are_fine() -> None:
 def test_a_message_reads_well() -> None:
     (diagnostic,) = refused(with_rate(total(State("momentum", "", (LIKE_WEIGHTS,), When.HELD, period=16))))
     assert diagnostic.message == "a held read of `momentum` is not compiled yet"
+
+
+@pytest.mark.parametrize("case", DEFINITE)
+def test_what_is_surely_definite_is_solved(case: str) -> None:
+    assert not refusals(gram_model(DEFINITE[case]))

@@ -104,6 +104,12 @@ def read_whole(fitting: Component) -> Laws:
     return laws_of(with_memory(fitting, scale(Norm(memory_state(When.CURRENT)), stream("v"))))
 
 
+def read_whole_in_blocks(fitting: Component) -> Laws:
+    """The whole state is made for all tokens of a sequence together, but another level moves every fourth token."""
+    output = scale(Norm(memory_state(When.CURRENT)), stream("v"))
+    return laws_of(replace(_beside(fitting, Clock(Family.TOKEN, Fraction(4))), outputs=with_memory(fitting, output).outputs))
+
+
 def read_with_its_own_read(fitting: Component) -> Laws:
     """The second read's vector is not known before the first read, which comes with the form."""
     squared = matmul(memory_state(When.CURRENT), matmul(_transposed_read(), stream("v")))
@@ -205,6 +211,7 @@ SHARED: Mapping[str, Witness] = {
     "reads by others as a product with a vector": read_whole,
     "reads with vectors that come before it: streams, or reads of earlier memories": read_with_its_own_read,
 }
+WHOLE = "reads by others as a product with a vector, or as a whole in a system without periods"
 EVERY_TOKEN: Mapping[str, Witness] = {"an update at every token": on_a_slower_clock}
 EVERY_FOUR_TOKENS = replace(models.delta_rule().components[0], every=Clock(Family.TOKEN, Fraction(4)))
 FITTING: Mapping[str, Component] = {
@@ -222,7 +229,8 @@ WITNESSES: Mapping[str, Mapping[str, Witness]] = {
         **EVERY_TOKEN,
         "a state that is kept up to a scalar, and that no write reads": delta_rule,
         "something to be written": only_decaying,
-        **SHARED,
+        **{(WHOLE if text == "reads by others as a product with a vector" else text): made for text, made in SHARED.items()},
+        WHOLE: read_whole_in_blocks,
     },
     "triangular-chunks": {
         **EVERY_TOKEN,

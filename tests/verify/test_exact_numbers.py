@@ -39,7 +39,7 @@ def squares_of(program: Program, text: str = "") -> list[Square]:
 LAYERS = {"delta_rule_layer", "gated_delta_rule_layer", "mamba2_layer", "retention_layer", "swiglu_layer", "titans_linear_layer"}
 ATTENTION = {"softmax_attention", "softmax_attention_layer", "sliding_window_attention", "sliding_window_attention_layer"}
 DEEP = {"titans", "ttt_linear", "ttt_mlp", "yaad", "moneta", "memora", "hope_inner", "hope_inner_per_token"}
-POLYNOMIAL = {path.stem for path in ARCHITECTURES} - {"hebbian_mlp", "longhorn", *LAYERS, *ATTENTION, *DEEP}
+POLYNOMIAL = {path.stem for path in ARCHITECTURES} - {"hebbian_mlp", "longhorn", "mesa", *LAYERS, *ATTENTION, *DEEP}
 POLYNOMIAL |= {"gradient_descent", "heavy_ball", "momentum", "nesterov", "nesterov_momentum"}
 
 

@@ -56,6 +56,12 @@ READ_WITH_VECTORS = Condition(
     lambda candidate: f"{_names(candidate.whole_reads)} needs the whole of {candidate.component}",
 )
 
+WHOLE_AT_ALL_TOKENS = Condition(
+    "reads by others as a product with a vector, or as a whole in a system without periods",
+    lambda candidate: not candidate.whole_reads or candidate.block == 0,
+    lambda candidate: f"{_names(candidate.whole_reads)} needs the whole of {candidate.component}, where something has a period",
+)
+
 VECTORS_COME_EARLIER = Condition(
     "reads with vectors that come before it: streams, or reads of earlier memories",
     lambda candidate: not candidate.later_reads,

@@ -4,14 +4,22 @@ With P[t,s] = a_{s+1} ... a_t the reads inside a chunk are two matrix products:
 
     S_t q_t = P[t,0] S_0 q_t + sum_{s<=t} P[t,s] (b_s . q_t) c_s          (s < t for a read before the write)
 
-and the state is carried on from its last token.
+and the state is carried on from its last token. Where the whole of a matrix is read, it is made for every token: what is left of S_0, and
+the sums of c_s b_s^T.
 """
 
 from __future__ import annotations
 
 from nlc.ir.affine import Transition
 from nlc.ir.program import Form
-from nlc.schedule.rules.conditions import EVERY_TOKEN, SHARED, WRITES_SOMETHING, transition_is
+from nlc.schedule.rules.conditions import (
+    EVERY_TOKEN,
+    READ_WITH_VECTORS,
+    SHARED,
+    WHOLE_AT_ALL_TOKENS,
+    WRITES_SOMETHING,
+    transition_is,
+)
 from nlc.schedule.rules.rule import FormRule
 
 PREFIX_SUM = FormRule(
@@ -23,6 +31,6 @@ PREFIX_SUM = FormRule(
         EVERY_TOKEN,
         transition_is("a state that is kept up to a scalar, and that no write reads", Transition.IDENTITY, Transition.SCALAR),
         WRITES_SOMETHING,
-        *SHARED,
+        *(WHOLE_AT_ALL_TOKENS if condition is READ_WITH_VECTORS else condition for condition in SHARED),
     ),
 )
