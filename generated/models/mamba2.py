@@ -41,7 +41,8 @@ Mamba2Layer, from specs/architectures/mamba2_layer.yaml
         q                 = split(silu(convolve(project_q @ x, kernel_q)), heads)  abbreviation
         k                 = split(silu(convolve(project_k @ x, kernel_k)), heads)  abbreviation
         v                 = split(silu(convolve(project_v @ x, kernel_v)), heads)  abbreviation
-        surprise          = -v                                                     objective -dot(memory @ k, v), by the prediction; calculus
+        surprise          = -v
+                            objective -dot(memory @ k, v), by the prediction; calculus
         gradient          = outer(surprise, k)                                     adjoint of apply; calculus
         memory            = exp(-delta) * prev(memory) - delta * gradient          explicit gradient step; mamba2
         y                 = project_out @ join(memory @ q * gate / sqrt(norm2(memory @ q * gate) / (d_model / heads) + 0.000001), heads)
@@ -602,4 +603,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: 79745055aa5e02a23733d17b858dc0786b77e2171d97b33561ca46ee78ca2814
+# sealed by nlc, sha256 of everything above: ac63bc97c3852b8cd5242e728fa959ba587b41c4405167fd047f40338e44b70e

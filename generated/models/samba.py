@@ -71,7 +71,8 @@ Mamba2Layer, from specs/architectures/mamba2_layer.yaml
         q                 = split(silu(convolve(project_q @ x, kernel_q)), heads)  abbreviation
         k                 = split(silu(convolve(project_k @ x, kernel_k)), heads)  abbreviation
         v                 = split(silu(convolve(project_v @ x, kernel_v)), heads)  abbreviation
-        surprise          = -v                                                     objective -dot(memory @ k, v), by the prediction; calculus
+        surprise          = -v
+                            objective -dot(memory @ k, v), by the prediction; calculus
         gradient          = outer(surprise, k)                                     adjoint of apply; calculus
         memory            = exp(-delta) * prev(memory) - delta * gradient          explicit gradient step; mamba2
         y                 = project_out @ join(memory @ q * gate / sqrt(norm2(memory @ q * gate) / (d_model / heads) + 0.000001), heads)
@@ -915,4 +916,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: e45171461ca3897c968522c76ab4586b7cb309fdb410301fcdccb0b88437ff55
+# sealed by nlc, sha256 of everything above: 2e2ea937e458ba7f104bdeaa55ca0ad25b251af5d69870dade84dd67b37e52a5

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import PurePath
 
 from nlc.emit.digest import HEADER
-from nlc.emit.layout import Lines
+from nlc.emit.layout import WIDTH, Lines
 from nlc.emit.prose import prose, sentence, wrapped
 from nlc.ir.law import Equation, abbreviated_text, used_definitions
 from nlc.ir.model import Training
@@ -71,8 +71,8 @@ def _timetable(program: Program) -> Iterator[str]:
     yield from _table([(clock if place == 0 else "", line) for clock, lines in rows for place, line in enumerate(lines)])
 
 
-def laws_lines(program: Program) -> Iterator[str]:
-    """The laws of a system, and those of what trains it."""
+def laws_lines(program: Program, room: int = WIDTH) -> Iterator[str]:
+    """The laws of a system, and those of what trains it, in lines of at most `room` characters."""
     yield ""
     yield f"Laws, per {'step' if program.model.kind == 'optimizer' else 'token'}; prev is the state before"
     definitions = used_definitions(program.laws)
@@ -87,7 +87,7 @@ def laws_lines(program: Program) -> Iterator[str]:
         groups.append(("resets", tuple(equation for item in resets for equation in item.told)))
     for law in program.laws.endings:
         groups.append((law.component, tuple(replace(item, rule=f"when the sequence ends: {item.rule}") for item in law.equations)))
-    yield from equation_lines(groups, definitions)
+    yield from equation_lines(groups, definitions, room)
     for item, training in zip(program.model.training, program.laws.training, strict=True):
         yield ""
         yield from wrapped(f"Laws of {training_text(item)}", 136)
@@ -100,26 +100,27 @@ def training_text(item: Training) -> str:
     return f"{item.optimizer.name}, every {item.every}{gathered}, for {', '.join(item.levels)}"
 
 
-def equation_lines(groups: list[tuple[str, tuple[Equation, ...]]], definitions: tuple[Equation, ...] = ()) -> Iterator[str]:
+def equation_lines(
+    groups: list[tuple[str, tuple[Equation, ...]]], definitions: tuple[Equation, ...] = (), room: int = WIDTH
+) -> Iterator[str]:
     """Equations in columns, each with its source."""
     equations = [(name, equation) for name, group in groups for equation in group]
     names = max(len(equation.name) for _, equation in equations)
     texts = [abbreviated_text(equation, definitions) for _, equation in equations]
     width = max((len(text) for text in texts if len(text) <= WIDEST_EQUATION), default=0)
     for (_, equation), text in zip(equations, texts, strict=True):
-        yield from _law(equation, text, names, width)
+        yield from _law(equation, text, names, width, room)
 
 
-def _law(equation: Equation, text: str, names: int, width: int) -> Iterator[str]:
+def _law(equation: Equation, text: str, names: int, width: int, room: int) -> Iterator[str]:
     source = "; ".join((prose(equation.rule), *(prose(cite) for cite in equation.cites)))
     start = f"    {equation.name:<{names}}  = {text:<{width}}"
-    room = 138 - len(start)
-    if len(text) <= width and len(source) <= room:
+    if len(text) <= width and len(start) + 2 + len(source) <= room:
         yield f"{start}  {source}"
         return
-    lines = wrapped(f"{equation.name:<{names}}  = {text}", 136)
+    lines = wrapped(f"{equation.name:<{names}}  = {text}", room - 4)
     yield from (f"    {line}" if number == 0 else f"{' ' * (names + 8)}{line}" for number, line in enumerate(lines))
-    yield from (f"{' ' * (names + 8)}{line}" for line in wrapped(source, 130 - names))
+    yield from (f"{' ' * (names + 8)}{line}" for line in wrapped(source, room - 10 - names))
 
 
 def forms_lines(program: Program) -> Iterator[str]:

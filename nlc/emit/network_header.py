@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nlc.emit.header import equation_lines, forms_lines, laws_lines, levels_lines, spec_path, title_lines, training_text
-from nlc.emit.layout import Lines
+from nlc.emit.layout import WIDTH, Lines
 from nlc.emit.prose import prose, wrapped
 from nlc.ir.network import Embed, Head, Layer, Normalise, Part, Repeat, Residual
 from nlc.ir.program import Program
@@ -52,7 +52,7 @@ def _layers(program: Program) -> Iterator[str]:
     for layer in program.layers:
         yield ""
         yield f"{layer.model.name}, from {prose(spec_path(layer.model.path))}"
-        yield from (f"    {line}" if line else "" for line in (*laws_lines(layer), *forms_lines(layer)))
+        yield from (f"    {line}" if line else "" for line in (*laws_lines(layer, WIDTH - 4), *forms_lines(layer)))
 
 
 def _trainings(program: Program) -> Iterator[str]:
