@@ -26,7 +26,9 @@ LOGITS, STATE, GRADIENTS, LOSS, PARAMETERS = "logits", "final state", "gradients
 CASES = (("one token", 3, 0, 1), ("several tokens", 2, 0, 7), ("state carried", 2, 3, 6), ("no tokens", 2, 3, 0), ("batch 0", 0, 2, 3))
 """Each case by name, with its batch, the tokens that came before, and those that are compared."""
 
-TRIES, COPIES, STEPS = 5_000, 2, 6
+TRIES, COPIES = 5_000, 2
+STEPS, MOST_STEPS = 6, 34
+"""Outer steps of training; more when some level is slower, so that it moves, and what it did is seen."""
 
 Tensors = Mapping[str, Tensor]
 
@@ -80,7 +82,7 @@ def network_squares(program: Program, module: ModuleType) -> Iterator[Square]:
     yield from pair.failed(found, LOGITS) if isinstance(found, Failure) else found
     yield from contract_squares(program, module, evidence.sizes)
     if program.training:
-        pair = evidence.pair("optimizers", "training", 5 * STEPS)
+        pair = evidence.pair("optimizers", "training", 5 * _steps(program))
         found = attempt(partial(_training, evidence, pair, module))
         yield from pair.failed(found, PARAMETERS) if isinstance(found, Failure) else found
 
@@ -232,6 +234,11 @@ def _causality(evidence: Evidence, pair: Pair) -> list[Square]:
     return [pair.closeness(LOGITS, {LOGITS: one}, {LOGITS: two}, magnitude((one,)))]
 
 
+def _steps(program: Program) -> int:
+    slowest = max(int(item.every.period) for item in program.model.training)
+    return min(max(STEPS, slowest + 2), MOST_STEPS)
+
+
 def _training(evidence: Evidence, pair: Pair, module: ModuleType) -> list[Square]:
     """Outer steps: every parameter after each, by the optimizer specs as the oracle runs them, and by the module's own."""
     program = evidence.program
@@ -240,7 +247,7 @@ def _training(evidence: Evidence, pair: Pair, module: ModuleType) -> list[Square
         optimizer.names = moved_paths(program, optimizer.training, evidence.parameters)
     levels = module.optimizers(evidence.module)
     now, wanted, found = dict(evidence.parameters), dict[str, Tensor](), dict[str, Tensor]()
-    for step in range(STEPS):
+    for step in range(_steps(program)):
         tokens = evidence.tokens(2, 6, 20 + step)
         leaves = {name: tensor.clone().requires_grad_() for name, tensor in now.items()}
         logits, _ = evidence.oracle(tokens[:, :-1], leaves)
