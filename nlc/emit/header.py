@@ -112,8 +112,9 @@ def _law(equation: Equation, text: str, names: int, width: int) -> Iterator[str]
     if len(text) <= width and len(source) <= room:
         yield f"{start}  {source}"
         return
-    lines = wrapped(f"{equation.name:<{names}}  = {text}", 136)
-    yield from (f"    {line}" if number == 0 else f"{' ' * (names + 8)}{line}" for number, line in enumerate(lines))
+    lines = wrapped(text, 132 - names)
+    yield f"    {equation.name:<{names}}  = {lines[0]}"
+    yield from (f"{' ' * (names + 8)}{line}" for line in lines[1:])
     yield from (f"{' ' * (names + 8)}{line}" for line in wrapped(source, 130 - names))
 
 
