@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,20 @@ def test_it_moves_as_by_hand(name: str) -> None:
 @pytest.mark.parametrize("name", ["adafactor", "agreement", "lookahead", "radam", "shampoo_roots"])
 def test_the_gap_would_show_another_rate(name: str) -> None:
     assert gap_by_hand(name, learning_rate=0.1001) > 1e-9
+
+
+@pytest.mark.parametrize("period", [2, 3])
+def test_a_count_of_clocks_is_set_for_all_its_uses_at_once(period: int) -> None:
+    """`period` counts steps and is a number too: it is chosen when the spec is compiled, and the class does not take it for half of them."""
+    module = compile_file(SPECS / "lookahead.yaml", period=period).load()
+    (weight,) = weights = [nn.Parameter(torch.zeros((), dtype=torch.float64))]
+    optimizer = module.Lookahead(weights)
+    assert "period" not in signature(module.Lookahead).parameters
+    for step in range(1, 2 * period + 1):
+        weight.grad = torch.ones_like(weight)
+        optimizer.step()
+        expected = -0.05 * (step // period) * period - 0.1 * (step % period)
+        assert weight.item() == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("name", NAMES)
