@@ -36,7 +36,7 @@ def counted_names(spec: Spec) -> frozenset[str]:
     written = [syntax for level in spec.levels for syntax in _syntax(level)]
     written += [syntax for item in (*spec.inputs, *spec.let, *spec.outputs) for syntax in _syntax(item)]
     durations = [syntax.count for syntax in written if isinstance(syntax, Duration)]
-    clocks = [clock for item in (*spec.levels, *spec.inputs) for clock in (item.every, getattr(item, "reset", None)) if clock is not None]
+    clocks = [*(item.every for item in spec.inputs), *(clock for item in spec.levels for clock in (item.every, item.reset))]
     parted = [part.right for clock in clocks for part in _syntax(clock) if isinstance(part, Binary) and part.operator == "/"]
     return frozenset(part.text for count in (*durations, *parted) for part in _syntax(count) if isinstance(part, Name))
 

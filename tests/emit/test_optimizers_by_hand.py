@@ -62,7 +62,7 @@ def test_the_gap_would_show_another_rate(name: str) -> None:
 
 @pytest.mark.parametrize("period", [2, 3])
 def test_a_count_of_clocks_is_set_for_all_its_uses_at_once(period: int) -> None:
-    """`period` counts steps and is a number too: it is chosen when the spec is compiled, and the class does not take it for half of them."""
+    """`period` counts steps and is a number too: it is chosen when the spec is compiled, not given to the class for half of them."""
     module = compile_file(SPECS / "lookahead.yaml", period=period).load()
     (weight,) = weights = [nn.Parameter(torch.zeros((), dtype=torch.float64))]
     optimizer = module.Lookahead(weights)
