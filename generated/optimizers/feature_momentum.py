@@ -86,7 +86,7 @@ class FeatureMomentum(Optimizer):
         weights = [x for x in group["params"] if x.grad is not None]
         if not weights:
             return
-        gradient = [_checked(x.grad) for x in weights]
+        gradient = [_checked(x.grad).to(torch.promote_types(x.dtype, torch.float32)) for x in weights]
         for x in weights:
             if not self.state[x]:
                 dtype = torch.promote_types(x.dtype, torch.float32)
@@ -121,4 +121,4 @@ def _are_finite(groups: list[dict[str, Any]]) -> bool:
     return all(finite)
 
 
-# sealed by nlc, sha256 of everything above: 94ac3f7e736eb8ad7699d81de47cd1c2ce5b60fa2663eed24d11b5fbebbbd54d
+# sealed by nlc, sha256 of everything above: db886242d925591a48f8e03b0fb5688257bec057af9c98bffca9c269ddacbc8e

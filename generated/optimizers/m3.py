@@ -151,7 +151,7 @@ class M3(Optimizer):
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         """One update of tensors of one shape, after equally many steps."""
-        gradient = [_checked(x.grad) for x in weights if x.grad is not None]
+        gradient = [_checked(x.grad).to(torch.promote_types(x.dtype, torch.float32)) for x in weights if x.grad is not None]
         step = self.state[weights[0]]["step"] + 1
         fast = [self.state[x]["fast"] for x in weights]
         square_sum = [self.state[x]["square_sum"] for x in weights]
@@ -234,4 +234,4 @@ def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
 
 
-# sealed by nlc, sha256 of everything above: eaa37a5e243a96ae30666f0dea0265ac50ddedddffdb08698368423f1871e84c
+# sealed by nlc, sha256 of everything above: 426a7c9cd1e68debd9cf7744ec42291ef0471018c7e153fa9c48371279ce0f03

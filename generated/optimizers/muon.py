@@ -120,7 +120,7 @@ class Muon(Optimizer):
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         """One update of tensors of one shape."""
-        gradient = [_checked(x.grad) for x in weights if x.grad is not None]
+        gradient = [_checked(x.grad).to(torch.promote_types(x.dtype, torch.float32)) for x in weights if x.grad is not None]
         momentum = [self.state[x]["momentum"] for x in weights]
         learning_rate, decay, eps, weight_decay = group["lr"], group["decay"], group["eps"], group["weight_decay"]
         rows, columns = weights[0].shape
@@ -178,4 +178,4 @@ def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
 
 
-# sealed by nlc, sha256 of everything above: 7002c2ebfe711299b1f35e9a611b63692676cc06cffa416a5d1b61d467b1e365
+# sealed by nlc, sha256 of everything above: 386956c02e73f04b93cddd26626a50e2cdc3f9f59960e5fb0e34257dc548c862

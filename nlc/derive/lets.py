@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace as with_changes
 
 from nlc.derive.settle import settle
+from nlc.derive.simplify import simplify
 from nlc.ir.algebra import LEAVES, Expr, Gradient, Input, Named, State, Tick, contains, walk
 from nlc.ir.build import replace
 from nlc.ir.law import Equation
@@ -19,15 +20,24 @@ def abbreviated(order: LevelOrder, level: str, equations: tuple[Equation, ...]) 
     """
     taken = {equation.name for equation in equations}
     for name, value in _words(order, level):
-        words = {item.value: Named(item.name, item.value.shape) for item in equations if item.rule == WORD}
-        said = replace(value, words.get)
-        if name in taken or not any(said in walk(item.value) for item in equations):
-            continue
-        word = Named(name, value.shape)
-        users = [replace_in(item, said, word) for item in equations]
-        first = next(place for place, (old, new) in enumerate(zip(equations, users, strict=True)) if old != new)
-        equations = (*users[:first], Equation(name, said, WORD), *users[first:])
+        if name not in taken:
+            for form in dict.fromkeys((value, simplify(value))):
+                equations = _with_word(name, form, equations)
     return without_synonyms(equations)
+
+
+def _with_word(name: str, value: Expr, equations: tuple[Equation, ...]) -> tuple[Equation, ...]:
+    """The equations with a word wherever they hold its value, and one that defines it before the first of them."""
+    words = {item.value: Named(item.name, item.value.shape) for item in equations if item.rule == WORD and item.name != name}
+    said, word = replace(value, words.get), Named(name, value.shape)
+    users = [item if item.name == name else replace_in(item, said, word) for item in equations]
+    moved = [place for place, (old, new) in enumerate(zip(equations, users, strict=True)) if old != new]
+    if not moved:
+        return equations
+    known = [place for place, item in enumerate(users) if item.name == name]
+    defining = users.pop(known[0]) if known else Equation(name, said, WORD)
+    first = min([*moved, *known])
+    return (*users[:first], defining, *users[first:])
 
 
 WORD = "abbreviation"

@@ -38,20 +38,20 @@ class BlockPrinter(TorchPrinter):
 
     def _read(self, matrix: Expr, vector: Expr) -> Piece:
         """A steady matrix times a vector of every token."""
-        right = self._full(vector)
+        right = self.whole(vector)
         transposed = self.at_end.atom(matrix.x) if isinstance(matrix, Transpose) else f"{self.at_end.atom(matrix)}.mT"
         return Piece(f"{wrapped(right, PRODUCT)} @ {transposed}", PRODUCT, 1)
 
     def _moved(self, node: Expr) -> Piece:
         """What reads a level that moves at the block's end: its old state, but at the last token the new one."""
-        before = self._full(as_before(node)).text
+        before = self.whole(as_before(node)).text
         return Piece(f"_moved_at_end({before}, {self.at_end.text(node)}, {self.tokens})", ATOM, len(node.shape))
 
     def summed(self, node: Expr) -> Piece:
         """The sum over the tokens of the block: one product of matrices for an outer product."""
         match node:
             case Outer(left, right):
-                first, second = self._full(left), self._full(right)
+                first, second = self.whole(left), self.whole(right)
                 return Piece(f"{wrapped(first, ATOM)}.mT @ {wrapped(second, UNARY)}", PRODUCT, 2)
         return Piece(f"{self.atom(node)}.sum(1)", ATOM, len(node.shape))
 

@@ -6,22 +6,24 @@ is a comprehension over the tensors. Sums over all weights (`inner`) are taken o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace as with_changes
 from types import MappingProxyType
 
-from nlc.emit.layout import STEP, WIDTH, Lines, indented
+from nlc.emit.layout import STEP, WIDTH, Lines, assignment, indented, operands
+from nlc.emit.list_printer import ListPrinter
 from nlc.emit.multi_tensor import MultiTensor
 from nlc.emit.names import LocalNames
 from nlc.emit.pieces import WEIGHTS, Piece
 from nlc.emit.prose import wrapped
-from nlc.emit.stacked import Stacked, as_entries, groups_of, has_products, is_gathered, needs_stack
+from nlc.emit.stacked import SIDES, Stacked, as_entries, groups_of, has_products, is_gathered, needs_stack
 from nlc.emit.torch_printer import TorchPrinter, unwritable
 from nlc.emit.written_out import when_due, written_out
 from nlc.ir.algebra import Dot, Due, Expr, Eye, Full, Input, Named, Size, State, Sum, Tick, When, Where, children, walk
 from nlc.ir.build import rebuild, replace
 from nlc.ir.contexts import contexts_of, number_of_data
-from nlc.ir.dims import COLUMNS, MATRIX, ROWS
+from nlc.ir.dims import MATRIX, ROWS
 from nlc.ir.law import POSITION, PREVIOUS, Equation, Kept, Law, Reset
 from nlc.ir.model import Component
 from nlc.ir.program import Program
@@ -75,7 +77,7 @@ class Update:
                 yield from self._remembered(law, (), later)
             due = f"{self.step} % {laws[0].clock.period} == 0" if laws[0].clock.period > 1 else ""
             sums = [variable for law in laws for variable in self._sums(law)]
-            yield from Stacked(self.names, self.lists, self.scalars, self.sides, self.moving, due, sums).lines(laws, own)
+            yield from Stacked(self.names, self.lists, self.scalars, self.sides, self.moving, due, sums).lines(laws, own, later)
             waiting[:] = [item for item in waiting if item not in own]
             return
         body = [line for law in laws for line in self._law(_law_of_entries(law), later)]
@@ -95,8 +97,7 @@ class Update:
             self.sides[number] = self.names.new(number)
             data = next(self.lists[Input(stream.name, stream.shape)] for stream in contexts_of(self.program.model))
             yield (f"{self.sides[number]} = len({data}[0])",)
-        sides = ((str(ROWS), "rows"), (str(COLUMNS), "columns"))
-        found = {side: self.names.new(word) for side, word in sides if any(side in dim.names for dim in dims)}
+        found = {side: self.names.new(word) for side, word in SIDES if any(side in dim.names for dim in dims)}
         self.sides |= found
         if len(found) == 2:
             yield (f"{', '.join(found.values())} = {self.weights}[0].shape",)
@@ -241,9 +242,8 @@ class Update:
             yield _comprehension(local, self._each(value))
             return
         number = self._printer().number(value)
-        text = self._printer().text(value) if number is None else number
         self.scalars[node] = Piece(local, rank=0 if number is None else None)
-        yield (f"{local} = {text}",)
+        yield assignment(local, self._printer().terms(value) if number is None else [number], INDENT)
 
     def _new_state(self, law: Law, equation: Equation, value: Expr, later: list[Expr]) -> Iterator[Lines]:
         assert equation.part is not None, equation
@@ -280,12 +280,12 @@ class Update:
                 return Piece(elements.get(self.lists[node], self.lists[node]))
             raise unwritable(node)
 
-        return TorchPrinter(leaf, elements.get(self.weights, self.weights), clamps=True, dim=self.sides.__getitem__)
+        return ListPrinter(leaf, elements.get(self.weights, self.weights), clamps=True, dim=self.sides.__getitem__)
 
     def _each(self, value: Expr) -> str:
         """The list of a value's entries."""
         used = list(dict.fromkeys(self.lists[part] for part in walk(value) if part in self.lists))
-        if (self.weights not in used and f"{self.weights}." in self._printer().text(value)) or not used:
+        if (self.weights not in used and re.search(rf"\b{self.weights}\b", self._printer().text(value))) or not used:
             used.append(self.weights)
         elements = self.names.letters(used) if len(used) > 1 else {used[0]: "x"}
         entries = used[0] if len(used) == 1 else f"zip({', '.join(used)}, strict=True)"
@@ -333,5 +333,9 @@ def _comprehension(local: str, text: str) -> Lines:
     line = f"{local} = {text}"
     if len(line) + INDENT <= WIDTH:
         return (line,)
+    if len(text) + INDENT + len(STEP) - 2 <= WIDTH:
+        return (f"{local} = [", f"{STEP}{text[1:-1]}", "]")
     element, _, clause = text[1:-1].rpartition(" for ")
-    return (f"{local} = [", f"{STEP}{element}", f"{STEP}for {clause}", "]")
+    room = WIDTH - INDENT - len(STEP)
+    parts = [element] if len(element) <= room else operands(element, room)
+    return (f"{local} = [", *(f"{STEP}{part}" for part in parts), f"{STEP}for {clause}", "]")

@@ -118,8 +118,9 @@ def _law(equation: Equation, text: str, names: int, width: int, room: int) -> It
     if len(text) <= width and len(start) + 2 + len(source) <= room:
         yield f"{start}  {source}"
         return
-    lines = wrapped(f"{equation.name:<{names}}  = {text}", room - 4)
-    yield from (f"    {line}" if number == 0 else f"{' ' * (names + 8)}{line}" for number, line in enumerate(lines))
+    lines = wrapped(text, room - 8 - names)
+    yield f"    {equation.name:<{names}}  = {lines[0]}"
+    yield from (f"{' ' * (names + 8)}{line}" for line in lines[1:])
     yield from (f"{' ' * (names + 8)}{line}" for line in wrapped(source, room - 10 - names))
 
 

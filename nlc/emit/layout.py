@@ -30,6 +30,8 @@ def assignment(target: str, terms: Sequence[str], indent: int) -> Lines:
     inside = " ".join(terms)
     if len(terms) == 1 and (opening := _whole_call(inside)):
         return call(f"{target} = {inside[:opening]}", _arguments(inside[opening + 1 : -1]), "", indent)
+    if indent + len(STEP) + len(inside) > WIDTH and len(terms) == 1:
+        terms = operands(inside, WIDTH - indent - len(STEP))
     if indent + len(STEP) + len(inside) <= WIDTH or len(terms) == 1:
         return (f"{target} = (", STEP + inside, ")")
     return (f"{target} = (", *(STEP + term for term in terms), ")")
@@ -43,6 +45,24 @@ def _whole_call(text: str) -> int | None:
         if depth == 0:
             return place if text[place] == "(" and text[-1] == ")" and text[:place].replace(".", "").isidentifier() else None
     return None
+
+
+def operands(text: str, room: int) -> list[str]:
+    """An expression cut apart before the signs of its terms; a term that is longer than the room, before its factors too."""
+    return [part for term in _cut(text, SIGNS) for part in ([term] if len(term) <= room else _cut(term, PRODUCTS))]
+
+
+SIGNS, PRODUCTS = (" + ", " - "), (" @ ", " * ", " / ")
+
+
+def _cut(text: str, operators: tuple[str, ...]) -> list[str]:
+    """A text cut apart before operators that stand in no brackets."""
+    depth, starts = 0, [0]
+    for place, letter in enumerate(text):
+        depth += {"(": 1, "[": 1, ")": -1, "]": -1}.get(letter, 0)
+        if depth == 0 and text[place - 1 : place + 2] in operators:
+            starts.append(place)
+    return [text[start:end].strip() for start, end in zip(starts, [*starts[1:], None], strict=True)]
 
 
 def _arguments(text: str) -> list[str]:

@@ -25,6 +25,10 @@ MODULE_ATTRIBUTES = frozenset(
 """What `nn.Module` and the emitted class call their own attributes."""
 
 
+UNCLEAR = frozenset({"l", "O", "I"})
+"""Letters that look like digits."""
+
+
 class LocalNames:
     """The variables of one function: every name is given once; a word that is taken gets an underscore."""
 
@@ -51,7 +55,8 @@ class LocalNames:
         for word in words:
             initials = "".join(part[:1] for part in word.split("_"))
             candidates = (initials, *(word[:length] for length in range(2, len(word))), f"one_{word}", f"one_{word}_")
-            found[word] = next(name for name in candidates if name not in self._taken and name not in found.values())
+            taken = {*self._taken, *UNCLEAR, *found.values()}
+            found[word] = next(name for name in candidates if name not in taken)
         return found
 
 

@@ -28,7 +28,10 @@ RESERVED = frozenset({*MODULE_WORDS, "params", "lr", "closure", "group", "nonfin
 """Words that an optimizer's hyperparameters cannot have."""
 
 WIDENED = ".to(torch.promote_types(x.dtype, torch.float32))"
-"""What gives a gradient the dtype of the state, where torch takes no two dtypes."""
+"""What gives a gradient the dtype of the state."""
+
+TAKES_TWO = re.compile(r"\s*(torch\._foreach_(add|addcmul|addcdiv|copy)_\(|\w+ = _stacked(_wide)?\()")
+"""What torch computes in the wider one of two dtypes, so that a narrow gradient need not be widened before."""
 
 SIZE = "must be a whole number from 1 on"
 
@@ -44,7 +47,7 @@ def optimizer_parts(program: Program) -> tuple[str, ...]:
 
 def optimizer_helpers(name: str, text: str) -> str:
     """The functions beside the class, or beside several."""
-    return render(OptimizerHelpersView(name, "_stacked(" in text, "_stacked_wide(" in text))
+    return render(OptimizerHelpersView(name, *(f"{word}(" in text for word in ("_number", "_filled", "_stacked", "_stacked_wide"))))
 
 
 def optimizer_class(program: Program) -> str:
@@ -80,7 +83,7 @@ def optimizer_class(program: Program) -> str:
         weights=weights,
         gradient=gradient,
         reads_gradients=any(re.search(rf"\b{gradient}\b", line) for line in lines),
-        gradients=f"_checked(x.grad){WIDENED if any('_foreach_lerp_' in line for line in lines) else ''}",
+        gradients=f"_checked(x.grad){WIDENED if _wants_width(gradient, lines) else ''}",
         slots=slots,
         step=step,
         contexts=tuple(ContextView(item.name, local) for item, local in contexts.items()),
@@ -102,6 +105,11 @@ def optimizer_class(program: Program) -> str:
         update=render(update).rstrip(),
     )
     return render(view)
+
+
+def _wants_width(gradient: str, lines: Lines) -> bool:
+    """Whether something made of gradients alone, or of two dtypes that torch does not take, would be as narrow as they are."""
+    return any(re.search(rf"\b{gradient}\b", line) and not line.lstrip().startswith("#") and not TAKES_TWO.match(line) for line in lines)
 
 
 def _kinds(model: Model, is_counted: bool) -> dict[str, str]:

@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace as with_changes
 
-from nlc.emit.layout import Lines, assignment, block, indented
+from nlc.emit.layout import STEP, Lines, assignment, block, indented
 from nlc.emit.multi_tensor import terms_of
 from nlc.emit.names import LocalNames
-from nlc.emit.pieces import Piece
+from nlc.emit.pieces import ATOM, PRODUCT, UNARY, Piece, wrapped as in_brackets
 from nlc.emit.prose import wrapped
 from nlc.emit.torch_printer import TorchPrinter, unwritable
 from nlc.emit.written_out import when_due, written_out
-from nlc.ir.algebra import LEAVES, ONE, Expr, MatMul, Named, State, Transpose, When, Where, walk
+from nlc.ir.algebra import LEAVES, ONE, Expr, Eye, MatMul, Named, State, Transpose, When, Where, walk
 from nlc.ir.build import transpose
-from nlc.ir.dims import ENTRIES, MATRIX
+from nlc.ir.dims import COLUMNS, ENTRIES, MATRIX, ROWS
 from nlc.ir.law import GRAM, Equation, Law, Reset
 from nlc.ir.show import expression_text
 
@@ -27,8 +27,9 @@ from nlc.ir.show import expression_text
 class Stacked:
     """Writes the laws of some levels.
 
-    `lists`, `scalars`, `sides` and `moving` are what the update around them knows, `values` the stacked tensors, `before` lines that are
-    needed by the one at hand. With `due` the levels move under that condition only, and what they gather until then (`sums`) is emptied.
+    `lists`, `scalars`, `sides` and `moving` are what the update around them knows, `values` the stacked tensors, `identities` the matrices
+    that `eye` means, `before` lines that are needed by the one at hand, which stand at the depth `indent`. With `due` the levels move under
+    that condition only, and what they gather until then (`sums`) is emptied.
     """
 
     names: LocalNames
@@ -40,14 +41,20 @@ class Stacked:
     sums: Sequence[str] = ()
     values: dict[Expr, str] = field(default_factory=dict)
     before: list[Lines] = field(default_factory=list)
+    identities: dict[Expr, str] = field(default_factory=dict)
+    indent: int = 8
 
-    def lines(self, laws: Sequence[Law], resets: Sequence[Reset]) -> Iterator[Lines]:
-        """The matrices stacked, the levels moved, and their new states as lists again; `resets` are those of these levels at every step."""
+    def lines(self, laws: Sequence[Law], resets: Sequence[Reset], later: Sequence[Expr]) -> Iterator[Lines]:
+        """The matrices stacked, the levels moved, and their new states as lists again, as far as they are kept or `later` values read them.
+
+        `resets` are those of these levels at every step.
+        """
         is_either_way = _is_the_same_transposed(laws)
         anew = {item.state: item for item in resets}
         keeps_state = any(state not in anew for state in _moved(laws))
         read = [*(item.value for item in resets), *_read_outside(laws, anew)]
         yield from self._stack(read, "" if keeps_state else ", self.matmul_dtype", is_either_way)
+        yield from self._identities([*read, *(equation.value for law in laws for equation in law.equations)])
         for item in resets:
             yield from self._start(item)
         if self.due:
@@ -56,11 +63,14 @@ class Stacked:
             return
         updates = laws[0].clock.updates_per_tick
         told = [(law, written_out(law.equations, of_matrices=True)) for law in laws]
+        self.indent += len(STEP) if updates > 1 else 0
         body = block([line for place, (law, own) in enumerate(told) for line in self._law(law, own, _values(told[place + 1 :]))])
         yield (f"for _ in range({updates}):", *indented(body)) if updates > 1 else body
         for law in laws:
             for equation in (item for item in law.equations if item.part is not None):
-                yield self._as_list(law, equation, is_either_way, anew)
+                state = State(equation.owner or law.component, equation.part or "", equation.value.shape, When.CURRENT)
+                if with_changes(state, when=When.PREVIOUS) not in anew or any(node == state for value in later for node in walk(value)):
+                    yield self._as_list(law, equation, is_either_way, anew)
 
     def _when_due(self, law: Law, is_either_way: bool) -> Iterator[Lines]:
         """What a level gathers at every step, then what it does at the last one of each period."""
@@ -72,6 +82,7 @@ class Stacked:
             if equation.part is not None:
                 yield self._as_list(law, equation, is_either_way, {})
         rest = [(with_changes(item, value=when_due(item.value)), texts) for item, texts in told[gathered:]]
+        self.indent += len(STEP)
         body = block(list(self._law(law, rest, (), own)))
         moved = block([self._as_list(law, item, is_either_way, {}) for item, _ in rest if item.part is not None])
         yield (f"if {self.due}:", *indented([*body, *moved, *(f"torch._foreach_zero_({variable})" for variable in self.sums)]))
@@ -83,11 +94,11 @@ class Stacked:
         for word in words:
             local = self.names.new(word.name)
             yield _comment(f"{word.name} = {expression_text(word.value)}")
-            yield assignment(local, [self._text(word.value, own)], 8)
+            yield assignment(local, self._terms(word.value, own), 8)
             own[Named(word.name, word.value.shape)] = local
         self.values[reset.state] = self.names.new(reset.state.component)
         yield _comment(f"{reset.state.component} starts from {expression_text(start.value)}")
-        yield assignment(self.values[reset.state], [self._text(start.value, own)], 8)
+        yield assignment(self.values[reset.state], self._terms(start.value, own), 8)
 
     def _stack(self, values: Sequence[Expr], dtype: str, is_either_way: bool) -> Iterator[Lines]:
         """What the values read, as stacks; `dtype` is what a call adds to say theirs: what is kept for the next step stays in its own."""
@@ -98,6 +109,14 @@ class Stacked:
                 made = f"{'_stacked_wide' if is_either_way else '_stacked'}({source}{dtype})"
                 yield (f"{self.values[leaf]} = {made}",)
 
+    def _identities(self, values: Sequence[Expr]) -> Iterator[Lines]:
+        """The identities that the values need, each made once."""
+        for node in dict.fromkeys(node for value in values for node in walk(value) if isinstance(node, Eye)):
+            text = self._printer({}).text(node)
+            word = next((f"identity_of_{word}" for side, word in SIDES if str(node.shape[0]) == side), "identity")
+            self.identities[node] = self.names.new(word)
+            yield assignment(self.identities[node], [text], 8)
+
     def _law(self, law: Law, told: Told, later: Sequence[Expr], own: dict[Expr, str] | None = None) -> Iterator[Lines]:
         """Equations of one level; `later` is what reads after them, `own` the names that equations before them made."""
         own = {} if own is None else own
@@ -106,14 +125,14 @@ class Stacked:
             yield from (_comment(text) for text in texts)
             state = State(equation.owner or law.component, equation.part or "", equation.value.shape, When.PREVIOUS)
             local = self.values[state] if equation.part is not None else self.names.new(equation.name, law.component)
-            text = self._text(equation.value, own, law.component)
+            terms = self._terms(equation.value, own, law.component)
             yield from self.before
             self.before.clear()
             readers = (*_values([(law, told[place + 1 :])]), *later)
             if equation.part is not None and any(node == state for value in readers for node in walk(value)):
                 self.values[state] = self.names.new(f"previous_{local}")
                 yield (f"{self.values[state]} = {local}",)
-            yield assignment(local, [text], 12)
+            yield assignment(local, terms, self.indent)
             own[Named(equation.name, equation.value.shape)] = local
             if equation.part is not None:
                 moved[with_changes(state, when=When.CURRENT)] = local
@@ -135,29 +154,36 @@ class Stacked:
 
     # --- printing ----------------------------------------------------------------------------------------------------
 
-    def _text(self, value: Expr, own: Mapping[Expr, str] | None = None, level: str = "") -> str:
-        """A value; a product that is added to something is one call, and what it multiplies has a line of its own."""
-        printer = self._printer(own or {})
+    def _terms(self, value: Expr, own: Mapping[Expr, str] | None = None, level: str = "") -> tuple[str, ...]:
+        """A value, a sum as its terms; a product that is added to something is one call, and what it multiplies has a line of its own."""
+        return self._as_terms(value, self._piece(value, own or {}, level).text, own or {})
+
+    def _as_terms(self, value: Expr, text: str, own: Mapping[Expr, str]) -> tuple[str, ...]:
+        plain = self._printer(own).terms(value)
+        return plain if text == " ".join(plain) else (text,)
+
+    def _piece(self, value: Expr, own: Mapping[Expr, str], level: str) -> Piece:
+        printer = self._printer(own)
         terms = terms_of(value)
         products = [core for core in terms if isinstance(core, MatMul)]
         rest = [core for core in terms if not isinstance(core, MatMul)]
         numbers = {core: printer.number(coefficient) for core, coefficient in terms.items()}
         if len(products) != 1 or len(rest) > 1 or any(number is None for number in numbers.values()):
-            return printer.text(value)
+            return printer.whole(value)
         (product,) = products
         assert isinstance(product, MatMul)
-        left, right = self._text(product.left, own, level), self._text(product.right, own, level)
-        if rest and not isinstance(product.left.x if isinstance(product.left, Transpose) else product.left, LEAVES):
-            local = self.names.new("polynomial", level)
-            self.before.append(assignment(local, [left], 12))
-            left = local
         if not rest and (isinstance(product.left, LEAVES) or terms[product] != ONE):
-            return printer.text(value)
+            return printer.whole(value)
+        left, right = self._piece(product.left, own, level), self._piece(product.right, own, level)
         if not rest:
-            return f"{left} @ {right}"
+            return Piece(f"{in_brackets(left, PRODUCT)} @ {in_brackets(right, UNARY)}", PRODUCT, 2)
+        if not isinstance(product.left.x if isinstance(product.left, Transpose) else product.left, LEAVES):
+            local = self.names.new("polynomial", level)
+            self.before.append(assignment(local, self._as_terms(product.left, left.text, own), self.indent))
+            left = Piece(local, rank=2)
         factors = {"beta": (rest[0], numbers[rest[0]]), "alpha": (product, numbers[product])}
         said = "".join(f", {word}={number}" for word, (core, number) in factors.items() if terms[core] != ONE)
-        return f"torch.baddbmm({self._text(rest[0], own)}, {left}, {right}{said})"
+        return Piece(f"torch.baddbmm({self._piece(rest[0], own, level).text}, {left.text}, {right.text}{said})", ATOM, 2)
 
     def _printer(self, own: Mapping[Expr, str]) -> TorchPrinter:
         known = {**self.values, **own}
@@ -169,8 +195,11 @@ class Stacked:
                 return self.scalars[node]
             raise unwritable(node)
 
-        return TorchPrinter(leaf, next(iter(known.values())), clamps=True, dim=self.sides.__getitem__)
+        return TorchPrinter(leaf, next(iter(known.values())), known=self.identities, clamps=True, dim=self.sides.__getitem__)
 
+
+SIDES = ((str(ROWS), "rows"), (str(COLUMNS), "columns"))
+"""The sizes of matrices, and their variables."""
 
 Told = Sequence[tuple[Equation, tuple[str, ...]]]
 """Equations with the texts that stand above their lines."""

@@ -97,11 +97,11 @@ class TorchPrinter:
 
     def text(self, node: Expr) -> str:
         """The expression as a tensor of its whole shape."""
-        return self._full(node).text
+        return self.whole(node).text
 
     def atom(self, node: Expr) -> str:
         """The same, to be subscripted or to call a method of."""
-        return wrapped(self._full(node), ATOM)
+        return wrapped(self.whole(node), ATOM)
 
     def terms(self, node: Expr) -> tuple[str, ...]:
         """The same, a sum as its terms: each after the first begins with its sign."""
@@ -131,14 +131,14 @@ class TorchPrinter:
 
     @_piece.register
     def _(self, node: Split) -> Piece:
-        x = replace(self, is_bare=True)._full(node.x)
+        x = replace(self, is_bare=True).whole(node.x)
         if not node.shape:
             return Piece(x.text, x.binding)
         return Piece(f"torch.unflatten({x.text}, -1, ({attribute(node.axis)}, -1))", ATOM, 1)
 
     @_piece.register
     def _(self, node: Join) -> Piece:
-        x = replace(self, is_bare=False)._full(node.x)
+        x = replace(self, is_bare=False).whole(node.x)
         if not node.x.shape:
             return Piece(x.text, x.binding, 1) if self.is_bare else Piece(f"{wrapped(x, ATOM)}.unsqueeze(-2)", ATOM, 1)
         return Piece(f"{wrapped(x, ATOM)}.flatten(-2){'' if self.is_bare else '.unsqueeze(-2)'}", ATOM, 1)
@@ -182,9 +182,9 @@ class TorchPrinter:
     def _(self, node: Divide) -> Piece:
         match node:
             case Divide(x, Extremum("maximum", Norm(y), Constant(least))) if x == y and len(x.shape) == 1 and least == Fraction(1, 10**12):
-                return Piece(f"torch.nn.functional.normalize({self._full(x).text}, dim=-1)", ATOM, 1)
+                return Piece(f"torch.nn.functional.normalize({self.whole(x).text}, dim=-1)", ATOM, 1)
             case Divide(x, Map("sqrt", Add((Divide(Dot(y, z), Size(size)), Constant(added))))) if x == y == z and x.shape == (size,):
-                return Piece(f"torch.nn.functional.rms_norm({self._full(x).text}, {self._size(x.shape)}, eps={float(added)!r})", ATOM, 1)
+                return Piece(f"torch.nn.functional.rms_norm({self.whole(x).text}, {self._size(x.shape)}, eps={float(added)!r})", ATOM, 1)
         over, under = self._aligned(node.x, node.shape), self._aligned(node.by, node.shape)
         return Piece(f"{wrapped(over, PRODUCT)} / {wrapped(under, UNARY)}", PRODUCT, *joined_dims([over, under]))
 
@@ -209,7 +209,7 @@ class TorchPrinter:
             (value,) = (piece for piece in pieces if piece.rank is not None)
             side = "min" if node.function == "maximum" else "max"
             return Piece(f"{wrapped(value, ATOM)}.clamp({side}={bounds[0].text})", ATOM, value.rank, value.full)
-        left, right = (self._tensor(piece) for piece in pieces)
+        left, right = (self.as_tensor(piece) for piece in pieces)
         return Piece(f"torch.{node.function}({left}, {right})", ATOM, rank, full)
 
     @_piece.register
@@ -224,9 +224,9 @@ class TorchPrinter:
         condition = self.leaf(node.condition) if isinstance(node.condition, Due) else self._aligned(node.condition, node.shape)
         rank, full = joined_dims([condition, then, otherwise])
         if condition.rank is None:
-            first, second = (_as_large(side, other) for side, other in ((then, otherwise), (otherwise, then)))
+            first, second = (self.as_large(side, other) for side, other in ((then, otherwise), (otherwise, then)))
             return Piece(f"{first} if {condition.text} else {second}", CHOICE, rank, full and then.full and otherwise.full)
-        first = then.text if otherwise.rank is not None else self._tensor(then)
+        first = then.text if otherwise.rank is not None else self.as_tensor(then)
         return Piece(f"torch.where({condition.text}, {first}, {otherwise.text})", ATOM, rank, full)
 
     @_piece.register
@@ -242,59 +242,59 @@ class TorchPrinter:
     @_piece.register
     def _(self, node: MatMul) -> Piece:
         if isinstance(node.left, Inverse):
-            return solved(self._full(node.left.x), self._full(node.right))
-        left, right = self._full(node.left), self._full(node.right)
+            return solved(self.whole(node.left.x), self.whole(node.right))
+        left, right = self.whole(node.left), self.whole(node.right)
         if len(node.right.shape) == 1 and all(isinstance(part, Parameter) for part in walk(node.left) if not children(part)):
             return Piece(f"{wrapped(right, PRODUCT)} @ {wrapped(left, ATOM)}.mT", PRODUCT, 1)
         return multiplied(left, right)
 
     @_piece.register
     def _(self, node: Transpose) -> Piece:
-        return Piece(f"{wrapped(self._full(node.x), ATOM)}.mT", ATOM, 2)
+        return Piece(f"{wrapped(self.whole(node.x), ATOM)}.mT", ATOM, 2)
 
     @_piece.register
     def _(self, node: Inverse) -> Piece:
-        return Piece(f"_inverse({self._full(node.x).text})", ATOM, 2)
+        return Piece(f"_inverse({self.whole(node.x).text})", ATOM, 2)
 
     @_piece.register
     def _(self, node: Outer) -> Piece:
-        left, right = self._full(node.left), self._full(node.right)
+        left, right = self.whole(node.left), self.whole(node.right)
         return Piece(f"{wrapped(left, ATOM)}[..., None] * {wrapped(right, ATOM)}[..., None, :]", PRODUCT, 2)
 
     @_piece.register
     def _(self, node: Dot) -> Piece:
         dims = dims_text(rank_of(node.left.shape))
         if node.left == node.right:
-            return Piece(f"{wrapped(self._full(node.left), ATOM)}.square().sum({dims})")
-        left, right = self._full(node.left), self.piece(node.right)
+            return Piece(f"{wrapped(self.whole(node.left), ATOM)}.square().sum({dims})")
+        left, right = self.whole(node.left), self.piece(node.right)
         return Piece(f"({wrapped(left, PRODUCT)} * {wrapped(right, UNARY)}).sum({dims})")
 
     @_piece.register
     def _(self, node: Sum) -> Piece:
         rank = rank_of(node.x.shape)
         dims = dims_text(rank) if node.axis is None else str(node.axis - rank)
-        return Piece(f"{wrapped(self._full(node.x), ATOM)}.sum({dims})", ATOM, len(node.shape))
+        return Piece(f"{wrapped(self.whole(node.x), ATOM)}.sum({dims})", ATOM, len(node.shape))
 
     @_piece.register
     def _(self, node: Norm) -> Piece:
         dims = f", dim={dims_text(rank)}" if (rank := rank_of(node.x.shape)) else ""
-        return Piece(f"torch.linalg.vector_norm({self._full(node.x).text}{dims})")
+        return Piece(f"torch.linalg.vector_norm({self.whole(node.x).text}{dims})")
 
     @_piece.register
     def _(self, node: Softmax) -> Piece:
-        return Piece(f"{wrapped(self._full(node.x), ATOM)}.softmax({node.axis - len(node.shape)})", ATOM, len(node.shape))
+        return Piece(f"{wrapped(self.whole(node.x), ATOM)}.softmax({node.axis - len(node.shape)})", ATOM, len(node.shape))
 
     @_piece.register
     def _(self, node: Rotary) -> Piece:
-        return Piece(f"_rotary({self._full(node.x).text}, {self.text(node.place)}, {node.base})", ATOM, 1)
+        return Piece(f"_rotary({self.whole(node.x).text}, {self.text(node.place)}, {node.base})", ATOM, 1)
 
     @_piece.register
     def _(self, node: LayerNorm) -> Piece:
-        return Piece(f"torch.nn.functional.layer_norm({self._full(node.x).text}, {self._size(node.shape)})", ATOM, 1)
+        return Piece(f"torch.nn.functional.layer_norm({self.whole(node.x).text}, {self._size(node.shape)})", ATOM, 1)
 
     # --- shapes ------------------------------------------------------------------------------------------------------
 
-    def _full(self, node: Expr) -> Piece:
+    def whole(self, node: Expr) -> Piece:
         """The code of a node as a tensor that has all dims of its shape."""
         piece = self.piece(node)
         if piece.rank is None:
@@ -309,9 +309,15 @@ class TorchPrinter:
         sizes = [dim_text(dim, self.dim) for dim in shape]
         return f"({sizes[0]},)" if len(sizes) == 1 else f"({', '.join(sizes)})"
 
-    def _tensor(self, piece: Piece) -> str:
+    def as_tensor(self, piece: Piece) -> str:
         """The piece as a tensor, if only one of a single entry."""
         return f"{self.like}.new_full((), {piece.text})" if piece.rank is None else piece.text
+
+    def as_large(self, piece: Piece, other: Piece) -> str:
+        """The text of a choice; a number beside a tensor is a tensor too."""
+        if piece.rank is not None or other.rank is None:
+            return wrapped(piece, SUM)
+        return f"torch.zeros_like({other.text})" if piece.text == "0" else f"torch.full_like({other.text}, {piece.text})"
 
     def _aligned(self, node: Expr, shape: Shape) -> Piece:
         """The code of a node with the trailing dims of a shape, so that it broadcasts over it."""
@@ -334,13 +340,6 @@ class TorchPrinter:
                     sign = "+"
             texts.append(f"{sign} {wrapped(self._aligned(term, node.shape), PRODUCT)}")
         return tuple(texts)
-
-
-def _as_large(piece: Piece, other: Piece) -> str:
-    """The text of a choice; a number beside a tensor is a tensor too."""
-    if piece.rank is not None or other.rank is None:
-        return wrapped(piece, SUM)
-    return f"torch.zeros_like({other.text})" if piece.text == "0" else f"torch.full_like({other.text}, {piece.text})"
 
 
 def unwritable(node: Expr) -> CompileError:

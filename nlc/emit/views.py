@@ -207,10 +207,13 @@ class OptimizerUpdateView:
 class OptimizerHelpersView:
     """What an optimizer refuses; `name` is its class, or what several classes are together.
 
-    `stacks` matrices of one shape, `stacks_wide` with tall ones transposed.
+    `numbers` become tensors, `filled` ones of the size of a parameter; `stacks` matrices of one shape, `stacks_wide` with tall ones
+    transposed.
     """
 
     name: str
+    numbers: bool
+    filled: bool
     stacks: bool
     stacks_wide: bool
 

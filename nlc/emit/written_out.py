@@ -10,6 +10,9 @@ from nlc.ir.dims import ENTRIES, MATRIX
 from nlc.ir.law import Equation
 from nlc.ir.show import expression_text
 
+LONGEST = 200
+"""Characters of an equation into which another may be written."""
+
 
 def written_out(equations: tuple[Equation, ...], of_matrices: bool) -> list[tuple[Equation, tuple[str, ...]]]:
     """The equations without those lists that a single one of them uses, once: they are written out there, unless they sum up each tensor.
@@ -28,6 +31,7 @@ def written_out(equations: tuple[Equation, ...], of_matrices: bool) -> list[tupl
             and equation.value.shape in (ENTRIES, MATRIX)
             and len(uses) == 1
             and not (of_matrices and _sums_up(equation.value))
+            and all(len(expression_text(_put(item.value, word, equation.value))) <= LONGEST for item, _ in kept if item.name in uses)
         ):
             kept = [_with(pair, word, equation.value, texts) if pair[0].name in uses else pair for pair in kept if pair[0] != equation]
     return kept
@@ -35,8 +39,11 @@ def written_out(equations: tuple[Equation, ...], of_matrices: bool) -> list[tupl
 
 def _with(pair: tuple[Equation, tuple[str, ...]], word: Expr, value: Expr, texts: tuple[str, ...]) -> tuple[Equation, tuple[str, ...]]:
     equation, own = pair
-    new = replace(equation.value, lambda node: value if node == word else None)
-    return with_changes(equation, value=new), (*texts, *own)
+    return with_changes(equation, value=_put(equation.value, word, value)), (*texts, *own)
+
+
+def _put(where: Expr, word: Expr, value: Expr) -> Expr:
+    return replace(where, lambda node: value if node == word else None)
 
 
 def _sums_up(value: Expr) -> bool:

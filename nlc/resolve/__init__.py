@@ -15,7 +15,7 @@ from fractions import Fraction
 from nlc.codes import resolve as codes
 from nlc.codes.network import integers_outside_model
 from nlc.diagnostics import Collector, CompileError
-from nlc.ir.algebra import Expr, Hyperparameter, Input, Named
+from nlc.ir.algebra import Constant, Expr, Hyperparameter, Input, Named
 from nlc.ir.dims import ENTRIES, MATRIX, Dim, Shape
 from nlc.ir.model import (
     STEP,
@@ -32,7 +32,7 @@ from nlc.ir.spec import Call, DefinitionField, InputField, LevelField, Name, Spe
 from nlc.resolve.axes import check_axes, joined_axes
 from nlc.resolve.claim_words import CLAIM
 from nlc.resolve.claims import ClaimSurroundings, Peers, resolve_claim
-from nlc.resolve.clocks import clock_of
+from nlc.resolve.clocks import clock_of, counted_names
 from nlc.resolve.components import resolve_level
 from nlc.resolve.levels import Surroundings
 from nlc.resolve.matrices import is_of_matrices, sides_of
@@ -247,7 +247,10 @@ def _scope(spec: Spec, declared: Declarations, identified: Mapping[str, Dim], co
     dims = {name: dim.substitute(identified) for name, dim in declared.meanings().items()}
     like = None if declared.like is None else tuple(dim.substitute(identified) for dim in declared.like)
     dims |= sides_of(like or ())
-    values: dict[str, Expr] = {item.name: Hyperparameter(item.name) for item in declared.hyperparameters}
+    counted = counted_names(spec)
+    values: dict[str, Expr] = {
+        item.name: Constant(item.default) if item.name in counted else Hyperparameter(item.name) for item in declared.hyperparameters
+    }
     for stream in declared.inputs:
         values[stream.name] = Input(stream.name, tuple(dim.substitute(identified) for dim in stream.shape))
     levels: dict[str, LevelType] = {}

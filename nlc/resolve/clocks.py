@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from fractions import Fraction
 from types import MappingProxyType
 
 from nlc.codes import resolve as codes
 from nlc.diagnostics import CompileError
 from nlc.ir.model import Clock, Family
-from nlc.ir.spec import Binary, Duration, Name, Syntax
+from nlc.ir.spec import Binary, Duration, Name, Spec, Syntax
 from nlc.resolve.sizes import number_of, number_text
+from nlc.source import Span
 
 FAMILIES: Mapping[str, Family] = MappingProxyType({family.name.lower(): family for family in Family})
 
@@ -27,6 +29,28 @@ def clock_of(syntax: Syntax, counts: Mapping[str, Fraction]) -> Clock:
             if whole.family in (Family.TOKEN, Family.STEP):
                 return Clock(whole.family, whole.period / _count(right, counts))
     raise CompileError(codes.not_a_clock(syntax.span))
+
+
+def counted_names(spec: Spec) -> frozenset[str]:
+    """The names by which a spec counts ticks: in `16 tokens` and `step / n`. What counts is a number when the spec is compiled."""
+    written = [syntax for level in spec.levels for syntax in _syntax(level)]
+    written += [syntax for item in (*spec.inputs, *spec.let, *spec.outputs) for syntax in _syntax(item)]
+    durations = [syntax.count for syntax in written if isinstance(syntax, Duration)]
+    clocks = [*(item.every for item in spec.inputs), *(clock for item in spec.levels for clock in (item.every, item.reset))]
+    parted = [part.right for clock in clocks for part in _syntax(clock) if isinstance(part, Binary) and part.operator == "/"]
+    return frozenset(part.text for count in (*durations, *parted) for part in _syntax(count) if isinstance(part, Name))
+
+
+def _syntax(node: object) -> Iterator[Syntax]:
+    """Every expression inside a node of a spec."""
+    if isinstance(node, tuple):
+        for item in node:
+            yield from _syntax(item)
+    elif is_dataclass(node) and not isinstance(node, Span):
+        if isinstance(node, Syntax):
+            yield node
+        for item in fields(node):
+            yield from _syntax(getattr(node, item.name))
 
 
 def tokens_of(syntax: Syntax, counts: Mapping[str, Fraction]) -> int:
