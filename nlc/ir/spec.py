@@ -190,6 +190,15 @@ WholeNumbers = tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureField:
+    """`measure: gap by NAME in [VALUES]`: what is varied, and the numbers that it is given."""
+
+    name: Text
+    values: tuple[Fraction, ...]
+    span: Span = span_field()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimField:
     """A claim as written. Exactly one of `prove`, `order`, `same_as`, `reading` is given; `minimise` and `over` go with `prove`."""
 
@@ -207,6 +216,7 @@ class ClaimField:
     where: tuple[NamedSyntax, ...] = ()
     options: tuple[NamedSyntax, ...] = ()
     varying: tuple[Text, ...] = ()
+    measure: MeasureField | None = None
     cites: tuple[Text, ...] = ()
     span: Span = span_field()
 
@@ -215,6 +225,12 @@ class ClaimField:
         """The whole numbers among the options."""
         numbers = ((item.name.text, item.value.value) for item in self.options if isinstance(item.value, Number))
         return tuple((name, value.numerator) for name, value in numbers if value.denominator == 1)
+
+    def options_at(self, value: Fraction) -> WholeNumbers:
+        """The same with the other spec's hyperparameter that is measured by at a value, when that is a whole number."""
+        assert self.measure is not None
+        at_value = ((self.measure.name.text, value.numerator),) if value.denominator == 1 else ()
+        return (*self.whole_options, *at_value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,6 +279,7 @@ class ClaimsFile:
 class SpecFile:
     """A parsed spec and every file that it was made from: `files` holds (name in the spec, text), the spec's own first.
 
+    `variants` are this spec with a hyperparameter that a claim measures by at each of its values.
     `overrides` are the texts `key=value` that changed it from outside; `optimizers` are the specs that `optimizer: NAME(...)` entries
     refer to, by the name used.
     """
@@ -273,4 +290,5 @@ class SpecFile:
     overrides: tuple[str, ...] = ()
     optimizers: tuple[tuple[str, Spec], ...] = ()
     peers: tuple[tuple[str, WholeNumbers, SpecFile], ...] = ()
+    variants: tuple[tuple[str, Fraction, SpecFile], ...] = ()
     library: tuple[DefinitionField, ...] = ()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 from nlc.diagnostics import Collector
@@ -40,7 +41,16 @@ def parse_text(text: str, name: str, folder: Path | None = None) -> SpecFile:
 def _parse(source: Source, place: Place, overrides: Sequence[Source] = ()) -> SpecFile:
     """The spec with its peers, the specs that its claims name; their own peers are left out, so rings of peers do no harm."""
     file = _parse_alone(source, place, overrides)
-    return replace(file, peers=peers_of(file.spec, place))
+    return replace(file, peers=peers_of(file.spec, place), variants=_variants(file.spec, source, place, overrides))
+
+
+def _variants(spec: Spec, source: Source, place: Place, overrides: Sequence[Source]) -> tuple[tuple[str, Fraction, SpecFile], ...]:
+    """This spec with each of its hyperparameters that claims about another system measure by, at each of the values."""
+    own = {item.name.text for item in spec.hyperparameters}
+    measures = [claim.measure for claim in spec.claims if claim.measure is not None and claim.same_as is not None]
+    wanted = dict.fromkeys((item.name.text, value) for item in measures if item.name.text in own for value in item.values)
+    kept = {name: [item for item in overrides if item.text.partition("=")[0].strip() != name] for name, _ in wanted}
+    return tuple((name, value, _parse_alone(source, place, [*kept[name], Source(place.name, f"{name}={value}")])) for name, value in wanted)
 
 
 def _parse_alone(source: Source, place: Place, overrides: Sequence[Source] = ()) -> SpecFile:

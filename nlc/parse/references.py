@@ -92,6 +92,13 @@ def _trains(spec: Spec) -> bool:
 
 
 def peers_named(spec: Spec) -> Iterator[tuple[str, WholeNumbers, Span]]:
-    """The paths of the specs that claims compare this one with, each once with the same options."""
-    peers = {(claim.same_as.text, claim.whole_options): claim.same_as.span for claim in spec.claims if claim.same_as is not None}
+    """The paths of the specs that claims compare this one with, each once with the same options, and with each that is measured by."""
+    peers: dict[tuple[str, WholeNumbers], Span] = {}
+    own = {item.name.text for item in spec.hyperparameters}
+    for claim in spec.claims:
+        if claim.same_as is None:
+            continue
+        peers[claim.same_as.text, claim.whole_options] = claim.same_as.span
+        if claim.measure is not None and claim.measure.name.text not in own:
+            peers.update({(claim.same_as.text, claim.options_at(value)): claim.same_as.span for value in claim.measure.values})
     yield from ((path, options, span) for (path, options), span in peers.items())

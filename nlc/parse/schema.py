@@ -41,6 +41,7 @@ from nlc.parse.fields import (
     Field,
     Value,
 )
+from nlc.parse.measures import check_trends, measure_field
 from nlc.parse.names import any_name, new_name, spec_name, tensor_name
 from nlc.parse.nodes import Entry, ListNode, MappingNode, Node, Scalar, kind_words
 from nlc.source import Span
@@ -176,11 +177,13 @@ def _kind(entry: Entry) -> str:
 
 
 def _verdict(entry: Entry) -> Text:
-    """A verdict; `proved-if` goes on with its condition."""
+    """A verdict; `proved-if` goes on with its condition, `measured` with trends."""
     text = _sentence(entry)
     word, _, condition = text.text.partition(" ")
-    if word not in VERDICTS or (condition and word != "proved-if"):
+    if word not in VERDICTS or (condition and word not in ("proved-if", "measured")):
         raise CompileError(codes.unknown_word(text.span, entry.key.text, VERDICTS))
+    if word == "measured":
+        check_trends(text)
     return text
 
 
@@ -336,6 +339,7 @@ READERS: Mapping[Value, Reader] = MappingProxyType(
         Value.LEVELS: _levels,
         Value.OUTER: _outer,
         Value.CLAIMS: lambda entry: _items(entry, Value.CLAIMS.value, _claim),
+        Value.MEASURE: lambda entry: measure_field(_scalar(entry, Value.MEASURE.value)),
         Value.NOT_AVAILABLE: _not_available,
     }
 )

@@ -150,7 +150,7 @@ REFUSED = (
     (spec_text(cites="[nl:eq-1, tittans]"), "NLC152", "tittans"),
     (spec_text(network="[]"), "NLC153", "network"),
     (spec_text(kind="model"), "NLC153", "model"),
-    (spec_text(claims=CLAIM % "prove: k == v, measure: gap"), "NLC153", "measure"),
+    (spec_text(claims=CLAIM % "prove: k == v, measure: gap of x"), "NLC125", "of"),
     (spec_text(define="{both: {objective: l2, retention: 1}}"), "NLC154", "both"),
     (spec_text(define="{none_of_it: {parameters: []}}"), "NLC154", "none_of_it"),
     (spec_text(define="{reads: {retention: 1, read: (x) -> x}}"), "NLC154", "reads"),
