@@ -6,7 +6,7 @@ by the tables of `fields`; expressions by `expressions`) -> `references` (optimi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -41,7 +41,8 @@ def parse_text(text: str, name: str, folder: Path | None = None) -> SpecFile:
 def _parse(source: Source, place: Place, overrides: Sequence[Source] = ()) -> SpecFile:
     """The spec with its peers, the specs that its claims name; their own peers are left out, so rings of peers do no harm."""
     file = _parse_alone(source, place, overrides)
-    return replace(file, peers=peers_of(file.spec, place), variants=_variants(file.spec, source, place, overrides))
+    own = frozenset(item.name.text for item in file.spec.hyperparameters)
+    return replace(file, peers=peers_of(file.spec, place, own), variants=_variants(file.spec, source, place, overrides))
 
 
 def _variants(spec: Spec, source: Source, place: Place, overrides: Sequence[Source]) -> tuple[tuple[str, Fraction, SpecFile], ...]:
@@ -69,10 +70,10 @@ def _parse_alone(source: Source, place: Place, overrides: Sequence[Source] = ())
     )
 
 
-def peers_of(spec: Spec, place: Place) -> tuple[tuple[str, WholeNumbers, SpecFile], ...]:
+def peers_of(spec: Spec, place: Place, varied: Collection[str] = ()) -> tuple[tuple[str, WholeNumbers, SpecFile], ...]:
     """The specs that claims name, with the whole numbers set that the claims set: a count decides what is compiled."""
     collector, peers = Collector(), []
-    for path, options, span in peers_named(spec):
+    for path, options, span in peers_named(spec, varied):
         with collector.collecting():
             there = locate(path, span, place)
             assert there.path is not None

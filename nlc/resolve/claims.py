@@ -262,10 +262,18 @@ def _same_as(field: ClaimField, around: ClaimSurroundings) -> SameAsClaim:
         given=_given(field.given, around)[0],
         options=_options(field.options, numbers, other),
         varying=tuple(name.text for name in field.varying),
-        text=f"same_as {field.same_as.text}",
+        text=_systems_text(field, field.same_as.text),
         span=field.same_as.span,
         **_heading(field),
     )
+
+
+def _systems_text(field: ClaimField, other: str) -> str:
+    """The claim as written, on one line, with what the other system is given and set to."""
+    where = [f"{item.name.text} = {' '.join(item.value.span.text.split())}" for item in (*field.where, *field.options)]
+    given = f", given {' '.join(field.given.span.text.split())}" if field.given else ""
+    varying = f", varying {', '.join(name.text for name in field.varying)}" if field.varying else ""
+    return f"same_as {other}{' with ' if where else ''}{', '.join(where)}{given}{varying}"
 
 
 def _binding(item: NamedSyntax, other: Model, typing: Typing) -> Expr:

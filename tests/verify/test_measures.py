@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from nlc import pipeline
+from nlc.diagnostics import CompileError
 from nlc.verify.explain import explanation
 from nlc.verify.measure import Table
 from nlc.verify.verdict import Verdict
@@ -124,6 +125,33 @@ def test_a_period_of_either_spec_is_measured_by(text: str, tmp_path: Path) -> No
     assert first is not None and second is not None and third is not None
     assert first < 1e-14, "with periods of one token both are the same rule"
     assert 0.01 < second < third
+
+
+IN_A_SECTION = """
+nlc: 1
+kind: claims
+name: Trial
+sections:
+  - name: Trial
+    extends: architectures/ttt_linear_per_token
+    claims:
+      - says: held gradients drift
+        same_as: architectures/ttt_linear_plain
+        measure: gap by period in [1, 8]
+        expect: measured rising
+"""
+
+
+def test_a_section_is_measured_by_the_other_spec(tmp_path: Path) -> None:
+    """A section is no file of its own, and has no variants; the other spec's hyperparameter of the same name varies."""
+    path = tmp_path / "trial.yaml"
+    path.write_text(IN_A_SECTION)
+    assert verdict(path).as_expected
+    path.write_text(
+        IN_A_SECTION.replace("same_as: architectures/ttt_linear_plain", "same_as: architectures/delta_rule\n        where: {beta: 1}")
+    )
+    with pytest.raises(CompileError, match="NLC810"):
+        pipeline.claims_of(path)
 
 
 def test_a_rate_of_either_system_is_measured_by(tmp_path: Path) -> None:
