@@ -33,26 +33,27 @@ def errata_page(root: Path) -> Iterator[str]:
                 yield from _erratum(verdict, by_id.get(verdict.instead), paper)
     yield "\n## All claims\n\n| id | verdict | claim | from |\n|---|---|---|---|\n"
     for verdict in verdicts:
-        yield f"| `{verdict.id}` | {verdict.verdict} | {_plain(verdict.claim)} | {', '.join(verdict.cites)} |\n"
+        yield f"| `{verdict.id}` | {verdict.verdict} | {plain(verdict.claim)} | {', '.join(verdict.cites)} |\n"
 
 
 def _erratum(verdict: Verdict, instead: Verdict | None, paper: str) -> Iterator[str]:
     places = ", ".join(cite.partition(":")[2] or "text" for cite in verdict.cites if cite.partition(":")[0] == paper)
-    yield f"\n### {places}: {_plain(verdict.claim)}\n\nWhat is said, which is **{verdict.verdict}** (`{verdict.id}`):\n\n"
-    yield _block(verdict.text)
+    yield f"\n### {places}: {plain(verdict.claim)}\n\nWhat is said, which is **{verdict.verdict}** (`{verdict.id}`):\n\n"
+    yield block(verdict.text)
     yield f"\n{'Why' if verdict.verdict == 'ill-typed' else 'How the sides differ, and where'}:\n\n"
-    yield _block(verdict.detail)
+    yield block(verdict.detail)
     if instead is not None:
         condition = f" if {' and '.join(instead.conditions)}" if instead.conditions else ""
-        yield f"\nWhat holds instead: {_plain(instead.claim)} (`{instead.id}`, {instead.verdict}{_plain(condition)}):\n\n"
-        yield _block(instead.text)
+        yield f"\nWhat holds instead: {plain(instead.claim)} (`{instead.id}`, {instead.verdict}{plain(condition)}):\n\n"
+        yield block(instead.text)
 
 
-def _block(text: str) -> str:
+def block(text: str) -> str:
+    """Text in a block of its own, on lines of 110."""
     lines = textwrap.wrap(text, 110, break_long_words=False, break_on_hyphens=False)
     return "```text\n" + "".join(f"{line}\n" for line in lines) + "```\n"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text in which Markdown sees no table, link or emphasis."""
     return text.replace("|", "\\|").replace("*", "\\*").replace("_", "\\_")

@@ -16,6 +16,7 @@ from itertools import groupby
 from pathlib import Path
 
 from docs.errata import errata_page
+from docs.siblings import siblings_page
 from nlc import pipeline
 from nlc.citations import resolve_citation
 from nlc.cli import COMMANDS
@@ -55,6 +56,7 @@ def pages() -> dict[str, str]:
         "reference/language.md": NOTICE + "".join(_language_page()),
         "reference/library.md": NOTICE + "".join(_library_page()),
         "errata.md": NOTICE + "".join(errata_page(ROOT)),
+        "siblings.md": NOTICE + "".join(siblings_page(ROOT)),
         "levels.md": NOTICE + "".join(_levels_page()),
         "reference/modules.md": NOTICE + "".join(_modules_page()),
     }

@@ -104,7 +104,7 @@ def certificate(path: Path, report: Report | ClaimsReport) -> dict[str, Any]:
     import platform
 
     from nlc.replay.check import SCHEMA, without_what_has_no_place
-    from nlc.verify.certificate import claims_part
+    from nlc.verify.certificate import claims_part, tables
 
     text = path.read_bytes().replace(b"\r\n", b"\n")
     body: dict[str, Any] = {
@@ -112,7 +112,7 @@ def certificate(path: Path, report: Report | ClaimsReport) -> dict[str, Any]:
         "identity": {"file": path.name, "name": report.name, "sha256": sha256(text).hexdigest(), "nlc": VERSION},
         **claims_part(report.verdicts),
         "environment": {"python": platform.python_version(), "platform": platform.platform()},
-        "measured": report.measured,
+        "measured": {**report.measured, **tables(report.verdicts)},
     }
     return without_what_has_no_place(body)
 

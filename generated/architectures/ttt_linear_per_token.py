@@ -1,7 +1,7 @@
 """TTTLinearPerToken: TTT-Linear with mini-batches of one token, without norm and residual.
 
 Compiled by nlc from specs/architectures/ttt_linear_per_token.yaml. Edit the spec, not this file.
-sha256 of the spec: fe1444afdd65e6ca4675d2eb5c3a2cd18198c68f97deb1c705753317ebb4ac2e
+sha256 of the spec: 1a4a139bda921ce4b4e576cb1f7f25a63e1161a2fc0722fdd5fc4b4995b24b2b
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components  every  paper's number (slowest highest / slowest first)
@@ -140,4 +140,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: 8fb6e1aac7158ebf50d589713a49357ce138087edd157d843448759fe9da4090
+# sealed by nlc, sha256 of everything above: 5d5415fbaf1bfc558507a68cbf1f99f7fe7b5059ca26ed14a9afa7ce3934d04a

@@ -3,7 +3,7 @@
 A matrix learned at test time by one gradient step a token, the gradients of a mini-batch taken at its start; no norm, no residual.
 
 Compiled by nlc from specs/architectures/ttt_linear_plain.yaml. Edit the spec, not this file.
-sha256 of the spec: 8584b4c25678bb4664d50926587a2574def6602e44f70c5ae3c686108ee8e5a5
+sha256 of the spec: a5b31b2024694124616e96a246c7fa0f8d022108feebd7fbed7725256b4f41f0
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components  every  paper's number (slowest highest / slowest first)
@@ -180,4 +180,4 @@ def _block_lengths(before: int, tokens: int, time: int) -> list[int]:
     return [end - start for start, end in zip([0, *ends], ends, strict=False)] if time else []
 
 
-# sealed by nlc, sha256 of everything above: 6acb29d8177710cac97957690e649e3b9158144de11e085ce60dabf51100d573
+# sealed by nlc, sha256 of everything above: 0d6955774e43facdbd4ea54e45477bd814a31686fa5f05e012e67e50a8f65f94

@@ -209,10 +209,6 @@ def unknown_paper(span: Span, papers: Iterable[str]) -> Diagnostic:
     return _one("NLC152", f"{quoted(span.text)} cites no known paper", span, "", suggestion(span.text, papers, "papers"))
 
 
-def not_available(span: Span) -> Diagnostic:
-    return _one("NLC153", f"{quoted(span.text)} is not available in this version of nlc", span)
-
-
 def definition_content(span: Span) -> Diagnostic:
     return _one("NLC154", "a definition is one of a memory, an objective and a retention", span)
 
@@ -326,7 +322,6 @@ CODES = (
     Code("NLC150", "number of levels", "Write at least one entry under `levels:`, and at most 64."),
     Code("NLC151", "dim out of range", "Give the size as a whole number; sizes that follow from others are expressions: d_model / heads."),
     Code("NLC152", "unknown paper", "A citation is PAPER or PAPER:PLACE, as in nl:eq-65; the papers are listed in nlc/citations.py."),
-    Code("NLC153", "not available", "Remove the key; this version compiles architectures, optimizers and models, and decides equations, orders and `same_as`."),
     Code("NLC154", "content of a definition", "Give `states` (and `read`), or `objective`, or `retention`."),
     Code("NLC155", "content of a claim", "Give exactly one of `prove`, `order`, `same_as` and `reading`."),
     Code("NLC156", "incomplete optimizer", "An optimizer has the input `gradient: like(weights)` and the level `weights`."),

@@ -34,6 +34,15 @@ class Minimum:
     over: Expr
 
 
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """`measure: gap by NAME in [VALUES]`; `models` are this system and the other at each value, where systems are compared."""
+
+    name: str
+    values: tuple[Fraction, ...]
+    models: tuple[tuple[Model, Model], ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EqualityClaim:
     """`prove: left == right`, about one tick from any state; `given` are equations assumed, `bounds` comparisons.
@@ -49,6 +58,7 @@ class EqualityClaim:
     minimum: Minimum | None = None
     given: tuple[tuple[Expr, Expr], ...] = ()
     bounds: tuple[Compare, ...] = ()
+    measure: Measure | None = None
     id: str = ""
     instead: str = ""
     text: str = ""
@@ -87,6 +97,7 @@ class SameAsClaim:
     given: tuple[tuple[Expr, Expr], ...] = ()
     options: tuple[tuple[str, Fraction], ...] = ()
     varying: tuple[str, ...] = ()
+    measure: Measure | None = None
     id: str = ""
     instead: str = ""
     text: str = ""

@@ -193,6 +193,15 @@ WholeNumbers = tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureField:
+    """`measure: gap by NAME in [VALUES]`: what is varied, and the numbers that it is given."""
+
+    name: Text
+    values: tuple[Fraction, ...]
+    span: Span = span_field()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimField:
     """A claim as written. Exactly one of `prove`, `order`, `same_as`, `reading` is given; `minimise` and `over` go with `prove`."""
 
@@ -210,6 +219,7 @@ class ClaimField:
     where: tuple[NamedSyntax, ...] = ()
     options: tuple[NamedSyntax, ...] = ()
     varying: tuple[Text, ...] = ()
+    measure: MeasureField | None = None
     cites: tuple[Text, ...] = ()
     span: Span = span_field()
 
@@ -218,6 +228,12 @@ class ClaimField:
         """The whole numbers among the options."""
         numbers = ((item.name.text, item.value.value) for item in self.options if isinstance(item.value, Number))
         return tuple((name, value.numerator) for name, value in numbers if value.denominator == 1)
+
+    def options_at(self, value: Fraction) -> WholeNumbers:
+        """The same with the other spec's hyperparameter that is measured by at a value, when that is a whole number."""
+        assert self.measure is not None
+        at_value = ((self.measure.name.text, value.numerator),) if value.denominator == 1 else ()
+        return (*self.whole_options, *at_value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,6 +284,7 @@ class ClaimsFile:
 class SpecFile:
     """A parsed spec and every file that it was made from: `files` holds (name in the spec, text), the spec's own first.
 
+    `variants` are this spec with a hyperparameter that a claim measures by at each of its values.
     `overrides` are the texts `key=value` that changed it from outside; `optimizers` are the specs that `optimizer: NAME(...)` entries
     refer to, by the name used; `layers` are those that a network names, by the path used.
     """
@@ -279,4 +296,5 @@ class SpecFile:
     optimizers: tuple[tuple[str, Spec], ...] = ()
     peers: tuple[tuple[str, WholeNumbers, SpecFile], ...] = ()
     layers: tuple[tuple[str, SpecFile], ...] = ()
+    variants: tuple[tuple[str, Fraction, SpecFile], ...] = ()
     library: tuple[DefinitionField, ...] = ()

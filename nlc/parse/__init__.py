@@ -6,8 +6,9 @@ by the tables of `fields`; expressions by `expressions`) -> `references` (optimi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 from nlc.codes.network import not_a_layer, not_a_part
@@ -41,7 +42,21 @@ def parse_text(text: str, name: str, folder: Path | None = None) -> SpecFile:
 def _parse(source: Source, place: Place, overrides: Sequence[Source] = ()) -> SpecFile:
     """The spec with its peers, the specs that its claims name; their own peers are left out, so rings of peers do no harm."""
     file = _parse_alone(source, place, overrides)
-    return replace(_with_layers(file, place), peers=peers_of(file.spec, place))
+    own = frozenset(item.name.text for item in file.spec.hyperparameters)
+    return replace(
+        _with_layers(file, place),
+        peers=peers_of(file.spec, place, own),
+        variants=_variants(file.spec, source, place, overrides),
+    )
+
+
+def _variants(spec: Spec, source: Source, place: Place, overrides: Sequence[Source]) -> tuple[tuple[str, Fraction, SpecFile], ...]:
+    """This spec with each of its hyperparameters that claims about another system measure by, at each of the values."""
+    own = {item.name.text for item in spec.hyperparameters}
+    measures = [claim.measure for claim in spec.claims if claim.measure is not None and claim.same_as is not None]
+    wanted = dict.fromkeys((item.name.text, value) for item in measures if item.name.text in own for value in item.values)
+    kept = {name: [item for item in overrides if item.text.partition("=")[0].strip() != name] for name, _ in wanted}
+    return tuple((name, value, _parse_alone(source, place, [*kept[name], Source(place.name, f"{name}={value}")])) for name, value in wanted)
 
 
 def _parse_alone(source: Source, place: Place, overrides: Sequence[Source] = ()) -> SpecFile:
@@ -77,10 +92,10 @@ def _with_layers(file: SpecFile, place: Place) -> SpecFile:
     return replace(file, layers=tuple(layers), files=tuple((dict(file.files) | texts).items()))
 
 
-def peers_of(spec: Spec, place: Place) -> tuple[tuple[str, WholeNumbers, SpecFile], ...]:
+def peers_of(spec: Spec, place: Place, varied: Collection[str] = ()) -> tuple[tuple[str, WholeNumbers, SpecFile], ...]:
     """The specs that claims name, with the whole numbers set that the claims set: a count decides what is compiled."""
     collector, peers = Collector(), []
-    for path, options, span in peers_named(spec):
+    for path, options, span in peers_named(spec, varied):
         with collector.collecting():
             there = locate(path, span, place)
             assert there.path is not None

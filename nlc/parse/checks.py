@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from nlc.codes import network as network_codes, parse as codes
-from nlc.codes.claims import incomplete_minimum
+from nlc.codes.claims import incomplete_minimum, nothing_to_measure
 from nlc.diagnostics import Collector, CompileError, Diagnostic
 from nlc.ir.spec import Binary, Call, ClaimField, DefinitionField, LevelField, Name, NamedSyntax, Spec, Syntax
 from nlc.parse.names import clashes
@@ -76,6 +76,8 @@ def check_claim(claim: ClaimField) -> None:
         raise CompileError(codes.claim_content(claim.says.span))
     if (claim.minimise is None) != (claim.over is None) or (claim.minimise is not None and claim.prove is None):
         raise CompileError(incomplete_minimum(claim.says.span))
+    if claim.measure is not None and (claim.minimise is not None or (claim.prove is None and claim.same_as is None)):
+        raise CompileError(nothing_to_measure(claim.measure.span))
 
 
 def optimizer_name(syntax: Syntax) -> str | None:

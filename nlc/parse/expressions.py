@@ -63,11 +63,20 @@ CLOSERS: Mapping[str, str] = MappingProxyType({"(": ")", "[": "]"})
 
 def parse_expression(scalar: Scalar) -> Syntax:
     """The syntax tree of a scalar's text, with exact spans; raises CompileError with the first mistake."""
+    return parse_after(scalar, ())
+
+
+def parse_after(scalar: Scalar, words: tuple[str, ...]) -> Syntax:
+    """The syntax tree of what follows some words in a scalar's text; raises CompileError with the first mistake."""
     if not scalar.text.strip():
         raise CompileError(codes.empty_expression(scalar.span))
     if len(scalar.text) > LONGEST_EXPRESSION:
         raise CompileError(codes.expression_too_long(scalar.span, LONGEST_EXPRESSION))
-    tree = _Parser(tokenize(written(scalar))).whole()
+    tokens = tokenize(written(scalar))
+    for token, word in zip(tokens, words, strict=False):
+        if token.text != word:
+            raise CompileError(codes.unexpected(token.span, token.words, f"`{word}`"))
+    tree = _Parser(tokens[len(words) :]).whole()
     if is_too_large(tree):
         raise CompileError(codes.expression_too_deep(scalar.span))
     return tree

@@ -20,7 +20,7 @@ class Value(Enum):
     NAMES = "a list of names"
     SENTENCE = "text"
     KIND = "architecture, optimizer or model"
-    VERDICT = "a verdict: proved, proved-if CONDITION, form-only, refuted, ill-typed, tested, measured, unknown, interpretive"
+    VERDICT = "a verdict: proved, proved-if CONDITION, form-only, refuted, ill-typed, tested, measured TREND, unknown, interpretive"
     TRUTH = "true or false"
     CITATIONS = "a citation or a list of citations"
     PATH = "the path of a spec"
@@ -34,6 +34,7 @@ class Value(Enum):
     INPUTS = "a mapping from names to shapes"
     LETTERS = "a mapping from names, which may have capitals as in papers, to shapes"
     EXPRESSIONS = "a mapping from names to expressions"
+    MEASURE = "gap by NAME in [NUMBERS]"
     BINDINGS = "a mapping from names of the other spec to expressions"
     STATES = "a mapping from names of tensors to their shapes"
     DEFINITIONS = "a mapping from names to definitions"
@@ -45,7 +46,6 @@ class Value(Enum):
     CLAIMS = "a list of claims"
     CLAIMS_KIND = "claims"
     SECTIONS = "a list of systems with their claims"
-    NOT_AVAILABLE = "nothing in this version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +146,13 @@ CLAIM_FIELDS = (
     Field("same_as", Value.PATH, "another spec that computes the same"),
     Field("reading", Value.SENTENCE, "what is said in words, with no formula to decide"),
     Field("given", Value.EXPRESSION, "equations and bounds that are assumed, joined by `and`"),
-    Field("expect", Value.VERDICT, "the verdict expected; proved when left out"),
+    Field("expect", Value.VERDICT, "the verdict expected; when left out proved, with `measure` measured"),
     Field("where", Value.BINDINGS, "the other spec's inputs and hyperparameters in terms of this one's"),
     Field("with", Value.BINDINGS, "options of the other spec", into="options"),
     Field("varying", Value.NAMES, "hyperparameters that take another value at every tick"),
     Field("cites", Value.CITATIONS, "where it is claimed"),
     Field("instead", Value.NAME, "the id of the claim that holds where this one does not"),
-    Field("measure", Value.NOT_AVAILABLE, "a table of gaps"),
+    Field("measure", Value.MEASURE, "a table of gaps between both sides, or both systems, as a hyperparameter varies"),
 )
 
 CLAIMS_FILE_FIELDS = (

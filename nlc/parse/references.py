@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from nlc.codes import parse as codes
@@ -100,7 +100,16 @@ def layers_named(spec: Spec) -> Iterator[Text]:
     yield from first.values()
 
 
-def peers_named(spec: Spec) -> Iterator[tuple[str, WholeNumbers, Span]]:
-    """The paths of the specs that claims compare this one with, each once with the same options."""
-    peers = {(claim.same_as.text, claim.whole_options): claim.same_as.span for claim in spec.claims if claim.same_as is not None}
+def peers_named(spec: Spec, varied: Collection[str]) -> Iterator[tuple[str, WholeNumbers, Span]]:
+    """The paths of the specs that claims compare this one with, each once with the same options, and with those that are measured at.
+
+    What this spec is `varied` by when a claim measures is left as it is in the others.
+    """
+    peers: dict[tuple[str, WholeNumbers], Span] = {}
+    for claim in spec.claims:
+        if claim.same_as is None:
+            continue
+        peers[claim.same_as.text, claim.whole_options] = claim.same_as.span
+        if claim.measure is not None and claim.measure.name.text not in varied:
+            peers.update({(claim.same_as.text, claim.options_at(value)): claim.same_as.span for value in claim.measure.values})
     yield from ((path, options, span) for (path, options), span in peers.items())

@@ -42,6 +42,7 @@ from nlc.parse.fields import (
     Field,
     Value,
 )
+from nlc.parse.measures import check_trends, measure_field
 from nlc.parse.names import any_name, new_name, spec_name, tensor_name
 from nlc.parse.network import read_branches, read_embed, read_parts, stream_name
 from nlc.parse.nodes import Entry, ListNode, MappingNode, Node, Scalar, kind_words
@@ -176,11 +177,13 @@ def _kind(entry: Entry) -> str:
 
 
 def _verdict(entry: Entry) -> Text:
-    """A verdict; `proved-if` goes on with its condition."""
+    """A verdict; `proved-if` goes on with its condition, `measured` with trends."""
     text = _sentence(entry)
     word, _, condition = text.text.partition(" ")
-    if word not in VERDICTS or (condition and word != "proved-if"):
+    if word not in VERDICTS or (condition and word not in ("proved-if", "measured")):
         raise CompileError(codes.unknown_word(text.span, entry.key.text, VERDICTS))
+    if word == "measured":
+        check_trends(text)
     return text
 
 
@@ -207,10 +210,6 @@ def _optimizer(entry: Entry) -> Syntax:
     if optimizer_name(syntax) is None:
         raise CompileError(codes.wrong_type(syntax.span, Value.OPTIMIZER.value, "another expression"))
     return syntax
-
-
-def _not_available(entry: Entry) -> None:
-    raise CompileError(codes.not_available(entry.key.span))
 
 
 def _citations(entry: Entry) -> tuple[Text, ...]:
@@ -343,7 +342,7 @@ READERS: Mapping[Value, Reader] = MappingProxyType(
         Value.BRANCHES: lambda entry: read_branches(entry, _part_fields),
         Value.EMBED: read_embed,
         Value.CLAIMS: lambda entry: _items(entry, Value.CLAIMS.value, _claim),
-        Value.NOT_AVAILABLE: _not_available,
+        Value.MEASURE: lambda entry: measure_field(_scalar(entry, Value.MEASURE.value)),
     }
 )
 """How each kind of value is read. `extends` and `use` are gone from a composed tree; only their form is read here."""

@@ -31,7 +31,7 @@ from nlc.ir.model import (
 from nlc.ir.spec import Call, DefinitionField, InputField, LevelField, Name, Spec, SpecFile
 from nlc.resolve.axes import check_axes, joined_axes
 from nlc.resolve.claim_words import CLAIM
-from nlc.resolve.claims import ClaimSurroundings, Peers, resolve_claim
+from nlc.resolve.claims import ClaimSurroundings, Peers, Variants, resolve_claim
 from nlc.resolve.clocks import clock_of, counted_names
 from nlc.resolve.components import resolve_level
 from nlc.resolve.levels import Surroundings
@@ -77,7 +77,8 @@ def resolve_model(file: SpecFile) -> Model:
     """The model of a parsed spec; raises CompileError with every mistake found."""
     model = resolve_network(file, _resolve) if file.spec.kind == "model" else _resolve(file)
     peers = {(name, options): _resolve(peer) for name, options, peer in file.peers}
-    return _with_claims(model, file, peers)
+    variants = {(name, value): _resolve(variant) for name, value, variant in file.variants}
+    return _with_claims(model, file, peers, variants)
 
 
 def _resolve(file: SpecFile) -> Model:
@@ -280,7 +281,7 @@ def _with_inlined(scope: Scope, components: list[Component]) -> Scope:
     return replace(scope, levels={**scope.levels, **inlined})
 
 
-def _with_claims(model: Model, file: SpecFile, peers: Peers) -> Model:
+def _with_claims(model: Model, file: SpecFile, peers: Peers, variants: Variants) -> Model:
     macros = {item.name.text: item for item in (*file.library, *file.spec.define)}
     declared = Declarations(model.dims, model.inputs, model.hyperparameters, macros, _like(file.spec, macros))
 
@@ -292,7 +293,7 @@ def _with_claims(model: Model, file: SpecFile, peers: Peers) -> Model:
         values = {**{name: shown[name] for name in shown if name not in scope.names}, **scope.values}
         return replace(scope, where=CLAIM, in_window=in_window, values=values)
 
-    around, collector, claims = ClaimSurroundings(scope_with, declared.counts, peers), Collector(), []
+    around, collector, claims = ClaimSurroundings(scope_with, declared.counts, peers, variants, model), Collector(), []
     for field in file.spec.claims:
         with collector.collecting():
             claims.append(resolve_claim(field, around))

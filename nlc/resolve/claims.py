@@ -10,7 +10,7 @@ from typing import Any
 from nlc.codes import claims as claim_codes, resolve as codes
 from nlc.diagnostics import CompileError
 from nlc.ir.algebra import Compare, Expr, Hyperparameter, State, When
-from nlc.ir.claim import Minimum, ReadingClaim
+from nlc.ir.claim import Measure, Minimum, ReadingClaim
 from nlc.ir.dims import Dim, Shape, shape_text
 from nlc.ir.model import Claim, EqualityClaim, IllTyped, Model, OrderClaim, SameAsClaim
 from nlc.ir.spec import Binary, ClaimField, Comparison, Name, NamedSyntax, Syntax, WholeNumbers
@@ -26,6 +26,10 @@ Peers = Mapping[tuple[str, WholeNumbers], Model]
 """The specs that claims name, with the whole numbers that they set in them."""
 
 
+Variants = Mapping[tuple[str, Fraction], Model]
+"""The spec itself with a hyperparameter at a value that some claim measures at."""
+
+
 @dataclass(frozen=True, slots=True)
 class ClaimSurroundings:
     """What claims may name. `scope_with(identified)` gives the spec's scope with some dims taken to be others."""
@@ -33,6 +37,8 @@ class ClaimSurroundings:
     scope_with: Callable[[Mapping[str, Dim]], Scope]
     counts: Mapping[str, Fraction]
     peers: Peers
+    variants: Variants
+    model: Model
 
 
 def resolve_claim(field: ClaimField, around: ClaimSurroundings) -> Claim:
@@ -67,7 +73,8 @@ def _equality(field: ClaimField, around: ClaimSurroundings) -> EqualityClaim:
             raise CompileError(codes.prove_not_equation(field.prove.span))
     given, bounds = _given(field.given, around)
     return EqualityClaim(
-        expect=field.expect.text if field.expect else "proved",
+        expect=_expect(field),
+        measure=_measure(field, around),
         sides=sides,
         sign=sign,
         minimum=_minimum(field, left, sign, around),
@@ -77,6 +84,39 @@ def _equality(field: ClaimField, around: ClaimSurroundings) -> EqualityClaim:
         span=field.prove.span,
         **_heading(field),
     )
+
+
+def _expect(field: ClaimField) -> str:
+    """The verdict expected: where a gap is measured and nothing is said, that it is."""
+    return field.expect.text if field.expect else "proved" if field.measure is None else "measured"
+
+
+def _measure(field: ClaimField, around: ClaimSurroundings) -> Measure | None:
+    """What an equation is measured by: a hyperparameter of this spec."""
+    if field.measure is None:
+        return None
+    if not (isinstance(field.prove, Comparison) and field.prove.operators == ("==",)):
+        raise CompileError(claim_codes.nothing_to_measure(field.measure.span))
+    name = field.measure.name
+    known = {key for key, value in around.scope_with({}).values.items() if isinstance(value, Hyperparameter)}
+    if name.text not in known:
+        raise CompileError(claim_codes.unknown_parameter(name.text, name.span, known))
+    return Measure(name.text, field.measure.values)
+
+
+def _measure_of_systems(field: ClaimField, other: Model, around: ClaimSurroundings) -> Measure | None:
+    """What two systems are measured by: a hyperparameter of this one, else of the other, with both systems at each value."""
+    if field.measure is None:
+        return None
+    assert field.same_as is not None
+    name, values, path = field.measure.name, field.measure.values, field.same_as.text
+    if all((name.text, value) in around.variants for value in values):
+        return Measure(name.text, values, tuple((around.variants[name.text, value], other) for value in values))
+    known = {item.name for item in (*around.model.hyperparameters, *other.hyperparameters)}
+    if name.text not in {item.name for item in other.hyperparameters}:
+        raise CompileError(claim_codes.unknown_parameter(name.text, name.span, known))
+    others = (around.peers[path, field.options_at(value)] for value in values)
+    return Measure(name.text, values, tuple((around.model, item) for item in others))
 
 
 def _text(field: ClaimField) -> str:
@@ -214,17 +254,26 @@ def _same_as(field: ClaimField, around: ClaimSurroundings) -> SameAsClaim:
             known = {key for key, value in scope.values.items() if isinstance(value, Hyperparameter)}
             raise CompileError(codes.no_such_stream(name.span, name.text, "a hyperparameter of this spec", known))
     return SameAsClaim(
-        expect=field.expect.text if field.expect else "proved",
+        expect=_expect(field),
+        measure=_measure_of_systems(field, other, around),
         other=other,
         other_name=field.same_as.text,
         bindings=tuple((item.name.text, _binding(item, other, Typing(scope, around.counts))) for item in field.where),
         given=_given(field.given, around)[0],
         options=_options(field.options, numbers, other),
         varying=tuple(name.text for name in field.varying),
-        text=f"same_as {field.same_as.text}",
+        text=_systems_text(field, field.same_as.text),
         span=field.same_as.span,
         **_heading(field),
     )
+
+
+def _systems_text(field: ClaimField, other: str) -> str:
+    """The claim as written, on one line, with what the other system is given and set to."""
+    where = [f"{item.name.text} = {' '.join(item.value.span.text.split())}" for item in (*field.where, *field.options)]
+    given = f", given {' '.join(field.given.span.text.split())}" if field.given else ""
+    varying = f", varying {', '.join(name.text for name in field.varying)}" if field.varying else ""
+    return f"same_as {other}{' with ' if where else ''}{', '.join(where)}{given}{varying}"
 
 
 def _binding(item: NamedSyntax, other: Model, typing: Typing) -> Expr:

@@ -35,6 +35,12 @@ def claims_part(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     }
 
 
+def tables(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """The gaps that claims measure, which is in floating point, by the claim's id or words."""
+    found = {verdict.id or verdict.claim: verdict.finding.table.as_json() for verdict in verdicts if verdict.finding.table is not None}
+    return {"gaps": found} if found else {}
+
+
 def _undecided(verdicts: Sequence[Verdict]) -> Iterator[str]:
     for verdict in verdicts:
         if verdict.verdict in ("tested", "measured", "unknown"):

@@ -14,7 +14,7 @@ from typing import TypeGuard, TypeVar, cast
 
 from nlc.diagnostics import CompileError
 from nlc.ir.algebra import Compare, Expr, Gradient, Input, Named, State, When, contains, walk
-from nlc.ir.claim import ReadingClaim
+from nlc.ir.claim import Measure, ReadingClaim
 from nlc.ir.dims import Dim
 from nlc.ir.law import Laws
 from nlc.ir.model import Claim, EqualityClaim, IllTyped, Model, OrderClaim, SameAsClaim
@@ -29,11 +29,12 @@ from nlc.verify.effort import LimitReached, limited_effort
 from nlc.verify.gaps import gap_text
 from nlc.verify.given import decided, is_assignable
 from nlc.verify.inequalities import claimed_inequality, proved_inequality
+from nlc.verify.measure import Table, gap
 from nlc.verify.minima import decide_minimum
 from nlc.verify.orders import decide_order
 from nlc.verify.proofs import Equality, all_due, free_leaves, needed, one_tick, settled
 from nlc.verify.rational import Sizes, Tensor, evaluate
-from nlc.verify.same_as import decide_same_as
+from nlc.verify.same_as import decide_same_as, measured
 from nlc.verify.spelling import spelled_text
 from nlc.verify.verdict import Finding, Verdict, VerdictWord, expected_word
 from nlc.verify.windows import at_data, in_one_equation, laws_written_out, streams_in_sums, without_softmax, without_softmaxes, written_out
@@ -45,6 +46,7 @@ CHECKS = 6
 
 ORDERED = ("<", "<=", ">", ">=")
 NORMAL_FORM = "normal form"
+MEASURED = "runs in floating point on random values"
 SEARCH = "search for a counterexample"
 
 Anything = TypeVar("Anything")
@@ -53,7 +55,33 @@ Anything = TypeVar("Anything")
 def decide_claims(laws: Laws, laws_of: Callable[[Model], Laws]) -> tuple[Verdict, ...]:
     """The verdicts on a spec's claims, in order; `laws_of` derives the laws of the other specs that claims name."""
     model = laws.order.model
-    return tuple(_verdict(claim, _limited(claim, laws, laws_of), model) for claim in model.claims)
+    return tuple(_verdict(claim, _with_table(claim, laws, laws_of), model) for claim in model.claims)
+
+
+def _with_table(claim: Claim, laws: Laws, laws_of: Callable[[Model], Laws]) -> Finding:
+    """The finding, with a table where a gap is to be measured; where nothing else is expected the claim is not decided."""
+    match claim:
+        case SameAsClaim(measure=Measure()):
+            table = measured(claim, laws_of)
+        case EqualityClaim(measure=Measure() as measure, sides=(left, right)):
+            table = _measured((left, right), claim, measure, laws)
+        case _:
+            return _limited(claim, laws, laws_of)
+    if expected_word(claim.expect) != "measured":
+        return replace(_limited(claim, laws, laws_of), table=table if isinstance(table, Table) else None)
+    if isinstance(table, Finding):
+        return table
+    trends = f": {' and '.join(table.trends)}" if table.trends else ""
+    detail = f"the relative gap at {len(table.rows)} values of {table.parameter}{trends}"
+    return Finding(verdict="measured", method=MEASURED, detail=detail, table=table)
+
+
+def _measured(sides: tuple[Expr, Expr], claim: EqualityClaim, measure: Measure, laws: Laws) -> Table:
+    """The gap between the sides after a tick, by a hyperparameter."""
+    laws = all_due(laws)
+    asked = _question((settled(sides[0], laws), settled(sides[1], laws)), claim, in_one_equation(laws))
+    defaults = {item.name: item.default for item in laws.order.model.hyperparameters}
+    return Table(measure.name, tuple((value, gap(asked, {**defaults, measure.name: value})) for value in measure.values))
 
 
 def _limited(claim: Claim, laws: Laws, laws_of: Callable[[Model], Laws]) -> Finding:
@@ -255,7 +283,11 @@ def _is_past(leaf: Expr) -> TypeGuard[Recent | Input]:
 
 
 def _searched(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws, *most: int) -> Search:
-    """A search over the values that the tick starts from, those that are given aside."""
+    return search(_question(sides, claim, laws), *most)
+
+
+def _question(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws) -> Question:
+    """How the sides compare, over the values that the tick starts from, those that are given aside."""
     laws, sides = laws_written_out(laws), (written_out(sides[0]), written_out(sides[1]))
     cut = needed(laws, *sides, *(node for given in claim.given for node in given))
     given = {leaf for leaf, value in claim.given if is_assignable(leaf, value)}
@@ -263,8 +295,7 @@ def _searched(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws, *most:
     leaves = [leaf for leaf in free_leaves(cut, *expressions) if leaf not in given]
     model = laws.order.model
     evaluated = (*expressions, *(equation.value for law in cut.laws for equation in law.equations))
-    question = Question(tuple(unknown(leaf, model) for leaf in leaves), evaluated, (model,), _comparison(sides, claim, cut))
-    return search(question, *most)
+    return Question(tuple(unknown(leaf, model) for leaf in leaves), evaluated, (model,), _comparison(sides, claim, cut))
 
 
 def _all_true(holds: Tensor, arithmetic: Arithmetic) -> Tensor:

@@ -211,9 +211,8 @@ def _evaluated(values: Mapping[Expr, Tensor], sizes: Sizes, compare: Compare) ->
 
 def _sizes(question: Question) -> Iterator[dict[str, int]]:
     """Sizes of the dims that matter, smallest first; those in which a defined dim is not whole are left out."""
-    declared = {declaration.name: declaration for model in question.models for declaration in model.dims}
-    parts = [part for expression in question.expressions for part in walk(expression)] + [item.leaf for item in question.unknowns]
-    used = sorted({name for part in parts for dim in _dims(part) for name in dim.names})
+    declared, parts = _declared(question), _parts(question)
+    used = _used(parts)
     free = sorted({name for item in used for name in _defined(Dim.named(item), declared).names})
     choices = product(range(1, LARGEST_SIZE + 1), repeat=len(free))
     for numbers in sorted(choices, key=lambda items: (max(items, default=0), sum(items), items)):
@@ -224,6 +223,26 @@ def _sizes(question: Question) -> Iterator[dict[str, int]]:
             yield found
         except ValueError:
             continue
+
+
+def sizes_up_to(question: Question, largest: int) -> Sizes:
+    """The dims that matter at their defaults, the free ones at `largest` where their default is more, or where they have none."""
+    declared, used = _declared(question), _used(_parts(question))
+    names = sorted({name for item in used for name in _defined(Dim.named(item), declared).names})
+    free = {name: min(declared[name].default, largest) if name in declared else largest for name in names}
+    return {**free, **{name: _defined(Dim.named(name), declared).size(free) for name in used}}
+
+
+def _declared(question: Question) -> dict[str, DimDeclaration]:
+    return {declaration.name: declaration for model in question.models for declaration in model.dims}
+
+
+def _parts(question: Question) -> list[Expr]:
+    return [part for expression in question.expressions for part in walk(expression)] + [item.leaf for item in question.unknowns]
+
+
+def _used(parts: list[Expr]) -> list[str]:
+    return sorted({name for part in parts for dim in _dims(part) for name in dim.names})
 
 
 def _dims(part: Expr) -> tuple[Dim, ...]:

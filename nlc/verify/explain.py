@@ -33,6 +33,8 @@ def explanation(verdict: Verdict) -> Iterator[str]:
     yield from _paragraph(verdict.detail, "    ")
     for condition in verdict.conditions:
         yield from _paragraph(condition, "    if ")
+    if verdict.finding.table is not None:
+        yield from _paragraph(verdict.finding.table.text, "    ")
     if verdict.verdict in ("proved", "proved-if", "form-only", "ill-typed") and verdict.trace:
         yield from _proof(verdict.trace)
     evidence = verdict.finding.evidence

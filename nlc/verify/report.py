@@ -93,6 +93,8 @@ def claim_lines(verdicts: Sequence[Verdict]) -> Iterator[tuple[bool, str]]:
         yield verdict.as_expected, f"{'ok ' if verdict.as_expected else 'BAD'}   {verdict.verdict:<9} {name}{verdict.claim}{expected}"
         if not verdict.as_expected:
             yield False, f"{' ' * 14}{verdict.detail}"
+        if verdict.finding.table is not None:
+            yield verdict.as_expected, f"{' ' * 14}{verdict.finding.table.text}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,17 +7,19 @@ equal, is then proved by normal form. Where that fails, both are run over a few 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from fractions import Fraction
 
 from nlc.ir.algebra import Expr, Hyperparameter, Index, Input, walk
 from nlc.ir.law import POSITION, PREVIOUS, RECENT, Laws
-from nlc.ir.model import SameAsClaim
+from nlc.ir.model import Model, SameAsClaim
 from nlc.ir.show import expression_text
 from nlc.verify.arithmetic import Arithmetic
 from nlc.verify.counterexample import Compare, Pairs, Question, Search, Unknown, search, unknown
 from nlc.verify.effort import LimitReached
 from nlc.verify.held_values import held_after, held_at_first, is_followed
+from nlc.verify.measure import Table, gap
 from nlc.verify.normal_form import normal_form
 from nlc.verify.polynomial import subtract
 from nlc.verify.proofs import Step, recording
@@ -30,6 +32,7 @@ from nlc.verify.verdict import Finding, VerdictWord
 INDUCTION = "induction over ticks"
 RUNS = "exact runs of both systems"
 MOST_TICKS = 4
+MEASURED_TICKS, MEASURED_RUNS = 64, 2
 SAMPLES = 24
 
 
@@ -127,11 +130,32 @@ def _agreements(twins: Twins, left: Mapping[str, object]) -> Iterator[Step]:
 # --- runs --------------------------------------------------------------------------------------------------------
 
 
+def question(twins: Twins, ticks: int) -> Question:
+    """What both systems show at each of the first ticks."""
+    return Question(_unknowns(twins, ticks), twins.expressions, (twins.model, twins.other_model), _comparison(twins, ticks))
+
+
+def measured(claim: SameAsClaim, laws_of: Callable[[Model], Laws]) -> Table | Finding:
+    """The gap between both systems over a run, by the claim's parameter; why not, when they cannot be compared."""
+    assert claim.measure is not None
+    rows: list[tuple[Fraction, float | None]] = []
+    for value, (this, other) in zip(claim.measure.values, claim.measure.models, strict=True):
+        is_own = any(item.name == claim.measure.name for item in this.hyperparameters)
+        options = claim.options if is_own else (*claim.options, (claim.measure.name, value))
+        twins = Twins(replace(claim, options=options), laws_of(this), laws_of(other))
+        obstacle = next(_obstacles(twins), None)
+        if obstacle is not None:
+            return Finding(verdict="unknown", method="none", detail=obstacle)
+        rows.append(
+            (value, gap(question(twins, MEASURED_TICKS), {item.name: item.default for item in this.hyperparameters}, draws=MEASURED_RUNS))
+        )
+    return Table(claim.measure.name, tuple(rows))
+
+
 def _by_runs(twins: Twins) -> Finding:
     samples, worst = 0, 0.0
     for ticks in range(1, MOST_TICKS + 1):
-        models = (twins.model, twins.other_model)
-        found = search(Question(_unknowns(twins, ticks), twins.expressions, models, _comparison(twins, ticks)), SAMPLES)
+        found = search(question(twins, ticks), SAMPLES)
         samples, worst = samples + found.samples, max(worst, found.worst_gap)
         if found.counterexample is not None:
             detail = f"after {ticks} tick{'s' if ticks > 1 else ''} they differ, {found.counterexample.text}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal as OneOf
 
 from nlc.verify.counterexample import Search
+from nlc.verify.measure import Table
 from nlc.verify.proofs import Step
 
 VerdictWord = OneOf[
@@ -16,7 +17,7 @@ VerdictWord = OneOf[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A verdict and its evidence; `conditions` are what a `proved-if` needs."""
+    """A verdict and its evidence; `conditions` are what a `proved-if` needs, `table` is what was measured."""
 
     verdict: VerdictWord
     method: str
@@ -24,6 +25,7 @@ class Finding:
     conditions: tuple[str, ...] = ()
     trace: tuple[Step, ...] = ()
     evidence: Search | None = None
+    table: Table | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +69,10 @@ class Verdict:
 
     @property
     def as_expected(self) -> bool:
-        """Whether the verdict is the word expected; `expect: tested` accepts `proved` too, which is stronger."""
-        word = expected_word(self.expected)
+        """Whether the verdict is the word expected, with the trends; `expect: tested` accepts `proved` too, which is stronger."""
+        word, table = expected_word(self.expected), self.finding.table
+        if word == "measured" == self.verdict and table is not None:
+            return set(expected_conditions(self.expected)) <= set(table.trends)
         return self.verdict == word or (word == "tested" and self.verdict == "proved")
 
     def as_json(self) -> dict[str, object]:
@@ -86,6 +90,7 @@ class Verdict:
             "detail": self.detail,
             "conditions": list(self.conditions),
             "counterexample": self.counterexample,
+            "measured": self.finding.table.as_json() if self.finding.table is not None else None,
             "samples": evidence.as_json() if evidence is not None else None,
             "trace": [str(step) for step in self.trace],
             "cites": list(self.cites),

@@ -153,7 +153,7 @@ REFUSED = (
     (spec_text(network="[{embed: 4}, head]"), "NLC143", "4"),
     (spec_text(network="[2 * 3, head]"), "NLC261", "2 * 3"),
     (spec_text(network="[{repeat: 2}, head]"), "NLC261", "repeat"),
-    (spec_text(claims=CLAIM % "prove: k == v, measure: gap"), "NLC153", "measure"),
+    (spec_text(claims=CLAIM % "prove: k == v, measure: gap of x"), "NLC125", "of"),
     (spec_text(define="{both: {objective: l2, retention: 1}}"), "NLC154", "both"),
     (spec_text(define="{none_of_it: {parameters: []}}"), "NLC154", "none_of_it"),
     (spec_text(define="{reads: {retention: 1, read: (x) -> x}}"), "NLC154", "reads"),

@@ -16,6 +16,7 @@ from tests.architecture.modules import ROOT
 from tests.timing import is_in_time, time_of_children
 
 CATALOGUE = ROOT / "claims" / "nested_learning.yaml"
+SIBLINGS = ROOT / "claims" / "siblings.yaml"
 CLAIM_SECONDS = 1.5
 CATALOGUE_SECONDS = 60.0
 
@@ -62,6 +63,17 @@ def test_the_catalogue_is_large_and_not_all_praise(verdicts: tuple[Verdict, ...]
     assert len(verdicts) >= 60
     assert counts["refuted"] + counts["ill-typed"] >= 15
     assert not {"unknown", "tested", "measured"} & set(counts)
+
+
+def test_the_siblings_are_related_as_expected() -> None:
+    found = pipeline.verify_claims(SIBLINGS).verdicts
+    assert [(verdict.id, verdict.verdict, verdict.detail) for verdict in found if not verdict.as_expected] == []
+    counts = Counter(verdict.verdict for verdict in found)
+    assert counts["proved"] >= 25
+    assert counts["refuted"] >= 15
+    assert not {"unknown", "tested"} & set(counts)
+    by_id = {verdict.id: verdict for verdict in found}
+    assert all(by_id[verdict.instead].verdict in ("proved", "proved-if", "measured") for verdict in found if verdict.instead)
 
 
 def test_every_refutation_has_exact_numbers(verdicts: tuple[Verdict, ...]) -> None:
