@@ -118,7 +118,7 @@ def test_verify_decides_claims_and_writes_them_down(printed: Printed) -> None:
     assert "squares close (not built yet: the text that nlc build would write)" in text.splitlines()[0]
     verdicts = json.loads(Path("verdicts.json").read_text())
     assert {"spec", "claim", "verdict", "expected", "method"} <= set.intersection(*map(set, verdicts))
-    assert [item["verdict"] for item in verdicts] == ["tested", "proved", "proved", "ill-typed", "refuted", "proved"]
+    assert [item["verdict"] for item in verdicts] == ["tested", "proved", "proved", "ill-typed", "refuted", "proved", "proved"]
 
 
 def test_verify_of_a_changed_spec_leaves_its_module_alone(printed: Printed) -> None:
@@ -163,9 +163,32 @@ def test_train_takes_numbers_of_its_optimizer_and_changes_of_the_spec() -> None:
     assert found["overrides"] == ["levels.memory.retention=0.5"]
 
 
+def test_a_model_is_trained_as_it_is(printed: Printed) -> None:
+    sizes = ("layers=1", "d_model=16", "heads=2", "d_hidden=24", "learning_rate=0.01", "steps=2", "length=16", "batch=2", "eval_windows=1")
+    words = ["train", "models/gated_deltanet", "--data", *DATA, *(word for text in sizes for word in ("--set", text)), "-o", "run"]
+    assert main(words) == 0
+    found = json.loads(Path("run/settings.json").read_text())
+    assert found["spec"]["overrides"] == list(sizes[:5]) and found["spec"]["numbers"] == {}
+    assert not {"layers", "d_model", "heads", "learning_rate", "vocabulary"} & set(found["settings"])
+    assert main(["train", "--resume", "run", "--set", "steps=3"]) == 0
+    printed.capsys.readouterr()
+    assert printed("generate", "run", "--tokens", "5", "--temperature", "0")
+    assert "going on learning changes" in printed("evaluate", "run", "--adapt", "--tokens", "100")
+    assert "did you mean `layers`?" in printed("train", *words[1:4], "--set", "layer=2", status=1)
+    assert "error[NLC720]: GatedDeltaNet knows 256 tokens, and the text has 257" in printed(
+        *words, "--force", "--set", "tokens=bpe", status=1
+    )
+    assert main([*words, "--force", "--set", "tokens=bpe", "--set", "vocabulary=300"]) == 0
+    assert json.loads(Path("run/text/tokenizer.json").read_text())["name"] == "bpe"
+
+
 def test_what_cannot_train_is_refused(printed: Printed) -> None:
     for words, message in (
-        (("optimizers/adam",), "optimizers/adam is an optimizer; only architectures are trained"),
+        (("optimizers/adam",), "optimizers/adam is an optimizer; architectures and models are trained"),
+        (
+            ("models/transformer", "--optimizer", "optimizers/adam"),
+            "models/transformer says itself what moves it; to change that, for example: ",
+        ),
         (("memory.yaml", "--optimizer", DELTA), f"{DELTA} is no optimizer"),
         (("memory.yaml", "--optimizer", "optimizers/muon"), "optimizers/muon moves matrices alone"),
     ):

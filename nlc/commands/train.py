@@ -14,13 +14,15 @@ from nlc.places import UsageError, usable_path
 if TYPE_CHECKING:
     from nlc.train import Processes, TrainResult, Watcher
 
-HELP = "train a language model around a compiled sequence memory"
+HELP = "train a compiled model, or a language model around a compiled sequence memory"
 INTERRUPTED = 130
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """What the command line may say after the command."""
-    parser.add_argument("spec", nargs="?", help="an architecture's spec, or the name of a shipped one; with --resume, where it is now")
+    parser.add_argument(
+        "spec", nargs="?", help="a spec of a model or an architecture, or the name of a shipped one; with --resume, where it is now"
+    )
     parser.add_argument("--data", nargs="+", default=[], metavar="FILE", help="text files, or folders of them, read as bytes")
     parser.add_argument("-o", "--output", metavar="DIR", help="the run folder (default: runs/NAME)")
     parser.add_argument("--set", action="append", default=[], metavar="key=value", help="a setting of the run, or of the spec; repeatable")
@@ -57,7 +59,7 @@ def _train(arguments: Namespace, progress: Watcher, own: Processes) -> TrainResu
         recipe, settings = old_run(folder, arguments.spec)
         changed = changed_settings(arguments.set, settings)
         return resume(recipe, folder, changed, progress, tensorboard=arguments.tensorboard, processes=own)
-    recipe, settings = new_run(arguments.spec, arguments.optimizer or OPTIMIZER, arguments.set)
+    recipe, settings = new_run(arguments.spec, arguments.optimizer, arguments.set)
     folder = usable_path(arguments.output or os.path.join("runs", recipe.name))
     files = [Path(item) for item in arguments.data]
     return train(recipe, files, folder, settings, progress, force=arguments.force, tensorboard=arguments.tensorboard, processes=own)

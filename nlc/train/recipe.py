@@ -36,7 +36,7 @@ class Recipe:
     """How to make a network and the optimizers of its slow levels.
 
     `digest` tells its spec from every other; `stream` is the word by which the network takes its tokens, of which it knows
-    `vocabulary`; `made_of` is written into the settings of a run, for people and for the next command.
+    `vocabulary`; `made_of` is written into the settings of a run, for people and for the next command. A memory `is_wrapped` in a network.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Recipe:
     made_of: Mapping[str, Any]
     fast: tuple[FastLevel, ...] = ()
     stream: str = "tokens"
+    is_wrapped: bool = False
 
 
 @dataclass(slots=True)
@@ -121,14 +122,21 @@ def memory_recipe(
         memories = [module for module in made.modules() if isinstance(module, memory_class)]
         return _with_rest(made, [memory_optimizers(module) for module in memories] if memory_optimizers else [], optimizer)
 
-    about = {"memory": memory.name, "arguments": dict(memory.arguments), **made_of}
-    return Recipe(name=memory.name, digest=digest, vocabulary=vocabulary, network=network, optimizers=optimizers, made_of=about, fast=fast)
+    return Recipe(
+        name=memory.name,
+        digest=digest,
+        vocabulary=vocabulary,
+        network=network,
+        optimizers=optimizers,
+        made_of={"memory": memory.name, "arguments": dict(memory.arguments), **made_of},
+        fast=fast,
+        is_wrapped=True,
+    )
 
 
 def model_recipe(
-    model_class: Callable[..., nn.Module],
+    model_class: Callable[[], nn.Module],
     model_optimizers: Callable[[nn.Module], LevelOptimizers] | None,
-    arguments: Mapping[str, float],
     optimizer: Callable[[Sequence[Tensor]], Optimizer],
     *,
     name: str,
@@ -143,9 +151,9 @@ def model_recipe(
         name=name,
         digest=digest,
         vocabulary=vocabulary,
-        network=lambda: model_class(**arguments),
+        network=model_class,
         optimizers=lambda made: _with_rest(made, [model_optimizers(made)] if model_optimizers else [], optimizer),
-        made_of={"model": name, "arguments": dict(arguments), **made_of},
+        made_of={"model": name, **made_of},
         fast=fast,
         stream=stream,
     )

@@ -18,7 +18,7 @@ from nlc.diagnostics import CompileError
 from nlc.train import checkpoint, data
 from nlc.train.files import PARTIAL, clear_partial, write_whole, writing
 from nlc.train.recipe import Recipe
-from nlc.train.settings import TrainSettings
+from nlc.train.settings import TrainSettings, settings_as_json
 from nlc.train.svg import Series, line_chart
 from nlc.train.tree import packed
 
@@ -59,12 +59,13 @@ class RunFolder:
     def write_settings(self, settings: TrainSettings, recipe: Recipe, files: Sequence[Path]) -> None:
         """What the run is of; written first, so that the folder is known as a run's."""
         about = {"name": recipe.name, "digest": recipe.digest, **recipe.made_of}
-        content = {"format": FORMAT, "spec": about, "data": [str(path) for path in files], "settings": asdict(settings)}
-        self._write_json(SETTINGS, content)
+        own = settings_as_json(settings, is_wrapped=recipe.is_wrapped)
+        self._write_json(SETTINGS, {"format": FORMAT, "spec": about, "data": [str(path) for path in files], "settings": own})
 
-    def change_settings(self, settings: TrainSettings) -> None:
+    def change_settings(self, settings: TrainSettings, recipe: Recipe) -> None:
         """Write down settings that were changed when the run went on."""
-        self._write_json(SETTINGS, {**read_settings(self.path), "settings": asdict(settings)})
+        own = settings_as_json(settings, is_wrapped=recipe.is_wrapped)
+        self._write_json(SETTINGS, {**read_settings(self.path), "settings": own})
 
     def add_metric(self, metric: Metric) -> None:
         target = self.path / METRICS

@@ -103,14 +103,14 @@ def train(
     """
     own = processes or Processes()
     check_settings(settings, own, tensorboard)
-    wanted = settings.vocabulary if settings.tokens == "bpe" else ALPHABET
+    wanted = ALPHABET + 1 if settings.tokens == "bpe" else ALPHABET
     if recipe.vocabulary < wanted:
         raise CompileError(codes.small_vocabulary(recipe.name, recipe.vocabulary, wanted))
     if own.writes:
         training_text, held_out_text = find_texts(files, settings.length + 1)
         folder = open_run(run, force=force)
         folder.write_settings(settings, recipe, files)
-        write_corpus(run, training_text, held_out_text, settings.vocabulary if settings.tokens == "bpe" else None)
+        write_corpus(run, training_text, held_out_text, recipe.vocabulary if settings.tokens == "bpe" else None)
     own.wait()
     with _recording(recipe, run, settings, own, tensorboard, None) as recorder:
         return _trained(recorder, progress)
@@ -138,7 +138,7 @@ def resume(
     if own.writes:
         clear_partial(run)
         clear_old(run)
-        RunFolder(run).change_settings(settings)
+        RunFolder(run).change_settings(settings, recipe)
     own.wait()
     with _recording(recipe, run, settings, own, tensorboard, found) as recorder:
         return _trained(recorder, progress)

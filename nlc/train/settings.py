@@ -39,9 +39,9 @@ def _choice(*words: str) -> Any:
 class TrainSettings:
     """A training run. `length` and `batch` are of windows in tokens; a step is on `batch * accumulate` windows.
 
-    `layers`, `d_model`, `heads` and `learning_rate` are of the network around a memory; a model's spec has its own. Over the run,
-    learning rates rise for `warmup` steps and then follow `schedule`, as parts of themselves. `clip` is the longest gradient, 0 for any.
-    `text` is read at random or as a stream, in which fast states are carried from window to window. `vocabulary` is for BPE alone.
+    `layers`, `d_model`, `heads`, `learning_rate` and `vocabulary` (for BPE alone) are of the network around a memory; a model's spec has
+    its own. Over the run, learning rates rise for `warmup` steps and then follow `schedule`, as parts of themselves. `clip` is the longest
+    gradient, 0 for any. `text` is read at random or as a stream, in which fast states are carried from window to window.
     """
 
     layers: int = _setting(2, 1, 64, of_wrapper=True)
@@ -57,7 +57,7 @@ class TrainSettings:
     clip: float = _setting(1.0, 0.0, 1e9)
     text: str = _choice("random", "stream")
     tokens: str = _choice("bytes", "bpe")
-    vocabulary: int = _setting(1024, 257, 2**20)
+    vocabulary: int = _setting(1024, 257, 2**20, of_wrapper=True)
     precision: str = _choice("float32", "bfloat16", "float64")
     compiled: int = _setting(0, 0, 1)
     device: str = _choice("cpu", "cuda")
@@ -86,6 +86,12 @@ MODEL_SETTINGS = tuple(
 )
 """What there is to set of the training of a model, whose spec says the rest."""
 
+
+def settings_as_json(settings: TrainSettings, *, is_wrapped: bool) -> dict[str, Any]:
+    """What makes the settings again; those of the network around a memory only where there is one."""
+    return {row.name: getattr(settings, row.name) for row in (TRAIN_SETTINGS if is_wrapped else MODEL_SETTINGS)}
+
+
 CHANGEABLE = ("steps", "eval_every", "eval_windows", "save_every")
 """What may be set anew when a run goes on."""
 
@@ -105,9 +111,10 @@ def hyperparameter_settings(model: Model) -> tuple[Setting, ...]:
 
 
 def model_settings(model: Model) -> tuple[Setting, ...]:
-    """What a user may choose of a model: its free dims and its hyperparameters, whatever the run calls its own."""
+    """What a user may choose of a model: its free dims and its hyperparameters, but those that have a name that the run has too."""
+    taken = {item.name for item in MODEL_SETTINGS}
     sizes = tuple(Setting(item.name, True, 1, LARGEST_SIZE) for item in model.dims if item.definition is None)
-    return (*sizes, *hyperparameter_settings(model))
+    return tuple(item for item in (*sizes, *hyperparameter_settings(model)) if item.name not in taken)
 
 
 def settings_from_pairs(

@@ -29,14 +29,21 @@ VARIANTS: Mapping[str, TrainSettings] = MappingProxyType(
         "periods": replace(STREAM, steps=11),
     }
 )
-SPECS = ("linear_attention_layer", "gated_delta_rule", "titans_linear", "hope_inner")
+SPECS = (
+    "architectures/linear_attention_layer",
+    "architectures/gated_delta_rule",
+    "architectures/hope_inner",
+    "models/transformer",
+    "models/gated_deltanet",
+    "models/titans_linear",
+)
 SIZES = ("steps=20", "length=16", "batch=4", "d_model=16", "heads=2", "layers=1", "eval_windows=4", "precision=float64")
 
 
 def made(name: str) -> tuple[Recipe, TrainSettings]:
     """A variant of the smallest network, or a network around a shipped spec."""
     if name in SPECS:
-        return new_run(f"architectures/{name}", "optimizers/adamw", SIZES)
+        return new_run(name, None, SIZES)
     settings = VARIANTS[name]
     return (with_periods(settings) if name == "periods" else recipe(settings)), settings
 
