@@ -15,6 +15,7 @@ from typing import Any
 from nlc.replay.assume import leaves, satisfying
 from nlc.replay.evaluate import EXACT, MODULAR, Node, Unsupported, Values, evaluate, leaf_key, sizes_of
 from nlc.replay.numbers import PRIME, Remainder, Unlucky
+from nlc.replay.order import holds
 from nlc.replay.shapes import is_convex, is_nonnegative, is_positive
 
 SCHEMA = "nlc-certificate-1"
@@ -87,6 +88,8 @@ def _claim_problems(claim: Mapping[str, Any]) -> Iterator[str]:
             yield from _proof_problems(proof["steps"])
         case "difference":
             yield from _counterexample_problems(proof)
+        case "order" if holds(proof["order"]) != (claim["verdict"] == "proved"):
+            yield "the clocks and reads do not order the levels so"
 
 
 # --- proofs ------------------------------------------------------------------------------------------------------

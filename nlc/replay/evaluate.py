@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import product
@@ -14,6 +14,10 @@ from nlc.replay.numbers import Function, Pair, Remainder, Unlucky, exact, hashed
 LEAF_WORDS = ("kind", "name", "component", "part", "when", "period", "axis", "delayed", "unit")
 
 ENTRYWISE = ("Add", "Scale", "Times", "Divide", "Power", "Map", "Compare", "Where", "Extremum")
+
+LARGEST_POWER = 10_000
+DATA = 2
+"""Of a window that sums are over."""
 
 Node = Mapping[str, Any]
 Values = Mapping[str, tuple[Any, ...]]
@@ -86,6 +90,10 @@ def evaluate(node: Node, values: Values, sizes: Mapping[str, int], field: Field)
             return tuple(field.number(Fraction(row == column)) for row in range(shape[0]) for column in range(shape[1]))
         case "Derivative":
             return _slopes(node, values, sizes, field)
+        case "WindowSum":
+            return _over_data(node["operands"][0], values, sizes, field)
+        case "WindowSoftmax":
+            raise Unsupported("a softmax over a window")
     if not node["operands"]:
         return values[leaf_key(node)]
     parts = [evaluate(operand, values, sizes, field) for operand in node["operands"]]
@@ -133,7 +141,7 @@ def _linear(node: Node, parts: list[tuple[Any, ...]], inner: list[tuple[int, ...
             return tuple(power / total(powers) for power in powers)
         case "Inverse":
             return _inverted(first, shape[0], field)
-        case "StopGradient":
+        case "StopGradient" | "Now":
             return first
     return None
 
@@ -171,7 +179,8 @@ def _entry(node: Node, entries: tuple[Any, ...], field: Field) -> Any:
                 raise Unlucky("a division by zero")
             return entries[0] / entries[1]
         case "Power":
-            return _power(entries[0], Fraction(node["operands"][1].get("value", "1/3")), field)
+            written = Fraction(node["operands"][1].get("value", "1/3"))
+            return _power(entries[0], entries[1] if field is EXACT else written, field)
         case "Map":
             return field.function(node["function"], entries[0])
         case "Compare":
@@ -188,6 +197,8 @@ def _entry(node: Node, entries: tuple[Any, ...], field: Field) -> Any:
 def _power(base: Any, exponent: Fraction, field: Field) -> Any:
     if exponent.denominator > 2:
         raise Unsupported("a power that is no whole or half number")
+    if abs(exponent.numerator) > LARGEST_POWER:
+        raise Unsupported("a power of too many digits")
     root = base if exponent.denominator == 1 else field.function("sqrt", base)
     result = field.number(Fraction(1))
     for _ in range(abs(exponent.numerator)):
@@ -215,6 +226,44 @@ def _slopes(node: Node, values: Values, sizes: Mapping[str, int], field: Field) 
         moved = tuple(Pair(entry, one if at == place else zero) for at, entry in enumerate(point))
         found.append(evaluate(of, {**flat, leaf_key(by): moved}, sizes, raised)[0].slope)
     return tuple(found)
+
+
+def _over_data(of: Node, values: Values, sizes: Mapping[str, int], field: Field) -> tuple[Any, ...]:
+    """The sum over the data of a window, each with values of its own for what the window keeps."""
+    kept = list(_data(of))
+    parts = []
+    for place in range(DATA):
+        there = {leaf_key(leaf): _datum(leaf, place, values, field) for leaf in kept}
+        drawn = {_whole_window(leaf): values.get(_whole_window(leaf), values.get(leaf_key(leaf), ())) for leaf in kept}
+        parts.append(evaluate(of, {**values, **drawn, **there}, sizes, field))
+    return tuple(total(entries) for entries in zip(*parts, strict=True))
+
+
+def _data(node: Node) -> Iterator[Node]:
+    if node["kind"] in ("Window", "Age"):
+        yield node
+    for operand in node["operands"] if node["kind"] != "WindowSum" else ():
+        yield from _data(operand)
+
+
+def _datum(leaf: Node, place: int, values: Values, field: Field) -> tuple[Any, ...]:
+    """What a window keeps at one of its data, the oldest first: a counterexample says it, else it is made of what was drawn."""
+    if leaf["kind"] == "Age":
+        return (field.number(Fraction(DATA - 1 - place)),)
+    key = leaf_key({**leaf, "part": f"{leaf['part']}_{place + 1}"})
+    if key in values:
+        return values[key]
+    drawn = values[_whole_window(leaf)] if _whole_window(leaf) in values else values[leaf_key(leaf)]
+    return tuple(_moved(entry, place) for entry in drawn)
+
+
+def _whole_window(leaf: Node) -> str:
+    """Where what was drawn for a window is kept while its data are gone through: sums may stand in sums."""
+    return f"whole {leaf_key(leaf)}"
+
+
+def _moved(entry: Any, place: int) -> Any:
+    return Pair(_moved(entry.value, place), entry.slope * 0) if isinstance(entry, Pair) else hashed("datum", place, entry.value)
 
 
 def _inverted(entries: tuple[Any, ...], size: int, field: Field) -> tuple[Any, ...]:

@@ -22,6 +22,7 @@ NOT_VERIFIED = (
 TRUSTED_BASE = (
     "nlc/replay: the checker, Python and its integers, for every equation and counterexample that it replays",
     "nlc/parse and nlc/resolve: the reading of claims into expressions",
+    "nlc/order: the clocks of levels, and whose new state each of them reads, which orders follow from",
     "nlc/derive: the laws of levels, which the squares of `nlc verify` compare with automatic differentiation",
 )
 
@@ -66,12 +67,15 @@ def _claim(verdict: Verdict) -> dict[str, Any]:
             "shows": _shows(verdict),
             "steps": [_step(step) for step in verdict.trace],
             "counterexample": _counterexample(found) if found is not None and found.exact else None,
+            "order": verdict.finding.order,
         },
     }
 
 
 def _shows(verdict: Verdict) -> str:
-    """What can be replayed: that the sides of the conclusion are equal, or that they are not; nothing else is."""
+    """What can be replayed: that the sides of the conclusion are equal, or that they are not, or an order of levels; nothing else is."""
+    if verdict.finding.order is not None:
+        return "order"
     if verdict.counterexample is not None:
         return "difference" if verdict.counterexample["exact"] else ""
     is_equal = verdict.verdict in ("proved", "proved-if", "refuted") and any(step.kind == "conclusion" for step in verdict.trace)

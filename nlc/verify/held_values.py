@@ -27,6 +27,11 @@ def held_after(laws: Laws, tick: int, held: Mapping[Expr, Value], after: Mapping
     return {_leaf(item): held[_leaf(item)] if tick % _period(item) else after[_now(item)] for item in _held(laws)}
 
 
+def held_leaves(laws: Laws, tick: int = 0) -> dict[State, Expr]:
+    """The held values that change at the end of a tick, with what they become; at tick 0 all of them."""
+    return {_leaf(item): _now(item) for item in _held(laws) if tick % _period(item) == 0}
+
+
 def _held(laws: Laws) -> tuple[Kept, ...]:
     return tuple(item for item in laws.kept if item.component not in (POSITION, PREVIOUS))
 

@@ -168,7 +168,8 @@ class Arithmetic:
             case Transpose(x):
                 return operand(x).transpose(-1, -2)
             case Inverse(x):
-                return operand(x).inverse()
+                inverse, fault = torch.linalg.inv_ex(operand(x))
+                return inverse.masked_fill(fault[..., None, None] != 0, math.nan)  # a singular matrix has none
             case Outer(left, right):
                 return operand(left).unsqueeze(-1) * operand(right).unsqueeze(-2)
             case Dot(left, right):

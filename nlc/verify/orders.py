@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import combinations
+from typing import Any
 
-from nlc.ir.model import OrderClaim
+from nlc.ir.model import Family, OrderClaim
 from nlc.ir.order import LevelOrder, Relation
 from nlc.verify.verdict import Finding
 
@@ -21,8 +22,22 @@ def decide_order(claim: OrderClaim, order: LevelOrder) -> Finding:
     for left, sign, right in pairs:
         actual = order.relation(left, right)
         if _sign(actual, left) != sign:
-            return Finding(verdict="refuted", method=METHOD, detail=f"{left} {sign} {right} does not hold: {_sentence(actual)}")
-    return Finding(verdict="proved", method=METHOD, detail="; ".join(_sentence(order.relation(left, right)) for left, _, right in pairs))
+            detail = f"{left} {sign} {right} does not hold: {_sentence(actual)}"
+            return Finding(verdict="refuted", method=METHOD, detail=detail, order=_evidence(claim, order))
+    detail = "; ".join(_sentence(order.relation(left, right)) for left, _, right in pairs)
+    return Finding(verdict="proved", method=METHOD, detail=detail, order=_evidence(claim, order))
+
+
+def _evidence(claim: OrderClaim, order: LevelOrder) -> dict[str, Any]:
+    """What an order follows from: the chain, the clocks, and who needs whose new state at the same tick; ready for JSON."""
+    clocks = {component.name: component.every for component in order.model.components}
+    ageless = (Family.ALWAYS, Family.NEVER)
+    return {
+        "names": list(claim.names),
+        "relations": list(claim.relations),
+        "clocks": {name: [clock.family.value, "1" if clock.family in ageless else str(clock.period)] for name, clock in clocks.items()},
+        "needs": [list(pair) for pair in sorted({(edge.reader, edge.source) for edge in order.edges if edge.kind == "same tick"})],
+    }
 
 
 def _pairs(claim: OrderClaim) -> Iterator[tuple[str, str, str]]:

@@ -26,6 +26,7 @@ from nlc.verify.proofs import Step, recording
 from nlc.verify.quotients import clear_denominators
 from nlc.verify.rational import Sizes, Tensor, evaluate
 from nlc.verify.relations import GENERAL, Relation, guess, preserved, start_of
+from nlc.verify.system_steps import induction_steps, run_steps
 from nlc.verify.twins import Twins, at_tick, initial, moment, observed, step
 from nlc.verify.verdict import Finding, VerdictWord
 
@@ -94,8 +95,10 @@ def _by_induction(twins: Twins) -> Finding | None:
         return None
     needs = _needs(twins, relations).items() - _needs(Twins(replace(twins.claim, bindings=()), twins.this, twins.this), ()).items()
     conditions = tuple(sorted({text for _, text in needs} | {text for relation in relations for text in relation.conditions}))
-    trace = (*(_invariant(relation, twins) for relation in relations), *_agreements(twins, left))
-    invariants = "; ".join(f"{item.before} = {item.after}" for item in trace[: len(relations)])
+    steps = tuple(induction_steps(twins, relations)) if _is_of_one_world(twins) else ()
+    told = tuple(_invariant(relation, twins) for relation in relations)
+    invariants = "; ".join(f"{item.before} = {item.after}" for item in told)
+    trace = (*told, *steps, *_agreements(twins, left))
     detail = f"{', '.join(left)} agree at every tick, for all sizes and values; throughout, {invariants or 'no state needs to match'}"
     word: VerdictWord = "proved-if" if conditions else "proved"
     return Finding(verdict=word, method=INDUCTION, detail=detail, conditions=conditions, trace=trace)
@@ -159,11 +162,28 @@ def _by_runs(twins: Twins) -> Finding:
         samples, worst = samples + found.samples, max(worst, found.worst_gap)
         if found.counterexample is not None:
             detail = f"after {ticks} tick{'s' if ticks > 1 else ''} they differ, {found.counterexample.text}"
-            return Finding(verdict="refuted", method=RUNS, detail=detail, evidence=replace(found, samples=samples))
+            trace = _run_to(twins, found.counterexample.quantity) if found.counterexample.exact else ()
+            return Finding(verdict="refuted", method=RUNS, detail=detail, trace=trace, evidence=replace(found, samples=samples))
     if not samples:
         return Finding(verdict="unknown", method=RUNS, detail="no values were found at which both systems are defined")
     detail = f"no proof found; {samples} runs of up to {MOST_TICKS} ticks agree, worst gap {worst:.1e}, seed {found.seed}"
     return Finding(verdict="tested", method=RUNS, detail=detail, evidence=Search(None, samples, worst))
+
+
+def _run_to(twins: Twins, quantity: str) -> tuple[Step, ...]:
+    """The run to what differs, which is called `NAME after tick N`."""
+    name, _, tick = quantity.rpartition(" after tick ")
+    return tuple(run_steps(twins, int(tick), name))
+
+
+def _is_of_one_world(twins: Twins) -> bool:
+    """Whether the other system has no dim that this one lacks: only then do both have sizes together."""
+    mine, others = (_dims_of(nodes) for nodes in (twins.this_expressions, twins.other_expressions))
+    return others <= mine
+
+
+def _dims_of(expressions: tuple[Expr, ...]) -> set[str]:
+    return {name for node in expressions for part in walk(node) for dim in part.shape for name in dim.names}
 
 
 def _unknowns(twins: Twins, ticks: int) -> tuple[Unknown, ...]:

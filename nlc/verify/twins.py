@@ -47,6 +47,10 @@ class Twins:
         return (*_expressions(self.this), *self.other_expressions)
 
     @property
+    def this_expressions(self) -> tuple[Expr, ...]:
+        return _expressions(self.this)
+
+    @property
     def other_expressions(self) -> tuple[Expr, ...]:
         return _expressions(self.other)
 
@@ -58,12 +62,17 @@ class Twins:
     @property
     def sources(self) -> tuple[Source, ...]:
         """This model's inputs and hyperparameters on which either system depends, those that are given aside."""
-        read = (expression for leaf in _leaves(self.other_expressions) if (expression := self.read_as(leaf)) is not None)
+        read = (expression for leaf in leaves_read(self.other_expressions) if (expression := self.read_as(leaf)) is not None)
         given = (value for _, value in self.claim.given)
-        leaves = _leaves((*_expressions(self.this), *read, *given))
+        leaves = leaves_read((*_expressions(self.this), *read, *given))
         found = dict.fromkeys(replace(leaf, delayed=False) if isinstance(leaf, Input) else leaf for leaf in leaves)
         fixed = dict(self.claim.given)
         return tuple(leaf for leaf in found if leaf not in fixed)
+
+    @property
+    def read_leaves(self) -> tuple[Source, ...]:
+        """What this system's own expressions read from outside, now and before."""
+        return leaves_read(self.this_expressions)
 
     @property
     def parameters(self) -> tuple[State, ...]:
@@ -102,7 +111,7 @@ def _expressions(laws: Laws) -> tuple[Expr, ...]:
     return tuple(equation.value for law in laws.laws for equation in law.equations) + tuple(output.value for output in laws.outputs)
 
 
-def _leaves(expressions: tuple[Expr, ...]) -> tuple[Source, ...]:
+def leaves_read(expressions: tuple[Expr, ...]) -> tuple[Source, ...]:
     """The sources that expressions read, in order of appearance."""
     return tuple(dict.fromkeys(leaf for node in expressions for leaf in walk(node) if isinstance(leaf, Input | Hyperparameter)))
 
@@ -199,7 +208,7 @@ def _other_reads(twins: Twins, at: Moment, evaluate: Evaluate[Value], known: Map
     found = _ticks(twins.other, at, evaluate, known)
     now = _sources(twins, at.now, evaluate, known)
     past = _sources(twins, at.earlier, evaluate, known) if at.earlier is not None else None
-    for leaf in _leaves(twins.other_expressions):
+    for leaf in leaves_read(twins.other_expressions):
         expression = twins.read_as(leaf)
         assert expression is not None, leaf
         if not isinstance(leaf, Input) or not leaf.delayed:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal as OneOf
+from typing import Any, Literal as OneOf
 
 from nlc.verify.counterexample import Search
 from nlc.verify.measure import Table
@@ -17,7 +18,7 @@ VerdictWord = OneOf[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A verdict and its evidence; `conditions` are what a `proved-if` needs, `table` is what was measured."""
+    """A verdict and its evidence: `conditions` are what a `proved-if` needs, `order` is what an order follows from."""
 
     verdict: VerdictWord
     method: str
@@ -26,6 +27,7 @@ class Finding:
     trace: tuple[Step, ...] = ()
     evidence: Search | None = None
     table: Table | None = None
+    order: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

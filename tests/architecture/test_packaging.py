@@ -26,7 +26,7 @@ def test_the_wheel_carries_what_nlc_reads(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     (wheel,) = tmp_path.glob("*.whl")
     carried = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    assert carried == {"nlc/py.typed", *below("nlc", ".py", ".yaml", ".j2"), *(f"nlc/{path}" for path in below("specs", ".yaml"))}
+    assert carried == {"nlc/py.typed", *below("nlc", ".py", ".yaml", ".j2", ".json"), *(f"nlc/{path}" for path in below("specs", ".yaml"))}
 
 
 def test_every_requirement_is_pinned() -> None:
