@@ -168,8 +168,9 @@ class Arithmetic:
             case Transpose(x):
                 return operand(x).transpose(-1, -2)
             case Inverse(x):
+                inverse: Tensor
                 inverse, fault = torch.linalg.inv_ex(operand(x))
-                return inverse.masked_fill(fault[..., None, None] != 0, math.nan)  # a singular matrix has none
+                return inverse.masked_fill(fault[..., None, None] != 0, float("nan"))  # a singular matrix has none
             case Outer(left, right):
                 return operand(left).unsqueeze(-1) * operand(right).unsqueeze(-2)
             case Dot(left, right):

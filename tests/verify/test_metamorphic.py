@@ -50,6 +50,7 @@ APPLIES = {
     "linear_attention_layer": "shuffled",
     **dict.fromkeys(("delta_rule_layer", "gated_delta_rule_layer", "mamba2_layer", "titans_linear_layer", "retention_layer"), ""),
     "swiglu_layer": "basis of d_model",
+    **dict.fromkeys(("cms", "cms_independent"), ""),
     "longhorn": "twice q, twice v, basis of d_k, basis of d_v, idle",
     "mesa": "twice q, twice v, basis of d_k, basis of d_v, idle",
     "mlp_training": "twice target, basis of d_in, basis of d_out, idle",
