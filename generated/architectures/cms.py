@@ -29,31 +29,7 @@ Laws, per token; prev is the state before
     y       = near + middle + far                                                  no state is read
 
 Laws of AdamW, every step, for fast
-    first_moment_gradient   = prev(first_moment) - gradient
-                              objective 0.5 * norm2(first_moment - gradient); calculus
-    first_moment            = prev(first_moment) - (1 - beta1) * first_moment_gradient    explicit gradient step; adamw; nl:eq-38
-    second_moment_gradient  = prev(second_moment) - gradient ** 2
-                              objective 0.5 * norm2(second_moment - gradient ** 2); calculus
-    second_moment           = prev(second_moment) - (1 - beta2) * second_moment_gradient  explicit gradient step; adamw; nl:eq-38
-    unbiased_first          = first_moment / (1 - beta1 ** tick(weights))                 abbreviation
-    unbiased_second         = second_moment / (1 - beta2 ** tick(weights))                abbreviation
-    direction               = unbiased_first / (sqrt(unbiased_second) + eps)              abbreviation
-    weights                 = (1 - learning_rate * weight_decay) * prev(weights) - learning_rate * direction
-                              explicit gradient step; adamw; nl:eq-38
-
 Laws of AdamW, every 4 steps, on the sum of the gradients since the last update, for medium
-    first_moment_gradient   = prev(first_moment) - gradient
-                              objective 0.5 * norm2(first_moment - gradient); calculus
-    first_moment            = prev(first_moment) - (1 - beta1) * first_moment_gradient    explicit gradient step; adamw; nl:eq-38
-    second_moment_gradient  = prev(second_moment) - gradient ** 2
-                              objective 0.5 * norm2(second_moment - gradient ** 2); calculus
-    second_moment           = prev(second_moment) - (1 - beta2) * second_moment_gradient  explicit gradient step; adamw; nl:eq-38
-    unbiased_first          = first_moment / (1 - beta1 ** tick(weights))                 abbreviation
-    unbiased_second         = second_moment / (1 - beta2 ** tick(weights))                abbreviation
-    direction               = unbiased_first / (sqrt(unbiased_second) + eps)              abbreviation
-    weights                 = (1 - learning_rate * weight_decay) * prev(weights) - learning_rate * direction
-                              explicit gradient step; adamw; nl:eq-38
-
 Laws of AdamW, every 16 steps, on the sum of the gradients since the last update, for slow
     first_moment_gradient   = prev(first_moment) - gradient
                               objective 0.5 * norm2(first_moment - gradient); calculus
@@ -380,4 +356,4 @@ def _full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
-# sealed by nlc, sha256 of everything above: b64ddd002c10150451651b73dcb5c9e1612cff4105aa5a4e9872c130569f164e
+# sealed by nlc, sha256 of everything above: 171583e70d3a8ea7091c101da63e5548da3b779c7152c9c6527029288faf3ffb

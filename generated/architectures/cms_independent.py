@@ -32,31 +32,7 @@ Laws, per token; prev is the state before
          no state is read
 
 Laws of AdamW, every step, for fast, share_fast, share_medium, share_slow
-    first_moment_gradient   = prev(first_moment) - gradient
-                              objective 0.5 * norm2(first_moment - gradient); calculus
-    first_moment            = prev(first_moment) - (1 - beta1) * first_moment_gradient    explicit gradient step; adamw; nl:eq-38
-    second_moment_gradient  = prev(second_moment) - gradient ** 2
-                              objective 0.5 * norm2(second_moment - gradient ** 2); calculus
-    second_moment           = prev(second_moment) - (1 - beta2) * second_moment_gradient  explicit gradient step; adamw; nl:eq-38
-    unbiased_first          = first_moment / (1 - beta1 ** tick(weights))                 abbreviation
-    unbiased_second         = second_moment / (1 - beta2 ** tick(weights))                abbreviation
-    direction               = unbiased_first / (sqrt(unbiased_second) + eps)              abbreviation
-    weights                 = (1 - learning_rate * weight_decay) * prev(weights) - learning_rate * direction
-                              explicit gradient step; adamw; nl:eq-38
-
 Laws of AdamW, every 4 steps, on the sum of the gradients since the last update, for medium
-    first_moment_gradient   = prev(first_moment) - gradient
-                              objective 0.5 * norm2(first_moment - gradient); calculus
-    first_moment            = prev(first_moment) - (1 - beta1) * first_moment_gradient    explicit gradient step; adamw; nl:eq-38
-    second_moment_gradient  = prev(second_moment) - gradient ** 2
-                              objective 0.5 * norm2(second_moment - gradient ** 2); calculus
-    second_moment           = prev(second_moment) - (1 - beta2) * second_moment_gradient  explicit gradient step; adamw; nl:eq-38
-    unbiased_first          = first_moment / (1 - beta1 ** tick(weights))                 abbreviation
-    unbiased_second         = second_moment / (1 - beta2 ** tick(weights))                abbreviation
-    direction               = unbiased_first / (sqrt(unbiased_second) + eps)              abbreviation
-    weights                 = (1 - learning_rate * weight_decay) * prev(weights) - learning_rate * direction
-                              explicit gradient step; adamw; nl:eq-38
-
 Laws of AdamW, every 16 steps, on the sum of the gradients since the last update, for slow
     first_moment_gradient   = prev(first_moment) - gradient
                               objective 0.5 * norm2(first_moment - gradient); calculus
@@ -391,4 +367,4 @@ def _full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
-# sealed by nlc, sha256 of everything above: 92c6493ecdaefd48efd9ffa73e5d1c638a323e886b518bd70048242f6639a103
+# sealed by nlc, sha256 of everything above: 163a94b26a4b8390e807b8fb0110399e7f6d84a36978b9585068afedeff4f9f5

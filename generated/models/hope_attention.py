@@ -70,31 +70,7 @@ ContinuumMemorySystem, from specs/architectures/cms.yaml
 
 Laws of AdamW, every step, for embedding, softmax_attention_norm, head_norm, softmax_attention.project_q, softmax_attention.project_k,
 softmax_attention.project_v, softmax_attention.project_out, cms.fast
-    first_moment_gradient   = prev(first_moment) - gradient
-                              objective 0.5 * norm2(first_moment - gradient); calculus
-    first_moment            = prev(first_moment) - (1 - beta1) * first_moment_gradient    explicit gradient step; adamw; nl:eq-38
-    second_moment_gradient  = prev(second_moment) - gradient ** 2
-                              objective 0.5 * norm2(second_moment - gradient ** 2); calculus
-    second_moment           = prev(second_moment) - (1 - beta2) * second_moment_gradient  explicit gradient step; adamw; nl:eq-38
-    unbiased_first          = first_moment / (1 - beta1 ** tick(weights))                 abbreviation
-    unbiased_second         = second_moment / (1 - beta2 ** tick(weights))                abbreviation
-    direction               = unbiased_first / (sqrt(unbiased_second) + eps)              abbreviation
-    weights                 = (1 - learning_rate * weight_decay) * prev(weights) - learning_rate * direction
-                              explicit gradient step; adamw; nl:eq-38
-
 Laws of AdamW, every 4 steps, on the sum of the gradients since the last update, for cms.medium
-    first_moment_gradient   = prev(first_moment) - gradient
-                              objective 0.5 * norm2(first_moment - gradient); calculus
-    first_moment            = prev(first_moment) - (1 - beta1) * first_moment_gradient    explicit gradient step; adamw; nl:eq-38
-    second_moment_gradient  = prev(second_moment) - gradient ** 2
-                              objective 0.5 * norm2(second_moment - gradient ** 2); calculus
-    second_moment           = prev(second_moment) - (1 - beta2) * second_moment_gradient  explicit gradient step; adamw; nl:eq-38
-    unbiased_first          = first_moment / (1 - beta1 ** tick(weights))                 abbreviation
-    unbiased_second         = second_moment / (1 - beta2 ** tick(weights))                abbreviation
-    direction               = unbiased_first / (sqrt(unbiased_second) + eps)              abbreviation
-    weights                 = (1 - learning_rate * weight_decay) * prev(weights) - learning_rate * direction
-                              explicit gradient step; adamw; nl:eq-38
-
 Laws of AdamW, every 16 steps, on the sum of the gradients since the last update, for cms.slow
     first_moment_gradient   = prev(first_moment) - gradient
                               objective 0.5 * norm2(first_moment - gradient); calculus
@@ -715,4 +691,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: e9c3cb24baca9941ac2977ef88c7f81a6696ee45a295ba8560235c634cfbfef3
+# sealed by nlc, sha256 of everything above: 49c006f58d17e53f8187df0fec622670e56398bd796c716bf14e40ad70246d49

@@ -88,10 +88,19 @@ def laws_lines(program: Program, room: int = WIDTH) -> Iterator[str]:
     for law in program.laws.endings:
         groups.append((law.component, tuple(replace(item, rule=f"when the sequence ends: {item.rule}") for item in law.equations)))
     yield from equation_lines(groups, definitions, room)
+    yield from trainings_lines(program)
+
+
+def trainings_lines(program: Program) -> Iterator[str]:
+    """The laws of the optimizers of slow levels, each once, under all that they move."""
+    moved: dict[Lines, list[str]] = {}
     for item, training in zip(program.model.training, program.laws.training, strict=True):
+        laws = tuple(equation_lines([(law.component, law.equations) for law in training.laws]))
+        moved.setdefault(laws, []).append(training_text(item))
+    for laws, texts in moved.items():
         yield ""
-        yield from wrapped(f"Laws of {training_text(item)}", 136)
-        yield from equation_lines([(law.component, law.equations) for law in training.laws])
+        yield from (line for text in texts for line in wrapped(f"Laws of {text}", 136))
+        yield from laws
 
 
 def training_text(item: Training) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nlc.emit.header import equation_lines, forms_lines, laws_lines, levels_lines, spec_path, title_lines, training_text
+from nlc.emit.header import forms_lines, laws_lines, levels_lines, spec_path, title_lines, trainings_lines
 from nlc.emit.layout import WIDTH, Lines
-from nlc.emit.prose import prose, wrapped
+from nlc.emit.prose import prose
 from nlc.ir.network import Embed, Head, Layer, Normalise, Part, Repeat, Residual
 from nlc.ir.program import Program
 from nlc.ir.show import expression_text
@@ -14,7 +14,7 @@ from nlc.ir.show import expression_text
 
 def network_header(program: Program) -> Lines:
     """The lines of the docstring; the first stands beside the quotes."""
-    lines = (*title_lines(program), *levels_lines(program), *_network(program), *_layers(program), *_trainings(program))
+    lines = (*title_lines(program), *levels_lines(program), *_network(program), *_layers(program), *trainings_lines(program))
     return tuple(line.rstrip() for line in lines)
 
 
@@ -53,10 +53,3 @@ def _layers(program: Program) -> Iterator[str]:
         yield ""
         yield f"{layer.model.name}, from {prose(spec_path(layer.model.path))}"
         yield from (f"    {line}" if line else "" for line in (*laws_lines(layer, WIDTH - 4), *forms_lines(layer)))
-
-
-def _trainings(program: Program) -> Iterator[str]:
-    for item, training in zip(program.model.training, program.laws.training, strict=True):
-        yield ""
-        yield from wrapped(f"Laws of {training_text(item)}", 136)
-        yield from equation_lines([(law.component, law.equations) for law in training.laws])
