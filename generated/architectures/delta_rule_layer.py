@@ -105,7 +105,7 @@ class DeltaRuleLayer(nn.Module):
         """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
         dtype = torch.promote_types(like.dtype, torch.float32)
         return {
-            "memory": like.new_zeros(batch, heads, self.d_model // self.heads, self.d_model // self.heads, dtype=dtype),
+            "memory": like.new_zeros(batch, heads, self.d_head, self.d_head, dtype=dtype),
             "recent.project_k": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
             "recent.project_v": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
             "recent.project_q": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
@@ -143,7 +143,7 @@ class DeltaRuleLayer(nn.Module):
             memory_read, memory = self._memory_in_chunks(
                 key=k, value=beta[..., None] * v, erase=beta[..., None] * k, query=q, memory=start["memory"]
             )
-            y = (torch.nn.functional.rms_norm(memory_read, (self.d_model // self.heads,), eps=1e-06) * gate).flatten(-2) @ project_out.mT
+            y = (torch.nn.functional.rms_norm(memory_read, (self.d_head,), eps=1e-06) * gate).flatten(-2) @ project_out.mT
             state = {
                 "memory": memory,
                 "recent.project_k": recent_project_k[:, x.shape[1] :],
@@ -213,7 +213,7 @@ class DeltaRuleLayer(nn.Module):
             gradient = error[..., None] * k[..., None, :]
             memory = state["memory"] - beta[..., None, None] * gradient
             memory_read = (memory @ q[..., None]).squeeze(-1)
-            y = (torch.nn.functional.rms_norm(memory_read, (self.d_model // self.heads,), eps=1e-06) * gate).flatten(-2) @ project_out.mT
+            y = (torch.nn.functional.rms_norm(memory_read, (self.d_head,), eps=1e-06) * gate).flatten(-2) @ project_out.mT
             state = {
                 "memory": memory,
                 "recent.project_k": recent_project_k[..., 1:, :],
@@ -261,4 +261,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: b1a1beb1e41c903703c507684abb57b6d55aa1a2c952c0def586696a857e5ab9
+# sealed by nlc, sha256 of everything above: 3e60badeb8e5690b02275f4165d26a4dcd1dff87a37d3fd9364f9ec0befe9577

@@ -103,7 +103,7 @@ class GatedDeltaRuleLayer(nn.Module):
         """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
         dtype = torch.promote_types(like.dtype, torch.float32)
         return {
-            "memory": like.new_zeros(batch, heads, self.d_model // self.heads, self.d_model // self.heads, dtype=dtype),
+            "memory": like.new_zeros(batch, heads, self.d_head, self.d_head, dtype=dtype),
             "recent.project_k": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
             "recent.project_v": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
             "recent.project_q": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
@@ -148,7 +148,7 @@ class GatedDeltaRuleLayer(nn.Module):
                 query=q,
                 memory=start["memory"],
             )
-            y = (torch.nn.functional.rms_norm(memory_read, (self.d_model // self.heads,), eps=1e-06) * gate).flatten(-2) @ project_out.mT
+            y = (torch.nn.functional.rms_norm(memory_read, (self.d_head,), eps=1e-06) * gate).flatten(-2) @ project_out.mT
             state = {
                 "memory": memory,
                 "recent.project_k": recent_project_k[:, x.shape[1] :],
@@ -227,7 +227,7 @@ class GatedDeltaRuleLayer(nn.Module):
             gradient = error[..., None] * k[..., None, :]
             memory = retained - beta[..., None, None] * gradient
             memory_read = (memory @ q[..., None]).squeeze(-1)
-            y = (torch.nn.functional.rms_norm(memory_read, (self.d_model // self.heads,), eps=1e-06) * gate).flatten(-2) @ project_out.mT
+            y = (torch.nn.functional.rms_norm(memory_read, (self.d_head,), eps=1e-06) * gate).flatten(-2) @ project_out.mT
             state = {
                 "memory": memory,
                 "recent.project_k": recent_project_k[..., 1:, :],
@@ -284,4 +284,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: 3c4f827e3c1ff97553f868a5cd7755cc2193563528dc9643448abc69218379a6
+# sealed by nlc, sha256 of everything above: 9f1eb996647f62493dcabb165f1c0bdda36a51a396401ac6951287358881cb85

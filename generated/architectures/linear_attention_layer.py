@@ -90,9 +90,7 @@ class LinearAttentionLayer(nn.Module):
 
     def initial_state(self, batch: int, heads: int, *, like: Tensor) -> Tensor:
         """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
-        return like.new_zeros(
-            batch, heads, self.d_model // self.heads, self.d_model // self.heads, dtype=torch.promote_types(like.dtype, torch.float32)
-        )
+        return like.new_zeros(batch, heads, self.d_head, self.d_head, dtype=torch.promote_types(like.dtype, torch.float32))
 
     def forward(self, *, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The whole sequence in chunks: equal to `forward_by_token`."""
@@ -340,4 +338,4 @@ def _joined(pieces: list[Tensor], leading: torch.Size) -> Tensor:
     return whole.view(*leading, *whole.shape[1:]).movedim(-2, 1)
 
 
-# sealed by nlc, sha256 of everything above: c4ea753b4739b7f2bc14d812ce4ed58c2f8b773cf1603a4fd31bef1e11839147
+# sealed by nlc, sha256 of everything above: b00dd322873bb63268f3bf36e39c0a4ffc234b4f9d282e0f2c7b743f8d841c25

@@ -82,8 +82,8 @@ class SoftmaxAttentionLayer(nn.Module):
         """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
         dtype = torch.promote_types(like.dtype, torch.float32)
         return {
-            "attention.k": like.new_zeros(batch, 0, heads, self.d_model // self.heads, dtype=dtype),
-            "attention.v": like.new_zeros(batch, 0, heads, self.d_model // self.heads, dtype=dtype),
+            "attention.k": like.new_zeros(batch, 0, heads, self.d_head, dtype=dtype),
+            "attention.v": like.new_zeros(batch, 0, heads, self.d_head, dtype=dtype),
             "position": like.new_zeros((), dtype=torch.int64),
         }
 
@@ -105,7 +105,7 @@ class SoftmaxAttentionLayer(nn.Module):
             k = _rotary(torch.unflatten(x @ project_k.mT, -1, (self.heads, -1)), place, 10000)
             k_window = torch.cat((start["attention.k"], k), 1)
             v_window = torch.cat((start["attention.v"], v), 1)
-            attention_read = _attention(q, k_window, v_window, scale=1 / math.sqrt(self.d_model // self.heads))
+            attention_read = _attention(q, k_window, v_window, scale=1 / math.sqrt(self.d_head))
             y = attention_read.flatten(-2) @ project_out.mT
             return y.to(dtype), {"attention.k": k_window, "attention.v": v_window, "position": start["position"] + x.shape[1]}
 
@@ -136,7 +136,7 @@ class SoftmaxAttentionLayer(nn.Module):
             k = _rotary(torch.unflatten(x @ project_k.mT, -1, (self.heads, -1)), place, 10000)
             k_window = torch.cat((state["attention.k"], k.unsqueeze(1)), 1)
             v_window = torch.cat((state["attention.v"], v.unsqueeze(1)), 1)
-            score = (k_window * q.unsqueeze(1)).sum(-1) / math.sqrt(self.d_model // self.heads)
+            score = (k_window * q.unsqueeze(1)).sum(-1) / math.sqrt(self.d_head)
             weight = score.softmax(1)
             attention = (weight[..., None] * v_window).sum(1)
             y = attention.flatten(-2) @ project_out.mT
@@ -180,4 +180,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: 6f9a7574222b71b1c20e9e4e4337919001ad8a954712a264d88d84fb733f0634
+# sealed by nlc, sha256 of everything above: 4bc651b34003bc32a14c0a260a74ecea9bd20688d030b7350384242460c1b763

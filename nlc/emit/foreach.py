@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace as with_changes
 from types import MappingProxyType
 
+from nlc.emit.dims import dim_text
 from nlc.emit.layout import STEP, WIDTH, Lines, indented
 from nlc.emit.multi_tensor import MultiTensor
 from nlc.emit.names import LocalNames
@@ -281,7 +282,9 @@ class Update:
                 return Piece(elements.get(self.lists[node], self.lists[node]))
             raise unwritable(node)
 
-        return TorchPrinter(leaf, elements.get(self.weights, self.weights), clamps=True, dim=self.sides.__getitem__)
+        return TorchPrinter(
+            leaf, elements.get(self.weights, self.weights), clamps=True, dim=lambda dim: dim_text(dim, self.sides.__getitem__)
+        )
 
     def _each(self, value: Expr) -> str:
         """The list of a value's entries."""

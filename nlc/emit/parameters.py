@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from nlc.emit.dims import dim_text
 from nlc.emit.layout import Lines
 from nlc.emit.names import LocalNames
 from nlc.emit.scope import Sequence, leaf
@@ -30,7 +29,7 @@ def made_parameters(sequence: Sequence) -> list[Lines]:
 
 
 def _size(sequence: Sequence, slot: StateSlot, place: int) -> str:
-    return dim_text(slot.shape[place])
+    return sequence.size(slot.shape[place])
 
 
 def reset_parameters(sequence: Sequence) -> Lines:
@@ -42,7 +41,7 @@ def _reset(sequence: Sequence, slot: StateSlot) -> Lines:
     name = f"self.{parameter_attribute(slot)}"
     if slot.start is not None:
         values = parameter_values(slot.start)
-        printer = TorchPrinter(lambda node: leaf(node, values), name)
+        printer = TorchPrinter(lambda node: leaf(node, values), name, dim=sequence.size)
         if (number := printer.number(slot.start)) is not None:
             return (f"nn.init.constant_({name}, {number})",)
         if isinstance(slot.start, Eye):

@@ -49,6 +49,7 @@ APPLIES = {
     "hebbian_mlp": "basis of d_k, basis of d_v, idle",
     "linear_attention_layer": "shuffled",
     **dict.fromkeys(("delta_rule_layer", "gated_delta_rule_layer", "mamba2_layer", "titans_linear_layer"), ""),
+    **dict.fromkeys(("titans_layer", "ttt_linear_layer", "hope_inner_layer"), ""),
     "longhorn": "twice q, twice v, basis of d_k, basis of d_v, idle",
     "mesa": "twice q, twice v, basis of d_k, basis of d_v, idle",
     "mlp_training": "twice target, basis of d_in, basis of d_out, idle",
