@@ -4,42 +4,40 @@ A network as memory between trained projections, from a trained start, fitted at
 on all three rates, and the gradients are taken at the start of each period.
 
 Compiled by nlc from specs/architectures/titans_layer.yaml. Edit the spec, not this file.
-sha256 of the spec: 60a8092dafe9208ab6ae951e0dfd270ac6e26fb038eba52585dbb0013c8dfb15
+sha256 of the spec: 0b8f4c07eb933a88ae4ef7ab6efd1c78128355ed58d585cb7c9106d3d0161dcd
 
 Levels, fastest first (Nested Learning, Definition 2)
-    rank  components                                                       every  paper's number (slowest highest / slowest first)
-    0     memory.momentum                                                  token  1 / 3
-    1     memory                                                           token  2 / 2
-    2     kernel_k, kernel_q, kernel_v, memory.start, project_beta,        step   3 / 1
-          project_decay, project_gate, project_k, project_out, project_q,
-          project_retention, project_v
+    rank  components                                                          every  paper's number (slowest highest / slowest first)
+    0     memory.momentum                                                     token  1 / 3
+    1     memory                                                              token  2 / 2
+    2     memory.start, project_decay, project_gate, project_k, project_out,  step   3 / 1
+          project_q, project_rate, project_retention, project_v
 
 Timetable
     every token  memory.momentum, memory
-    every step   kernel_k, kernel_q, kernel_v, memory.start, project_beta,
-                 project_decay, project_gate, project_k, project_out, project_q,
-                 project_retention, project_v
+    every step   memory.start, project_decay, project_gate, project_k, project_out,
+                 project_q, project_rate, project_retention, project_v
 
 Laws, per token; prev is the state before
-    gate               = silu(split(project_gate @ x, heads))                                 abbreviation
-    retention          = sigmoid(split(project_retention @ x, heads))                         abbreviation
-    inner_decay        = sigmoid(split(project_decay @ x, heads))                             abbreviation
-    beta               = largest_rate * sigmoid(split(project_beta @ x, heads))               abbreviation
-    v                  = split(silu(convolve(project_v @ x, kernel_v)), heads)                abbreviation
-    q                  = l2_normalise(split(silu(convolve(project_q @ x, kernel_q)), heads))  abbreviation
-    k                  = l2_normalise(split(silu(convolve(project_k @ x, kernel_k)), heads))  abbreviation
-    layer              = prev(memory.W1.held_64) @ k                                          into gelu
-    activation         = gelu(layer)                                                          out of gelu
-    prediction         = prev(memory.W2.held_64) @ activation                                 read at the key
+    v                  = silu(split(project_v @ x, heads))                                     abbreviation
+    gate               = sigmoid(split(project_gate @ x, heads))                               abbreviation
+    inner_decay        = sigmoid(split(project_decay @ x, heads))                              abbreviation
+    retention          = sigmoid(split(project_retention @ x, heads))                          abbreviation
+    rate               = largest_rate * sigmoid(split(project_rate @ x, heads))                abbreviation
+    q                  = l2_normalise(silu(split(project_q @ x, heads)))                       abbreviation
+    k                  = l2_normalise(silu(split(project_k @ x, heads)))                       abbreviation
+    layer              = prev(memory.W1.held_64) @ k                                           into gelu
+    activation         = gelu(layer)                                                           out of gelu
+    prediction         = prev(memory.W2.held_64) @ activation                                  read at the key
     error              = prediction - v
                          objective 0.5 * norm2(memory.W2 @ gelu(memory.W1 @ k) - v)
-    slope              = normal_cdf(layer) + layer * normal_density(layer)                    derivative of gelu
-    local_surprise     = transpose(prev(memory.W2.held_64)) @ error * slope                   gradient by layer; calculus
-    gradient_W1        = outer(local_surprise, k)                                             adjoint of apply; calculus
-    gradient_W2        = outer(error, activation)                                             adjoint of apply; calculus
-    rate               = beta                                                                 learning rate
-    momentum.W1        = inner_decay * prev(memory.momentum.W1) - rate * gradient_W1          explicit gradient step; titans
-    momentum.W2        = inner_decay * prev(memory.momentum.W2) - rate * gradient_W2          explicit gradient step; titans
+    slope              = normal_cdf(layer) + layer * normal_density(layer)                     derivative of gelu
+    local_surprise     = transpose(prev(memory.W2.held_64)) @ error * slope                    gradient by layer; calculus
+    gradient_W1        = outer(local_surprise, k)                                              adjoint of apply; calculus
+    gradient_W2        = outer(error, activation)                                              adjoint of apply; calculus
+    momentum_rate      = rate                                                                  learning rate
+    momentum.W1        = inner_decay * prev(memory.momentum.W1) - momentum_rate * gradient_W1  explicit gradient step; titans
+    momentum.W2        = inner_decay * prev(memory.momentum.W2) - momentum_rate * gradient_W2  explicit gradient step; titans
     memory.W1          = retention * prev(memory.W1) + memory.momentum.W1
                          explicit gradient step on -dot(memory.W1, memory.momentum.W1) - dot(memory.W2, memory.momentum.W2); titans
     memory.W2          = retention * prev(memory.W2) + memory.momentum.W2
@@ -47,15 +45,9 @@ Laws, per token; prev is the state before
     y                  = project_out @ join(memory.W2 @ gelu(memory.W1 @ q) / sqrt(norm2(memory.W2 @ gelu(memory.W1 @ q)) / (d_model /
                          heads) + 0.000001) * gate, heads)
                          read after the write
-    memory.W1.held_64  = where(due(64 tokens), memory.W1, prev(memory.W1.held_64))            kept: read by hold(memory, 64 tokens)
-    memory.W2.held_64  = where(due(64 tokens), memory.W2, prev(memory.W2.held_64))            kept: read by hold(memory, 64 tokens)
-    recent.project_k   = recent(project_k @ x) and project_k @ x
-                         kept: the last values of project_k @ x, for delays and convolutions
-    recent.project_v   = recent(project_v @ x) and project_v @ x
-                         kept: the last values of project_v @ x, for delays and convolutions
-    recent.project_q   = recent(project_q @ x) and project_q @ x
-                         kept: the last values of project_q @ x, for delays and convolutions
-    position           = prev(position) + 1                                                   kept: the tokens so far
+    memory.W1.held_64  = where(due(64 tokens), memory.W1, prev(memory.W1.held_64))             kept: read by hold(memory, 64 tokens)
+    memory.W2.held_64  = where(due(64 tokens), memory.W2, prev(memory.W2.held_64))             kept: read by hold(memory, 64 tokens)
+    position           = prev(position) + 1                                                    kept: the tokens so far
 
 Form
     memory.momentum and memory: dual form (ttt, titans)
@@ -86,9 +78,6 @@ class TitansLayer(nn.Module):
         memory.W2  (batch, heads, d_model / heads, 4 * d_model / heads)
         memory.W1.held_64  (batch, heads, 4 * d_model / heads, d_model / heads)
         memory.W2.held_64  (batch, heads, d_model / heads, 4 * d_model / heads)
-        recent.project_k  (batch, width - 1, d_model)
-        recent.project_v  (batch, width - 1, d_model)
-        recent.project_q  (batch, width - 1, d_model)
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, d_model)
@@ -96,11 +85,10 @@ class TitansLayer(nn.Module):
     The sequence runs in blocks of 64 tokens, counted from the position of the state that is handed in.
     """
 
-    def __init__(self, d_model: int = 256, heads: int = 4, width: int = 4, largest_rate: float = 0.1) -> None:
+    def __init__(self, d_model: int = 256, heads: int = 4, largest_rate: float = 0.1) -> None:
         super().__init__()
         self.d_model = d_model
         self.heads = heads
-        self.width = width
         self.largest_rate = largest_rate
         if d_model % heads:
             raise ValueError(f"d_head = d_model / heads must be a whole number, not {d_model} / {heads}")
@@ -110,31 +98,28 @@ class TitansLayer(nn.Module):
         self.project_v = nn.Parameter(torch.empty(self.d_model, self.d_model))
         self.project_gate = nn.Parameter(torch.empty(self.d_model, self.d_model))
         self.project_out = nn.Parameter(torch.empty(self.d_model, self.d_model))
-        self.project_beta = nn.Parameter(torch.empty(self.heads, self.d_model))
-        self.kernel_q = nn.Parameter(torch.empty(self.width, self.d_model))
-        self.kernel_k = nn.Parameter(torch.empty(self.width, self.d_model))
-        self.kernel_v = nn.Parameter(torch.empty(self.width, self.d_model))
+        self.project_rate = nn.Parameter(torch.empty(self.heads, self.d_model))
+        self.project_decay = nn.Parameter(torch.empty(self.heads, self.d_model))
+        self.project_retention = nn.Parameter(torch.empty(self.heads, self.d_model))
         self.memory_start_W1 = nn.Parameter(torch.empty(4 * self.d_head, self.d_head))
         self.memory_start_W2 = nn.Parameter(torch.empty(self.d_head, 4 * self.d_head))
-        self.project_retention = nn.Parameter(torch.empty(self.heads, self.d_model))
-        self.project_decay = nn.Parameter(torch.empty(self.heads, self.d_model))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """The slow levels as training finds them."""
-        nn.init.uniform_(self.project_q, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_k, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_v, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_gate, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_out, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_beta, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.kernel_q, -(self.width**-0.5), self.width**-0.5)
-        nn.init.uniform_(self.kernel_k, -(self.width**-0.5), self.width**-0.5)
-        nn.init.uniform_(self.kernel_v, -(self.width**-0.5), self.width**-0.5)
+        for weight in (
+            self.project_q,
+            self.project_k,
+            self.project_v,
+            self.project_gate,
+            self.project_out,
+            self.project_rate,
+            self.project_decay,
+            self.project_retention,
+        ):
+            nn.init.uniform_(weight, -(self.d_model**-0.5), self.d_model**-0.5)
         nn.init.uniform_(self.memory_start_W1, -(self.d_head**-0.5), self.d_head**-0.5)
         nn.init.uniform_(self.memory_start_W2, -((4 * self.d_head) ** -0.5), (4 * self.d_head) ** -0.5)
-        nn.init.uniform_(self.project_retention, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_decay, -(self.d_model**-0.5), self.d_model**-0.5)
 
     def initial_state(self, batch: int, heads: int, *, like: Tensor) -> dict[str, Tensor]:
         """The start on the device of `like`, in its dtype or float32, whichever is wider."""
@@ -146,9 +131,6 @@ class TitansLayer(nn.Module):
             "memory.W2": self.memory_start_W2.to(dtype).expand(batch, heads, self.d_head, 4 * self.d_head),
             "memory.W1.held_64": self.memory_start_W1.to(dtype).expand(batch, heads, 4 * self.d_head, self.d_head),
             "memory.W2.held_64": self.memory_start_W2.to(dtype).expand(batch, heads, self.d_head, 4 * self.d_head),
-            "recent.project_k": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
-            "recent.project_v": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
-            "recent.project_q": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
             "position": like.new_zeros((), dtype=torch.int64),
         }
 
@@ -166,34 +148,20 @@ class TitansLayer(nn.Module):
             project_v = self.project_v.to(state["memory.momentum.W1"].dtype)
             project_gate = self.project_gate.to(state["memory.momentum.W1"].dtype)
             project_out = self.project_out.to(state["memory.momentum.W1"].dtype)
-            project_beta = self.project_beta.to(state["memory.momentum.W1"].dtype)
-            kernel_q = self.kernel_q.to(state["memory.momentum.W1"].dtype)
-            kernel_k = self.kernel_k.to(state["memory.momentum.W1"].dtype)
-            kernel_v = self.kernel_v.to(state["memory.momentum.W1"].dtype)
-            project_retention = self.project_retention.to(state["memory.momentum.W1"].dtype)
+            project_rate = self.project_rate.to(state["memory.momentum.W1"].dtype)
             project_decay = self.project_decay.to(state["memory.momentum.W1"].dtype)
-            recent_project_k = torch.cat((state["recent.project_k"], x @ project_k.mT), 1)
-            recent_project_v = torch.cat((state["recent.project_v"], x @ project_v.mT), 1)
-            recent_project_q = torch.cat((state["recent.project_q"], x @ project_q.mT), 1)
-            gate = torch.nn.functional.silu(torch.unflatten(x @ project_gate.mT, -1, (self.heads, -1)))
-            retention = (x @ project_retention.mT).sigmoid()
+            project_retention = self.project_retention.to(state["memory.momentum.W1"].dtype)
+            v = torch.nn.functional.silu(torch.unflatten(x @ project_v.mT, -1, (self.heads, -1)))
+            gate = torch.unflatten(x @ project_gate.mT, -1, (self.heads, -1)).sigmoid()
             inner_decay = (x @ project_decay.mT).sigmoid()
-            beta = self.largest_rate * (x @ project_beta.mT).sigmoid()
-            v = torch.unflatten(torch.nn.functional.silu(_convolved(recent_project_v, kernel_v)), -1, (self.heads, -1))
-            q = torch.nn.functional.normalize(
-                torch.unflatten(torch.nn.functional.silu(_convolved(recent_project_q, kernel_q)), -1, (self.heads, -1)), dim=-1
-            )
-            k = torch.nn.functional.normalize(
-                torch.unflatten(torch.nn.functional.silu(_convolved(recent_project_k, kernel_k)), -1, (self.heads, -1)), dim=-1
-            )
-            streams = (q, inner_decay, retention, k, v, beta, gate)
+            retention = (x @ project_retention.mT).sigmoid()
+            rate = self.largest_rate * (x @ project_rate.mT).sigmoid()
+            q = torch.nn.functional.normalize(torch.nn.functional.silu(torch.unflatten(x @ project_q.mT, -1, (self.heads, -1))), dim=-1)
+            k = torch.nn.functional.normalize(torch.nn.functional.silu(torch.unflatten(x @ project_k.mT, -1, (self.heads, -1))), dim=-1)
+            streams = (q, inner_decay, retention, k, v, rate, gate)
             lengths = _block_lengths(before, 64, x.shape[1])
             blocks = zip(*(torch.split(x.movedim(1, 2).flatten(0, 1), lengths, 1) for x in streams), strict=True)
-            moved = {
-                name: x.flatten(0, 1)
-                for name, x in state.items()
-                if name not in {"recent.project_k", "recent.project_v", "recent.project_q", "position"}
-            }
+            moved = {name: x.flatten(0, 1) for name, x in state.items() if name != "position"}
             y_inside_in_blocks = [x.new_empty(batch * heads, 0, self.d_head)]
             for given in blocks:
                 y_inside, moved = self._block(*given, state=moved, before=before)
@@ -201,12 +169,7 @@ class TitansLayer(nn.Module):
                 y_inside_in_blocks.append(y_inside)
             y_inside = torch.unflatten(torch.cat(y_inside_in_blocks, 1), 0, (batch, heads)).movedim(2, 1)
             y = y_inside.flatten(-2) @ project_out.mT
-            last = {
-                "position": state["position"] + x.shape[1],
-                "recent.project_k": recent_project_k[:, x.shape[1] :],
-                "recent.project_v": recent_project_v[:, x.shape[1] :],
-                "recent.project_q": recent_project_q[:, x.shape[1] :],
-            }
+            last = {"position": state["position"] + x.shape[1]}
             state = {name: torch.unflatten(x, 0, (batch, heads)) for name, x in moved.items()} | last
             return y.to(dtype), state
 
@@ -217,7 +180,7 @@ class TitansLayer(nn.Module):
         retention: Tensor,
         k: Tensor,
         v: Tensor,
-        beta: Tensor,
+        rate: Tensor,
         gate: Tensor,
         *,
         state: dict[str, Tensor],
@@ -232,12 +195,12 @@ class TitansLayer(nn.Module):
         error = prediction - v
         slope = torch.special.ndtr(layer) + layer * (torch.exp(-layer.square() / 2) / math.sqrt(2 * math.pi))
         local_surprise = error @ state["memory.W2.held_64"] * slope
-        rate = beta
+        momentum_rate = rate
         momentum_kept = _kept(inner_decay)
         memory_kept = _kept(retention)
         memory_of_momentum = memory_kept[..., 1:] @ momentum_kept[..., 1:, :]
-        W1_write = -rate[..., None] * local_surprise
-        W2_write = -rate[..., None] * error
+        W1_write = -momentum_rate[..., None] * local_surprise
+        W2_write = -momentum_rate[..., None] * error
         memory_read = _read_matrix(
             q, [(memory_kept, state["memory.W1"]), (memory_of_momentum, state["memory.momentum.W1"])], [(memory_of_momentum, k, W1_write)]
         )
@@ -287,28 +250,18 @@ class TitansLayer(nn.Module):
             project_v = self.project_v.to(state["memory.momentum.W1"].dtype)
             project_gate = self.project_gate.to(state["memory.momentum.W1"].dtype)
             project_out = self.project_out.to(state["memory.momentum.W1"].dtype)
-            project_beta = self.project_beta.to(state["memory.momentum.W1"].dtype)
-            kernel_q = self.kernel_q.to(state["memory.momentum.W1"].dtype)
-            kernel_k = self.kernel_k.to(state["memory.momentum.W1"].dtype)
-            kernel_v = self.kernel_v.to(state["memory.momentum.W1"].dtype)
-            project_retention = self.project_retention.to(state["memory.momentum.W1"].dtype)
+            project_rate = self.project_rate.to(state["memory.momentum.W1"].dtype)
             project_decay = self.project_decay.to(state["memory.momentum.W1"].dtype)
+            project_retention = self.project_retention.to(state["memory.momentum.W1"].dtype)
             position = state["position"] + 1
             due = position % 64 == 0
-            recent_project_k = torch.cat((state["recent.project_k"], (x @ project_k.mT).unsqueeze(-2)), -2)
-            recent_project_v = torch.cat((state["recent.project_v"], (x @ project_v.mT).unsqueeze(-2)), -2)
-            recent_project_q = torch.cat((state["recent.project_q"], (x @ project_q.mT).unsqueeze(-2)), -2)
-            gate = torch.nn.functional.silu(torch.unflatten(x @ project_gate.mT, -1, (self.heads, -1)))
-            retention = (x @ project_retention.mT).sigmoid()
+            v = torch.nn.functional.silu(torch.unflatten(x @ project_v.mT, -1, (self.heads, -1)))
+            gate = torch.unflatten(x @ project_gate.mT, -1, (self.heads, -1)).sigmoid()
             inner_decay = (x @ project_decay.mT).sigmoid()
-            beta = self.largest_rate * (x @ project_beta.mT).sigmoid()
-            v = torch.unflatten(torch.nn.functional.silu((recent_project_v * kernel_v.flip(0)).sum(-2)), -1, (self.heads, -1))
-            q = torch.nn.functional.normalize(
-                torch.unflatten(torch.nn.functional.silu((recent_project_q * kernel_q.flip(0)).sum(-2)), -1, (self.heads, -1)), dim=-1
-            )
-            k = torch.nn.functional.normalize(
-                torch.unflatten(torch.nn.functional.silu((recent_project_k * kernel_k.flip(0)).sum(-2)), -1, (self.heads, -1)), dim=-1
-            )
+            retention = (x @ project_retention.mT).sigmoid()
+            rate = self.largest_rate * (x @ project_rate.mT).sigmoid()
+            q = torch.nn.functional.normalize(torch.nn.functional.silu(torch.unflatten(x @ project_q.mT, -1, (self.heads, -1))), dim=-1)
+            k = torch.nn.functional.normalize(torch.nn.functional.silu(torch.unflatten(x @ project_k.mT, -1, (self.heads, -1))), dim=-1)
             layer = (state["memory.W1.held_64"] @ k[..., None]).squeeze(-1)
             activation = torch.nn.functional.gelu(layer)
             prediction = (state["memory.W2.held_64"] @ activation[..., None]).squeeze(-1)
@@ -317,9 +270,9 @@ class TitansLayer(nn.Module):
             local_surprise = (state["memory.W2.held_64"].mT @ error[..., None]).squeeze(-1) * slope
             gradient_W1 = local_surprise[..., None] * k[..., None, :]
             gradient_W2 = error[..., None] * activation[..., None, :]
-            rate = beta
-            momentum_W1 = inner_decay[..., None, None] * state["memory.momentum.W1"] - rate[..., None, None] * gradient_W1
-            momentum_W2 = inner_decay[..., None, None] * state["memory.momentum.W2"] - rate[..., None, None] * gradient_W2
+            momentum_rate = rate
+            momentum_W1 = inner_decay[..., None, None] * state["memory.momentum.W1"] - momentum_rate[..., None, None] * gradient_W1
+            momentum_W2 = inner_decay[..., None, None] * state["memory.momentum.W2"] - momentum_rate[..., None, None] * gradient_W2
             memory_W1 = retention[..., None, None] * state["memory.W1"] + momentum_W1
             memory_W2 = retention[..., None, None] * state["memory.W2"] + momentum_W2
             y_hidden = torch.nn.functional.gelu((memory_W1 @ q[..., None]).squeeze(-1))
@@ -332,9 +285,6 @@ class TitansLayer(nn.Module):
                 "memory.W2": memory_W2,
                 "memory.W1.held_64": torch.where(due, memory_W1, state["memory.W1.held_64"]),
                 "memory.W2.held_64": torch.where(due, memory_W2, state["memory.W2.held_64"]),
-                "recent.project_k": recent_project_k[..., 1:, :],
-                "recent.project_v": recent_project_v[..., 1:, :],
-                "recent.project_q": recent_project_q[..., 1:, :],
                 "position": position,
             }
             return y.to(dtype), state
@@ -350,15 +300,6 @@ class TitansLayer(nn.Module):
 def _full_precision(x: Tensor) -> torch.autocast:
     """No autocast inside: the state keeps its precision."""
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
-
-
-def _convolved(x: Tensor, kernel: Tensor) -> Tensor:
-    """(batch, width - 1 + time, *axes, size) -> (batch, time, *axes, size): row j of the kernel times the value j tokens before."""
-    width = kernel.shape[0]
-    total = kernel[0] * x[:, width - 1 :]
-    for tokens in range(1, width):
-        total = total + kernel[tokens] * x[:, width - 1 - tokens : -tokens]
-    return total
 
 
 def _block_lengths(before: int, tokens: int, time: int) -> list[int]:
@@ -398,4 +339,4 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return sum((*begun[1:], *added), begun[0])
 
 
-# sealed by nlc, sha256 of everything above: 83c1938cf7ba64a469c94a9069f8a278c460c032f27054e9bcfd331163e38444
+# sealed by nlc, sha256 of everything above: 55e0a023242ba41294404b68bf9fd39908dd7db536ea6a9df7d03acbfa6ed23b

@@ -1,9 +1,9 @@
 """TTTLinearLayer, compiled from its description.
 
-TTT-Linear between trained projections, with convolved queries and keys, a learned rate, norm and start for each head, and an output gate.
+TTT-Linear between trained projections, with convolved queries and keys, a gate, and for each head a rate, norm and start.
 
 Compiled by nlc from specs/architectures/ttt_linear_layer.yaml. Edit the spec, not this file.
-sha256 of the spec: 614214be0debca56691a709cd0e169658b67f174cfd4e622d24fb72ceee5de1a
+sha256 of the spec: 17ca05707bc34ef9580a31c8103059f9eca96d1d846563bbe6451d7e8166bb38
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                    every  paper's number (slowest highest / slowest first)
@@ -61,10 +61,7 @@ __all__ = ["TTTLinearLayer"]
 
 
 class TTTLinearLayer(nn.Module):
-    """TTTLinearLayer, a memory over a sequence.
-
-    TTT-Linear between trained projections, with convolved queries and keys, a learned rate, norm and start for each head, and an
-    output gate.
+    """TTT-Linear between trained projections, with convolved queries and keys, a gate, and for each head a rate, norm and start.
 
     Inputs, by keyword, in any float dtype:
         x  (batch, time, d_model)
@@ -105,11 +102,8 @@ class TTTLinearLayer(nn.Module):
 
     def reset_parameters(self) -> None:
         """The slow levels as training finds them."""
-        nn.init.uniform_(self.project_q, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_v, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_gate, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_out, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_rate, -(self.d_model**-0.5), self.d_model**-0.5)
+        for weight in (self.project_q, self.project_v, self.project_gate, self.project_out, self.project_rate):
+            nn.init.uniform_(weight, -(self.d_model**-0.5), self.d_model**-0.5)
         nn.init.uniform_(self.kernel_q, -(self.width**-0.5), self.width**-0.5)
         nn.init.uniform_(self.kernel_k, -(self.width**-0.5), self.width**-0.5)
         nn.init.constant_(self.scale, 1)
@@ -351,4 +345,4 @@ def _moved_vector(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return sum((*begun[1:], *added), begun[0]).movedim(-2, 1)
 
 
-# sealed by nlc, sha256 of everything above: 4a4e2afcbf9c074711224c7b0fe868790cb378c0acc207206d00753e99a9cfc8
+# sealed by nlc, sha256 of everything above: fa3178560632db8a5b67837fde17aff564c5c208cad58bb3f696de7c90ad167e

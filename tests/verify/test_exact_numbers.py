@@ -38,7 +38,6 @@ def squares_of(program: Program, text: str = "") -> list[Square]:
 
 LAYERS = {
     "delta_rule_layer", "gated_delta_rule_layer", "mamba2_layer", "titans_linear_layer", "titans_layer", "ttt_linear_layer",
-    "hope_inner_layer",
 }  # fmt: skip
 ATTENTION = {"softmax_attention", "softmax_attention_layer", "sliding_window_attention", "sliding_window_attention_layer"}
 DEEP = {"titans", "ttt_linear", "ttt_mlp", "yaad", "moneta", "memora", "hope_inner", "hope_inner_per_token"}
