@@ -99,9 +99,8 @@ class IndependentContinuumMemorySystem(nn.Module):
         nn.init.uniform_(self.medium_W2, -(self.d_hidden**-0.5), self.d_hidden**-0.5)
         nn.init.uniform_(self.slow_W1, -(self.d_model**-0.5), self.d_model**-0.5)
         nn.init.uniform_(self.slow_W2, -(self.d_hidden**-0.5), self.d_hidden**-0.5)
-        nn.init.constant_(self.share_fast, 1)
-        nn.init.constant_(self.share_medium, 1)
-        nn.init.constant_(self.share_slow, 1)
+        for weight in (self.share_fast, self.share_medium, self.share_slow):
+            nn.init.constant_(weight, 1)
 
     def initial_state(self, batch: int, *, like: Tensor) -> dict[str, Tensor]:
         """Nothing is carried from token to token."""
@@ -367,4 +366,4 @@ def _full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
-# sealed by nlc, sha256 of everything above: 163a94b26a4b8390e807b8fb0110399e7f6d84a36978b9585068afedeff4f9f5
+# sealed by nlc, sha256 of everything above: 4cf9e91e9064ac7d45d3dce3305397559427e1527e4ac2c14606288e45e7cf21

@@ -83,16 +83,12 @@ class LinearAttentionLayer(nn.Module):
 
     def reset_parameters(self) -> None:
         """The slow levels as training finds them."""
-        nn.init.uniform_(self.project_q, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_k, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_v, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_out, -(self.d_model**-0.5), self.d_model**-0.5)
+        for weight in (self.project_q, self.project_k, self.project_v, self.project_out):
+            nn.init.uniform_(weight, -(self.d_model**-0.5), self.d_model**-0.5)
 
     def initial_state(self, batch: int, heads: int, *, like: Tensor) -> Tensor:
         """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
-        return like.new_zeros(
-            batch, heads, self.d_model // self.heads, self.d_model // self.heads, dtype=torch.promote_types(like.dtype, torch.float32)
-        )
+        return like.new_zeros(batch, heads, self.d_head, self.d_head, dtype=torch.promote_types(like.dtype, torch.float32))
 
     def forward(self, *, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The whole sequence in chunks: equal to `forward_by_token`."""
@@ -340,4 +336,4 @@ def _joined(pieces: list[Tensor], leading: torch.Size) -> Tensor:
     return whole.view(*leading, *whole.shape[1:]).movedim(-2, 1)
 
 
-# sealed by nlc, sha256 of everything above: c4ea753b4739b7f2bc14d812ce4ed58c2f8b773cf1603a4fd31bef1e11839147
+# sealed by nlc, sha256 of everything above: 3f7dba5a060fc87b48ca5850e454133b0619490e62b3f32498ec01cf3761759f

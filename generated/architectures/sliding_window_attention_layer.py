@@ -73,17 +73,15 @@ class SlidingWindowAttentionLayer(nn.Module):
 
     def reset_parameters(self) -> None:
         """The slow levels as training finds them."""
-        nn.init.uniform_(self.project_q, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_k, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_v, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_out, -(self.d_model**-0.5), self.d_model**-0.5)
+        for weight in (self.project_q, self.project_k, self.project_v, self.project_out):
+            nn.init.uniform_(weight, -(self.d_model**-0.5), self.d_model**-0.5)
 
     def initial_state(self, batch: int, heads: int, *, like: Tensor) -> dict[str, Tensor]:
         """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
         dtype = torch.promote_types(like.dtype, torch.float32)
         return {
-            "attention.k": like.new_zeros(batch, 511, heads, self.d_model // self.heads, dtype=dtype),
-            "attention.v": like.new_zeros(batch, 511, heads, self.d_model // self.heads, dtype=dtype),
+            "attention.k": like.new_zeros(batch, 511, heads, self.d_head, dtype=dtype),
+            "attention.v": like.new_zeros(batch, 511, heads, self.d_head, dtype=dtype),
             "position": like.new_zeros((), dtype=torch.int64),
         }
 
@@ -106,13 +104,7 @@ class SlidingWindowAttentionLayer(nn.Module):
             k_window = torch.cat((start["attention.k"], k), 1)
             v_window = torch.cat((start["attention.v"], v), 1)
             attention_read = _sliding_attention(
-                q,
-                k_window,
-                v_window,
-                scale=1 / math.sqrt(self.d_model // self.heads),
-                window=512,
-                chunk=self.chunk,
-                position=start["position"],
+                q, k_window, v_window, scale=1 / math.sqrt(self.d_head), window=512, chunk=self.chunk, position=start["position"]
             )
             y = attention_read.flatten(-2) @ project_out.mT
             state = {
@@ -151,7 +143,7 @@ class SlidingWindowAttentionLayer(nn.Module):
             v_window = torch.cat((state["attention.v"], v.unsqueeze(1)), 1)
             age = torch.arange(k_window.shape[1] - 1, -1, -1, dtype=k_window.dtype, device=k_window.device)[None, :, None]
             there = age < position
-            score = (k_window * q.unsqueeze(1)).sum(-1) / math.sqrt(self.d_model // self.heads)
+            score = (k_window * q.unsqueeze(1)).sum(-1) / math.sqrt(self.d_head)
             weight = score.masked_fill(~there, -torch.inf).softmax(1)
             attention = (weight[..., None] * v_window).sum(1)
             y = attention.flatten(-2) @ project_out.mT
@@ -200,4 +192,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: 64e440f6ab2f61c68507d0805da10e964a8cb5d6c95b6c08703d19527b889be1
+# sealed by nlc, sha256 of everything above: d9bbd9759d1e62f98f29caa7c672d310f988bce9b6f851972e49669d82c7e7e2

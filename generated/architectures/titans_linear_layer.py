@@ -95,15 +95,10 @@ class TitansLinearLayer(nn.Module):
 
     def reset_parameters(self) -> None:
         """The slow levels as training finds them."""
-        nn.init.uniform_(self.project_q, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_k, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_v, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_gate, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_out, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_beta, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.kernel_q, -(self.width**-0.5), self.width**-0.5)
-        nn.init.uniform_(self.kernel_k, -(self.width**-0.5), self.width**-0.5)
-        nn.init.uniform_(self.kernel_v, -(self.width**-0.5), self.width**-0.5)
+        for weight in (self.project_q, self.project_k, self.project_v, self.project_gate, self.project_out, self.project_beta):
+            nn.init.uniform_(weight, -(self.d_model**-0.5), self.d_model**-0.5)
+        for weight in (self.kernel_q, self.kernel_k, self.kernel_v):
+            nn.init.uniform_(weight, -(self.width**-0.5), self.width**-0.5)
         nn.init.uniform_(self.project_retention, -(self.d_model**-0.5), self.d_model**-0.5)
         nn.init.uniform_(self.project_decay, -(self.d_model**-0.5), self.d_model**-0.5)
 
@@ -111,8 +106,8 @@ class TitansLinearLayer(nn.Module):
         """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
         dtype = torch.promote_types(like.dtype, torch.float32)
         return {
-            "memory.momentum": like.new_zeros(batch, heads, self.d_model // self.heads, self.d_model // self.heads, dtype=dtype),
-            "memory": like.new_zeros(batch, heads, self.d_model // self.heads, self.d_model // self.heads, dtype=dtype),
+            "memory.momentum": like.new_zeros(batch, heads, self.d_head, self.d_head, dtype=dtype),
+            "memory": like.new_zeros(batch, heads, self.d_head, self.d_head, dtype=dtype),
             "recent.project_k": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
             "recent.project_v": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
             "recent.project_q": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
@@ -161,7 +156,7 @@ class TitansLinearLayer(nn.Module):
                 memory_momentum=start["memory.momentum"],
                 memory=start["memory"],
             )
-            y = (torch.nn.functional.rms_norm(memory_read, (self.d_model // self.heads,), eps=1e-06) * gate).flatten(-2) @ project_out.mT
+            y = (torch.nn.functional.rms_norm(memory_read, (self.d_head,), eps=1e-06) * gate).flatten(-2) @ project_out.mT
             state = {
                 "memory.momentum": memory_momentum,
                 "memory": memory,
@@ -260,7 +255,7 @@ class TitansLinearLayer(nn.Module):
             momentum = inner_decay[..., None, None] * state["memory.momentum"] - beta[..., None, None] * gradient
             memory = retention[..., None, None] * state["memory"] + momentum
             memory_read = (memory @ q[..., None]).squeeze(-1)
-            y = (torch.nn.functional.rms_norm(memory_read, (self.d_model // self.heads,), eps=1e-06) * gate).flatten(-2) @ project_out.mT
+            y = (torch.nn.functional.rms_norm(memory_read, (self.d_head,), eps=1e-06) * gate).flatten(-2) @ project_out.mT
             state = {
                 "memory.momentum": momentum,
                 "memory": memory,
@@ -342,4 +337,4 @@ def _scaled(x: Tensor, shares: Tensor) -> Tensor:
     return (shares.unsqueeze(-1) * x.unsqueeze(-2)).flatten(-2)
 
 
-# sealed by nlc, sha256 of everything above: 6a088f0c5b8a06ed3fac4a1b2f17a98217850ea3658cf51e033c65c68e7e8df9
+# sealed by nlc, sha256 of everything above: dc45c418c82ab3108522794f21ea3cb2824453bb7863790262559d1855c6a3aa

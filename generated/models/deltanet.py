@@ -275,21 +275,16 @@ class DeltaRuleLayer(nn.Module):
 
     def reset_parameters(self) -> None:
         """The slow levels as training finds them."""
-        nn.init.uniform_(self.project_q, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_k, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_v, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_gate, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_out, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_beta, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.kernel_q, -(self.width**-0.5), self.width**-0.5)
-        nn.init.uniform_(self.kernel_k, -(self.width**-0.5), self.width**-0.5)
-        nn.init.uniform_(self.kernel_v, -(self.width**-0.5), self.width**-0.5)
+        for weight in (self.project_q, self.project_k, self.project_v, self.project_gate, self.project_out, self.project_beta):
+            nn.init.uniform_(weight, -(self.d_model**-0.5), self.d_model**-0.5)
+        for weight in (self.kernel_q, self.kernel_k, self.kernel_v):
+            nn.init.uniform_(weight, -(self.width**-0.5), self.width**-0.5)
 
     def initial_state(self, batch: int, heads: int, *, like: Tensor) -> dict[str, Tensor]:
         """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
         dtype = torch.promote_types(like.dtype, torch.float32)
         return {
-            "memory": like.new_zeros(batch, heads, self.d_model // self.heads, self.d_model // self.heads, dtype=dtype),
+            "memory": like.new_zeros(batch, heads, self.d_head, self.d_head, dtype=dtype),
             "recent.project_k": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
             "recent.project_v": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
             "recent.project_q": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
@@ -327,7 +322,7 @@ class DeltaRuleLayer(nn.Module):
             memory_read, memory = self._memory_in_chunks(
                 key=k, value=beta[..., None] * v, erase=beta[..., None] * k, query=q, memory=start["memory"]
             )
-            y = (torch.nn.functional.rms_norm(memory_read, (self.d_model // self.heads,), eps=1e-06) * gate).flatten(-2) @ project_out.mT
+            y = (torch.nn.functional.rms_norm(memory_read, (self.d_head,), eps=1e-06) * gate).flatten(-2) @ project_out.mT
             state = {
                 "memory": memory,
                 "recent.project_k": recent_project_k[:, x.shape[1] :],
@@ -397,7 +392,7 @@ class DeltaRuleLayer(nn.Module):
             gradient = error[..., None] * k[..., None, :]
             memory = state["memory"] - beta[..., None, None] * gradient
             memory_read = (memory @ q[..., None]).squeeze(-1)
-            y = (torch.nn.functional.rms_norm(memory_read, (self.d_model // self.heads,), eps=1e-06) * gate).flatten(-2) @ project_out.mT
+            y = (torch.nn.functional.rms_norm(memory_read, (self.d_head,), eps=1e-06) * gate).flatten(-2) @ project_out.mT
             state = {
                 "memory": memory,
                 "recent.project_k": recent_project_k[..., 1:, :],
@@ -702,4 +697,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: da337524bbc14b36bab7ea65d4811da400167757e7c35a354f711bd3cdcf6c8f
+# sealed by nlc, sha256 of everything above: fdad2899d3e349ac62d4ad533767ccbebe499fa5fb7efaf011ffa8789cd8eac7

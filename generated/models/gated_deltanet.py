@@ -280,22 +280,17 @@ class GatedDeltaRuleLayer(nn.Module):
 
     def reset_parameters(self) -> None:
         """The slow levels as training finds them."""
-        nn.init.uniform_(self.project_q, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_k, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_v, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_gate, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_out, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_beta, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.kernel_q, -(self.width**-0.5), self.width**-0.5)
-        nn.init.uniform_(self.kernel_k, -(self.width**-0.5), self.width**-0.5)
-        nn.init.uniform_(self.kernel_v, -(self.width**-0.5), self.width**-0.5)
+        for weight in (self.project_q, self.project_k, self.project_v, self.project_gate, self.project_out, self.project_beta):
+            nn.init.uniform_(weight, -(self.d_model**-0.5), self.d_model**-0.5)
+        for weight in (self.kernel_q, self.kernel_k, self.kernel_v):
+            nn.init.uniform_(weight, -(self.width**-0.5), self.width**-0.5)
         nn.init.uniform_(self.project_alpha, -(self.d_model**-0.5), self.d_model**-0.5)
 
     def initial_state(self, batch: int, heads: int, *, like: Tensor) -> dict[str, Tensor]:
         """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
         dtype = torch.promote_types(like.dtype, torch.float32)
         return {
-            "memory": like.new_zeros(batch, heads, self.d_model // self.heads, self.d_model // self.heads, dtype=dtype),
+            "memory": like.new_zeros(batch, heads, self.d_head, self.d_head, dtype=dtype),
             "recent.project_k": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
             "recent.project_v": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
             "recent.project_q": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
@@ -340,7 +335,7 @@ class GatedDeltaRuleLayer(nn.Module):
                 query=q,
                 memory=start["memory"],
             )
-            y = (torch.nn.functional.rms_norm(memory_read, (self.d_model // self.heads,), eps=1e-06) * gate).flatten(-2) @ project_out.mT
+            y = (torch.nn.functional.rms_norm(memory_read, (self.d_head,), eps=1e-06) * gate).flatten(-2) @ project_out.mT
             state = {
                 "memory": memory,
                 "recent.project_k": recent_project_k[:, x.shape[1] :],
@@ -419,7 +414,7 @@ class GatedDeltaRuleLayer(nn.Module):
             gradient = error[..., None] * k[..., None, :]
             memory = retained - beta[..., None, None] * gradient
             memory_read = (memory @ q[..., None]).squeeze(-1)
-            y = (torch.nn.functional.rms_norm(memory_read, (self.d_model // self.heads,), eps=1e-06) * gate).flatten(-2) @ project_out.mT
+            y = (torch.nn.functional.rms_norm(memory_read, (self.d_head,), eps=1e-06) * gate).flatten(-2) @ project_out.mT
             state = {
                 "memory": memory,
                 "recent.project_k": recent_project_k[..., 1:, :],
@@ -733,4 +728,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: 96f6211ddd0ce886381e00b05401932b5445134117beb1ef7a220572e4779fe1
+# sealed by nlc, sha256 of everything above: 23d5b104ea6adddcc1e601829dc5522b31931859a42734a94e2c0c2a3a87ddea

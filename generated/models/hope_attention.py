@@ -257,17 +257,15 @@ class SoftmaxAttentionLayer(nn.Module):
 
     def reset_parameters(self) -> None:
         """The slow levels as training finds them."""
-        nn.init.uniform_(self.project_q, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_k, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_v, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_out, -(self.d_model**-0.5), self.d_model**-0.5)
+        for weight in (self.project_q, self.project_k, self.project_v, self.project_out):
+            nn.init.uniform_(weight, -(self.d_model**-0.5), self.d_model**-0.5)
 
     def initial_state(self, batch: int, heads: int, *, like: Tensor) -> dict[str, Tensor]:
         """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
         dtype = torch.promote_types(like.dtype, torch.float32)
         return {
-            "attention.k": like.new_zeros(batch, 0, heads, self.d_model // self.heads, dtype=dtype),
-            "attention.v": like.new_zeros(batch, 0, heads, self.d_model // self.heads, dtype=dtype),
+            "attention.k": like.new_zeros(batch, 0, heads, self.d_head, dtype=dtype),
+            "attention.v": like.new_zeros(batch, 0, heads, self.d_head, dtype=dtype),
             "position": like.new_zeros((), dtype=torch.int64),
         }
 
@@ -289,7 +287,7 @@ class SoftmaxAttentionLayer(nn.Module):
             k = _rotary(torch.unflatten(x @ project_k.mT, -1, (self.heads, -1)), place, 10000)
             k_window = torch.cat((start["attention.k"], k), 1)
             v_window = torch.cat((start["attention.v"], v), 1)
-            attention_read = _attention(q, k_window, v_window, scale=1 / math.sqrt(self.d_model // self.heads))
+            attention_read = _attention(q, k_window, v_window, scale=1 / math.sqrt(self.d_head))
             y = attention_read.flatten(-2) @ project_out.mT
             return y.to(dtype), {"attention.k": k_window, "attention.v": v_window, "position": start["position"] + x.shape[1]}
 
@@ -320,7 +318,7 @@ class SoftmaxAttentionLayer(nn.Module):
             k = _rotary(torch.unflatten(x @ project_k.mT, -1, (self.heads, -1)), place, 10000)
             k_window = torch.cat((state["attention.k"], k.unsqueeze(1)), 1)
             v_window = torch.cat((state["attention.v"], v.unsqueeze(1)), 1)
-            score = (k_window * q.unsqueeze(1)).sum(-1) / math.sqrt(self.d_model // self.heads)
+            score = (k_window * q.unsqueeze(1)).sum(-1) / math.sqrt(self.d_head)
             weight = score.softmax(1)
             attention = (weight[..., None] * v_window).sum(1)
             y = attention.flatten(-2) @ project_out.mT
@@ -691,4 +689,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: 49c006f58d17e53f8187df0fec622670e56398bd796c716bf14e40ad70246d49
+# sealed by nlc, sha256 of everything above: 8a34436d2a455bddb95760ce73882a5c729b069b65fa35ec7d0cc697805f38c6

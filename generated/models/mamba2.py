@@ -242,21 +242,16 @@ class Mamba2Layer(nn.Module):
 
     def reset_parameters(self) -> None:
         """The slow levels as training finds them."""
-        nn.init.uniform_(self.project_q, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_k, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_v, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_gate, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_out, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_delta, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.kernel_q, -(self.width**-0.5), self.width**-0.5)
-        nn.init.uniform_(self.kernel_k, -(self.width**-0.5), self.width**-0.5)
-        nn.init.uniform_(self.kernel_v, -(self.width**-0.5), self.width**-0.5)
+        for weight in (self.project_q, self.project_k, self.project_v, self.project_gate, self.project_out, self.project_delta):
+            nn.init.uniform_(weight, -(self.d_model**-0.5), self.d_model**-0.5)
+        for weight in (self.kernel_q, self.kernel_k, self.kernel_v):
+            nn.init.uniform_(weight, -(self.width**-0.5), self.width**-0.5)
 
     def initial_state(self, batch: int, heads: int, *, like: Tensor) -> dict[str, Tensor]:
         """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
         dtype = torch.promote_types(like.dtype, torch.float32)
         return {
-            "memory": like.new_zeros(batch, heads, self.d_model // self.heads, self.d_model // self.heads, dtype=dtype),
+            "memory": like.new_zeros(batch, heads, self.d_head, self.d_head, dtype=dtype),
             "recent.project_k": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
             "recent.project_v": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
             "recent.project_q": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
@@ -290,7 +285,7 @@ class Mamba2Layer(nn.Module):
             memory_read, memory = self._memory_in_chunks(
                 decay=(-delta).exp()[..., None], key=k, value=delta[..., None] * v, query=q, memory=start["memory"]
             )
-            y = torch.nn.functional.rms_norm(memory_read * gate, (self.d_model // self.heads,), eps=1e-06).flatten(-2) @ project_out.mT
+            y = torch.nn.functional.rms_norm(memory_read * gate, (self.d_head,), eps=1e-06).flatten(-2) @ project_out.mT
             state = {
                 "memory": memory,
                 "recent.project_k": recent_project_k[:, x.shape[1] :],
@@ -355,7 +350,7 @@ class Mamba2Layer(nn.Module):
             gradient = surprise[..., None] * k[..., None, :]
             memory = (-delta).exp()[..., None, None] * state["memory"] - delta[..., None, None] * gradient
             memory_read = (memory @ q[..., None]).squeeze(-1)
-            y = torch.nn.functional.rms_norm(memory_read * gate, (self.d_model // self.heads,), eps=1e-06).flatten(-2) @ project_out.mT
+            y = torch.nn.functional.rms_norm(memory_read * gate, (self.d_head,), eps=1e-06).flatten(-2) @ project_out.mT
             state = {
                 "memory": memory,
                 "recent.project_k": recent_project_k[..., 1:, :],
@@ -603,4 +598,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: ac63bc97c3852b8cd5242e728fa959ba587b41c4405167fd047f40338e44b70e
+# sealed by nlc, sha256 of everything above: dc4edab199d19fc6899297080fcf89ab87d9df0e836c0cbcd60dc97c2c6a0a0e

@@ -246,17 +246,14 @@ class RetentionLayer(nn.Module):
 
     def reset_parameters(self) -> None:
         """The slow levels as training finds them."""
-        nn.init.uniform_(self.project_q, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_k, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_v, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_out, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_gate, -(self.d_model**-0.5), self.d_model**-0.5)
+        for weight in (self.project_q, self.project_k, self.project_v, self.project_out, self.project_gate):
+            nn.init.uniform_(weight, -(self.d_model**-0.5), self.d_model**-0.5)
 
     def initial_state(self, batch: int, heads: int, *, like: Tensor) -> dict[str, Tensor]:
         """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
         dtype = torch.promote_types(like.dtype, torch.float32)
         return {
-            "memory": like.new_zeros(batch, heads, self.d_model // self.heads, self.d_model // self.heads, dtype=dtype),
+            "memory": like.new_zeros(batch, heads, self.d_head, self.d_head, dtype=dtype),
             "position": like.new_zeros((), dtype=torch.int64),
         }
 
@@ -278,11 +275,11 @@ class RetentionLayer(nn.Module):
             v = torch.unflatten(x @ project_v.mT, -1, (self.heads, -1))
             gate = torch.nn.functional.silu(torch.unflatten(x @ project_gate.mT, -1, (self.heads, -1)))
             q = _rotary(torch.unflatten(x @ project_q.mT, -1, (self.heads, -1)), place, 10000)
-            k = _rotary(torch.unflatten(x @ project_k.mT, -1, (self.heads, -1)), place, 10000) / math.sqrt(self.d_model // self.heads)
+            k = _rotary(torch.unflatten(x @ project_k.mT, -1, (self.heads, -1)), place, 10000) / math.sqrt(self.d_head)
             memory_read, memory = self._memory_in_chunks(
                 decay=(1 - 2 ** (-5 - heads_index))[..., None].expand(batch, heads, -1), key=k, value=v, query=q, memory=start["memory"]
             )
-            y = (torch.nn.functional.rms_norm(memory_read, (self.d_model // self.heads,), eps=1e-06) * gate).flatten(-2) @ project_out.mT
+            y = (torch.nn.functional.rms_norm(memory_read, (self.d_head,), eps=1e-06) * gate).flatten(-2) @ project_out.mT
             return y.to(dtype), {"memory": memory, "position": start["position"] + x.shape[1]}
 
     def _memory_in_chunks(self, decay: Tensor, key: Tensor, value: Tensor, query: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
@@ -333,12 +330,12 @@ class RetentionLayer(nn.Module):
             v = torch.unflatten(x @ project_v.mT, -1, (self.heads, -1))
             gate = torch.nn.functional.silu(torch.unflatten(x @ project_gate.mT, -1, (self.heads, -1)))
             q = _rotary(torch.unflatten(x @ project_q.mT, -1, (self.heads, -1)), place, 10000)
-            k = _rotary(torch.unflatten(x @ project_k.mT, -1, (self.heads, -1)), place, 10000) / math.sqrt(self.d_model // self.heads)
+            k = _rotary(torch.unflatten(x @ project_k.mT, -1, (self.heads, -1)), place, 10000) / math.sqrt(self.d_head)
             surprise = -v
             gradient = surprise[..., None] * k[..., None, :]
             memory = (1 - 2 ** (-5 - heads_index))[..., None, None] * state["memory"] - gradient
             memory_read = (memory @ q[..., None]).squeeze(-1)
-            y = (torch.nn.functional.rms_norm(memory_read, (self.d_model // self.heads,), eps=1e-06) * gate).flatten(-2) @ project_out.mT
+            y = (torch.nn.functional.rms_norm(memory_read, (self.d_head,), eps=1e-06) * gate).flatten(-2) @ project_out.mT
             return y.to(dtype), {"memory": memory, "position": position}
 
     def _start(self, state: dict[str, Tensor] | None, batch: int, heads: int, like: Tensor) -> dict[str, Tensor]:
@@ -645,4 +642,4 @@ def _rotary(x: Tensor, place: Tensor, base: int) -> Tensor:
     return torch.cat((left * angle.cos() - right * angle.sin(), left * angle.sin() + right * angle.cos(), last), -1)
 
 
-# sealed by nlc, sha256 of everything above: 973a61b1381173d7ce9fec02b2562a6784a25e03c50aa35359e44a9b73097026
+# sealed by nlc, sha256 of everything above: 466cb1d6091b9a32940a99eacabdfcb7a008ab27feb0be10742168bfb8207e20

@@ -248,10 +248,8 @@ class SambaBlock(nn.Module):
 
     def reset_parameters(self) -> None:
         """The block's own slow levels as training finds them."""
-        nn.init.constant_(self.mamba2_norm, 1)
-        nn.init.constant_(self.swiglu_norm, 1)
-        nn.init.constant_(self.sliding_window_attention_norm, 1)
-        nn.init.constant_(self.swiglu_norm_2, 1)
+        for weight in (self.mamba2_norm, self.swiglu_norm, self.sliding_window_attention_norm, self.swiglu_norm_2):
+            nn.init.constant_(weight, 1)
 
     def initial_state(self, batch: int, *, like: Tensor) -> dict[str, Any]:
         """What is carried before the first token."""
@@ -335,21 +333,16 @@ class Mamba2Layer(nn.Module):
 
     def reset_parameters(self) -> None:
         """The slow levels as training finds them."""
-        nn.init.uniform_(self.project_q, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_k, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_v, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_gate, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_out, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_delta, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.kernel_q, -(self.width**-0.5), self.width**-0.5)
-        nn.init.uniform_(self.kernel_k, -(self.width**-0.5), self.width**-0.5)
-        nn.init.uniform_(self.kernel_v, -(self.width**-0.5), self.width**-0.5)
+        for weight in (self.project_q, self.project_k, self.project_v, self.project_gate, self.project_out, self.project_delta):
+            nn.init.uniform_(weight, -(self.d_model**-0.5), self.d_model**-0.5)
+        for weight in (self.kernel_q, self.kernel_k, self.kernel_v):
+            nn.init.uniform_(weight, -(self.width**-0.5), self.width**-0.5)
 
     def initial_state(self, batch: int, heads: int, *, like: Tensor) -> dict[str, Tensor]:
         """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
         dtype = torch.promote_types(like.dtype, torch.float32)
         return {
-            "memory": like.new_zeros(batch, heads, self.d_model // self.heads, self.d_model // self.heads, dtype=dtype),
+            "memory": like.new_zeros(batch, heads, self.d_head, self.d_head, dtype=dtype),
             "recent.project_k": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
             "recent.project_v": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
             "recent.project_q": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
@@ -383,7 +376,7 @@ class Mamba2Layer(nn.Module):
             memory_read, memory = self._memory_in_chunks(
                 decay=(-delta).exp()[..., None], key=k, value=delta[..., None] * v, query=q, memory=start["memory"]
             )
-            y = torch.nn.functional.rms_norm(memory_read * gate, (self.d_model // self.heads,), eps=1e-06).flatten(-2) @ project_out.mT
+            y = torch.nn.functional.rms_norm(memory_read * gate, (self.d_head,), eps=1e-06).flatten(-2) @ project_out.mT
             state = {
                 "memory": memory,
                 "recent.project_k": recent_project_k[:, x.shape[1] :],
@@ -448,7 +441,7 @@ class Mamba2Layer(nn.Module):
             gradient = surprise[..., None] * k[..., None, :]
             memory = (-delta).exp()[..., None, None] * state["memory"] - delta[..., None, None] * gradient
             memory_read = (memory @ q[..., None]).squeeze(-1)
-            y = torch.nn.functional.rms_norm(memory_read * gate, (self.d_model // self.heads,), eps=1e-06).flatten(-2) @ project_out.mT
+            y = torch.nn.functional.rms_norm(memory_read * gate, (self.d_head,), eps=1e-06).flatten(-2) @ project_out.mT
             state = {
                 "memory": memory,
                 "recent.project_k": recent_project_k[..., 1:, :],
@@ -563,17 +556,15 @@ class SlidingWindowAttentionLayer(nn.Module):
 
     def reset_parameters(self) -> None:
         """The slow levels as training finds them."""
-        nn.init.uniform_(self.project_q, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_k, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_v, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_out, -(self.d_model**-0.5), self.d_model**-0.5)
+        for weight in (self.project_q, self.project_k, self.project_v, self.project_out):
+            nn.init.uniform_(weight, -(self.d_model**-0.5), self.d_model**-0.5)
 
     def initial_state(self, batch: int, heads: int, *, like: Tensor) -> dict[str, Tensor]:
         """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
         dtype = torch.promote_types(like.dtype, torch.float32)
         return {
-            "attention.k": like.new_zeros(batch, 63, heads, self.d_model // self.heads, dtype=dtype),
-            "attention.v": like.new_zeros(batch, 63, heads, self.d_model // self.heads, dtype=dtype),
+            "attention.k": like.new_zeros(batch, 63, heads, self.d_head, dtype=dtype),
+            "attention.v": like.new_zeros(batch, 63, heads, self.d_head, dtype=dtype),
             "position": like.new_zeros((), dtype=torch.int64),
         }
 
@@ -596,13 +587,7 @@ class SlidingWindowAttentionLayer(nn.Module):
             k_window = torch.cat((start["attention.k"], k), 1)
             v_window = torch.cat((start["attention.v"], v), 1)
             attention_read = _sliding_attention(
-                q,
-                k_window,
-                v_window,
-                scale=1 / math.sqrt(self.d_model // self.heads),
-                window=64,
-                chunk=self.chunk,
-                position=start["position"],
+                q, k_window, v_window, scale=1 / math.sqrt(self.d_head), window=64, chunk=self.chunk, position=start["position"]
             )
             y = attention_read.flatten(-2) @ project_out.mT
             state = {
@@ -641,7 +626,7 @@ class SlidingWindowAttentionLayer(nn.Module):
             v_window = torch.cat((state["attention.v"], v.unsqueeze(1)), 1)
             age = torch.arange(k_window.shape[1] - 1, -1, -1, dtype=k_window.dtype, device=k_window.device)[None, :, None]
             there = age < position
-            score = (k_window * q.unsqueeze(1)).sum(-1) / math.sqrt(self.d_model // self.heads)
+            score = (k_window * q.unsqueeze(1)).sum(-1) / math.sqrt(self.d_head)
             weight = score.masked_fill(~there, -torch.inf).softmax(1)
             attention = (weight[..., None] * v_window).sum(1)
             y = attention.flatten(-2) @ project_out.mT
@@ -916,4 +901,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: 2e2ea937e458ba7f104bdeaa55ca0ad25b251af5d69870dade84dd67b37e52a5
+# sealed by nlc, sha256 of everything above: b4006082d7d98fe331c55762d787e0bc1796bb1b5cda0163c925aa3b90bf1614

@@ -291,15 +291,10 @@ class TitansLinearLayer(nn.Module):
 
     def reset_parameters(self) -> None:
         """The slow levels as training finds them."""
-        nn.init.uniform_(self.project_q, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_k, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_v, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_gate, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_out, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.project_beta, -(self.d_model**-0.5), self.d_model**-0.5)
-        nn.init.uniform_(self.kernel_q, -(self.width**-0.5), self.width**-0.5)
-        nn.init.uniform_(self.kernel_k, -(self.width**-0.5), self.width**-0.5)
-        nn.init.uniform_(self.kernel_v, -(self.width**-0.5), self.width**-0.5)
+        for weight in (self.project_q, self.project_k, self.project_v, self.project_gate, self.project_out, self.project_beta):
+            nn.init.uniform_(weight, -(self.d_model**-0.5), self.d_model**-0.5)
+        for weight in (self.kernel_q, self.kernel_k, self.kernel_v):
+            nn.init.uniform_(weight, -(self.width**-0.5), self.width**-0.5)
         nn.init.uniform_(self.project_retention, -(self.d_model**-0.5), self.d_model**-0.5)
         nn.init.uniform_(self.project_decay, -(self.d_model**-0.5), self.d_model**-0.5)
 
@@ -307,8 +302,8 @@ class TitansLinearLayer(nn.Module):
         """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
         dtype = torch.promote_types(like.dtype, torch.float32)
         return {
-            "memory.momentum": like.new_zeros(batch, heads, self.d_model // self.heads, self.d_model // self.heads, dtype=dtype),
-            "memory": like.new_zeros(batch, heads, self.d_model // self.heads, self.d_model // self.heads, dtype=dtype),
+            "memory.momentum": like.new_zeros(batch, heads, self.d_head, self.d_head, dtype=dtype),
+            "memory": like.new_zeros(batch, heads, self.d_head, self.d_head, dtype=dtype),
             "recent.project_k": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
             "recent.project_v": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
             "recent.project_q": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
@@ -357,7 +352,7 @@ class TitansLinearLayer(nn.Module):
                 memory_momentum=start["memory.momentum"],
                 memory=start["memory"],
             )
-            y = (torch.nn.functional.rms_norm(memory_read, (self.d_model // self.heads,), eps=1e-06) * gate).flatten(-2) @ project_out.mT
+            y = (torch.nn.functional.rms_norm(memory_read, (self.d_head,), eps=1e-06) * gate).flatten(-2) @ project_out.mT
             state = {
                 "memory.momentum": memory_momentum,
                 "memory": memory,
@@ -456,7 +451,7 @@ class TitansLinearLayer(nn.Module):
             momentum = inner_decay[..., None, None] * state["memory.momentum"] - beta[..., None, None] * gradient
             memory = retention[..., None, None] * state["memory"] + momentum
             memory_read = (memory @ q[..., None]).squeeze(-1)
-            y = (torch.nn.functional.rms_norm(memory_read, (self.d_model // self.heads,), eps=1e-06) * gate).flatten(-2) @ project_out.mT
+            y = (torch.nn.functional.rms_norm(memory_read, (self.d_head,), eps=1e-06) * gate).flatten(-2) @ project_out.mT
             state = {
                 "memory.momentum": momentum,
                 "memory": memory,
@@ -795,4 +790,4 @@ def _scaled(x: Tensor, shares: Tensor) -> Tensor:
     return (shares.unsqueeze(-1) * x.unsqueeze(-2)).flatten(-2)
 
 
-# sealed by nlc, sha256 of everything above: c02e1de2c6a7254f7d579c34178e86d343e28924d081a207e0c0b8942345641e
+# sealed by nlc, sha256 of everything above: 0b1dcc886d29646c6e51949102d2b0f7da2782fc95295a57cf615f1332db70af

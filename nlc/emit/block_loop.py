@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from nlc.emit.forward import Tokens, leading_text, output_lines
-from nlc.emit.hoisting import Given, Hoisted
-from nlc.emit.layout import WIDTH, Lines, assignment, block, call, indented
+from nlc.emit.hoisting import Given, Hoisted, index_names, is_split_parameter
+from nlc.emit.layout import WIDTH, Lines, assignment, block, call, comprehension, indented
 from nlc.emit.names import LocalNames
 from nlc.emit.parameters import read_used
 from nlc.emit.position import before_name
@@ -99,7 +99,7 @@ class BlockLoop:
         """All copies in one dim, cut where a period may end."""
         names, like, tokens = self.names, self.sequence.like.name, self.sequence.program.blocks.tokens
         timed = [self._copies(item) for item in self.parts.given if item.timed]
-        steady = [f"{self._copies(item)}{self._together}" for item in self.parts.given if not item.timed]
+        steady = [f"{item.name}={self._copies(item)}{self._together}" for item in self.parts.given if not item.timed]
         streams, lengths, blocks, given = (names.new(word) for word in ("streams", "lengths", "blocks", "given"))
         yield call(f"{streams} = ", timed if len(timed) > 1 else [f"{timed[0]},"], "", 12)
         yield (f"{lengths} = _block_lengths({before}, {tokens}, {like}.shape[1])",)
@@ -108,7 +108,7 @@ class BlockLoop:
         columns = [names.new(f"{name}_in_blocks") for name, _ in self.parts.results]
         copies = " * ".join((self.variables.batch, *self.variables.axes))
         for column, (_, value) in zip(columns, self.parts.results, strict=True):
-            yield (f"{column} = [{like}.new_empty({copies}, 0{size_text(value.shape)})]",)
+            yield (f"{column} = [{like}.new_empty({copies}, 0{size_text(self.sequence, value.shape)})]",)
         values = [names.new(name) for name, _ in self.parts.results]
         arguments = [f"*{given}", *steady, *self._indices(), f"state={moved}", f"{before_name(self.sequence)}={before}"]
         inside: list[Lines] = [
@@ -124,6 +124,8 @@ class BlockLoop:
     def _copies(self, item: Given) -> str:
         """A value with all axes: (batch, time, *axes, *shape)."""
         text = printer_of(self.sequence, self.values).atom(item.value)
+        if is_split_parameter(item.value):
+            return f"{text}.expand({', '.join((self.variables.batch, '1', *self.variables.axes, *['-1'] * len(item.value.shape)))})"
         if not self.sequence.model.axes or self.sequence.spans_axes(item.value):
             return text
         return f"{text}.expand({', '.join((self.variables.batch, '-1', *self.variables.axes, *['-1'] * len(item.value.shape)))})"
@@ -136,8 +138,8 @@ class BlockLoop:
 
     def _indices(self) -> Iterator[str]:
         """The indices of all copies."""
-        for axis in used_axes(self.sequence):
-            yield f"{self.values[Index(axis)]}.expand({self.variables.leading}).flatten()"
+        for axis, name in zip(used_axes(self.sequence), index_names(self.sequence), strict=True):
+            yield f"{name}={self.values[Index(axis)]}.expand({self.variables.leading}).flatten()"
 
     def _moved(self, moved: str) -> Lines:
         """The states as a block takes them: all copies in one dim."""
@@ -147,7 +149,7 @@ class BlockLoop:
         outside = [item.name for item in self.sequence.program.laws.kept if item.component in (POSITION, RECENT)]
         known = ", ".join(f'"{name}"' for name in outside)
         others = f"!= {known}" if len(outside) == 1 else f"not in {{{known}}}"
-        return (f"{moved} = {{name: x.flatten(0, {count}) for name, x in state.items() if name {others}}}",)
+        return comprehension(f"{moved} = ", [f"name: x.flatten(0, {count})", "for name, x in state.items()", f"if name {others}"], 12)
 
     def _apart(self, text: str, *, time: bool) -> str:
         """What has one dim for all copies, with a dim for each axis again."""

@@ -30,10 +30,12 @@ from nlc.ir.program import MemoryProgram, StateSlot
 
 def block_method(sequence: Sequence, parts: Hoisted) -> str:
     """The method's text."""
-    given = [f"{name}: Tensor" for name in (*(item.name for item in parts.given), *index_names(sequence))]
+    streams = [f"{item.name}: Tensor" for item in parts.given if item.timed]
+    steady = [f"{name}: Tensor" for name in (*(item.name for item in parts.given if not item.timed), *index_names(sequence))]
     result = ", ".join(["Tensor"] * len(parts.results) + ["dict[str, Tensor]"])
     result = f"tuple[{result}]" if parts.results else result
-    signature = call("def _block", ["self", *given, "*", "state: dict[str, Tensor]", f"{before_name(sequence)}: int"], f" -> {result}:", 4)
+    carried = ["state: dict[str, Tensor]", f"{before_name(sequence)}: int"]
+    signature = call("def _block", ["self", *streams, "*", *steady, *carried], f" -> {result}:", 4)
     return render(BlockView(signature, block(list(_body(sequence, parts)))))
 
 
@@ -177,12 +179,17 @@ class Block:
     def _printer(self) -> BlockPrinter:
         known = {node: variable for node, variable in self.values.items() if children(node)}
         return BlockPrinter(
-            lambda node: block_leaf(node, self.values), self.like, known=known, at_end=self._at_end_printer(), tokens=self.tokens
+            lambda node: block_leaf(node, self.values),
+            self.like,
+            known=known,
+            dim=self.sequence.size,
+            at_end=self._at_end_printer(),
+            tokens=self.tokens,
         )
 
     def _at_end_printer(self) -> TorchPrinter:
         known = {node: variable for node, variable in self.at_end.items() if children(node)}
-        return TorchPrinter(lambda node: block_leaf(node, self.at_end), self.like, known=known)
+        return TorchPrinter(lambda node: block_leaf(node, self.at_end), self.like, known=known, dim=self.sequence.size)
 
     # --- the laws of levels with a period ------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from math import lcm
 
@@ -14,6 +14,20 @@ def dim_text(dim: Dim, name: Callable[[str], str] = attribute) -> str:
     """The size as an integer expression; exact where the spec's dims come out whole."""
     over, under = fraction_text(dim, name)
     return over if under is None else f"{_wrapped(over)} // {_wrapped(under)}"
+
+
+def folded(dim: Dim, derived: Mapping[str, Dim]) -> Dim:
+    """The size in terms of those derived ones that it is, or that take a fraction out of it: `4 * d_model / heads` as `4 * d_head`."""
+    for name, definition in derived.items():
+        if dim == definition:
+            return Dim.named(name)
+        if _is_fraction(dim) and len(definition.terms) == 1 and not _is_fraction(rest := dim / definition):
+            return rest * Dim.named(name)
+    return dim
+
+
+def _is_fraction(dim: Dim) -> bool:
+    return any(exponent < 0 for monomial, _ in dim.terms for _, exponent in monomial)
 
 
 def fraction_text(dim: Dim, name: Callable[[str], str]) -> tuple[str, str | None]:

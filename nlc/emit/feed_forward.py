@@ -33,7 +33,7 @@ def feed_forward_body(sequence: Sequence, *, time: bool) -> Lines:
         terms = printer.terms(equation.value)
         if not (printer.is_bare or sequence.spans_axes(equation.value)):
             leading = ", ".join((f"*{like}.shape[:{2 if time else 1}]", *_axes(sequence, time)))
-            terms = (f"({printer.text(equation.value)}).expand({leading}{size_text(equation.value.shape)})",)
+            terms = (f"({printer.text(equation.value)}).expand({leading}{size_text(sequence, equation.value.shape)})",)
         lines.append(assignment(local, terms, 12))
         values[Named(equation.name, equation.value.shape)] = local
     returned = {name: f"{local}.to({dtype})" for name, local in results.items()}

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace as with_changes
 from types import MappingProxyType
 
+from nlc.emit.dims import dim_text
 from nlc.emit.layout import STEP, WIDTH, Lines, assignment, indented, operands
 from nlc.emit.list_printer import ListPrinter
 from nlc.emit.multi_tensor import MultiTensor
@@ -280,7 +281,9 @@ class Update:
                 return Piece(elements.get(self.lists[node], self.lists[node]))
             raise unwritable(node)
 
-        return ListPrinter(leaf, elements.get(self.weights, self.weights), clamps=True, dim=self.sides.__getitem__)
+        return ListPrinter(
+            leaf, elements.get(self.weights, self.weights), clamps=True, dim=lambda dim: dim_text(dim, self.sides.__getitem__)
+        )
 
     def _each(self, value: Expr) -> str:
         """The list of a value's entries."""

@@ -137,6 +137,8 @@ class _Book:
     def _stream(self, node: Expr) -> Expr | None:
         if isinstance(node, Input):
             return self._give(node, f"earlier_{node.name}" if node.delayed else node.name)
+        if is_split_parameter(node):
+            return self._give(node, next(f"{part.component}_split" for part in walk(node) if isinstance(part, Parameter)))
         if not _is_over_streams(node):
             return None
         if node in self.definitions:
@@ -153,6 +155,11 @@ class _Book:
             is_stream = isinstance(node, Input) and not node.delayed
             self.given[node] = Given(word if is_stream else self.names.new(self.definitions.get(node, word)), node, timed)
         return self.given[node].stream
+
+
+def is_split_parameter(node: Expr) -> bool:
+    """Whether a value is a part of a parameter for each place along an axis, which the one dim of copies hides inside a block."""
+    return isinstance(node, Split) and not _moves(node) and not contains(node, lambda part: isinstance(part, Input))
 
 
 def _is_over_streams(node: Expr) -> bool:

@@ -21,24 +21,25 @@ def zeros(sequence: Sequence, leading: str) -> Lines:
     """The body of `initial_state`."""
     slots = sequence.program.slots
     if sequence.is_bare and is_number_known(slots[0].start):
-        made, arguments = _filled(slots[0], "batch" if slots[0].is_whole else leading)
+        made, arguments = _filled(sequence, slots[0], "batch" if slots[0].is_whole else leading)
         return call(f"return {made}", [*arguments, "dtype=torch.promote_types(like.dtype, torch.float32)"], "", 8)
     if is_feed_forward(sequence):
         return ("return {}",)
     dtype = "dtype = torch.promote_types(like.dtype, torch.float32)"
     if sequence.is_bare:
-        return (dtype, f"return {_begun(slots[0], leading)}")
-    return (dtype, "return {", *(f'    "{slot.name}": {_begun(slot, "batch" if slot.is_whole else leading)},' for slot in slots), "}")
+        return (dtype, f"return {_begun(sequence, slots[0], leading)}")
+    begun = {slot.name: _begun(sequence, slot, "batch" if slot.is_whole else leading) for slot in slots}
+    return (dtype, "return {", *(f'    "{slot.name}": {begun[slot.name]},' for slot in slots), "}")
 
 
-def _begun(slot: StateSlot, leading: str) -> str:
+def _begun(sequence: Sequence, slot: StateSlot, leading: str) -> str:
     """What a slot starts from, in `dtype`."""
     if slot.counts:
         return "like.new_zeros((), dtype=torch.int64)"
     if slot.start is not None and not is_number_known(slot.start):
         text = initial_text(slot.start)
-        return f"{text if ' ' not in text else f'({text})'}.to(dtype).expand({leading}{size_text(slot.shape)})"
-    made, arguments = _filled(slot, leading)
+        return f"{text if ' ' not in text else f'({text})'}.to(dtype).expand({leading}{size_text(sequence, slot.shape)})"
+    made, arguments = _filled(sequence, slot, leading)
     return f"{made}({', '.join(arguments)}, dtype=dtype)"
 
 
@@ -47,9 +48,9 @@ def has_start(sequence: Sequence) -> bool:
     return any(slot.start is not None for slot in sequence.program.slots)
 
 
-def _filled(slot: StateSlot, leading: str) -> tuple[str, list[str]]:
+def _filled(sequence: Sequence, slot: StateSlot, leading: str) -> tuple[str, list[str]]:
     """The call that makes what a slot starts from when that is a number, and its arguments but the dtype."""
-    size = f"{_with_tokens(slot, leading)}{size_text(slot.shape)}"
+    size = f"{_with_tokens(slot, leading)}{size_text(sequence, slot.shape)}"
     start = initial_text(slot.start) if slot.start is not None else "0"
     return ("like.new_zeros", [size]) if start == "0" else ("like.new_full", [f"({size})" if ", " in size else f"({size},)", start])
 

@@ -22,6 +22,15 @@ def call(before: str, arguments: Sequence[str], after: str, indent: int) -> Line
     return (f"{before}(", *(f"{STEP}{argument}," for argument in arguments), f"){after}")
 
 
+def comprehension(before: str, clauses: Sequence[str], indent: int) -> Lines:
+    """`before{clauses}`: on one line, or with the clauses on a line of their own, or one line each."""
+    inside = " ".join(clauses)
+    if indent + len(before) + len(inside) + 2 <= WIDTH:
+        return (f"{before}{{{inside}}}",)
+    lines = (inside,) if indent + len(STEP) + len(inside) <= WIDTH else clauses
+    return (f"{before}{{", *(STEP + line for line in lines), "}")
+
+
 def assignment(target: str, terms: Sequence[str], indent: int) -> Lines:
     """`target = sum`: on one line, or the sum between parentheses, on one line or one line a term. Later terms begin with their sign."""
     line = f"{target} = {' '.join(terms)}"
@@ -30,6 +39,10 @@ def assignment(target: str, terms: Sequence[str], indent: int) -> Lines:
     inside = " ".join(terms)
     if len(terms) == 1 and (opening := _whole_call(inside)):
         return call(f"{target} = {inside[:opening]}", _arguments(inside[opening + 1 : -1]), "", indent)
+    if len(terms) == 1 and (opening := _last_operand(inside)):
+        lines = (f"{target} = {inside[:opening]}(", STEP + inside[opening + 1 : -1], ")")
+        if all(indent + len(part) <= WIDTH for part in lines):
+            return lines
     if indent + len(STEP) + len(inside) > WIDTH and len(terms) == 1:
         terms = operands(inside, WIDTH - indent - len(STEP))
     if indent + len(STEP) + len(inside) <= WIDTH or len(terms) == 1:
@@ -63,6 +76,17 @@ def _cut(text: str, operators: tuple[str, ...]) -> list[str]:
         if depth == 0 and text[place - 1 : place + 2] in operators:
             starts.append(place)
     return [text[start:end].strip() for start, end in zip(starts, [*starts[1:], None], strict=True)]
+
+
+def _last_operand(text: str) -> int | None:
+    """Where the brackets open that are the second and last operand of a product, which `ruff format` cuts inside of them."""
+    depth, operators, closed = 0, [], 0
+    for place, letter in enumerate(text):
+        depth += {")": -1, "]": -1, "(": 1, "[": 1}.get(letter, 0)
+        if depth == 0 and text[place : place + 3] in (" * ", " / ", " @ "):
+            operators.append(place + 3)
+        closed += depth == 0 and letter == ")" and len(operators) == 1
+    return operators[0] if len(operators) == closed == 1 and text[operators[0]] == "(" and text[-1] == ")" else None
 
 
 def _arguments(text: str) -> list[str]:

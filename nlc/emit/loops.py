@@ -56,4 +56,4 @@ def _loop(sequence: Sequence, names: LocalNames, variables: Sizes, outputs: str,
 def _empty(sequence: Sequence, output: Output, variables: Sizes) -> str:
     """The sizes of an output over no tokens."""
     axes = (variable for axis, variable in zip(sequence.model.axes, variables.axes, strict=True) if axis not in output.joined)
-    return ", ".join((variables.batch, "0", *axes)) + size_text(output.value.shape)
+    return ", ".join((variables.batch, "0", *axes)) + size_text(sequence, output.value.shape)

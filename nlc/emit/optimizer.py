@@ -166,7 +166,7 @@ def _start(slot: StateSlot, model: Model) -> str:
             raise unwritable(node)
         return f"x.new_full({extent}, {number}, dtype=dtype)" if sizes else f"torch.full_like(x, {number}, dtype=dtype)"
 
-    printer = TorchPrinter(setting, "x", dim=sides.__getitem__)
+    printer = TorchPrinter(setting, "x", dim=lambda dim: dim_text(dim, sides.__getitem__))
     return made(ZERO if slot.start is None else slot.start)
 
 

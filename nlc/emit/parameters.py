@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import groupby
 
-from nlc.emit.dims import dim_text
-from nlc.emit.layout import Lines
+from nlc.emit.layout import Lines, call
 from nlc.emit.names import LocalNames
 from nlc.emit.scope import Sequence, leaf
 from nlc.emit.torch_printer import TorchPrinter
@@ -30,7 +30,7 @@ def made_parameters(sequence: Sequence) -> list[Lines]:
 
 
 def _size(sequence: Sequence, slot: StateSlot, place: int) -> str:
-    return dim_text(slot.shape[place])
+    return sequence.size(slot.shape[place])
 
 
 def reset_parameters(sequence: Sequence) -> Lines:
@@ -40,14 +40,22 @@ def reset_parameters(sequence: Sequence) -> Lines:
 
 def reset_slots(sequence: Sequence, slots: tuple[StateSlot, ...]) -> Lines:
     """The lines that give some slow levels their start."""
-    return tuple(line for slot in _by_start(slots) for line in _reset(sequence, slot))
+    groups = [list(group) for _, group in groupby(_by_start(slots), lambda slot: _reset(sequence, slot, "weight"))]
+    return tuple(line for group in groups for line in _reset_group(sequence, group))
 
 
-def _reset(sequence: Sequence, slot: StateSlot) -> Lines:
-    name = f"self.{parameter_attribute(slot)}"
+def _reset_group(sequence: Sequence, group: list[StateSlot]) -> Lines:
+    """One after the other, or in a loop where several start alike."""
+    names = [f"self.{parameter_attribute(slot)}" for slot in group]
+    if len(names) < 3 or len(lines := _reset(sequence, group[0], "weight")) > 1:
+        return tuple(line for slot, name in zip(group, names, strict=True) for line in _reset(sequence, slot, name))
+    return (*call("for weight in ", names, ":", 8), f"    {lines[0]}")
+
+
+def _reset(sequence: Sequence, slot: StateSlot, name: str) -> Lines:
     if slot.start is not None:
         values = parameter_values(slot.start)
-        printer = TorchPrinter(lambda node: leaf(node, values), name)
+        printer = TorchPrinter(lambda node: leaf(node, values), name, dim=sequence.size)
         if (number := printer.number(slot.start)) is not None:
             return (f"nn.init.constant_({name}, {number})",)
         if isinstance(slot.start, Eye):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from nlc.codes import emit as codes
 from nlc.diagnostics import CompileError
-from nlc.emit.dims import dim_text
+from nlc.emit.dims import dim_text, folded
 from nlc.emit.layout import Lines, assignment, call
 from nlc.emit.names import MODULE_WORDS, LocalNames, attribute
 from nlc.emit.pieces import Piece
@@ -30,7 +30,7 @@ from nlc.ir.algebra import (
     contains,
     walk,
 )
-from nlc.ir.dims import Shape
+from nlc.ir.dims import Dim, Shape
 from nlc.ir.law import PREVIOUS, Equation, Law, used_definitions
 from nlc.ir.model import InputStream, Model
 from nlc.ir.program import Program
@@ -70,6 +70,10 @@ class Sequence:
             (stream for stream in self.model.inputs if not stream.is_of_sequence),
             key=lambda stream: (len(stream.axes), not stream.is_parted),
         )
+
+    def size(self, dim: Dim) -> str:
+        """A size over the attributes of the module, which has those that follow from others too."""
+        return dim_text(folded(dim, {item.name: item.definition for item in self.model.dims if item.definition is not None}))
 
     @property
     def state_type(self) -> str:
@@ -201,7 +205,7 @@ def printer_of(sequence: Sequence, values: dict[Expr, str], *, is_bare: bool = F
     known = {node: variable for node, variable in values.items() if children(node)}
     inputs = (Input(stream.name, stream.shape) for stream in sequence.model.inputs if stream.name in sequence.bare)
     bare = frozenset((*inputs, *(node for node in known if sequence.is_whole(node))))
-    return TorchPrinter(lambda node: leaf(node, values), sequence.like_text or sequence.like.name, bare, known, is_bare)
+    return TorchPrinter(lambda node: leaf(node, values), sequence.like_text or sequence.like.name, bare, known, is_bare, dim=sequence.size)
 
 
 def define(
@@ -277,9 +281,9 @@ def state_dtype(sequence: Sequence) -> str:
     return f"{sequence.carried('state', first.component, first.part)}.dtype"
 
 
-def size_text(shape: Shape) -> str:
+def size_text(sequence: Sequence, shape: Shape) -> str:
     """The sizes of a shape, each after a comma: `, self.d_v, self.d_k`."""
-    return "".join(f", {dim_text(dim)}" for dim in shape)
+    return "".join(f", {sequence.size(dim)}" for dim in shape)
 
 
 def converted(sequence: Sequence, dtype: str, time: bool) -> list[Lines]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace as with_changes
 
+from nlc.emit.dims import dim_text
 from nlc.emit.layout import STEP, Lines, assignment, block, indented
 from nlc.emit.multi_tensor import terms_of
 from nlc.emit.names import LocalNames
@@ -195,7 +196,13 @@ class Stacked:
                 return self.scalars[node]
             raise unwritable(node)
 
-        return TorchPrinter(leaf, next(iter(known.values())), known=self.identities, clamps=True, dim=self.sides.__getitem__)
+        return TorchPrinter(
+            leaf,
+            next(iter(known.values())),
+            known=self.identities,
+            clamps=True,
+            dim=lambda dim: dim_text(dim, self.sides.__getitem__),
+        )
 
 
 SIDES = ((str(ROWS), "rows"), (str(COLUMNS), "columns"))

@@ -15,7 +15,7 @@ from nlc.emit.resets import Resets
 from nlc.emit.scope import Sequence, converted, define, indices, input_values, output_printer, previous, printer_of, state_dtype
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.emit.windows import at_step, kept_window
-from nlc.ir.algebra import Expr, Input, Map, MatMul, Named, State, Tick, When, Window, children, contains, walk
+from nlc.ir.algebra import Expr, Input, LayerNorm, Map, MatMul, Named, State, Tick, When, Window, children, contains, walk
 from nlc.ir.build import replace
 from nlc.ir.calculus import Inverse
 from nlc.ir.law import POSITION, Kept, Law
@@ -172,7 +172,7 @@ def hidden_layers(
     for number in range(1, len(layers) + 1):
         layer = next(_layers(value))
         inner = Named(names.new(f"{output}_hidden{f'_{number}' if len(layers) > 1 else ''}"), layer.shape)
-        yield assignment(inner.name, [printer.text(layer)], indent)
+        yield assignment(inner.name, printer.terms(layer), indent)
         values[inner] = inner.name
         value = replace(value, {layer: inner}.get)
     reads = dict.fromkeys(node for node in walk(value) if isinstance(node, MatMul) and isinstance(node.left, State))
@@ -194,10 +194,12 @@ def _newest(slot: StateSlot, values: dict[Expr, str]) -> str:
 
 
 def _layers(node: Expr) -> Iterator[Expr]:
-    """The maps and solutions of states that a matrix multiplies, innermost first: like layers of a network, each gets a line of its own."""
+    """The maps and solutions of states that a matrix multiplies, and what is normed again, innermost first: each gets a line of its own."""
     for child in children(node):
         yield from _layers(child)
     match node:
+        case LayerNorm(layer) if contains(layer, lambda part: isinstance(part, LayerNorm)):
+            yield layer
         case MatMul(_, (Map() | MatMul(Inverse())) as layer) if contains(layer, lambda part: isinstance(part, State)):
             yield layer
 

@@ -15,7 +15,6 @@ from nlc.codes import emit as codes
 from nlc.diagnostics import CompileError
 from nlc.emit.dims import dim_text
 from nlc.emit.functions import SPELLINGS
-from nlc.emit.names import attribute
 from nlc.emit.pieces import (
     ATOM,
     CHOICE,
@@ -70,7 +69,7 @@ from nlc.ir.algebra import (
     walk,
 )  # fmt: skip
 from nlc.ir.calculus import Inverse
-from nlc.ir.dims import Shape
+from nlc.ir.dims import Dim, Shape
 from nlc.ir.show import expression_text
 from nlc.source import NOWHERE
 
@@ -84,7 +83,7 @@ class TorchPrinter:
     `known` has the variables of values that are more than leaves. What is in `bare` comes without a dim for the axis that it does not
     have: where there is one value for all places along it (`is_bare`: before a split, after a join) it is printed as it is, elsewhere it
     gets that dim. With `clamps` a bound that is a number is written with `clamp`, whose derivative at the bound is another one.
-    `dim` writes the name of a size.
+    `dim` writes a size.
     """
 
     leaf: Leaf
@@ -93,7 +92,7 @@ class TorchPrinter:
     known: Mapping[Expr, str] = field(default_factory=dict)
     is_bare: bool = False
     clamps: bool = False
-    dim: Callable[[str], str] = attribute
+    dim: Callable[[Dim], str] = dim_text
 
     def text(self, node: Expr) -> str:
         """The expression as a tensor of its whole shape."""
@@ -134,7 +133,7 @@ class TorchPrinter:
         x = replace(self, is_bare=True).whole(node.x)
         if not node.shape:
             return Piece(x.text, x.binding)
-        return Piece(f"torch.unflatten({x.text}, -1, ({attribute(node.axis)}, -1))", ATOM, 1)
+        return Piece(f"torch.unflatten({x.text}, -1, ({self.dim(Dim.named(node.axis))}, -1))", ATOM, 1)
 
     @_piece.register
     def _(self, node: Join) -> Piece:
@@ -149,11 +148,12 @@ class TorchPrinter:
 
     @_piece.register
     def _(self, node: Size) -> Piece:
-        return Piece(dim_text(node.dim, self.dim), ATOM if node.dim.name else SUM, None)
+        text = self.dim(node.dim)
+        return Piece(text, SUM if " " in text else ATOM, None)
 
     @_piece.register
     def _(self, node: Eye) -> Piece:
-        sizes = ", ".join(dim_text(dim, self.dim) for dim in dict.fromkeys(node.shape))
+        sizes = ", ".join(self.dim(dim) for dim in dict.fromkeys(node.shape))
         return Piece(f"torch.eye({sizes}, dtype={self.like}.dtype, device={self.like}.device)", ATOM, 2)
 
     @_piece.register
@@ -306,7 +306,7 @@ class TorchPrinter:
     def _size(self, shape: Shape) -> str:
         if shape == WEIGHTS:
             return f"{self.like}.shape"
-        sizes = [dim_text(dim, self.dim) for dim in shape]
+        sizes = [self.dim(dim) for dim in shape]
         return f"({sizes[0]},)" if len(sizes) == 1 else f"({', '.join(sizes)})"
 
     def as_tensor(self, piece: Piece) -> str:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nlc.diagnostics import CompileError
-from nlc.emit.dims import dim_text
+from nlc.emit.dims import dim_text, folded
 from nlc.emit.functions import SPELLINGS
 from nlc.emit.scope import leaf
 from nlc.emit.torch_printer import TorchPrinter
@@ -119,5 +119,19 @@ def test_dims_as_integer_expressions() -> None:
         dim_text(d - two, str): "d - 2",
         dim_text(two, str): "2",
         dim_text(d / heads + d, str): "(d + d * heads) // heads",
+    }
+    assert list(texts) == list(texts.values())
+
+
+def test_sizes_that_follow_from_others_are_called_by_their_names() -> None:
+    d, heads, four = Dim.named("d"), Dim.named("heads"), Dim.number(4)
+    derived = {"d_head": d / heads, "wide": four * d}
+    texts = {
+        str(folded(d / heads, derived)): "d_head",
+        str(folded(four * d / heads, derived)): "4 * d_head",
+        str(folded(d * d / heads, derived)): "d * d_head",
+        str(folded(four * d, derived)): "wide",
+        str(folded(d, derived)): "d",
+        str(folded(heads / d, derived)): str(heads / d),
     }
     assert list(texts) == list(texts.values())

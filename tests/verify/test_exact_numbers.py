@@ -44,7 +44,9 @@ LAYERS = {
     "mamba2_layer",
     "retention_layer",
     "swiglu_layer",
+    "titans_layer",
     "titans_linear_layer",
+    "ttt_linear_layer",
 }
 ATTENTION = {"softmax_attention", "softmax_attention_layer", "sliding_window_attention", "sliding_window_attention_layer"}
 DEEP = {"titans", "ttt_linear", "ttt_mlp", "yaad", "moneta", "memora", "hope_inner", "hope_inner_per_token"}

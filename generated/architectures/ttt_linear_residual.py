@@ -1,0 +1,149 @@
+"""TTTLinearResidual: TTT-Linear with mini-batches of one token and the residual, without the norm.
+
+Compiled by nlc from specs/architectures/ttt_linear_residual.yaml. Edit the spec, not this file.
+sha256 of the spec: d6c0bcc1699f49ae5f8f6a74b6ac5fec4390c993ab7c918d53a27e3b4cc260a1
+
+Levels, fastest first (Nested Learning, Definition 2)
+    rank  components  every  paper's number (slowest highest / slowest first)
+    0     memory      token  1 / 1
+
+Timetable
+    every token  memory
+
+Laws, per token; prev is the state before
+    error       = k + prev(memory) @ k - v                 objective 0.5 * norm2(k + memory @ k - v)
+    gradient    = outer(error, k)                          adjoint of the error; calculus
+    memory      = prev(memory) - learning_rate * gradient  explicit gradient step; ttt
+    y           = q + memory @ q                           read after the write
+    correction  = memory @ q                               read after the write
+
+Form
+    memory: triangular chunks (deltanet, gated-deltanet)
+        The old state is kept unchanged, and the writes read it at k alone (ScalarMinusLowRank).
+        Writes read the old state through vectors alone, so those of a chunk solve one triangular system; the rest is matrix products.
+"""
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["TTTLinearResidual"]
+
+
+class TTTLinearResidual(nn.Module):
+    """TTT-Linear with mini-batches of one token and the residual, without the norm.
+
+    Inputs, by keyword, in any float dtype:
+        q              (batch, time, heads, d)
+        k              (batch, time, heads, d)
+        v              (batch, time, heads, d)
+        learning_rate  (batch, time, heads)
+    State, kept in float32 or wider (the tensor itself; None starts from zeros):
+        memory  (batch, heads, d, d)
+    Returns the outputs (a dict by name) and the state after the last token:
+        y  (batch, time, heads, d)
+        correction  (batch, time, heads, d)
+    `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
+    """
+
+    def __init__(self, d: int = 64, chunk: int = 64) -> None:
+        super().__init__()
+        if chunk < 1:
+            raise ValueError(f"chunk must be 1 or more, not {chunk}")
+        self.chunk = chunk
+        self.d = d
+
+    def initial_state(self, batch: int, heads: int, *, like: Tensor) -> Tensor:
+        """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
+        return like.new_zeros(batch, heads, self.d, self.d, dtype=torch.promote_types(like.dtype, torch.float32))
+
+    def forward(
+        self, *, q: Tensor, k: Tensor, v: Tensor, learning_rate: Tensor, state: Tensor | None = None
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """The whole sequence in chunks: equal to `forward_by_token`."""
+        batch, _, heads = q.shape[:3]
+        with _full_precision(q):
+            dtype = q.dtype
+            memory = self._start(state, batch, heads, q)
+            q, k, v, learning_rate = (x.to(memory.dtype) for x in (q, k, v, learning_rate))
+            correction, memory = self._memory_in_chunks(
+                key=k, value=learning_rate[..., None] * (-k + v), erase=learning_rate[..., None] * k, query=q, memory=memory
+            )
+            y = q + correction
+            return {"y": y.to(dtype), "correction": correction.to(dtype)}, memory
+
+    def _memory_in_chunks(self, key: Tensor, value: Tensor, erase: Tensor, query: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """memory_t = memory_{t-1} + write_t key_t^T with write_t = value_t - memory_{t-1} erase_t, chunk by chunk.
+
+        Streams are (batch, time, *axes, size), a scalar one with size 1.
+        Inside a chunk the writes read one another:
+            write_t + sum over s < t of (erase_t . key_s) write_s = value_t - memory erase_t
+        """
+        leading, memory = memory.shape[:-2], memory.flatten(0, -3)
+        chunks = zip(*(_pieces(x, self.chunk) for x in (key, value, erase, query)), strict=True)
+        reads = []
+        for key, value, erase, query in chunks:
+            write = _solve(erase @ key.mT, torch.baddbmm(value, erase, memory.mT, alpha=-1))
+            read = query @ memory.mT
+            attention = (query @ key.mT).tril()
+            read = torch.baddbmm(read, attention, write)
+            reads.append(read)
+            memory = torch.baddbmm(memory, write.mT, key)
+        return _joined(reads, leading), memory.view(*leading, *memory.shape[1:])
+
+    def forward_by_token(
+        self, *, q: Tensor, k: Tensor, v: Tensor, learning_rate: Tensor, state: Tensor | None = None
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """The laws, one token at a time: slow, and what `forward` must equal."""
+        batch, _, heads = q.shape[:3]
+        state = self._start(state, batch, heads, q)
+        outputs = {
+            "y": [q.new_empty(batch, 0, heads, self.d)],
+            "correction": [q.new_empty(batch, 0, heads, self.d)],
+        }
+        for t in range(q.shape[1]):
+            now, state = self.step(q=q[:, t], k=k[:, t], v=v[:, t], learning_rate=learning_rate[:, t], state=state)
+            for name, value in now.items():
+                outputs[name].append(value.unsqueeze(1))
+        return {name: torch.cat(value, 1) for name, value in outputs.items()}, state
+
+    def step(self, *, q: Tensor, k: Tensor, v: Tensor, learning_rate: Tensor, state: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """One token, for decoding: the laws as they stand; inputs without their time dim."""
+        with _full_precision(q):
+            dtype = q.dtype
+            q, k, v, learning_rate = (x.to(state.dtype) for x in (q, k, v, learning_rate))
+            error = k + (state @ k[..., None]).squeeze(-1) - v
+            gradient = error[..., None] * k[..., None, :]
+            memory = state - learning_rate[..., None, None] * gradient
+            y = q + (memory @ q[..., None]).squeeze(-1)
+            correction = (memory @ q[..., None]).squeeze(-1)
+            return {"y": y.to(dtype), "correction": correction.to(dtype)}, memory
+
+    def _start(self, state: Tensor | None, batch: int, heads: int, like: Tensor) -> Tensor:
+        """The state to start from, never narrower than zeros would be."""
+        zeros = self.initial_state(batch, heads, like=like)
+        return zeros if state is None else state.to(torch.promote_types(state.dtype, zeros.dtype))
+
+
+def _full_precision(x: Tensor) -> torch.autocast:
+    """No autocast inside: the state keeps its precision."""
+    return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
+
+
+def _pieces(x: Tensor, chunk: int) -> tuple[Tensor, ...]:
+    """(batch, time, *axes, size) -> chunks of (batch * axes, tokens, size), the last one short: nothing is padded."""
+    return torch.split(x.movedim(1, -2).flatten(0, -3), chunk, 1)
+
+
+def _joined(pieces: list[Tensor], leading: torch.Size) -> Tensor:
+    """Chunks of (batch * axes, tokens, size) -> (batch, time, *axes, size)."""
+    whole = torch.cat(pieces, 1)
+    return whole.view(*leading, *whole.shape[1:]).movedim(-2, 1)
+
+
+def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
+    """x with x_t = right_t - sum of below_diagonal[t, s] x_s over s < t; nothing else of the matrix is read."""
+    solution: Tensor = torch.linalg.solve_triangular(below_diagonal, right, upper=False, unitriangular=True)
+    return solution
+
+
+# sealed by nlc, sha256 of everything above: 873a277c85a37cef473e13b13128a36d326ed5a974a6a1b65f2208f051c2143b
