@@ -93,6 +93,9 @@ def processes() -> Iterator[Processes]:
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         yield Processes()
         return
+    # imported later, its functions would keep the group as a default and its threads alive into the end of Python, which may abort
+    import torch.distributed.nn  # noqa: F401
+
     distributed.init_process_group("gloo")
     try:
         yield Processes(distributed.get_world_size(), distributed.get_rank())
