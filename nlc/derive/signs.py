@@ -66,5 +66,34 @@ def is_never_negative(model: Model, node: Expr) -> bool:
     return isinstance(node, INHERITING) and all(is_never_negative(model, child) for child in children(node))
 
 
+def is_surely_positive(model: Model, node: Expr) -> bool:
+    """Whether every entry of the value is surely above 0; hyperparameters are judged by their defaults, streams by their `range`."""
+    match node:
+        case Constant(value) | Full(value):
+            return value > 0
+        case Hyperparameter(name):
+            return any(item.name == name and item.default > 0 for item in model.hyperparameters)
+        case Input(name):
+            return any(item.name == name and item.low is not None and item.low > 0 for item in model.inputs)
+        case Map(function):
+            return function in POSITIVE
+        case Add(parts):
+            return any(is_surely_positive(model, part) for part in parts) and is_never_negative(model, node)
+        case Extremum("maximum", left, right):
+            return is_surely_positive(model, left) or is_surely_positive(model, right)
+        case Where(_, then, otherwise):
+            return is_surely_positive(model, then) and is_surely_positive(model, otherwise)
+        case Power(x):
+            return is_surely_positive(model, x)
+        case Size():
+            return True
+    return isinstance(node, Scale | Times | Divide | Spread | Extremum | StopGradient) and all(
+        is_surely_positive(model, child) for child in children(node)
+    )
+
+
+POSITIVE = frozenset("exp sigmoid softplus cosh".split())
+"""The elementwise functions whose values are above 0."""
+
 INHERITING = (Add, Divide, Dot, Extremum, Join, MatMul, Now, Outer, Scale, Split, Spread, StopGradient, Sum, Times, Transpose)
 """Nodes that are never negative when none of their operands is."""
