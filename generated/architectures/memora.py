@@ -4,7 +4,7 @@ A network of two layers inside a residual, whose weights stay positive with a fi
 after a power of the old ones, which is a mirror step by entropy.
 
 Compiled by nlc from specs/architectures/memora.yaml. Edit the spec, not this file.
-sha256 of the spec: e0705280f4fcbdc6832862471204287306b3056c066a9983344a3fd2bb786cfa
+sha256 of the spec: a70c432c55b939f33f11bd24d35860351614c29e51cbc9f879a7924170e6ab0f
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components   every  paper's number (slowest highest / slowest first)
@@ -25,16 +25,10 @@ Laws, per token; prev is the state before
     gradient_W2        = outer(error, activation)                                        adjoint of the error; calculus
     dual.W1            = retention * prev(memory.dual.W1) - learning_rate * gradient_W1  explicit gradient step; miras
     dual.W2            = retention * prev(memory.dual.W2) - learning_rate * gradient_W2  explicit gradient step; miras
-    gradient_W1        = prev(memory.W1) - d * exp(memory.dual.W1) / (sum(exp(memory.dual.W1)) + sum(exp(memory.dual.W2)))
-                         objective 0.5 * (norm2(memory.W1 - d * exp(memory.dual.W1) / (sum(exp(memory.dual.W1)) +
-                         sum(exp(memory.dual.W2)))) + norm2(memory.W2 - d * exp(memory.dual.W2) / (sum(exp(memory.dual.W1)) +
-                         sum(exp(memory.dual.W2))))); calculus
-    gradient_W2        = prev(memory.W2) - d * exp(memory.dual.W2) / (sum(exp(memory.dual.W1)) + sum(exp(memory.dual.W2)))
-                         objective 0.5 * (norm2(memory.W1 - d * exp(memory.dual.W1) / (sum(exp(memory.dual.W1)) +
-                         sum(exp(memory.dual.W2)))) + norm2(memory.W2 - d * exp(memory.dual.W2) / (sum(exp(memory.dual.W1)) +
-                         sum(exp(memory.dual.W2))))); calculus
-    memory.W1          = prev(memory.W1) - gradient_W1                                   explicit gradient step; miras
-    memory.W2          = prev(memory.W2) - gradient_W2                                   explicit gradient step; miras
+    memory.W1          = d * exp(memory.dual.W1) / (sum(exp(memory.dual.W1)) + sum(exp(memory.dual.W2)))
+                         the minimiser, where the derivative by it is zero; miras
+    memory.W2          = d * exp(memory.dual.W2) / (sum(exp(memory.dual.W1)) + sum(exp(memory.dual.W2)))
+                         the minimiser, where the derivative by it is zero; miras
     y                  = q + memory.W2 @ gelu(memory.W1 @ q)                             read after the write
     memory.W1.held_16  = where(due(16 tokens), memory.W1, prev(memory.W1.held_16))       kept: read by hold(memory, 16 tokens)
     memory.W2.held_16  = where(due(16 tokens), memory.W2, prev(memory.W2.held_16))       kept: read by hold(memory, 16 tokens)
@@ -135,14 +129,8 @@ class Memora(nn.Module):
             gradient_W2 = error[..., None] * activation[..., None, :]
             dual_W1 = retention[..., None, None] * state["memory.dual.W1"] - learning_rate[..., None, None] * gradient_W1
             dual_W2 = retention[..., None, None] * state["memory.dual.W2"] - learning_rate[..., None, None] * gradient_W2
-            memory_gradient_W1 = (
-                state["memory.W1"] - self.d * dual_W1.exp() / (dual_W1.exp().sum((-2, -1)) + dual_W2.exp().sum((-2, -1)))[..., None, None]
-            )
-            memory_gradient_W2 = (
-                state["memory.W2"] - self.d * dual_W2.exp() / (dual_W1.exp().sum((-2, -1)) + dual_W2.exp().sum((-2, -1)))[..., None, None]
-            )
-            memory_W1 = state["memory.W1"] - memory_gradient_W1
-            memory_W2 = state["memory.W2"] - memory_gradient_W2
+            memory_W1 = self.d * dual_W1.exp() / (dual_W1.exp().sum((-2, -1)) + dual_W2.exp().sum((-2, -1)))[..., None, None]
+            memory_W2 = self.d * dual_W2.exp() / (dual_W1.exp().sum((-2, -1)) + dual_W2.exp().sum((-2, -1)))[..., None, None]
             y_hidden = torch.nn.functional.gelu((memory_W1 @ q[..., None]).squeeze(-1))
             y = q + (memory_W2 @ y_hidden[..., None]).squeeze(-1)
             state = {
@@ -169,4 +157,4 @@ def _full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
-# sealed by nlc, sha256 of everything above: 95037bbf69bca88e1153a49091a56c2fb2c52e1562195ea31fb29fd809a26094
+# sealed by nlc, sha256 of everything above: 7b809dba8e4aa9a9b5b8090a354ead1d45a110cb5884c7628f4c37f4ba0d2679

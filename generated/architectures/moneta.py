@@ -4,7 +4,7 @@ A network of two layers inside a residual and a layer norm, fitted by the sum of
 which gathers decaying gradients, by the square of the 4-norm.
 
 Compiled by nlc from specs/architectures/moneta.yaml. Edit the spec, not this file.
-sha256 of the spec: 526a4a0657283c2699b9816398d82f9588a01947d80f92cd323e82aee6a5bb79
+sha256 of the spec: 47a7615d0b9f303447004bb147901af7527ff2c909c0bfc893473f349fb13b5e
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components   every  paper's number (slowest highest / slowest first)
@@ -32,16 +32,10 @@ Laws, per token; prev is the state before
     gradient_W2        = outer(local_surprise_2, activation_1)                            adjoint of the error; calculus
     dual.W1            = retention * prev(memory.dual.W1) - learning_rate * gradient_W1   explicit gradient step; miras
     dual.W2            = retention * prev(memory.dual.W2) - learning_rate * gradient_W2   explicit gradient step; miras
-    gradient_W1        = prev(memory.W1) - memory.dual.W1 / sqrt(sum(memory.dual.W1 ** 4) + sum(memory.dual.W2 ** 4) + 0.00000001)
-                         objective 0.5 * (norm2(memory.W1 - memory.dual.W1 / sqrt(sum(memory.dual.W1 ** 4) + sum(memory.dual.W2 ** 4) +
-                         0.00000001)) + norm2(memory.W2 - memory.dual.W2 / sqrt(sum(memory.dual.W1 ** 4) + sum(memory.dual.W2 ** 4) +
-                         0.00000001))); calculus
-    gradient_W2        = prev(memory.W2) - memory.dual.W2 / sqrt(sum(memory.dual.W1 ** 4) + sum(memory.dual.W2 ** 4) + 0.00000001)
-                         objective 0.5 * (norm2(memory.W1 - memory.dual.W1 / sqrt(sum(memory.dual.W1 ** 4) + sum(memory.dual.W2 ** 4) +
-                         0.00000001)) + norm2(memory.W2 - memory.dual.W2 / sqrt(sum(memory.dual.W1 ** 4) + sum(memory.dual.W2 ** 4) +
-                         0.00000001))); calculus
-    memory.W1          = prev(memory.W1) - gradient_W1                                    explicit gradient step; miras
-    memory.W2          = prev(memory.W2) - gradient_W2                                    explicit gradient step; miras
+    memory.W1          = memory.dual.W1 / sqrt(sum(memory.dual.W1 ** 4) + sum(memory.dual.W2 ** 4) + 0.00000001)
+                         the minimiser, where the derivative by it is zero; miras
+    memory.W2          = memory.dual.W2 / sqrt(sum(memory.dual.W1 ** 4) + sum(memory.dual.W2 ** 4) + 0.00000001)
+                         the minimiser, where the derivative by it is zero; miras
     y                  = q + scale * layer_norm(memory.W2 @ gelu(memory.W1 @ q)) + shift  read after the write
     memory.W1.held_16  = where(due(16 tokens), memory.W1, prev(memory.W1.held_16))        kept: read by hold(memory, 16 tokens)
     memory.W2.held_16  = where(due(16 tokens), memory.W2, prev(memory.W2.held_16))        kept: read by hold(memory, 16 tokens)
@@ -201,16 +195,8 @@ class Moneta(nn.Module):
             gradient_W2 = local_surprise_2[..., None] * activation_1[..., None, :]
             dual_W1 = retention[..., None, None] * state["memory.dual.W1"] - learning_rate[..., None, None] * gradient_W1
             dual_W2 = retention[..., None, None] * state["memory.dual.W2"] - learning_rate[..., None, None] * gradient_W2
-            memory_gradient_W1 = (
-                state["memory.W1"]
-                - dual_W1 / ((dual_W1**4).sum((-2, -1)) + (dual_W2**4).sum((-2, -1)) + 0.00000001).sqrt()[..., None, None]
-            )
-            memory_gradient_W2 = (
-                state["memory.W2"]
-                - dual_W2 / ((dual_W1**4).sum((-2, -1)) + (dual_W2**4).sum((-2, -1)) + 0.00000001).sqrt()[..., None, None]
-            )
-            memory_W1 = state["memory.W1"] - memory_gradient_W1
-            memory_W2 = state["memory.W2"] - memory_gradient_W2
+            memory_W1 = dual_W1 / ((dual_W1**4).sum((-2, -1)) + (dual_W2**4).sum((-2, -1)) + 0.00000001).sqrt()[..., None, None]
+            memory_W2 = dual_W2 / ((dual_W1**4).sum((-2, -1)) + (dual_W2**4).sum((-2, -1)) + 0.00000001).sqrt()[..., None, None]
             y_hidden = torch.nn.functional.gelu((memory_W1 @ q[..., None]).squeeze(-1))
             y = q + scale * torch.nn.functional.layer_norm((memory_W2 @ y_hidden[..., None]).squeeze(-1), (self.d,)) + shift
             state = {
@@ -237,4 +223,4 @@ def _full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
-# sealed by nlc, sha256 of everything above: 653785c96b91eb5f5aaf2391b14b94115f54f386275b73e4f52391b5ca531f84
+# sealed by nlc, sha256 of everything above: 1d47c05b7840b7080c7bf0ca60489844cac8d21280d14c74767d0e86fc90d04d

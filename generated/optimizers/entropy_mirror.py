@@ -4,7 +4,7 @@ A mirror step by entropy; the weights are positive and sum up to a fixed total, 
 of the old ones.
 
 Compiled by nlc from specs/optimizers/entropy_mirror.yaml. Edit the spec, not this file.
-sha256 of the spec: c496ae753e4a2b06c75fc0f67d31b4b70bc6f0a5ab485813f00842fcf8262b6f
+sha256 of the spec: 99abf5e57e9146cb78aca4bf5e2191e81e26cc94702fa7db759b8849c8f23ef9
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components  every  paper's number (slowest highest / slowest first)
@@ -15,10 +15,8 @@ Timetable
     every step  dual, weights
 
 Laws, per step; prev is the state before
-    dual              = decay * prev(dual) - learning_rate * gradient       explicit gradient step on dot(dual, gradient); miras
-    weights_gradient  = prev(weights) - total * exp(dual) / sum(exp(dual))
-                        objective 0.5 * norm2(weights - total * exp(dual) / sum(exp(dual))); calculus
-    weights           = prev(weights) - weights_gradient                    explicit gradient step; miras
+    dual     = decay * prev(dual) - learning_rate * gradient  explicit gradient step on dot(dual, gradient); miras
+    weights  = total * exp(dual) / sum(exp(dual))             the minimiser, where the derivative by it is zero; miras
 """
 
 import math
@@ -103,9 +101,8 @@ class EntropyMirror(Optimizer):
         torch._foreach_mul_(dual, decay)
         torch._foreach_add_(dual, gradient, alpha=-learning_rate)
         total_ = torch.stack([x.exp().sum() for x in dual]).sum()
-        # weights_gradient = prev(weights) - total * exp(dual) / sum(exp(dual))
-        # weights = prev(weights) - weights_gradient
-        new_weights = [w - w + total * d.exp() / total_ for w, d in zip(weights, dual, strict=True)]
+        # weights = total * exp(dual) / sum(exp(dual))
+        new_weights = [total * x.exp() / total_ for x in dual]
         torch._foreach_copy_(weights, new_weights)
 
 
@@ -127,4 +124,4 @@ def _are_finite(groups: list[dict[str, Any]]) -> bool:
     return all(finite)
 
 
-# sealed by nlc, sha256 of everything above: 5b1a2f9e09abc86fadf224b6ab61bdd892726617ed08075e4e03b0919da90a6e
+# sealed by nlc, sha256 of everything above: 96aa74688b2d363d971c82dcd9a0d1a01a2ab8fd01019c79a28a996310634f79

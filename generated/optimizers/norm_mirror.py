@@ -4,7 +4,7 @@ A mirror step whose map is a power of a norm; gradients are gathered in a dual s
 square of its 4-norm.
 
 Compiled by nlc from specs/optimizers/norm_mirror.yaml. Edit the spec, not this file.
-sha256 of the spec: 04efc72e8d8d5de437ceb1bd0731fc9fba6455396a9aa4ae9b1736b42680f222
+sha256 of the spec: 5b438de52bbd5b9369c242dc3dcd424687cdd7ea468b84b0870f1dd527cd6cdd
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components  every  paper's number (slowest highest / slowest first)
@@ -15,10 +15,8 @@ Timetable
     every step  dual, weights
 
 Laws, per step; prev is the state before
-    dual              = decay * prev(dual) - learning_rate * gradient      explicit gradient step on dot(dual, gradient); miras
-    weights_gradient  = prev(weights) - dual / sqrt(sum(dual ** 4) + eps)
-                        objective 0.5 * norm2(weights - dual / sqrt(sum(dual ** 4) + eps)); calculus
-    weights           = prev(weights) - weights_gradient                   explicit gradient step; miras
+    dual     = decay * prev(dual) - learning_rate * gradient  explicit gradient step on dot(dual, gradient); miras
+    weights  = dual / sqrt(sum(dual ** 4) + eps)              the minimiser, where the derivative by it is zero; miras
 """
 
 import math
@@ -103,9 +101,8 @@ class NormMirror(Optimizer):
         torch._foreach_mul_(dual, decay)
         torch._foreach_add_(dual, gradient, alpha=-learning_rate)
         total = torch.stack([(x**4).sum() for x in dual]).sum()
-        # weights_gradient = prev(weights) - dual / sqrt(sum(dual ** 4) + eps)
-        # weights = prev(weights) - weights_gradient
-        new_weights = [w - w + d / (total + eps).sqrt() for w, d in zip(weights, dual, strict=True)]
+        # weights = dual / sqrt(sum(dual ** 4) + eps)
+        new_weights = [x / (total + eps).sqrt() for x in dual]
         torch._foreach_copy_(weights, new_weights)
 
 
@@ -127,4 +124,4 @@ def _are_finite(groups: list[dict[str, Any]]) -> bool:
     return all(finite)
 
 
-# sealed by nlc, sha256 of everything above: 4633d131ceaafca58101ee14bd75118e18700681db05e65ff5e7e5a40aec30f8
+# sealed by nlc, sha256 of everything above: 3b2dff72cbf8cf1e3deb9d0df4b1bc7f57ec77874d3309e793555e0e51d7b25c

@@ -21,13 +21,13 @@ def proximal_step(span: Span, level: str, why: str) -> Diagnostic:
     )
 
 
-def closed_form(span: Span, level: str) -> Diagnostic:
+def closed_form(span: Span, level: str, why: str) -> Diagnostic:
     return _refused(
         "NLC402",
-        f"`{level}` is solved in closed form, which nlc does not derive yet",
+        f"the minimiser of `{level}` has no closed form that nlc derives: {why}",
         span,
         "this level's optimizer is `closed_form`",
-        "use `gradient_descent(...)`, one step per update",
+        "use `gradient_descent(...)`, one step per update; or an objective of squared distances, as in 0.5 * norm2(level - value)",
     )
 
 
@@ -207,7 +207,7 @@ def derivative_too_large(span: Span, level: str, limit: int) -> Diagnostic:
 
 CODES: tuple[Code, ...] = (
     Code("NLC401", "proximal step", "An implicit step minimises the objective plus the squared distance from the retained state. nlc derives it where the objective is quadratic in a memory of one tensor: penalties, and reads at no more than two vectors, of one token."),
-    Code("NLC402", "closed form", "The optimizer `closed_form` asks for the objective's own minimiser. This version derives explicit gradient steps only."),
+    Code("NLC402", "closed form", "The optimizer `closed_form` asks for the objective's own minimiser. Of levels that keep a state nlc derives it where the objective is a sum of squared distances to all of the state, with weights that are surely above 0."),
     Code("NLC403", "level on another clock", "This version compiles architectures whose levels update several times a token, at every token, every so many tokens or when a sequence ends, and optimizers whose levels update several times a step, at every step or every so many steps. Other clocks are checked and ordered, and refused here."),
     Code("NLC404", "input on another clock", "This version compiles inputs with values at tokens, several inside a token or one for a sequence (architectures) or per step (optimizers)."),
     Code("NLC405", "held read", "`hold(x, n tokens)` reads the state after the last whole period of tokens. This version compiles it for levels that move on the clocks of tokens. An optimizer keeps what it holds in a level of its own, which moves every so many steps."),

@@ -81,7 +81,11 @@ class Curvature:
 def curvature(component: Component) -> Curvature | str:
     """How the objective of a level curves, or why there is no closed form for its implicit step."""
     state = next(State(component.name, item.part, item.shape, When.FITTED) for item in component.states)
-    slope = gradient(component.objective, state)
+    return curvature_of(gradient(component.objective, state), state)
+
+
+def curvature_of(slope: Expr, state: State) -> Curvature | str:
+    """How a gradient changes with the state, or why that is not said in closed form."""
     if (culprit := first_nonlinear(slope, state)) is not None:
         return f"its objective is not quadratic in the state: its gradient has {expression_text(culprit)}"
     return _fitted(slope, state)
@@ -175,14 +179,10 @@ def no_implicit_step(model: Model, component: Component) -> str:
         return "it belongs to an optimizer of another level, or is moved by outer steps"
     if len(component.states) > 1:
         return "its memory has several tensors, which the minimiser couples"
-    if component.every.period > 1 or component.every.family is Family.SEQUENCE:
-        return f"it moves every {component.every}, so that its objective sums over the data of several tokens"
-    if contains(component.objective, lambda node: isinstance(node, WindowSum | WindowSoftmax)):
-        return "its objective sums over a window"
+    if why := several_data(model, component, component.objective):
+        return why
     if component.gradient_at is not GradientPoint.PREVIOUS:
         return "it has `gradient_at`, but the gradient of an implicit step is that at the new state"
-    if model.kind == "optimizer" and not model.moves_matrices and contains(component.objective, lambda node: isinstance(node, Norm)):
-        return "it has a norm, which differs from tensor to tensor, while its objective is one for all tensors"
     try:
         found = curvature(component)
     except DerivativeTooLarge:
@@ -190,6 +190,17 @@ def no_implicit_step(model: Model, component: Component) -> str:
     if isinstance(found, Curvature) and found.reads and model.kind == "optimizer" and not model.moves_matrices:
         return "its objective reads all tensors at once along a vector"
     return found if isinstance(found, str) else _unfit_rate(component.optimizer.rate, found)
+
+
+def several_data(model: Model, component: Component, objective: Expr) -> str:
+    """Why an objective is not that of one datum, or of one tensor like another; empty when it is."""
+    if component.every.period > 1 or component.every.family is Family.SEQUENCE:
+        return f"it moves every {component.every}, so that its objective sums over the data of several {model.unit}s"
+    if contains(objective, lambda node: isinstance(node, WindowSum | WindowSoftmax)):
+        return "its objective sums over a window"
+    if model.kind == "optimizer" and not model.moves_matrices and contains(objective, lambda node: isinstance(node, Norm)):
+        return "it has a norm, which differs from tensor to tensor, while its objective is one for all tensors"
+    return ""
 
 
 def _unfit_rate(rate: Expr, found: Curvature) -> str:

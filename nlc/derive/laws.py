@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from nlc.codes import derive as codes
+from nlc.derive.closed import RULE, minimiser
 from nlc.derive.descent import Descent, gathers
 from nlc.derive.draft import Draft
 from nlc.derive.gradient import LARGEST, DerivativeTooLarge
@@ -35,7 +36,7 @@ READINGS: Mapping[frozenset[When], str] = MappingProxyType(
 def derive_law(order: LevelOrder, component: Component) -> Law:
     """new state = retained - step (Nested Learning, Eq. 3), with everything that leads to it named; or the minimiser."""
     if isinstance(component.optimizer, ClosedForm):
-        return derive_minimiser(order, component)
+        return derive_minimiser(order, component) if component.is_solved else _solved(order, component)
     assert isinstance(component.optimizer, GradientDescent | Proximal), component.optimizer
     draft = Draft(component.name, words_of(order.model))
     descent = Descent(order, component, draft)
@@ -47,7 +48,7 @@ def derive_law(order: LevelOrder, component: Component) -> Law:
     cites = component.cites or order.model.cites
     new_states = [
         Equation(
-            ".".join(filter(None, (last_segment(component.name), part))),
+            _name(component, part),
             _when_due(order.model, component, subtract(draft.known(retained[part]), _learned_through(component, step)), before[part]),
             rule,
             cites,
@@ -56,6 +57,19 @@ def derive_law(order: LevelOrder, component: Component) -> Law:
         for part, (step, rule) in steps.items()
     ]
     return Law(component.name, component.every, abbreviated(order, component.name, draft.finished(*new_states)))
+
+
+def _solved(order: LevelOrder, component: Component) -> Law:
+    """The law of a level that keeps a state, which is the minimiser of its objective whatever it was."""
+    draft = Draft(component.name, words_of(order.model))
+    found = minimiser(Descent(order, component, draft))
+    cites = component.cites or order.model.cites
+    new_states = [Equation(_name(component, part), _learned_through(component, value), RULE, cites, part) for part, value in found.items()]
+    return Law(component.name, component.every, abbreviated(order, component.name, draft.finished(*new_states)))
+
+
+def _name(component: Component, part: str) -> str:
+    return ".".join(filter(None, (last_segment(component.name), part)))
 
 
 def _steps(descent: Descent) -> dict[str, tuple[Expr, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from nlc.codes import derive as codes
+from nlc.derive.closed import no_closed_form
 from nlc.derive.definite import solves
 from nlc.derive.implicit import no_implicit_step
 from nlc.derive.refused_delays import at_the_end, older_values
@@ -61,8 +62,8 @@ def _optimizers(model: Model) -> Iterator[Diagnostic]:
         match component.optimizer:
             case Proximal() if why := no_implicit_step(model, component):
                 yield codes.proximal_step(component.place("optimizer"), component.name, why)
-            case ClosedForm() if not component.is_solved:
-                yield codes.closed_form(component.place("optimizer"), component.name)
+            case ClosedForm() if not component.is_solved and (why := no_closed_form(model, component)):
+                yield codes.closed_form(component.place("optimizer"), component.name, why)
             case GradientDescent() | ClosedForm():
                 pass
 

@@ -83,6 +83,8 @@ def is_positive(model: Model, node: Expr) -> bool:
             return is_never_negative(model, node) and any(is_positive(model, term) for term in terms)
         case Extremum("maximum", left, right):
             return is_positive(model, left) or is_positive(model, right)
+        case Where(_, then, otherwise):
+            return is_positive(model, then) and is_positive(model, otherwise)
         case Map("sqrt", x) | Power(x) | Spread(x) | Split(x) | Join(x) | StopGradient(x):
             return is_positive(model, x)
     return isinstance(node, Divide | Scale | Times) and all(is_positive(model, child) for child in children(node))

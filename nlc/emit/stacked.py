@@ -17,7 +17,7 @@ from nlc.emit.pieces import ATOM, PRODUCT, UNARY, Piece, wrapped as in_brackets
 from nlc.emit.prose import wrapped
 from nlc.emit.torch_printer import TorchPrinter, unwritable
 from nlc.emit.written_out import when_due, written_out
-from nlc.ir.algebra import LEAVES, ONE, Expr, Eye, MatMul, Named, State, Transpose, When, Where, walk
+from nlc.ir.algebra import LEAVES, ONE, Expr, Eye, MatMul, Named, Softmax, State, Transpose, When, Where, walk
 from nlc.ir.build import transpose
 from nlc.ir.dims import COLUMNS, ENTRIES, MATRIX, ROWS
 from nlc.ir.law import GRAM, Equation, Law, Reset
@@ -240,7 +240,7 @@ def needs_stack(law: Law) -> bool:
 
 def has_products(value: Expr) -> bool:
     """Whether an expression is more than functions of entries and numbers."""
-    return any(node.shape not in (ENTRIES, MATRIX, ()) or isinstance(node, MatMul) for node in walk(value))
+    return any(node.shape not in (ENTRIES, MATRIX, ()) or isinstance(node, MatMul | Softmax | Eye) for node in walk(value))
 
 
 def as_entries(node: Expr) -> Expr:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 
 from nlc.ir.model import (
+    ClosedForm,
     Component,
     Dim,
     Expr,
@@ -145,6 +146,13 @@ def _is_implicit(model: Model, component: Component) -> bool:
     return alone and not sums(model, component) and component.gradient_at is GradientPoint.PREVIOUS
 
 
+def _is_least(model: Model, component: Component) -> bool:
+    """Whether a level that keeps a state is the minimiser of one tick's objective, whatever it was."""
+    solved = isinstance(component.optimizer, ClosedForm) and not component.retention
+    steps_itself = component.follows == component.objective
+    return solved and not sums(model, component) and not (steps_itself and component.gradient_at is not GradientPoint.PREVIOUS)
+
+
 def refuse(model: Model) -> None:
     """Raise OracleError for what the oracle would otherwise run wrongly: it never guesses."""
     family = Family.STEP if model.kind == "optimizer" else Family.TOKEN
@@ -157,7 +165,9 @@ def refuse(model: Model) -> None:
         runs = clock.family is family and (clock.period.denominator == 1 or clock.period in parts)
         runs = runs or (clock.family is Family.SEQUENCE and clock.period == 1) or (solved and not parts)
         reasons = {
-            "an optimizer that takes no step": not (isinstance(component.optimizer, GradientDescent | Proximal) or solved),
+            "an optimizer that takes no step": not (
+                isinstance(component.optimizer, GradientDescent | Proximal) or solved or _is_least(model, component)
+            ),
             "an implicit step here": isinstance(component.optimizer, Proximal) and not _is_implicit(model, component),
             f"the clock {clock}": not runs,
             "a window": component.window is not None and not solved,

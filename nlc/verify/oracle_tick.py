@@ -13,6 +13,7 @@ from torch import Tensor
 from nlc.ir.model import (
     TOKEN,
     Clock,
+    ClosedForm,
     Component,
     Convolve,
     Delay,
@@ -43,7 +44,7 @@ from nlc.verify.oracle_recents import ago, convolved, shifted
 from nlc.verify.oracle_slots import held_name, held_reads, point_slots, recent_name, recent_of, slot_name, slots, sum_name, sums
 from nlc.verify.oracle_starts import begun, is_cut_off, is_new_at_start, owner_of, starts_at, starts_known
 from nlc.verify.oracle_values import Arithmetic, Fitted, OracleError, lift, rank_of
-from nlc.verify.oracle_windows import data_of, is_solved, lengthened, minimiser, shape_of, shortened
+from nlc.verify.oracle_windows import data_of, is_solved, lengthened, minimiser, minimisers, shape_of, shortened
 
 Tensors = dict[str, Tensor]
 
@@ -220,6 +221,10 @@ class Tick:
 
     def _update(self, component: Component) -> Tensors:
         """The explicit step: retention * state - rate * gradient, in the retained state's place."""
+        if isinstance(component.optimizer, ClosedForm):
+            old = {name: self.old(name) for name, _ in slots(component)}
+            ranks = {name: rank_of(shape) for name, shape in slots(component)}
+            return minimisers(lambda fitted: self.value(component.follows, fitted), component, old, ranks, self.differentiable)
         if isinstance(component.optimizer, Proximal):
             return self._implicit(component, component.optimizer)
         assert isinstance(component.optimizer, GradientDescent)

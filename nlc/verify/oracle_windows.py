@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nlc.ir.model import Age, ClosedForm, Component, Expr, Family, Model, WindowSoftmax, WindowSum
-from nlc.verify.oracle_values import lift, rank_of, sizes_of
+from nlc.verify.oracle_values import Fitted, lift, rank_of, sizes_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,41 @@ def minimiser(objective: Callable[[Tensor], Tensor], state: Tensor, rank: int, d
     identity = torch.eye(flat.shape[-1]).to(hessian)
     solution: Tensor = -torch.linalg.solve(hessian + lift(is_level, 2) * identity, flat)
     return (solution if differentiable else solution.detach()).reshape(state.shape)
+
+
+def minimisers(
+    value: Callable[[Fitted], Tensor], component: Component, old: Mapping[str, Tensor], ranks: Mapping[str, int], differentiable: bool
+) -> dict[str, Tensor]:
+    """The minimiser of what a level follows, tensor by tensor (of so many dims each), each found with the others as they were."""
+    new = {}
+    for name, rank in ranks.items():
+
+        def objective(state: Tensor, name: str = name) -> Tensor:
+            return value(Fitted(component.name, {**old, name: state}, {**old, name: state.detach()}))
+
+        found = _by_entry(objective, old[name], differentiable)
+        found = minimiser(objective, old[name], rank, differentiable) if found is None else found
+        new[name] = found.detach() if component.backprop == 0 else found
+    return new
+
+
+FLATNESS = 1e-9
+"""How flat, relative to the slope at zero, an objective must be where it is least."""
+
+
+def _by_entry(objective: Callable[[Tensor], Tensor], state: Tensor, differentiable: bool) -> Tensor | None:
+    """The minimiser of a quadratic whose entries curve apart from one another, from two derivatives; None where it is not flat there."""
+    with torch.enable_grad():
+        start = torch.zeros_like(state, requires_grad=True)
+        slope = torch.autograd.grad(objective(start).sum(), start, create_graph=True)[0]
+        if not slope.requires_grad:
+            return None
+        curvature = torch.autograd.grad(slope.sum(), start, create_graph=differentiable, retain_graph=True, materialize_grads=True)[0]
+        found = -slope / torch.where(curvature == 0, 1, curvature)
+        there = found.detach().requires_grad_()
+        rest = torch.autograd.grad(objective(there).sum(), there)[0]
+    is_flat = bool((rest.abs() <= FLATNESS * (1 + slope.detach().abs())).all())
+    return (found if differentiable else found.detach()) if is_flat else None
 
 
 def _flat(x: Tensor, rank: int) -> Tensor:
