@@ -1,7 +1,7 @@
 """Whether a matrix is surely positive definite, so that `solve` has one solution: by its parts, and by what its levels have written.
 
 A level that begins at zero, forgets by numbers that are not negative and is written outer products x x^T stays positive semidefinite, and a
-positive multiple of the identity, added to it, makes it definite.
+positive multiple of the identity, added to it or as what it begins at, makes it definite.
 """
 
 from __future__ import annotations
@@ -56,6 +56,8 @@ class Definiteness:
                 return is_positive(self.model, by) and self._is_definite(x)
             case Inverse(x) | StopGradient(x) | Transpose(x):
                 return self.culprit(x) is None
+            case State(component):
+                return self._begins_definite(self.model.component(component))
         return isinstance(node, Eye)
 
     def is_semidefinite(self, node: Expr) -> bool:
@@ -74,6 +76,14 @@ class Definiteness:
             case State(component):
                 return self._stays_semidefinite(self.model.component(component))
         return is_number(node, 0) or self._is_definite(node)
+
+    def _begins_definite(self, level: Component) -> bool:
+        """Whether a level that stays positive semidefinite starts positive definite, and forgets at most a share: then it stays that."""
+        kept = (_same_everywhere(item) for item in level.retention)
+        is_kept = all(number is not None and is_positive(self.model, number) for number in kept)
+        inside = Definiteness(self.model, self.assumed | {level.name})
+        begins = bool(level.init) and all(inside.culprit(start) is None for start in level.init)
+        return level.name not in self.assumed and is_kept and begins and self._stays_semidefinite(level)
 
     def _stays_semidefinite(self, level: Component) -> bool:
         """Whether a level is positive semidefinite when it starts, and stays so with every update."""
