@@ -13,7 +13,11 @@ from nlc.ir.program import Form, MemoryProgram, Program, StateSlot
 from nlc.ir.show import expression_text
 from nlc.schedule.affine_form import affine_expression
 from nlc.schedule.coupled_form import coupled_expressions, written_value
+from nlc.schedule.rules import FORM_RULES
+from nlc.schedule.rules.proofs import proofs_text
 from nlc.schedule.work import counts_of, work_by_token, work_in_chunks
+
+PROOFS = {rule.name: rule.proofs for rule in FORM_RULES}
 
 
 def program_text(program: Program) -> str:
@@ -74,6 +78,9 @@ def _memory(program: Program, memory: MemoryProgram) -> Iterator[str]:
         if decision.component == memory.component:
             sources = f" ({', '.join(decision.cites)})" if decision.cites else ""
             yield f"{decision.rule} {'taken' if decision.taken else 'not taken'}: {decision.because}{sources}"
+            proofs = proofs_text(PROOFS[decision.rule])
+            if decision.taken and proofs:
+                yield f"proved for all sizes and lengths: {proofs}"
 
 
 def _work(program: Program, memory: MemoryProgram) -> Iterator[str]:

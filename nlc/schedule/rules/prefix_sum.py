@@ -12,6 +12,7 @@ from __future__ import annotations
 from nlc.ir.affine import Transition
 from nlc.ir.program import Form
 from nlc.schedule.rules.conditions import EVERY_TOKEN, SHARED, WRITES_SOMETHING, transition_is
+from nlc.schedule.rules.proofs import PREFIX_SUMS
 from nlc.schedule.rules.rule import FormRule
 
 PREFIX_SUM = FormRule(
@@ -19,6 +20,7 @@ PREFIX_SUM = FormRule(
     form=Form.PREFIX_SUM,
     says="all writes are known before the state is, so a chunk is a decayed sum of them: matrix products",
     cites=("linear-attention", "gla", "mamba2"),
+    proofs=PREFIX_SUMS,
     requires=(
         EVERY_TOKEN,
         transition_is("a state that is kept up to a scalar, and that no write reads", Transition.IDENTITY, Transition.SCALAR),
