@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from types import MappingProxyType
 
 from nlc.ir.affine import Classified, OutputRead
 from nlc.ir.algebra import Expr, Named, State, When
@@ -14,10 +15,10 @@ from nlc.ir.show import expression_text
 from nlc.schedule.affine_form import affine_expression
 from nlc.schedule.coupled_form import coupled_expressions, written_value
 from nlc.schedule.rules import FORM_RULES
-from nlc.schedule.rules.proofs import proofs_text
+from nlc.schedule.rules.proofs import Proofs, proofs_text
 from nlc.schedule.work import counts_of, work_by_token, work_in_chunks
 
-PROOFS = {rule.name: rule.proofs for rule in FORM_RULES}
+PROOFS: Mapping[str, Proofs] = MappingProxyType({rule.name: rule.proofs for rule in FORM_RULES})
 
 
 def program_text(program: Program) -> str:
