@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from types import MappingProxyType
 
 from nlc.ir.affine import Classified, OutputRead
 from nlc.ir.algebra import Expr, Named, State, When
@@ -14,7 +15,11 @@ from nlc.ir.program import Form, MemoryProgram, Program, StateSlot
 from nlc.ir.show import expression_text
 from nlc.schedule.affine_form import affine_expression
 from nlc.schedule.coupled_form import coupled_expressions, written_value
+from nlc.schedule.rules import FORM_RULES
+from nlc.schedule.rules.proofs import Proofs, proofs_text
 from nlc.schedule.work import counts_of, work_by_token, work_in_chunks
+
+PROOFS: Mapping[str, Proofs] = MappingProxyType({rule.name: rule.proofs for rule in FORM_RULES})
 
 
 def program_text(program: Program) -> str:
@@ -78,6 +83,9 @@ def _memory(program: Program, memory: MemoryProgram) -> Iterator[str]:
         if decision.component == memory.component:
             sources = f" ({', '.join(decision.cites)})" if decision.cites else ""
             yield f"{decision.rule} {'taken' if decision.taken else 'not taken'}: {decision.because}{sources}"
+            proofs = proofs_text(PROOFS[decision.rule])
+            if decision.taken and proofs:
+                yield f"proved for all sizes and lengths: {proofs}"
 
 
 def _work(program: Program, memory: MemoryProgram) -> Iterator[str]:

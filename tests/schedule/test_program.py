@@ -140,6 +140,8 @@ def test_the_text_of_a_parallel_program() -> None:
         "its transition is ScalarMinusLowRank (linear-attention, gla, mamba2)",
         "        triangular-chunks taken: writes read the old state through vectors alone, so those of a chunk solve one "
         "triangular system; the rest is matrix products (deltanet, gated-deltanet)",
+        "        proved for all sizes and lengths: triangular_step, triangular_step_with_decay, triangular_step_separate_vectors, "
+        "triangular_output (claims/forms.yaml)",
         "outputs",
         "    y = memory_read",
     ]

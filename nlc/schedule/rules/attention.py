@@ -11,6 +11,7 @@ from __future__ import annotations
 from nlc.ir.affine import Transition
 from nlc.ir.program import Form
 from nlc.schedule.rules.conditions import STARTS_KNOWN, transition_is
+from nlc.schedule.rules.proofs import SOLVED
 from nlc.schedule.rules.rule import Condition, FormRule
 
 IS_SOLVED = transition_is("a level that is solved anew for every query", Transition.SOLVED)
@@ -46,6 +47,7 @@ ATTENTION = FormRule(
     form=Form.ATTENTION,
     says="its weights are a softmax of scaled dot products, for which torch has a kernel",
     cites=("nl:eq-63",),
+    proofs=SOLVED,
     requires=(IS_SOLVED, DOT_PRODUCTS, *SHARED),
 )
 
@@ -54,5 +56,6 @@ WINDOW_TABLE = FormRule(
     form=Form.WINDOW_TABLE,
     says="it keeps nothing but data, so all queries are answered at once, each by a weighted mean over its window",
     cites=("nl:eq-62",),
+    proofs=SOLVED,
     requires=(IS_SOLVED, A_VECTOR, *SHARED),
 )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from nlc.ir.program import Form
 from nlc.schedule.rules.conditions import ALL_PARTS_ALIKE, COPIES_ALONE, NOTHING_GATHERED, SEVERAL_TOKENS, STARTS_KNOWN
+from nlc.schedule.rules.proofs import GATHERED
 from nlc.schedule.rules.rule import Condition, FormRule
 
 SEVERAL_TOKENS_AN_UPDATE = Condition(
@@ -24,5 +25,6 @@ BLOCKS = FormRule(
     form=Form.BLOCKS,
     says="it stays as it is until a period ends, so the tokens of a block read it, and add up their gradients, in products of matrices",
     cites=("nl:eq-71",),
+    proofs=GATHERED,
     requires=(SEVERAL_TOKENS_AN_UPDATE, NOTHING_GATHERED, STARTS_KNOWN, COPIES_ALONE, ALL_PARTS_ALIKE, SEVERAL_TOKENS),
 )

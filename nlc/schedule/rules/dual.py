@@ -19,6 +19,7 @@ from nlc.schedule.rules.conditions import (
     STARTS_KNOWN,
     VECTORS_COME_EARLIER,
 )
+from nlc.schedule.rules.proofs import HELD
 from nlc.schedule.rules.rule import Candidate, Condition, FormRule
 
 
@@ -39,6 +40,7 @@ DUAL = FormRule(
     form=Form.DUAL,
     says="the gradients of a block are taken at one state, so its weights are sums of them, and reads are products of matrices",
     cites=("ttt", "titans"),
+    proofs=HELD,
     requires=(
         NOTHING_GATHERED,
         STARTS_KNOWN,

@@ -14,6 +14,7 @@ from nlc.ir.affine import Transition
 from nlc.ir.program import Form
 from nlc.ir.show import expression_text
 from nlc.schedule.rules.conditions import EVERY_TOKEN, SHARED, WRITES_SOMETHING, affine, transition_is
+from nlc.schedule.rules.proofs import BY_CHANNEL, PREFIX_SUMS, TRIANGLES
 from nlc.schedule.rules.rule import Condition, FormRule
 
 SAME_IN_EVERY_ROW = Condition(
@@ -27,6 +28,7 @@ HALVED_PREFIX_SUM = FormRule(
     form=Form.HALVED_PREFIX_SUM,
     says="all writes are known before the state is, and decays between the halves of a stretch go through its middle: matrix products",
     cites=("gla",),
+    proofs=(*PREFIX_SUMS, *BY_CHANNEL),
     requires=(
         EVERY_TOKEN,
         transition_is("a state that is kept up to a factor for each entry, and that no write reads", Transition.DIAGONAL),
@@ -41,6 +43,7 @@ HALVED_TRIANGULAR = FormRule(
     form=Form.HALVED_TRIANGULAR,
     says="the writes of a chunk solve one triangular system, whose decays between the halves of a stretch go through its middle",
     cites=("kda", "gla"),
+    proofs=(*TRIANGLES, *BY_CHANNEL),
     requires=(
         EVERY_TOKEN,
         transition_is(

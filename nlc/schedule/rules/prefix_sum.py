@@ -20,6 +20,7 @@ from nlc.schedule.rules.conditions import (
     WRITES_SOMETHING,
     transition_is,
 )
+from nlc.schedule.rules.proofs import PREFIX_SUMS
 from nlc.schedule.rules.rule import FormRule
 
 PREFIX_SUM = FormRule(
@@ -27,6 +28,7 @@ PREFIX_SUM = FormRule(
     form=Form.PREFIX_SUM,
     says="all writes are known before the state is, so a chunk is a decayed sum of them: matrix products",
     cites=("linear-attention", "gla", "mamba2"),
+    proofs=PREFIX_SUMS,
     requires=(
         EVERY_TOKEN,
         transition_is("a state that is kept up to a scalar, and that no write reads", Transition.IDENTITY, Transition.SCALAR),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nlc.ir.program import Form
+from nlc.schedule.rules.proofs import THE_LAW_ITSELF
 from nlc.schedule.rules.rule import FormRule
 
 RECURRENCE = FormRule(
@@ -10,5 +11,6 @@ RECURRENCE = FormRule(
     form=Form.RECURRENCE,
     says="no parallel form of the table fits, so the law runs token by token",
     cites=(),
+    proofs=THE_LAW_ITSELF,
     requires=(),
 )

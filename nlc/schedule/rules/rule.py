@@ -10,6 +10,7 @@ from nlc.ir.attention import WindowLaw
 from nlc.ir.dual import DualLaw
 from nlc.ir.model import Clock
 from nlc.ir.program import Form
+from nlc.schedule.rules.proofs import Proofs
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +61,11 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class FormRule:
-    """One row of the table of forms. `says` is the reason that `explain` gives when the rule is taken."""
+    """One row of the table of forms. `says` is why it is taken, as `explain` gives it; `proofs` are claims of its identity."""
 
     name: str
     form: Form
     says: str
     cites: tuple[str, ...]
+    proofs: Proofs
     requires: tuple[Condition, ...]

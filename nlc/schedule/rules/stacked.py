@@ -19,6 +19,7 @@ from nlc.ir.affine import Transition
 from nlc.ir.program import Form
 from nlc.ir.show import expression_text
 from nlc.schedule.rules.conditions import EVERY_TOKEN, SHARED, coupled
+from nlc.schedule.rules.proofs import COUPLED, PREFIX_SUMS, TRIANGLES
 from nlc.schedule.rules.rule import Candidate, Condition, FormRule
 
 
@@ -68,6 +69,7 @@ STACKED_PREFIX_SUM = FormRule(
     form=Form.STACKED_PREFIX_SUM,
     says="all writes are known before the states are, so a chunk is a sum of them, weighed by products of small matrices",
     cites=("titans", "mamba2"),
+    proofs=(*PREFIX_SUMS, *COUPLED),
     requires=(EVERY_TOKEN, UNREAD, SOMETHING_STACKED, SCALAR_DECAYS, *SHARED),
 )
 
@@ -76,5 +78,6 @@ STACKED_TRIANGULAR = FormRule(
     form=Form.STACKED_TRIANGULAR,
     says="the writes of a chunk solve one triangular system, in which the states at its start are stacked; the rest is matrix products",
     cites=("titans", "deltanet"),
+    proofs=(*TRIANGLES, *COUPLED),
     requires=(EVERY_TOKEN, READ, SCALAR_DECAYS, *SHARED),
 )

@@ -13,6 +13,7 @@ from __future__ import annotations
 from nlc.ir.affine import Transition
 from nlc.ir.program import Form
 from nlc.schedule.rules.conditions import EVERY_TOKEN, SHARED, affine, transition_is
+from nlc.schedule.rules.proofs import TRIANGLES
 from nlc.schedule.rules.rule import Condition, FormRule
 
 ONE_WRITE = Condition(
@@ -26,6 +27,7 @@ TRIANGULAR = FormRule(
     form=Form.TRIANGULAR,
     says="writes read the old state through vectors alone, so those of a chunk solve one triangular system; the rest is matrix products",
     cites=("deltanet", "gated-deltanet"),
+    proofs=TRIANGLES,
     requires=(
         EVERY_TOKEN,
         transition_is("a state that is kept up to a scalar, and that writes read at vectors", Transition.SCALAR_MINUS_LOW_RANK),

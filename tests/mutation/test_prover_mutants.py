@@ -1,0 +1,51 @@
+"""Who verifies the prover: every seeded mistake in it changes the verdict on some claim whose verdict is known."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from nlc import pipeline
+from tests.architecture.modules import ROOT
+from tests.mutation.prover import ProverMutant, battery, caught_by, mutated, verdict_on
+from tests.mutation.prover_mutants import MUTANTS, SURVIVORS
+
+SHARP = ROOT / "tests" / "verify" / "sharp_claims.yaml"
+
+
+def test_sharp_claims_have_the_verdicts_expected() -> None:
+    assert [(item.claim, item.verdict) for item in pipeline.verify_claims(SHARP).verdicts if not item.as_expected] == []
+
+
+def test_there_are_mistakes_of_every_part() -> None:
+    parts = Counter(mutant.module for mutant in MUTANTS)
+    assert {"normal_form", "polynomial", "products", "quotients", "inverses", "assumptions", "stacks", "signs"} <= set(parts)
+    assert {"relations", "twins", "same_as", "proofs", "given"} <= set(parts), "induction and the decision itself"
+    assert len({(mutant.module, mutant.before, mutant.after) for mutant in MUTANTS}) == len(MUTANTS)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: f"{mutant.module}: {mutant.says}")
+def test_a_mistake_of_the_prover_is_caught(mutant: ProverMutant) -> None:
+    assert caught_by(mutant), "no claim notices: write one into sharp_claims.yaml"
+
+
+@pytest.mark.parametrize(("mutant", "reason"), SURVIVORS, ids=lambda item: item.says if isinstance(item, ProverMutant) else "")
+def test_a_survivor_is_no_longer_one_when_a_claim_tells_it(mutant: ProverMutant, reason: str) -> None:
+    assert reason
+    assert not caught_by(mutant), "it is caught now: move it into MUTANTS"
+
+
+def test_the_prover_is_put_back() -> None:
+    laws, claim, expected = battery()[0]
+    with mutated(next(mutant for mutant in MUTANTS if mutant.says == "differences are sums")):
+        assert verdict_on(laws, claim) != expected
+    assert verdict_on(laws, claim) == expected
+
+
+def test_an_edit_that_changes_nothing_is_no_mutant() -> None:
+    with (
+        pytest.raises(AssertionError, match="changes nothing"),
+        mutated(ProverMutant("polynomial", "value * coefficient", "(value) * coefficient", "")),
+    ):
+        pass
