@@ -116,7 +116,7 @@ class Adam(Optimizer):
                 self.state[x]["step"] = 0
         kinds = [self.state[x]["step"] for x in weights]
         for place, kind in enumerate(kinds):
-            if kinds.index(kind) == place:
+            if kind not in kinds[:place]:
                 self._move([x for x, own in zip(weights, kinds, strict=True) if own == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
@@ -163,4 +163,4 @@ def _are_finite(groups: list[dict[str, Any]]) -> bool:
     return all(finite)
 
 
-# sealed by nlc, sha256 of everything above: 50c6ea651203d626177552f16f86a282b5c061431e012e8711a3ee0579f9e305
+# sealed by nlc, sha256 of everything above: 4cc468a9df438902536a567bca8b0c87314022cb09494889e29eba92e3e28f5f

@@ -114,7 +114,7 @@ class AdamW(Optimizer):
                 self.state[x]["step"] = 0
         kinds = [self.state[x]["step"] for x in weights]
         for place, kind in enumerate(kinds):
-            if kinds.index(kind) == place:
+            if kind not in kinds[:place]:
                 self._move([x for x, own in zip(weights, kinds, strict=True) if own == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
@@ -162,4 +162,4 @@ def _are_finite(groups: list[dict[str, Any]]) -> bool:
     return all(finite)
 
 
-# sealed by nlc, sha256 of everything above: c885aa120cb183861e46eb7bbe04b09f73a8a44a843f6b400c2dac4296052098
+# sealed by nlc, sha256 of everything above: ae6334b6b9434fa5a6e27b2e0199e7d3fd72fd92e1c7a2630aeee02adb911ebd

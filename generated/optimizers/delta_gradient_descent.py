@@ -171,7 +171,7 @@ class DeltaGradientDescent(Optimizer):
         self._require_data(weights)
         kinds = [(x.shape, len(self.contexts[x]["layer_input"])) for x in weights]
         for place, kind in enumerate(kinds):
-            if kinds.index(kind) == place:
+            if kind not in kinds[:place]:
                 self._move([x for x, own in zip(weights, kinds, strict=True) if own == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
@@ -215,4 +215,4 @@ def _stacked(matrices: list[Tensor], dtype: torch.dtype | None = None) -> Tensor
     return stacked.to(dtype or torch.promote_types(stacked.dtype, torch.float32))
 
 
-# sealed by nlc, sha256 of everything above: e11d498a18ab0373f6152d3522bc73213bc6d56a14933d78f31eac15017b93eb
+# sealed by nlc, sha256 of everything above: 0bb955aa59429b2deeb010be1cfdfe8b490b3234abcc59f91aebfa7b5e85d83d

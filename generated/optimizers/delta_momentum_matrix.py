@@ -110,7 +110,7 @@ class DeltaMomentumMatrix(Optimizer):
                 self.state[x]["momentum"] = torch.zeros_like(x, dtype=dtype)
         kinds = [x.shape for x in weights]
         for place, kind in enumerate(kinds):
-            if kinds.index(kind) == place:
+            if kind not in kinds[:place]:
                 self._move([x for x, own in zip(weights, kinds, strict=True) if own == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
@@ -156,4 +156,4 @@ def _stacked(matrices: list[Tensor], dtype: torch.dtype | None = None) -> Tensor
     return stacked.to(dtype or torch.promote_types(stacked.dtype, torch.float32))
 
 
-# sealed by nlc, sha256 of everything above: a5ece069079f015d3e053deaae4c81e8e4fae0fd9d0cbde182d532b4ad6b911b
+# sealed by nlc, sha256 of everything above: a6386a5f1f912be35eeb320d4a2322c5fcb3bc4c4e4ccb9b607baff4b7bf11b1

@@ -186,7 +186,7 @@ class DeltaMomentumOfInputs(Optimizer):
                 self.state[x]["momentum"] = torch.zeros_like(x, dtype=dtype)
         kinds = [(x.shape, len(self.contexts[x]["layer_input"])) for x in weights]
         for place, kind in enumerate(kinds):
-            if kinds.index(kind) == place:
+            if kind not in kinds[:place]:
                 self._move([x for x, own in zip(weights, kinds, strict=True) if own == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
@@ -232,4 +232,4 @@ def _stacked(matrices: list[Tensor], dtype: torch.dtype | None = None) -> Tensor
     return stacked.to(dtype or torch.promote_types(stacked.dtype, torch.float32))
 
 
-# sealed by nlc, sha256 of everything above: d77a52989aef27c13d661825f514fbd82325123ee1fc31a9726cfd14b45af973
+# sealed by nlc, sha256 of everything above: 3c031e62272d49f1f8936ff3de5eee5e537056febada62fcef5e65413f12a43f

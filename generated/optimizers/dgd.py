@@ -172,7 +172,7 @@ class DGD(Optimizer):
         self._require_data(weights)
         kinds = [(x.shape, len(self.contexts[x]["layer_input"])) for x in weights]
         for place, kind in enumerate(kinds):
-            if kinds.index(kind) == place:
+            if kind not in kinds[:place]:
                 self._move([x for x, own in zip(weights, kinds, strict=True) if own == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
@@ -227,4 +227,4 @@ def _inverse(x: Tensor) -> Tensor:
     return inverse.to(x.dtype)
 
 
-# sealed by nlc, sha256 of everything above: 349e87af62bfb2237387e329babf081bca5a32556ef16107cb120a5f6b30e689
+# sealed by nlc, sha256 of everything above: 59c79d8d038b1c64681bb10e02fc5faeb5d1aa6d4289b8efeb08ddef23a564a3

@@ -176,7 +176,7 @@ class DGDOfSamples(Optimizer):
         self._require_data(weights)
         kinds = [(x.shape, len(self.contexts[x]["layer_input"])) for x in weights]
         for place, kind in enumerate(kinds):
-            if kinds.index(kind) == place:
+            if kind not in kinds[:place]:
                 self._move([x for x, own in zip(weights, kinds, strict=True) if own == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
@@ -226,4 +226,4 @@ def _stacked(matrices: list[Tensor], dtype: torch.dtype | None = None) -> Tensor
     return stacked.to(dtype or torch.promote_types(stacked.dtype, torch.float32))
 
 
-# sealed by nlc, sha256 of everything above: 33d210ecda14e7db63d2e78dd6cf03dc130bde1577bcd0e8ee3fdf7440a1caa5
+# sealed by nlc, sha256 of everything above: acc6f89c709943ed9e5bf5f3e81d74fd89061ea6d390177774af53b1ef6cc24a

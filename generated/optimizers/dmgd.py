@@ -129,7 +129,7 @@ class DMGD(Optimizer):
                 self.state[x]["momentum.W2"] = torch.eye(x.shape[1], group["hidden"], dtype=dtype, device=x.device)
         kinds = [x.shape for x in weights]
         for place, kind in enumerate(kinds):
-            if kinds.index(kind) == place:
+            if kind not in kinds[:place]:
                 self._move([x for x, own in zip(weights, kinds, strict=True) if own == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
@@ -195,4 +195,4 @@ def _stacked(matrices: list[Tensor], dtype: torch.dtype | None = None) -> Tensor
     return stacked.to(dtype or torch.promote_types(stacked.dtype, torch.float32))
 
 
-# sealed by nlc, sha256 of everything above: 698fa9a799a1d47b87588a2c1b5b5719cf05d97b83a8ab8e5295c9b09f37ea0c
+# sealed by nlc, sha256 of everything above: c03fbfb422a826baed546d061f40fc7c30c4be162aa7b0cbf3dbf7e4bb4112a2

@@ -179,7 +179,7 @@ class GeneralisedMomentum(Optimizer):
                 self.state[x]["momentum"] = torch.zeros_like(x, dtype=dtype)
         kinds = [(x.shape, len(self.contexts[x]["layer_input"])) for x in weights]
         for place, kind in enumerate(kinds):
-            if kinds.index(kind) == place:
+            if kind not in kinds[:place]:
                 self._move([x for x, own in zip(weights, kinds, strict=True) if own == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
@@ -227,4 +227,4 @@ def _stacked(matrices: list[Tensor], dtype: torch.dtype | None = None) -> Tensor
     return stacked.to(dtype or torch.promote_types(stacked.dtype, torch.float32))
 
 
-# sealed by nlc, sha256 of everything above: 3bd8082575c1d7d79268f56a35a1847de28a837000c2760502132ee1e02190db
+# sealed by nlc, sha256 of everything above: 1cc536ea90e3537e54a9c95f5cc02314af5cb170d363bb7dcccbeab2928cd376

@@ -146,7 +146,7 @@ class M3(Optimizer):
                 self.state[x]["step"] = 0
         kinds = [(x.shape, self.state[x]["step"]) for x in weights]
         for place, kind in enumerate(kinds):
-            if kinds.index(kind) == place:
+            if kind not in kinds[:place]:
                 self._move([x for x, own in zip(weights, kinds, strict=True) if own == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
@@ -234,4 +234,4 @@ def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
 
 
-# sealed by nlc, sha256 of everything above: 426a7c9cd1e68debd9cf7744ec42291ef0471018c7e153fa9c48371279ce0f03
+# sealed by nlc, sha256 of everything above: 430e96d63a610657569b2bb2577d4c4c11d52046faf75f757f39017e3bac00dc

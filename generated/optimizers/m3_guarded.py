@@ -162,7 +162,7 @@ class M3Guarded(Optimizer):
                 self.state[x]["step"] = 0
         kinds = [(x.shape, self.state[x]["step"]) for x in weights]
         for place, kind in enumerate(kinds):
-            if kinds.index(kind) == place:
+            if kind not in kinds[:place]:
                 self._move([x for x, own in zip(weights, kinds, strict=True) if own == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
@@ -256,4 +256,4 @@ def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
 
 
-# sealed by nlc, sha256 of everything above: 21c55049ef8c851f747f99441dfde39c93835aa567ff3d4abc0c8329ec06b61c
+# sealed by nlc, sha256 of everything above: 0b7e2a3e790bda4a88d7a95721e7decf56522d2eb42f42c070bb6668fe26eddd

@@ -115,7 +115,7 @@ class Muon(Optimizer):
                 self.state[x]["momentum"] = torch.zeros_like(x, dtype=dtype)
         kinds = [x.shape for x in weights]
         for place, kind in enumerate(kinds):
-            if kinds.index(kind) == place:
+            if kind not in kinds[:place]:
                 self._move([x for x, own in zip(weights, kinds, strict=True) if own == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
@@ -178,4 +178,4 @@ def _unstacked(stacked: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     return (stacked if stacked.shape[1:] == like.shape else stacked.mT).unbind()
 
 
-# sealed by nlc, sha256 of everything above: 386956c02e73f04b93cddd26626a50e2cdc3f9f59960e5fb0e34257dc548c862
+# sealed by nlc, sha256 of everything above: f09e6f777280ff7e5ab393b16814725ce6913a9060a9cdaa367e12c91d628bf1

@@ -71,7 +71,7 @@ def test_schedulers_set_the_rate_of_each_step(name: str) -> None:
 
 
 @pytest.mark.usefixtures("_compiled_anew")
-@pytest.mark.parametrize("name", ["adam", "heavy_ball"])
+@pytest.mark.parametrize("name", ["adam", "adamw", "heavy_ball", "muon", "m3", "dgd"])
 def test_steps_compile_whole_and_not_again_at_every_step(name: str) -> None:
     ours, theirs = drawn(MATRICES), drawn(MATRICES)
     optimizer, other = shipped(name)(ours), shipped(name)(theirs)
@@ -82,6 +82,8 @@ def test_steps_compile_whole_and_not_again_at_every_step(name: str) -> None:
             generator = torch.Generator().manual_seed(step)
             for weight in weights:
                 weight.grad = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
+        given_data(optimizer)
+        given_data(other)
         compiled()
         other.step()
     assert gap(ours, theirs) < 1e-14
