@@ -47,7 +47,7 @@ class TrainSettings:
     layers: int = _setting(2, 1, 64, of_wrapper=True)
     d_model: int = _setting(128, 1, 2**14, of_wrapper=True)
     heads: int = _setting(4, 1, 2**10, of_wrapper=True)
-    learning_rate: float = _setting(0.003, 0.0, 1e3, of_wrapper=True)
+    learning_rate: float = _setting(0.01, 0.0, 1e3, of_wrapper=True)
     length: int = _setting(256, 1, 2**20)
     batch: int = _setting(16, 1, 2**16)
     accumulate: int = _setting(1, 1, 2**16)
