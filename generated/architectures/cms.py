@@ -303,7 +303,7 @@ class AdamW(Optimizer):
                 self.state[x]["step"] = 0
         kinds = [self.state[x]["step"] for x in weights]
         for place, kind in enumerate(kinds):
-            if kinds.index(kind) == place:
+            if kind not in kinds[:place]:
                 self._move([x for x, own in zip(weights, kinds, strict=True) if own == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
@@ -356,4 +356,4 @@ def _full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
-# sealed by nlc, sha256 of everything above: 171583e70d3a8ea7091c101da63e5548da3b779c7152c9c6527029288faf3ffb
+# sealed by nlc, sha256 of everything above: 89c5a42cd02c414f7a4c845a64da4ce3899f04b65eca8eaaf5c6ba6d84d6e67e

@@ -313,7 +313,7 @@ class AdamW(Optimizer):
                 self.state[x]["step"] = 0
         kinds = [self.state[x]["step"] for x in weights]
         for place, kind in enumerate(kinds):
-            if kinds.index(kind) == place:
+            if kind not in kinds[:place]:
                 self._move([x for x, own in zip(weights, kinds, strict=True) if own == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
@@ -366,4 +366,4 @@ def _full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
-# sealed by nlc, sha256 of everything above: 4cf9e91e9064ac7d45d3dce3305397559427e1527e4ac2c14606288e45e7cf21
+# sealed by nlc, sha256 of everything above: 4a0ea970570f478b60cd7cfd99004dce9d57610df272d8410311261ae736cc42

@@ -618,7 +618,7 @@ class AdamW(Optimizer):
                 self.state[x]["step"] = 0
         kinds = [self.state[x]["step"] for x in weights]
         for place, kind in enumerate(kinds):
-            if kinds.index(kind) == place:
+            if kind not in kinds[:place]:
                 self._move([x for x, own in zip(weights, kinds, strict=True) if own == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
@@ -697,4 +697,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: fdad2899d3e349ac62d4ad533767ccbebe499fa5fb7efaf011ffa8789cd8eac7
+# sealed by nlc, sha256 of everything above: 17f61695073105c3b0f0c3d6eeef7e23d7cba10f8f58f7c079b68fb658e30cb9

@@ -640,7 +640,7 @@ class AdamW(Optimizer):
                 self.state[x]["step"] = 0
         kinds = [self.state[x]["step"] for x in weights]
         for place, kind in enumerate(kinds):
-            if kinds.index(kind) == place:
+            if kind not in kinds[:place]:
                 self._move([x for x, own in zip(weights, kinds, strict=True) if own == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
@@ -728,4 +728,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: 23d5b104ea6adddcc1e601829dc5522b31931859a42734a94e2c0c2a3a87ddea
+# sealed by nlc, sha256 of everything above: 059460c74cd3978dcfda8938ce62fc211eeabf70d88ca1146ff544d0b55b029b

@@ -611,7 +611,7 @@ class AdamW(Optimizer):
                 self.state[x]["step"] = 0
         kinds = [self.state[x]["step"] for x in weights]
         for place, kind in enumerate(kinds):
-            if kinds.index(kind) == place:
+            if kind not in kinds[:place]:
                 self._move([x for x, own in zip(weights, kinds, strict=True) if own == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
@@ -689,4 +689,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: 8a34436d2a455bddb95760ce73882a5c729b069b65fa35ec7d0cc697805f38c6
+# sealed by nlc, sha256 of everything above: cef15075279f674bb272654f62d9fdbcc9b5597ce9f349499282914331384ab7

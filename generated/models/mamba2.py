@@ -510,7 +510,7 @@ class AdamW(Optimizer):
                 self.state[x]["step"] = 0
         kinds = [self.state[x]["step"] for x in weights]
         for place, kind in enumerate(kinds):
-            if kinds.index(kind) == place:
+            if kind not in kinds[:place]:
                 self._move([x for x, own in zip(weights, kinds, strict=True) if own == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
@@ -598,4 +598,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: dc4edab199d19fc6899297080fcf89ab87d9df0e836c0cbcd60dc97c2c6a0a0e
+# sealed by nlc, sha256 of everything above: dfcc58ccbf51632e6eceb457e3bc36ec74af14c6ed518eea6f2d925d93289656

@@ -555,7 +555,7 @@ class AdamW(Optimizer):
                 self.state[x]["step"] = 0
         kinds = [self.state[x]["step"] for x in weights]
         for place, kind in enumerate(kinds):
-            if kinds.index(kind) == place:
+            if kind not in kinds[:place]:
                 self._move([x for x, own in zip(weights, kinds, strict=True) if own == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
@@ -642,4 +642,4 @@ def _rotary(x: Tensor, place: Tensor, base: int) -> Tensor:
     return torch.cat((left * angle.cos() - right * angle.sin(), left * angle.sin() + right * angle.cos(), last), -1)
 
 
-# sealed by nlc, sha256 of everything above: 466cb1d6091b9a32940a99eacabdfcb7a008ab27feb0be10742168bfb8207e20
+# sealed by nlc, sha256 of everything above: 185af369669732c72d18efcf1dca138b014369791943eb2028a4e4a7b511c9c9

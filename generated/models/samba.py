@@ -783,7 +783,7 @@ class AdamW(Optimizer):
                 self.state[x]["step"] = 0
         kinds = [self.state[x]["step"] for x in weights]
         for place, kind in enumerate(kinds):
-            if kinds.index(kind) == place:
+            if kind not in kinds[:place]:
                 self._move([x for x, own in zip(weights, kinds, strict=True) if own == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
@@ -901,4 +901,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: b4006082d7d98fe331c55762d787e0bc1796bb1b5cda0163c925aa3b90bf1614
+# sealed by nlc, sha256 of everything above: 9403a488e2b52ba01215a1ce33202d0b5ab3a6d318fb467bc1b5981a0e75f4b4

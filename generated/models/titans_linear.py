@@ -678,7 +678,7 @@ class AdamW(Optimizer):
                 self.state[x]["step"] = 0
         kinds = [self.state[x]["step"] for x in weights]
         for place, kind in enumerate(kinds):
-            if kinds.index(kind) == place:
+            if kind not in kinds[:place]:
                 self._move([x for x, own in zip(weights, kinds, strict=True) if own == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
@@ -790,4 +790,4 @@ def _scaled(x: Tensor, shares: Tensor) -> Tensor:
     return (shares.unsqueeze(-1) * x.unsqueeze(-2)).flatten(-2)
 
 
-# sealed by nlc, sha256 of everything above: 0b1dcc886d29646c6e51949102d2b0f7da2782fc95295a57cf615f1332db70af
+# sealed by nlc, sha256 of everything above: ab9fd09803bcc09047eaead5ee57a22c050073638a9cc7eab32fac1f8d44708b

@@ -535,7 +535,7 @@ class AdamW(Optimizer):
                 self.state[x]["step"] = 0
         kinds = [self.state[x]["step"] for x in weights]
         for place, kind in enumerate(kinds):
-            if kinds.index(kind) == place:
+            if kind not in kinds[:place]:
                 self._move([x for x, own in zip(weights, kinds, strict=True) if own == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
@@ -613,4 +613,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: 03b5734c833be5c9fcc1fe736f72f1e8631b3d4e0a02384c3f3deb047a40682e
+# sealed by nlc, sha256 of everything above: c6c9186a4e3fc0e1aaff9fc61be21b91dfa35361ec93b62538d4e0ddbb18b187

@@ -682,7 +682,7 @@ class AdamW(Optimizer):
                 self.state[x]["step"] = 0
         kinds = [self.state[x]["step"] for x in weights]
         for place, kind in enumerate(kinds):
-            if kinds.index(kind) == place:
+            if kind not in kinds[:place]:
                 self._move([x for x, own in zip(weights, kinds, strict=True) if own == kind], group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
@@ -789,4 +789,4 @@ def _moved_vector(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return sum((*begun[1:], *added), begun[0]).movedim(-2, 1)
 
 
-# sealed by nlc, sha256 of everything above: b58721b0639f5d658e74c591f53191d5eab571af813a1282000aa3c2b8cc42a8
+# sealed by nlc, sha256 of everything above: 129356ca5e40b98e6ea7f3f1ac37e1daf4e674dae032b72b143c36818cc99c7f
