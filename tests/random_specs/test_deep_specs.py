@@ -1,4 +1,4 @@
-"""Random deep memories with held gradients and `always` levels: all compile, most of the memories to the dual form; one of each is judged."""
+"""Random deep memories with held gradients and `always` levels: all compile, most memories to the dual form; one of each is judged."""
 
 from __future__ import annotations
 
