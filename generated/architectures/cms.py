@@ -71,15 +71,11 @@ class ContinuumMemorySystem(nn.Module):
     No token depends on another: all are computed at once.
     """
 
-    def __init__(
-        self, d_model: int = 256, d_hidden: int = 512, learning_rate: float = 0.001, medium_period: float = 4.0, slow_period: float = 16.0
-    ) -> None:
+    def __init__(self, d_model: int = 256, d_hidden: int = 512, learning_rate: float = 0.001) -> None:
         super().__init__()
         self.d_model = d_model
         self.d_hidden = d_hidden
         self.learning_rate = learning_rate
-        self.medium_period = medium_period
-        self.slow_period = slow_period
         self.fast_W1 = nn.Parameter(torch.empty(self.d_hidden, self.d_model))
         self.fast_W2 = nn.Parameter(torch.empty(self.d_model, self.d_hidden))
         self.medium_W1 = nn.Parameter(torch.empty(self.d_hidden, self.d_model))
@@ -356,4 +352,4 @@ def _full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
-# sealed by nlc, sha256 of everything above: 89c5a42cd02c414f7a4c845a64da4ce3899f04b65eca8eaaf5c6ba6d84d6e67e
+# sealed by nlc, sha256 of everything above: fa32a4e56a1a8318ec0758756874c82fdeb8af695b861908a011c15014165c22

@@ -71,15 +71,11 @@ class IndependentContinuumMemorySystem(nn.Module):
     No token depends on another: all are computed at once.
     """
 
-    def __init__(
-        self, d_model: int = 256, d_hidden: int = 512, learning_rate: float = 0.001, medium_period: float = 4.0, slow_period: float = 16.0
-    ) -> None:
+    def __init__(self, d_model: int = 256, d_hidden: int = 512, learning_rate: float = 0.001) -> None:
         super().__init__()
         self.d_model = d_model
         self.d_hidden = d_hidden
         self.learning_rate = learning_rate
-        self.medium_period = medium_period
-        self.slow_period = slow_period
         self.fast_W1 = nn.Parameter(torch.empty(self.d_hidden, self.d_model))
         self.fast_W2 = nn.Parameter(torch.empty(self.d_model, self.d_hidden))
         self.medium_W1 = nn.Parameter(torch.empty(self.d_hidden, self.d_model))
@@ -366,4 +362,4 @@ def _full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
-# sealed by nlc, sha256 of everything above: 4a0ea970570f478b60cd7cfd99004dce9d57610df272d8410311261ae736cc42
+# sealed by nlc, sha256 of everything above: cbdcb310d1338d920d9e4fc1fb1170b2eb6b0dbe25c6b524674c57fe4451e1f6

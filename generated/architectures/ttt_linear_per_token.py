@@ -44,14 +44,13 @@ class TTTLinearPerToken(nn.Module):
     `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
     """
 
-    def __init__(self, d_k: int = 64, d_v: int = 64, period: float = 1.0, chunk: int = 64) -> None:
+    def __init__(self, d_k: int = 64, d_v: int = 64, chunk: int = 64) -> None:
         super().__init__()
         if chunk < 1:
             raise ValueError(f"chunk must be 1 or more, not {chunk}")
         self.chunk = chunk
         self.d_k = d_k
         self.d_v = d_v
-        self.period = period
 
     def initial_state(self, batch: int, heads: int, *, like: Tensor) -> Tensor:
         """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
@@ -140,4 +139,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: 5d5415fbaf1bfc558507a68cbf1f99f7fe7b5059ca26ed14a9afa7ce3934d04a
+# sealed by nlc, sha256 of everything above: 3d0eb5fbc3dfe4a6eb06bf5dd12238e6bdab202d25d077bef745daa9894e0e95

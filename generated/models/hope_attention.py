@@ -118,8 +118,6 @@ class HopeAttention(nn.Module):
         d_hidden: int = 224,
         learning_rate: float = 0.001,
         weight_decay: float = 0.1,
-        medium_period: float = 4.0,
-        slow_period: float = 16.0,
     ) -> None:
         super().__init__()
         self.vocabulary = vocabulary
@@ -129,8 +127,6 @@ class HopeAttention(nn.Module):
         self.d_hidden = d_hidden
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
-        self.medium_period = medium_period
-        self.slow_period = slow_period
         self.embedding = nn.Parameter(torch.empty(vocabulary, d_model))
         self.blocks: Any = nn.ModuleList(HopeAttentionBlock(d_model=d_model, heads=heads, d_hidden=d_hidden) for _ in range(layers))
         self.head_norm = nn.Parameter(torch.empty(d_model))
@@ -689,4 +685,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: cef15075279f674bb272654f62d9fdbcc9b5597ce9f349499282914331384ab7
+# sealed by nlc, sha256 of everything above: c89dd5738e6c021996f66058daf5caefdb64c2576d19ad2fa2ec95b6e7c734d9

@@ -165,7 +165,6 @@ class Samba(nn.Module):
         d_hidden: int = 680,
         learning_rate: float = 0.001,
         weight_decay: float = 0.1,
-        window: float = 64.0,
     ) -> None:
         super().__init__()
         self.vocabulary = vocabulary
@@ -175,7 +174,6 @@ class Samba(nn.Module):
         self.d_hidden = d_hidden
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
-        self.window = window
         self.embedding = nn.Parameter(torch.empty(vocabulary, d_model))
         self.blocks: Any = nn.ModuleList(SambaBlock(d_model=d_model, heads=heads, d_hidden=d_hidden) for _ in range(layers))
         self.head_norm = nn.Parameter(torch.empty(d_model))
@@ -901,4 +899,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: 9403a488e2b52ba01215a1ce33202d0b5ab3a6d318fb467bc1b5981a0e75f4b4
+# sealed by nlc, sha256 of everything above: a80b73fbc3c43eab241be0e375c895bc2d6ea66b531e68aa560c08202dc96e65

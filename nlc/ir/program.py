@@ -13,6 +13,7 @@ from nlc.ir.dims import Shape
 from nlc.ir.dual import DualLaw
 from nlc.ir.law import Law, Laws
 from nlc.ir.model import HyperparameterDeclaration, Model
+from nlc.ir.network import Layer
 from nlc.ir.recents import Convolve
 
 
@@ -155,11 +156,11 @@ class Program:
     @property
     def hyperparameters(self) -> tuple[HyperparameterDeclaration, ...]:
         """What the compiled code may be given: not the counts of periods, which were read when the spec was compiled."""
-        if not self.laws.kept and self.model.updates_per_tick == 1:
-            return self.model.hyperparameters
         numbers = (value for item in self.model.training for _, value in item.numbers)
-        evaluated = (*self.laws.values, *self.laws.values_between)
-        read = {node.name for value in (*evaluated, *self._starts, *numbers) for node in walk(value) if isinstance(node, Hyperparameter)}
+        parts = self.model.network.placed if self.model.network is not None else ()
+        bound = (value for part, _ in parts if isinstance(part, Layer) for _, value in part.arguments)
+        evaluated = (*self.laws.values, *self.laws.values_between, *self._starts, *numbers, *bound)
+        read = {node.name for value in evaluated for node in walk(value) if isinstance(node, Hyperparameter)}
         return tuple(item for item in self.model.hyperparameters if item.name in read)
 
     @property

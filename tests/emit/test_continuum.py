@@ -144,3 +144,8 @@ def test_training_goes_on_from_every_phase_of_every_period(continuum: ModuleType
     train(layer, optimizer, some[cut:])
     train(resumed, other, some[cut:])
     assert all(torch.equal(one, two) for one, two in zip(layer.parameters(), resumed.parameters(), strict=True))
+
+
+def test_periods_were_read_when_the_spec_was_compiled_and_are_no_arguments(continuum: ModuleType) -> None:
+    with pytest.raises(TypeError):
+        continuum.ContinuumMemorySystem(medium_period=3)
