@@ -41,6 +41,9 @@ def _default_sizes(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) ->
     state = Emitted(module_class(), program, sizes).initial_state(1, torch.empty((), dtype=torch.bfloat16, device="meta"))
     wrong = [f"{name} is {tuple(state[name].shape)}, not {shape}" for name, shape in wanted.items() if state[name].shape != shape]
     wrong += [f"{name} starts in {state[name].dtype}" for name in wanted if state[name].dtype is not torch.float32]
+    begun = emitted.initial_state(1, torch.empty(()))
+    zero = [slot.name for slot in program.slots if slot.start is None and slot.name in wanted]
+    wrong += [f"{name} does not start from zeros" for name in zero if bool(begun[name].any())]
     module = module_class()
     wrong += [f"{dim.name} is not {sizes[dim.name]}" for dim in program.model.dims if getattr(module, dim.name, None) != sizes[dim.name]]
     yield pair("module by default", drawn, left="spec").square("sizes", float(len(wrong)), 0.0, ", ".join(wrong))

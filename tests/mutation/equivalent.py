@@ -95,6 +95,17 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
     ("*", "mask moved", "after[:, :, 1:] * (query @ key.mT).tril()", "after[:, :, 1:] * (query @ key.mT).tril(1)", FINITE_MASK),
     ("*", "call dropped", "after[:, :, 1:] * (query @ key.mT).tril()", "after[:, :, 1:] * (query @ key.mT)", FINITE_MASK),
     ("*", "mask moved", "before[:, :, 1:] * (query @ key.mT).tril(-1)", "before[:, :, 1:] * (query @ key.mT).tril(1)", FINITE_MASK),
+    ("*/titans_linear.py", "done in place", "prediction - v", "prediction.sub_(v)", UNUSED),
+    ("*/ttt_mlp.py in _read_matrix", "arguments swapped", "query.movedim(1, -2), slice", "query.movedim(-2, 1), slice", SWAPPED),
+    (
+        "*/dgd.py",
+        "statements swapped",
+        'layer_input = [self.contexts[x]["layer_input"] for x in weights] '
+        'output_gradient = [self.contexts[x]["output_gradient"] for x in weights]',
+        'output_gradient = [self.contexts[x]["output_gradient"] for x in weights] '
+        'layer_input = [self.contexts[x]["layer_input"] for x in weights]',
+        "neither reads what the other makes",
+    ),
     ("*/yaad.py in _read_matrix", "call dropped", "begun[0]).movedim(-2, 1)", "begun[0])", NO_AXES),
     (
         "*/dmgd.py",

@@ -19,7 +19,6 @@ from nlc.ir.model import (
     STEP,
     TOKEN,
     Clock,
-    ClosedForm,
     Component,
     Family,
     GradientDescent,
@@ -271,7 +270,6 @@ def test_a_frozen_level_is_a_parameter_without_axes() -> None:
     "changes",
     [
         {"every": Clock(Family.TOKEN, TOKEN.period * 2 / 3)},
-        {"optimizer": ClosedForm()},
         {"window": 3},
         {"reset": STEP},
         {"gradient_at": GradientPoint.HELD, "gradient_period": 4, "backprop": 2},
