@@ -38,7 +38,12 @@ def test_verify_fails_on_a_mutant(number: int) -> None:
     assert is_caught is (equivalence(file, mutant) is None), f"{file}: {mutant.diff}"
 
 
-@pytest.mark.parametrize("row", EQUIVALENT, ids=lambda row: f"{row.operator}: {row.new}")
+def rows() -> list[object]:
+    """The rows; those that cover mutants of all files are slow."""
+    return [pytest.param(row, id=f"{row.operator}: {row.new}", marks=[pytest.mark.slow] if row.files == "*" else []) for row in EQUIVALENT]
+
+
+@pytest.mark.parametrize("row", rows())
 def test_what_is_called_equivalent_is_there_and_gives_the_same_numbers(row: Equivalent) -> None:
     covered = [(shipped(file), mutant) for file in FILES for mutant in shipped(file).mutants if row.covers(file, mutant)]
     assert covered, "there is no such mutant any more"
