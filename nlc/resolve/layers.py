@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -11,7 +11,7 @@ from nlc.diagnostics import CompileError
 from nlc.ir.algebra import LEAVES, Constant, Expr, Gradient, Hyperparameter, Parameter, Size, State, Tick, walk
 from nlc.ir.build import replace as replaced
 from nlc.ir.dims import Dim
-from nlc.ir.model import TOKEN, Abbreviation, Component, GradientDescent, Model, Proximal, Training
+from nlc.ir.model import TOKEN, Abbreviation, Component, GradientDescent, InputStream, Model, Output, Proximal, Training
 from nlc.ir.parts import LayerField
 from nlc.ir.spec import Binary, Call, DimField, Duration, Name, NamedSyntax, Number, OuterField, Spec, SpecFile, Syntax
 from nlc.resolve.scope import Scope
@@ -211,7 +211,7 @@ def _check_layer(part: LayerField, model: Model, width: Dim, bound: Mapping[str,
     """Raise CompileError unless the model turns one stream of vectors of the network's size into another."""
     path, place = part.path.text, part.path.span
     if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise CompileError(codes.not_a_layer(place, path, f"it has {len(model.inputs)} inputs and {len(model.outputs)} outputs"))
+        raise CompileError(codes.not_a_layer(place, path, f"it takes {_names(model.inputs)} and gives {_names(model.outputs)}"))
     (stream,), (output,) = model.inputs, model.outputs
     if stream.every != TOKEN or stream.axes or len(stream.shape) != 1:
         raise CompileError(codes.not_a_layer(place, path, f"its input `{stream.name}` is no vector without axes at every token"))
@@ -223,6 +223,10 @@ def _check_layer(part: LayerField, model: Model, width: Dim, bound: Mapping[str,
     size = stream.shape[0].substitute(free)
     if size != width:
         raise CompileError(codes.width_differs(place, path, str(size), str(width)))
+
+
+def _names(items: Iterable[InputStream | Output]) -> str:
+    return ", ".join(item.name for item in items) or "nothing"
 
 
 def _read(model: Model) -> frozenset[str]:

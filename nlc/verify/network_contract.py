@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from nlc.ir.algebra import Expr, Hyperparameter, Parameter
 from nlc.ir.model import Embed, Family, Head, Layer, Normalise
 from nlc.ir.network import Part, Repeat
-from nlc.ir.program import Program, StateSlot
+from nlc.ir.program import Program
 from nlc.verify.emitted import attribute
 from nlc.verify.evaluate import Evaluator
 from nlc.verify.inputs import default_sizes
 from nlc.verify.observe import Failure, Pair, attempt
 from nlc.verify.oracle import number_of
 from nlc.verify.oracle_network import layer_sizes
-from nlc.verify.slow_levels import unlike_uniform
+from nlc.verify.slow_levels import draw_bound, unlike_uniform
 from nlc.verify.square import Square
 
 SEED, TOKENS = 5, 5
@@ -44,20 +44,24 @@ def contract_squares(program: Program, module: ModuleType, small: Mapping[str, i
     """One square for each promise; what raises opens it."""
     made: Callable[..., Any] = getattr(module, program.model.name)
     free = {item.name: small[item.name] for item in program.model.dims if item.definition is None}
-    for name, check in (
+    checks: tuple[tuple[str, Callable[[], Iterable[str]]], ...] = (
         ("sizes and numbers", lambda: _numbers(program, made())),
         ("slow levels", lambda: [*_levels(program, made(), default_sizes(program.model)), *_levels(program, made(**free), small)]),
         ("start of slow levels", lambda: _starts(program, made(**free), small)),
         ("dtypes", lambda: _dtypes(program, made(**free))),
         ("device", lambda: _on_meta(program, made(**free).to("meta"))),
         ("refusals", lambda: _refusals(program, made, free)),
-    ):
-        pair = Pair("spec", "module", "contract", 0, 0)
-        wrong = attempt(lambda check=check: list(check()))  # type: ignore[misc]
+    )
+    for name, check in checks:
+        pair, wrong = Pair("spec", "module", "contract", 0, 0), attempt(partial(_listed, check))
         if isinstance(wrong, Failure):
             yield from pair.failed(wrong, name)
         else:
             yield pair.square(name, float(len(wrong)), 0.0, ", ".join(wrong[:3]))
+
+
+def _listed(check: Callable[[], Iterable[str]]) -> list[str]:
+    return list(check())
 
 
 def _numbers(program: Program, made: Any) -> Iterator[str]:
@@ -132,7 +136,7 @@ def _refusals(program: Program, made: Any, free: Mapping[str, int]) -> Iterator[
     """Sizes of which one that is made of others would be no whole number are not taken."""
     for name in free:
         sizes = {**free, name: free[name] + 1}
-        if not _are_whole(program, sizes) and not isinstance(attempt(lambda sizes=sizes: made(**sizes)), Failure):  # type: ignore[misc]
+        if not _are_whole(program, sizes) and not isinstance(attempt(partial(made, **sizes)), Failure):
             yield f"a model of {name} = {sizes[name]} is made"
 
 
@@ -210,15 +214,11 @@ def _of_layer(program: Program, part: Layer, sizes: Mapping[str, int], place: st
 
         return Evaluator(inner, torch.zeros((), dtype=torch.float64), leaf)(value)
 
-    def bound_of(slot: StateSlot) -> float:
-        added = slot.shape[:1] if layer.is_kernel(slot) else slot.shape[1:]
-        return added[0].size(inner) ** -0.5 if added else 0.0
-
     return {
         place + attribute(slot.name): Wanted(
             tuple(dim.size(inner) for dim in slot.shape),
             None if slot.start is None else partial(start, slot.start),
-            bound_of(slot),
+            draw_bound(layer, slot, inner),
             slot.component not in still,
         )
         for slot in layer.parameters

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nlc.ir.algebra import Expr, Hyperparameter, Parameter
-from nlc.ir.program import Program
+from nlc.ir.program import Program, StateSlot
 from nlc.verify.bounds import magnitude
 from nlc.verify.emitted import Emitted, attribute
 from nlc.verify.evaluate import Evaluator
@@ -90,12 +90,16 @@ def _draws(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterato
         yield pair("reset_parameters", drawn, left="constructor").equality("start of slow levels", begun, again)
     for slot in emitted.program.parameters:
         if slot.start is None:
-            added = slot.shape[:1] if emitted.program.is_kernel(slot) else slot.shape[1:]
-            bound = added[0].size(sizes) ** -0.5 if added else 0.0
-            wrong = unlike_uniform(begun[attribute(slot.name)], bound)
+            wrong = unlike_uniform(begun[attribute(slot.name)], draw_bound(emitted.program, slot, sizes))
             yield pair("module", drawn, left="spec").square(
                 "draw of slow levels", float(bool(wrong)), 0.0, wrong and f"{slot.name} {wrong}"
             )
+
+
+def draw_bound(program: Program, slot: StateSlot, sizes: Mapping[str, int]) -> float:
+    """Below what a slow level without an `init` is drawn: by how many terms are added up with it; a vector is 0."""
+    added = slot.shape[:1] if program.is_kernel(slot) else slot.shape[1:]
+    return float(added[0].size(sizes) ** -0.5) if added else 0.0
 
 
 def unlike_uniform(x: Tensor, bound: float) -> str:
