@@ -1,7 +1,7 @@
 """DeltaNet: The transformer with the delta rule in the place of attention.
 
 Compiled by nlc from specs/models/deltanet.yaml. Edit the spec, not this file.
-sha256 of the spec: 0dcda0dbfb52ca27ce650655838c33651d53bb942e9f8156a2c452c426fbca19
+sha256 of the spec: 2c5220d1cc8e117d7f1a77cd1c9dbba3cf2e87d48260fdd6689e5afcb5a2c9b1
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                          every  paper's number (slowest highest / slowest first)
@@ -697,4 +697,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: 17f61695073105c3b0f0c3d6eeef7e23d7cba10f8f58f7c079b68fb658e30cb9
+# sealed by nlc, sha256 of everything above: 4030db1393a3c616bb2e99cd99a9b5b99bdd98c39dec5cf700aa72471897d2cd

@@ -1,7 +1,7 @@
 """GatedDeltaNet: The transformer with the gated delta rule in the place of attention.
 
 Compiled by nlc from specs/models/gated_deltanet.yaml. Edit the spec, not this file.
-sha256 of the spec: c5b01d384a98eb71473d781420dade29bb9603a80818f502020453737ee572bf
+sha256 of the spec: 812959d79430844188fd30cadbb60dfa10faa09788b626d8229cf344dc2beba1
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                         every  paper's number (slowest highest / slowest first)
@@ -728,4 +728,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: 059460c74cd3978dcfda8938ce62fc211eeabf70d88ca1146ff544d0b55b029b
+# sealed by nlc, sha256 of everything above: 09aa584e40d08a5bdede0574bfbb3144e21da7fd9e64a54b7796fc05828736fa

@@ -3,7 +3,7 @@
 Attention followed by a continuum memory system, networks that move at periods of their own, in the place of one feed-forward network.
 
 Compiled by nlc from specs/models/hope_attention.yaml. Edit the spec, not this file.
-sha256 of the spec: ab42423916031dc7dabed519e4fbb25a5465e2bf11e5cbd977cbbdc154bf320e
+sha256 of the spec: 6f84888557c0b51873ac54e2249d5e415ff53031cf2debf361719efe972e9c69
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                    every     paper's number (slowest highest / slowest first)
@@ -685,4 +685,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: c89dd5738e6c021996f66058daf5caefdb64c2576d19ad2fa2ec95b6e7c734d9
+# sealed by nlc, sha256 of everything above: d24955b109b73616c52d76172e764ec9053b3170ac3d5eb05543bdcd67b6b782

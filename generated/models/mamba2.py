@@ -1,7 +1,7 @@
 """Mamba2Network: Mamba2's memory as the only mixer; each block is a layer, without a feed-forward network.
 
 Compiled by nlc from specs/models/mamba2.yaml. Edit the spec, not this file.
-sha256 of the spec: 0fd6df2f342438856c1abd2f19ee20d257bffb3016539199feccbf37b1db35e9
+sha256 of the spec: 1c68f493c4c1b9fce8632c700a976077331f16d4c8ca7f5108a12c04154e6c69
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                         every  paper's number (slowest highest / slowest first)
@@ -598,4 +598,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: dfcc58ccbf51632e6eceb457e3bc36ec74af14c6ed518eea6f2d925d93289656
+# sealed by nlc, sha256 of everything above: 3bca0ca0984d0d47b1d22c81b06ad37c20f81d0cff960f21e810405254fe6a09

@@ -4,7 +4,7 @@ The transformer with a neural memory, a network that learns by surprise with mom
 memory alone.
 
 Compiled by nlc from specs/models/titans.yaml. Edit the spec, not this file.
-sha256 of the spec: 49f6870332d33dbc3709122b8960a50d2857acfbfb042414b6fa45a5c27ddc29
+sha256 of the spec: 05f11f635cd9e7b449f4a03c9fdc5800088479e0e5381a19d1f94b828de3cb05
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                          every  paper's number (slowest highest / slowest first)
@@ -778,4 +778,4 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return sum((*begun[1:], *added), begun[0])
 
 
-# sealed by nlc, sha256 of everything above: 838c38b151fbee5ac8192fb81503f5f723563d660a0ae193af5a7fab1f616c89
+# sealed by nlc, sha256 of everything above: 58111b3e2b64e32f6a3ec54b53ab3fdae2b1e74a699bc8852bbef7559bcd3402

@@ -1,7 +1,7 @@
 """TTT: The transformer with TTT-Linear, a map that learns from the tokens it reads, a mini-batch at a time, in the place of attention.
 
 Compiled by nlc from specs/models/ttt.yaml. Edit the spec, not this file.
-sha256 of the spec: 0658cb164ffac7967d4921398aa60f71ec894c1ff90bfb8ec0303fc2535fecee
+sha256 of the spec: 81f3b69db949268ab3c6f02d885eef2e58537ff867f437df3827e3982b46a852
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                          every  paper's number (slowest highest / slowest first)
@@ -789,4 +789,4 @@ def _moved_vector(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return sum((*begun[1:], *added), begun[0]).movedim(-2, 1)
 
 
-# sealed by nlc, sha256 of everything above: 129356ca5e40b98e6ea7f3f1ac37e1daf4e674dae032b72b143c36818cc99c7f
+# sealed by nlc, sha256 of everything above: e0ddaf0d1131054118c6c5631b7b99b673c2fbe0bc5ccf50dbcc9e71953753bf
