@@ -11,6 +11,7 @@ from torch import Tensor
 from nlc.ir.algebra import Position, Tick, walk
 from nlc.ir.program import Program
 from nlc.verify.bounds import magnitude
+from nlc.verify.conditioning import widened_in
 from nlc.verify.emitted import Emitted, build
 from nlc.verify.inputs import Case, Drawn
 from nlc.verify.judge import judge
@@ -129,10 +130,12 @@ def _low_precision(emitted: Emitted, drawn: Drawn, inputs: Tensors, run: System,
         f"{key} is {tensor.dtype}" for key, tensor in state.items() if tensor.is_floating_point() and tensor.dtype is not torch.float32
     ]
     yield precise.square("dtype of the state", float(len(narrow)), 0.0, ", ".join(narrow))
-    yield precise.closeness(STATE, {slot.name: wanted_state[slot.name] for slot in emitted.program.slots}, state, scale, torch.float32)
     dtype = next(iter(inputs.values())).dtype
     once = replace(precise, ticks=0, width=1) if dtype is torch.bfloat16 else precise
-    yield once.closeness(OUTPUTS, wanted, outputs, scale, dtype)
+    kept = {slot.name: wanted_state[slot.name] for slot in emitted.program.slots}
+    squares = [precise.closeness(STATE, kept, state, scale, torch.float32), once.closeness(OUTPUTS, wanted, outputs, scale, dtype)]
+    rounded = replace(drawn, inputs=exact, state=given, parameters=parameters)
+    yield from widened_in(torch.float32, emitted.program, rounded, squares, drawn.updates + precise.width)
 
 
 def _rounded(program: Program, states: Iterable[Tensor]) -> list[Tensor]:
