@@ -205,10 +205,12 @@ def _digits(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterat
     for dtype in LADDER:
         module = build(module_class, emitted.program, drawn, torch.promote_types(dtype, torch.float32))
         found, _ = module.forward(in_dtype(inputs, dtype), in_dtype(state, torch.promote_types(dtype, torch.float32)))
-        error = max((distance(tensor, found[name]) for name, tensor in outputs.items()), default=0.0)
+        errors = {name: distance(tensor, found[name]) for name, tensor in outputs.items()}
+        error = max(errors.values(), default=0.0)
         if before is not None:
             ladder = pair(f"error in {dtype}", drawn, left=f"error in {before[0]}")
             rung = ladder.square(OUTPUTS, error, GAIN * before[1] + rounding_bound(dtype, ladder.ticks, ladder.width, scale))
+            rung = replace(rung, beyond=tuple(item for item in errors.items() if item[1] > rung.bound))
             yield from widened_in(dtype, emitted.program, rounded, [rung], drawn.updates + ladder.width)
         before = (dtype, error)
 

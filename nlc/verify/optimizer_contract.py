@@ -31,6 +31,9 @@ MEANINGLESS: tuple[object, ...] = (float("nan"), float("inf"), "0.1", True)
 POLICIES: tuple[str | None, ...] = (None, "skip", "raise")
 """What may happen to a step with a gradient that is not finite."""
 
+LONGEST_PERIOD = 64
+"""Steps that are taken to see what the slowest level does; where they do not suffice nothing is said."""
+
 OptimizerClass = Callable[..., torch.optim.Optimizer]
 Part = Callable[[Program, OptimizerClass], Iterator[Square]]
 
@@ -131,15 +134,24 @@ def _refused_shapes(program: Program, optimizer_class: OptimizerClass) -> Iterat
 
 
 def _products(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
-    """Where the dtype of products can be chosen, it is that of the state without a choice, and another one is computed in."""
+    """Where the dtype of products can be chosen, it is that of the state without a choice, and another one is computed in.
+
+    Seen until the slowest level has moved, and one step more, at which it is used.
+    """
     if "matmul_dtype" not in signature(optimizer_class).parameters:
+        return
+    period = max(int(item.every.period) for item in program.model.components)
+    if period > LONGEST_PERIOD:
+        yield _pair("products").inapplicable("weights", f"a level moves every {period} steps alone")
         return
     moved, dtypes = [], []
     for chosen in ({}, {"matmul_dtype": torch.float32}, {"matmul_dtype": torch.bfloat16}):
         weight = nn.Parameter(torch.ones(3, 2))
-        weight.grad = torch.arange(6.0).reshape(3, 2).sin()
+        optimizer = optimizer_class([weight], **chosen)
         with _DtypesComputedIn() as computed_in:
-            _step(program, optimizer_class([weight], **chosen))
+            for _ in range(period + 1):
+                weight.grad = torch.arange(6.0).reshape(3, 2).sin()
+                _step(program, optimizer)
         moved.append(weight.detach())
         dtypes.append(computed_in.seen)
     default, same, _ = moved
