@@ -123,7 +123,7 @@ class HopeInner(nn.Module):
             query=q,
             memory=torch.cat((state["answer"], state["key_map"], state["memory"]), 1),
         )
-        answer, key_map, memory = torch.split(rows, (self.d, self.d, self.d), 1)
+        answer, key_map, memory = torch.split(rows, [self.d, self.d, self.d], 1)
         moved = {"key_map": key_map, "answer": answer, "memory": memory}
         held = {f"{name}.held_16": new if due else state[f"{name}.held_16"] for name, new in moved.items()}
         return y, moved | held
@@ -236,4 +236,4 @@ def _block_lengths(before: int, tokens: int, time: int) -> list[int]:
     return [end - start for start, end in zip([0, *ends], ends, strict=False)] if time else []
 
 
-# sealed by nlc, sha256 of everything above: 76efb0e11ca469dc85a528de9c1ebe0e7166fb4a6b86a5991deeedbc2d29e10b
+# sealed by nlc, sha256 of everything above: 1bcf6d87f5f1e3ebda0b028df6662d74a86c42cacd943ecd888f2e8e18993162

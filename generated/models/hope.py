@@ -4,17 +4,18 @@ Self-modifying Titans, memories that learn in the context how to learn, followed
 of their own.
 
 Compiled by nlc from specs/models/hope.yaml. Edit the spec, not this file.
-sha256 of the spec: cc8f5333382c573a29783d2ac09c5f63eacc029b79a28a5a51c594efa06b6bb6
+sha256 of the spec: 435e3f1e7e607929cf12017c695dc7f6d8d4c531fc70c1ab30f93c1e1564b9bd
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                         every     paper's number (slowest highest / slowest first)
-    0     self_modifying_titans.key_map, self_modifying_titans.memory,       token     1 / 7
-          self_modifying_titans.rate_map,
-          self_modifying_titans.retention_map,
+    0     self_modifying_titans.keep_map, self_modifying_titans.key_map,     token     1 / 7
+          self_modifying_titans.memory, self_modifying_titans.rate_map,
           self_modifying_titans.value_map
     1     cms.fast.first_moment, cms.fast.second_moment,                     step      2 / 6
           embedding.first_moment, embedding.second_moment,
           head_norm.first_moment, head_norm.second_moment,
+          self_modifying_titans.keep_map.start.first_moment,
+          self_modifying_titans.keep_map.start.second_moment,
           self_modifying_titans.kernel_in.first_moment,
           self_modifying_titans.kernel_in.second_moment,
           self_modifying_titans.kernel_q.first_moment,
@@ -31,21 +32,19 @@ Levels, fastest first (Nested Learning, Definition 2)
           self_modifying_titans.project_q.second_moment,
           self_modifying_titans.rate_map.start.first_moment,
           self_modifying_titans.rate_map.start.second_moment,
-          self_modifying_titans.retention_map.start.first_moment,
-          self_modifying_titans.retention_map.start.second_moment,
           self_modifying_titans.value_map.start.first_moment,
           self_modifying_titans.value_map.start.second_moment,
           self_modifying_titans_norm.first_moment,
           self_modifying_titans_norm.second_moment
-    2     cms.fast, embedding, head_norm, self_modifying_titans.kernel_in,   step      3 / 5
-          self_modifying_titans.kernel_q,
+    2     cms.fast, embedding, head_norm,                                    step      3 / 5
+          self_modifying_titans.keep_map.start,
+          self_modifying_titans.kernel_in, self_modifying_titans.kernel_q,
           self_modifying_titans.key_map.start,
           self_modifying_titans.memory.start,
           self_modifying_titans.project_in,
           self_modifying_titans.project_out,
           self_modifying_titans.project_q,
           self_modifying_titans.rate_map.start,
-          self_modifying_titans.retention_map.start,
           self_modifying_titans.value_map.start, self_modifying_titans_norm
     3     cms.medium.first_moment, cms.medium.second_moment                  4 steps   4 / 4
     4     cms.medium                                                         4 steps   5 / 3
@@ -67,15 +66,15 @@ SelfModifyingTitans, from specs/architectures/self_modifying_titans.yaml
         source             = split(convolve(project_in @ x, kernel_in), heads)              abbreviation
         q                  = l2_normalise(split(convolve(project_q @ x, kernel_q), heads))  abbreviation
         k                  = l2_normalise(prev(key_map.held_16) @ source)                   abbreviation
-        prediction         = prev(key_map) @ k                                              read at the key
+        prediction         = prev(keep_map) @ k                                             read at the key
         v                  = prev(value_map.held_16) @ source                               abbreviation
-        surprise           = prev(key_map.held_16) @ (k - v) + erased * prediction
-                             objective dot(key_map @ k, stop_gradient(hold(key_map, 16 tokens) @ (k - v))) + 0.5 * (erased * norm2(key_map
-                             @ k)), by the prediction; calculus
+        surprise           = prev(keep_map.held_16) @ (k - v) + erase * prediction
+                             objective dot(keep_map @ k, stop_gradient(hold(keep_map, 16 tokens) @ (k - v))) + 0.5 * (erase *
+                             norm2(keep_map @ k)), by the prediction; calculus
         gradient           = outer(surprise, k)                                             adjoint of apply; calculus
         rate               = largest_rate * sigmoid(sum(prev(rate_map.held_16) @ source))   abbreviation
-        retention          = sigmoid(retained + sum(prev(retention_map.held_16) @ source))  abbreviation
-        key_map            = retention * prev(key_map) - rate * gradient
+        retention          = sigmoid(retained + sum(prev(keep_map.held_16) @ source))       abbreviation
+        keep_map           = retention * prev(keep_map) - rate * gradient
                              explicit gradient step; nl:eq-83; nl:eq-88; nl:eq-93
         y                  = project_out @ join(prev(memory) @ q / sqrt(norm2(prev(memory) @ q) / (d_model / heads) + 0.000001), heads)
                              read before the write
@@ -85,14 +84,14 @@ SelfModifyingTitans, from specs/architectures/self_modifying_titans.yaml
         recent.project_q   = recent(project_q @ x) and project_q @ x
                              kept: the last values of project_q @ x, for delays and convolutions
         position           = prev(position) + 1                                             kept: the tokens so far
-        as key_map, each with its own state: memory, rate_map, retention_map, value_map
-        as key_map.held_16, each with its own state: value_map.held_16, rate_map.held_16, retention_map.held_16, memory.held_16
+        as keep_map, each with its own state: key_map, memory, rate_map, value_map
+        as key_map.held_16, each with its own state: value_map.held_16, rate_map.held_16, keep_map.held_16, memory.held_16
 
     Forms
-        key_map, memory, rate_map, retention_map, value_map: triangular chunks (deltanet, gated-deltanet)
-            The old state is kept times sigmoid(retained + sum(prev(retention_map.held_16) @ split(convolve(project_in @ x, kernel_in),
-            heads))), and the writes read it at l2_normalise(prev(key_map.held_16) @ split(convolve(project_in @ x, kernel_in), heads)) alone
-            (ScalarMinusLowRank).
+        keep_map, key_map, memory, rate_map, value_map: triangular chunks (deltanet, gated-deltanet)
+            The old state is kept times sigmoid(retained + sum(prev(keep_map.held_16) @ split(convolve(project_in @ x, kernel_in),
+            heads))), and the writes read it at l2_normalise(prev(key_map.held_16) @ split(convolve(project_in @ x, kernel_in), heads))
+            alone (ScalarMinusLowRank).
             Writes read the old state through vectors alone, so those of a chunk solve one triangular system; the rest is matrix products.
 
 ContinuumMemorySystem, from specs/architectures/cms.yaml
@@ -108,7 +107,7 @@ ContinuumMemorySystem, from specs/architectures/cms.yaml
 Laws of AdamW, every step, for embedding, self_modifying_titans_norm, head_norm, self_modifying_titans.project_q,
 self_modifying_titans.project_in, self_modifying_titans.project_out, self_modifying_titans.kernel_q, self_modifying_titans.kernel_in,
 self_modifying_titans.key_map.start, self_modifying_titans.value_map.start, self_modifying_titans.rate_map.start,
-self_modifying_titans.retention_map.start, self_modifying_titans.memory.start, cms.fast
+self_modifying_titans.keep_map.start, self_modifying_titans.memory.start, cms.fast
 Laws of AdamW, every 4 steps, on the sum of the gradients since the last update, for cms.medium
 Laws of AdamW, every 16 steps, on the sum of the gradients since the last update, for cms.slow
     first_moment_gradient   = prev(first_moment) - gradient
@@ -270,7 +269,7 @@ class SelfModifyingTitans(nn.Module):
         x  (batch, time, d_model)
     State, kept in float32 or wider (a dict by name; None starts from the initial state):
         key_map, value_map, memory, key_map.held_16, value_map.held_16, memory.held_16  (batch, heads, d_model / heads, d_model / heads)
-        rate_map, retention_map, rate_map.held_16, retention_map.held_16  (batch, heads, 1, d_model / heads)
+        rate_map, keep_map, rate_map.held_16, keep_map.held_16  (batch, heads, 1, d_model / heads)
         recent.project_in, recent.project_q  (batch, width - 1, d_model)
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
@@ -286,7 +285,7 @@ class SelfModifyingTitans(nn.Module):
         width: int = 4,
         largest_rate: float = 0.5,
         retained: float = 4.0,
-        erased: float = 1.0,
+        erase: float = 1.0,
         chunk: int = 16,
     ) -> None:
         super().__init__()
@@ -298,7 +297,7 @@ class SelfModifyingTitans(nn.Module):
         self.width = width
         self.largest_rate = largest_rate
         self.retained = retained
-        self.erased = erased
+        self.erase = erase
         if d_model % heads:
             raise ValueError(f"d_head = d_model / heads must be a whole number, not {d_model} / {heads}")
         self.d_head = d_model // heads
@@ -310,7 +309,7 @@ class SelfModifyingTitans(nn.Module):
         self.key_map_start = nn.Parameter(torch.empty(self.d_head, self.d_head))
         self.value_map_start = nn.Parameter(torch.empty(self.d_head, self.d_head))
         self.rate_map_start = nn.Parameter(torch.empty(1, self.d_head))
-        self.retention_map_start = nn.Parameter(torch.empty(1, self.d_head))
+        self.keep_map_start = nn.Parameter(torch.empty(1, self.d_head))
         self.memory_start = nn.Parameter(torch.empty(self.d_head, self.d_head))
         self.reset_parameters()
 
@@ -320,7 +319,7 @@ class SelfModifyingTitans(nn.Module):
             nn.init.uniform_(weight, -(self.d_model**-0.5), self.d_model**-0.5)
         nn.init.uniform_(self.kernel_q, -(self.width**-0.5), self.width**-0.5)
         nn.init.uniform_(self.kernel_in, -(self.width**-0.5), self.width**-0.5)
-        for weight in (self.key_map_start, self.value_map_start, self.rate_map_start, self.retention_map_start, self.memory_start):
+        for weight in (self.key_map_start, self.value_map_start, self.rate_map_start, self.keep_map_start, self.memory_start):
             nn.init.uniform_(weight, -(self.d_head**-0.5), self.d_head**-0.5)
 
     def initial_state(self, batch: int, heads: int, *, like: Tensor) -> dict[str, Tensor]:
@@ -330,7 +329,7 @@ class SelfModifyingTitans(nn.Module):
             "key_map": self.key_map_start.to(dtype).expand(batch, heads, self.d_head, self.d_head),
             "value_map": self.value_map_start.to(dtype).expand(batch, heads, self.d_head, self.d_head),
             "rate_map": self.rate_map_start.to(dtype).expand(batch, heads, 1, self.d_head),
-            "retention_map": self.retention_map_start.to(dtype).expand(batch, heads, 1, self.d_head),
+            "keep_map": self.keep_map_start.to(dtype).expand(batch, heads, 1, self.d_head),
             "memory": self.memory_start.to(dtype).expand(batch, heads, self.d_head, self.d_head),
         }
         held = {f"{name}.held_16": start for name, start in starts.items()}
@@ -386,24 +385,24 @@ class SelfModifyingTitans(nn.Module):
         due = position % 16 == 0
         v = source @ state["value_map.held_16"].mT
         rate = self.largest_rate * (source @ state["rate_map.held_16"].mT).sum(-1).sigmoid()
-        retention = (self.retained + (source @ state["retention_map.held_16"].mT).sum(-1)).sigmoid()
+        retention = (self.retained + (source @ state["keep_map.held_16"].mT).sum(-1)).sigmoid()
         k = torch.nn.functional.normalize(source @ state["key_map.held_16"].mT, dim=-1)
+        keep_map_value = -rate[..., None] * ((k - v) @ state["keep_map.held_16"].mT)
         key_map_value = -rate[..., None] * ((k - v) @ state["key_map.held_16"].mT)
         rate_map_value = -rate[..., None] * ((k - v) @ state["rate_map.held_16"].mT)
-        retention_map_value = -rate[..., None] * ((k - v) @ state["retention_map.held_16"].mT)
         value_map_value = -rate[..., None] * ((k - v) @ state["value_map.held_16"].mT)
         value = -rate[..., None] * ((k - v) @ state["memory.held_16"].mT)
         memory_read, rows = self._memory_in_chunks(
             decay=retention[..., None],
             key=k,
-            value=torch.cat((key_map_value, rate_map_value, retention_map_value, value_map_value, value), -1),
-            erase=(rate * self.erased)[..., None] * k,
+            value=torch.cat((keep_map_value, key_map_value, rate_map_value, value_map_value, value), -1),
+            erase=(rate * self.erase)[..., None] * k,
             query=q,
-            memory=torch.cat((state["key_map"], state["rate_map"], state["retention_map"], state["value_map"], state["memory"]), 1),
+            memory=torch.cat((state["keep_map"], state["key_map"], state["rate_map"], state["value_map"], state["memory"]), 1),
         )
-        key_map, rate_map, retention_map, value_map, memory = torch.split(rows, (self.d_head, 1, 1, self.d_head, self.d_head), 1)
+        keep_map, key_map, rate_map, value_map, memory = torch.split(rows, [1, self.d_head, 1, self.d_head, self.d_head], 1)
         y_inside = torch.nn.functional.rms_norm(memory_read, (self.d_head,), eps=1e-06)
-        moved = {"key_map": key_map, "value_map": value_map, "rate_map": rate_map, "retention_map": retention_map, "memory": memory}
+        moved = {"key_map": key_map, "value_map": value_map, "rate_map": rate_map, "keep_map": keep_map, "memory": memory}
         held = {f"{name}.held_16": new if due else state[f"{name}.held_16"] for name, new in moved.items()}
         return y_inside, moved | held
 
@@ -413,7 +412,7 @@ class SelfModifyingTitans(nn.Module):
         """memory_t = decay_t memory_{t-1} + write_t key_t^T with write_t = value_t - memory_{t-1} erase_t, chunk by chunk.
 
         Streams are (copies, tokens, size), a scalar one with size 1.
-        The last rows of memory and value are those of memory, above them are those of key_map, rate_map, retention_map, value_map.
+        The last rows of memory and value are those of memory, above them are those of keep_map, key_map, rate_map, value_map.
         Inside a chunk the writes read one another:
             write_t + sum over s < t of decays (erase_t . key_s) write_s = value_t - decays memory erase_t
         """
@@ -460,34 +459,32 @@ class SelfModifyingTitans(nn.Module):
             source = torch.unflatten((recent_project_in * kernel_in.flip(0)).sum(-2), -1, (self.heads, -1))
             q = torch.nn.functional.normalize(torch.unflatten((recent_project_q * kernel_q.flip(0)).sum(-2), -1, (self.heads, -1)), dim=-1)
             k = torch.nn.functional.normalize((state["key_map.held_16"] @ source[..., None]).squeeze(-1), dim=-1)
-            prediction = (state["key_map"] @ k[..., None]).squeeze(-1)
+            prediction = (state["keep_map"] @ k[..., None]).squeeze(-1)
             v = (state["value_map.held_16"] @ source[..., None]).squeeze(-1)
-            surprise = (state["key_map.held_16"] @ (k - v)[..., None]).squeeze(-1) + self.erased * prediction
+            surprise = (state["keep_map.held_16"] @ (k - v)[..., None]).squeeze(-1) + self.erase * prediction
             gradient = surprise[..., None] * k[..., None, :]
             rate = self.largest_rate * (state["rate_map.held_16"] @ source[..., None]).squeeze(-1).sum(-1).sigmoid()
-            retention = (self.retained + (state["retention_map.held_16"] @ source[..., None]).squeeze(-1).sum(-1)).sigmoid()
-            key_map = retention[..., None, None] * state["key_map"] - rate[..., None, None] * gradient
+            retention = (self.retained + (state["keep_map.held_16"] @ source[..., None]).squeeze(-1).sum(-1)).sigmoid()
+            keep_map = retention[..., None, None] * state["keep_map"] - rate[..., None, None] * gradient
+            key_map_prediction = (state["key_map"] @ k[..., None]).squeeze(-1)
+            key_map_surprise = (state["key_map.held_16"] @ (k - v)[..., None]).squeeze(-1) + self.erase * key_map_prediction
+            key_map_gradient = key_map_surprise[..., None] * k[..., None, :]
+            key_map = retention[..., None, None] * state["key_map"] - rate[..., None, None] * key_map_gradient
             memory_prediction = (state["memory"] @ k[..., None]).squeeze(-1)
-            memory_surprise = (state["memory.held_16"] @ (k - v)[..., None]).squeeze(-1) + self.erased * memory_prediction
+            memory_surprise = (state["memory.held_16"] @ (k - v)[..., None]).squeeze(-1) + self.erase * memory_prediction
             memory_gradient = memory_surprise[..., None] * k[..., None, :]
             memory = retention[..., None, None] * state["memory"] - rate[..., None, None] * memory_gradient
             rate_map_prediction = (state["rate_map"] @ k[..., None]).squeeze(-1)
-            rate_map_surprise = (state["rate_map.held_16"] @ (k - v)[..., None]).squeeze(-1) + self.erased * rate_map_prediction
+            rate_map_surprise = (state["rate_map.held_16"] @ (k - v)[..., None]).squeeze(-1) + self.erase * rate_map_prediction
             rate_map_gradient = rate_map_surprise[..., None] * k[..., None, :]
             rate_map = retention[..., None, None] * state["rate_map"] - rate[..., None, None] * rate_map_gradient
-            retention_map_prediction = (state["retention_map"] @ k[..., None]).squeeze(-1)
-            retention_map_surprise = (
-                (state["retention_map.held_16"] @ (k - v)[..., None]).squeeze(-1) + self.erased * retention_map_prediction
-            )
-            retention_map_gradient = retention_map_surprise[..., None] * k[..., None, :]
-            retention_map = retention[..., None, None] * state["retention_map"] - rate[..., None, None] * retention_map_gradient
             value_map_prediction = (state["value_map"] @ k[..., None]).squeeze(-1)
-            value_map_surprise = (state["value_map.held_16"] @ (k - v)[..., None]).squeeze(-1) + self.erased * value_map_prediction
+            value_map_surprise = (state["value_map.held_16"] @ (k - v)[..., None]).squeeze(-1) + self.erase * value_map_prediction
             value_map_gradient = value_map_surprise[..., None] * k[..., None, :]
             value_map = retention[..., None, None] * state["value_map"] - rate[..., None, None] * value_map_gradient
             memory_read = (state["memory"] @ q[..., None]).squeeze(-1)
             y = torch.nn.functional.rms_norm(memory_read, (self.d_head,), eps=1e-06).flatten(-2) @ project_out.mT
-            moved = {"key_map": key_map, "value_map": value_map, "rate_map": rate_map, "retention_map": retention_map, "memory": memory}
+            moved = {"key_map": key_map, "value_map": value_map, "rate_map": rate_map, "keep_map": keep_map, "memory": memory}
             held = {f"{name}.held_16": torch.where(due, new, state[f"{name}.held_16"]) for name, new in moved.items()}
             last = {
                 "recent.project_in": recent_project_in[..., 1:, :],
@@ -676,7 +673,7 @@ def optimizers(module: Hope) -> LevelOptimizers:
                         *(block.self_modifying_titans.key_map_start for block in module.blocks),
                         *(block.self_modifying_titans.value_map_start for block in module.blocks),
                         *(block.self_modifying_titans.rate_map_start for block in module.blocks),
-                        *(block.self_modifying_titans.retention_map_start for block in module.blocks),
+                        *(block.self_modifying_titans.keep_map_start for block in module.blocks),
                         *(block.self_modifying_titans.memory_start for block in module.blocks),
                         *(block.cms.fast_W1 for block in module.blocks),
                         *(block.cms.fast_W2 for block in module.blocks),
@@ -882,4 +879,4 @@ def _block_lengths(before: int, tokens: int, time: int) -> list[int]:
     return [end - start for start, end in zip([0, *ends], ends, strict=False)] if time else []
 
 
-# sealed by nlc, sha256 of everything above: f0fb159c95bc8675a5b9571f604c5118f63637ec0e926f72433ffab0bf63b7c4
+# sealed by nlc, sha256 of everything above: 58fdcc7948fda4f3e6d8013961341ad126c670d84199e5f6089b2c2fdebc216b

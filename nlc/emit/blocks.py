@@ -172,7 +172,7 @@ class Block:
             yield from run_form(self._tokens(), form, streams, carried, moved, as_they_are)
             if len(slots) > 1:
                 rows = ", ".join(self.sequence.size(slot.shape[0]) for slot in slots)
-                yield assignment(", ".join(after.values()), [f"torch.split({moved[0]}, ({rows}), 1)"], 8)
+                yield assignment(", ".join(after.values()), [f"torch.split({moved[0]}, [{rows}], 1)"], 8)
 
     def _kept(self, item: Kept, value: Expr) -> str:
         """What is carried beside the states, after the block's last token."""

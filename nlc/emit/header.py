@@ -137,27 +137,27 @@ def _law(equation: Equation, text: str, names: int, width: int, room: int) -> It
     yield from (f"{' ' * (names + 8)}{line}" for line in wrapped(source, room - 10 - names))
 
 
-def forms_lines(program: Program) -> Iterator[str]:
-    """The form of each memory, and why."""
+def forms_lines(program: Program, room: int = WIDTH) -> Iterator[str]:
+    """The form of each memory, and why, in lines of at most `room` characters."""
     if program.memories:
         yield ""
         yield "Form" if len(program.memories) == 1 else "Forms"
     alike: dict[Lines, list[str]] = {}
     for memory in program.memories:
-        alike.setdefault(tuple(_form(program, memory)), []).append(memory.title)
+        alike.setdefault(tuple(_form(program, memory, room)), []).append(memory.title)
     for (form, *reasons), titles in alike.items():
         yield f"    {', '.join(titles)}: {form}"
         yield from reasons
 
 
-def _form(program: Program, memory: MemoryProgram) -> Iterator[str]:
+def _form(program: Program, memory: MemoryProgram, room: int) -> Iterator[str]:
     """A memory's form with its sources, then the reasons."""
     taken = next((item for item in program.decisions if item.component == memory.component and item.taken), None)
     sources = f" ({', '.join(taken.cites)})" if taken and taken.cites else ""
     yield f"{memory.form.value}{sources}"
     reasons = [f"{memory.classified.because} ({memory.classified.transition.value})", *([taken.because] if taken else [])]
     for reason in reasons:
-        yield from (f"        {line}" for line in wrapped(sentence(reason[:1].upper() + reason[1:]), 130))
+        yield from (f"        {line}" for line in wrapped(sentence(reason[:1].upper() + reason[1:]), room - 10))
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:

@@ -24,7 +24,7 @@ def stacked_rows(forms: tuple[Chunked, ...], size: Callable[[Dim], str]) -> tupl
         below[last.law.component] = above
         gone.update(form.law.component for form in above)
     kept = (form for form in forms if form.law.component not in gone)
-    return tuple(_under(form, above, size) if (above := below.get(form.law.component)) else form for form in kept)
+    return tuple(_under(form, below[form.law.component], size) if below.get(form.law.component) else form for form in kept)
 
 
 def _under(form: Chunked, above: tuple[Chunked, ...], size: Callable[[Dim], str]) -> Chunked:

@@ -12,9 +12,10 @@ from nlc.pipeline import compile_file
 from tests.emit.test_continuum import chain, normalised
 
 SPECS = Path(__file__).resolve().parents[2] / "specs"
-LAYER, MODEL, INNER = SPECS / "architectures/self_modifying_titans.yaml", SPECS / "models/hope.yaml", SPECS / "architectures/hope_inner.yaml"
+LAYER, INNER = SPECS / "architectures/self_modifying_titans.yaml", SPECS / "architectures/hope_inner.yaml"
+MODEL = SPECS / "models/hope.yaml"
 SIZES = {"d_model": 8, "heads": 2}
-NAMES = ("key_map", "value_map", "rate_map", "retention_map", "memory")
+NAMES = ("key_map", "value_map", "rate_map", "keep_map", "memory")
 
 
 def convolved(x: Tensor, kernel: Tensor) -> Tensor:
@@ -23,7 +24,7 @@ def convolved(x: Tensor, kernel: Tensor) -> Tensor:
     return torch.stack(rows)
 
 
-def by_hand(weights: dict[str, Tensor], x: Tensor, *, period: int, rate: float = 0.5, retained: float = 4, erased: float = 1) -> Tensor:
+def by_hand(weights: dict[str, Tensor], x: Tensor, *, period: int, rate: float = 0.5, retained: float = 4, erase: float = 1) -> Tensor:
     """(time, d_model) through one head after another: Nested Learning, Eqs. 83, 88 and 90 with matrices, in the words of the paper."""
     heads = []
     for columns in torch.arange(8).view(2, 4):
@@ -37,24 +38,24 @@ def by_hand(weights: dict[str, Tensor], x: Tensor, *, period: int, rate: float =
             key = nn.functional.normalize(anchor["key_map"] @ source[t], dim=0)
             value = anchor["value_map"] @ source[t]
             eta = rate * torch.sigmoid(anchor["rate_map"] @ source[t])
-            alpha = torch.sigmoid(retained + anchor["retention_map"] @ source[t])
+            alpha = torch.sigmoid(retained + anchor["keep_map"] @ source[t])
             answers.append(normalised(new["memory"] @ query[t]))
             for name in NAMES:
                 generated = anchor[name] @ value
                 surprise = anchor[name] @ key - generated
-                new[name] = alpha * new[name] - erased * eta * torch.outer(new[name] @ key, key) - eta * torch.outer(surprise, key)
+                new[name] = alpha * new[name] - erase * eta * torch.outer(new[name] @ key, key) - eta * torch.outer(surprise, key)
         heads.append(torch.stack(answers))
     return torch.cat(heads, -1) @ weights["project_out"].T
 
 
-@pytest.mark.parametrize(("period", "erased"), [(1, 1.0), (3, 1.0), (4, 0.0)])
-def test_it_is_the_rule_of_the_paper_with_the_gradients_through_its_writes(period: int, erased: float) -> None:
+@pytest.mark.parametrize(("period", "erase"), [(1, 1.0), (3, 1.0), (4, 0.0)])
+def test_it_is_the_rule_of_the_paper_with_the_gradients_through_its_writes(period: int, erase: float) -> None:
     torch.manual_seed(0)
-    layer = compile_file(LAYER, period=period, **SIZES).load().SelfModifyingTitans(**SIZES, erased=erased).double()
+    layer = compile_file(LAYER, period=period, **SIZES).load().SelfModifyingTitans(**SIZES, erase=erase).double()
     x = torch.randn(1, 11, 8, dtype=torch.double)
     y, _ = layer(x=x)
     weights = dict(layer.named_parameters())
-    expected = by_hand(weights, x[0], period=period, erased=erased)
+    expected = by_hand(weights, x[0], period=period, erase=erase)
     assert torch.allclose(y[0], expected, atol=1e-12)
     mixed = torch.randn_like(expected)
     found = torch.autograd.grad((y[0] * mixed).sum(), list(weights.values()))
