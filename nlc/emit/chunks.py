@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from nlc.emit.form_views import DecaysView, MatrixChunksView, ReadView, VectorChunksView, WholeView, WriteView
-from nlc.emit.layout import Lines, call
+from nlc.emit.layout import WIDTH, Lines, call, loop_over, packed, side_by_side
+from nlc.emit.prose import wrapped
 from nlc.emit.render import render
 from nlc.ir.affine import AffineLaw, OutputRead, Write
 from nlc.ir.algebra import MINUS_ONE, Add, Constant, Expr, Input, Named, Scale, When, contains, is_number
@@ -170,23 +171,32 @@ def _matrix_view(form: Chunked, local: str) -> MatrixChunksView:
     reads = read_views(form)
     count = len(form.law.writes)
     value = "write" if form.is_triangular else "value"
+    targets, pieces = loop_over(form.moving, "chunks", 8)
     return MatrixChunksView(
         signature=signature(form, local),
         docstring=docstring(form),
         opening=opening(form),
-        streams=", ".join(form.moving),
-        targets=", ".join(form.moving),
+        chunks=_chunks(form),
+        targets=targets,
         columns=tuple(read.column for read in reads),
         writes=tuple(WriteView(f"key{numbered(number, count)}", f"{value}{numbered(number, count)}") for number in range(count)),
         reads=reads,
         has_decay=form.has_decay,
         is_triangular=form.is_triangular,
         prelude=_steady_products(form),
-        factors=_products(form),
+        factors=(*pieces, *_products(form)),
         old=_decays(form, "before"),
         last=LAST_OF_STEADY if form.is_steady else LAST,
         results=_results(form, reads),
     )
+
+
+def _chunks(form: Chunked) -> Lines:
+    """The lines that cut the streams into chunks."""
+    line = f"chunks = zip(*(_pieces(x, self.chunk) for x in ({side_by_side(form.moving)})), strict=True)"
+    if len(line) + 8 <= WIDTH:
+        return (line,)
+    return *packed("streams", form.moving, 8), "chunks = zip(*(_pieces(x, self.chunk) for x in streams), strict=True)"
 
 
 LAST = DecaysView("products[:, -1:, :1]", "products[:, -1, 1:, None]")
@@ -333,7 +343,13 @@ def docstring(form: Chunked) -> Lines:
     if form.is_triangular and count == 1:
         law += f" with {each}"
     streams, steady = ("(copies, tokens, size)", "(copies, 1)") if form.in_blocks else ("(batch, time, *axes, size)", "(batch, *axes, 1)")
-    lines = [f"{law}, chunk by chunk.", "", f"        Streams are {streams}, a scalar one with size 1."]
+    said = f"{law}, chunk by chunk."
+    lines = (
+        [said]
+        if len(said) < 125
+        else ["Several writes a token, chunk by chunk.", "", *(f"            {line}" for line in wrapped(law, 120))]
+    )
+    lines += ["", f"        Streams are {streams}, a scalar one with size 1."]
     if form.is_steady:
         lines += [f"        The decay, {steady}, is that of every token: its products are made once."]
     if form.is_triangular:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from nlc.emit.chunks import method_name, numbered
 from nlc.emit.coupled import Coupled, Erase
 from nlc.emit.form_views import CoupledHelpersView, CoupledReadView, CoupledVectorsView, CoupledView, ErasesView, QueryView
-from nlc.emit.layout import WIDTH, Lines, assignment, call
+from nlc.emit.layout import WIDTH, Lines, assignment, call, loop_over, side_by_side
 from nlc.emit.prose import wrapped
 from nlc.emit.render import render
 from nlc.ir.affine import OutputRead
@@ -35,16 +35,16 @@ def coupled_helpers(forms: Sequence[Coupled]) -> tuple[str, ...]:
 
 def _view(form: Coupled, local: str) -> CoupledView:
     count, names = len(form.states), [state.role for state in form.states]
-    reads = _reads(form)
+    reads, (targets, pieces) = _reads(form), _targets(form)
     return CoupledView(
         signature=_signature(form, local),
         docstring=_docstring(form),
         leading=names[0],
         states=f"torch.cat(({', '.join(names)}), -1)" if count > 1 else names[0],
         prelude=(*_moves(form), *_chunks(form)),
-        targets=_targets(form),
+        targets=targets,
         columns=tuple(read.column for read in reads),
-        gathered=_gathered(form),
+        gathered=(*pieces, *_gathered(form)),
         erases=_rows(form) if form.is_triangular else (),
         count=count,
         is_alone=count == 1,
@@ -61,16 +61,16 @@ def _view(form: Coupled, local: str) -> CoupledView:
 
 def _vectors_view(form: Coupled, local: str) -> CoupledVectorsView:
     names = [state.role for state in form.states]
-    reads = _reads(form)
+    reads, (targets, pieces) = _reads(form), _targets(form)
     return CoupledVectorsView(
         signature=_signature(form, local),
         docstring=_docstring(form),
         leading=names[0],
         states=f"torch.stack(({', '.join(names)}), -2)",
         prelude=(*_moves(form), *_chunks(form)),
-        targets=_targets(form),
+        targets=targets,
         columns=tuple(read.column for read in reads),
-        gathered=_gathered(form),
+        gathered=(*pieces, *_gathered(form)),
         count=len(form.seen),
         reads=reads,
         after=", ".join(names),
@@ -136,7 +136,7 @@ def _moves(form: Coupled) -> Lines:
 
 def _chunks(form: Coupled) -> Lines:
     shares = [] if form.is_steady else [_made(form, "moves")]
-    pieces = f"*(_pieces(x, self.chunk) for x in ({_listed(form.moving)}))"
+    pieces = f"*(_pieces(x, self.chunk) for x in ({side_by_side(form.moving)}))"
     if len(pieces) < WIDTH - 16:
         return call("chunks = zip", [*shares, pieces, "strict=True"], "", 8)
     streams = call("streams = ", form.moving, "", 8)
@@ -147,12 +147,9 @@ def _made(form: Coupled, moves: str) -> str:
     return f"_shares({moves}, {len(form.law.states)}, [{', '.join(map(str, form.seen))}], self.chunk)"
 
 
-def _targets(form: Coupled) -> str:
-    return _listed(form.moving) if form.is_steady else f"(shares, last), {', '.join(form.moving)}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return f"{names[0]}," if len(names) == 1 else ", ".join(names)
+def _targets(form: Coupled) -> tuple[str, Lines]:
+    """What a chunk is taken apart into."""
+    return loop_over(form.moving if form.is_steady else ("(shares, last)", *form.moving), "chunks", 8)
 
 
 def _gathered(form: Coupled) -> Lines:

@@ -49,7 +49,7 @@ class MatrixChunksView:
     signature: tuple[str, ...]
     docstring: tuple[str, ...]
     opening: tuple[str, ...]
-    streams: str
+    chunks: tuple[str, ...]
     targets: str
     columns: tuple[str, ...]
     writes: tuple[WriteView, ...]

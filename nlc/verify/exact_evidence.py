@@ -143,4 +143,4 @@ def _at_places(values: Values, drops: tuple[bool, ...]) -> torch.Tensor:
     last = places[-1]
     sizes = [number + 1 for number, drop in zip(last, drops, strict=True) if not drop]
     entries = [float(entry) for place in places for entry in values[place].entries]
-    return torch.tensor(entries, dtype=torch.float64).reshape(*sizes, *values[last].shape)
+    return torch.tensor(entries, dtype=torch.float64).reshape((*sizes, *values[last].shape))
