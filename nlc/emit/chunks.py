@@ -8,9 +8,9 @@ All reads of one write are one: sum_j coefficient_j (S @ vector_j) = -S @ erase 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
+from nlc.emit.chunked import Chunked, Stream
 from nlc.emit.form_views import DecaysView, MatrixChunksView, ReadView, VectorChunksView, WholeView, WriteView
 from nlc.emit.layout import WIDTH, Lines, call, loop_over, packed, side_by_side
 from nlc.emit.prose import wrapped
@@ -18,73 +18,7 @@ from nlc.emit.render import render
 from nlc.ir.affine import AffineLaw, OutputRead, Write
 from nlc.ir.algebra import MINUS_ONE, Add, Constant, Expr, Input, Named, Scale, When, contains, is_number
 from nlc.ir.build import add, constant, full, scale
-from nlc.ir.program import Form, MemoryProgram
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """What one role of the form is at every token, as an expression; `role` is the name of the method's argument.
-
-    One that `is_steady` is a decay that all tokens share, so that its products are made once.
-    """
-
-    role: str
-    value: Expr
-    is_steady: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkedState:
-    """A carried tensor: the name of the method's argument, and whose it is."""
-
-    role: str
-    component: str
-    part: str
-
-
-@dataclass(frozen=True, slots=True)
-class Chunked:
-    """One memory in chunks: its streams, whether it has decays and reads its old state, and who reads it.
-
-    `in_blocks`: batch and axes are one dim of copies already.
-    """
-
-    memory: MemoryProgram
-    law: AffineLaw
-    streams: tuple[Stream, ...]
-    in_blocks: bool = False
-
-    @property
-    def states(self) -> tuple[ChunkedState, ...]:
-        """What it carries."""
-        return (ChunkedState("memory", self.law.component, self.law.part),)
-
-    @property
-    def is_vector(self) -> bool:
-        return len(self.law.shape) == 1
-
-    @property
-    def has_decay(self) -> bool:
-        return any(stream.role == "decay" for stream in self.streams)
-
-    @property
-    def is_steady(self) -> bool:
-        """Whether every token has the same decay."""
-        return any(stream.is_steady for stream in self.streams)
-
-    @property
-    def moving(self) -> tuple[str, ...]:
-        """The roles that change from token to token."""
-        return tuple(stream.role for stream in self.streams if not stream.is_steady)
-
-    @property
-    def is_halved(self) -> bool:
-        """Whether its decays, one for each channel, are multiplied by halves."""
-        return self.memory.form in (Form.HALVED_PREFIX_SUM, Form.HALVED_TRIANGULAR)
-
-    @property
-    def is_triangular(self) -> bool:
-        return any(write.reads for write in self.law.writes) and not self.is_vector
+from nlc.ir.program import MemoryProgram
 
 
 def chunked(memory: MemoryProgram) -> Chunked:

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from nlc.emit.chunks import ChunkedState, Stream, is_shared, numbered
+from nlc.emit.chunked import ChunkedState, Stream
+from nlc.emit.chunks import is_shared, numbered
 from nlc.emit.factors import Factors
 from nlc.emit.names import LocalNames
 from nlc.ir.affine import CoupledLaw, CoupledRead, CoupledWrite

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from nlc.emit.attention import in_forward, kept_after, places
-from nlc.emit.chunks import Chunked, Stream, chunk_method, chunked, method_name
+from nlc.emit.chunked import Chunked, Stream
+from nlc.emit.chunks import chunk_method, chunked, method_name
 from nlc.emit.coupled import Coupled, coupled, is_coupled
 from nlc.emit.coupled_methods import coupled_method
 from nlc.emit.halves import halves_method

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from nlc.emit.chunks import Chunked, docstring, joined, numbered, opening, read_views, signature, whole_memory
+from nlc.emit.chunked import Chunked
+from nlc.emit.chunks import docstring, joined, numbered, opening, read_views, signature, whole_memory
 from nlc.emit.form_views import HalvesReadView, HalvesView, MatrixHalvesView, OverlapView, ReadView, VectorHalvesView, WriteView
 from nlc.emit.layout import WIDTH, Lines, assignment, block, packed, unpacked
 from nlc.emit.render import render
