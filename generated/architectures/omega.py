@@ -90,22 +90,21 @@ class Omega(nn.Module):
             recent_gamma = torch.cat((start["recent.gamma"].movedim(2, 1), gamma), 1)
             recent_k = torch.cat((start["recent.k"].movedim(2, 1), k), 1)
             recent_v = torch.cat((start["recent.v"].movedim(2, 1), v), 1)
+            keys = k, recent_k[:, 2:-1], recent_k[:, 1:-2], recent_k[:, :-3]
+            values = (
+                gamma[..., None] * v,
+                recent_gamma[:, 2:-1][..., None] * recent_v[:, 2:-1],
+                recent_gamma[:, 1:-2][..., None] * recent_v[:, 1:-2],
+                recent_gamma[:, :-3][..., None] * recent_v[:, :-3],
+            )
+            erases = (
+                gamma[..., None] * k,
+                recent_gamma[:, 2:-1][..., None] * recent_k[:, 2:-1],
+                recent_gamma[:, 1:-2][..., None] * recent_k[:, 1:-2],
+                recent_gamma[:, :-3][..., None] * recent_k[:, :-3],
+            )
             y, memory = self._memory_in_chunks(
-                alpha=alpha[..., None],
-                key_1=k,
-                key_2=recent_k[:, 2:-1],
-                key_3=recent_k[:, 1:-2],
-                key_4=recent_k[:, :-3],
-                value_1=gamma[..., None] * v,
-                value_2=recent_gamma[:, 2:-1][..., None] * recent_v[:, 2:-1],
-                value_3=recent_gamma[:, 1:-2][..., None] * recent_v[:, 1:-2],
-                value_4=recent_gamma[:, :-3][..., None] * recent_v[:, :-3],
-                erase_1=gamma[..., None] * k,
-                erase_2=recent_gamma[:, 2:-1][..., None] * recent_k[:, 2:-1],
-                erase_3=recent_gamma[:, 1:-2][..., None] * recent_k[:, 1:-2],
-                erase_4=recent_gamma[:, :-3][..., None] * recent_k[:, :-3],
-                query=q,
-                memory=start["memory"],
+                alpha=alpha[..., None], query=q, keys=keys, values=values, erases=erases, memory=start["memory"]
             )
             state = {
                 "memory": memory,
@@ -116,22 +115,7 @@ class Omega(nn.Module):
             return y.to(dtype), state
 
     def _memory_in_chunks(
-        self,
-        alpha: Tensor,
-        key_1: Tensor,
-        key_2: Tensor,
-        key_3: Tensor,
-        key_4: Tensor,
-        value_1: Tensor,
-        value_2: Tensor,
-        value_3: Tensor,
-        value_4: Tensor,
-        erase_1: Tensor,
-        erase_2: Tensor,
-        erase_3: Tensor,
-        erase_4: Tensor,
-        query: Tensor,
-        memory: Tensor,
+        self, alpha: Tensor, query: Tensor, keys: tuple[Tensor, ...], values: tuple[Tensor, ...], erases: tuple[Tensor, ...], memory: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Several writes a token, chunk by chunk.
 
@@ -146,31 +130,17 @@ class Omega(nn.Module):
         """
         leading = memory.shape[:-2]
         states = memory.flatten(0, -3).mT
-        one = torch.ones_like(key_1[..., :1])
+        one = torch.ones_like(keys[0][..., :1])
         moves = torch.cat((alpha, one, one, one, one), -1)
-        streams = (key_1, key_2, key_3, key_4, value_1, value_2, value_3, value_4, erase_1, erase_2, erase_3, erase_4, query)
-        chunks = zip(_shares(moves, 1, [0], self.chunk), *(_pieces(x, self.chunk) for x in streams), strict=True)
+        key, value, erase = (torch.stack(x, 2).flatten(1, 2) for x in (keys, values, erases))
+        chunks = zip(
+            _shares(moves, 1, [0], self.chunk),
+            *(_pieces(x, 4 * self.chunk) for x in (key, value, erase)),
+            _pieces(query, self.chunk),
+            strict=True,
+        )
         reads = []
-        for pieces in chunks:
-            (
-                (shares, last),
-                key_1,
-                key_2,
-                key_3,
-                key_4,
-                value_1,
-                value_2,
-                value_3,
-                value_4,
-                erase_1,
-                erase_2,
-                erase_3,
-                erase_4,
-                query,
-            ) = pieces
-            key = torch.stack((key_1, key_2, key_3, key_4), 2).flatten(1, 2)
-            value = torch.stack((value_1, value_2, value_3, value_4), 2).flatten(1, 2)
-            erase = torch.stack((erase_1, erase_2, erase_3, erase_4), 2).flatten(1, 2)
+        for (shares, last), key, value, erase, query in chunks:
             before = shares[:, :-1, 0].repeat_interleave(4, 1)
             overlap = before[..., 1:] * (erase @ key.mT)
             value = torch.baddbmm(value, before[..., :1] * erase, states, alpha=-1)
@@ -293,4 +263,4 @@ def _causal(scores: Tensor, writes: int, diagonal: int = 0) -> Tensor:
     return torch.unflatten(scores, -1, (-1, writes)).movedim(-1, 1).tril(diagonal).movedim(1, -1).flatten(-2)
 
 
-# sealed by nlc, sha256 of everything above: 85482fbb3c0678912a7b868489e38f39e953acfbf01760e2731c287d9b7d02f3
+# sealed by nlc, sha256 of everything above: 590774f477261b41651b2601a894157ed33d219db66b447af236e246b5745487
