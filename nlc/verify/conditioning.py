@@ -6,83 +6,109 @@ every number of its evidence moved by at most one rounding: how far its own resu
 what rounding explains. A tensor that is zero by chance, as what is left of numbers that cancel, is zero in none or few of these runs;
 one that is zero in all of them has to be. That is measured in float64 on the system that the spec states, so it hides a wrong rule only
 where one rounding of the inputs does as much.
+
+Training enlarges the rounding of a gradient in the same way where an optimizer divides by its length: a weight that changes nothing has a
+gradient of rounding alone. There what is moved is every gradient, and each parameter is held to what its own moves explain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 
 from nlc.ir.program import Program
-from nlc.verify.bounds import ROUNDINGS
+from nlc.verify.bounds import ROUNDINGS, magnitude
 from nlc.verify.inputs import Drawn
 from nlc.verify.judge import Judged, judged_by_oracle
-from nlc.verify.observe import Failure, Seen, distance
+from nlc.verify.observe import Failure, Seen, Tensors, attempt, distance
 from nlc.verify.square import Square
+
+Results = Mapping[str, Tensors]
+"""Tensors by name, for each quantity that is compared."""
 
 TRIES = 3
 """Runs of the oracle on moved evidence; the farthest move counts."""
 
 
 class Conditioning:
-    """How far the oracle's results move with its evidence, by quantity; measured when a square first asks for it."""
+    """How far the oracle's results move with its evidence, by quantity; measured when a square first asks for it.
 
-    def __init__(self, program: Program, view: Judged) -> None:
-        self._program, self._view = program, view
+    `again` gives the oracle's results on evidence moved by a rounding, by a seed. With `of_each` every tensor has to be explained by its
+    own moves, else by those of all tensors of its quantity.
+    """
+
+    def __init__(self, wanted: Results, again: Callable[[int], Results], *, of_each: bool = False) -> None:
+        self._wanted, self._again, self._of_each = wanted, again, of_each
 
     def widened(self, squares: Iterable[Square], roundings: int) -> Iterator[Square]:
         """The squares; one that is open by no more than so many of the oracle's own moves closes, and says so."""
         for square in squares:
-            moved = self._moved.get(square.quantity, 0.0) if not square.closed and self._is_by_chance(square) else 0.0
-            bound = ROUNDINGS * roundings * moved
-            if not square.closed and square.error <= bound:
-                square = replace(square, bound=bound, detail=f"ill-conditioned: one rounding of the inputs moves the oracle by {moved:.2g}")
+            moved = self._explains(square) if not square.closed and self._is_by_chance(square) else {}
+            if moved and all(error <= ROUNDINGS * roundings * moved.get(name, 0.0) for name, error in square.beyond):
+                most = max(moved[name] for name, _ in square.beyond)
+                detail = f"ill-conditioned: one rounding of the inputs moves the oracle by {most:.2g}"
+                square = replace(square, bound=ROUNDINGS * roundings * most, detail=detail)
             yield square
+
+    def _explains(self, square: Square) -> Mapping[str, float]:
+        """How far each tensor that lies beyond its bound was moved."""
+        moved = self._moved.get(square.quantity, {})
+        most = max(moved.values(), default=0.0)
+        return {name: moved.get(name, 0.0) if self._of_each else most for name, _ in square.beyond}
 
     def _is_by_chance(self, square: Square) -> bool:
         """Whether rounding may be behind an open square: not if the sides were to be the same to the bit, or a tensor is zero for good."""
         if not square.of_zero:
             return 0 < square.bound
-        moved = {
-            name
-            for found in self._tries
-            for quantity, tensors, _ in found.quantities
-            if quantity == square.quantity
-            for name, tensor in tensors.items()
-            if bool(tensor.any())
-        }
-        return moved.issuperset(square.of_zero)
+        found = [tries.get(square.quantity, {}) for tries in self._tries]
+        return {name for tensors in found for name, tensor in tensors.items() if bool(tensor.any())}.issuperset(square.of_zero)
 
     @cached_property
-    def _tries(self) -> tuple[Seen, ...]:
-        if isinstance(self._view.wanted, Failure):
-            return ()
-        tries = (judged_by_oracle(self._program, _nudged(self._view.drawn, seed)) for seed in range(TRIES))
-        return tuple(found for found in tries if isinstance(found, Seen) and found.is_finite)
+    def _tries(self) -> tuple[Results, ...]:
+        tries = (attempt(partial(self._again, seed)) for seed in range(TRIES if self._wanted else 0))
+        return tuple(found for found in tries if not isinstance(found, Failure) and _is_finite(found))
 
     @cached_property
-    def _moved(self) -> Mapping[str, float]:
-        wanted = self._view.wanted
-        if isinstance(wanted, Failure):
-            return {}
+    def _moved(self) -> Mapping[str, Mapping[str, float]]:
         return {
-            quantity: max((_move(wanted, found, place) for found in self._tries), default=0.0)
-            for place, (quantity, _, _) in enumerate(wanted.quantities)
+            quantity: {name: max((distance(x, found[quantity][name]) for found in self._tries), default=0.0) for name, x in tensors.items()}
+            for quantity, tensors in self._wanted.items()
         }
 
 
-def _move(wanted: Seen, found: Seen, place: int) -> float:
-    (_, left, _), (_, right, _) = wanted.quantities[place], found.quantities[place]
-    return max((distance(tensor, right[name]) for name, tensor in left.items()), default=0.0)
+def _is_finite(results: Results) -> bool:
+    return all(bool(tensor.isfinite().all()) for tensors in results.values() for tensor in tensors.values())
+
+
+def conditioning_of(program: Program, view: Judged) -> Conditioning:
+    """That of a system of sequences, on the evidence that it is judged on."""
+    wanted = {} if isinstance(view.wanted, Failure) else _results(view.wanted)
+    return Conditioning(wanted, lambda seed: _results(judged_by_oracle(program, _nudged(view.drawn, seed))))
+
+
+def _results(seen: Seen | Failure) -> Results:
+    if isinstance(seen, Failure):
+        raise RuntimeError(seen.text)
+    return {quantity: tensors for quantity, tensors, _ in seen.quantities}
 
 
 def _nudged(drawn: Drawn, seed: int) -> Drawn:
-    """The evidence with each number as it is or one rounding nearer to zero, which leaves no range; a zero may be as much."""
+    """The evidence with each number moved by at most a rounding."""
     generator = torch.Generator().manual_seed(seed)
+    return replace(
+        drawn,
+        inputs=nudged(drawn.inputs, generator),
+        state=None if drawn.state is None else nudged(drawn.state, generator),
+        parameters=nudged(drawn.parameters, generator),
+    )
+
+
+def nudged(tensors: Tensors, generator: torch.Generator) -> dict[str, Tensor]:
+    """Each number as it is or one rounding nearer to zero, which leaves no range; a zero may be as much."""
 
     def nudge(tensor: Tensor) -> Tensor:
         if not tensor.is_floating_point():
@@ -91,9 +117,10 @@ def _nudged(drawn: Drawn, seed: int) -> Drawn:
         moved = torch.where(tensor == 0, torch.finfo(tensor.dtype).eps, torch.nextafter(tensor, torch.zeros_like(tensor)))
         return torch.where(is_moved, moved, tensor)
 
-    return replace(
-        drawn,
-        inputs={name: nudge(tensor) for name, tensor in drawn.inputs.items()},
-        state=None if drawn.state is None else {name: nudge(tensor) for name, tensor in drawn.state.items()},
-        parameters={name: nudge(tensor) for name, tensor in drawn.parameters.items()},
-    )
+    return {name: nudge(tensor) for name, tensor in tensors.items()}
+
+
+def nudged_slopes(slopes: Tensors, generator: torch.Generator) -> dict[str, Tensor]:
+    """Gradients of one loss, each entry moved by at most a rounding of the largest, which is what a sum may leave of it."""
+    most = torch.finfo(torch.float64).eps * magnitude(slopes.values())
+    return {name: x + most * (2 * torch.rand(x.shape, dtype=x.dtype, generator=generator) - 1) for name, x in slopes.items()}

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from nlc.ir.model import Layer
 from nlc.ir.program import Program
 from nlc.verify.bounds import magnitude
+from nlc.verify.conditioning import Conditioning, Results, nudged, nudged_slopes
 from nlc.verify.inputs import DIM_SIZES
 from nlc.verify.network_contract import contract_squares
 from nlc.verify.network_levels import moved_paths
 from nlc.verify.observe import Failure, Pair, attempt
 from nlc.verify.oracle_network import Carried, layer_sizes, run_oracle_network
-from nlc.verify.oracle_training import Optimizer
+from nlc.verify.oracle_training import Change, Optimizer, slopes_of
 from nlc.verify.square import Square
 
 LOGITS, STATE, GRADIENTS, LOSS, PARAMETERS = "logits", "final state", "gradients", "loss", "parameters"
@@ -70,10 +71,7 @@ def network_squares(program: Program, module: ModuleType) -> Iterator[Square]:
         return
     for seed, (name, batch, before, time) in enumerate(CASES):
         tokens = evidence.tokens(batch, before + time, seed)
-        for way in ("forward", "forward_by_token", "step") if time else ("forward", "forward_by_token"):
-            pair = evidence.pair(way, name, before + time)
-            found = attempt(partial(_squares, evidence, pair, way, tokens, before))
-            yield from pair.failed(found, LOGITS, STATE, GRADIENTS) if isinstance(found, Failure) else found
+        yield from _case_squares(evidence, name, tokens, before)
     pair = evidence.pair("loss", "several tokens", 5)
     found = attempt(partial(_loss, evidence, pair))
     yield from pair.failed(found, LOSS) if isinstance(found, Failure) else found
@@ -137,30 +135,54 @@ def _fits(program: Program, sizes: Mapping[str, int]) -> bool:
 # --- one case ----------------------------------------------------------------------------------------------------
 
 
-def _squares(evidence: Evidence, pair: Pair, way: str, tokens: Tensor, before: int) -> list[Square]:
+def _case_squares(evidence: Evidence, name: str, tokens: Tensor, before: int) -> Iterator[Square]:
+    """Every way to run the module on some tokens; how far the oracle moves with the parameters is looked at where a square is open."""
+    time = tokens.shape[1]
+    wanted = attempt(partial(_by_oracle, evidence, tokens, before, evidence.parameters))
+    if isinstance(wanted, Failure):
+        yield from evidence.pair("oracle", name, time).failed(wanted, LOGITS, STATE, GRADIENTS)
+        return
+
+    def again(seed: int) -> Results:
+        return _by_oracle(evidence, tokens, before, nudged(evidence.parameters, torch.Generator().manual_seed(seed)))
+
+    conditioning = Conditioning(wanted, again)
+    for way in ("forward", "forward_by_token", "step") if time > before else ("forward", "forward_by_token"):
+        pair = evidence.pair(way, name, time)
+        found = attempt(partial(_squares, evidence, pair, wanted, tokens, before))
+        squares = pair.failed(found, LOGITS, STATE, GRADIENTS) if isinstance(found, Failure) else found
+        yield from conditioning.widened(squares, pair.ticks + pair.width)
+
+
+def _squares(evidence: Evidence, pair: Pair, wanted: Results, tokens: Tensor, before: int) -> list[Square]:
     """Logits, final state and gradients of the parameters, of a sequence that goes on from another."""
-    leaves = {name: tensor.clone().requires_grad_() for name, tensor in evidence.parameters.items()}
-    state = evidence.oracle(tokens[:, :before], leaves)[1] if before else None
-    wanted, carried = evidence.oracle(tokens[:, before:], leaves, state)
     start = evidence.module(**{evidence.stream: tokens[:, :before]})[1] if before else None
-    found, final = _ways(evidence, way)(tokens[:, before:], start)
-    states = _flat(final, evidence.program)
-    every = _every(carried)
-    kept = {name: every[name] for name in states}
-    direction = torch.randn(wanted.shape, dtype=wanted.dtype, generator=torch.Generator().manual_seed(1))
-    slopes = _slopes(wanted, kept, direction, tuple(leaves.values()))
+    found, final = _ways(evidence, pair.right)(tokens[:, before:], start)
+    states, kept, slopes = _flat(final, evidence.program), wanted[STATE], wanted[GRADIENTS]
     own = dict(evidence.module.named_parameters())
-    gradients = _slopes(found, states, direction, tuple(own[name] for name in leaves))
-    scale = magnitude((wanted, *evidence.parameters.values(), *(x for x in kept.values() if x.is_floating_point())))
+    gradients = _slopes(found, states, tuple(own[name] for name in slopes))
+    scale = magnitude((*wanted[LOGITS].values(), *evidence.parameters.values(), *(x for x in kept.values() if x.is_floating_point())))
     return [
-        pair.closeness(LOGITS, {LOGITS: wanted}, {LOGITS: found}, scale),
+        pair.closeness(LOGITS, wanted[LOGITS], {LOGITS: found}, scale),
         pair.closeness(STATE, kept, states, scale),
-        pair.closeness(GRADIENTS, dict(zip(leaves, slopes, strict=True)), dict(zip(leaves, gradients, strict=True)), magnitude(slopes)),
+        pair.closeness(GRADIENTS, slopes, dict(zip(slopes, gradients, strict=True)), magnitude(slopes.values())),
     ]
 
 
-def _slopes(logits: Tensor, state: Tensors, direction: Tensor, leaves: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Gradients of the logits in a direction, and of the sum of what is carried."""
+def _by_oracle(evidence: Evidence, tokens: Tensor, before: int, parameters: Tensors) -> Results:
+    """Logits, final state as far as the module carries it, and gradients of the parameters, as the oracle finds them."""
+    leaves = {name: tensor.clone().requires_grad_() for name, tensor in parameters.items()}
+    state = evidence.oracle(tokens[:, :before], leaves)[1] if before else None
+    logits, carried = evidence.oracle(tokens[:, before:], leaves, state)
+    every = _every(carried)
+    kept = {name: every[name] for name in _flat(evidence.module.initial_state(len(tokens)), evidence.program)}
+    slopes = _slopes(logits, kept, tuple(leaves.values()))
+    return {LOGITS: {LOGITS: logits}, STATE: kept, GRADIENTS: dict(zip(leaves, slopes, strict=True))}
+
+
+def _slopes(logits: Tensor, state: Tensors, leaves: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Gradients of the logits in a random direction, and of the sum of what is carried."""
+    direction = torch.randn(logits.shape, dtype=logits.dtype, generator=torch.Generator().manual_seed(1))
     total = (logits * direction).sum() + sum(x.sum() for x in state.values() if x.is_floating_point())
     if not total.requires_grad:
         return tuple(torch.zeros_like(leaf) for leaf in leaves)
@@ -241,23 +263,38 @@ def _steps(program: Program) -> int:
 
 def _training(evidence: Evidence, pair: Pair, module: ModuleType) -> list[Square]:
     """Outer steps: every parameter after each, by the optimizer specs as the oracle runs them, and by the module's own."""
+    wanted = _trained_by_oracle(evidence)
+    levels = module.optimizers(evidence.module)
+    found: dict[str, Tensor] = {}
+    for step in range(_steps(evidence.program)):
+        tokens = evidence.tokens(2, 6, 20 + step)
+        levels.zero_grad()
+        evidence.module.loss(**{evidence.stream: tokens[:, :-1]}, targets=tokens[:, 1:])[0].backward()
+        levels.step()
+        found |= {f"{name} after step {step}": tensor.detach().clone() for name, tensor in evidence.module.named_parameters()}
+
+    def again(seed: int) -> Results:
+        generator = torch.Generator().manual_seed(seed)
+        return {PARAMETERS: _trained_by_oracle(evidence, lambda slopes: nudged_slopes(slopes, generator))}
+
+    compared = pair.closeness(PARAMETERS, wanted, found, magnitude(wanted.values()))
+    return [*Conditioning({PARAMETERS: wanted}, again, of_each=True).widened([compared], pair.ticks + pair.width)]
+
+
+def _trained_by_oracle(evidence: Evidence, change: Change = dict) -> dict[str, Tensor]:
+    """Every parameter after each outer step; a parameter on which a loss does not depend has no gradient there."""
     program = evidence.program
     optimizers = [Optimizer(program.model, item, evidence.sizes, evidence.numbers) for item in program.model.training]
     for optimizer in optimizers:
         optimizer.names = moved_paths(program, optimizer.training, evidence.parameters)
-    levels = module.optimizers(evidence.module)
-    now, wanted, found = dict(evidence.parameters), dict[str, Tensor](), dict[str, Tensor]()
+    now, after = dict(evidence.parameters), dict[str, Tensor]()
     for step in range(_steps(program)):
         tokens = evidence.tokens(2, 6, 20 + step)
         leaves = {name: tensor.clone().requires_grad_() for name, tensor in now.items()}
         logits, _ = evidence.oracle(tokens[:, :-1], leaves)
         loss = nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
-        slopes = dict(zip(leaves, torch.autograd.grad(loss, tuple(leaves.values())), strict=True))
+        slopes = change(slopes_of(loss, leaves))
         for optimizer in optimizers:
             now = now | optimizer.step(now, slopes)
-        levels.zero_grad()
-        evidence.module.loss(**{evidence.stream: tokens[:, :-1]}, targets=tokens[:, 1:])[0].backward()
-        levels.step()
-        wanted |= {f"{name} after step {step}": tensor for name, tensor in now.items()}
-        found |= {f"{name} after step {step}": tensor.detach().clone() for name, tensor in evidence.module.named_parameters()}
-    return [pair.closeness(PARAMETERS, wanted, found, magnitude(wanted.values()))]
+        after |= {f"{name} after step {step}": tensor for name, tensor in now.items()}
+    return after

@@ -170,7 +170,8 @@ class Pair:
         worst = max(beyond, key=errors.__getitem__)
         detail = f"{worst} is off by {errors[worst]:.2g} (bound {allowed[worst]:.2g})"
         of_zero = tuple(name for name in beyond if bound and not allowed[name])
-        return replace(self.square(quantity, errors[worst], allowed[worst], detail), of_zero=of_zero)
+        found_open = tuple((name, errors[name]) for name in beyond)
+        return replace(self.square(quantity, errors[worst], allowed[worst], detail), beyond=found_open, of_zero=of_zero)
 
 
 def distance(left: Tensor, right: Tensor) -> float:

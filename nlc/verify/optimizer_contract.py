@@ -30,6 +30,9 @@ MEANINGLESS: tuple[object, ...] = (float("nan"), float("inf"), "0.1", True)
 POLICIES: tuple[str | None, ...] = (None, "skip", "raise")
 """What may happen to a step with a gradient that is not finite."""
 
+LONGEST_PERIOD = 64
+"""Steps that are taken to see what the slowest level does; where they do not suffice nothing is said."""
+
 OptimizerClass = Callable[..., torch.optim.Optimizer]
 Part = Callable[[Program, OptimizerClass], Iterator[Square]]
 
@@ -130,14 +133,23 @@ def _refused_shapes(program: Program, optimizer_class: OptimizerClass) -> Iterat
 
 
 def _products(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
-    """Where the dtype of products can be chosen, it is that of the state without a choice, and another one has other roundings."""
+    """Where the dtype of products can be chosen, it is that of the state without a choice, and another one has other roundings.
+
+    Seen after the slowest level has moved, and one step more, at which it is used.
+    """
     if "matmul_dtype" not in signature(optimizer_class).parameters:
+        return
+    period = max(int(item.every.period) for item in program.model.components)
+    if period > LONGEST_PERIOD:
+        yield _pair("products").inapplicable("weights", f"a level moves every {period} steps alone")
         return
     moved = []
     for chosen in ({}, {"matmul_dtype": torch.float32}, {"matmul_dtype": torch.bfloat16}):
         weight = nn.Parameter(torch.ones(3, 2))
-        weight.grad = torch.arange(6.0).reshape(3, 2).sin()
-        _step(program, optimizer_class([weight], **chosen))
+        optimizer = optimizer_class([weight], **chosen)
+        for _ in range(period + 1):
+            weight.grad = torch.arange(6.0).reshape(3, 2).sin()
+            _step(program, optimizer)
         moved.append(weight.detach())
     default, same, other = moved
     yield _pair("products", "float32").square("weights", _distance(default, same), 0.0)

@@ -5,7 +5,8 @@ As apart as the oracle: it imports torch, `nlc.ir.model` and the oracle only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,8 @@ from nlc.verify.oracle import number_of, run_oracle, run_oracle_steps
 from nlc.verify.oracle_slots import slots
 
 Tensors = Mapping[str, Tensor]
+Change = Callable[[Tensors], Tensors]
+"""Gradients to those that are used in their place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +43,17 @@ def task_loss(outputs: Tensors, targets: Tensors) -> Tensor:
 
 
 def run_oracle_training(
-    model: Model, batches: Sequence[Batch], sizes: Mapping[str, int], hyperparameters: Mapping[str, float], parameters: Tensors
+    model: Model,
+    batches: Sequence[Batch],
+    sizes: Mapping[str, int],
+    hyperparameters: Mapping[str, float],
+    parameters: Tensors,
+    change: Change = dict,
 ) -> Trained:
-    """Train an architecture from given parameters, (*shape) by slot name, one outer step on each batch, every sequence from its start."""
+    """Train an architecture from given parameters, (*shape) by slot name, one outer step on each batch, every sequence from its start.
+
+    `change` is made to the gradients of every step before they are used.
+    """
     now = {name: tensor.detach().clone() for name, tensor in parameters.items()}
     optimizers = [Optimizer(model, training, sizes, hyperparameters) for training in model.training]
     history, slopes = [], []
@@ -50,7 +61,7 @@ def run_oracle_training(
         leaves = {name: tensor.clone().requires_grad_() for name, tensor in now.items()}
         outputs, _ = run_oracle(model, batch.inputs, sizes, hyperparameters, None, leaves)
         loss = task_loss(outputs, batch.targets)
-        gradients = _gradients(loss, leaves)
+        gradients = change(slopes_of(loss, leaves))
         for optimizer in optimizers:
             now = now | optimizer.step(now, gradients)
         history.append(now)
@@ -58,7 +69,7 @@ def run_oracle_training(
     return Trained(tuple(history), tuple(slopes))
 
 
-def _gradients(loss: Tensor, leaves: dict[str, Tensor]) -> Tensors:
+def slopes_of(loss: Tensor, leaves: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The slope of the loss by each leaf that it depends on; an optimizer never sees the others."""
     if not loss.requires_grad:
         return {}
@@ -67,7 +78,7 @@ def _gradients(loss: Tensor, leaves: dict[str, Tensor]) -> Tensors:
 
 
 class Optimizer:
-    """One optimizer spec at its own period: what it has gathered since its last update, and its states."""
+    """One optimizer spec at its own period: what it has gathered since its last update, and the states and updates of each parameter."""
 
     def __init__(self, model: Model, training: Training, sizes: Mapping[str, int], hyperparameters: Mapping[str, float]) -> None:
         defaults = {item.name: float(item.default) for item in training.optimizer.hyperparameters}
@@ -75,8 +86,8 @@ class Optimizer:
         self.names = [name for level in training.levels for name, _ in slots(model.component(level))]
         self.numbers = defaults | {name: number_of(model, value, sizes, hyperparameters) for name, value in training.numbers}
         self.gathered: list[Tensors] = []
-        self.state: dict[str, list[Tensor]] = {}
-        self.updates = 0
+        self.state: dict[str, dict[str, Tensor]] = {}
+        self.updates: Counter[str] = Counter()
 
     def step(self, parameters: Tensors, gradients: Tensors) -> dict[str, Tensor]:
         """The parameters of its levels after one more outer step."""
@@ -84,12 +95,22 @@ class Optimizer:
         if len(self.gathered) < self.training.every.period:
             return {}
         share = len(self.gathered) if self.training.reduce == "mean" else 1
-        names = [name for name in self.names if name in gradients]
-        if not names:
-            self.gathered = []
-            return {}
-        totals = [torch.stack([item[name] for item in self.gathered]).sum(0) / share for name in names]
-        weights = [parameters[name] for name in names]
-        moved, self.state = run_oracle_steps(self.training.optimizer, weights, [totals], [self.numbers], self.state, self.updates)
-        self.gathered, self.updates = [], self.updates + 1
-        return dict(zip(names, moved, strict=True))
+        found = {name: [item[name] for item in self.gathered if name in item] for name in self.names}
+        totals = {name: torch.stack(slopes).sum(0) / share for name, slopes in found.items() if slopes}
+        self.gathered = []
+        moved: dict[str, Tensor] = {}
+        for updates in sorted({self.updates[name] for name in totals}):
+            alike = [name for name in totals if self.updates[name] == updates]
+            moved |= self._update({name: parameters[name] for name in alike}, totals, updates)
+        self.updates.update(totals.keys())
+        return moved
+
+    def _update(self, weights: Tensors, totals: Tensors, updates: int) -> dict[str, Tensor]:
+        """One update of parameters that have had equally many."""
+        before = [self.state.get(name, {}) for name in weights]
+        states = {slot: [state[slot] for state in before] for slot in before[0]}
+        slopes = [totals[name] for name in weights]
+        moved, after = run_oracle_steps(self.training.optimizer, list(weights.values()), [slopes], [self.numbers], states, updates)
+        for place, name in enumerate(weights):
+            self.state[name] = {slot: tensors[place] for slot, tensors in after.items()}
+        return dict(zip(weights, moved, strict=True))

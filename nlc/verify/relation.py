@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nlc.ir.program import Program
-from nlc.verify.conditioning import Conditioning
+from nlc.verify.conditioning import conditioning_of
 from nlc.verify.emitted import Emitted, build
 from nlc.verify.inputs import Case, Drawn
 from nlc.verify.judge import judge
@@ -29,7 +29,7 @@ def relation_squares(relations: Iterable[tuple[Relation, Case]], program: Progra
     """Every relation as squares; a module that raises opens the one at hand. None on evidence where the oracle itself fails."""
     rows = tuple(relations)
     views = {case: judge(program, case, SEED) for case in dict.fromkeys(case for _, case in rows)}
-    conditionings = {case: Conditioning(program, view) for case, view in views.items()}
+    conditionings = {case: conditioning_of(program, view) for case, view in views.items()}
     for relation, case in rows:
         drawn = views[case].drawn
         if isinstance(views[case].wanted, Failure):

@@ -9,7 +9,7 @@ from types import ModuleType
 from torch import nn
 
 from nlc.ir.program import Program
-from nlc.verify.conditioning import Conditioning
+from nlc.verify.conditioning import conditioning_of
 from nlc.verify.emitted import build
 from nlc.verify.exact_squares import exact_squares
 from nlc.verify.inputs import SHAPE_CASES, Case, Drawn, moving
@@ -31,7 +31,7 @@ ALL_QUANTITIES = (OUTPUTS, STATE, GRADIENTS)
 def sequence_squares(program: Program, module: ModuleType) -> Iterator[Square]:
     """Every square of every case, in the order of the stages; a module without the spec's class opens one."""
     judged = [(case, judge(program, case, seed)) for seed, case in enumerate(SHAPE_CASES)]
-    conditionings = [Conditioning(program, view) for _, view in judged]
+    conditionings = [conditioning_of(program, view) for _, view in judged]
     for (case, view), conditioning in zip(judged, conditionings, strict=True):
         yield from conditioning.widened(_inner_squares(program, case, view), _roundings(view.drawn))
     module_class = getattr(module, program.model.name, None)

@@ -14,8 +14,8 @@ STAGES: Mapping[str, str] = {"oracle": "spec", "laws": "derive", "exact numbers"
 class Square:
     """Two ways to one quantity. `case` is the worst of the cases tried; `error` is infinite when one side failed.
 
-    One that does not apply says in `detail` why not; it is neither open nor evidence. `of_zero` are the tensors of an open one that one
-    side finds zero everywhere and the other does not.
+    One that does not apply says in `detail` why not; it is neither open nor evidence. `beyond` are the tensors of an open one that lie
+    farther apart than allowed, with their errors; `of_zero` those among them that one side finds zero everywhere and the other does not.
     """
 
     name: str
@@ -27,6 +27,7 @@ class Square:
     bound: float
     detail: str = ""
     applies: bool = True
+    beyond: tuple[tuple[str, float], ...] = ()
     of_zero: tuple[str, ...] = ()
 
     @property

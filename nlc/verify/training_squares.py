@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from nlc.ir.program import Program
 from nlc.verify.bounds import magnitude
+from nlc.verify.conditioning import Conditioning, nudged_slopes
 from nlc.verify.emitted import build
 from nlc.verify.exact_steps import exact_step_squares
 from nlc.verify.inputs import SMALL_CHUNK, Case, Drawn, cotangents, draw
@@ -25,7 +26,7 @@ from nlc.verify.level_optimizers import level_optimizer_squares
 from nlc.verify.observe import Failure, Pair, Tensors, attempt, distance
 from nlc.verify.optimizer_contract import optimizer_contract
 from nlc.verify.oracle import run_oracle
-from nlc.verify.oracle_training import Batch, Trained, run_oracle_training, task_loss
+from nlc.verify.oracle_training import Batch, Change, Trained, run_oracle_training, task_loss
 from nlc.verify.refusal import refusal
 from nlc.verify.square import Square
 
@@ -87,7 +88,12 @@ def _judged(program: Program, name: str, case: Case, restored: bool) -> tuple[Ru
     batches = tuple(Batch(item.inputs, _targets(program, item, first.parameters)) for item in drawn)
     mid_period = min(slowest + slowest // 2, steps - 1)
     run = Run(name, first, batches, mid_period if restored else None)
-    return run, run_oracle_training(program.model, batches, first.sizes, first.hyperparameters, first.parameters)
+    return run, _by_oracle(program, run)
+
+
+def _by_oracle(program: Program, run: Run, change: Change = dict) -> Trained:
+    first = run.drawn
+    return run_oracle_training(program.model, run.batches, first.sizes, first.hyperparameters, first.parameters, change)
 
 
 def _targets(program: Program, drawn: Drawn, parameters: Tensors) -> Tensors:
@@ -155,7 +161,14 @@ def _compare(program: Program, run: Run, wanted: Trained, found: tuple[Tensors, 
         return
     flows = [tensor for batch in run.batches for tensor in (*batch.inputs.values(), *batch.targets.values())]
     moves = [tensor for tensors in (*wanted.parameters, *wanted.gradients) for tensor in tensors.values()]
-    yield pair.closeness(PARAMETERS, _by_step(wanted.parameters), _by_step(found), magnitude([*flows, *moves]))
+    parameters = _by_step(wanted.parameters)
+
+    def again(seed: int) -> dict[str, Tensors]:
+        generator = torch.Generator().manual_seed(seed)
+        return {PARAMETERS: _by_step(_by_oracle(program, run, lambda slopes: nudged_slopes(slopes, generator)).parameters)}
+
+    compared = pair.closeness(PARAMETERS, parameters, _by_step(found), magnitude([*flows, *moves]))
+    yield from Conditioning({PARAMETERS: parameters}, again, of_each=True).widened([compared], pair.ticks + pair.width)
     yield _still(program, drawn, pair, found)
 
 

@@ -17,7 +17,7 @@ from nlc.ir.model import InputStream, Model
 from nlc.ir.program import Program
 from nlc.verify import inputs as evidence
 from nlc.verify.bounds import rounding_bound
-from nlc.verify.conditioning import Conditioning
+from nlc.verify.conditioning import conditioning_of
 from nlc.verify.emitted import Emitted, build
 from nlc.verify.inputs import Case, Drawn, draw, moving
 from nlc.verify.judge import Judged, judged_by_oracle
@@ -60,7 +60,7 @@ def assert_right(name: str, drawn: Drawn, *, chunks: tuple[int, ...] = (2, 8)) -
     assert not isinstance(wanted, Failure), wanted
     if not wanted.is_finite:
         return False
-    conditioning, width = Conditioning(program, Judged(drawn, wanted)), max(drawn.sizes.values())
+    conditioning, width = conditioning_of(program, Judged(drawn, wanted)), max(drawn.sizes.values())
     for chunk in chunks if program.is_parallel else (2,):
         emitted = build(class_of(name), program, replace(drawn, chunk=chunk))
         for way, run in emitted.ways(drawn.tokens):
