@@ -8,89 +8,18 @@ All reads of one write are one: sum_j coefficient_j (S @ vector_j) = -S @ erase 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
+from nlc.emit.chunked import Chunked, Stream
 from nlc.emit.factors import factored
 from nlc.emit.form_views import DecaysView, MatrixChunksView, ReadView, VectorChunksView, WholeView, WriteView
-from nlc.emit.layout import Lines, call
+from nlc.emit.layout import WIDTH, Lines, call, loop_over, packed, side_by_side
 from nlc.emit.prose import wrapped
 from nlc.emit.render import render
 from nlc.ir.affine import AffineLaw, OutputRead, Write
 from nlc.ir.algebra import MINUS_ONE, Expr, Input, Named, When, contains, is_number
 from nlc.ir.build import add, full, scale
-from nlc.ir.program import Form, MemoryProgram
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """What one role of the form is at every token, as an expression; `role` is the name of the method's argument.
-
-    One that `is_steady` is a decay that all tokens share, so that its products are made once. `above` are the values of memories whose rows
-    stand above those of this one.
-    """
-
-    role: str
-    value: Expr
-    is_steady: bool = False
-    above: tuple[tuple[str, Expr], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkedState:
-    """A carried tensor: the name of the method's argument, and whose it is."""
-
-    role: str
-    component: str
-    part: str
-
-
-@dataclass(frozen=True, slots=True)
-class Chunked:
-    """One memory in chunks: its streams, whether it has decays and reads its old state, and who reads it.
-
-    `in_blocks`: batch and axes are one dim of copies already. `above` are memories whose rows stand above its own, the last `rows`:
-    the same is done to them.
-    """
-
-    memory: MemoryProgram
-    law: AffineLaw
-    streams: tuple[Stream, ...]
-    in_blocks: bool = False
-    above: tuple[Chunked, ...] = ()
-    rows: str = ""
-
-    @property
-    def states(self) -> tuple[ChunkedState, ...]:
-        """What it carries."""
-        return (*(state for form in self.above for state in form.states), ChunkedState("memory", self.law.component, self.law.part))
-
-    @property
-    def is_vector(self) -> bool:
-        return len(self.law.shape) == 1
-
-    @property
-    def has_decay(self) -> bool:
-        return any(stream.role == "decay" for stream in self.streams)
-
-    @property
-    def is_steady(self) -> bool:
-        """Whether every token has the same decay."""
-        return any(stream.is_steady for stream in self.streams)
-
-    @property
-    def moving(self) -> tuple[str, ...]:
-        """The roles that change from token to token."""
-        return tuple(stream.role for stream in self.streams if not stream.is_steady)
-
-    @property
-    def is_halved(self) -> bool:
-        """Whether its decays, one for each channel, are multiplied by halves."""
-        return self.memory.form in (Form.HALVED_PREFIX_SUM, Form.HALVED_TRIANGULAR)
-
-    @property
-    def is_triangular(self) -> bool:
-        return any(write.reads for write in self.law.writes) and not self.is_vector
+from nlc.ir.program import MemoryProgram
 
 
 def chunked(memory: MemoryProgram) -> Chunked:
@@ -160,23 +89,32 @@ def _matrix_view(form: Chunked, local: str) -> MatrixChunksView:
     reads = read_views(form)
     count = len(form.law.writes)
     value = "write" if form.is_triangular else "value"
+    targets, pieces = loop_over(form.moving, "chunks", 8)
     return MatrixChunksView(
         signature=signature(form, local),
         docstring=docstring(form),
         opening=opening(form),
-        streams=", ".join(form.moving),
-        targets=", ".join(form.moving),
+        chunks=_chunks(form),
+        targets=targets,
         columns=tuple(read.column for read in reads),
         writes=tuple(WriteView(f"key{numbered(number, count)}", f"{value}{numbered(number, count)}") for number in range(count)),
         reads=reads,
         has_decay=form.has_decay,
         is_triangular=form.is_triangular,
         prelude=_steady_products(form),
-        factors=_products(form),
+        factors=(*pieces, *_products(form)),
         old=_decays(form, "before"),
         last=LAST_OF_STEADY if form.is_steady else LAST,
         results=_results(form, reads),
     )
+
+
+def _chunks(form: Chunked) -> Lines:
+    """The lines that cut the streams into chunks."""
+    line = f"chunks = zip(*(_pieces(x, self.chunk) for x in ({side_by_side(form.moving)})), strict=True)"
+    if len(line) + 8 <= WIDTH:
+        return (line,)
+    return *packed("streams", form.moving, 8), "chunks = zip(*(_pieces(x, self.chunk) for x in streams), strict=True)"
 
 
 LAST = DecaysView("products[:, -1:, :1]", "products[:, -1, 1:, None]")
@@ -325,7 +263,13 @@ def docstring(form: Chunked) -> Lines:
     if form.is_triangular and count == 1:
         law += f" with {each}"
     streams, steady = ("(copies, tokens, size)", "(copies, 1)") if form.in_blocks else ("(batch, time, *axes, size)", "(batch, *axes, 1)")
-    lines = [f"{law}, chunk by chunk.", "", f"        Streams are {streams}, a scalar one with size 1."]
+    said = f"{law}, chunk by chunk."
+    lines = (
+        [said]
+        if len(said) < 125
+        else ["Several writes a token, chunk by chunk.", "", *(f"            {line}" for line in wrapped(law, 120))]
+    )
+    lines += ["", f"        Streams are {streams}, a scalar one with size 1."]
     if form.above:
         others = ", ".join(item.memory.title for item in form.above)
         text = f"The last rows of memory and value are those of {form.memory.title}, above them are those of {others}."

@@ -54,7 +54,7 @@ class MatrixChunksView:
     signature: tuple[str, ...]
     docstring: tuple[str, ...]
     opening: tuple[str, ...]
-    streams: str
+    chunks: tuple[str, ...]
     targets: str
     columns: tuple[str, ...]
     writes: tuple[WriteView, ...]

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from nlc.emit.attention import in_forward, kept_after, places
-from nlc.emit.chunks import Chunked, Stream, chunk_method, chunked, method_name
+from nlc.emit.chunked import Chunked, Stream
+from nlc.emit.chunks import chunk_method, chunked, method_name
 from nlc.emit.coupled import Coupled, coupled, is_coupled
 from nlc.emit.coupled_methods import coupled_method
 from nlc.emit.halves import halves_method
-from nlc.emit.layout import Lines, assignment, block, call, indented
+from nlc.emit.layout import Lines, assignment, block, call, indented, packed
 from nlc.emit.names import LocalNames
 from nlc.emit.parameters import read_parameters
 from nlc.emit.recents import laid_out
@@ -149,11 +150,18 @@ def run_form(
 ) -> Iterator[Lines]:
     """The call that runs a form from the states `carried` to those `after`; its reads join the values, as outputs where they are those."""
     names, values = tokens.names, tokens.values
-    arguments = []
+    arguments, together = [], {role: list[str]() for role in (form.gathered if isinstance(form, Coupled) else ())}
     for stream in streams:
         text, lines = _stream(tokens, stream)
         yield from lines
-        arguments.append(f"{stream.role}={text}")
+        if (role := stream.role.rpartition("_")[0]) in together:
+            together[role].append(text)
+        else:
+            arguments.append(f"{stream.role}={text}")
+    for role, texts in together.items():
+        local = names.new(f"{role}s")
+        yield packed(local, texts, tokens.indent)
+        arguments.append(f"{role}s={local}")
     if isinstance(form, Chunked) and form.above:
         arguments.append(f"memory=torch.cat(({', '.join(carried)}), 1)")
     else:

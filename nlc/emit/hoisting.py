@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from nlc.emit.chunks import Stream
+from nlc.emit.chunked import Stream
 from nlc.emit.forward import ChunkedForm
 from nlc.emit.names import LocalNames
 from nlc.emit.position import before_name

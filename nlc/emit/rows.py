@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from nlc.emit.chunks import Chunked
+from nlc.emit.chunked import Chunked
 from nlc.ir.algebra import Expr, Named, contains
 from nlc.ir.dims import Dim
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from nlc.emit.attention import attention_helpers
 from nlc.emit.block_loop import block_loop_body
 from nlc.emit.blocks import block_helpers, block_method
-from nlc.emit.chunks import Chunked
+from nlc.emit.chunked import Chunked
 from nlc.emit.coupled import Coupled
 from nlc.emit.coupled_methods import coupled_helpers
 from nlc.emit.dims import fraction_text

@@ -40,11 +40,11 @@ from nlc.ir.model import (
 )
 from nlc.verify.oracle_gradients import by_tensor, implicit_step, slopes
 from nlc.verify.oracle_layout import at_part, parts_of, parts_of_tick
-from nlc.verify.oracle_recents import ago, convolved, shifted
+from nlc.verify.oracle_recents import ago, convolved, remembered_data, shifted
 from nlc.verify.oracle_slots import held_name, held_reads, point_slots, recent_name, recent_of, slot_name, slots, sum_name, sums
 from nlc.verify.oracle_starts import begun, is_cut_off, is_new_at_start, owners, starts_at, starts_known
 from nlc.verify.oracle_values import Arithmetic, Fitted, OracleError, lift, rank_of
-from nlc.verify.oracle_windows import data_of, is_solved, lengthened, minimiser, minimisers, shape_of, shortened
+from nlc.verify.oracle_windows import Data, data_of, is_solved, lengthened, minimiser, minimisers, shape_of, shortened, steps_over
 
 Tensors = dict[str, Tensor]
 
@@ -226,6 +226,11 @@ class Tick:
             found[name] = lengthened(kept, self.value(item.value), (kept.shape[0], *leading))
         return found
 
+    def older(self, component: Component) -> Data | None:
+        """The data of the window of a level that takes steps; None for a level without one."""
+        now = {item.value: self.value(item.value) for item in component.data if steps_over(component)}
+        return remembered_data(self.model, component, self.previous, now, self.position) if now else None
+
     def _update(self, component: Component) -> Tensors:
         """The explicit step: retention * state - rate * gradient, in the retained state's place."""
         if isinstance(component.optimizer, ClosedForm):
@@ -276,7 +281,8 @@ class Tick:
             retained = point is GradientPoint.RETAINED
             values = self._retained(component) if retained else {name: self.old(key) for name, key in keys.items()}
             aliases = {name: x.clone() if x.requires_grad else x.detach().clone().requires_grad_() for name, x in values.items()}
-            loss = replace(self, reader=component.every).value(objective, Fitted(component.name, aliases, values))
+            now = replace(self, reader=component.every)
+            loss = now.value(objective, Fitted(component.name, aliases, values, now.older(component)))
             if self.lengths and loss.dim():
                 return {name: by_tensor(loss, alias, self.lengths, keep=self.differentiable) for name, alias in aliases.items()}
             found = slopes(loss.sum(), tuple(aliases.values()), keep=self.differentiable)

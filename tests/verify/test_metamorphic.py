@@ -42,6 +42,9 @@ def still_open(squares: list[Square]) -> set[str]:
 
 APPLIES = {
     "linear_attention": "twice q, twice k, twice v, basis of d_k, basis of d_v, shuffled, idle",
+    "omega": "twice q, twice v, basis of d_k, basis of d_v",
+    "swla": "twice q, twice k, twice v, twice gamma, basis of d_k, basis of d_v",
+    "dla": "basis of d_k, basis of d_v",
     "delta_rule": "twice q, twice v, basis of d_k, basis of d_v, idle",
     "gated_delta_rule": "twice q, twice v, basis of d_k, basis of d_v, idle",
     "gated_linear_attention": "twice q, twice k, twice v, basis of d_v, idle",
