@@ -255,11 +255,8 @@ class TitansLinearLayer(nn.Module):
     Inputs, by keyword, in any float dtype:
         x  (batch, time, d_model)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        memory.momentum  (batch, heads, d_model / heads, d_model / heads)
-        memory  (batch, heads, d_model / heads, d_model / heads)
-        recent.project_k  (batch, width - 1, d_model)
-        recent.project_v  (batch, width - 1, d_model)
-        recent.project_q  (batch, width - 1, d_model)
+        memory.momentum, memory  (batch, heads, d_model / heads, d_model / heads)
+        recent.project_k, recent.project_v, recent.project_q  (batch, width - 1, d_model)
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, d_model)
     `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
@@ -790,4 +787,4 @@ def _scaled(x: Tensor, shares: Tensor) -> Tensor:
     return (shares.unsqueeze(-1) * x.unsqueeze(-2)).flatten(-2)
 
 
-# sealed by nlc, sha256 of everything above: ab9fd09803bcc09047eaead5ee57a22c050073638a9cc7eab32fac1f8d44708b
+# sealed by nlc, sha256 of everything above: 78d81fa1502ed1051a02143e7460c53c227eb9d6d155c63740a11cc8f1874f86
