@@ -3,7 +3,7 @@
 A network of two layers that fits each value to its key by similarity alone, one gradient step per token through both layers.
 
 Compiled by nlc from specs/architectures/hebbian_mlp.yaml. Edit the spec, not this file.
-sha256 of the spec: a9ca8586d6bb0fec3b6c8b98d306c5ec51f40bd8904d12bb451039a44492fb45
+sha256 of the spec: ef0cf8f27889600b9284ac647ed745f90475ac115b7f861108b0eb67a3c63245
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components  every  paper's number (slowest highest / slowest first)
@@ -119,4 +119,4 @@ def _full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
-# sealed by nlc, sha256 of everything above: d6fc20eb3c7fbe60012304f6bff2a5b81c59086ed9e585b4fb347ae1fdcb3fe3
+# sealed by nlc, sha256 of everything above: 65a23f4fd213fb4f2dbeb4daf938716e30c97e43a8d616d53034d0313ea7e1b3

@@ -64,12 +64,8 @@ class Memora(nn.Module):
         learning_rate  (batch, time, heads)
         retention      (batch, time, heads)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        memory.dual.W1  (batch, heads, 4 * d, d)
-        memory.dual.W2  (batch, heads, d, 4 * d)
-        memory.W1  (batch, heads, 4 * d, d)
-        memory.W2  (batch, heads, d, 4 * d)
-        memory.W1.held_16  (batch, heads, 4 * d, d)
-        memory.W2.held_16  (batch, heads, d, 4 * d)
+        memory.dual.W1, memory.W1, memory.W1.held_16  (batch, heads, 4 * d, d)
+        memory.dual.W2, memory.W2, memory.W2.held_16  (batch, heads, d, 4 * d)
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d)
@@ -157,4 +153,4 @@ def _full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
-# sealed by nlc, sha256 of everything above: 7b809dba8e4aa9a9b5b8090a354ead1d45a110cb5884c7628f4c37f4ba0d2679
+# sealed by nlc, sha256 of everything above: af0cf222e23b265106bc3bfdbd9b6c3a8a91d1e9969472a93e2b932faf40033d

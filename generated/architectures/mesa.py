@@ -19,10 +19,7 @@ Laws, per token; prev is the state before
     y             = associations @ solve(gram + ridge * eye, q)      read after the write
 
 Forms
-    gram: chunked prefix sum (linear-attention, gla, mamba2)
-        The old state is kept times alpha, and no write reads it (Scalar).
-        All writes are known before the state is, so a chunk is a decayed sum of them: matrix products.
-    associations: chunked prefix sum (linear-attention, gla, mamba2)
+    gram, associations: chunked prefix sum (linear-attention, gla, mamba2)
         The old state is kept times alpha, and no write reads it (Scalar).
         All writes are known before the state is, so a chunk is a decayed sum of them: matrix products.
 """
@@ -195,4 +192,4 @@ def _solution(matrix: Tensor, right: Tensor) -> Tensor:
     return solution.to(matrix.dtype)
 
 
-# sealed by nlc, sha256 of everything above: 025d3bdc711b43458f576ae973c0797479301fed63c2a5af3a2e4e25f12ee189
+# sealed by nlc, sha256 of everything above: d411fc0784a6b24fbe4cf5b6ff347e47dd799048a7a1555083db573bcfac1b32

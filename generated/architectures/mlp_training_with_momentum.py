@@ -39,8 +39,7 @@ class MlpTrainingWithMomentum(nn.Module):
         x       (batch, time, d_in)
         target  (batch, time, d_out)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        layer.momentum  (batch, d_out, d_in)
-        layer  (batch, d_out, d_in)
+        layer.momentum, layer  (batch, d_out, d_in)
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, d_out)
     `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
@@ -206,4 +205,4 @@ def _scaled(x: Tensor, shares: Tensor) -> Tensor:
     return (shares.unsqueeze(-1) * x.unsqueeze(-2)).flatten(-2)
 
 
-# sealed by nlc, sha256 of everything above: bfb837508ef9edf425ec587acfc321575b8b373e8ecc399295c098248cea8a94
+# sealed by nlc, sha256 of everything above: 438f29162241c183ead24869bcc58adc4fd7efd22777995f604529820f822fc9

@@ -83,12 +83,8 @@ class Moneta(nn.Module):
         learning_rate  (batch, time, heads)
         retention      (batch, time, heads)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        memory.dual.W1  (batch, heads, 4 * d, d)
-        memory.dual.W2  (batch, heads, d, 4 * d)
-        memory.W1  (batch, heads, 4 * d, d)
-        memory.W2  (batch, heads, d, 4 * d)
-        memory.W1.held_16  (batch, heads, 4 * d, d)
-        memory.W2.held_16  (batch, heads, d, 4 * d)
+        memory.dual.W1, memory.W1, memory.W1.held_16  (batch, heads, 4 * d, d)
+        memory.dual.W2, memory.W2, memory.W2.held_16  (batch, heads, d, 4 * d)
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d)
@@ -223,4 +219,4 @@ def _full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
-# sealed by nlc, sha256 of everything above: 1d47c05b7840b7080c7bf0ca60489844cac8d21280d14c74767d0e86fc90d04d
+# sealed by nlc, sha256 of everything above: d2cea656a604dcba3444ccd9fe7578181c24526079cc9528a36c678057c0000f

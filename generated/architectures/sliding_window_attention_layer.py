@@ -47,8 +47,7 @@ class SlidingWindowAttentionLayer(nn.Module):
     Inputs, by keyword, in any float dtype:
         x  (batch, time, d_model)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        attention.k  (batch, 511, heads, d_model / heads), of the last 511, those that there were
-        attention.v  (batch, 511, heads, d_model / heads), of the last 511, those that there were
+        attention.k, attention.v  (batch, 511, heads, d_model / heads), of the last 511, those that there were
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, d_model)
@@ -192,4 +191,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: d9bbd9759d1e62f98f29caa7c672d310f988bce9b6f851972e49669d82c7e7e2
+# sealed by nlc, sha256 of everything above: 676140cd88bcb4ef1da9f350737f91ae70654a5953bf5910eafbc4faa76ffce2

@@ -62,12 +62,8 @@ class Titans(nn.Module):
         decay          (batch, time, heads)
         retention      (batch, time, heads)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        memory.momentum.W1  (batch, heads, 4 * d_k, d_k)
-        memory.momentum.W2  (batch, heads, d_v, 4 * d_k)
-        memory.W1  (batch, heads, 4 * d_k, d_k)
-        memory.W2  (batch, heads, d_v, 4 * d_k)
-        memory.W1.held_64  (batch, heads, 4 * d_k, d_k)
-        memory.W2.held_64  (batch, heads, d_v, 4 * d_k)
+        memory.momentum.W1, memory.W1, memory.W1.held_64  (batch, heads, 4 * d_k, d_k)
+        memory.momentum.W2, memory.W2, memory.W2.held_64  (batch, heads, d_v, 4 * d_k)
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d_v)
@@ -294,4 +290,4 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return sum((*begun[1:], *added), begun[0])
 
 
-# sealed by nlc, sha256 of everything above: 5d36f68e5c5832063a6ffc5dcede2a4692d8756200b15bc96c03d0097fe41587
+# sealed by nlc, sha256 of everything above: d43534d62680603f749a3ea4969ca01b0677d6542092d05a40af6b7b9ccb0772

@@ -72,12 +72,8 @@ class TitansLayer(nn.Module):
     Inputs, by keyword, in any float dtype:
         x  (batch, time, d_model)
     State, kept in float32 or wider (a dict by name; None starts from the initial state):
-        memory.momentum.W1  (batch, heads, 4 * d_model / heads, d_model / heads)
-        memory.momentum.W2  (batch, heads, d_model / heads, 4 * d_model / heads)
-        memory.W1  (batch, heads, 4 * d_model / heads, d_model / heads)
-        memory.W2  (batch, heads, d_model / heads, 4 * d_model / heads)
-        memory.W1.held_64  (batch, heads, 4 * d_model / heads, d_model / heads)
-        memory.W2.held_64  (batch, heads, d_model / heads, 4 * d_model / heads)
+        memory.momentum.W1, memory.W1, memory.W1.held_64  (batch, heads, 4 * d_model / heads, d_model / heads)
+        memory.momentum.W2, memory.W2, memory.W2.held_64  (batch, heads, d_model / heads, 4 * d_model / heads)
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, d_model)
@@ -339,4 +335,4 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return sum((*begun[1:], *added), begun[0])
 
 
-# sealed by nlc, sha256 of everything above: 55e0a023242ba41294404b68bf9fd39908dd7db536ea6a9df7d03acbfa6ed23b
+# sealed by nlc, sha256 of everything above: 172e9561da4adc6267e5e49f23f5d1bfa68e54885b1a21a5fb0050fc7eb6dfd4

@@ -42,8 +42,7 @@ class TitansLinear(nn.Module):
         decay          (batch, time, heads)
         retention      (batch, time, heads)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        memory.momentum  (batch, heads, d_v, d_k)
-        memory  (batch, heads, d_v, d_k)
+        memory.momentum, memory  (batch, heads, d_v, d_k)
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d_v)
     `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
@@ -246,4 +245,4 @@ def _scaled(x: Tensor, shares: Tensor) -> Tensor:
     return (shares.unsqueeze(-1) * x.unsqueeze(-2)).flatten(-2)
 
 
-# sealed by nlc, sha256 of everything above: 0981fa963aa9bcffb4392ea84211ba21e99d0a1478737a1917924d30f6cbba5f
+# sealed by nlc, sha256 of everything above: ab82477384b6999e17eaa47384fb00d4648493e45c2df4e7a0f26fb9df9d68d5

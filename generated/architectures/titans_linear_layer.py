@@ -59,11 +59,8 @@ class TitansLinearLayer(nn.Module):
     Inputs, by keyword, in any float dtype:
         x  (batch, time, d_model)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        memory.momentum  (batch, heads, d_model / heads, d_model / heads)
-        memory  (batch, heads, d_model / heads, d_model / heads)
-        recent.project_k  (batch, width - 1, d_model)
-        recent.project_v  (batch, width - 1, d_model)
-        recent.project_q  (batch, width - 1, d_model)
+        memory.momentum, memory  (batch, heads, d_model / heads, d_model / heads)
+        recent.project_k, recent.project_v, recent.project_q  (batch, width - 1, d_model)
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, d_model)
     `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
@@ -337,4 +334,4 @@ def _scaled(x: Tensor, shares: Tensor) -> Tensor:
     return (shares.unsqueeze(-1) * x.unsqueeze(-2)).flatten(-2)
 
 
-# sealed by nlc, sha256 of everything above: dc45c418c82ab3108522794f21ea3cb2824453bb7863790262559d1855c6a3aa
+# sealed by nlc, sha256 of everything above: 78d710bc1dfb1b439073bddc1201a183dffb8f814f197899b7dbf5da59d31102

@@ -55,8 +55,7 @@ class TTTLinear(nn.Module):
         shift          (batch, time, heads, d)
         learning_rate  (batch, time, heads)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        memory  (batch, heads, d, d)
-        memory.held_16  (batch, heads, d, d)
+        memory, memory.held_16  (batch, heads, d, d)
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d)
@@ -233,4 +232,4 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return sum((*begun[1:], *added), begun[0])
 
 
-# sealed by nlc, sha256 of everything above: 225d1bf50f455a3c779698be1d9a185082bd8cddb10a2ea514fc8081c7ca9c75
+# sealed by nlc, sha256 of everything above: 3172855538995d8124d41598676537fdc38a2380731011e2f50cd41ffcbcbd28

@@ -45,8 +45,7 @@ class TTTLinearPlain(nn.Module):
         v              (batch, time, heads, d_v)
         learning_rate  (batch, time, heads)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        memory  (batch, heads, d_v, d_k)
-        memory.held_16  (batch, heads, d_v, d_k)
+        memory, memory.held_16  (batch, heads, d_v, d_k)
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d_v)
@@ -180,4 +179,4 @@ def _block_lengths(before: int, tokens: int, time: int) -> list[int]:
     return [end - start for start, end in zip([0, *ends], ends, strict=False)] if time else []
 
 
-# sealed by nlc, sha256 of everything above: 0d6955774e43facdbd4ea54e45477bd814a31686fa5f05e012e67e50a8f65f94
+# sealed by nlc, sha256 of everything above: f2ad98b4aa6fefa34cacc4f041f60007ef37ec511f55b335c0fe8b6da60bd13f

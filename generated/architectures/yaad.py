@@ -68,10 +68,8 @@ class Yaad(nn.Module):
         retention      (batch, time, heads)
         threshold      (batch, time, heads, d)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        memory.W1  (batch, heads, 4 * d, d)
-        memory.W2  (batch, heads, d, 4 * d)
-        memory.W1.held_16  (batch, heads, 4 * d, d)
-        memory.W2.held_16  (batch, heads, d, 4 * d)
+        memory.W1, memory.W1.held_16  (batch, heads, 4 * d, d)
+        memory.W2, memory.W2.held_16  (batch, heads, d, 4 * d)
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d)
@@ -86,13 +84,13 @@ class Yaad(nn.Module):
     def initial_state(self, batch: int, heads: int, *, like: Tensor) -> dict[str, Tensor]:
         """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
         dtype = torch.promote_types(like.dtype, torch.float32)
-        return {
+        starts = {
             "memory.W1": like.new_zeros(batch, heads, 4 * self.d, self.d, dtype=dtype),
             "memory.W2": like.new_zeros(batch, heads, self.d, 4 * self.d, dtype=dtype),
-            "memory.W1.held_16": like.new_zeros(batch, heads, 4 * self.d, self.d, dtype=dtype),
-            "memory.W2.held_16": like.new_zeros(batch, heads, self.d, 4 * self.d, dtype=dtype),
-            "position": like.new_zeros((), dtype=torch.int64),
         }
+        held = {f"{name}.held_16": start for name, start in starts.items()}
+        others = {"position": like.new_zeros((), dtype=torch.int64)}
+        return starts | held | others
 
     def forward(
         self,
@@ -171,13 +169,9 @@ class Yaad(nn.Module):
         memory_W1 = _moved_matrix([(memory_kept, state["memory.W1"])], [(memory_kept, k, W1_write)])
         memory_W2 = _moved_matrix([(memory_kept, state["memory.W2"])], [(memory_kept, activation_1, W2_write)])
         y = q + scale * torch.nn.functional.layer_norm(memory_read_2, (self.d,)) + shift
-        state = {
-            "memory.W1": memory_W1,
-            "memory.W2": memory_W2,
-            "memory.W1.held_16": memory_W1 if due else state["memory.W1.held_16"],
-            "memory.W2.held_16": memory_W2 if due else state["memory.W2.held_16"],
-        }
-        return y, state
+        moved = {"memory.W1": memory_W1, "memory.W2": memory_W2}
+        held = {f"{name}.held_16": new if due else state[f"{name}.held_16"] for name, new in moved.items()}
+        return y, moved | held
 
     def forward_by_token(
         self,
@@ -252,14 +246,10 @@ class Yaad(nn.Module):
             memory_W2 = retention[..., None, None] * state["memory.W2"] - learning_rate[..., None, None] * gradient_W2
             y_hidden = torch.nn.functional.gelu((memory_W1 @ q[..., None]).squeeze(-1))
             y = q + scale * torch.nn.functional.layer_norm((memory_W2 @ y_hidden[..., None]).squeeze(-1), (self.d,)) + shift
-            state = {
-                "memory.W1": memory_W1,
-                "memory.W2": memory_W2,
-                "memory.W1.held_16": torch.where(due, memory_W1, state["memory.W1.held_16"]),
-                "memory.W2.held_16": torch.where(due, memory_W2, state["memory.W2.held_16"]),
-                "position": position,
-            }
-            return y.to(dtype), state
+            moved = {"memory.W1": memory_W1, "memory.W2": memory_W2}
+            held = {f"{name}.held_16": torch.where(due, new, state[f"{name}.held_16"]) for name, new in moved.items()}
+            last = {"position": position}
+            return y.to(dtype), moved | held | last
 
     def _start(self, state: dict[str, Tensor] | None, batch: int, heads: int, like: Tensor) -> dict[str, Tensor]:
         """The state to start from, never narrower than zeros would be."""
@@ -311,4 +301,4 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return sum((*begun[1:], *added), begun[0])
 
 
-# sealed by nlc, sha256 of everything above: 4d91e28f77d46f24168db04b63fa47f73c72d5288db82204f6b5553c863589b6
+# sealed by nlc, sha256 of everything above: 406513049daaa6aa94ef4aa089a546b8525b86238e4578b2f74d69972369df28

@@ -230,8 +230,7 @@ class SoftmaxAttentionLayer(nn.Module):
     Inputs, by keyword, in any float dtype:
         x  (batch, time, d_model)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        attention.k  (batch, tokens, heads, d_model / heads), of all tokens so far
-        attention.v  (batch, tokens, heads, d_model / heads), of all tokens so far
+        attention.k, attention.v  (batch, tokens, heads, d_model / heads), of all tokens so far
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, d_model)
@@ -685,4 +684,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: d24955b109b73616c52d76172e764ec9053b3170ac3d5eb05543bdcd67b6b782
+# sealed by nlc, sha256 of everything above: 809d0ad5fdca5bbd9d32cac97204cfba02f45c717701099849b8858aa06021f7

@@ -299,9 +299,7 @@ class Mamba2Layer(nn.Module):
         x  (batch, time, d_model)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
         memory  (batch, heads, d_model / heads, d_model / heads)
-        recent.project_k  (batch, width - 1, d_model)
-        recent.project_v  (batch, width - 1, d_model)
-        recent.project_q  (batch, width - 1, d_model)
+        recent.project_k, recent.project_v, recent.project_q  (batch, width - 1, d_model)
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, d_model)
     `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
@@ -528,8 +526,7 @@ class SlidingWindowAttentionLayer(nn.Module):
     Inputs, by keyword, in any float dtype:
         x  (batch, time, d_model)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        attention.k  (batch, 63, heads, d_model / heads), of the last 63, those that there were
-        attention.v  (batch, 63, heads, d_model / heads), of the last 63, those that there were
+        attention.k, attention.v  (batch, 63, heads, d_model / heads), of the last 63, those that there were
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, d_model)
@@ -899,4 +896,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: 9d380f77f81e7453e1f99c0b35ffc2bd1f2fe333ea689afbf942d6eab5908e8e
+# sealed by nlc, sha256 of everything above: d21dc5a967bef070b4ae14b9098849635f423fbd9bdd75a7da92abbd8ebeb7f1

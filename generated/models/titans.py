@@ -254,12 +254,8 @@ class TitansLayer(nn.Module):
     Inputs, by keyword, in any float dtype:
         x  (batch, time, d_model)
     State, kept in float32 or wider (a dict by name; None starts from the initial state):
-        memory.momentum.W1  (batch, heads, 4 * d_model / heads, d_model / heads)
-        memory.momentum.W2  (batch, heads, d_model / heads, 4 * d_model / heads)
-        memory.W1  (batch, heads, 4 * d_model / heads, d_model / heads)
-        memory.W2  (batch, heads, d_model / heads, 4 * d_model / heads)
-        memory.W1.held_64  (batch, heads, 4 * d_model / heads, d_model / heads)
-        memory.W2.held_64  (batch, heads, d_model / heads, 4 * d_model / heads)
+        memory.momentum.W1, memory.W1, memory.W1.held_64  (batch, heads, 4 * d_model / heads, d_model / heads)
+        memory.momentum.W2, memory.W2, memory.W2.held_64  (batch, heads, d_model / heads, 4 * d_model / heads)
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, d_model)
@@ -778,4 +774,4 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return sum((*begun[1:], *added), begun[0])
 
 
-# sealed by nlc, sha256 of everything above: 58111b3e2b64e32f6a3ec54b53ab3fdae2b1e74a699bc8852bbef7559bcd3402
+# sealed by nlc, sha256 of everything above: b00caa9b07d3d2a41c90e5c0af9904a5a971d5d58eebc49b8ba139b5530fad06

@@ -255,11 +255,8 @@ class TitansLinearLayer(nn.Module):
     Inputs, by keyword, in any float dtype:
         x  (batch, time, d_model)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        memory.momentum  (batch, heads, d_model / heads, d_model / heads)
-        memory  (batch, heads, d_model / heads, d_model / heads)
-        recent.project_k  (batch, width - 1, d_model)
-        recent.project_v  (batch, width - 1, d_model)
-        recent.project_q  (batch, width - 1, d_model)
+        memory.momentum, memory  (batch, heads, d_model / heads, d_model / heads)
+        recent.project_k, recent.project_v, recent.project_q  (batch, width - 1, d_model)
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, d_model)
     `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
@@ -790,4 +787,4 @@ def _scaled(x: Tensor, shares: Tensor) -> Tensor:
     return (shares.unsqueeze(-1) * x.unsqueeze(-2)).flatten(-2)
 
 
-# sealed by nlc, sha256 of everything above: b8c540bdf9d00201432d35ba6a66006779785c602ed50d8cb4492261c01bc056
+# sealed by nlc, sha256 of everything above: 949bf7540dc1521903f457a4ae73babfc426754a4cd2f3165994b15337432e45

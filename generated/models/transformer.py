@@ -228,8 +228,7 @@ class SoftmaxAttentionLayer(nn.Module):
     Inputs, by keyword, in any float dtype:
         x  (batch, time, d_model)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        attention.k  (batch, tokens, heads, d_model / heads), of all tokens so far
-        attention.v  (batch, tokens, heads, d_model / heads), of all tokens so far
+        attention.k, attention.v  (batch, tokens, heads, d_model / heads), of all tokens so far
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, d_model)
@@ -613,4 +612,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: 32a38f6fc044f98902d845344650c989063b8d890796911eda82393b5bf08999
+# sealed by nlc, sha256 of everything above: 96314335f14f4b0edd23dd1c3fe04c0c85c8c55bec7286c4385c04f89153c42e

@@ -92,13 +92,13 @@ def held_gradient(span: Span, level: str) -> Diagnostic:
     )
 
 
-def window(span: Span, level: str) -> Diagnostic:
+def window(span: Span, level: str, how: str, help: str) -> Diagnostic:
     return _refused(
         "NLC408",
-        f"`{level}` has a window, which is not compiled yet",
+        f"`{level}` takes steps over a window {how}, which nlc does not compile",
         span,
-        "this level's objective ranges over several tokens",
-        "drop `window`: the objective is then about this tick's data alone",
+        "the data of this level's objective",
+        help,
     )
 
 
@@ -212,7 +212,7 @@ CODES: tuple[Code, ...] = (
     Code("NLC404", "input on another clock", "This version compiles inputs with values at tokens, several inside a token or one for a sequence (architectures) or per step (optimizers)."),
     Code("NLC405", "held read", "`hold(x, n tokens)` reads the state after the last whole period of tokens. This version compiles it for levels that move on the clocks of tokens. An optimizer keeps what it holds in a level of its own, which moves every so many steps."),
     Code("NLC406", "held gradient", "`gradient_at: hold(n tokens)` takes the gradient at the state that the memory had after the last whole period of tokens. This version compiles it for levels that move on the clock of tokens. It is another function than the gradient at the previous state, so nlc never replaces one by the other."),
-    Code("NLC408", "window", "A window makes the objective range over several tokens, whose data would be state. This version compiles objectives of one tick."),
+    Code("NLC408", "window", "A level that takes a step at every token on an objective over the last tokens (`window: 8 tokens`) carries their data and writes each of them at every token, by gradient descent or an optimizer with a state. Other windows belong to levels on the clock `always`."),
     Code("NLC409", "reset", "`reset` starts a level anew on a clock. This version compiles levels that are reset with the sequence, or every so many tokens."),
     Code("NLC410", "initial value", "Architectures start a level from numbers, matrices, streams and other levels, or from the state passed to the compiled module; neither its own count of updates nor a gradient exists before its first update."),
     Code("NLC414", "not compiled yet", "The spec is well-formed, and uses a part of the language that this version checks but does not compile."),

@@ -36,6 +36,8 @@ from nlc.ir.law import POSITION
 from nlc.ir.maps import MAPS
 from nlc.ir.model import Component, Family, GradientDescent, GradientPoint, Model, Proximal
 from nlc.ir.order import LevelOrder
+from nlc.ir.recents import Delay, Recent
+from nlc.ir.windows import at_age, over_ages, tokens_stepped_over
 
 CALCULUS = ("calculus",)
 
@@ -141,7 +143,7 @@ class Descent:
     def gradients(self, objective: Expr, where: GradientPoint, *, named: bool = False) -> Parts:
         """The gradient of the objective by each tensor, under a name when `named` or when a reader needs one to follow."""
         point, text = self.point(where), said(self.order.model, objective)
-        body, abbreviations = self._abbreviated(objective, point)
+        body, abbreviations = self._abbreviated(over_ages(self.component, objective), point, text)
         bodies: list[Body] = [(body, ONE)]
         is_said = any(item.is_error for item in abbreviations)
         for item in reversed(abbreviations):
@@ -162,9 +164,17 @@ class Descent:
         assert isinstance(state, State)
         return self.draft.let(worded("gradient", state.part), value, rule, CALCULUS)
 
-    def _abbreviated(self, objective: Expr, point: Parts) -> tuple[Expr, list[Abbreviation]]:
-        """The objective over names for the layers, the prediction and the error, and what they stand for."""
-        read, value, text = self.component.prediction, self.component.value, said(self.order.model, objective)
+    def _abbreviated(self, objective: Expr, point: Parts, text: str) -> tuple[Expr, list[Abbreviation]]:
+        """The objective over names for the layers, the prediction and the error, and what they stand for; at every datum of a window."""
+        found: list[Abbreviation] = []
+        for age in range(max(tokens_stepped_over(self.component), 1)):
+            objective, more = self._abbreviated_at(age, objective, point, text)
+            found = [*more, *found]
+        return objective, found
+
+    def _abbreviated_at(self, age: int, objective: Expr, point: Parts, text: str) -> tuple[Expr, list[Abbreviation]]:
+        read, value = (part and at_age(self.component, part, age) for part in (self.component.prediction, self.component.value))
+        ago = str(age) if age else ""
         found: list[Abbreviation] = []
         if self._says_layers:
             found = self._layers(objective if read is None else read, point)
@@ -172,15 +182,16 @@ class Descent:
                 objective = put(layer.name, layer.definition, objective)
                 read, value = read and put(layer.name, layer.definition, read), value and put(layer.name, layer.definition, value)
         if read is not None and not isinstance(read, LEAVES) and occurs(read, objective):
-            prediction = self.draft.let("prediction", self.seen(read, point), "read at the key")
+            rule = f"read at the key {age} token{'s' * (age > 1)} ago" if age else "read at the key"
+            prediction = self.draft.let(worded("prediction", ago), self.seen(read, point), rule)
             objective, value = put(prediction, read, objective), value and put(prediction, read, value)
-            found.append(Abbreviation(prediction, read, "surprise", is_read=True))
+            found.append(Abbreviation(prediction, read, worded("surprise", ago), is_read=True))
             read = prediction
         if read is None or value is None or read.shape != value.shape:
             return objective, found
         difference, flipped = subtract(read, value), subtract(value, read)
         if occurs(difference, objective) or occurs(flipped, objective):
-            error = self.draft.let("error", self.seen(difference, point), f"objective {text}")
+            error = self.draft.let(worded("error", ago), self.seen(difference, point), f"objective {text}")
             objective = put(error, difference, put(negate(error), flipped, objective))
             found.append(Abbreviation(error, difference, is_error=True))
         return objective, found
@@ -284,8 +295,10 @@ def _needs_a_name(value: Expr) -> bool:
 
 
 def _is_plain(node: Expr) -> bool:
-    """A leaf, or simple scalars times one."""
+    """A leaf, an older value of one, or simple scalars times one."""
     match node:
+        case Delay(Recent(x)):
+            return _is_plain(x)
         case Scale(by, x):
             return _is_plain(by) and _is_plain(x)
     return isinstance(node, LEAVES)

@@ -15,6 +15,7 @@ from nlc.ir.order import LevelOrder
 from nlc.ir.recents import Recent, Shift
 from nlc.ir.show import expression_text
 from nlc.ir.starts import known_start
+from nlc.ir.windows import older_data
 
 
 def kept_tensors(order: LevelOrder, laws: tuple[Law, ...], outputs: tuple[Equation, ...], endings: tuple[Law, ...]) -> tuple[Kept, ...]:
@@ -53,7 +54,8 @@ def _gathered(model: Model, laws: tuple[Law, ...]) -> Iterator[Kept]:
 def _held(model: Model, nodes: list[Expr]) -> Iterator[Kept]:
     """The values that held reads see: each changes at the last token of its period."""
     wanted = {(node.component, node.part): node for node in nodes if isinstance(node, State) and "held_" in node.part}
-    for (name, part), read in sorted(wanted.items()):
+    places = {item.name: place for place, item in enumerate(model.components)}
+    for (name, part), read in sorted(wanted.items(), key=lambda item: (places[item[0][0]], item[0][1])):
         period = int(part.rpartition("held_")[2])
         declared = next(state for state in model.component(name).states if held_part(state.part, period) == part)
         now = State(name, declared.part, declared.shape)
@@ -73,13 +75,15 @@ def _recent(order: LevelOrder) -> Iterator[Kept]:
     for item in order.model.recents:
         recent = settle(order, None, item.recent)
         assert isinstance(recent, Recent)
-        rule = f"the last values of {expression_text(item.recent.x)}, for delays and convolutions"
+        is_data = any(item.recent == kept for level in order.model.fast for kept in older_data(level))
+        whose = "windows" if is_data else "delays and convolutions"
+        rule = f"the last values of {expression_text(item.recent.x)}, for {whose}"
         yield Kept(RECENT, item.name, Shift(recent, recent.x, recent.shape), rule, is_whole=item.is_whole)
 
 
 def _windows(order: LevelOrder) -> Iterator[Kept]:
     """The data of windows that later tokens still see."""
-    for component in order.model.fast:
+    for component in (component for component in order.model.fast if component.is_solved):
         for item in component.data:
             span = "all tokens" if component.window == "all" else f"the last {component.window} tokens"
             value = settle(order, component.name, item.value)

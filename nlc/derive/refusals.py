@@ -9,7 +9,7 @@ from nlc.derive.closed import no_closed_form
 from nlc.derive.definite import solves
 from nlc.derive.implicit import no_implicit_step
 from nlc.derive.refused_delays import at_the_end, older_values
-from nlc.derive.refused_windows import rotations, solved_levels
+from nlc.derive.refused_windows import rotations, solved_levels, stepping_levels
 from nlc.diagnostics import Diagnostic
 from nlc.ir.algebra import LEAVES, Constant, Expr, Gradient, Index, Input, Join, Norm, Split, State, Task, Tick, When, children, walk
 from nlc.ir.contexts import contexts_of, gradient_of, is_context, number_of_data
@@ -194,8 +194,6 @@ def _optimizers_of_slow_levels(model: Model) -> Iterator[Diagnostic]:
 
 def _lifetimes(model: Model) -> Iterator[Diagnostic]:
     for component in model.components:
-        if component.window is not None and not component.is_solved:
-            yield codes.window(component.place("window"), component.name)
         if component.reset is not None and not _is_compiled_reset(model, component.reset):
             yield codes.reset_clock(component.place("reset"), component.name, str(component.reset))
         if not all(_is_compiled_start(model, component, value) for value in component.init):
@@ -333,6 +331,7 @@ CHECKS: tuple[Check, ...] = (
     _optimizers_of_slow_levels,
     _lifetimes,
     solved_levels,
+    stepping_levels,
     rotations,
     solves,
     _knowledge_transfer,

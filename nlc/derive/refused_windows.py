@@ -1,4 +1,4 @@
-"""What this version does not derive of levels that are solved over a window, and of rotations: checks as in `refusals`."""
+"""What this version does not derive of levels with a window, solved over it or stepping, and of rotations: checks as in `refusals`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from types import MappingProxyType
 
 from nlc.codes import derive as codes
 from nlc.diagnostics import Diagnostic
-from nlc.ir.algebra import Expr, Rotary, Split, State, Tick, When, contains, walk
-from nlc.ir.model import GradientDescent, Model
+from nlc.ir.algebra import Age, Expr, Rotary, Split, State, Tick, When, WindowSoftmax, contains, walk
+from nlc.ir.model import Component, Family, GradientDescent, Model
+from nlc.ir.windows import LARGEST
 
 NOT_KEPT: Mapping[str, str] = MappingProxyType({"init": "the start", "reset": "a reset", "backprop": "the updates"})
 """Keys that say something about a state, and what they say it about."""
@@ -33,6 +34,30 @@ def solved_levels(model: Model) -> Iterator[Diagnostic]:
             yield codes.nothing_kept(node.span, node.component, "an older state")
         if isinstance(node, Tick) and node.component in names:
             yield codes.nothing_kept(node.span, node.component, "the count of updates")
+
+
+def stepping_levels(model: Model) -> Iterator[Diagnostic]:
+    """A level that takes steps over a window has so many tokens of data, and one token's step."""
+    for component in (item for item in model.components if item.window is not None and not item.is_solved):
+        refused = next(_no_steps_over(model, component), None)
+        if refused is not None:
+            yield codes.window(component.place("window"), component.name, *refused)
+
+
+def _no_steps_over(model: Model, component: Component) -> Iterator[tuple[str, str]]:
+    tokens, clock = component.window, component.every
+    if model.kind == "optimizer" or clock.family is not Family.TOKEN or clock.period != 1 or model.updates_per_tick > 1:
+        yield f"on the clock {clock}", "a level steps over a window on the clock `token`, in an architecture of one update a token"
+    elif tokens == "all":
+        yield "of all tokens", "write `window: n tokens`: a level that takes steps carries its data, and writes each of them at every token"
+    elif isinstance(tokens, int) and tokens > LARGEST:
+        yield f"of {tokens} tokens", f"write at most {LARGEST} tokens: each of them is a write of its own at every token"
+    elif not component.data and not contains(component.objective, lambda node: isinstance(node, Age)):
+        yield "of nothing", "read a stream without `now(...)` in the objective, or drop `window`"
+    if component.reduce == "mean":
+        yield "by their mean", "weigh the data in the objective, as in `sum(l2 / 8, over = window)`"
+    if contains(component.objective, lambda node: isinstance(node, WindowSoftmax)):
+        yield "by their softmax", "a softmax over a window belongs to a level on the clock `always`; weigh the data otherwise"
 
 
 def rotations(model: Model) -> Iterator[Diagnostic]:

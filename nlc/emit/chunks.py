@@ -8,82 +8,18 @@ All reads of one write are one: sum_j coefficient_j (S @ vector_j) = -S @ erase 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
+from nlc.emit.chunked import Chunked, Stream
+from nlc.emit.factors import factored
 from nlc.emit.form_views import DecaysView, MatrixChunksView, ReadView, VectorChunksView, WholeView, WriteView
-from nlc.emit.layout import Lines, call
+from nlc.emit.layout import WIDTH, Lines, call, loop_over, packed, side_by_side
+from nlc.emit.prose import wrapped
 from nlc.emit.render import render
 from nlc.ir.affine import AffineLaw, OutputRead, Write
-from nlc.ir.algebra import MINUS_ONE, Add, Constant, Expr, Input, Named, Scale, When, contains, is_number
-from nlc.ir.build import add, constant, full, scale
-from nlc.ir.program import Form, MemoryProgram
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """What one role of the form is at every token, as an expression; `role` is the name of the method's argument.
-
-    One that `is_steady` is a decay that all tokens share, so that its products are made once.
-    """
-
-    role: str
-    value: Expr
-    is_steady: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkedState:
-    """A carried tensor: the name of the method's argument, and whose it is."""
-
-    role: str
-    component: str
-    part: str
-
-
-@dataclass(frozen=True, slots=True)
-class Chunked:
-    """One memory in chunks: its streams, whether it has decays and reads its old state, and who reads it.
-
-    `in_blocks`: batch and axes are one dim of copies already.
-    """
-
-    memory: MemoryProgram
-    law: AffineLaw
-    streams: tuple[Stream, ...]
-    in_blocks: bool = False
-
-    @property
-    def states(self) -> tuple[ChunkedState, ...]:
-        """What it carries."""
-        return (ChunkedState("memory", self.law.component, self.law.part),)
-
-    @property
-    def is_vector(self) -> bool:
-        return len(self.law.shape) == 1
-
-    @property
-    def has_decay(self) -> bool:
-        return any(stream.role == "decay" for stream in self.streams)
-
-    @property
-    def is_steady(self) -> bool:
-        """Whether every token has the same decay."""
-        return any(stream.is_steady for stream in self.streams)
-
-    @property
-    def moving(self) -> tuple[str, ...]:
-        """The roles that change from token to token."""
-        return tuple(stream.role for stream in self.streams if not stream.is_steady)
-
-    @property
-    def is_halved(self) -> bool:
-        """Whether its decays, one for each channel, are multiplied by halves."""
-        return self.memory.form in (Form.HALVED_PREFIX_SUM, Form.HALVED_TRIANGULAR)
-
-    @property
-    def is_triangular(self) -> bool:
-        return any(write.reads for write in self.law.writes) and not self.is_vector
+from nlc.ir.algebra import MINUS_ONE, Expr, Input, Named, When, contains, is_number
+from nlc.ir.build import add, full, scale
+from nlc.ir.program import MemoryProgram
 
 
 def chunked(memory: MemoryProgram) -> Chunked:
@@ -136,23 +72,6 @@ def _write(write: Write, law: AffineLaw, number: str) -> tuple[Stream, ...]:
     return (*streams, Stream(f"erase{number}", erase))
 
 
-def factored(value: Expr) -> Expr:
-    """A sum whose terms all have one factor, as the factor times a sum: one product a token in place of several."""
-    terms = value.terms if isinstance(value, Add) else ()
-    parts = [_without_sign(term) for term in terms]
-    factors = [part.by for _, part in parts if isinstance(part, Scale)]
-    if len(terms) < 2 or len(factors) < len(terms) or any(factor != factors[0] for factor in factors):
-        return value
-    return scale(factors[0], add(*(scale(sign, part.x) for sign, part in parts if isinstance(part, Scale))))
-
-
-def _without_sign(term: Expr) -> tuple[Constant, Expr]:
-    match term:
-        case Scale(Constant() as sign, Scale() as product):
-            return sign, product
-    return constant(1), term
-
-
 def _vectors(memory: MemoryProgram) -> tuple[Expr | None, ...]:
     """What a memory is read with; None where the whole of it is read."""
     return tuple(read.vector for read in memory.reads)
@@ -170,23 +89,32 @@ def _matrix_view(form: Chunked, local: str) -> MatrixChunksView:
     reads = read_views(form)
     count = len(form.law.writes)
     value = "write" if form.is_triangular else "value"
+    targets, pieces = loop_over(form.moving, "chunks", 8)
     return MatrixChunksView(
         signature=signature(form, local),
         docstring=docstring(form),
         opening=opening(form),
-        streams=", ".join(form.moving),
-        targets=", ".join(form.moving),
+        chunks=_chunks(form),
+        targets=targets,
         columns=tuple(read.column for read in reads),
         writes=tuple(WriteView(f"key{numbered(number, count)}", f"{value}{numbered(number, count)}") for number in range(count)),
         reads=reads,
         has_decay=form.has_decay,
         is_triangular=form.is_triangular,
         prelude=_steady_products(form),
-        factors=_products(form),
+        factors=(*pieces, *_products(form)),
         old=_decays(form, "before"),
         last=LAST_OF_STEADY if form.is_steady else LAST,
         results=_results(form, reads),
     )
+
+
+def _chunks(form: Chunked) -> Lines:
+    """The lines that cut the streams into chunks."""
+    line = f"chunks = zip(*(_pieces(x, self.chunk) for x in ({side_by_side(form.moving)})), strict=True)"
+    if len(line) + 8 <= WIDTH:
+        return (line,)
+    return *packed("streams", form.moving, 8), "chunks = zip(*(_pieces(x, self.chunk) for x in streams), strict=True)"
 
 
 LAST = DecaysView("products[:, -1:, :1]", "products[:, -1, 1:, None]")
@@ -274,6 +202,8 @@ def _read(form: Chunked, read: OutputRead, number: str) -> ReadView:
         diagonal="" if is_new else "-1",
         states="1:" if is_new else ":-1",
         whole=_whole(form, read) if read.is_whole else None,
+        memory=f"memory[:, {form.rows}]" if form.above else "memory",
+        columns=f"[..., {form.rows}]" if form.above else "",
     )
 
 
@@ -333,7 +263,17 @@ def docstring(form: Chunked) -> Lines:
     if form.is_triangular and count == 1:
         law += f" with {each}"
     streams, steady = ("(copies, tokens, size)", "(copies, 1)") if form.in_blocks else ("(batch, time, *axes, size)", "(batch, *axes, 1)")
-    lines = [f"{law}, chunk by chunk.", "", f"        Streams are {streams}, a scalar one with size 1."]
+    said = f"{law}, chunk by chunk."
+    lines = (
+        [said]
+        if len(said) < 125
+        else ["Several writes a token, chunk by chunk.", "", *(f"            {line}" for line in wrapped(law, 120))]
+    )
+    lines += ["", f"        Streams are {streams}, a scalar one with size 1."]
+    if form.above:
+        others = ", ".join(item.memory.title for item in form.above)
+        text = f"The last rows of memory and value are those of {form.memory.title}, above them are those of {others}."
+        lines += [f"        {line}" for line in wrapped(text, 128)]
     if form.is_steady:
         lines += [f"        The decay, {steady}, is that of every token: its products are made once."]
     if form.is_triangular:

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from nlc.emit.chunks import ChunkedState, Stream, is_shared, numbered
+from nlc.emit.chunked import ChunkedState, Stream
+from nlc.emit.chunks import is_shared, numbered
 from nlc.emit.factors import Factors
 from nlc.emit.names import LocalNames
 from nlc.ir.affine import CoupledLaw, CoupledRead, CoupledWrite
@@ -19,7 +20,9 @@ from nlc.ir.build import add, full, scale
 from nlc.ir.program import Form, MemoryProgram
 
 ROLES = ("key", "value", "erase", "query", "read", "reads", "write")
-OTHERS = "after before chunks kept last leading moves n one overlap past scores seen shares states steady streams whole zero"
+OTHERS = (
+    "after before chunks erases keys kept last leading moves n one overlap past scores seen shares states steady streams values whole zero"
+)
 WORDS = frozenset({*ROLES, *OTHERS.split()})
 """The variables of a method, which no state and no factor of a decay is called."""
 
@@ -77,6 +80,19 @@ class Coupled:
         return self.law.has_reads
 
     @property
+    def gathered(self) -> dict[str, int]:
+        """The roles, of more than two writes that all do the same, which come together as one argument, and of how many streams."""
+        count, erases = len(self.law.writes), [erase.write for erase in self.erases]
+        is_alike = not self.is_vector and count > 2 and erases in ([], list(range(count)))
+        return dict.fromkeys(("key", "value", *(("erase",) if erases else ())), count) if is_alike else {}
+
+    @property
+    def roles(self) -> tuple[tuple[str, str], ...]:
+        """The arguments of the method for streams, each with its type."""
+        alone = ((stream.role, "Tensor") for stream in self.streams if stream.role.rpartition("_")[0] not in self.gathered)
+        return (*alone, *((f"{role}s", "tuple[Tensor, ...]") for role in self.gathered))
+
+    @property
     def is_steady(self) -> bool:
         """Whether all tokens share the decays of states and the weights of writes."""
         return all(is_shared(entry) for row in self.moves for entry in row)
@@ -117,7 +133,8 @@ class Coupled:
     def moving(self) -> tuple[str, ...]:
         """The roles that are cut in chunks: not the factors of decays, which are multiplied before, unless an erase needs them."""
         needed = {name for erase in self.erases for weight in erase.weights for name in self.factors.within(weight)}
-        return tuple(stream.role for stream in self.streams if stream.value.shape or stream.role in needed)
+        moving = tuple(stream.role for stream in self.streams if stream.value.shape or stream.role in needed)
+        return tuple(role for role in moving if role.rpartition("_")[0] not in self.gathered)
 
 
 def is_coupled(memory: MemoryProgram) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from nlc.emit.chunks import method_name, numbered
 from nlc.emit.coupled import Coupled, Erase
 from nlc.emit.form_views import CoupledHelpersView, CoupledReadView, CoupledVectorsView, CoupledView, ErasesView, QueryView
-from nlc.emit.layout import WIDTH, Lines, assignment, call
+from nlc.emit.layout import WIDTH, Lines, assignment, call, loop_over, side_by_side
 from nlc.emit.prose import wrapped
 from nlc.emit.render import render
 from nlc.ir.affine import OutputRead
@@ -35,16 +35,16 @@ def coupled_helpers(forms: Sequence[Coupled]) -> tuple[str, ...]:
 
 def _view(form: Coupled, local: str) -> CoupledView:
     count, names = len(form.states), [state.role for state in form.states]
-    reads = _reads(form)
+    reads, (targets, pieces) = _reads(form), _targets(form)
     return CoupledView(
         signature=_signature(form, local),
         docstring=_docstring(form),
         leading=names[0],
         states=f"torch.cat(({', '.join(names)}), -1)" if count > 1 else names[0],
         prelude=(*_moves(form), *_chunks(form)),
-        targets=_targets(form),
+        targets=targets,
         columns=tuple(read.column for read in reads),
-        gathered=_gathered(form),
+        gathered=(*pieces, *_gathered(form)),
         erases=_rows(form) if form.is_triangular else (),
         count=count,
         is_alone=count == 1,
@@ -61,16 +61,16 @@ def _view(form: Coupled, local: str) -> CoupledView:
 
 def _vectors_view(form: Coupled, local: str) -> CoupledVectorsView:
     names = [state.role for state in form.states]
-    reads = _reads(form)
+    reads, (targets, pieces) = _reads(form), _targets(form)
     return CoupledVectorsView(
         signature=_signature(form, local),
         docstring=_docstring(form),
         leading=names[0],
         states=f"torch.stack(({', '.join(names)}), -2)",
         prelude=(*_moves(form), *_chunks(form)),
-        targets=_targets(form),
+        targets=targets,
         columns=tuple(read.column for read in reads),
-        gathered=_gathered(form),
+        gathered=(*pieces, *_gathered(form)),
         count=len(form.seen),
         reads=reads,
         after=", ".join(names),
@@ -116,7 +116,7 @@ def _past(writes: int, diagonal: str) -> str:
 
 def _like(form: Coupled) -> str:
     """A stream that has every token."""
-    return next(stream.role for stream in form.streams if stream.value.shape)
+    return "keys[0]" if form.gathered else next(stream.role for stream in form.streams if stream.value.shape)
 
 
 def _moves(form: Coupled) -> Lines:
@@ -136,23 +136,32 @@ def _moves(form: Coupled) -> Lines:
 
 def _chunks(form: Coupled) -> Lines:
     shares = [] if form.is_steady else [_made(form, "moves")]
-    pieces = f"*(_pieces(x, self.chunk) for x in ({_listed(form.moving)}))"
+    if form.gathered:
+        return _chunks_of_writes(form, shares)
+    pieces = f"*(_pieces(x, self.chunk) for x in ({side_by_side(form.moving)}))"
     if len(pieces) < WIDTH - 16:
         return call("chunks = zip", [*shares, pieces, "strict=True"], "", 8)
     streams = call("streams = ", form.moving, "", 8)
     return *streams, *call("chunks = zip", [*shares, "*(_pieces(x, self.chunk) for x in streams)", "strict=True"], "", 8)
 
 
+def _chunks_of_writes(form: Coupled, shares: Sequence[str]) -> Lines:
+    """The same, where the writes of a token come together: they are put one after another first."""
+    roles = list(form.gathered)
+    stacked = f"(torch.stack(x, 2).flatten(1, 2) for x in ({', '.join(f'{role}s' for role in roles)}))"
+    longer = f"*(_pieces(x, {len(form.law.writes)} * self.chunk) for x in ({', '.join(roles)}))"
+    others = [f"_pieces({role}, self.chunk)" for role in form.moving]
+    return f"{', '.join(roles)} = {stacked}", *call("chunks = zip", [*shares, longer, *others, "strict=True"], "", 8)
+
+
 def _made(form: Coupled, moves: str) -> str:
     return f"_shares({moves}, {len(form.law.states)}, [{', '.join(map(str, form.seen))}], self.chunk)"
 
 
-def _targets(form: Coupled) -> str:
-    return _listed(form.moving) if form.is_steady else f"(shares, last), {', '.join(form.moving)}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return f"{names[0]}," if len(names) == 1 else ", ".join(names)
+def _targets(form: Coupled) -> tuple[str, Lines]:
+    """What a chunk is taken apart into."""
+    moving = (*form.gathered, *form.moving)
+    return loop_over(moving if form.is_steady else ("(shares, last)", *moving), "chunks", 8)
 
 
 def _gathered(form: Coupled) -> Lines:
@@ -161,10 +170,10 @@ def _gathered(form: Coupled) -> Lines:
     lines: list[str] = []
     if form.is_steady:
         several = f"{writes} * n" if writes > 1 else "n"
-        lines.append(f"n = {_like(form)}.shape[1]")
+        lines.append(f"n = key.shape[1] // {writes}" if form.gathered else f"n = {_like(form)}.shape[1]")
         lines.append(f"shares = steady[:, : n + 1, :, : {count} + {several}]")
         lines.append("last = shares[:, -1]")
-    if writes > 1:
+    if writes > 1 and not form.gathered:
         for role in ("value",) if form.is_vector else ("key", "value"):
             names = ", ".join(f"{role}_{number + 1}" for number in range(writes))
             lines.append(f"{role} = torch.stack(({names}), 2).flatten(1, 2)")
@@ -180,7 +189,7 @@ def _rows(form: Coupled) -> tuple[ErasesView, ...]:
         weights = next(erase.weights for erase in chosen if erase is not None)
         roles = [_role(form, erase) for erase in chosen]
         shares = [_share(form, weights if erase is None else erase.weights) for erase in chosen]
-        stream = _side_by_side(roles)
+        stream = "erase" if form.gathered else _side_by_side(roles)
         before = _side_by_side(shares) if len(set(shares)) > 1 else _repeated(shares)
         erased = _of_start(form, "erase", "before")
         found.append(ErasesView("" if stream == "erase" else stream, before, "overlap + " if found else "", erased))
@@ -214,7 +223,7 @@ def _share(form: Coupled, weights: Sequence[Expr]) -> str:
 def _signature(form: Coupled, local: str) -> Lines:
     count = len(form.memory.reads) + len(form.states)
     result = f"tuple[{', '.join(['Tensor'] * count)}]" if count > 1 else "Tensor"
-    arguments = [f"{name}: Tensor" for name in (*(stream.role for stream in form.streams), *(state.role for state in form.states))]
+    arguments = [f"{name}: {kind}" for name, kind in (*form.roles, *((state.role, "Tensor") for state in form.states))]
     return call(f"def {method_name(local)}", ["self", *arguments], f" -> {result}:", 4)
 
 

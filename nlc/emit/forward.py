@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from nlc.emit.attention import in_forward, kept_after, places
-from nlc.emit.chunks import Chunked, Stream, chunk_method, chunked, method_name
+from nlc.emit.chunked import Chunked, Stream
+from nlc.emit.chunks import chunk_method, chunked, method_name
 from nlc.emit.coupled import Coupled, coupled, is_coupled
 from nlc.emit.coupled_methods import coupled_method
 from nlc.emit.halves import halves_method
-from nlc.emit.layout import Lines, assignment, block, call, indented
+from nlc.emit.layout import Lines, assignment, block, call, indented, packed
 from nlc.emit.names import LocalNames
 from nlc.emit.parameters import read_parameters
 from nlc.emit.recents import laid_out
@@ -149,12 +150,22 @@ def run_form(
 ) -> Iterator[Lines]:
     """The call that runs a form from the states `carried` to those `after`; its reads join the values, as outputs where they are those."""
     names, values = tokens.names, tokens.values
-    arguments = []
+    arguments, together = [], {role: list[str]() for role in (form.gathered if isinstance(form, Coupled) else ())}
     for stream in streams:
         text, lines = _stream(tokens, stream)
         yield from lines
-        arguments.append(f"{stream.role}={text}")
-    arguments.extend(f"{state.role}={variable}" for state, variable in zip(form.states, carried, strict=True))
+        if (role := stream.role.rpartition("_")[0]) in together:
+            together[role].append(text)
+        else:
+            arguments.append(f"{stream.role}={text}")
+    for role, texts in together.items():
+        local = names.new(f"{role}s")
+        yield packed(local, texts, tokens.indent)
+        arguments.append(f"{role}s={local}")
+    if isinstance(form, Chunked) and form.above:
+        arguments.append(f"memory=torch.cat(({', '.join(carried)}), 1)")
+    else:
+        arguments.extend(f"{state.role}={variable}" for state, variable in zip(form.states, carried, strict=True))
     for read in form.memory.reads:
         known = Named(read.name, read.shape)
         values[known] = as_they_are.get(known) or names.new(read.name)
@@ -192,6 +203,8 @@ def slot_local(form: ChunkedForm) -> str:
 
 def _stream(tokens: Tokens, stream: Stream) -> tuple[str, list[Lines]]:
     """The value at every token, (batch, time, *axes, size), a scalar with the size 1; and the lines that make it, if it is long."""
+    if stream.above:
+        return _stacked(tokens, stream)
     value, printer = stream.value, tokens.shared if stream.is_steady else tokens.printer
     atom = printer.atom(value) if value.shape else f"{printer.atom(value)}[..., None]"
     text = printer.text(value) if value.shape else atom
@@ -204,6 +217,14 @@ def _stream(tokens: Tokens, stream: Stream) -> tuple[str, list[Lines]]:
         places = ", ".join(part for place, part in enumerate(tokens.leading.split(", ")) if place != 1)
         return f"{atom}.expand({places}, -1)", lines
     return (text if tokens.spans(value) else f"{atom}.expand({tokens.leading}, -1)"), lines
+
+
+def _stacked(tokens: Tokens, stream: Stream) -> tuple[str, list[Lines]]:
+    """The values of memories whose rows stand above one another, a line each, in one dim."""
+    values = [(tokens.names.new(f"{name}_{stream.role}"), value) for name, value in stream.above]
+    values.append((tokens.names.new(stream.role), stream.value))
+    lines = [assignment(local, tokens.printer.terms(value), tokens.indent) for local, value in values]
+    return f"torch.cat(({', '.join(local for local, _ in values)}), -1)", lines
 
 
 def output_terms(sequence: Sequence, tokens: Tokens, name: str, value: Expr) -> tuple[str, ...]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from nlc.emit.chunks import Chunked, docstring, joined, numbered, opening, read_views, signature, whole_memory
+from nlc.emit.chunked import Chunked
+from nlc.emit.chunks import docstring, joined, numbered, opening, read_views, signature, whole_memory
 from nlc.emit.form_views import HalvesReadView, HalvesView, MatrixHalvesView, OverlapView, ReadView, VectorHalvesView, WriteView
-from nlc.emit.layout import WIDTH, Lines, assignment, block
+from nlc.emit.layout import WIDTH, Lines, assignment, block, packed, unpacked
 from nlc.emit.render import render
 
 
@@ -77,7 +78,7 @@ def _gathered(form: Chunked) -> Lines:
     erases = [erase if erase in streams else f"torch.zeros_like({key})" for erase, key in zip(_of_writes(form, "erase"), keys, strict=True)]
     stacks = {"key": "keys", "value": f"({', '.join(values)})", "erase": f"({', '.join(erases)})"}
     lines = [assignment(name, [f"torch.stack({parts}, -2).flatten(-3, -2)"], 8) for name, parts in stacks.items()]
-    return (f"keys = {', '.join(keys)}", *block(lines))
+    return *packed("keys", keys, 8), *block(lines)
 
 
 def _overlaps(form: Chunked, reads: tuple[ReadView, ...], keys: tuple[str, ...]) -> tuple[OverlapView, ...]:
@@ -124,11 +125,12 @@ def _own(form: Chunked, attention: str, query: str, key: str) -> Lines:
 
 def _stretched(form: Chunked) -> Lines:
     """The lines that cut the streams into stretches."""
-    roles = ", ".join(stream.role for stream in form.streams if stream.role != "decay")
-    cut = f"{roles} = (_stretches(x, self.chunk, 0.0) for x in ({roles}))"
+    roles = [stream.role for stream in form.streams if stream.role != "decay"]
+    listed = ", ".join(roles)
+    cut = f"{listed} = (_stretches(x, self.chunk, 0.0) for x in ({listed}))"
     if len(cut) + 8 <= WIDTH:
         return (cut,)
-    return f"streams = {roles}", f"{roles} = (_stretches(x, self.chunk, 0.0) for x in streams)"
+    return *packed("streams", roles, 8), *unpacked(roles, "(_stretches(x, self.chunk, 0.0) for x in streams)", 8)
 
 
 def _attention(read: ReadView, key: str) -> str:

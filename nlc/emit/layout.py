@@ -22,6 +22,31 @@ def call(before: str, arguments: Sequence[str], after: str, indent: int) -> Line
     return (f"{before}(", *(f"{STEP}{argument}," for argument in arguments), f"){after}")
 
 
+def side_by_side(names: Sequence[str]) -> str:
+    """Names as a tuple is written without brackets."""
+    return f"{names[0]}," if len(names) == 1 else ", ".join(names)
+
+
+def unpacked(names: Sequence[str], value: str, indent: int) -> Lines:
+    """`a, b = value`: on one line, or with a line for each name."""
+    line = f"{side_by_side(names)} = {value}"
+    return (line,) if indent + len(line) <= WIDTH else ("(", *(f"{STEP}{name}," for name in names), f") = {value}")
+
+
+def packed(name: str, values: Sequence[str], indent: int) -> Lines:
+    """`name = a, b`: on one line, or in brackets."""
+    line = f"{name} = {side_by_side(values)}"
+    return (line,) if indent + len(line) <= WIDTH else call(f"{name} = ", values, "", indent)
+
+
+def loop_over(names: Sequence[str], pieces: str, indent: int) -> tuple[str, Lines]:
+    """What `for ... in pieces:` has for its targets, and the lines that it begins with: where the names are too long, they unpack one."""
+    targets = side_by_side(names)
+    if indent + len(f"for {targets} in {pieces}:") <= WIDTH:
+        return targets, ()
+    return "pieces", unpacked(names, "pieces", indent + len(STEP))
+
+
 def comprehension(before: str, clauses: Sequence[str], indent: int) -> Lines:
     """`before{clauses}`: on one line, or with the clauses on a line of their own, or one line each."""
     inside = " ".join(clauses)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from nlc.codes import emit as codes
 from nlc.diagnostics import CompileError
@@ -42,7 +43,7 @@ BLOCK_LENGTH = Named("tokens of the block", ())
 """How many tokens a block has: a Python number."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Sequence:
     """A program that becomes an `nn.Module`, and the questions that its functions ask of it.
 
@@ -148,7 +149,7 @@ class Sequence:
                 return any(stream.name == name and stream.axes for stream in self.model.inputs)
         return any(self._varies(child) for child in children(node))
 
-    @property
+    @cached_property
     def bare(self) -> frozenset[str]:
         """The streams that are read where there is one value for all places along the axis: before a split, and after a join."""
         found = {name for equation in self._equations for name in _bare_streams(equation.value, is_bare=False)}

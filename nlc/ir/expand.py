@@ -4,8 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from nlc.ir.algebra import ONE, Add, Divide, Dot, Expr, MatMul, Outer, Scale, Spread, State, Sum, Times, Transpose, Where, children
+from nlc.ir.algebra import (
+    ONE,
+    ZERO,
+    Add,
+    Divide,
+    Dot,
+    Expr,
+    Map,
+    MatMul,
+    Outer,
+    Power,
+    Scale,
+    Spread,
+    State,
+    Sum,
+    Times,
+    Transpose,
+    Where,
+    children,
+    contains,
+    is_number,
+)
 from nlc.ir.build import divide, dot, full, matmul, outer, scale, spread, times, total, transpose
+from nlc.ir.calculus import Inverse
 
 NONLINEAR = 2
 """The degree of everything that is not affine in the state."""
@@ -87,7 +109,37 @@ def terms(node: Expr, *states: State) -> tuple[Expr, ...]:
             return tuple(total(term, axis) for term in terms(x, *states))
         case Spread(x, axis):
             return tuple(spread(term, axis, node.shape) for term in terms(x, *states))
+        case Where(condition, then, otherwise) if condition.shape == () and not degree(condition, *states):
+            return (*_where(condition, then, states), *_where(condition, otherwise, states, is_then=False))
     return (node,)
+
+
+def _where(condition: Expr, x: Expr, states: Sequence[State], *, is_then: bool = True) -> tuple[Expr, ...]:
+    """The terms of one branch, each with a scalar in front that is zero where the other branch is taken.
+
+    A branch whose vectors may be infinite stays whole: nothing times infinity is not nothing.
+    """
+    found = []
+    for term in () if is_number(x, 0) else terms(x, *states):
+        coefficient, core = _factor(term)
+        if contains(core, _may_be_infinite):
+            return (Where(condition, x, full(0, x.shape), x.shape) if is_then else Where(condition, full(0, x.shape), x, x.shape),)
+        share = Where(condition, coefficient, ZERO, ()) if is_then else Where(condition, ZERO, coefficient, ())
+        found.append(scale(share, core))
+    return tuple(found)
+
+
+def _factor(term: Expr) -> tuple[Expr, Expr]:
+    """The scalar in front of a term, and the rest."""
+    if not isinstance(term, Scale):
+        return ONE, term
+    inner, core = _factor(term.x)
+    return scale(term.by, inner), core
+
+
+def _may_be_infinite(node: Expr) -> bool:
+    """Whether a node may make infinite numbers of finite ones."""
+    return isinstance(node, Divide | Power | Inverse) or (isinstance(node, Map) and node.function in ("exp", "log", "sinh", "cosh"))
 
 
 def _products(product: Callable[[Expr, Expr], Expr], left: Expr, right: Expr, states: Sequence[State]) -> tuple[Expr, ...]:

@@ -9,10 +9,11 @@ from nlc.codes import resolve as codes
 from nlc.diagnostics import CompileError, Diagnostic
 from nlc.ir.algebra import Expr, Gradient, Index, Input, Join, Split, State, Task, Tick, When, contains, walk
 from nlc.ir.dims import Dim, shape_text
-from nlc.ir.model import Model, RecentValues
+from nlc.ir.model import Component, Model, RecentValues
 from nlc.ir.recents import Convolve, Delay, Recent
 from nlc.ir.show import expression_text
 from nlc.ir.spec import Call
+from nlc.ir.windows import older_data
 from nlc.resolve.alignment import ShapeClash
 from nlc.resolve.axes import valued, varies
 from nlc.resolve.clocks import tokens_of
@@ -50,6 +51,7 @@ def type_convolve(typing: Typing, call: Call) -> Expr:
 def recent_values(model: Model) -> tuple[RecentValues, ...]:
     """Everything that is carried for delays and convolutions, each under a name of its own; inner ones first."""
     found = dict.fromkeys(node for value, _ in valued(model) for node in walk(value) if isinstance(node, Recent))
+    found |= dict.fromkeys(recent for component in _stepping(model) for recent in older_data(component))
     ordered = sorted(found, key=lambda node: sum(1 for _ in walk(node)))
     is_split = any(isinstance(node, Split | Join) for value, _ in valued(model) for node in walk(value))
     named: dict[str, RecentValues] = {}
@@ -58,6 +60,11 @@ def recent_values(model: Model) -> tuple[RecentValues, ...]:
         name = _fresh(_name(model, recent.x), named)
         named[name] = RecentValues(name=name, recent=recent, is_whole=is_whole)
     return tuple(named.values())
+
+
+def _stepping(model: Model) -> tuple[Component, ...]:
+    """The levels that may take steps over a window."""
+    return () if model.kind == "optimizer" else model.fast
 
 
 def _name(model: Model, x: Expr) -> str:
@@ -73,9 +80,9 @@ def _fresh(name: str, taken: dict[str, RecentValues]) -> str:
 
 def check_recents(model: Model) -> None:
     """Raise CompileError for older values of what does not move by streams alone, for kernels that move, and for too many values."""
-    if problems := tuple(
-        dict.fromkeys(problem for value, _ in valued(model) for node in walk(value) for problem in _problems(model, node))
-    ):
+    asked = (problem for value, _ in valued(model) for node in walk(value) for problem in _problems(model, node))
+    kept = (problem for component in _stepping(model) for recent in older_data(component) for problem in _of_window(model, recent))
+    if problems := tuple(dict.fromkeys((*asked, *kept))):
         raise CompileError(*problems)
 
 
@@ -92,6 +99,15 @@ def _problems(model: Model, node: Expr) -> Iterator[Diagnostic]:
                 yield codes.not_in_time(span, "convolve", help)
             if shape[0].names <= sizes.keys() and shape[0].value(sizes) < 1:
                 yield codes.not_in_time(span, "convolve", "a kernel has two rows or more; with one it is a product of its row with x")
+
+
+def _of_window(model: Model, recent: Recent) -> Iterator[Diagnostic]:
+    """Why older values of the data of a window are not those of streams and slow levels alone."""
+    if _moves(model, recent.x):
+        help = (
+            f"{expression_text(recent.x)} reads a state that moves inside the sequence, and older data are streams; read it as `now(...)`"
+        )
+        yield codes.not_in_time(recent.span, "window", help)
 
 
 def _not_of_streams(model: Model, x: Expr, word: str, span: Span) -> Iterator[Diagnostic]:

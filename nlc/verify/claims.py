@@ -20,6 +20,7 @@ from nlc.ir.law import Laws
 from nlc.ir.model import Claim, EqualityClaim, IllTyped, Model, OrderClaim, SameAsClaim
 from nlc.ir.recents import Recent
 from nlc.ir.show import expression_text
+from nlc.ir.windows import with_steps_over_ages
 from nlc.source import Span
 from nlc.verify.arithmetic import Arithmetic
 from nlc.verify.conditions import sufficient
@@ -207,6 +208,7 @@ def _identified(item: Anything, names: tuple[str, ...]) -> Anything:
 def decide_equality(left: Expr, right: Expr, claim: EqualityClaim, laws: Laws) -> Finding:
     """Whether two sides agree after one tick from any state that satisfies what is given."""
     model, laws = laws.order.model, in_one_equation(laws)
+    left, right = (with_steps_over_ages(model, side) for side in (left, right))
     sides = (at_data(settled(left, laws), model), at_data(settled(right, laws), model))
     if any(True for side in sides for _ in streams_in_sums(side)):
         return Finding(verdict="unknown", method="none", detail="a stream is summed over a window that does not keep it")

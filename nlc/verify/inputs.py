@@ -19,6 +19,7 @@ from nlc.ir.contexts import contexts_of, number_of_data
 from nlc.ir.dims import COLUMNS, ROWS
 from nlc.ir.model import Component, Family, HyperparameterDeclaration, Input, InputStream, Map, Model, Shape
 from nlc.ir.program import StateSlot
+from nlc.ir.windows import tokens_stepped_over
 
 SMALL_CHUNK = 4
 DIM_SIZES = (5, 3, 4, 7, 6, 8, 12, 9, 10, 16)
@@ -107,7 +108,7 @@ def draw(model: Model, case: Case, own_chunk: int, *, seed: int = 0, edges: bool
     }
     for slot in slots:
         if slot.counts:
-            states[slot.name] = torch.randint(2 * SMALL_CHUNK, (), generator=generator) + max(longest_period(model) - 2 * SMALL_CHUNK, 0)
+            states[slot.name] = torch.randint(2 * SMALL_CHUNK, (), generator=generator) + _first_position(model)
         elif slot.name not in states:
             kept = (TOKENS_KEPT,) if slot.window == "all" else tokens_before(slot)
             own_axes = () if slot.is_whole else axes
@@ -128,6 +129,12 @@ def draw(model: Model, case: Case, own_chunk: int, *, seed: int = 0, edges: bool
         updates_per_tick=model.updates_per_tick,
         whole=frozenset(stream.name for stream in model.inputs if stream.is_of_sequence),
     )
+
+
+def _first_position(model: Model) -> int:
+    """The least position that is drawn: where a level takes steps over a window, all that it remembers was there."""
+    remembered = max((tokens_stepped_over(level) - 1 for level in model.fast), default=0)
+    return max(longest_period(model) - 2 * SMALL_CHUNK, remembered, 0)
 
 
 def longest_period(model: Model) -> int:

@@ -20,7 +20,7 @@ from nlc.verify.oracle_slots import delayed, kept, parameters as parameters_of, 
 from nlc.verify.oracle_starts import counts, initial
 from nlc.verify.oracle_tick import Tick
 from nlc.verify.oracle_values import OracleError, sizes_of
-from nlc.verify.oracle_windows import empty_windows, is_solved
+from nlc.verify.oracle_windows import empty_windows, is_solved, tokens_seen
 
 __all__ = ["OracleError", "number_of", "run_oracle", "run_oracle_steps"]
 
@@ -62,7 +62,7 @@ def run_oracle(
         start[name] = replace(nothing, previous=start).start(node, start[name])
     streams = {stream.name: aligned(inputs[stream.name], stream, model) for stream in model.inputs}
     before = {name: given.get(f"previous.{name}", _nothing(x, name, model)) for name, x in streams.items()}
-    position = int(given["position"]) if "position" in given else 0
+    position = tokens_seen(model, given)
     differentiable = wants_graph((*inputs.values(), *start.values(), *trained.values()))
     tick = Tick(model, Family.TOKEN, sizes, numbers, before, before, start, differentiable, position=position, parameters=trained)
     tick = replace(tick, started=start)  # nothing starts again before the first token is there

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from nlc.ir.model import Model, RecentValues
-from nlc.verify.oracle_slots import recent_name
-from nlc.verify.oracle_values import sizes_of
+from nlc.ir.model import Component, Expr, Model, RecentValues
+from nlc.verify.oracle_slots import recent_name, slots
+from nlc.verify.oracle_values import rank_of, sizes_of
+from nlc.verify.oracle_windows import Data, data_there
 
 
 def started(
@@ -39,6 +40,19 @@ def shifted(before: Tensor, x: Tensor, rank: int) -> Tensor:
 def ago(before: Tensor, tokens: int, rank: int) -> Tensor:
     """The value so many ticks before this one."""
     return torch.unbind(before, before.dim() - 1 - rank)[-tokens]
+
+
+def remembered_data(model: Model, component: Component, before: Mapping[str, Tensor], now: Mapping[Expr, Tensor], position: int) -> Data:
+    """The data of the window of a level that takes steps: what is remembered of each stream, then its value `now`."""
+    older = int(component.window or 1) - 1
+    names = {item.recent.x: recent_name(item) for item in model.recents if older and item.recent.shape[0].size({}) == older}
+    streams = {}
+    for x, newest in now.items():
+        rank = rank_of(x.shape)
+        rows = torch.unbind(before[names[x]], before[names[x]].dim() - 1 - rank) if older else ()
+        streams[x] = torch.stack([*rows, newest.broadcast_to(rows[0].shape) if rows else newest])
+    state = before[slots(component)[0][0]]
+    return data_there(streams, position, tuple(state.shape[: 1 + len(model.axes)]))
 
 
 def convolved(x: Tensor, kernel: Tensor, before: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from nlc.ir.model import (
     When,
 )
 from nlc.verify.oracle_values import OracleError
-from nlc.verify.oracle_windows import is_solved
+from nlc.verify.oracle_windows import is_solved, steps_over
 
 
 def slot_name(component: Component, part: str) -> str:
@@ -170,7 +170,7 @@ def refuse(model: Model) -> None:
             ),
             "an implicit step here": isinstance(component.optimizer, Proximal) and not _is_implicit(model, component),
             f"the clock {clock}": not runs,
-            "a window": component.window is not None and not solved,
+            "a window": component.window is not None and not solved and not steps_over(component),
             "a reset": component.reset is not None and component.reset.family not in (Family.SEQUENCE, Family.NEVER, family),
             "a held gradient of an optimizer": _holds_for_an_optimizer(model, component),
         }

@@ -12,7 +12,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nlc.ir.model import Age, ClosedForm, Component, Expr, Family, Model, WindowSoftmax, WindowSum
+from nlc.ir.model import (
+    TOKEN,
+    Age,
+    ClosedForm,
+    Component,
+    Expr,
+    Family,
+    GradientDescent,
+    Model,
+    WindowSoftmax,
+    WindowSum,
+)
 from nlc.verify.oracle_values import Fitted, lift, rank_of, sizes_of
 
 
@@ -48,7 +59,7 @@ def is_solved(component: Component) -> bool:
 
 def window_slots(model: Model) -> Iterator[tuple[str, Component, Expr]]:
     """What is kept of each window: the key, the level and the stream."""
-    for component in model.fast:
+    for component in (item for item in model.fast if is_solved(item)):
         yield from ((f"{component.name}.{item.name}", component, item.value) for item in component.data)
 
 
@@ -82,6 +93,24 @@ def data_of(component: Component, windows: Mapping[str, Tensor], position: int, 
     if component.window != "all":
         there = torch.arange(count - 1, -1, -1) < position
     return Data(streams, there, leading)
+
+
+def data_there(streams: Mapping[Expr, Tensor], position: int, leading: tuple[int, ...]) -> Data:
+    """Values at every datum, the oldest first, at the token `position`, counted from 1: those before the first token are not there."""
+    count = len(next(iter(streams.values())))
+    return Data(streams, torch.arange(count - 1, -1, -1) < position, leading)
+
+
+def steps_over(component: Component) -> bool:
+    """Whether a level takes a step at every token on an objective over several of them."""
+    return isinstance(component.window, int) and component.every == TOKEN and isinstance(component.optimizer, GradientDescent)
+
+
+def tokens_seen(model: Model, given: Mapping[str, Tensor]) -> int:
+    """How many tokens there were before a state: as it says, or, where nothing counts them, as many as its windows remember."""
+    if "position" in given:
+        return int(given["position"])
+    return max((int(item.window or 1) for item in model.fast if given and steps_over(item)), default=0)
 
 
 def minimiser(objective: Callable[[Tensor], Tensor], state: Tensor, rank: int, differentiable: bool) -> Tensor:

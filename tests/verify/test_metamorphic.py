@@ -42,6 +42,9 @@ def still_open(squares: list[Square]) -> set[str]:
 
 APPLIES = {
     "linear_attention": "twice q, twice k, twice v, basis of d_k, basis of d_v, shuffled, idle",
+    "omega": "twice q, twice v, basis of d_k, basis of d_v",
+    "swla": "twice q, twice k, twice v, twice gamma, basis of d_k, basis of d_v",
+    "dla": "basis of d_k, basis of d_v",
     "delta_rule": "twice q, twice v, basis of d_k, basis of d_v, idle",
     "gated_delta_rule": "twice q, twice v, basis of d_k, basis of d_v, idle",
     "gated_linear_attention": "twice q, twice k, twice v, basis of d_v, idle",
@@ -52,7 +55,7 @@ APPLIES = {
     "swiglu_layer": "basis of d_model",
     "cms": "basis of d_model",
     "cms_independent": "",
-    **dict.fromkeys(("titans_layer", "ttt_linear_layer"), ""),
+    **dict.fromkeys(("titans_layer", "ttt_linear_layer", "self_modifying_titans"), ""),
     "longhorn": "twice q, twice v, basis of d_k, basis of d_v, idle",
     "mesa": "twice q, twice v, basis of d_k, basis of d_v, idle",
     "mlp_training": "twice target, basis of d_in, basis of d_out, idle",

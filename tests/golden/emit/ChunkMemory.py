@@ -56,10 +56,7 @@ class ChunkMemory(nn.Module):
         v     (batch, time, heads, d_v)
         beta  (batch, time, heads)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        fast  (batch, heads, d_v, d_k)
-        slow.momentum  (batch, heads, d_v, d_k)
-        slow  (batch, heads, d_v, d_k)
-        slow.gradient  (batch, heads, d_v, d_k)
+        fast, slow.momentum, slow, slow.gradient  (batch, heads, d_v, d_k)
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d_v)
@@ -227,4 +224,4 @@ def _block_lengths(before: int, tokens: int, time: int) -> list[int]:
     return [end - start for start, end in zip([0, *ends], ends, strict=False)] if time else []
 
 
-# sealed by nlc, sha256 of everything above: 8b62363cb6574e87caf3b2a61978bafa4b92e642396e3d18b6237a9ea14c6f7b
+# sealed by nlc, sha256 of everything above: 5c88e41331541cd04b711f8ac0b1dfe449341aebe382285a6c2a211e32db168a

@@ -40,8 +40,7 @@ class DeltaRuleWithMomentum(nn.Module):
         v     (batch, time, heads, d_v)
         beta  (batch, time, heads)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        memory.momentum  (batch, heads, d_v, d_k)
-        memory  (batch, heads, d_v, d_k)
+        memory.momentum, memory  (batch, heads, d_v, d_k)
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d_v)
     `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
@@ -208,4 +207,4 @@ def _scaled(x: Tensor, shares: Tensor) -> Tensor:
     return (shares.unsqueeze(-1) * x.unsqueeze(-2)).flatten(-2)
 
 
-# sealed by nlc, sha256 of everything above: b72f9d010f1745546ae3c8f99065b47a667292851df4031ef7732f7af3729638
+# sealed by nlc, sha256 of everything above: 0701d9f452dc2f41d252775924cccca0e85da7794910f7363693184c09bbecf6
