@@ -1,7 +1,7 @@
 """DeltaNet: The transformer with the delta rule in the place of attention.
 
 Compiled by nlc from specs/models/deltanet.yaml. Edit the spec, not this file.
-sha256 of the spec: 0dcda0dbfb52ca27ce650655838c33651d53bb942e9f8156a2c452c426fbca19
+sha256 of the spec: 2c5220d1cc8e117d7f1a77cd1c9dbba3cf2e87d48260fdd6689e5afcb5a2c9b1
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                          every  paper's number (slowest highest / slowest first)
@@ -695,4 +695,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: e7763e694a98e9aee69d51f971a16ebbbc3b8c5f936ed9f901a09505954a8c2d
+# sealed by nlc, sha256 of everything above: 5b50f6b3219db1ffa492c548aa6563ff2ee707851679231dc2095ab1345b2d66

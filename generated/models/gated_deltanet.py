@@ -1,7 +1,7 @@
 """GatedDeltaNet: The transformer with the gated delta rule in the place of attention.
 
 Compiled by nlc from specs/models/gated_deltanet.yaml. Edit the spec, not this file.
-sha256 of the spec: c5b01d384a98eb71473d781420dade29bb9603a80818f502020453737ee572bf
+sha256 of the spec: 812959d79430844188fd30cadbb60dfa10faa09788b626d8229cf344dc2beba1
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                         every  paper's number (slowest highest / slowest first)
@@ -726,4 +726,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: d368c125ab759b654ca8f038a562912eeec37a8dd8d3eb34196d75db832e505e
+# sealed by nlc, sha256 of everything above: 9bfd3da6cdd4370b8895561a00e0529d9e8a602acc493586afd50713101666ac

@@ -1,7 +1,7 @@
 """Samba: Mamba2's memory for what is far and attention over a sliding window for what is near, in turns, each followed by a gated network.
 
 Compiled by nlc from specs/models/samba.yaml. Edit the spec, not this file.
-sha256 of the spec: 74d329b02bcf73b350d4a332a103f300f0732dbda92476a70b549aba40eef116
+sha256 of the spec: de8e6fe72be8d706c664d914020b4004a19ec0277a587e728cf570267fca5f65
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                          every   paper's number (slowest highest / slowest first)
@@ -896,4 +896,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: 522c924baef4ecd2f03173fbf1b62cc04ab9b83f447d0c316548a9a29e7489f0
+# sealed by nlc, sha256 of everything above: d21dc5a967bef070b4ae14b9098849635f423fbd9bdd75a7da92abbd8ebeb7f1

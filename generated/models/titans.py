@@ -4,7 +4,7 @@ The transformer with a neural memory, a network that learns by surprise with mom
 memory alone.
 
 Compiled by nlc from specs/models/titans.yaml. Edit the spec, not this file.
-sha256 of the spec: 49f6870332d33dbc3709122b8960a50d2857acfbfb042414b6fa45a5c27ddc29
+sha256 of the spec: 05f11f635cd9e7b449f4a03c9fdc5800088479e0e5381a19d1f94b828de3cb05
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                          every  paper's number (slowest highest / slowest first)
@@ -774,4 +774,4 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return sum((*begun[1:], *added), begun[0])
 
 
-# sealed by nlc, sha256 of everything above: 7ebd41f76455773632cede95d7c4d0231592dc826d2e12fd5a3cde45b929cec8
+# sealed by nlc, sha256 of everything above: b00caa9b07d3d2a41c90e5c0af9904a5a971d5d58eebc49b8ba139b5530fad06

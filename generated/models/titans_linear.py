@@ -3,7 +3,7 @@
 The transformer with a linear memory that forgets, and moves with momentum, in the place of attention; the token decides on all its rates.
 
 Compiled by nlc from specs/models/titans_linear.yaml. Edit the spec, not this file.
-sha256 of the spec: 9b9e566acae18fa6b98b6db2df1d046e90abe883e337a6ec7f72dadd41a6606d
+sha256 of the spec: b3b3214643be62b1fd73b9eb3c2029cd603489c1ebb938a64f6a904e39e881fb
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                          every  paper's number (slowest highest / slowest first)
@@ -787,4 +787,4 @@ def _scaled(x: Tensor, shares: Tensor) -> Tensor:
     return (shares.unsqueeze(-1) * x.unsqueeze(-2)).flatten(-2)
 
 
-# sealed by nlc, sha256 of everything above: 78d81fa1502ed1051a02143e7460c53c227eb9d6d155c63740a11cc8f1874f86
+# sealed by nlc, sha256 of everything above: 949bf7540dc1521903f457a4ae73babfc426754a4cd2f3165994b15337432e45

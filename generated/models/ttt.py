@@ -1,7 +1,7 @@
 """TTT: The transformer with TTT-Linear, a map that learns from the tokens it reads, a mini-batch at a time, in the place of attention.
 
 Compiled by nlc from specs/models/ttt.yaml. Edit the spec, not this file.
-sha256 of the spec: 0658cb164ffac7967d4921398aa60f71ec894c1ff90bfb8ec0303fc2535fecee
+sha256 of the spec: 81f3b69db949268ab3c6f02d885eef2e58537ff867f437df3827e3982b46a852
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                          every  paper's number (slowest highest / slowest first)
@@ -780,4 +780,4 @@ def _moved_vector(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return sum((*begun[1:], *added), begun[0]).movedim(-2, 1)
 
 
-# sealed by nlc, sha256 of everything above: 84dfc5a6448a0d04dfd5f1e623c608776e8c781a7c31daaf684802321c92ebfd
+# sealed by nlc, sha256 of everything above: fd915bf25a9fe1c518073a20acdd3b7170759a26f80d5007e7100f22e30944e1
