@@ -167,7 +167,7 @@ class Teacher:
         self.inner = torch.randn(WIDTH, TEACHER, generator=generator, dtype=torch.float64) * 2 / WIDTH**0.5
         self.outer = torch.randn(TEACHER, WIDTH, generator=generator, dtype=torch.float64)
         place = torch.randn(WIDTH, generator=generator, dtype=torch.float64)
-        self.place = APART * place / place.norm()
+        self.place: Tensor = APART * place / place.norm()
         self.outer /= self(self.inputs(4096, generator)).square().mean().sqrt()
 
     def inputs(self, count: int, generator: torch.Generator) -> Tensor:
@@ -233,7 +233,7 @@ Two tasks, A and B: each asks for the outputs of a network drawn at random, {tea
 around a place of its own, {apart:g} away from zero. A is learned for {first} steps of {batch} new examples, then B for {second}, then
 A again for {again}. A loss is a mean square; giving zeros costs 1.
 
-The continuum memory system is `specs/architectures/cms`, with periods of {periods} steps. It is compared with the same three blocks
+The continuum memory system is `specs/architectures/cms.yaml`, with periods of {periods} steps. It is compared with the same three blocks
 that all move at every step, with learning rates divided by {slower} (the plain way to have slow layers) or with one rate, and with one
 block of as many parameters. All move by AdamW. The learning rate of each is the one of {rates} with the least loss on
 whatever task was there, from seed {tuning}; what is remembered has no say in it. These are the means over the seeds {seeds}, and the
