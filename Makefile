@@ -40,6 +40,8 @@ experiments: setup ## run the experiments again and rewrite docs/experiments/
 	$(RUN) -m experiments.landscape --write
 	$(RUN) -m experiments.staleness --write
 	$(RUN) -m experiments.digits --write
+	$(RUN) -m experiments.recall --write
+	$(RUN) -m experiments.continual --write
 
 docs: .venv/.ready-docs ## the manual as HTML, in docs/_build
 	$(RUN) -m sphinx -W -q -b html docs docs/_build
