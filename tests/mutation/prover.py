@@ -37,7 +37,7 @@ FILES = (
 """The claims that a mutant is tried on, the quickest first."""
 
 Found = tuple[str, tuple[str, ...], int]
-"""A verdict with its conditions, and the places at which the second checker finds that the proof holds."""
+"""The prover's verdict with its conditions, and the places at which the second checker finds that the proof holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +137,8 @@ def verdict_on(laws: Laws, claim: Claim) -> Found:
     """What the prover says of one claim."""
     alone = replace(laws, order=replace(laws.order, model=replace(laws.order.model, claims=(claim,))))
     (found,) = decide_claims(alone, laws_of)
-    found = with_second_opinion(found, look)
-    return found.verdict, found.conditions, found.second.places if found.second is not None else 0
+    second = with_second_opinion(found, look).second
+    return found.verdict, found.conditions, second.places if second is not None else 0
 
 
 def caught_by(module: str, text: str) -> str:

@@ -30,6 +30,7 @@ def test_a_mistake_of_the_prover_is_caught(mutant: ProverMutant) -> None:
     assert caught_by(mutant.module, edited(mutant)), "no claim notices: write one into sharp_claims.yaml"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mutant", "reason"), SURVIVORS, ids=lambda item: item.says if isinstance(item, ProverMutant) else "")
 def test_a_survivor_is_no_longer_one_when_a_claim_tells_it(mutant: ProverMutant, reason: str) -> None:
     assert reason
