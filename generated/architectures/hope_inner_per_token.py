@@ -49,8 +49,12 @@ Forms
         No parallel form of the table fits, so the law runs token by token.
 """
 
+import copy
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 __all__ = ["HopeInnerPerToken"]
 
@@ -73,10 +77,18 @@ class HopeInnerPerToken(nn.Module):
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d)
     Under torch.compile the loop over tokens is unrolled: compile `step` instead.
+    `nonfinite` says what to do at a token with numbers that are not finite: "raise", "skip" (its row of the batch) or "propagate".
+    `checkpoint`, in tokens: the backward keeps the states between pieces of so many tokens, and computes the rest anew.
     """
 
-    def __init__(self, d: int = 64) -> None:
+    def __init__(self, d: int = 64, nonfinite: str = "propagate", checkpoint: int | None = None) -> None:
         super().__init__()
+        if nonfinite not in ("raise", "skip", "propagate"):
+            raise ValueError(f'nonfinite must be "raise", "skip" or "propagate", not {nonfinite!r}')
+        if checkpoint is not None and checkpoint < 1:
+            raise ValueError(f"checkpoint must be None, or 1 token or more, not {checkpoint}")
+        self.nonfinite = nonfinite
+        self.checkpoint = checkpoint
         self.d = d
 
     def initial_state(self, batch: int, heads: int, *, like: Tensor) -> dict[str, Tensor]:
@@ -95,6 +107,8 @@ class HopeInnerPerToken(nn.Module):
         self, *, q: Tensor, x: Tensor, rate: Tensor, retention: Tensor, state: dict[str, Tensor] | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The whole sequence, token by token: no parallel form is known for these laws."""
+        if self.checkpoint is not None or self.nonfinite != "propagate":
+            return _managed(self, {"q": q, "x": x, "rate": rate, "retention": retention}, state)
         return self.forward_by_token(q=q, x=x, rate=rate, retention=retention, state=state)
 
     def forward_by_token(
@@ -156,4 +170,57 @@ def _full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
-# sealed by nlc, sha256 of everything above: e002301f6429640130f663f266d58029b46294afa70cebc7820a6056aa7c3c07
+def _managed(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
+    """`forward` in pieces that the backward computes anew, and watched for what is not finite, as the module was made."""
+    plain = copy.copy(module)
+    plain.nonfinite, plain.checkpoint = "propagate", None
+    run = _in_pieces if module.checkpoint else _at_once
+    outputs, last = run(plain, streams, state, module.checkpoint)
+    if module.nonfinite == "propagate" or all(bool(x.isfinite().all()) for x in (outputs, *last.values())):
+        return outputs, last
+    return _watched(plain, streams, state, module.nonfinite)
+
+
+def _at_once(
+    module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None, _: int | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The whole sequence, as a module without such wishes runs it."""
+    made: tuple[Tensor, dict[str, Tensor]] = module.forward(**streams, state=state)
+    return made
+
+
+def _in_pieces(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None, tokens: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """Pieces of so many tokens: of each, the backward finds the streams and the state before it, and computes the rest anew."""
+    pieces, (_, last) = [], _at_once(module, {name: x[:, :0] for name, x in streams.items()}, state)
+    for first in range(0, max(streams["q"].shape[1], 1), tokens):
+        piece = {name: x[:, first : first + tokens] for name, x in streams.items()}
+        outputs, last = checkpoint(_at_once, module, piece, last, use_reentrant=False, preserve_rng_state=False)
+        pieces.append(outputs)
+    return torch.cat(pieces, 1), last
+
+
+def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None, policy: str) -> tuple[Tensor, dict[str, Tensor]]:
+    """Token by token: one by which something is not finite stops the sequence, or is passed over in its rows of the batch."""
+    pieces, (_, last) = [], _at_once(module, {name: x[:, :0] for name, x in streams.items()}, state)
+    for t in range(streams["q"].shape[1]):
+        token = {name: x[:, t : t + 1] for name, x in streams.items()}
+        with torch.no_grad():
+            outputs, after = _at_once(module, token, last)
+        seen = {**token, "y": outputs, **after}
+        rows = {name: ~x.reshape(len(x), -1).isfinite().all(1) for name, x in seen.items() if x.dim()}
+        lost = torch.stack(list(rows.values())).any(0)
+        if policy == "raise" and bool(lost.any()):
+            names = ", ".join(name for name, row in rows.items() if bool(row.any()))
+            raise FloatingPointError(f"not finite at token {t}, row {int(lost.nonzero()[0])} of the batch: {names}")
+        outputs, after = _at_once(module, {name: torch.where(_beside(lost, x), 0, x) for name, x in token.items()}, last)
+        pieces.append(torch.where(_beside(lost, outputs), 0, outputs))
+        last = {name: torch.where(_beside(lost, x), last[name], x) for name, x in after.items()}
+    return torch.cat(pieces, 1), last
+
+
+def _beside(rows: Tensor, x: Tensor) -> Tensor:
+    """(batch,) -> (batch, 1, ...), with as many dims as x."""
+    return rows.reshape(-1, *[1] * (x.dim() - 1))
+
+
+# sealed by nlc, sha256 of everything above: 3db9beba66cf2c2e2e794a0fd1bf4ccfa6caa2d340d07384ea1af5f1f305a0a8

@@ -43,10 +43,13 @@ Form
         No parallel form of the table fits, so the law runs token by token.
 """
 
+import copy
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 __all__ = ["Memora"]
 
@@ -74,10 +77,18 @@ class Memora(nn.Module):
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d)
     Under torch.compile the loop over tokens is unrolled: compile `step` instead.
+    `nonfinite` says what to do at a token with numbers that are not finite: "raise" or "propagate".
+    `checkpoint`, in tokens: the backward keeps the states between pieces of so many tokens, and computes the rest anew.
     """
 
-    def __init__(self, d: int = 64) -> None:
+    def __init__(self, d: int = 64, nonfinite: str = "propagate", checkpoint: int | None = None) -> None:
         super().__init__()
+        if nonfinite not in ("raise", "propagate"):
+            raise ValueError(f'nonfinite must be "raise" or "propagate", not {nonfinite!r}')
+        if checkpoint is not None and checkpoint < 1:
+            raise ValueError(f"checkpoint must be None, or 1 token or more, not {checkpoint}")
+        self.nonfinite = nonfinite
+        self.checkpoint = checkpoint
         self.d = d
 
     def initial_state(self, batch: int, heads: int, *, like: Tensor) -> dict[str, Tensor]:
@@ -97,6 +108,8 @@ class Memora(nn.Module):
         self, *, q: Tensor, k: Tensor, v: Tensor, learning_rate: Tensor, retention: Tensor, state: dict[str, Tensor] | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The whole sequence, token by token: no parallel form is known for these laws."""
+        if self.checkpoint is not None or self.nonfinite != "propagate":
+            return _managed(self, {"q": q, "k": k, "v": v, "learning_rate": learning_rate, "retention": retention}, state)
         return self.forward_by_token(q=q, k=k, v=v, learning_rate=learning_rate, retention=retention, state=state)
 
     def forward_by_token(
@@ -157,4 +170,51 @@ def _full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
-# sealed by nlc, sha256 of everything above: 7b809dba8e4aa9a9b5b8090a354ead1d45a110cb5884c7628f4c37f4ba0d2679
+def _managed(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
+    """`forward` in pieces that the backward computes anew, and watched for what is not finite, as the module was made."""
+    plain = copy.copy(module)
+    plain.nonfinite, plain.checkpoint = "propagate", None
+    run = _in_pieces if module.checkpoint else _at_once
+    outputs, last = run(plain, streams, state, module.checkpoint)
+    if module.nonfinite == "propagate" or all(bool(x.isfinite().all()) for x in (outputs, *last.values())):
+        return outputs, last
+    return _watched(plain, streams, state, module.nonfinite)
+
+
+def _at_once(
+    module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None, _: int | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The whole sequence, as a module without such wishes runs it."""
+    made: tuple[Tensor, dict[str, Tensor]] = module.forward(**streams, state=state)
+    return made
+
+
+def _in_pieces(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None, tokens: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """Pieces of so many tokens: of each, the backward finds the streams and the state before it, and computes the rest anew."""
+    pieces, (_, last) = [], _at_once(module, {name: x[:, :0] for name, x in streams.items()}, state)
+    for first in range(0, max(streams["q"].shape[1], 1), tokens):
+        piece = {name: x[:, first : first + tokens] for name, x in streams.items()}
+        outputs, last = checkpoint(_at_once, module, piece, last, use_reentrant=False, preserve_rng_state=False)
+        pieces.append(outputs)
+    return torch.cat(pieces, 1), last
+
+
+def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None, policy: str) -> tuple[Tensor, dict[str, Tensor]]:
+    """Token by token: one by which something is not finite stops the sequence."""
+    pieces, (_, last) = [], _at_once(module, {name: x[:, :0] for name, x in streams.items()}, state)
+    for t in range(streams["q"].shape[1]):
+        token = {name: x[:, t : t + 1] for name, x in streams.items()}
+        with torch.no_grad():
+            outputs, after = _at_once(module, token, last)
+        seen = {**token, "y": outputs, **after}
+        rows = {name: ~x.reshape(len(x), -1).isfinite().all(1) for name, x in seen.items() if x.dim()}
+        lost = torch.stack(list(rows.values())).any(0)
+        if policy == "raise" and bool(lost.any()):
+            names = ", ".join(name for name, row in rows.items() if bool(row.any()))
+            raise FloatingPointError(f"not finite at token {t}, row {int(lost.nonzero()[0])} of the batch: {names}")
+        outputs, last = _at_once(module, token, last)
+        pieces.append(outputs)
+    return torch.cat(pieces, 1), last
+
+
+# sealed by nlc, sha256 of everything above: 03c504724b52fc301915b416f54146de6cce9cca00f9ba63ac985f8b336d31e3

@@ -109,6 +109,28 @@ class HelpersView:
 
 
 @dataclass(frozen=True, slots=True)
+class ManagedView:
+    """The functions that cut `forward` in pieces and watch it: signatures, types, and code for what differs between modules."""
+
+    managed: tuple[str, ...]
+    at_once: tuple[str, ...]
+    in_pieces: tuple[str, ...]
+    watched: tuple[str, ...]
+    outputs: str
+    state: str
+    made: str
+    seen: str
+    like: str
+    piece: str
+    token: str
+    nothing: str
+    joined: str
+    without: str
+    kept: str
+    skips: bool
+
+
+@dataclass(frozen=True, slots=True)
 class BlockView:
     """The method that runs the tokens of a block."""
 
@@ -252,6 +274,7 @@ TEMPLATES: Mapping[str, type] = MappingProxyType(
         "coupled.py.j2": CoupledHelpersView,
         "sequence_helpers.py.j2": HelpersView,
         "attention.py.j2": AttentionView,
+        "managed.py.j2": ManagedView,
         "block.py.j2": BlockView,
         "block_helpers.py.j2": BlockHelpersView,
         "dual_helpers.py.j2": DualHelpersView,
