@@ -184,10 +184,11 @@ def _at_once(module: Any, streams: dict[str, Tensor], state: Tensor | None, _: i
 
 def _in_pieces(module: Any, streams: dict[str, Tensor], state: Tensor | None, tokens: int) -> tuple[Tensor, Tensor]:
     """Pieces of so many tokens: of each, the backward finds the streams and the state before it, and computes the rest anew."""
-    pieces, (_, last) = [], _at_once(module, {name: x[:, :0] for name, x in streams.items()}, state)
-    for first in range(0, max(streams["q"].shape[1], 1), tokens):
-        piece = {name: x[:, first : first + tokens] for name, x in streams.items()}
-        outputs, last = checkpoint(_at_once, module, piece, last, use_reentrant=False, preserve_rng_state=False)
+    names, pieces, (_, last) = tuple(streams), [], _at_once(module, {name: x[:, :0] for name, x in streams.items()}, state)
+    cut = zip(*(torch.split(x, tokens, 1) for x in streams.values()), strict=True)
+    for piece in cut:
+        streams = dict(zip(names, piece, strict=True))
+        outputs, last = checkpoint(_at_once, module, streams, last, use_reentrant=False, preserve_rng_state=False)
         pieces.append(outputs)
     return torch.cat(pieces, 1), last
 
@@ -216,4 +217,4 @@ def _beside(rows: Tensor, x: Tensor) -> Tensor:
     return rows.reshape(-1, *[1] * (x.dim() - 1))
 
 
-# sealed by nlc, sha256 of everything above: 019515293acad54bdcf9ad576134e85500ee01f0cb93d971ad25f3a7b40d5cd8
+# sealed by nlc, sha256 of everything above: a9d421829978e53054017cfa2c9cb3277f08833ad4f0a05140f60e753c519805

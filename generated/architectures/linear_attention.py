@@ -152,10 +152,11 @@ def _at_once(module: Any, streams: dict[str, Tensor], state: Tensor | None, _: i
 
 def _in_pieces(module: Any, streams: dict[str, Tensor], state: Tensor | None, tokens: int) -> tuple[Tensor, Tensor]:
     """Pieces of so many tokens: of each, the backward finds the streams and the state before it, and computes the rest anew."""
-    pieces, (_, last) = [], _at_once(module, {name: x[:, :0] for name, x in streams.items()}, state)
-    for first in range(0, max(streams["q"].shape[1], 1), tokens):
-        piece = {name: x[:, first : first + tokens] for name, x in streams.items()}
-        outputs, last = checkpoint(_at_once, module, piece, last, use_reentrant=False, preserve_rng_state=False)
+    names, pieces, (_, last) = tuple(streams), [], _at_once(module, {name: x[:, :0] for name, x in streams.items()}, state)
+    cut = zip(*(torch.split(x, tokens, 1) for x in streams.values()), strict=True)
+    for piece in cut:
+        streams = dict(zip(names, piece, strict=True))
+        outputs, last = checkpoint(_at_once, module, streams, last, use_reentrant=False, preserve_rng_state=False)
         pieces.append(outputs)
     return torch.cat(pieces, 1), last
 
@@ -184,4 +185,4 @@ def _beside(rows: Tensor, x: Tensor) -> Tensor:
     return rows.reshape(-1, *[1] * (x.dim() - 1))
 
 
-# sealed by nlc, sha256 of everything above: 7d2a9a0b6197d8885f4693a358b720141dffcab71cc185d879ff59753b8de020
+# sealed by nlc, sha256 of everything above: e94c3e952c5da65234cd6a1bcba7a62f73baf79eb0e3cf52cff436f84c88c620

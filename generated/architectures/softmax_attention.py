@@ -168,10 +168,11 @@ def _at_once(
 
 def _in_pieces(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None, tokens: int) -> tuple[Tensor, dict[str, Tensor]]:
     """Pieces of so many tokens: of each, the backward finds the streams and the state before it, and computes the rest anew."""
-    pieces, (_, last) = [], _at_once(module, {name: x[:, :0] for name, x in streams.items()}, state)
-    for first in range(0, max(streams["q"].shape[1], 1), tokens):
-        piece = {name: x[:, first : first + tokens] for name, x in streams.items()}
-        outputs, last = checkpoint(_at_once, module, piece, last, use_reentrant=False, preserve_rng_state=False)
+    names, pieces, (_, last) = tuple(streams), [], _at_once(module, {name: x[:, :0] for name, x in streams.items()}, state)
+    cut = zip(*(torch.split(x, tokens, 1) for x in streams.values()), strict=True)
+    for piece in cut:
+        streams = dict(zip(names, piece, strict=True))
+        outputs, last = checkpoint(_at_once, module, streams, last, use_reentrant=False, preserve_rng_state=False)
         pieces.append(outputs)
     return torch.cat(pieces, 1), last
 
@@ -194,4 +195,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: 6a93a9e07351b62d9b5ec5962be8a8d9b8422e15c4a202494eb993338823891d
+# sealed by nlc, sha256 of everything above: 19ef8c8b2ff0995bee913141261432c08b5146a210e0aa19bd4945180e6e73a7

@@ -179,10 +179,11 @@ def _at_once(module: Any, streams: dict[str, Tensor], state: Tensor | None, _: i
 
 def _in_pieces(module: Any, streams: dict[str, Tensor], state: Tensor | None, tokens: int) -> tuple[dict[str, Tensor], Tensor]:
     """Pieces of so many tokens: of each, the backward finds the streams and the state before it, and computes the rest anew."""
-    pieces, (_, last) = [], _at_once(module, {name: x[:, :0] for name, x in streams.items()}, state)
-    for first in range(0, max(streams["q"].shape[1], 1), tokens):
-        piece = {name: x[:, first : first + tokens] for name, x in streams.items()}
-        outputs, last = checkpoint(_at_once, module, piece, last, use_reentrant=False, preserve_rng_state=False)
+    names, pieces, (_, last) = tuple(streams), [], _at_once(module, {name: x[:, :0] for name, x in streams.items()}, state)
+    cut = zip(*(torch.split(x, tokens, 1) for x in streams.values()), strict=True)
+    for piece in cut:
+        streams = dict(zip(names, piece, strict=True))
+        outputs, last = checkpoint(_at_once, module, streams, last, use_reentrant=False, preserve_rng_state=False)
         pieces.append(outputs)
     return {name: torch.cat([piece[name] for piece in pieces], 1) for name in pieces[0]}, last
 
@@ -211,4 +212,4 @@ def _beside(rows: Tensor, x: Tensor) -> Tensor:
     return rows.reshape(-1, *[1] * (x.dim() - 1))
 
 
-# sealed by nlc, sha256 of everything above: 10dbeb0d0df7dca6209ba1dc509fc069c24f0a671fd107a8b6ce25cfc28dfaa2
+# sealed by nlc, sha256 of everything above: b338f8ecb9c7b39e3a550900b863267bc90ffa64cfe06a987dcb7447b8c2dce3

@@ -79,8 +79,8 @@ def managed_helpers(sequence: Sequence) -> tuple[str, ...]:
         seen=", ".join(
             (f'"{outputs[0].name}": outputs' if is_one else "**outputs", f'"{level}": after' if sequence.is_bare else "**after")
         ),
-        like=f'streams["{sequence.like.name}"]',
-        piece=_cut(sequence, "first : first + tokens"),
+        like=_like(sequence),
+        piece=_split(sequence),
         token=_cut(sequence, "t : t + 1"),
         nothing=_cut(sequence, ":0"),
         joined="torch.cat(pieces, 1)" if is_one else "{name: torch.cat([piece[name] for piece in pieces], 1) for name in pieces[0]}",
@@ -98,10 +98,29 @@ def _signature(sequence: Sequence, name: str, *further: str) -> Lines:
     return call(f"def {name}", arguments, f" -> tuple[{sequence.output_type}, {sequence.state_type}]:", 0)
 
 
+def _split(sequence: Sequence) -> str:
+    """Every stream in pieces of so many tokens, all at once: its gradient is put together once."""
+    whole = _whole(sequence)
+    split = "torch.split(x, tokens, 1)"
+    if not whole:
+        return f"{split} for x in streams.values()"
+    count = f"-(-{_like(sequence)}.shape[1] // tokens) or 1"
+    return f"[x] * ({count}) if {whole} else {split} for name, x in streams.items()"
+
+
+def _whole(sequence: Sequence) -> str:
+    """Whether a stream has one value for a whole sequence, as code; empty where none has."""
+    names = [f'"{stream.name}"' for stream in sequence.model.inputs if stream.is_of_sequence]
+    if len(names) < 2:
+        return f"name == {names[0]}" if names else ""
+    return f"name in ({', '.join(names)})"
+
+
+def _like(sequence: Sequence) -> str:
+    return f'streams["{sequence.like.name}"]'
+
+
 def _cut(sequence: Sequence, tokens: str) -> str:
     """The streams at some tokens; those of one value for each sequence are whole."""
-    whole = [f'"{stream.name}"' for stream in sequence.model.inputs if stream.is_of_sequence]
-    cut = f"x[:, {tokens}]"
-    if whole:
-        cut = f"x if name == {whole[0]} else {cut}" if len(whole) == 1 else f"x if name in ({', '.join(whole)}) else {cut}"
-    return f"{{name: {cut} for name, x in streams.items()}}"
+    whole, cut = _whole(sequence), f"x[:, {tokens}]"
+    return f"{{name: {f'x if {whole} else {cut}' if whole else cut} for name, x in streams.items()}}"
