@@ -1,9 +1,12 @@
 """How fast emitted optimizers step: against torch's multi-tensor ones, on the same 10.6 million parameters in 78 tensors.
 
-    python -m benchmarks.optimizers [--json FILE] [--quick] [--one-thread]
+    python -m benchmarks.optimizers [--json FILE] [--quick] [--one-thread] [--only NAME] [--no-onednn]
 
 Both run in one process by turns, so that a busy machine slows both alike; medians are shown. Optimizers of matrices get the 39 matrices
 alone, which hold nearly all of the parameters. `state` is how many numbers an optimizer keeps for each that it moves.
+
+torch's Muon takes its products in bfloat16. How long they take depends on whether oneDNN has them for the processor: `--no-onednn` shows
+what torch does where it has not, as on processors without AVX-512.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -73,15 +77,21 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--quick", action="store_true", help="few repetitions, for a look")
     parser.add_argument("--one-thread", action="store_true", help="the time that one thread computes, on a machine that others use")
+    parser.add_argument("--only", metavar="NAME", help="one optimizer")
+    parser.add_argument("--no-onednn", action="store_true", help="without oneDNN, whose products in bfloat16 not every processor has")
     arguments = parser.parse_args()
+    cases = [(name, options) for name, options in CASES if arguments.only in (None, name)]
+    if not cases:
+        parser.error(f"no optimizer is called {arguments.only}")
     if arguments.one_thread:
         torch.set_num_threads(1)
     clock = thread_time if arguments.one_thread else perf_counter
     print(f"{'optimizer':<26}{'emitted':>12}{'torch':>12}{'ratio':>8}{'state':>8}", flush=True)
     rows = []
-    for name, options in CASES:
-        rows.append(measured(name, options, 5 if arguments.quick else 40, clock))
-        print(line(rows[-1]), flush=True)
+    with torch.backends.mkldnn.flags(enabled=False, allow_tf32=None) if arguments.no_onednn else nullcontext():
+        for name, options in cases:
+            rows.append(measured(name, options, 5 if arguments.quick else 40, clock))
+            print(line(rows[-1]), flush=True)
     if arguments.json:
         table = {"threads": torch.get_num_threads(), "cpu_time": arguments.one_thread, "rows": [asdict(row) for row in rows]}
         arguments.json.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")

@@ -4,7 +4,7 @@ A chain of feed-forward networks, each a memory that moves at its own period of 
 Each is added to what goes into it; the output is all that the chain adds.
 
 Compiled by nlc from specs/architectures/cms.yaml. Edit the spec, not this file.
-sha256 of the spec: 074fd2a58f6f8c2856f43bbefd832ffa29d60fe86373952b0dcf2fc34661b516
+sha256 of the spec: dbeda802e6ec6f3d33040c79539be992f3df749268bde02635f1c9af643db459
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                 every     paper's number (slowest highest / slowest first)
@@ -352,4 +352,4 @@ def _full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
-# sealed by nlc, sha256 of everything above: fa32a4e56a1a8318ec0758756874c82fdeb8af695b861908a011c15014165c22
+# sealed by nlc, sha256 of everything above: c4319ceffca27c88a7a2b3520c36004690245f953a471e8967f0562cae1d6419

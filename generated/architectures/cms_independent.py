@@ -3,7 +3,7 @@
 Feed-forward networks side by side, each moving at its own period of steps, added up with learned weights.
 
 Compiled by nlc from specs/architectures/cms_independent.yaml. Edit the spec, not this file.
-sha256 of the spec: c1243848eedbbfa9a40ee8d5b3869e71047453c36f031a8fc5f78a55a8f78e25
+sha256 of the spec: 1b987ffb25e90d9304e3ca834631f27361f2202453bc5a873f82f798f72ac4e5
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                       every     paper's number (slowest highest / slowest first)
@@ -362,4 +362,4 @@ def _full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
-# sealed by nlc, sha256 of everything above: cbdcb310d1338d920d9e4fc1fb1170b2eb6b0dbe25c6b524674c57fe4451e1f6
+# sealed by nlc, sha256 of everything above: 714578177937ddb08ce9b3986cb372a05df0810500dc6560d935299419b0dbbf

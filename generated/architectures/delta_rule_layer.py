@@ -63,9 +63,7 @@ class DeltaRuleLayer(nn.Module):
         x  (batch, time, d_model)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
         memory  (batch, heads, d_model / heads, d_model / heads)
-        recent.project_k  (batch, width - 1, d_model)
-        recent.project_v  (batch, width - 1, d_model)
-        recent.project_q  (batch, width - 1, d_model)
+        recent.project_k, recent.project_v, recent.project_q  (batch, width - 1, d_model)
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, d_model)
     `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
@@ -332,4 +330,4 @@ def _beside(rows: Tensor, x: Tensor) -> Tensor:
     return rows.reshape(-1, *[1] * (x.dim() - 1))
 
 
-# sealed by nlc, sha256 of everything above: 18da96b3b2ad5e1b374ab955a0625712ee6d16acdb00f29b057f009ee9093c58
+# sealed by nlc, sha256 of everything above: af961437c7370dd67b5ff2ee98991ddf4e2b1cebcd4161d765c3e06823ed493e

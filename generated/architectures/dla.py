@@ -57,10 +57,8 @@ class Dla(nn.Module):
         alpha  (batch, time, heads)
         beta   (batch, time, heads)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        memory.W1  (batch, heads, d_hidden, d_k)
-        memory.W2  (batch, heads, d_v, d_hidden)
-        memory.W1.held_16  (batch, heads, d_hidden, d_k)
-        memory.W2.held_16  (batch, heads, d_v, d_hidden)
+        memory.W1, memory.W1.held_16  (batch, heads, d_hidden, d_k)
+        memory.W2, memory.W2.held_16  (batch, heads, d_v, d_hidden)
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d_v)
@@ -87,13 +85,13 @@ class Dla(nn.Module):
     def initial_state(self, batch: int, heads: int, *, like: Tensor) -> dict[str, Tensor]:
         """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
         dtype = torch.promote_types(like.dtype, torch.float32)
-        return {
+        starts = {
             "memory.W1": like.new_zeros(batch, heads, self.d_hidden, self.d_k, dtype=dtype),
             "memory.W2": like.new_zeros(batch, heads, self.d_v, self.d_hidden, dtype=dtype),
-            "memory.W1.held_16": like.new_zeros(batch, heads, self.d_hidden, self.d_k, dtype=dtype),
-            "memory.W2.held_16": like.new_zeros(batch, heads, self.d_v, self.d_hidden, dtype=dtype),
-            "position": like.new_zeros((), dtype=torch.int64),
         }
+        held = {f"{name}.held_16": start for name, start in starts.items()}
+        others = {"position": like.new_zeros((), dtype=torch.int64)}
+        return starts | held | others
 
     def forward(
         self, *, q: Tensor, k: Tensor, v: Tensor, alpha: Tensor, beta: Tensor, state: dict[str, Tensor] | None = None
@@ -138,13 +136,9 @@ class Dla(nn.Module):
         y = _read_matrix(torch.nn.functional.gelu(memory_read), [(memory_kept, state["memory.W2"])], [(memory_kept, activation, W2_write)])
         memory_W1 = _moved_matrix([(memory_kept, state["memory.W1"])], [(memory_kept, k, W1_write)])
         memory_W2 = _moved_matrix([(memory_kept, state["memory.W2"])], [(memory_kept, activation, W2_write)])
-        state = {
-            "memory.W1": memory_W1,
-            "memory.W2": memory_W2,
-            "memory.W1.held_16": memory_W1 if due else state["memory.W1.held_16"],
-            "memory.W2.held_16": memory_W2 if due else state["memory.W2.held_16"],
-        }
-        return y, state
+        moved = {"memory.W1": memory_W1, "memory.W2": memory_W2}
+        held = {f"{name}.held_16": new if due else state[f"{name}.held_16"] for name, new in moved.items()}
+        return y, moved | held
 
     def forward_by_token(
         self, *, q: Tensor, k: Tensor, v: Tensor, alpha: Tensor, beta: Tensor, state: dict[str, Tensor] | None = None
@@ -177,14 +171,10 @@ class Dla(nn.Module):
             memory_W2 = alpha[..., None, None] * state["memory.W2"] - beta[..., None, None] * gradient_W2
             y_hidden = torch.nn.functional.gelu((memory_W1 @ q[..., None]).squeeze(-1))
             y = (memory_W2 @ y_hidden[..., None]).squeeze(-1)
-            state = {
-                "memory.W1": memory_W1,
-                "memory.W2": memory_W2,
-                "memory.W1.held_16": torch.where(due, memory_W1, state["memory.W1.held_16"]),
-                "memory.W2.held_16": torch.where(due, memory_W2, state["memory.W2.held_16"]),
-                "position": position,
-            }
-            return y.to(dtype), state
+            moved = {"memory.W1": memory_W1, "memory.W2": memory_W2}
+            held = {f"{name}.held_16": torch.where(due, new, state[f"{name}.held_16"]) for name, new in moved.items()}
+            last = {"position": position}
+            return y.to(dtype), moved | held | last
 
     def _start(self, state: dict[str, Tensor] | None, batch: int, heads: int, like: Tensor) -> dict[str, Tensor]:
         """The state to start from, never narrower than zeros would be."""
@@ -284,4 +274,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: 82713841f206865e1658078f786724f894ae8f1972eebc7b793db3f1dc85807f
+# sealed by nlc, sha256 of everything above: 7a3a5379b4e956de401077f9e08f0c50018063b135a4f44f9cf595256c4cbfb9

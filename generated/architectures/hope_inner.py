@@ -22,38 +22,14 @@ Laws, per token; prev is the state before
                        prediction; calculus
     gradient         = outer(surprise, k)                                     adjoint of apply; calculus
     answer           = retention * prev(answer) - rate * gradient             explicit gradient step; nl:eq-88; nl:eq-93
-    k                = l2_normalise(prev(key_map.held_16) @ x)                abbreviation
-    prediction       = prev(key_map) @ k                                      read at the key
-    v                = prev(answer.held_16) @ x                               abbreviation
-    surprise         = prev(key_map.held_16) @ (k - v) + prediction
-                       objective dot(key_map @ k, stop_gradient(hold(key_map, 16 tokens) @ (k - v))) + 0.5 * norm2(key_map @ k), by the
-                       prediction; calculus
-    gradient         = outer(surprise, k)                                     adjoint of apply; calculus
-    key_map          = retention * prev(key_map) - rate * gradient            explicit gradient step; nl:eq-88; nl:eq-93
-    k                = l2_normalise(prev(key_map.held_16) @ x)                abbreviation
-    prediction       = prev(memory) @ k                                       read at the key
-    v                = prev(answer.held_16) @ x                               abbreviation
-    surprise         = prev(memory.held_16) @ (k - v) + prediction
-                       objective dot(memory @ k, stop_gradient(hold(memory, 16 tokens) @ (k - v))) + 0.5 * norm2(memory @ k), by the
-                       prediction; calculus
-    gradient         = outer(surprise, k)                                     adjoint of apply; calculus
-    memory           = retention * prev(memory) - rate * gradient             explicit gradient step; nl:eq-88; nl:eq-93
     y                = prev(memory) @ q                                       read before the write
-    answer.held_16   = where(due(16 tokens), answer, prev(answer.held_16))    kept: read by hold(answer, 16 tokens)
     key_map.held_16  = where(due(16 tokens), key_map, prev(key_map.held_16))  kept: read by hold(key_map, 16 tokens)
-    memory.held_16   = where(due(16 tokens), memory, prev(memory.held_16))    kept: read by hold(memory, 16 tokens)
     position         = prev(position) + 1                                     kept: the tokens so far
+    as answer, each with its own state: key_map, memory
+    as key_map.held_16, each with its own state: answer.held_16, memory.held_16
 
 Forms
-    answer: triangular chunks (deltanet, gated-deltanet)
-        The old state is kept times retention, and the writes read it at l2_normalise(prev(key_map.held_16) @ x) alone
-        (ScalarMinusLowRank).
-        Writes read the old state through vectors alone, so those of a chunk solve one triangular system; the rest is matrix products.
-    key_map: triangular chunks (deltanet, gated-deltanet)
-        The old state is kept times retention, and the writes read it at l2_normalise(prev(key_map.held_16) @ x) alone
-        (ScalarMinusLowRank).
-        Writes read the old state through vectors alone, so those of a chunk solve one triangular system; the rest is matrix products.
-    memory: triangular chunks (deltanet, gated-deltanet)
+    answer, key_map, memory: triangular chunks (deltanet, gated-deltanet)
         The old state is kept times retention, and the writes read it at l2_normalise(prev(key_map.held_16) @ x) alone
         (ScalarMinusLowRank).
         Writes read the old state through vectors alone, so those of a chunk solve one triangular system; the rest is matrix products.
@@ -81,12 +57,7 @@ class HopeInner(nn.Module):
         rate       (batch, time, heads)
         retention  (batch, time, heads)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        key_map  (batch, heads, d, d)
-        answer  (batch, heads, d, d)
-        memory  (batch, heads, d, d)
-        answer.held_16  (batch, heads, d, d)
-        key_map.held_16  (batch, heads, d, d)
-        memory.held_16  (batch, heads, d, d)
+        key_map, answer, memory, key_map.held_16, answer.held_16, memory.held_16  (batch, heads, d, d)
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d)
@@ -112,15 +83,14 @@ class HopeInner(nn.Module):
     def initial_state(self, batch: int, heads: int, *, like: Tensor) -> dict[str, Tensor]:
         """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
         dtype = torch.promote_types(like.dtype, torch.float32)
-        return {
+        starts = {
             "key_map": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
             "answer": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
             "memory": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
-            "answer.held_16": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
-            "key_map.held_16": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
-            "memory.held_16": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
-            "position": like.new_zeros((), dtype=torch.int64),
         }
+        held = {f"{name}.held_16": start for name, start in starts.items()}
+        others = {"position": like.new_zeros((), dtype=torch.int64)}
+        return starts | held | others
 
     def forward(
         self, *, q: Tensor, x: Tensor, rate: Tensor, retention: Tensor, state: dict[str, Tensor] | None = None
@@ -154,79 +124,23 @@ class HopeInner(nn.Module):
         """The tokens up to where a period may end: what moves every so many tokens moves after them, if it does."""
         position = before + q.shape[1]
         due = position % 16 == 0
-        key_map_read = x @ state["key_map.held_16"].mT
-        answer_read = x @ state["answer.held_16"].mT
-        value = -rate[..., None] * ((torch.nn.functional.normalize(key_map_read, dim=-1) - answer_read) @ state["answer.held_16"].mT)
-        erase = rate[..., None] * torch.nn.functional.normalize(key_map_read, dim=-1)
-        answer = self._answer_in_chunks(
+        v = x @ state["answer.held_16"].mT
+        k = torch.nn.functional.normalize(x @ state["key_map.held_16"].mT, dim=-1)
+        answer_value = -rate[..., None] * ((k - v) @ state["answer.held_16"].mT)
+        key_map_value = -rate[..., None] * ((k - v) @ state["key_map.held_16"].mT)
+        value = -rate[..., None] * ((k - v) @ state["memory.held_16"].mT)
+        y, rows = self._memory_in_chunks(
             decay=retention[..., None],
-            key=torch.nn.functional.normalize(key_map_read, dim=-1),
-            value=value,
-            erase=erase,
-            memory=state["answer"],
-        )
-        value_ = -rate[..., None] * ((torch.nn.functional.normalize(key_map_read, dim=-1) - answer_read) @ state["key_map.held_16"].mT)
-        erase_ = rate[..., None] * torch.nn.functional.normalize(key_map_read, dim=-1)
-        key_map = self._key_map_in_chunks(
-            decay=retention[..., None],
-            key=torch.nn.functional.normalize(key_map_read, dim=-1),
-            value=value_,
-            erase=erase_,
-            memory=state["key_map"],
-        )
-        value__ = -rate[..., None] * ((torch.nn.functional.normalize(key_map_read, dim=-1) - answer_read) @ state["memory.held_16"].mT)
-        erase__ = rate[..., None] * torch.nn.functional.normalize(key_map_read, dim=-1)
-        y, memory = self._memory_in_chunks(
-            decay=retention[..., None],
-            key=torch.nn.functional.normalize(key_map_read, dim=-1),
-            value=value__,
-            erase=erase__,
+            key=k,
+            value=torch.cat((answer_value, key_map_value, value), -1),
+            erase=rate[..., None] * k,
             query=q,
-            memory=state["memory"],
+            memory=torch.cat((state["answer"], state["key_map"], state["memory"]), 1),
         )
-        state = {
-            "key_map": key_map,
-            "answer": answer,
-            "memory": memory,
-            "answer.held_16": answer if due else state["answer.held_16"],
-            "key_map.held_16": key_map if due else state["key_map.held_16"],
-            "memory.held_16": memory if due else state["memory.held_16"],
-        }
-        return y, state
-
-    def _answer_in_chunks(self, decay: Tensor, key: Tensor, value: Tensor, erase: Tensor, memory: Tensor) -> Tensor:
-        """memory_t = decay_t memory_{t-1} + write_t key_t^T with write_t = value_t - memory_{t-1} erase_t, chunk by chunk.
-
-        Streams are (copies, tokens, size), a scalar one with size 1.
-        Inside a chunk the writes read one another:
-            write_t + sum over s < t of decays (erase_t . key_s) write_s = value_t - decays memory erase_t
-        """
-        chunks = zip(*(_pieces(x, self.chunk) for x in (decay, key, value, erase)), strict=True)
-        for decay, key, value, erase in chunks:
-            products = _decay_products(decay)
-            before = products[:, :-1]
-            overlap = before[:, :, 1:] * (erase @ key.mT)
-            write = _solve(overlap, torch.baddbmm(value, before[:, :, :1] * erase, memory.mT, alpha=-1))
-            memory = products[:, -1:, :1] * memory
-            memory = torch.baddbmm(memory, write.mT, products[:, -1, 1:, None] * key)
-        return memory
-
-    def _key_map_in_chunks(self, decay: Tensor, key: Tensor, value: Tensor, erase: Tensor, memory: Tensor) -> Tensor:
-        """memory_t = decay_t memory_{t-1} + write_t key_t^T with write_t = value_t - memory_{t-1} erase_t, chunk by chunk.
-
-        Streams are (copies, tokens, size), a scalar one with size 1.
-        Inside a chunk the writes read one another:
-            write_t + sum over s < t of decays (erase_t . key_s) write_s = value_t - decays memory erase_t
-        """
-        chunks = zip(*(_pieces(x, self.chunk) for x in (decay, key, value, erase)), strict=True)
-        for decay, key, value, erase in chunks:
-            products = _decay_products(decay)
-            before = products[:, :-1]
-            overlap = before[:, :, 1:] * (erase @ key.mT)
-            write = _solve(overlap, torch.baddbmm(value, before[:, :, :1] * erase, memory.mT, alpha=-1))
-            memory = products[:, -1:, :1] * memory
-            memory = torch.baddbmm(memory, write.mT, products[:, -1, 1:, None] * key)
-        return memory
+        answer, key_map, memory = torch.split(rows, [self.d, self.d, self.d], 1)
+        moved = {"key_map": key_map, "answer": answer, "memory": memory}
+        held = {f"{name}.held_16": new if due else state[f"{name}.held_16"] for name, new in moved.items()}
+        return y, moved | held
 
     def _memory_in_chunks(
         self, decay: Tensor, key: Tensor, value: Tensor, erase: Tensor, query: Tensor, memory: Tensor
@@ -234,6 +148,7 @@ class HopeInner(nn.Module):
         """memory_t = decay_t memory_{t-1} + write_t key_t^T with write_t = value_t - memory_{t-1} erase_t, chunk by chunk.
 
         Streams are (copies, tokens, size), a scalar one with size 1.
+        The last rows of memory and value are those of memory, above them are those of answer, key_map.
         Inside a chunk the writes read one another:
             write_t + sum over s < t of decays (erase_t . key_s) write_s = value_t - decays memory erase_t
         """
@@ -244,9 +159,9 @@ class HopeInner(nn.Module):
             before = products[:, :-1]
             overlap = before[:, :, 1:] * (erase @ key.mT)
             write = _solve(overlap, torch.baddbmm(value, before[:, :, :1] * erase, memory.mT, alpha=-1))
-            read = (before[:, :, :1] * query) @ memory.mT
+            read = (before[:, :, :1] * query) @ memory[:, -self.d :].mT
             attention = before[:, :, 1:] * (query @ key.mT).tril(-1)
-            read = torch.baddbmm(read, attention, write)
+            read = torch.baddbmm(read, attention, write[..., -self.d :])
             reads.append(read)
             memory = products[:, -1:, :1] * memory
             memory = torch.baddbmm(memory, write.mT, products[:, -1, 1:, None] * key)
@@ -277,29 +192,19 @@ class HopeInner(nn.Module):
             surprise = (state["answer.held_16"] @ (k - v)[..., None]).squeeze(-1) + prediction
             gradient = surprise[..., None] * k[..., None, :]
             answer = retention[..., None, None] * state["answer"] - rate[..., None, None] * gradient
-            key_map_k = torch.nn.functional.normalize((state["key_map.held_16"] @ x[..., None]).squeeze(-1), dim=-1)
-            key_map_prediction = (state["key_map"] @ key_map_k[..., None]).squeeze(-1)
-            key_map_v = (state["answer.held_16"] @ x[..., None]).squeeze(-1)
-            key_map_surprise = (state["key_map.held_16"] @ (key_map_k - key_map_v)[..., None]).squeeze(-1) + key_map_prediction
-            key_map_gradient = key_map_surprise[..., None] * key_map_k[..., None, :]
+            key_map_prediction = (state["key_map"] @ k[..., None]).squeeze(-1)
+            key_map_surprise = (state["key_map.held_16"] @ (k - v)[..., None]).squeeze(-1) + key_map_prediction
+            key_map_gradient = key_map_surprise[..., None] * k[..., None, :]
             key_map = retention[..., None, None] * state["key_map"] - rate[..., None, None] * key_map_gradient
-            memory_k = torch.nn.functional.normalize((state["key_map.held_16"] @ x[..., None]).squeeze(-1), dim=-1)
-            memory_prediction = (state["memory"] @ memory_k[..., None]).squeeze(-1)
-            memory_v = (state["answer.held_16"] @ x[..., None]).squeeze(-1)
-            memory_surprise = (state["memory.held_16"] @ (memory_k - memory_v)[..., None]).squeeze(-1) + memory_prediction
-            memory_gradient = memory_surprise[..., None] * memory_k[..., None, :]
+            memory_prediction = (state["memory"] @ k[..., None]).squeeze(-1)
+            memory_surprise = (state["memory.held_16"] @ (k - v)[..., None]).squeeze(-1) + memory_prediction
+            memory_gradient = memory_surprise[..., None] * k[..., None, :]
             memory = retention[..., None, None] * state["memory"] - rate[..., None, None] * memory_gradient
             y = (state["memory"] @ q[..., None]).squeeze(-1)
-            state = {
-                "key_map": key_map,
-                "answer": answer,
-                "memory": memory,
-                "answer.held_16": torch.where(due, answer, state["answer.held_16"]),
-                "key_map.held_16": torch.where(due, key_map, state["key_map.held_16"]),
-                "memory.held_16": torch.where(due, memory, state["memory.held_16"]),
-                "position": position,
-            }
-            return y.to(dtype), state
+            moved = {"key_map": key_map, "answer": answer, "memory": memory}
+            held = {f"{name}.held_16": torch.where(due, new, state[f"{name}.held_16"]) for name, new in moved.items()}
+            last = {"position": position}
+            return y.to(dtype), moved | held | last
 
     def _start(self, state: dict[str, Tensor] | None, batch: int, heads: int, like: Tensor) -> dict[str, Tensor]:
         """The state to start from, never narrower than zeros would be."""
@@ -393,4 +298,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: 5f1368e6cba7a511e07a4f09c79ce80f1d94443088fcfe6239f620838ea5769f
+# sealed by nlc, sha256 of everything above: bc92b0cabf824dc9a34231c25dbc43c1ac5bfdd081faa6aeff53a9a16d50b273

@@ -11,34 +11,18 @@ Timetable
     every token  answer, key_map, memory
 
 Laws, per token; prev is the state before
-    k               = l2_normalise(prev(key_map.held_1) @ x)       abbreviation
-    prediction      = prev(answer) @ k                             read at the key
-    v               = prev(answer.held_1) @ x                      abbreviation
+    k               = l2_normalise(prev(key_map.held_1) @ x)      abbreviation
+    prediction      = prev(answer) @ k                            read at the key
+    v               = prev(answer.held_1) @ x                     abbreviation
     surprise        = prev(answer.held_1) @ (k - v) + prediction
                       objective dot(answer @ k, stop_gradient(hold(answer, 1 tokens) @ (k - v))) + 0.5 * norm2(answer @ k), by the
                       prediction; calculus
-    gradient        = outer(surprise, k)                           adjoint of apply; calculus
-    answer          = retention * prev(answer) - rate * gradient   explicit gradient step
-    k               = l2_normalise(prev(key_map.held_1) @ x)       abbreviation
-    prediction      = prev(key_map) @ k                            read at the key
-    v               = prev(answer.held_1) @ x                      abbreviation
-    surprise        = prev(key_map.held_1) @ (k - v) + prediction
-                      objective dot(key_map @ k, stop_gradient(hold(key_map, 1 tokens) @ (k - v))) + 0.5 * norm2(key_map @ k), by the
-                      prediction; calculus
-    gradient        = outer(surprise, k)                           adjoint of apply; calculus
-    key_map         = retention * prev(key_map) - rate * gradient  explicit gradient step
-    k               = l2_normalise(prev(key_map.held_1) @ x)       abbreviation
-    prediction      = prev(memory) @ k                             read at the key
-    v               = prev(answer.held_1) @ x                      abbreviation
-    surprise        = prev(memory.held_1) @ (k - v) + prediction
-                      objective dot(memory @ k, stop_gradient(hold(memory, 1 tokens) @ (k - v))) + 0.5 * norm2(memory @ k), by the
-                      prediction; calculus
-    gradient        = outer(surprise, k)                           adjoint of apply; calculus
-    memory          = retention * prev(memory) - rate * gradient   explicit gradient step
-    y               = prev(memory) @ q                             read before the write
-    answer.held_1   = answer                                       kept: read by hold(answer, 1 tokens)
-    key_map.held_1  = key_map                                      kept: read by hold(key_map, 1 tokens)
-    memory.held_1   = memory                                       kept: read by hold(memory, 1 tokens)
+    gradient        = outer(surprise, k)                          adjoint of apply; calculus
+    answer          = retention * prev(answer) - rate * gradient  explicit gradient step
+    y               = prev(memory) @ q                            read before the write
+    key_map.held_1  = key_map                                     kept: read by hold(key_map, 1 tokens)
+    as answer, each with its own state: key_map, memory
+    as key_map.held_1, each with its own state: answer.held_1, memory.held_1
 
 Forms
     answer and key_map: recurrence
@@ -68,12 +52,7 @@ class HopeInnerPerToken(nn.Module):
         rate       (batch, time, heads)
         retention  (batch, time, heads)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        key_map  (batch, heads, d, d)
-        answer  (batch, heads, d, d)
-        memory  (batch, heads, d, d)
-        answer.held_1  (batch, heads, d, d)
-        key_map.held_1  (batch, heads, d, d)
-        memory.held_1  (batch, heads, d, d)
+        key_map, answer, memory, key_map.held_1, answer.held_1, memory.held_1  (batch, heads, d, d)
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d)
     Under torch.compile the loop over tokens is unrolled: compile `step` instead.
@@ -98,8 +77,8 @@ class HopeInnerPerToken(nn.Module):
             "key_map": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
             "answer": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
             "memory": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
-            "answer.held_1": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
             "key_map.held_1": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
+            "answer.held_1": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
             "memory.held_1": like.new_zeros(batch, heads, self.d, self.d, dtype=dtype),
         }
 
@@ -134,25 +113,21 @@ class HopeInnerPerToken(nn.Module):
             surprise = (state["answer.held_1"] @ (k - v)[..., None]).squeeze(-1) + prediction
             gradient = surprise[..., None] * k[..., None, :]
             answer = retention[..., None, None] * state["answer"] - rate[..., None, None] * gradient
-            key_map_k = torch.nn.functional.normalize((state["key_map.held_1"] @ x[..., None]).squeeze(-1), dim=-1)
-            key_map_prediction = (state["key_map"] @ key_map_k[..., None]).squeeze(-1)
-            key_map_v = (state["answer.held_1"] @ x[..., None]).squeeze(-1)
-            key_map_surprise = (state["key_map.held_1"] @ (key_map_k - key_map_v)[..., None]).squeeze(-1) + key_map_prediction
-            key_map_gradient = key_map_surprise[..., None] * key_map_k[..., None, :]
+            key_map_prediction = (state["key_map"] @ k[..., None]).squeeze(-1)
+            key_map_surprise = (state["key_map.held_1"] @ (k - v)[..., None]).squeeze(-1) + key_map_prediction
+            key_map_gradient = key_map_surprise[..., None] * k[..., None, :]
             key_map = retention[..., None, None] * state["key_map"] - rate[..., None, None] * key_map_gradient
-            memory_k = torch.nn.functional.normalize((state["key_map.held_1"] @ x[..., None]).squeeze(-1), dim=-1)
-            memory_prediction = (state["memory"] @ memory_k[..., None]).squeeze(-1)
-            memory_v = (state["answer.held_1"] @ x[..., None]).squeeze(-1)
-            memory_surprise = (state["memory.held_1"] @ (memory_k - memory_v)[..., None]).squeeze(-1) + memory_prediction
-            memory_gradient = memory_surprise[..., None] * memory_k[..., None, :]
+            memory_prediction = (state["memory"] @ k[..., None]).squeeze(-1)
+            memory_surprise = (state["memory.held_1"] @ (k - v)[..., None]).squeeze(-1) + memory_prediction
+            memory_gradient = memory_surprise[..., None] * k[..., None, :]
             memory = retention[..., None, None] * state["memory"] - rate[..., None, None] * memory_gradient
             y = (state["memory"] @ q[..., None]).squeeze(-1)
             state = {
                 "key_map": key_map,
                 "answer": answer,
                 "memory": memory,
-                "answer.held_1": answer,
                 "key_map.held_1": key_map,
+                "answer.held_1": answer,
                 "memory.held_1": memory,
             }
             return y.to(dtype), state
@@ -224,4 +199,4 @@ def _beside(rows: Tensor, x: Tensor) -> Tensor:
     return rows.reshape(-1, *[1] * (x.dim() - 1))
 
 
-# sealed by nlc, sha256 of everything above: 115d933984f1108331ed8b39cc98a2bbc35001a8f30bb442355e2359ff98b864
+# sealed by nlc, sha256 of everything above: f528df2464d46b1deee75bac0af2da449c751e528c6df5c8cf59d49b7f1959e9

@@ -61,9 +61,7 @@ class Mamba2Layer(nn.Module):
         x  (batch, time, d_model)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
         memory  (batch, heads, d_model / heads, d_model / heads)
-        recent.project_k  (batch, width - 1, d_model)
-        recent.project_v  (batch, width - 1, d_model)
-        recent.project_q  (batch, width - 1, d_model)
+        recent.project_k, recent.project_v, recent.project_q  (batch, width - 1, d_model)
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, d_model)
     `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
@@ -330,4 +328,4 @@ def _beside(rows: Tensor, x: Tensor) -> Tensor:
     return rows.reshape(-1, *[1] * (x.dim() - 1))
 
 
-# sealed by nlc, sha256 of everything above: 42e73c04c8c68dcb2c8c2fc37f456c65c64a7ad6a184940b38cc9506c1522498
+# sealed by nlc, sha256 of everything above: a2a51349db172b69599c28e62681c92c384ba591929f47b29f0f598759a468a1

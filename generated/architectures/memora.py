@@ -67,12 +67,8 @@ class Memora(nn.Module):
         learning_rate  (batch, time, heads)
         retention      (batch, time, heads)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        memory.dual.W1  (batch, heads, 4 * d, d)
-        memory.dual.W2  (batch, heads, d, 4 * d)
-        memory.W1  (batch, heads, 4 * d, d)
-        memory.W2  (batch, heads, d, 4 * d)
-        memory.W1.held_16  (batch, heads, 4 * d, d)
-        memory.W2.held_16  (batch, heads, d, 4 * d)
+        memory.dual.W1, memory.W1, memory.W1.held_16  (batch, heads, 4 * d, d)
+        memory.dual.W2, memory.W2, memory.W2.held_16  (batch, heads, d, 4 * d)
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d)
@@ -218,4 +214,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: 924ebdb101219ce647414ae9f32db85dfaa96615cee6d17b76e17b115b29ae2f
+# sealed by nlc, sha256 of everything above: 68c0135999d193185ceb596ce154946b1cb701c4319c8d582b89fa9836d2fa51

@@ -19,10 +19,7 @@ Laws, per token; prev is the state before
     y             = associations @ solve(gram + ridge * eye, q)      read after the write
 
 Forms
-    gram: chunked prefix sum (linear-attention, gla, mamba2)
-        The old state is kept times alpha, and no write reads it (Scalar).
-        All writes are known before the state is, so a chunk is a decayed sum of them: matrix products.
-    associations: chunked prefix sum (linear-attention, gla, mamba2)
+    gram, associations: chunked prefix sum (linear-attention, gla, mamba2)
         The old state is kept times alpha, and no write reads it (Scalar).
         All writes are known before the state is, so a chunk is a decayed sum of them: matrix products.
 """
@@ -265,4 +262,4 @@ def _solution(matrix: Tensor, right: Tensor) -> Tensor:
     return solution.to(matrix.dtype)
 
 
-# sealed by nlc, sha256 of everything above: 8b429c7440903bafa9e8ee9d2afe7b31f94f510e785f7e0efbf35fdcc7369538
+# sealed by nlc, sha256 of everything above: c568149fce87ca6ee5937ee11212fb3c1b229d167f6e799ec298ef3848401561

@@ -43,8 +43,7 @@ class MlpTrainingWithMomentum(nn.Module):
         x       (batch, time, d_in)
         target  (batch, time, d_out)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        layer.momentum  (batch, d_out, d_in)
-        layer  (batch, d_out, d_in)
+        layer.momentum, layer  (batch, d_out, d_in)
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, d_out)
     `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
@@ -283,4 +282,4 @@ def _beside(rows: Tensor, x: Tensor) -> Tensor:
     return rows.reshape(-1, *[1] * (x.dim() - 1))
 
 
-# sealed by nlc, sha256 of everything above: 9163e2d70c689d4f25e3399f1fb4e0363a6f82beb57945cf2143c17652eca8d4
+# sealed by nlc, sha256 of everything above: 59411806135e9342efd5bdf26d8e1872dccb4b1d72b3168454c5bddafd6cc6d5

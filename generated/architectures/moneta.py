@@ -86,12 +86,8 @@ class Moneta(nn.Module):
         learning_rate  (batch, time, heads)
         retention      (batch, time, heads)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        memory.dual.W1  (batch, heads, 4 * d, d)
-        memory.dual.W2  (batch, heads, d, 4 * d)
-        memory.W1  (batch, heads, 4 * d, d)
-        memory.W2  (batch, heads, d, 4 * d)
-        memory.W1.held_16  (batch, heads, 4 * d, d)
-        memory.W2.held_16  (batch, heads, d, 4 * d)
+        memory.dual.W1, memory.W1, memory.W1.held_16  (batch, heads, 4 * d, d)
+        memory.dual.W2, memory.W2, memory.W2.held_16  (batch, heads, d, 4 * d)
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d)
@@ -288,4 +284,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: 897a3f6c33c95596528b91b1554a339cca938cfe0e11f51d4c03925c29ccae12
+# sealed by nlc, sha256 of everything above: d276fc2d0d09367fb1d4017e32fae70249437d025b971b8ace9378a862b2ddd5

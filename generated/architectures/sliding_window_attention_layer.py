@@ -50,8 +50,7 @@ class SlidingWindowAttentionLayer(nn.Module):
     Inputs, by keyword, in any float dtype:
         x  (batch, time, d_model)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        attention.k  (batch, 511, heads, d_model / heads), of the last 511, those that there were
-        attention.v  (batch, 511, heads, d_model / heads), of the last 511, those that there were
+        attention.k, attention.v  (batch, 511, heads, d_model / heads), of the last 511, those that there were
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, d_model)
@@ -255,4 +254,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: e6789e3874cae386e7fbe30acdd8ef194f06c46f13269b755f963074c3d88ce8
+# sealed by nlc, sha256 of everything above: 5cb738770de89442c42c78c936a3b988dee93973223e94ab1534ab05d764ee24

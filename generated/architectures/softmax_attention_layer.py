@@ -53,8 +53,7 @@ class SoftmaxAttentionLayer(nn.Module):
     Inputs, by keyword, in any float dtype:
         x  (batch, time, d_model)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        attention.k  (batch, tokens, heads, d_model / heads), of all tokens so far
-        attention.v  (batch, tokens, heads, d_model / heads), of all tokens so far
+        attention.k, attention.v  (batch, tokens, heads, d_model / heads), of all tokens so far
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, d_model)
@@ -239,4 +238,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: 9ee613dc575546ae837725144407b324ebea9b3321b6dd2001d7cf03df48288c
+# sealed by nlc, sha256 of everything above: 6f0f157a10fe069e65932b153aa295a2b4fad552c2b8a75fa2bd1b526070c186

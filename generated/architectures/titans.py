@@ -65,12 +65,8 @@ class Titans(nn.Module):
         decay          (batch, time, heads)
         retention      (batch, time, heads)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        memory.momentum.W1  (batch, heads, 4 * d_k, d_k)
-        memory.momentum.W2  (batch, heads, d_v, 4 * d_k)
-        memory.W1  (batch, heads, 4 * d_k, d_k)
-        memory.W2  (batch, heads, d_v, 4 * d_k)
-        memory.W1.held_64  (batch, heads, 4 * d_k, d_k)
-        memory.W2.held_64  (batch, heads, d_v, 4 * d_k)
+        memory.momentum.W1, memory.W1, memory.W1.held_64  (batch, heads, 4 * d_k, d_k)
+        memory.momentum.W2, memory.W2, memory.W2.held_64  (batch, heads, d_v, 4 * d_k)
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d_v)
@@ -355,4 +351,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: 58f79cb27cb860c5d6e57bc156fb881e6c94e77de7697559588c80b465ef427c
+# sealed by nlc, sha256 of everything above: 2db21bce66dea88c17b48e954e602f0c9643bedcfbbf18ddc5404eac4d9cb062

@@ -75,12 +75,8 @@ class TitansLayer(nn.Module):
     Inputs, by keyword, in any float dtype:
         x  (batch, time, d_model)
     State, kept in float32 or wider (a dict by name; None starts from the initial state):
-        memory.momentum.W1  (batch, heads, 4 * d_model / heads, d_model / heads)
-        memory.momentum.W2  (batch, heads, d_model / heads, 4 * d_model / heads)
-        memory.W1  (batch, heads, 4 * d_model / heads, d_model / heads)
-        memory.W2  (batch, heads, d_model / heads, 4 * d_model / heads)
-        memory.W1.held_64  (batch, heads, 4 * d_model / heads, d_model / heads)
-        memory.W2.held_64  (batch, heads, d_model / heads, 4 * d_model / heads)
+        memory.momentum.W1, memory.W1, memory.W1.held_64  (batch, heads, 4 * d_model / heads, d_model / heads)
+        memory.momentum.W2, memory.W2, memory.W2.held_64  (batch, heads, d_model / heads, 4 * d_model / heads)
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, d_model)
@@ -402,4 +398,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: 40b411f829be39e5badb1b6a357ecbf87a83dc395df01bcaf27ce08336dab951
+# sealed by nlc, sha256 of everything above: ddea6cc151d99f9af6813c02ce6c690cec4c65d7bf03b080bd30320dcfd15fc3

@@ -46,8 +46,7 @@ class TitansLinear(nn.Module):
         decay          (batch, time, heads)
         retention      (batch, time, heads)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        memory.momentum  (batch, heads, d_v, d_k)
-        memory  (batch, heads, d_v, d_k)
+        memory.momentum, memory  (batch, heads, d_v, d_k)
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d_v)
     `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
@@ -314,4 +313,4 @@ def _beside(rows: Tensor, x: Tensor) -> Tensor:
     return rows.reshape(-1, *[1] * (x.dim() - 1))
 
 
-# sealed by nlc, sha256 of everything above: dffc3a723217c20bb36d6304c9aabfeb08c3f1d49b6ec0753ea5feceb8c2f660
+# sealed by nlc, sha256 of everything above: 07ee195798ae6da909089dbc00bd11b8ad92c63e26a4cc80e141bc2302a3552a

@@ -63,11 +63,8 @@ class TitansLinearLayer(nn.Module):
     Inputs, by keyword, in any float dtype:
         x  (batch, time, d_model)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        memory.momentum  (batch, heads, d_model / heads, d_model / heads)
-        memory  (batch, heads, d_model / heads, d_model / heads)
-        recent.project_k  (batch, width - 1, d_model)
-        recent.project_v  (batch, width - 1, d_model)
-        recent.project_q  (batch, width - 1, d_model)
+        memory.momentum, memory  (batch, heads, d_model / heads, d_model / heads)
+        recent.project_k, recent.project_v, recent.project_q  (batch, width - 1, d_model)
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, d_model)
     `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
@@ -413,4 +410,4 @@ def _beside(rows: Tensor, x: Tensor) -> Tensor:
     return rows.reshape(-1, *[1] * (x.dim() - 1))
 
 
-# sealed by nlc, sha256 of everything above: f59a7102f76cf7ce1e2ea56efe371a269f76cbe14b3eddb1a9aedcc6f449dc67
+# sealed by nlc, sha256 of everything above: 889161a55c09bd4a37bea1003079a965f6384509f15c37b74006fa688abffeb1

@@ -59,8 +59,7 @@ class TTTLinear(nn.Module):
         shift          (batch, time, heads, d)
         learning_rate  (batch, time, heads)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        memory  (batch, heads, d, d)
-        memory.held_16  (batch, heads, d, d)
+        memory, memory.held_16  (batch, heads, d, d)
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d)
@@ -295,4 +294,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: 0a3cfcba456f95a9837c88ac2799b3a3370bc67e95ca6318e2a18b775da4ebf1
+# sealed by nlc, sha256 of everything above: 1dd71707033579260992af6203533d9b78197d51c18fa9ade2fe90a2ae43ff5c

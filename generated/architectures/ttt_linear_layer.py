@@ -70,10 +70,8 @@ class TTTLinearLayer(nn.Module):
     Inputs, by keyword, in any float dtype:
         x  (batch, time, d_model)
     State, kept in float32 or wider (a dict by name; None starts from the initial state):
-        memory.weights  (batch, heads, d_model / heads, d_model / heads)
-        memory.bias  (batch, heads, d_model / heads)
-        memory.bias.held_16  (batch, heads, d_model / heads)
-        memory.weights.held_16  (batch, heads, d_model / heads, d_model / heads)
+        memory.weights, memory.weights.held_16  (batch, heads, d_model / heads, d_model / heads)
+        memory.bias, memory.bias.held_16  (batch, heads, d_model / heads)
         recent.project_q  (batch, width - 1, d_model)
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
@@ -134,14 +132,16 @@ class TTTLinearLayer(nn.Module):
     def initial_state(self, batch: int, heads: int, *, like: Tensor) -> dict[str, Tensor]:
         """The start on the device of `like`, in its dtype or float32, whichever is wider."""
         dtype = torch.promote_types(like.dtype, torch.float32)
-        return {
+        starts = {
             "memory.weights": self.memory_start_weights.to(dtype).expand(batch, heads, self.d_head, self.d_head),
             "memory.bias": self.memory_start_bias.to(dtype).expand(batch, heads, self.d_head),
-            "memory.bias.held_16": self.memory_start_bias.to(dtype).expand(batch, heads, self.d_head),
-            "memory.weights.held_16": self.memory_start_weights.to(dtype).expand(batch, heads, self.d_head, self.d_head),
+        }
+        held = {f"{name}.held_16": start for name, start in starts.items()}
+        others = {
             "recent.project_q": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
             "position": like.new_zeros((), dtype=torch.int64),
         }
+        return starts | held | others
 
     def forward(self, *, x: Tensor, state: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """The whole sequence in blocks, which end where a period may: equal to `forward_by_token`."""
@@ -227,13 +227,9 @@ class TTTLinearLayer(nn.Module):
         memory_bias = _moved_vector([(memory_kept, state["memory.bias"])], [(memory_kept, weights_write)])[:, -1]
         y_inside_hidden = q + gain * torch.nn.functional.layer_norm(memory_read + memory_read_2, (self.d_head,)) + offset
         y_inside = torch.nn.functional.layer_norm(y_inside_hidden, (self.d_head,)) * gate
-        state = {
-            "memory.weights": memory_weights,
-            "memory.bias": memory_bias,
-            "memory.bias.held_16": memory_bias if due else state["memory.bias.held_16"],
-            "memory.weights.held_16": memory_weights if due else state["memory.weights.held_16"],
-        }
-        return y_inside, state
+        moved = {"memory.weights": memory_weights, "memory.bias": memory_bias}
+        held = {f"{name}.held_16": new if due else state[f"{name}.held_16"] for name, new in moved.items()}
+        return y_inside, moved | held
 
     def forward_by_token(self, *, x: Tensor, state: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """The laws, one token at a time: slow, and what `forward` must equal."""
@@ -290,15 +286,10 @@ class TTTLinearLayer(nn.Module):
                 + offset
             )
             y = (torch.nn.functional.layer_norm(y_hidden, (self.d_head,)) * gate).flatten(-2) @ project_out.mT
-            state = {
-                "memory.weights": memory_weights,
-                "memory.bias": memory_bias,
-                "memory.bias.held_16": torch.where(due, memory_bias, state["memory.bias.held_16"]),
-                "memory.weights.held_16": torch.where(due, memory_weights, state["memory.weights.held_16"]),
-                "recent.project_q": recent_project_q[..., 1:, :],
-                "position": position,
-            }
-            return y.to(dtype), state
+            moved = {"memory.weights": memory_weights, "memory.bias": memory_bias}
+            held = {f"{name}.held_16": torch.where(due, new, state[f"{name}.held_16"]) for name, new in moved.items()}
+            last = {"recent.project_q": recent_project_q[..., 1:, :], "position": position}
+            return y.to(dtype), moved | held | last
 
     def _start(self, state: dict[str, Tensor] | None, batch: int, heads: int, like: Tensor) -> dict[str, Tensor]:
         """The state to start from, never narrower than zeros would be."""
@@ -415,4 +406,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: edc492d8bced899ebc78d717de513a5cb1f683698712c67d54051c1a2be5d3d9
+# sealed by nlc, sha256 of everything above: 4c3439dd7b9317ccc73c1cea82a9ec02207ea6b4fce17c8d282fd47f2dbcd90a

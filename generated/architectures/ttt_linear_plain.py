@@ -49,8 +49,7 @@ class TTTLinearPlain(nn.Module):
         v              (batch, time, heads, d_v)
         learning_rate  (batch, time, heads)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        memory  (batch, heads, d_v, d_k)
-        memory.held_16  (batch, heads, d_v, d_k)
+        memory, memory.held_16  (batch, heads, d_v, d_k)
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d_v)
@@ -242,4 +241,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: 7fd42989333dd3d7b0e1792fa56195c57315b71b65e9552b647baa0e15c829b3
+# sealed by nlc, sha256 of everything above: 728ed9545485d1c94608ba2883e37e485095ff1f81dd44e5bac4e80cfa75b821

@@ -73,14 +73,10 @@ class TTTMlp(nn.Module):
         shift          (batch, time, heads, d)
         learning_rate  (batch, time, heads)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        memory.W1  (batch, heads, 4 * d, d)
-        memory.b1  (batch, heads, 4 * d)
-        memory.W2  (batch, heads, d, 4 * d)
-        memory.b2  (batch, heads, d)
-        memory.W1.held_16  (batch, heads, 4 * d, d)
-        memory.W2.held_16  (batch, heads, d, 4 * d)
-        memory.b1.held_16  (batch, heads, 4 * d)
-        memory.b2.held_16  (batch, heads, d)
+        memory.W1, memory.W1.held_16  (batch, heads, 4 * d, d)
+        memory.b1, memory.b1.held_16  (batch, heads, 4 * d)
+        memory.W2, memory.W2.held_16  (batch, heads, d, 4 * d)
+        memory.b2, memory.b2.held_16  (batch, heads, d)
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d)
@@ -103,17 +99,15 @@ class TTTMlp(nn.Module):
     def initial_state(self, batch: int, heads: int, *, like: Tensor) -> dict[str, Tensor]:
         """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
         dtype = torch.promote_types(like.dtype, torch.float32)
-        return {
+        starts = {
             "memory.W1": like.new_zeros(batch, heads, 4 * self.d, self.d, dtype=dtype),
             "memory.b1": like.new_zeros(batch, heads, 4 * self.d, dtype=dtype),
             "memory.W2": like.new_zeros(batch, heads, self.d, 4 * self.d, dtype=dtype),
             "memory.b2": like.new_zeros(batch, heads, self.d, dtype=dtype),
-            "memory.W1.held_16": like.new_zeros(batch, heads, 4 * self.d, self.d, dtype=dtype),
-            "memory.W2.held_16": like.new_zeros(batch, heads, self.d, 4 * self.d, dtype=dtype),
-            "memory.b1.held_16": like.new_zeros(batch, heads, 4 * self.d, dtype=dtype),
-            "memory.b2.held_16": like.new_zeros(batch, heads, self.d, dtype=dtype),
-            "position": like.new_zeros((), dtype=torch.int64),
         }
+        held = {f"{name}.held_16": start for name, start in starts.items()}
+        others = {"position": like.new_zeros((), dtype=torch.int64)}
+        return starts | held | others
 
     def forward(
         self,
@@ -185,17 +179,9 @@ class TTTMlp(nn.Module):
         memory_W2 = _moved_matrix([(memory_kept, state["memory.W2"])], [(memory_kept, activation_1, W2_write)])
         memory_b2 = _moved_vector([(memory_kept, state["memory.b2"])], [(memory_kept, W2_write)])[:, -1]
         y = q + scale * torch.nn.functional.layer_norm(memory_read_3 + memory_read_4, (self.d,)) + shift
-        state = {
-            "memory.W1": memory_W1,
-            "memory.b1": memory_b1,
-            "memory.W2": memory_W2,
-            "memory.b2": memory_b2,
-            "memory.W1.held_16": memory_W1 if due else state["memory.W1.held_16"],
-            "memory.W2.held_16": memory_W2 if due else state["memory.W2.held_16"],
-            "memory.b1.held_16": memory_b1 if due else state["memory.b1.held_16"],
-            "memory.b2.held_16": memory_b2 if due else state["memory.b2.held_16"],
-        }
-        return y, state
+        moved = {"memory.W1": memory_W1, "memory.b1": memory_b1, "memory.W2": memory_W2, "memory.b2": memory_b2}
+        held = {f"{name}.held_16": new if due else state[f"{name}.held_16"] for name, new in moved.items()}
+        return y, moved | held
 
     def forward_by_token(
         self,
@@ -250,18 +236,10 @@ class TTTMlp(nn.Module):
             memory_b2 = state["memory.b2"] - learning_rate[..., None] * local_surprise_2
             y_hidden = torch.nn.functional.gelu((memory_W1 @ q[..., None]).squeeze(-1) + memory_b1)
             y = q + scale * torch.nn.functional.layer_norm((memory_W2 @ y_hidden[..., None]).squeeze(-1) + memory_b2, (self.d,)) + shift
-            state = {
-                "memory.W1": memory_W1,
-                "memory.b1": memory_b1,
-                "memory.W2": memory_W2,
-                "memory.b2": memory_b2,
-                "memory.W1.held_16": torch.where(due, memory_W1, state["memory.W1.held_16"]),
-                "memory.W2.held_16": torch.where(due, memory_W2, state["memory.W2.held_16"]),
-                "memory.b1.held_16": torch.where(due, memory_b1, state["memory.b1.held_16"]),
-                "memory.b2.held_16": torch.where(due, memory_b2, state["memory.b2.held_16"]),
-                "position": position,
-            }
-            return y.to(dtype), state
+            moved = {"memory.W1": memory_W1, "memory.b1": memory_b1, "memory.W2": memory_W2, "memory.b2": memory_b2}
+            held = {f"{name}.held_16": torch.where(due, new, state[f"{name}.held_16"]) for name, new in moved.items()}
+            last = {"position": position}
+            return y.to(dtype), moved | held | last
 
     def _start(self, state: dict[str, Tensor] | None, batch: int, heads: int, like: Tensor) -> dict[str, Tensor]:
         """The state to start from, never narrower than zeros would be."""
@@ -369,4 +347,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: b0f49143f3702dd150085340d6ee32d3daf08565915a736bad37735392844edc
+# sealed by nlc, sha256 of everything above: aa32e35342b6ee35e760315045b0a80763499819b58101c353557c8ef77a56f7

@@ -71,10 +71,8 @@ class Yaad(nn.Module):
         retention      (batch, time, heads)
         threshold      (batch, time, heads, d)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        memory.W1  (batch, heads, 4 * d, d)
-        memory.W2  (batch, heads, d, 4 * d)
-        memory.W1.held_16  (batch, heads, 4 * d, d)
-        memory.W2.held_16  (batch, heads, d, 4 * d)
+        memory.W1, memory.W1.held_16  (batch, heads, 4 * d, d)
+        memory.W2, memory.W2.held_16  (batch, heads, d, 4 * d)
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d)
@@ -97,13 +95,13 @@ class Yaad(nn.Module):
     def initial_state(self, batch: int, heads: int, *, like: Tensor) -> dict[str, Tensor]:
         """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
         dtype = torch.promote_types(like.dtype, torch.float32)
-        return {
+        starts = {
             "memory.W1": like.new_zeros(batch, heads, 4 * self.d, self.d, dtype=dtype),
             "memory.W2": like.new_zeros(batch, heads, self.d, 4 * self.d, dtype=dtype),
-            "memory.W1.held_16": like.new_zeros(batch, heads, 4 * self.d, self.d, dtype=dtype),
-            "memory.W2.held_16": like.new_zeros(batch, heads, self.d, 4 * self.d, dtype=dtype),
-            "position": like.new_zeros((), dtype=torch.int64),
         }
+        held = {f"{name}.held_16": start for name, start in starts.items()}
+        others = {"position": like.new_zeros((), dtype=torch.int64)}
+        return starts | held | others
 
     def forward(
         self,
@@ -197,13 +195,9 @@ class Yaad(nn.Module):
         memory_W1 = _moved_matrix([(memory_kept, state["memory.W1"])], [(memory_kept, k, W1_write)])
         memory_W2 = _moved_matrix([(memory_kept, state["memory.W2"])], [(memory_kept, activation_1, W2_write)])
         y = q + scale * torch.nn.functional.layer_norm(memory_read_2, (self.d,)) + shift
-        state = {
-            "memory.W1": memory_W1,
-            "memory.W2": memory_W2,
-            "memory.W1.held_16": memory_W1 if due else state["memory.W1.held_16"],
-            "memory.W2.held_16": memory_W2 if due else state["memory.W2.held_16"],
-        }
-        return y, state
+        moved = {"memory.W1": memory_W1, "memory.W2": memory_W2}
+        held = {f"{name}.held_16": new if due else state[f"{name}.held_16"] for name, new in moved.items()}
+        return y, moved | held
 
     def forward_by_token(
         self,
@@ -278,14 +272,10 @@ class Yaad(nn.Module):
             memory_W2 = retention[..., None, None] * state["memory.W2"] - learning_rate[..., None, None] * gradient_W2
             y_hidden = torch.nn.functional.gelu((memory_W1 @ q[..., None]).squeeze(-1))
             y = q + scale * torch.nn.functional.layer_norm((memory_W2 @ y_hidden[..., None]).squeeze(-1), (self.d,)) + shift
-            state = {
-                "memory.W1": memory_W1,
-                "memory.W2": memory_W2,
-                "memory.W1.held_16": torch.where(due, memory_W1, state["memory.W1.held_16"]),
-                "memory.W2.held_16": torch.where(due, memory_W2, state["memory.W2.held_16"]),
-                "position": position,
-            }
-            return y.to(dtype), state
+            moved = {"memory.W1": memory_W1, "memory.W2": memory_W2}
+            held = {f"{name}.held_16": torch.where(due, new, state[f"{name}.held_16"]) for name, new in moved.items()}
+            last = {"position": position}
+            return y.to(dtype), moved | held | last
 
     def _start(self, state: dict[str, Tensor] | None, batch: int, heads: int, like: Tensor) -> dict[str, Tensor]:
         """The state to start from, never narrower than zeros would be."""
@@ -385,4 +375,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: f63af38e9b3c39cb474d62b2d6c4ef37abc8ccf8f0d021fa395f9831b1744e14
+# sealed by nlc, sha256 of everything above: 89937b65f7b6f14d05c71e2c2e2484700dcb09d6e08cdc1d5beff23c28e61f43

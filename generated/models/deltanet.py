@@ -1,7 +1,7 @@
 """DeltaNet: The transformer with the delta rule in the place of attention.
 
 Compiled by nlc from specs/models/deltanet.yaml. Edit the spec, not this file.
-sha256 of the spec: 0dcda0dbfb52ca27ce650655838c33651d53bb942e9f8156a2c452c426fbca19
+sha256 of the spec: 2c5220d1cc8e117d7f1a77cd1c9dbba3cf2e87d48260fdd6689e5afcb5a2c9b1
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                          every  paper's number (slowest highest / slowest first)
@@ -243,9 +243,7 @@ class DeltaRuleLayer(nn.Module):
         x  (batch, time, d_model)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
         memory  (batch, heads, d_model / heads, d_model / heads)
-        recent.project_k  (batch, width - 1, d_model)
-        recent.project_v  (batch, width - 1, d_model)
-        recent.project_q  (batch, width - 1, d_model)
+        recent.project_k, recent.project_v, recent.project_q  (batch, width - 1, d_model)
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, d_model)
     `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
@@ -697,4 +695,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: 17f61695073105c3b0f0c3d6eeef7e23d7cba10f8f58f7c079b68fb658e30cb9
+# sealed by nlc, sha256 of everything above: 5b50f6b3219db1ffa492c548aa6563ff2ee707851679231dc2095ab1345b2d66

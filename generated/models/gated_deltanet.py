@@ -1,7 +1,7 @@
 """GatedDeltaNet: The transformer with the gated delta rule in the place of attention.
 
 Compiled by nlc from specs/models/gated_deltanet.yaml. Edit the spec, not this file.
-sha256 of the spec: c5b01d384a98eb71473d781420dade29bb9603a80818f502020453737ee572bf
+sha256 of the spec: 812959d79430844188fd30cadbb60dfa10faa09788b626d8229cf344dc2beba1
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                         every  paper's number (slowest highest / slowest first)
@@ -247,9 +247,7 @@ class GatedDeltaRuleLayer(nn.Module):
         x  (batch, time, d_model)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
         memory  (batch, heads, d_model / heads, d_model / heads)
-        recent.project_k  (batch, width - 1, d_model)
-        recent.project_v  (batch, width - 1, d_model)
-        recent.project_q  (batch, width - 1, d_model)
+        recent.project_k, recent.project_v, recent.project_q  (batch, width - 1, d_model)
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, d_model)
     `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
@@ -728,4 +726,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: 059460c74cd3978dcfda8938ce62fc211eeabf70d88ca1146ff544d0b55b029b
+# sealed by nlc, sha256 of everything above: 9bfd3da6cdd4370b8895561a00e0529d9e8a602acc493586afd50713101666ac

@@ -3,7 +3,7 @@
 Attention followed by a continuum memory system, networks that move at periods of their own, in the place of one feed-forward network.
 
 Compiled by nlc from specs/models/hope_attention.yaml. Edit the spec, not this file.
-sha256 of the spec: ab42423916031dc7dabed519e4fbb25a5465e2bf11e5cbd977cbbdc154bf320e
+sha256 of the spec: 6f84888557c0b51873ac54e2249d5e415ff53031cf2debf361719efe972e9c69
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                    every     paper's number (slowest highest / slowest first)
@@ -230,8 +230,7 @@ class SoftmaxAttentionLayer(nn.Module):
     Inputs, by keyword, in any float dtype:
         x  (batch, time, d_model)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        attention.k  (batch, tokens, heads, d_model / heads), of all tokens so far
-        attention.v  (batch, tokens, heads, d_model / heads), of all tokens so far
+        attention.k, attention.v  (batch, tokens, heads, d_model / heads), of all tokens so far
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, d_model)
@@ -685,4 +684,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: c89dd5738e6c021996f66058daf5caefdb64c2576d19ad2fa2ec95b6e7c734d9
+# sealed by nlc, sha256 of everything above: 809d0ad5fdca5bbd9d32cac97204cfba02f45c717701099849b8858aa06021f7

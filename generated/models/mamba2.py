@@ -1,7 +1,7 @@
 """Mamba2Network: Mamba2's memory as the only mixer; each block is a layer, without a feed-forward network.
 
 Compiled by nlc from specs/models/mamba2.yaml. Edit the spec, not this file.
-sha256 of the spec: 0fd6df2f342438856c1abd2f19ee20d257bffb3016539199feccbf37b1db35e9
+sha256 of the spec: 1c68f493c4c1b9fce8632c700a976077331f16d4c8ca7f5108a12c04154e6c69
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                         every  paper's number (slowest highest / slowest first)
@@ -210,9 +210,7 @@ class Mamba2Layer(nn.Module):
         x  (batch, time, d_model)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
         memory  (batch, heads, d_model / heads, d_model / heads)
-        recent.project_k  (batch, width - 1, d_model)
-        recent.project_v  (batch, width - 1, d_model)
-        recent.project_q  (batch, width - 1, d_model)
+        recent.project_k, recent.project_v, recent.project_q  (batch, width - 1, d_model)
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, d_model)
     `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
@@ -598,4 +596,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: dfcc58ccbf51632e6eceb457e3bc36ec74af14c6ed518eea6f2d925d93289656
+# sealed by nlc, sha256 of everything above: 554ba4e5049e3743d1593284cc85a4be863f9ab2d9bee3274f6fe361fa17ad22

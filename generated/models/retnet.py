@@ -1,7 +1,7 @@
 """RetNet: The transformer with retention, a memory that fades at a fixed rate per head, in the place of attention.
 
 Compiled by nlc from specs/models/retnet.yaml. Edit the spec, not this file.
-sha256 of the spec: 9bcba0381e0e357a51c33d24e1daea5ec7708d42dbb27d22bb56c48c98788c62
+sha256 of the spec: d31bc72909923881cf3b1382a5bb1d65725503c29bd1364e0c325d79447b7ddd
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                          every  paper's number (slowest highest / slowest first)
@@ -642,4 +642,4 @@ def _rotary(x: Tensor, place: Tensor, base: int) -> Tensor:
     return torch.cat((left * angle.cos() - right * angle.sin(), left * angle.sin() + right * angle.cos(), last), -1)
 
 
-# sealed by nlc, sha256 of everything above: 185af369669732c72d18efcf1dca138b014369791943eb2028a4e4a7b511c9c9
+# sealed by nlc, sha256 of everything above: c2ab64a825c2cb6f7d0e7d10e25a8ddb5941284bf906819e78b2531776b7343f

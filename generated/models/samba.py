@@ -1,7 +1,7 @@
 """Samba: Mamba2's memory for what is far and attention over a sliding window for what is near, in turns, each followed by a gated network.
 
 Compiled by nlc from specs/models/samba.yaml. Edit the spec, not this file.
-sha256 of the spec: 74d329b02bcf73b350d4a332a103f300f0732dbda92476a70b549aba40eef116
+sha256 of the spec: de8e6fe72be8d706c664d914020b4004a19ec0277a587e728cf570267fca5f65
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                          every   paper's number (slowest highest / slowest first)
@@ -299,9 +299,7 @@ class Mamba2Layer(nn.Module):
         x  (batch, time, d_model)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
         memory  (batch, heads, d_model / heads, d_model / heads)
-        recent.project_k  (batch, width - 1, d_model)
-        recent.project_v  (batch, width - 1, d_model)
-        recent.project_q  (batch, width - 1, d_model)
+        recent.project_k, recent.project_v, recent.project_q  (batch, width - 1, d_model)
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, d_model)
     `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
@@ -528,8 +526,7 @@ class SlidingWindowAttentionLayer(nn.Module):
     Inputs, by keyword, in any float dtype:
         x  (batch, time, d_model)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        attention.k  (batch, 63, heads, d_model / heads), of the last 63, those that there were
-        attention.v  (batch, 63, heads, d_model / heads), of the last 63, those that there were
+        attention.k, attention.v  (batch, 63, heads, d_model / heads), of the last 63, those that there were
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, d_model)
@@ -899,4 +896,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: a80b73fbc3c43eab241be0e375c895bc2d6ea66b531e68aa560c08202dc96e65
+# sealed by nlc, sha256 of everything above: d21dc5a967bef070b4ae14b9098849635f423fbd9bdd75a7da92abbd8ebeb7f1

@@ -4,7 +4,7 @@ The transformer with a neural memory, a network that learns by surprise with mom
 memory alone.
 
 Compiled by nlc from specs/models/titans.yaml. Edit the spec, not this file.
-sha256 of the spec: 49f6870332d33dbc3709122b8960a50d2857acfbfb042414b6fa45a5c27ddc29
+sha256 of the spec: 05f11f635cd9e7b449f4a03c9fdc5800088479e0e5381a19d1f94b828de3cb05
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                          every  paper's number (slowest highest / slowest first)
@@ -254,12 +254,8 @@ class TitansLayer(nn.Module):
     Inputs, by keyword, in any float dtype:
         x  (batch, time, d_model)
     State, kept in float32 or wider (a dict by name; None starts from the initial state):
-        memory.momentum.W1  (batch, heads, 4 * d_model / heads, d_model / heads)
-        memory.momentum.W2  (batch, heads, d_model / heads, 4 * d_model / heads)
-        memory.W1  (batch, heads, 4 * d_model / heads, d_model / heads)
-        memory.W2  (batch, heads, d_model / heads, 4 * d_model / heads)
-        memory.W1.held_64  (batch, heads, 4 * d_model / heads, d_model / heads)
-        memory.W2.held_64  (batch, heads, d_model / heads, 4 * d_model / heads)
+        memory.momentum.W1, memory.W1, memory.W1.held_64  (batch, heads, 4 * d_model / heads, d_model / heads)
+        memory.momentum.W2, memory.W2, memory.W2.held_64  (batch, heads, d_model / heads, 4 * d_model / heads)
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, d_model)
@@ -778,4 +774,4 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return sum((*begun[1:], *added), begun[0])
 
 
-# sealed by nlc, sha256 of everything above: 838c38b151fbee5ac8192fb81503f5f723563d660a0ae193af5a7fab1f616c89
+# sealed by nlc, sha256 of everything above: b00caa9b07d3d2a41c90e5c0af9904a5a971d5d58eebc49b8ba139b5530fad06

@@ -3,7 +3,7 @@
 The transformer with a linear memory that forgets, and moves with momentum, in the place of attention; the token decides on all its rates.
 
 Compiled by nlc from specs/models/titans_linear.yaml. Edit the spec, not this file.
-sha256 of the spec: 9b9e566acae18fa6b98b6db2df1d046e90abe883e337a6ec7f72dadd41a6606d
+sha256 of the spec: b3b3214643be62b1fd73b9eb3c2029cd603489c1ebb938a64f6a904e39e881fb
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                          every  paper's number (slowest highest / slowest first)
@@ -255,11 +255,8 @@ class TitansLinearLayer(nn.Module):
     Inputs, by keyword, in any float dtype:
         x  (batch, time, d_model)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        memory.momentum  (batch, heads, d_model / heads, d_model / heads)
-        memory  (batch, heads, d_model / heads, d_model / heads)
-        recent.project_k  (batch, width - 1, d_model)
-        recent.project_v  (batch, width - 1, d_model)
-        recent.project_q  (batch, width - 1, d_model)
+        memory.momentum, memory  (batch, heads, d_model / heads, d_model / heads)
+        recent.project_k, recent.project_v, recent.project_q  (batch, width - 1, d_model)
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, d_model)
     `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
@@ -790,4 +787,4 @@ def _scaled(x: Tensor, shares: Tensor) -> Tensor:
     return (shares.unsqueeze(-1) * x.unsqueeze(-2)).flatten(-2)
 
 
-# sealed by nlc, sha256 of everything above: ab9fd09803bcc09047eaead5ee57a22c050073638a9cc7eab32fac1f8d44708b
+# sealed by nlc, sha256 of everything above: 949bf7540dc1521903f457a4ae73babfc426754a4cd2f3165994b15337432e45

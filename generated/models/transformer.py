@@ -3,7 +3,7 @@
 The transformer with pre-normalised residual branches, rotary positions and gated feed-forward networks; its head is the embedding.
 
 Compiled by nlc from specs/models/transformer.yaml. Edit the spec, not this file.
-sha256 of the spec: 277334590a1ba493fc195430f97e9ad9bdcb47598d78cea24ca1bcebd2ad2f80
+sha256 of the spec: bec57af00a86ea416dc5cd0ebdcdc9203097973ed446287934b8097f202817ef
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                    every   paper's number (slowest highest / slowest first)
@@ -228,8 +228,7 @@ class SoftmaxAttentionLayer(nn.Module):
     Inputs, by keyword, in any float dtype:
         x  (batch, time, d_model)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        attention.k  (batch, tokens, heads, d_model / heads), of all tokens so far
-        attention.v  (batch, tokens, heads, d_model / heads), of all tokens so far
+        attention.k, attention.v  (batch, tokens, heads, d_model / heads), of all tokens so far
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, d_model)
@@ -613,4 +612,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: c6c9186a4e3fc0e1aaff9fc61be21b91dfa35361ec93b62538d4e0ddbb18b187
+# sealed by nlc, sha256 of everything above: 96314335f14f4b0edd23dd1c3fe04c0c85c8c55bec7286c4385c04f89153c42e

@@ -1,7 +1,7 @@
 """TTT: The transformer with TTT-Linear, a map that learns from the tokens it reads, a mini-batch at a time, in the place of attention.
 
 Compiled by nlc from specs/models/ttt.yaml. Edit the spec, not this file.
-sha256 of the spec: 0658cb164ffac7967d4921398aa60f71ec894c1ff90bfb8ec0303fc2535fecee
+sha256 of the spec: 81f3b69db949268ab3c6f02d885eef2e58537ff867f437df3827e3982b46a852
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                          every  paper's number (slowest highest / slowest first)
@@ -253,10 +253,8 @@ class TTTLinearLayer(nn.Module):
     Inputs, by keyword, in any float dtype:
         x  (batch, time, d_model)
     State, kept in float32 or wider (a dict by name; None starts from the initial state):
-        memory.weights  (batch, heads, d_model / heads, d_model / heads)
-        memory.bias  (batch, heads, d_model / heads)
-        memory.bias.held_16  (batch, heads, d_model / heads)
-        memory.weights.held_16  (batch, heads, d_model / heads, d_model / heads)
+        memory.weights, memory.weights.held_16  (batch, heads, d_model / heads, d_model / heads)
+        memory.bias, memory.bias.held_16  (batch, heads, d_model / heads)
         recent.project_q  (batch, width - 1, d_model)
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
@@ -301,14 +299,16 @@ class TTTLinearLayer(nn.Module):
     def initial_state(self, batch: int, heads: int, *, like: Tensor) -> dict[str, Tensor]:
         """The start on the device of `like`, in its dtype or float32, whichever is wider."""
         dtype = torch.promote_types(like.dtype, torch.float32)
-        return {
+        starts = {
             "memory.weights": self.memory_start_weights.to(dtype).expand(batch, heads, self.d_head, self.d_head),
             "memory.bias": self.memory_start_bias.to(dtype).expand(batch, heads, self.d_head),
-            "memory.bias.held_16": self.memory_start_bias.to(dtype).expand(batch, heads, self.d_head),
-            "memory.weights.held_16": self.memory_start_weights.to(dtype).expand(batch, heads, self.d_head, self.d_head),
+        }
+        held = {f"{name}.held_16": start for name, start in starts.items()}
+        others = {
             "recent.project_q": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
             "position": like.new_zeros((), dtype=torch.int64),
         }
+        return starts | held | others
 
     def forward(self, *, x: Tensor, state: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """The whole sequence in blocks, which end where a period may: equal to `forward_by_token`."""
@@ -392,13 +392,9 @@ class TTTLinearLayer(nn.Module):
         memory_bias = _moved_vector([(memory_kept, state["memory.bias"])], [(memory_kept, weights_write)])[:, -1]
         y_inside_hidden = q + gain * torch.nn.functional.layer_norm(memory_read + memory_read_2, (self.d_head,)) + offset
         y_inside = torch.nn.functional.layer_norm(y_inside_hidden, (self.d_head,)) * gate
-        state = {
-            "memory.weights": memory_weights,
-            "memory.bias": memory_bias,
-            "memory.bias.held_16": memory_bias if due else state["memory.bias.held_16"],
-            "memory.weights.held_16": memory_weights if due else state["memory.weights.held_16"],
-        }
-        return y_inside, state
+        moved = {"memory.weights": memory_weights, "memory.bias": memory_bias}
+        held = {f"{name}.held_16": new if due else state[f"{name}.held_16"] for name, new in moved.items()}
+        return y_inside, moved | held
 
     def forward_by_token(self, *, x: Tensor, state: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """The laws, one token at a time: slow, and what `forward` must equal."""
@@ -455,15 +451,10 @@ class TTTLinearLayer(nn.Module):
                 + offset
             )
             y = (torch.nn.functional.layer_norm(y_hidden, (self.d_head,)) * gate).flatten(-2) @ project_out.mT
-            state = {
-                "memory.weights": memory_weights,
-                "memory.bias": memory_bias,
-                "memory.bias.held_16": torch.where(due, memory_bias, state["memory.bias.held_16"]),
-                "memory.weights.held_16": torch.where(due, memory_weights, state["memory.weights.held_16"]),
-                "recent.project_q": recent_project_q[..., 1:, :],
-                "position": position,
-            }
-            return y.to(dtype), state
+            moved = {"memory.weights": memory_weights, "memory.bias": memory_bias}
+            held = {f"{name}.held_16": torch.where(due, new, state[f"{name}.held_16"]) for name, new in moved.items()}
+            last = {"recent.project_q": recent_project_q[..., 1:, :], "position": position}
+            return y.to(dtype), moved | held | last
 
     def _start(self, state: dict[str, Tensor] | None, batch: int, heads: int, like: Tensor) -> dict[str, Tensor]:
         """The state to start from, never narrower than zeros would be."""
@@ -789,4 +780,4 @@ def _moved_vector(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return sum((*begun[1:], *added), begun[0]).movedim(-2, 1)
 
 
-# sealed by nlc, sha256 of everything above: 129356ca5e40b98e6ea7f3f1ac37e1daf4e674dae032b72b143c36818cc99c7f
+# sealed by nlc, sha256 of everything above: fd915bf25a9fe1c518073a20acdd3b7170759a26f80d5007e7100f22e30944e1

@@ -1,7 +1,7 @@
 """AdamW: Adam with decoupled weight decay, which is the retention of the weights.
 
 Compiled by nlc from specs/optimizers/adamw.yaml. Edit the spec, not this file.
-sha256 of the spec: 285ba8dfbf74477ea5e3c208e6aba9a5a12dde0b2d833d56b50e5576daaf3622
+sha256 of the spec: f78f9dda4a4a1f83e534b43dfecd6cdc4a4aa37c68f2aebc2a20eafd3e64f947
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                   every  paper's number (slowest highest / slowest first)
@@ -162,4 +162,4 @@ def _are_finite(groups: list[dict[str, Any]]) -> bool:
     return all(finite)
 
 
-# sealed by nlc, sha256 of everything above: ae6334b6b9434fa5a6e27b2e0199e7d3fd72fd92e1c7a2630aeee02adb911ebd
+# sealed by nlc, sha256 of everything above: 88655a015476bab2fa0bbd51a3e4a6e901a3794e1ed622ed7ec08781e83e9399

@@ -27,7 +27,6 @@ Laws, per step; prev is the state before
                         adjoint of the layers; calculus
     momentum.W1       = decay * prev(momentum.W1) - inner_rate * gradient_W1               explicit gradient step; nl:eq-50
     momentum.W2       = decay * prev(momentum.W2) - inner_rate * gradient_W2               explicit gradient step; nl:eq-50
-    surprise          = gradient / (norm(gradient) + eps)                                  abbreviation
     weights_gradient  = -gelu(surprise @ transpose(momentum.W1)) @ transpose(momentum.W2)
                         objective -dot(weights, gelu(surprise @ transpose(momentum.W1)) @ transpose(momentum.W2)); calculus
     weights           = prev(weights) - learning_rate * weights_gradient                   explicit gradient step; nl:eq-50
@@ -195,4 +194,4 @@ def _stacked(matrices: list[Tensor], dtype: torch.dtype | None = None) -> Tensor
     return stacked.to(dtype or torch.promote_types(stacked.dtype, torch.float32))
 
 
-# sealed by nlc, sha256 of everything above: c03fbfb422a826baed546d061f40fc7c30c4be162aa7b0cbf3dbf7e4bb4112a2
+# sealed by nlc, sha256 of everything above: e33ec596d883338e0cff9def31f37825080ef0986db998bf42beebfaf39503a4

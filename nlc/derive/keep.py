@@ -54,7 +54,8 @@ def _gathered(model: Model, laws: tuple[Law, ...]) -> Iterator[Kept]:
 def _held(model: Model, nodes: list[Expr]) -> Iterator[Kept]:
     """The values that held reads see: each changes at the last token of its period."""
     wanted = {(node.component, node.part): node for node in nodes if isinstance(node, State) and "held_" in node.part}
-    for (name, part), read in sorted(wanted.items()):
+    places = {item.name: place for place, item in enumerate(model.components)}
+    for (name, part), read in sorted(wanted.items(), key=lambda item: (places[item[0][0]], item[0][1])):
         period = int(part.rpartition("held_")[2])
         declared = next(state for state in model.component(name).states if held_part(state.part, period) == part)
         now = State(name, declared.part, declared.shape)

@@ -18,7 +18,7 @@ from nlc.derive.settle import settle
 from nlc.diagnostics import CompileError
 from nlc.ir.algebra import LEAVES, Due, Expr, Gradient, State, StopGradient, Tick, When, Where, contains, is_number, walk
 from nlc.ir.build import subtract, times
-from nlc.ir.law import Equation, Law
+from nlc.ir.law import WORD, Equation, Law
 from nlc.ir.model import ClosedForm, Component, GradientDescent, GradientPoint, Model, Output, Proximal
 from nlc.ir.order import LevelOrder
 
@@ -118,7 +118,7 @@ def definitions_of(order: LevelOrder) -> tuple[Equation, ...]:
         return ()
     settled = ((item.name, settle(order, None, item.value)) for item in order.model.abbreviations)
     found = [
-        Equation(name, value, "abbreviation")
+        Equation(name, value, WORD)
         for name, value in settled
         if not isinstance(value, LEAVES) and not contains(value, lambda node: isinstance(node, State | Gradient | Tick))
     ]

@@ -9,7 +9,7 @@ from nlc.derive.settle import settle
 from nlc.derive.simplify import simplify
 from nlc.ir.algebra import LEAVES, Expr, Gradient, Input, Named, State, Tick, contains, walk
 from nlc.ir.build import replace
-from nlc.ir.law import Equation
+from nlc.ir.law import WORD, Equation
 from nlc.ir.order import LevelOrder
 
 
@@ -38,9 +38,6 @@ def _with_word(name: str, value: Expr, equations: tuple[Equation, ...]) -> tuple
     defining = users.pop(known[0]) if known else Equation(name, said, WORD)
     first = min([*moved, *known])
     return (*users[:first], defining, *users[first:])
-
-
-WORD = "abbreviation"
 
 
 def _words(order: LevelOrder, level: str) -> Iterator[tuple[str, Expr]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from nlc.emit.block_printer import BlockPrinter, as_before, block_leaf, is_new_read, is_over_streams, varies
 from nlc.emit.dual import Dual
 from nlc.emit.forward import Tokens, form_slots, run_form
+from nlc.emit.held import dict_lines, held_alike, items_text, returned_held
 from nlc.emit.hoisting import Hoisted, index_names
 from nlc.emit.layout import WIDTH, Lines, assignment, block, call
 from nlc.emit.names import LocalNames
@@ -22,7 +23,7 @@ from nlc.emit.sums import over_block
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.emit.uses import Uses, find_uses, is_gathered, sum_terms, written_out
 from nlc.emit.views import BlockHelpersView, BlockView
-from nlc.ir.algebra import Expr, Index, Input, MatMul, Named, State, When, children, contains, walk
+from nlc.ir.algebra import Due, Expr, Index, Input, MatMul, Named, State, When, children, contains, walk
 from nlc.ir.build import add, replace as replaced
 from nlc.ir.law import Equation, Kept, Law
 from nlc.ir.program import MemoryProgram, StateSlot
@@ -84,10 +85,22 @@ class Block:
             values[item.stream], at_end[item.stream] = item.name, f"{item.name}[:, -1]"
         for axis, name in zip(used_axes(sequence), index_names(sequence), strict=True):
             values[Index(axis)], at_end[Index(axis)] = f"{name}[:, None]", name
+        yield from self._words()
         yield from self._shared_reads()
+
+    def _words(self) -> Iterator[Lines]:
+        """The spec's words for what levels that are steady give at every token."""
+        used = {node for value in self._expressions() for node in walk(value)}
+        for name, value in self.parts.words:
+            if value in used and value not in self.values:
+                terms = self._printer().terms(value)
+                local = self.values[value] = self.names.new(name)
+                self.at_end[value] = _last(local)
+                yield assignment(local, terms, 8)
 
     def _expressions(self) -> Iterator[Expr]:
         """Whatever a block computes."""
+        yield from (value for _, streams in self.parts.forms for stream in streams for _, value in stream.above)
         yield from (stream.value for _, streams in self.parts.forms for stream in streams)
         yield from (value for memory in self.parts.duals if memory.dual is not None for value in memory.dual.values)
         yield from (read.vector for memory in self.parts.duals for read in memory.reads if read.vector is not None)
@@ -97,7 +110,8 @@ class Block:
     def _shared_reads(self) -> Iterator[Lines]:
         """What several expressions read of a level that is steady, at a vector over streams."""
         blocks = self.sequence.program.blocks
-        read = Counter(node for value in self._expressions() for node in walk(as_before(value)))
+        words: dict[Expr, Expr] = {value: Named(name, value.shape) for name, value in self.parts.words if value in self.values}
+        read = Counter(node for value in self._expressions() for node in walk(replaced(as_before(value), words.get)))
         said = {equation.value for law in self.parts.laws for equation in law.equations}
         for node, count in read.items():
             match node:
@@ -130,7 +144,14 @@ class Block:
         state = {
             slot.name: kept.get(slot.name) or self.at_end[_state(slot, When.CURRENT)] for slot in program.slots if slot.name not in outside
         }
-        yield from _returned([local for local, _ in results], state)
+        result = "".join(f"{local}, " for local, _ in results)
+        ending = held_alike(self.sequence)
+        if ending is None:
+            yield from _returned(result, state)
+            return
+        due = self.values[Due(int(ending.removeprefix("held_")), self.sequence.model.unit)]
+        held = f'new if {due} else state[f"{{name}}.{ending}"]'
+        yield from returned_held(self.sequence, self.names, result, state, ending, held, WIDTH - 8)
 
     def _memory(self, memory: MemoryProgram, as_they_are: Mapping[Expr, str]) -> Iterator[Lines]:
         """A memory that moves at every token: in chunks, or in the dual form, the names of whose law are its own."""
@@ -147,7 +168,11 @@ class Block:
             after: dict[Expr, str] = {_state(slot, When.CURRENT): self.names.new(slot.name) for slot in slots}
             self.at_end.update(after)
             carried = [self.values[_state(slot, When.PREVIOUS)] for slot in slots]
-            yield from run_form(self._tokens(), form, streams, carried, after.values(), as_they_are)
+            moved = [self.names.new("rows")] if len(slots) > 1 else list(after.values())
+            yield from run_form(self._tokens(), form, streams, carried, moved, as_they_are)
+            if len(slots) > 1:
+                rows = ", ".join(self.sequence.size(slot.shape[0]) for slot in slots)
+                yield assignment(", ".join(after.values()), [f"torch.split({moved[0]}, [{rows}], 1)"], 8)
 
     def _kept(self, item: Kept, value: Expr) -> str:
         """What is carried beside the states, after the block's last token."""
@@ -275,12 +300,11 @@ def _last(text: str) -> str:
     return f"{text}[:, -1]"
 
 
-def _returned(results: list[str], state: dict[str, str]) -> Iterator[Lines]:
-    """`return results, state`."""
-    items = [f'"{name}": {value}' for name, value in state.items()]
-    line = f"return {', '.join((*results, '{' + ', '.join(items) + '}'))}"
+def _returned(result: str, state: dict[str, str]) -> Iterator[Lines]:
+    """`return results, state`; `result` ends with a comma, if it is not empty."""
+    line = f"return {result}{items_text(state)}"
     if len(line) <= WIDTH - 8:
         yield (line,)
         return
-    yield ("state = {", *(f"    {item}," for item in items), "}")
-    yield (f"return {', '.join((*results, 'state'))}",)
+    yield dict_lines("state", state, 0)
+    yield (f"return {result}state",)

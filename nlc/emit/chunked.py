@@ -13,12 +13,14 @@ from nlc.ir.program import Form, MemoryProgram
 class Stream:
     """What one role of the form is at every token, as an expression; `role` is the name of the method's argument.
 
-    One that `is_steady` is a decay that all tokens share, so that its products are made once.
+    One that `is_steady` is a decay that all tokens share, so that its products are made once. `above` are the values of memories whose rows
+    stand above those of this one.
     """
 
     role: str
     value: Expr
     is_steady: bool = False
+    above: tuple[tuple[str, Expr], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +36,21 @@ class ChunkedState:
 class Chunked:
     """One memory in chunks: its streams, whether it has decays and reads its old state, and who reads it.
 
-    `in_blocks`: batch and axes are one dim of copies already.
+    `in_blocks`: batch and axes are one dim of copies already. `above` are memories whose rows stand above its own, the last `rows`:
+    the same is done to them.
     """
 
     memory: MemoryProgram
     law: AffineLaw
     streams: tuple[Stream, ...]
     in_blocks: bool = False
+    above: tuple[Chunked, ...] = ()
+    rows: str = ""
 
     @property
     def states(self) -> tuple[ChunkedState, ...]:
         """What it carries."""
-        return (ChunkedState("memory", self.law.component, self.law.part),)
+        return (*(state for form in self.above for state in form.states), ChunkedState("memory", self.law.component, self.law.part))
 
     @property
     def is_vector(self) -> bool:

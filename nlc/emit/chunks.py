@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from nlc.emit.chunked import Chunked, Stream
+from nlc.emit.factors import factored
 from nlc.emit.form_views import DecaysView, MatrixChunksView, ReadView, VectorChunksView, WholeView, WriteView
 from nlc.emit.layout import WIDTH, Lines, call, loop_over, packed, side_by_side
 from nlc.emit.prose import wrapped
 from nlc.emit.render import render
 from nlc.ir.affine import AffineLaw, OutputRead, Write
-from nlc.ir.algebra import MINUS_ONE, Add, Constant, Expr, Input, Named, Scale, When, contains, is_number
-from nlc.ir.build import add, constant, full, scale
+from nlc.ir.algebra import MINUS_ONE, Expr, Input, Named, When, contains, is_number
+from nlc.ir.build import add, full, scale
 from nlc.ir.program import MemoryProgram
 
 
@@ -69,23 +70,6 @@ def _write(write: Write, law: AffineLaw, number: str) -> tuple[Stream, ...]:
         return streams
     erase = scale(MINUS_ONE, add(*(scale(read.coefficient, read.vector) for read in write.reads)))
     return (*streams, Stream(f"erase{number}", erase))
-
-
-def factored(value: Expr) -> Expr:
-    """A sum whose terms all have one factor, as the factor times a sum: one product a token in place of several."""
-    terms = value.terms if isinstance(value, Add) else ()
-    parts = [_without_sign(term) for term in terms]
-    factors = [part.by for _, part in parts if isinstance(part, Scale)]
-    if len(terms) < 2 or len(factors) < len(terms) or any(factor != factors[0] for factor in factors):
-        return value
-    return scale(factors[0], add(*(scale(sign, part.x) for sign, part in parts if isinstance(part, Scale))))
-
-
-def _without_sign(term: Expr) -> tuple[Constant, Expr]:
-    match term:
-        case Scale(Constant() as sign, Scale() as product):
-            return sign, product
-    return constant(1), term
 
 
 def _vectors(memory: MemoryProgram) -> tuple[Expr | None, ...]:
@@ -218,6 +202,8 @@ def _read(form: Chunked, read: OutputRead, number: str) -> ReadView:
         diagonal="" if is_new else "-1",
         states="1:" if is_new else ":-1",
         whole=_whole(form, read) if read.is_whole else None,
+        memory=f"memory[:, {form.rows}]" if form.above else "memory",
+        columns=f"[..., {form.rows}]" if form.above else "",
     )
 
 
@@ -284,6 +270,10 @@ def docstring(form: Chunked) -> Lines:
         else ["Several writes a token, chunk by chunk.", "", *(f"            {line}" for line in wrapped(law, 120))]
     )
     lines += ["", f"        Streams are {streams}, a scalar one with size 1."]
+    if form.above:
+        others = ", ".join(item.memory.title for item in form.above)
+        text = f"The last rows of memory and value are those of {form.memory.title}, above them are those of {others}."
+        lines += [f"        {line}" for line in wrapped(text, 128)]
     if form.is_steady:
         lines += [f"        The decay, {steady}, is that of every token: its products are made once."]
     if form.is_triangular:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from nlc.emit.names import LocalNames
-from nlc.ir.algebra import MINUS_ONE, Constant, Expr, Hyperparameter, Input, Scale
+from nlc.ir.algebra import MINUS_ONE, Add, Constant, Expr, Hyperparameter, Input, Scale
+from nlc.ir.build import add, constant, scale
 from nlc.ir.show import expression_text
 
 
@@ -52,3 +53,20 @@ def _factors(scalar: Expr) -> Iterable[Expr]:
         case Scale(by, x):
             return (*_factors(by), *_factors(x))
     return (scalar,)
+
+
+def factored(value: Expr) -> Expr:
+    """A sum whose terms all have one factor, as the factor times a sum: one product a token in place of several."""
+    terms = value.terms if isinstance(value, Add) else ()
+    parts = [_without_sign(term) for term in terms]
+    factors = [part.by for _, part in parts if isinstance(part, Scale)]
+    if len(terms) < 2 or len(factors) < len(terms) or any(factor != factors[0] for factor in factors):
+        return value
+    return scale(factors[0], add(*(scale(sign, part.x) for sign, part in parts if isinstance(part, Scale))))
+
+
+def _without_sign(term: Expr) -> tuple[Constant, Expr]:
+    match term:
+        case Scale(Constant() as sign, Scale() as product):
+            return sign, product
+    return constant(1), term

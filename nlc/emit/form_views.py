@@ -31,7 +31,10 @@ class WholeView:
 
 @dataclass(frozen=True, slots=True)
 class ReadView:
-    """One read of a memory: names of query, value and column; the decays it sees, or without any the diagonal of the last token it sees."""
+    """One read of a memory: names of query, value and column; the decays it sees, or without any the diagonal of the last token it sees.
+
+    `memory` is what is read, as code, and `columns` cut out what was written to these rows.
+    """
 
     query: str
     name: str
@@ -40,6 +43,8 @@ class ReadView:
     diagonal: str
     states: str
     whole: WholeView | None = None
+    memory: str = "memory"
+    columns: str = ""
 
 
 @dataclass(frozen=True, slots=True)

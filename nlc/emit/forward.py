@@ -162,7 +162,10 @@ def run_form(
         local = names.new(f"{role}s")
         yield packed(local, texts, tokens.indent)
         arguments.append(f"{role}s={local}")
-    arguments.extend(f"{state.role}={variable}" for state, variable in zip(form.states, carried, strict=True))
+    if isinstance(form, Chunked) and form.above:
+        arguments.append(f"memory=torch.cat(({', '.join(carried)}), 1)")
+    else:
+        arguments.extend(f"{state.role}={variable}" for state, variable in zip(form.states, carried, strict=True))
     for read in form.memory.reads:
         known = Named(read.name, read.shape)
         values[known] = as_they_are.get(known) or names.new(read.name)
@@ -200,6 +203,8 @@ def slot_local(form: ChunkedForm) -> str:
 
 def _stream(tokens: Tokens, stream: Stream) -> tuple[str, list[Lines]]:
     """The value at every token, (batch, time, *axes, size), a scalar with the size 1; and the lines that make it, if it is long."""
+    if stream.above:
+        return _stacked(tokens, stream)
     value, printer = stream.value, tokens.shared if stream.is_steady else tokens.printer
     atom = printer.atom(value) if value.shape else f"{printer.atom(value)}[..., None]"
     text = printer.text(value) if value.shape else atom
@@ -212,6 +217,14 @@ def _stream(tokens: Tokens, stream: Stream) -> tuple[str, list[Lines]]:
         places = ", ".join(part for place, part in enumerate(tokens.leading.split(", ")) if place != 1)
         return f"{atom}.expand({places}, -1)", lines
     return (text if tokens.spans(value) else f"{atom}.expand({tokens.leading}, -1)"), lines
+
+
+def _stacked(tokens: Tokens, stream: Stream) -> tuple[str, list[Lines]]:
+    """The values of memories whose rows stand above one another, a line each, in one dim."""
+    values = [(tokens.names.new(f"{name}_{stream.role}"), value) for name, value in stream.above]
+    values.append((tokens.names.new(stream.role), stream.value))
+    lines = [assignment(local, tokens.printer.terms(value), tokens.indent) for local, value in values]
+    return f"torch.cat(({', '.join(local for local, _ in values)}), -1)", lines
 
 
 def output_terms(sequence: Sequence, tokens: Tokens, name: str, value: Expr) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 
+from nlc.emit.alike import kept_once, told_once
 from nlc.emit.digest import HEADER
 from nlc.emit.layout import WIDTH, Lines
 from nlc.emit.prose import prose, sentence, wrapped
@@ -75,19 +76,22 @@ def laws_lines(program: Program, room: int = WIDTH) -> Iterator[str]:
     """The laws of a system, and those of what trains it, in lines of at most `room` characters."""
     yield ""
     yield f"Laws, per {'step' if program.model.kind == 'optimizer' else 'token'}; prev is the state before"
-    definitions = used_definitions(program.laws)
+    definitions, told = used_definitions(program.laws), told_once(program.laws.laws)
     groups = [
         ("abbreviations", definitions),
-        *((law.component, law.equations) for law in program.laws.laws),
+        *((item.law.component, item.law.equations) for item in told),
         ("outputs", program.laws.outputs),
     ]
-    if kept := program.laws.kept:
-        groups.append(("kept", tuple(Equation(item.name, item.value, f"kept: {item.rule}") for item in kept)))
+    if kept := kept_once(program.laws.kept):
+        groups.append(("kept", tuple(Equation(item.name, item.value, f"kept: {item.rule}") for item, _ in kept)))
     if resets := program.laws.resets:
         groups.append(("resets", tuple(equation for item in resets for equation in item.told)))
     for law in program.laws.endings:
         groups.append((law.component, tuple(replace(item, rule=f"when the sequence ends: {item.rule}") for item in law.equations)))
     yield from equation_lines(groups, definitions, room)
+    for name, others in (*((item.law.component, item.others) for item in told), *((item.name, others) for item, others in kept)):
+        if others:
+            yield from (f"    {line}" for line in wrapped(f"as {name}, each with its own state: {', '.join(others)}", room - 4))
     yield from trainings_lines(program)
 
 
@@ -133,22 +137,27 @@ def _law(equation: Equation, text: str, names: int, width: int, room: int) -> It
     yield from (f"{' ' * (names + 8)}{line}" for line in wrapped(source, room - 10 - names))
 
 
-def forms_lines(program: Program) -> Iterator[str]:
-    """The form of each memory, and why."""
+def forms_lines(program: Program, room: int = WIDTH) -> Iterator[str]:
+    """The form of each memory, and why, in lines of at most `room` characters."""
     if program.memories:
         yield ""
         yield "Form" if len(program.memories) == 1 else "Forms"
+    alike: dict[Lines, list[str]] = {}
     for memory in program.memories:
-        yield from _form(program, memory)
+        alike.setdefault(tuple(_form(program, memory, room)), []).append(memory.title)
+    for (form, *reasons), titles in alike.items():
+        yield f"    {', '.join(titles)}: {form}"
+        yield from reasons
 
 
-def _form(program: Program, memory: MemoryProgram) -> Iterator[str]:
+def _form(program: Program, memory: MemoryProgram, room: int) -> Iterator[str]:
+    """A memory's form with its sources, then the reasons."""
     taken = next((item for item in program.decisions if item.component == memory.component and item.taken), None)
     sources = f" ({', '.join(taken.cites)})" if taken and taken.cites else ""
-    yield f"    {memory.title}: {memory.form.value}{sources}"
+    yield f"{memory.form.value}{sources}"
     reasons = [f"{memory.classified.because} ({memory.classified.transition.value})", *([taken.because] if taken else [])]
     for reason in reasons:
-        yield from (f"        {line}" for line in wrapped(sentence(reason[:1].upper() + reason[1:]), 130))
+        yield from (f"        {line}" for line in wrapped(sentence(reason[:1].upper() + reason[1:]), room - 10))
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:

@@ -16,8 +16,8 @@ from nlc.emit.scope import Sequence, used_axes
 from nlc.ir.algebra import Constant, Due, Expr, Input, Join, MatMul, Named, Parameter, Scale, Split, State, Tick, children, contains, walk
 from nlc.ir.build import rebuild, replace as replaced
 from nlc.ir.dual import DualLaw
-from nlc.ir.law import POSITION, PREVIOUS, RECENT, Kept, Law, used_definitions
-from nlc.ir.program import MemoryProgram
+from nlc.ir.law import POSITION, PREVIOUS, RECENT, WORD, Kept, Law, used_definitions, written_out
+from nlc.ir.program import Blocks, MemoryProgram
 from nlc.ir.recents import Convolve, Delay
 
 
@@ -42,7 +42,7 @@ class Hoisted:
     """What is `given` to a block, what a block computes of it, and the outputs.
 
     A block has forms with their streams, dual laws, laws of levels with a period, kept values and `results`; an output is over the
-    spec's streams and the results' names.
+    spec's streams and the results' names. `words` are the spec's for what a block reads of steady levels, shorter ones first.
     """
 
     given: tuple[Given, ...]
@@ -52,6 +52,7 @@ class Hoisted:
     kept: tuple[tuple[Kept, Expr], ...]
     results: tuple[tuple[str, Expr], ...]
     outputs: tuple[tuple[str, Expr], ...]
+    words: tuple[tuple[str, Expr], ...] = ()
 
     def dual(self, component: str) -> MemoryProgram | None:
         """A memory in the dual form."""
@@ -70,7 +71,14 @@ def hoisted(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> Hoisted:
         tuple((item, book.take(item.value)) for item in program.laws.kept if item.component not in (POSITION, PREVIOUS, RECENT)),
         tuple((name, book.take(value)) for name, value in results.items()),
     )
-    return Hoisted(book.all_given(), *parts, tuple(outputs.items()))
+    words = dict.fromkeys(
+        (item.name, book.take(value))
+        for law in program.laws.laws
+        for item in law.equations
+        if item.rule == WORD and _is_steady(program.blocks, value := written_out(item.value, law))
+    )
+    shorter_first = sorted(words, key=lambda item: sum(1 for _ in walk(item[1])))
+    return Hoisted(book.all_given(), *parts, tuple(outputs.items()), tuple(shorter_first))
 
 
 def index_names(sequence: Sequence) -> tuple[str, ...]:
@@ -98,7 +106,8 @@ class _Book:
 
         def over_given(stream: Stream) -> Stream:
             is_given = _is_over_streams(stream.value) and not isinstance(stream.value, Input) and not stream.is_steady
-            return replace(stream, value=self._give(stream.value, stream.role) if is_given else self.take(stream.value))
+            above = tuple((name, self.take(value)) for name, value in stream.above)
+            return replace(stream, value=self._give(stream.value, stream.role) if is_given else self.take(stream.value), above=above)
 
         return tuple(over_given(stream) for stream in form.streams)
 
@@ -165,6 +174,12 @@ def is_split_parameter(node: Expr) -> bool:
 def _is_over_streams(node: Expr) -> bool:
     """Whether a value that is no matrix is made of streams, and of nothing that changes from block to block."""
     return len(node.shape) < 2 and contains(node, lambda part: isinstance(part, Input)) and not _moves(node)
+
+
+def _is_steady(blocks: Blocks, node: Expr) -> bool:
+    """Whether a value is no matrix, and made of streams and of levels that are steady in a block."""
+    states = [part for part in walk(node) if isinstance(part, State | Named | Tick | Due)]
+    return len(node.shape) < 2 and bool(states) and all(blocks.is_steady(part) for part in states)
 
 
 def _moves(node: Expr) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from nlc.emit.feed_forward import is_feed_forward
-from nlc.emit.layout import Lines, call
+from nlc.emit.held import held_alike, started_held
+from nlc.emit.layout import WIDTH, Lines, block, call
 from nlc.emit.position import initial_text, is_number_known
 from nlc.emit.scope import Sequence, size_text
 from nlc.ir.program import StateSlot
@@ -29,7 +30,9 @@ def zeros(sequence: Sequence, leading: str) -> Lines:
     if sequence.is_bare:
         return (dtype, f"return {_begun(sequence, slots[0], leading)}")
     begun = {slot.name: _begun(sequence, slot, "batch" if slot.is_whole else leading) for slot in slots}
-    return (dtype, "return {", *(f'    "{slot.name}": {begun[slot.name]},' for slot in slots), "}")
+    if (ending := held_alike(sequence)) is not None:
+        return (dtype, *block(list(started_held(sequence, begun, ending, WIDTH - 8))))
+    return (dtype, "return {", *(f'    "{name}": {text},' for name, text in begun.items()), "}")
 
 
 def _begun(sequence: Sequence, slot: StateSlot, leading: str) -> str:

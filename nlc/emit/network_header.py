@@ -52,4 +52,4 @@ def _layers(program: Program) -> Iterator[str]:
     for layer in program.layers:
         yield ""
         yield f"{layer.model.name}, from {prose(spec_path(layer.model.path))}"
-        yield from (f"    {line}" if line else "" for line in (*laws_lines(layer, WIDTH - 4), *forms_lines(layer)))
+        yield from (f"    {line}" if line else "" for line in (*laws_lines(layer, WIDTH - 4), *forms_lines(layer, WIDTH - 4)))

@@ -26,6 +26,7 @@ from nlc.emit.parameters import made_parameters, parameter_attribute, reset_para
 from nlc.emit.prose import sentence, wrapped
 from nlc.emit.recents import convolves
 from nlc.emit.render import render
+from nlc.emit.rows import stacked_rows
 from nlc.emit.scope import Sequence
 from nlc.emit.sequences import next_sequence_method
 from nlc.emit.steps import step_body
@@ -43,7 +44,7 @@ def sequence_parts(program: Program, *, is_alone: bool = True) -> tuple[str, ...
     forms = tuple(chunked_form(memory) for memory in program.chunked)
     plain = tuple(form for form in forms if isinstance(form, Chunked))
     if program.is_in_blocks and len(plain) == len(forms):
-        forms = tuple(replace(form, in_blocks=True) for form in plain)
+        forms = stacked_rows(tuple(replace(form, in_blocks=True) for form in plain), sequence.size)
     parts = hoisted(sequence, forms) if program.is_in_blocks else None
     blocks = block_method(sequence, parts) if parts else ""
     further = (*((block_helpers(blocks),) if blocks else ()), *attention_helpers(sequence))
@@ -119,7 +120,7 @@ def _docstring(sequence: Sequence) -> Lines:
     model = sequence.model
     width = max(len(stream.name) for stream in model.inputs)
     inputs = [f"    {item.name:<{width}}  {_dims('batch', *_time(item), *item.axes, *item.shape)}" for item in model.inputs]
-    states = [f"    {slot.name}  {_slot_text(sequence, slot)}" for slot in sequence.program.slots] or ["    nothing: an empty dict"]
+    states = [f"    {line}" for line in _state_lines(sequence)] or ["    nothing: an empty dict"]
     outputs = [f"    {item.name}  {_dims('batch', 'time', *model.axes_of(item), *item.value.shape)}" for item in model.outputs]
     kind = "the tensor itself" if sequence.is_bare else "a dict by name"
     begun = "the initial state" if has_start(sequence) else "zeros"
@@ -158,6 +159,17 @@ def _time(stream: InputStream) -> tuple[str, ...]:
     """The dims of a stream's values in time: none for one value a sequence, two when there are several inside a token."""
     parts = (str(stream.every.updates_per_tick),) if stream.is_parted else ()
     return () if stream.is_of_sequence else ("time", *parts)
+
+
+def _state_lines(sequence: Sequence) -> Iterator[str]:
+    """The names of what is carried, those of one size together, and their dims."""
+    names: dict[str, list[str]] = {}
+    for slot in sequence.program.slots:
+        names.setdefault(_slot_text(sequence, slot), []).append(slot.name)
+    for text, group in names.items():
+        *lines, last = wrapped(", ".join(group), 128)
+        yield from lines
+        yield from (f"{last}  {text}",) if len(last) + len(text) <= 126 else (last, f"    {text}")
 
 
 def _slot_text(sequence: Sequence, slot: StateSlot) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace as replace_with
 from types import MappingProxyType
 
-from nlc.emit.layout import Lines, assignment, block, call, indented
+from nlc.emit.held import dict_lines, held_alike, items_text, returned_held
+from nlc.emit.layout import WIDTH, Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames
 from nlc.emit.parameters import read_parameters
 from nlc.emit.position import position_lines
@@ -15,10 +16,10 @@ from nlc.emit.resets import Resets
 from nlc.emit.scope import Sequence, converted, define, indices, input_values, output_printer, previous, printer_of, state_dtype
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.emit.windows import at_step, kept_window
-from nlc.ir.algebra import Expr, Input, LayerNorm, Map, MatMul, Named, State, Tick, When, Window, children, contains, walk
+from nlc.ir.algebra import Due, Expr, Input, LayerNorm, Map, MatMul, Named, State, Tick, When, Window, children, contains, walk
 from nlc.ir.build import replace
 from nlc.ir.calculus import Inverse
-from nlc.ir.law import POSITION, Kept, Law
+from nlc.ir.law import POSITION, WORD, Kept, Law, written_out
 from nlc.ir.model import Family
 from nlc.ir.program import StateSlot
 from nlc.ir.recents import Shift
@@ -125,13 +126,16 @@ def _earlier(laws: list[Law], sequence: Sequence, names: LocalNames, values: dic
 def law_lines(
     sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str], targets: Mapping[State, str] = NO_TARGETS
 ) -> Iterator[Lines]:
-    """The equations of one component; its new states join `values` for those that run later.
+    """The equations of one component; its new states, and the words of the spec, join `values` for those that run later.
 
     The new value of a state goes to its target, if it has one, else to a variable of its own.
     """
     own = dict(values)
     for equation in law.equations:
-        shape = equation.value.shape
+        shape, whole = equation.value.shape, written_out(equation.value, law)
+        if equation.rule == WORD and whole in values:
+            own[Named(equation.name, shape)] = values[whole]
+            continue
         target = targets.get(State(equation.owner or law.component, equation.part or "", shape, When.PREVIOUS))
         local = target if target and equation.part is not None else names.new(equation.name, law.component)
         terms = printer_of(sequence, own).terms(equation.value)
@@ -143,6 +147,8 @@ def law_lines(
             values[State(owner, equation.part, shape, When.CURRENT)] = local
             own[State(owner, equation.part, shape, When.CURRENT)] = local
         own[Named(equation.name, shape)] = local
+        if equation.rule == WORD:
+            values[whole] = local
         yield assignment(local, terms, 12)
 
 
@@ -158,7 +164,13 @@ def _outputs(sequence: Sequence, names: LocalNames, values: dict[Expr, str], dty
     kept = {item.name: kept_text(sequence, item, values) for item in sequence.program.laws.kept}
     states = [slot for slot in sequence.program.slots if slot.name not in kept]
     new = {slot.name: _newest(slot, values) for slot in states} | kept
-    yield from returned(sequence, results, new, dtype)
+    ending = held_alike(sequence)
+    if ending is None:
+        yield from returned(sequence, results, new, dtype)
+        return
+    due = values[Due(int(ending.removeprefix("held_")), sequence.model.unit)]
+    held = f'torch.where({due}, new, state[f"{{name}}.{ending}"])'
+    yield from returned_held(sequence, names, f"{_result(results, dtype)}, ", new, ending, held, WIDTH - 12)
 
 
 def hidden_layers(
@@ -231,20 +243,19 @@ def broadcast(sequence: Sequence, printer: TorchPrinter, value: Expr) -> tuple[s
     return (f"({printer.text(value)}).expand({leading}{own})",)
 
 
+def _result(outputs: dict[str, str], dtype: str) -> str:
+    """The output, or all of them by name."""
+    texts = {name: f"{value}.to({dtype})" for name, value in outputs.items()}
+    return items_text(texts) if len(texts) > 1 else next(iter(texts.values()))
+
+
 def returned(sequence: Sequence, outputs: dict[str, str], state: dict[str, str], dtype: str) -> Iterator[Lines]:
     """`return outputs, state`: each bare when there is one, else a dict by name."""
-    if sequence.is_bare:
-        (state_text,) = state.values()
-    else:
-        state_text = "{" + ", ".join(f'"{name}": {value}' for name, value in state.items()) + "}"
-    if len(outputs) == 1:
-        (output,) = outputs.values()
-        result = f"{output}.to({dtype})"
-    else:
-        result = "{" + ", ".join(f'"{name}": {value}.to({dtype})' for name, value in outputs.items()) + "}"
+    state_text = next(iter(state.values())) if sequence.is_bare else items_text(state)
+    result = _result(outputs, dtype)
     line = f"return {result}, {state_text}"
     if len(line) > 128 and sequence.program.laws.kept:
-        yield ("state = {", *(f'    "{name}": {value},' for name, value in state.items()), "}")
+        yield dict_lines("state", state, 0)
         line = f"return {result}, state"
     if len(line) <= 128:
         yield (line,)

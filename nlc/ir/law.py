@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace as replace_fields
 from typing import Literal
 
 from nlc.ir.algebra import Expr, Named, Parameter, State, StopGradient, When, walk
@@ -168,6 +168,17 @@ def written_out(node: Expr, law: Law) -> Expr:
     return replace(node, change)
 
 
+def without_repeats(laws: Iterable[Law]) -> tuple[Law, ...]:
+    """The laws without the words of the spec that an earlier one has defined in the same way: a reader needs them once."""
+    known: set[tuple[str, Expr]] = set()
+    told = []
+    for law in laws:
+        equations = tuple(item for item in law.equations if item.rule != WORD or (item.name, item.value) not in known)
+        known.update((item.name, item.value) for item in equations if item.rule == WORD)
+        told.append(replace_fields(law, equations=equations))
+    return tuple(told)
+
+
 def used_definitions(laws: Laws) -> tuple[Equation, ...]:
     """The definitions that the laws hold, or that others hold that they do."""
     used, found = list(laws.values), []
@@ -188,6 +199,9 @@ POSITION = "position"
 
 RECENT = "recent"
 """What the last values of expressions over streams, for delays and convolutions, are kept under."""
+
+WORD = "abbreviation"
+"""The rule of an equation that gives a `let` entry its name."""
 
 GRAM = "the Gram matrix"
 """The rule of an equation X X^T that names it, for sums of products that alternate between X and its transpose."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
 from operator import eq, ge, gt, le, lt
@@ -62,17 +63,6 @@ def problems(certificate: Mapping[str, Any]) -> Iterator[str]:
             yield f"{claim.get('id') or claim.get('says')}: its evidence cannot be read ({type(error).__name__}: {error})"
 
 
-def without_what_has_no_place(certificate: Mapping[str, Any]) -> dict[str, Any]:
-    """The certificate with those proofs that this checker finds no values for told as not replayed, and sealed."""
-    claims, left_out = [], []
-    for claim in certificate["claims"]:
-        reasons = [problem for problem in _claim_problems(claim) if problem.startswith(NO_PLACE)]
-        claims.append({**claim, "proof": {**claim["proof"], "shows": "", "not_replayed": reasons[0]}} if reasons else claim)
-        left_out += [f"{claim['id'] or claim['says']}: not replayed, {reason}" for reason in reasons]
-    found = {**certificate, "claims": claims, "not_verified": [*certificate["not_verified"], *left_out]}
-    return {**found, "seal": seal_of(found)}
-
-
 def replayed(claim: Mapping[str, Any]) -> bool:
     """Whether a claim has evidence that this checker looks at."""
     return bool(claim["proof"]["shows"])
@@ -85,7 +75,11 @@ def _claim_problems(claim: Mapping[str, Any]) -> Iterator[str]:
         yield "it is called proved, and nothing is shown"
     match proof["shows"]:
         case "equality":
-            yield from _proof_problems(proof["steps"])
+            found = look(proof["steps"])
+            if found.problem or found.obstacle:
+                yield found.problem or found.obstacle
+            elif found.places != proof["places"]:
+                yield f"it holds at {found.places} places, where it says {proof['places']}"
         case "difference":
             yield from _counterexample_problems(proof)
         case "order" if holds(proof["order"]) != (claim["verdict"] == "proved"):
@@ -95,21 +89,21 @@ def _claim_problems(claim: Mapping[str, Any]) -> Iterator[str]:
 # --- proofs ------------------------------------------------------------------------------------------------------
 
 
-def _proof_problems(steps: list[Mapping[str, Any]]) -> Iterator[str]:
-    """Every equation of a proof is looked at, at random values of everything that it does not define."""
-    if not any(step["kind"] == "conclusion" for step in steps):
-        yield "the proof concludes nothing"
-    facts = _facts(steps)
-    for number, step in enumerate(steps, start=1):
-        match step["kind"]:
-            case "convex" if not is_convex(step["left"], step["right"], facts):
-                yield f"step {number}: no rule shows that this is convex"
-            case "positive" if not is_positive(step["left"], facts):
-                yield f"step {number}: no rule shows that this is above 0"
-            case "nonnegative" if not is_nonnegative(step["left"], facts):
-                yield f"step {number}: no rule shows that this is 0 or more"
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look at a proof found: at how many places every equation of it was computed, what is wrong, or why there was no place."""
+
+    places: int
+    problem: str = ""
+    obstacle: str = ""
+
+
+def look(steps: Sequence[Mapping[str, Any]]) -> Look:
+    """Look at every equation of a proof, modulo the prime, at random values of everything that it does not define, and at several sizes."""
+    if wrong := _misshapen(steps):
+        return Look(0, wrong)
     dims = sorted({name for step in steps for side in _sides(step) for name in _dims(side)})
-    generator, looked_at = Random(0), 0
+    generator, places = Random(0), 0
     reason = "there are none"
     for sizes in _sizes(dims):
         for _ in range(TRIES):
@@ -118,18 +112,32 @@ def _proof_problems(steps: list[Mapping[str, Any]]) -> Iterator[str]:
             except (Unlucky, Unsupported) as error:
                 reason = str(error)
                 continue
-            looked_at += 1
+            places += 1
             if wrong:
-                yield wrong
-                return
+                return Look(places, wrong)
             break
-        if looked_at >= PLACES:
-            return
-    if not looked_at:
-        yield f"{NO_PLACE}: {reason}"
+        if places >= PLACES:
+            break
+    return Look(places, obstacle="" if places else f"{NO_PLACE}: {reason}")
 
 
-def _facts(steps: list[Mapping[str, Any]]) -> dict[str, str]:
+def _misshapen(steps: Sequence[Mapping[str, Any]]) -> str:
+    """What is wrong with a proof before any number is drawn: it concludes nothing, or no rule shows a sign or a convexity that it names."""
+    if not any(step["kind"] == "conclusion" for step in steps):
+        return "the proof concludes nothing"
+    facts = _facts(steps)
+    for number, step in enumerate(steps, start=1):
+        match step["kind"]:
+            case "convex" if not is_convex(step["left"], step["right"], facts):
+                return f"step {number}: no rule shows that this is convex"
+            case "positive" if not is_positive(step["left"], facts):
+                return f"step {number}: no rule shows that this is above 0"
+            case "nonnegative" if not is_nonnegative(step["left"], facts):
+                return f"step {number}: no rule shows that this is 0 or more"
+    return ""
+
+
+def _facts(steps: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """The signs of leaves: of those with a declared or assumed bound, and of what rounding cuts off."""
     facts: dict[str, str] = {}
     for step in steps:
@@ -158,7 +166,7 @@ def _dims(node: Node) -> Iterator[str]:
         yield from _dims(operand)
 
 
-def _wrong_step(steps: list[Mapping[str, Any]], sizes: Mapping[str, int], generator: Random) -> str:
+def _wrong_step(steps: Sequence[Mapping[str, Any]], sizes: Mapping[str, int], generator: Random) -> str:
     """Which step does not hold at some random values; empty when all do."""
     values = _drawn(steps, sizes, generator)
     for number, step in enumerate(steps, start=1):
@@ -183,7 +191,7 @@ def _part(step: Mapping[str, Any], values: Values, sizes: Mapping[str, int]) -> 
     return Remainder(1) - part if which == "the rest" else part
 
 
-def _drawn(steps: list[Mapping[str, Any]], sizes: Mapping[str, int], generator: Random) -> Values:
+def _drawn(steps: Sequence[Mapping[str, Any]], sizes: Mapping[str, int], generator: Random) -> Values:
     """Values for every leaf that no step defines, such that what is assumed holds."""
     defined = {leaf_key(step["left"]) for step in steps if step["kind"] in ("definition", "part")}
     values: dict[str, tuple[Any, ...]] = {}

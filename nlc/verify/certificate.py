@@ -7,7 +7,7 @@ from typing import Any
 
 from nlc.citations import resolve_citations
 from nlc.verify.counterexample import Counterexample
-from nlc.verify.proofs import Step
+from nlc.verify.opinions import step_json
 from nlc.verify.serial import node_json
 from nlc.verify.verdict import Verdict
 
@@ -46,6 +46,8 @@ def _undecided(verdicts: Sequence[Verdict]) -> Iterator[str]:
     for verdict in verdicts:
         if verdict.verdict in ("tested", "measured", "unknown"):
             yield f"{verdict.id or verdict.claim}: {verdict.verdict}, {verdict.detail}"
+        if verdict.second is not None and verdict.second.obstacle:
+            yield f"{verdict.id or verdict.claim}: not replayed, {verdict.second.obstacle}"
 
 
 def _claim(verdict: Verdict) -> dict[str, Any]:
@@ -65,9 +67,11 @@ def _claim(verdict: Verdict) -> dict[str, Any]:
         "cites": list(verdict.cites),
         "proof": {
             "shows": _shows(verdict),
-            "steps": [_step(step) for step in verdict.trace],
+            "steps": [step_json(step) for step in verdict.trace],
+            "places": verdict.second.places if verdict.second is not None else 0,
             "counterexample": _counterexample(found) if found is not None and found.exact else None,
             "order": verdict.finding.order,
+            **({"not_replayed": verdict.second.obstacle} if verdict.second is not None and verdict.second.obstacle else {}),
         },
     }
 
@@ -78,20 +82,7 @@ def _shows(verdict: Verdict) -> str:
         return "order"
     if verdict.counterexample is not None:
         return "difference" if verdict.counterexample["exact"] else ""
-    is_equal = verdict.verdict in ("proved", "proved-if", "refuted") and any(step.kind == "conclusion" for step in verdict.trace)
-    return "equality" if is_equal else ""
-
-
-def _step(step: Step) -> dict[str, Any]:
-    left, right = (*step.sides, None, None)[:2]
-    return {
-        "kind": step.kind,
-        "text": [step.before, step.after],
-        "rule": step.rule,
-        "cites": list(step.cites),
-        "left": node_json(left) if left is not None else None,
-        "right": node_json(right) if right is not None else None,
-    }
+    return "equality" if verdict.second is not None and verdict.second.places else ""
 
 
 def _counterexample(found: Counterexample) -> dict[str, Any]:
@@ -129,6 +120,8 @@ def _page(certificate: Mapping[str, Any]) -> Iterator[str]:
         if claim["verdict"] in ("proved", "proved-if") and steps:
             yield ""
             yield from (f"{number}. `{step['text'][0]} = {step['text'][1]}`: {step['rule']}" for number, step in enumerate(steps, start=1))
+        if claim["proof"]["places"]:
+            yield from ("", f"Every step holds at {claim['proof']['places']} random places modulo 2^61 - 1.")
     for title, key in (("Not verified", "not_verified"), ("What has to be trusted", "trusted_base")):
         yield from ("", f"## {title}", "")
         yield from (f"- {item}" for item in certificate[key])

@@ -5,7 +5,8 @@ learns too fast, enlarges errors by any factor, in the oracle as well. So before
 every number of its evidence moved by at most one rounding: how far its own results then move, times the same count of roundings, is
 what rounding explains. A tensor that is zero by chance, as what is left of numbers that cancel, is zero in none or few of these runs;
 one that is zero in all of them has to be. That is measured in float64 on the system that the spec states, so it hides a wrong rule only
-where one rounding of the inputs does as much.
+where one rounding of the inputs does as much. Where a module is to compute in float32, so are the moves, and how far the oracle itself
+comes off in float32 is one of them: what is made of little on the way (the norm of a memory that was just forgotten) is seen there alone.
 
 Training enlarges the rounding of a gradient in the same way where an optimizer divides by its length: a weight that changes nothing has a
 gradient of rounding alone. There what is moved is every gradient, and each parameter is held to what its own moves explain.
@@ -13,7 +14,7 @@ gradient of rounding alone. There what is moved is every gradient, and each para
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 
@@ -48,10 +49,10 @@ class Conditioning:
         """The squares; one that is open by no more than so many of the oracle's own moves closes, and says so."""
         for square in squares:
             moved = self._explains(square) if not square.closed and self._is_by_chance(square) else {}
-            if moved and all(error <= ROUNDINGS * roundings * moved.get(name, 0.0) for name, error in square.beyond):
+            if moved and all(error <= square.bound + ROUNDINGS * roundings * moved.get(name, 0.0) for name, error in square.beyond):
                 most = max(moved[name] for name, _ in square.beyond)
                 detail = f"ill-conditioned: one rounding of the inputs moves the oracle by {most:.2g}"
-                square = replace(square, bound=ROUNDINGS * roundings * most, detail=detail)
+                square = replace(square, bound=square.bound + ROUNDINGS * roundings * most, detail=detail)
             yield square
 
     def _explains(self, square: Square) -> Mapping[str, float]:
@@ -84,10 +85,26 @@ def _is_finite(results: Results) -> bool:
     return all(bool(tensor.isfinite().all()) for tensors in results.values() for tensor in tensors.values())
 
 
-def conditioning_of(program: Program, view: Judged) -> Conditioning:
-    """That of a system of sequences, on the evidence that it is judged on."""
+def conditioning_of(program: Program, view: Judged, dtype: torch.dtype = torch.float64) -> Conditioning:
+    """That of a system of sequences, on the evidence that it is judged on; `dtype` is what the judged side computes in.
+
+    Where that is not the oracle's own dtype, the oracle run in it is the first of the moves.
+    """
     wanted = {} if isinstance(view.wanted, Failure) else _results(view.wanted)
-    return Conditioning(wanted, lambda seed: _results(judged_by_oracle(program, _nudged(view.drawn, seed))))
+
+    def again(seed: int) -> Results:
+        runs_itself = seed == 0 and dtype is not torch.float64
+        return _results(judged_by_oracle(program, _cast(view.drawn, dtype) if runs_itself else _nudged(view.drawn, dtype, seed)))
+
+    return Conditioning(wanted, again)
+
+
+def widened_in(dtype: torch.dtype, program: Program, drawn: Drawn, squares: Sequence[Square], roundings: int) -> Iterator[Square]:
+    """The squares of a module that computes in this dtype, on evidence that the dtype has to the bit."""
+    if all(square.closed for square in squares):
+        yield from squares
+    else:
+        yield from conditioning_of(program, Judged(drawn, judged_by_oracle(program, drawn)), dtype).widened(squares, roundings)
 
 
 def _results(seen: Seen | Failure) -> Results:
@@ -96,26 +113,32 @@ def _results(seen: Seen | Failure) -> Results:
     return {quantity: tensors for quantity, tensors, _ in seen.quantities}
 
 
-def _nudged(drawn: Drawn, seed: int) -> Drawn:
+def _nudged(drawn: Drawn, dtype: torch.dtype, seed: int) -> Drawn:
     """The evidence with each number moved by at most a rounding."""
     generator = torch.Generator().manual_seed(seed)
-    return replace(
-        drawn,
-        inputs=nudged(drawn.inputs, generator),
-        state=None if drawn.state is None else nudged(drawn.state, generator),
-        parameters=nudged(drawn.parameters, generator),
-    )
+    return _each(drawn, lambda tensors: nudged(tensors, generator, dtype))
 
 
-def nudged(tensors: Tensors, generator: torch.Generator) -> dict[str, Tensor]:
+def _cast(drawn: Drawn, dtype: torch.dtype) -> Drawn:
+    """The evidence in another dtype; counts stay."""
+    return _each(drawn, lambda tensors: {name: x.to(dtype) if x.is_floating_point() else x for name, x in tensors.items()})
+
+
+def _each(drawn: Drawn, change: Callable[[Tensors], dict[str, Tensor]]) -> Drawn:
+    state = None if drawn.state is None else change(drawn.state)
+    return replace(drawn, inputs=change(drawn.inputs), state=state, parameters=change(drawn.parameters))
+
+
+def nudged(tensors: Tensors, generator: torch.Generator, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
     """Each number as it is or one rounding nearer to zero, which leaves no range; a zero may be as much."""
+    epsilon = torch.finfo(dtype).eps
 
     def nudge(tensor: Tensor) -> Tensor:
         if not tensor.is_floating_point():
             return tensor
         is_moved = torch.rand(tensor.shape, dtype=torch.float64, generator=generator) < 0.5
-        moved = torch.where(tensor == 0, torch.finfo(tensor.dtype).eps, torch.nextafter(tensor, torch.zeros_like(tensor)))
-        return torch.where(is_moved, moved, tensor)
+        nearer = torch.nextafter(tensor.to(dtype), torch.zeros((), dtype=dtype)).to(tensor.dtype)
+        return torch.where(is_moved, torch.where(tensor == 0, epsilon, nearer), tensor)
 
     return {name: nudge(tensor) for name, tensor in tensors.items()}
 

@@ -37,6 +37,8 @@ def explanation(verdict: Verdict) -> Iterator[str]:
         yield from _paragraph(verdict.finding.table.text, "    ")
     if verdict.verdict in ("proved", "proved-if", "form-only", "ill-typed") and verdict.trace:
         yield from _proof(verdict.trace)
+    if verdict.second is not None:
+        yield from ("", *_paragraph(verdict.second.text[:1].upper() + verdict.second.text[1:] + "."))
     evidence = verdict.finding.evidence
     if evidence is not None and evidence.counterexample is not None:
         yield from _counterexample(evidence.counterexample)

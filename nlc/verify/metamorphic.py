@@ -15,6 +15,7 @@ from torch import Tensor
 from nlc.ir.dims import Shape
 from nlc.ir.model import Family
 from nlc.verify.bounds import magnitude, rounding_bound
+from nlc.verify.conditioning import widened_in
 from nlc.verify.emitted import Emitted, build
 from nlc.verify.equivariance import basis_obstacle, dims_of
 from nlc.verify.inputs import Case, Drawn, draw
@@ -196,6 +197,7 @@ def _digits(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterat
     """On the same numbers, which all dtypes have, the error shrinks with the digits, down to what rounding explains."""
     inputs = in_dtype(in_dtype(drawn.inputs, torch.bfloat16), torch.float64)
     state = in_dtype(in_dtype(drawn.state or {}, torch.bfloat16), torch.float64)
+    rounded = replace(drawn, inputs=inputs, state=state)
     exact = build(module_class, emitted.program, drawn)
     outputs, _ = exact.forward_by_token(inputs, state)
     scale = magnitude([*inputs.values(), *state.values(), *outputs.values()])
@@ -203,10 +205,13 @@ def _digits(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterat
     for dtype in LADDER:
         module = build(module_class, emitted.program, drawn, torch.promote_types(dtype, torch.float32))
         found, _ = module.forward(in_dtype(inputs, dtype), in_dtype(state, torch.promote_types(dtype, torch.float32)))
-        error = max((distance(tensor, found[name]) for name, tensor in outputs.items()), default=0.0)
+        errors = {name: distance(tensor, found[name]) for name, tensor in outputs.items()}
+        error = max(errors.values(), default=0.0)
         if before is not None:
             ladder = pair(f"error in {dtype}", drawn, left=f"error in {before[0]}")
-            yield ladder.square(OUTPUTS, error, GAIN * before[1] + rounding_bound(dtype, ladder.ticks, ladder.width, scale))
+            rung = ladder.square(OUTPUTS, error, GAIN * before[1] + rounding_bound(dtype, ladder.ticks, ladder.width, scale))
+            rung = replace(rung, beyond=tuple(item for item in errors.items() if item[1] > rung.bound))
+            yield from widened_in(dtype, emitted.program, rounded, [rung], drawn.updates + ladder.width)
         before = (dtype, error)
 
 

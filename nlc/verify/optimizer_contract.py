@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from nlc.ir.contexts import free_dims
 from nlc.ir.dims import COLUMNS, ENTRIES, MATRIX, ROWS
@@ -133,9 +134,9 @@ def _refused_shapes(program: Program, optimizer_class: OptimizerClass) -> Iterat
 
 
 def _products(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
-    """Where the dtype of products can be chosen, it is that of the state without a choice, and another one has other roundings.
+    """Where the dtype of products can be chosen, it is that of the state without a choice, and another one is computed in.
 
-    Seen after the slowest level has moved, and one step more, at which it is used.
+    Seen until the slowest level has moved, and one step more, at which it is used.
     """
     if "matmul_dtype" not in signature(optimizer_class).parameters:
         return
@@ -143,17 +144,32 @@ def _products(program: Program, optimizer_class: OptimizerClass) -> Iterator[Squ
     if period > LONGEST_PERIOD:
         yield _pair("products").inapplicable("weights", f"a level moves every {period} steps alone")
         return
-    moved = []
+    moved, dtypes = [], []
     for chosen in ({}, {"matmul_dtype": torch.float32}, {"matmul_dtype": torch.bfloat16}):
         weight = nn.Parameter(torch.ones(3, 2))
         optimizer = optimizer_class([weight], **chosen)
-        for _ in range(period + 1):
-            weight.grad = torch.arange(6.0).reshape(3, 2).sin()
-            _step(program, optimizer)
+        with _DtypesComputedIn() as computed_in:
+            for _ in range(period + 1):
+                weight.grad = torch.arange(6.0).reshape(3, 2).sin()
+                _step(program, optimizer)
         moved.append(weight.detach())
-    default, same, other = moved
+        dtypes.append(computed_in.seen)
+    default, same, _ = moved
     yield _pair("products", "float32").square("weights", _distance(default, same), 0.0)
-    yield _pair("products", "bfloat16").square("weights", float(torch.equal(default, other)), 0.0)
+    is_chosen = [torch.bfloat16 in seen for seen in dtypes] == [False, False, True]
+    yield _pair("products", "bfloat16").square("dtype of products", float(not is_chosen), 0.0)
+
+
+class _DtypesComputedIn(TorchFunctionMode):
+    """The dtypes of what goes into torch's functions while it is entered, under `seen`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[torch.dtype] = set()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.seen.update(value.dtype for value in args if isinstance(value, Tensor))
+        return func(*args, **(kwargs or {}))
 
 
 def _left_alone(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:

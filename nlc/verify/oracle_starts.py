@@ -35,19 +35,23 @@ def initial(model: Model) -> Iterator[tuple[str, Expr]]:
 
 def begun(model: Model, component: Component) -> Iterator[tuple[str, Expr]]:
     """What a level starts from, and what is held of it before the first period ends, by slot name."""
+    held = held_reads(model) if component.init else []
     for (name, _), value in zip(slots(component), component.init, strict=False):
         yield name, value
-        for read in held_reads(model):
+        for read in held:
             if slot_name(model.component(read.component), read.part) == name:
                 yield held_name(model, read), value
 
 
-def owner_of(model: Model, name: str) -> Component | None:
-    """The level that a slot belongs to, or that it holds a value of; None for sums and streams."""
-    for component in model.fast:
-        if name in dict(slots(component)) or (component.init and name in dict(begun(model, component))):
-            return component
-    return None
+def owners(model: Model) -> dict[str, Component]:
+    """The levels that slots belong to, or that they hold values of, by slot name; not for sums and streams."""
+    found = {name: component for component in model.fast for name, _ in slots(component)}
+    own = dict(found)
+    for read in held_reads(model):
+        owner = model.component(read.component)
+        if owner.init:
+            found[held_name(model, read)] = own[slot_name(owner, read.part)]
+    return found
 
 
 def starts_known(model: Model, component: Component) -> bool:

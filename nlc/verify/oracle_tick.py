@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -42,7 +42,7 @@ from nlc.verify.oracle_gradients import by_tensor, implicit_step, slopes
 from nlc.verify.oracle_layout import at_part, parts_of, parts_of_tick
 from nlc.verify.oracle_recents import ago, convolved, remembered_data, shifted
 from nlc.verify.oracle_slots import held_name, held_reads, point_slots, recent_name, recent_of, slot_name, slots, sum_name, sums
-from nlc.verify.oracle_starts import begun, is_cut_off, is_new_at_start, owner_of, starts_at, starts_known
+from nlc.verify.oracle_starts import begun, is_cut_off, is_new_at_start, owners, starts_at, starts_known
 from nlc.verify.oracle_values import Arithmetic, Fitted, OracleError, lift, rank_of
 from nlc.verify.oracle_windows import Data, data_of, is_solved, lengthened, minimiser, minimisers, shape_of, shortened, steps_over
 
@@ -56,7 +56,8 @@ class Tick:
     `position` counts the ticks, this one included; `reader` is the clock of who reads (an output is on the token clock). Levels on the
     clock `token / n` are updated n times inside it, in parts: `previous` are the states before such a `part` of it, `begun` those before
     all parts; `whole` flows in at the last part, which is what whole tokens see, and `earlier` did at the part before. `started` are the
-    states of levels that start again, made when somebody first asks; `starting` is such a level meanwhile.
+    states of levels that start again, made when somebody first asks; `starting` is such a level meanwhile. `owners`
+    of slots and what is `held` are the model's, found once for all ticks.
     """
 
     model: Model
@@ -80,6 +81,12 @@ class Tick:
     earlier: Mapping[str, Tensor] = field(default_factory=dict)
     started: dict[str, Tensor] = field(default_factory=dict)
     starting: Component | None = None
+    owners: Mapping[str, Component] | None = None
+    held: Sequence[State] = ()
+
+    def __post_init__(self) -> None:
+        for name, find in (("owners", owners), ("held", held_reads)) if self.owners is None else ():
+            object.__setattr__(self, name, find(self.model))
 
     def next(self, inputs: Mapping[str, Tensor]) -> Tick:
         """The tick after this one, with every due component updated."""
@@ -108,12 +115,12 @@ class Tick:
         tick.updated["recent"] = {recent_name(item): tick.remembered(item) for item in self.model.recents}
         windows = [(item, replace(tick, reader=item.every).windows(item)) for item in self.model.fast if is_solved(item)]
         tick.updated["windows"] = {name: shortened(window, item) for item, found in windows for name, window in found.items()}
-        tick.updated["held"] = {held_name(self.model, read): tick.held_after(read) for read in held_reads(self.model)}
+        tick.updated["held"] = {held_name(self.model, read): tick.held_after(read) for read in tick.held}
         return tick
 
     def old(self, name: str) -> Tensor:
         """A state when this tick, or part of it, began: of a level that starts again with it, what it starts from."""
-        owner = owner_of(self.model, name)
+        owner = (self.owners or {}).get(name)
         if owner is None or not self.starts_again(owner, name):
             return self.previous[name]
         if name not in self.started:
@@ -212,12 +219,9 @@ class Tick:
 
     def windows(self, component: Component) -> Tensors:
         """The data of a level's window, this token's included, by slot name."""
-        leading = tuple(self.sizes[axis] for axis in self.model.axes)
-        found = {}
-        for item in component.data:
-            kept = self.previous[name := f"{component.name}.{item.name}"]
-            found[name] = lengthened(kept, self.value(item.value), (kept.shape[0], *leading))
-        return found
+        axes = tuple(self.sizes[axis] for axis in self.model.axes)
+        now = {f"{component.name}.{item.name}": self.value(item.value) for item in component.data}
+        return {name: lengthened(self.previous[name], x, (self.previous[name].shape[0], *axes)) for name, x in now.items()}
 
     def older(self, component: Component) -> Data | None:
         """The data of the window of a level that takes steps; None for a level without one."""
@@ -258,13 +262,10 @@ class Tick:
 
     def _retained(self, component: Component) -> Tensors:
         """The states when the tick began, times the retention."""
-        states: Tensors = {}
-        for index, (name, shape) in enumerate(slots(component)):
-            states[name] = self.old(name)
-            if component.retention:
-                keep = component.retention[index]
-                share = self.value(keep).detach() if component.backprop == 0 else self.value(keep)
-                states[name] = lift(share, rank_of(shape) - rank_of(keep.shape)) * states[name]
+        states = {name: self.old(name) for name, _ in slots(component)}
+        for (name, shape), keep in zip(slots(component), component.retention, strict=False):
+            share = self.value(keep).detach() if component.backprop == 0 else self.value(keep)
+            states[name] = lift(share, rank_of(shape) - rank_of(keep.shape)) * states[name]
         return states
 
     def gradient(self, component: Component, objective: Expr, point: GradientPoint) -> Tensors:
@@ -315,19 +316,17 @@ class Tick:
             case Delay(Recent(x, (length, *_)), tokens):
                 return ago(self.previous[recent_name(recent_of(self.model, x, length))], tokens, rank_of(node.shape))
             case Convolve(x, kernel, Recent(_, (length, *_))):
-                before = self.previous[recent_name(recent_of(self.model, x, length))]
-                return convolved(self.value(x), self.value(kernel), before)
+                return convolved(self.value(x), self.value(kernel), self.previous[recent_name(recent_of(self.model, x, length))])
         arithmetic = Arithmetic(self.sizes, self.lengths, self.like, self.model.axes)
         return arithmetic.value(node, lambda child: self.value(child, fitted))
 
     def _count(self, component: Component) -> Tensor:
         """The number, since the last reset, of the update that this tick belongs to: chunks are 1, 2, ..."""
-        parts = parts_of_tick(self.model)
-        updates = (self.position - 1) * parts + self.part + 1 if component.every.period < 1 else self.position
-        reset = component.reset
-        while reset is not None and reset.is_counted and updates > reset.period * (parts if component.every.period < 1 else 1):
-            updates -= int(reset.period * (parts if component.every.period < 1 else 1))
-        return self.like.new_tensor(updates if component.every.period < 1 else math.ceil(updates / component.every.period))
+        parts, is_parted, reset = parts_of_tick(self.model), component.every.period < 1, component.reset
+        updates = (self.position - 1) * parts + self.part + 1 if is_parted else self.position
+        if reset is not None and reset.is_counted and updates > 0:
+            updates = (updates - 1) % int(reset.period * (parts if is_parted else 1)) + 1
+        return self.like.new_tensor(updates if is_parted else math.ceil(updates / component.every.period))
 
     def _state(self, node: State, fitted: Fitted | None) -> Tensor:
         component = self.model.component(node.component)

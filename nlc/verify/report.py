@@ -80,8 +80,9 @@ class Report:
             yield False, f"    the first that does not names the stage: {fault}, for {FAULTS[fault]}"
             for square in [square for square in drawn if not square.closed][:3]:
                 yield False, f"    {square.text}"
-        for square in self.inapplicable:
-            yield True, f"    does not apply: {square.right}: {square.detail}"
+        if self.inapplicable:
+            checks = ", ".join(square.right for square in self.inapplicable)
+            yield True, f"    not applicable ({len(self.inapplicable)}; --json - says why): {checks}"
         yield from claim_lines(self.verdicts)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from nlc.ir.algebra import Position, Tick, walk
 from nlc.ir.program import Program
 from nlc.verify.bounds import magnitude
+from nlc.verify.conditioning import widened_in
 from nlc.verify.emitted import Emitted, build
 from nlc.verify.inputs import Case, Drawn
 from nlc.verify.judge import judge
@@ -89,18 +90,16 @@ def _reversed_in_memory(tensor: Tensor) -> Tensor:
 
 def _bfloat16(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
     """With bfloat16 inputs the state is kept, and computed, in float32; outputs are rounded once, at the end."""
-    inputs = in_dtype(drawn.inputs, torch.bfloat16)
     single = build(module_class, emitted.program, drawn, torch.float32)
-    for name, run in single.ways(drawn.tokens):
-        yield from _low_precision(single, drawn, inputs, run, f"{name} in bfloat16")
+    runs = {f"{name} in bfloat16": run for name, run in single.ways(drawn.tokens)}
+    yield from _low_precision(single, drawn, torch.bfloat16, runs)
 
 
 def _autocast(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
     """Under autocast the arithmetic of the state stays in float32."""
-    inputs = in_dtype(drawn.inputs, torch.float32)
     single = build(module_class, emitted.program, drawn, torch.float32)
-    for name, run in single.ways(drawn.tokens):
-        yield from _low_precision(single, drawn, inputs, _under_autocast(run), f"{name} under autocast")
+    runs = {f"{name} under autocast": _under_autocast(run) for name, run in single.ways(drawn.tokens)}
+    yield from _low_precision(single, drawn, torch.float32, runs)
 
 
 def _under_autocast(run: System) -> System:
@@ -111,28 +110,29 @@ def _under_autocast(run: System) -> System:
     return cast
 
 
-def _low_precision(emitted: Emitted, drawn: Drawn, inputs: Tensors, run: System, name: str) -> Iterator[Square]:
+def _low_precision(emitted: Emitted, drawn: Drawn, dtype: torch.dtype, runs: Mapping[str, System]) -> Iterator[Square]:
     """Against the oracle in float64 on the very same rounded inputs and parameters: the state to float32, outputs to their own precision.
 
     A state is carried in, for a system may stay at zero once it is there.
     """
-    exact = in_dtype(inputs, torch.float64)
-    start = in_dtype(drawn.state or {}, torch.float32)
+    inputs, start = in_dtype(drawn.inputs, dtype), in_dtype(drawn.state or {}, torch.float32)
+    exact, given = in_dtype(inputs, torch.float64), in_dtype(start, torch.float64)
     parameters = in_dtype(emitted.parameters, torch.float64)
-    given = in_dtype(start, torch.float64)
     wanted, wanted_state = run_oracle(emitted.program.model, exact, drawn.sizes, drawn.hyperparameters, given, parameters)
-    outputs, state = run(inputs, start)
     states = _rounded(emitted.program, (*start.values(), *wanted_state.values()))
     scale = magnitude([*exact.values(), *parameters.values(), *wanted.values(), *states])
-    precise = pair(name, drawn)
-    narrow = [
-        f"{key} is {tensor.dtype}" for key, tensor in state.items() if tensor.is_floating_point() and tensor.dtype is not torch.float32
-    ]
-    yield precise.square("dtype of the state", float(len(narrow)), 0.0, ", ".join(narrow))
-    yield precise.closeness(STATE, {slot.name: wanted_state[slot.name] for slot in emitted.program.slots}, state, scale, torch.float32)
-    dtype = next(iter(inputs.values())).dtype
-    once = replace(precise, ticks=0, width=1) if dtype is torch.bfloat16 else precise
-    yield once.closeness(OUTPUTS, wanted, outputs, scale, dtype)
+    kept = {slot.name: wanted_state[slot.name] for slot in emitted.program.slots}
+    squares = []
+    for name, run in runs.items():
+        outputs, state = run(inputs, start)
+        precise = pair(name, drawn)
+        once = replace(precise, ticks=0, width=1) if dtype is torch.bfloat16 else precise
+        narrow = [f"{key} is {x.dtype}" for key, x in state.items() if x.is_floating_point() and x.dtype is not torch.float32]
+        yield precise.square("dtype of the state", float(len(narrow)), 0.0, ", ".join(narrow))
+        squares.append(precise.closeness(STATE, kept, state, scale, torch.float32))
+        squares.append(once.closeness(OUTPUTS, wanted, outputs, scale, dtype))
+    rounded = replace(drawn, inputs=exact, state=given, parameters=parameters)
+    yield from widened_in(torch.float32, emitted.program, rounded, squares, drawn.updates + max(drawn.sizes.values()))
 
 
 def _rounded(program: Program, states: Iterable[Tensor]) -> list[Tensor]:

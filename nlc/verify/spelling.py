@@ -112,10 +112,10 @@ def _diagonal(letter: Letter) -> Expr:
 def _letter(letter: Letter) -> Expr:
     if letter.transposed:
         upright = flip(letter)
-        return transpose(_letter(upright)) if upright.columns != UNIT else _letter(upright)
+        return _as_vector(transpose(_letter(upright))) if upright.columns != UNIT else _letter(upright)
     match letter.meaning:
         case Atom(node):
-            return node
+            return _as_vector(node)
         case Unknown():
             return Named(letter.text, _shape(letter.rows, letter.columns))
         case Ones():
@@ -135,6 +135,13 @@ def _letter(letter: Letter) -> Expr:
         case Function(node, arguments):
             return _function(node, tuple(spelled(argument) for argument in arguments))
     return _diagonal(letter)
+
+
+def _as_vector(x: Expr) -> Expr:
+    """A matrix of one column as what stands in it: a vector."""
+    if len(x.shape) < 2 or x.shape[1] != UNIT:
+        return x
+    return matmul(x, full(1, (UNIT,)))
 
 
 def _inner(word: Word) -> Expr:

@@ -30,6 +30,21 @@ class Finding:
     order: Mapping[str, Any] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SecondOpinion:
+    """What the second checker, which computes modulo 2^61 - 1, found of a proof: at how many places every step holds, or the obstacle."""
+
+    places: int
+    obstacle: str = ""
+
+    @property
+    def text(self) -> str:
+        if not self.places:
+            return f"not looked at by the second checker: {self.obstacle}"
+        places = "1 random place" if self.places == 1 else f"{self.places} random places"
+        return f"looked at again by the second checker, modulo 2^61 - 1: every step holds at {places}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """A claim of a spec with what was found about it."""
@@ -42,6 +57,7 @@ class Verdict:
     cites: tuple[str, ...] = ()
     id: str = ""
     instead: str = ""
+    second: SecondOpinion | None = None
 
     @property
     def verdict(self) -> VerdictWord:
@@ -91,6 +107,7 @@ class Verdict:
             "method": self.method,
             "detail": self.detail,
             "conditions": list(self.conditions),
+            "second_opinion": {"places": self.second.places, "obstacle": self.second.obstacle} if self.second is not None else None,
             "counterexample": self.counterexample,
             "measured": self.finding.table.as_json() if self.finding.table is not None else None,
             "samples": evidence.as_json() if evidence is not None else None,

@@ -70,7 +70,7 @@ def test_gradients_beside_a_token_that_is_passed_over_are_finite_and_right() -> 
 
 @pytest.mark.parametrize("made", [SoftmaxAttention, TTTMlp])
 def test_nothing_is_passed_over_where_tokens_are_counted_or_kept(made: Any) -> None:
-    with pytest.raises(ValueError, match='^nonfinite must be "raise" or "propagate", not \'skip\'$'):
+    with pytest.raises(ValueError, match=r'^nonfinite must be "raise" or "propagate", not \'skip\'$'):
         made(nonfinite="skip")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from experiments import landscape
-from experiments.landscape import LANDSCAPES, METHODS, PAGE, SETTINGS, drawing, emitted, from_json, page, steps_of
+from experiments.landscape import LANDSCAPES, METHODS, PAGE, SETTINGS, SHIFTS, drawing, emitted, from_json, page, plain_steps_of, steps_of
 
 RESULTS = from_json(PAGE.with_suffix(".json").read_text())
 SAMPLE = ((0.03, 0.8), (0.03, 0.9), (0.05, 0.99))
@@ -22,6 +22,18 @@ def test_the_first_landscape_gives_the_numbers_again(method: str, monkeypatch: p
     expected = dict(zip(SETTINGS, RESULTS.steps[0][method], strict=True))
     found = steps_of(emitted(method), LANDSCAPES[0], SAMPLE)
     assert found == tuple(expected[setting] for setting in SAMPLE)
+    assert plain_steps_of(method, LANDSCAPES[0], SAMPLE) == tuple((steps[0],) for steps in found)
+
+
+def test_plain_loops_differ_only_where_steps_depend_on_rounding() -> None:
+    plain, starts = RESULTS.by_hand, range(len(SHIFTS))
+    for place in range(len(LANDSCAPES)):
+        for method in METHODS:
+            solved = [RESULTS.solved(place, method, start) for start in starts]
+            best = [found[0] for found in (RESULTS.best(place, method, start) for start in starts) if found is not None]
+            own = plain.best(place, method)
+            assert min(solved) <= plain.solved(place, method) <= max(solved)
+            assert not best if own is None else min(best) <= own[0] <= max(best)
 
 
 def test_the_delta_needs_fewer_steps_and_no_printed_form_arrives_where_steps_do_not_depend_on_rounding() -> None:

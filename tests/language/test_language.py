@@ -14,7 +14,6 @@ SPECS = Path(__file__).parent / "specs"
 REFUSED = {
     "continuum_of_tokens": ("NLC414", "an objective of `task` inside the context"),
     "implicit_step_on_the_input": ("NLC231", "`weights` cannot be applied to anything"),
-    "model": ("NLC172", "there is no spec `architectures/self_modifying_titans`"),
 }
 """What cannot be compiled: the code, and words of its message."""
 

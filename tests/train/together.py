@@ -35,7 +35,8 @@ SPECS = (
     "architectures/hope_inner",
     "models/transformer",
     "models/gated_deltanet",
-    "models/titans_linear",
+    "models/titans",
+    "models/hope",
 )
 SIZES = ("steps=20", "length=16", "batch=4", "d_model=16", "heads=2", "layers=1", "eval_windows=4", "precision=float64")
 

@@ -17,6 +17,9 @@ import pytest
 from nlc import pipeline
 from nlc.cli import main
 from nlc.replay.check import OPEN, seal_of
+from nlc.verify.polynomial import subtract
+from nlc.verify.report import ClaimsReport
+from nlc.verify.verdict import Verdict
 from tests.architecture.modules import ROOT
 
 CATALOGUE = ROOT / "claims" / "nested_learning.yaml"
@@ -24,8 +27,18 @@ Certificate = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def certificate() -> Certificate:
-    return pipeline.certificate(CATALOGUE, pipeline.verify_claims(CATALOGUE))
+def report() -> ClaimsReport:
+    return pipeline.verify_claims(CATALOGUE)
+
+
+@pytest.fixture(scope="module")
+def verdicts(report: ClaimsReport) -> tuple[Verdict, ...]:
+    return report.verdicts
+
+
+@pytest.fixture(scope="module")
+def certificate(report: ClaimsReport) -> Certificate:
+    return pipeline.certificate(CATALOGUE, report)
 
 
 def resealed(certificate: Mapping[str, Any], claim: Mapping[str, Any]) -> Certificate:
@@ -71,6 +84,33 @@ def _with_a_wrong_step(claim: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
                 ones = {"kind": "Full", "shape": old["shape"], "operands": [], "value": "1"}
                 changed["proof"]["steps"][place][side] = {"kind": "Add", "shape": old["shape"], "operands": [old, ones]}
                 yield changed
+
+
+def test_every_proof_has_a_second_opinion(verdicts: tuple[Verdict, ...]) -> None:
+    for verdict in verdicts:
+        is_shown = verdict.method == "normal form" and verdict.verdict in ("proved", "proved-if")
+        assert (verdict.second is not None and verdict.second.places > 0) or not is_shown, verdict.id
+
+
+def test_a_proof_that_only_the_prover_believes_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The prover is made to take both sides for the left one: what was refuted is proved to it, and not to the second checker."""
+    path = tmp_path / "small.yaml"
+    path.write_text(CLAIMS)
+    assert main(["verify", str(path), "--explain", "right"]) == 0
+    assert "modulo 2^61 - 1: every step holds at 3 random places" in capsys.readouterr().out
+    monkeypatch.setattr("nlc.verify.proofs.subtract", lambda left, right: subtract(left, left))
+    monkeypatch.setattr("nlc.verify.claims.CHECKS", 0)
+    right, wrong = pipeline.verify_claims(path).verdicts
+    assert (right.verdict, wrong.verdict) == ("proved", "unknown")
+    assert "the prover shows it and the second checker does not" in wrong.detail
+
+
+def test_places_that_were_not_looked_at_are_not_counted(certificate: Certificate) -> None:
+    claim = copy.deepcopy(next(claim for claim in certificate["claims"] if claim["id"] == "delta_rule"))
+    claim["proof"]["places"] += 1
+    assert "holds at 3 places, where it says 4" in pipeline.replay(resealed(certificate, claim))[0]
 
 
 def test_numbers_that_show_nothing_are_found(certificate: Certificate) -> None:

@@ -40,8 +40,40 @@ levels:
 outputs: {y: memory(k)}
 """
 
+NORM_OF_LITTLE = """
+nlc: 1
+name: NormOfLittle
+dims: {d_k: 4, d_v: 3}
+inputs:
+  k: [d_k]
+  v: [d_v]
+  alpha: {shape: [], range: [0, 1]}
+define:
+  network:
+    states: {W1: [5, d_k], W2: [d_v, 5]}
+    read: (x) -> layer_norm(W2 @ sigmoid(W1 @ x))
+levels:
+  memory:
+    memory: network
+    keys: k
+    values: v
+    objective: l2
+    gradient_at: hold(8 tokens)
+    retention: alpha
+    optimizer: gradient_descent(0.25)
+    every: token
+outputs: {y: memory(k)}
+"""
 
-@pytest.fixture(params=[NEARLY_NO_DIRECTION, CHAOS], ids=["directions", "chaos"])
+
+SPECS = (
+    pytest.param(NEARLY_NO_DIRECTION, id="directions"),
+    pytest.param(CHAOS, id="chaos"),
+    pytest.param(NORM_OF_LITTLE, id="norm of little", marks=pytest.mark.slow),
+)
+
+
+@pytest.fixture(params=SPECS)
 def spec(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     path = tmp_path / "spec.yaml"
     path.write_text(request.param)

@@ -43,6 +43,7 @@ LAYERS = {
     "gated_delta_rule_layer",
     "mamba2_layer",
     "retention_layer",
+    "self_modifying_titans",
     "swiglu_layer",
     "titans_layer",
     "titans_linear_layer",

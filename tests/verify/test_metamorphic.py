@@ -55,7 +55,7 @@ APPLIES = {
     "swiglu_layer": "basis of d_model",
     "cms": "basis of d_model",
     "cms_independent": "",
-    **dict.fromkeys(("titans_layer", "ttt_linear_layer"), ""),
+    **dict.fromkeys(("titans_layer", "ttt_linear_layer", "self_modifying_titans"), ""),
     "longhorn": "twice q, twice v, basis of d_k, basis of d_v, idle",
     "mesa": "twice q, twice v, basis of d_k, basis of d_v, idle",
     "mlp_training": "twice target, basis of d_in, basis of d_out, idle",

@@ -214,6 +214,13 @@ def test_a_normal_form_can_be_read() -> None:
     assert spelled_text(normal_form(times(A, spread(x, 1, (M, N))))) == "A * x"
 
 
+def test_a_matrix_of_one_row_can_be_read() -> None:
+    row = Input("R", (Dim.number(1), N))
+    form = normal_form(scale(total(matmul(row, x)), y))
+    assert spelled_text(form) == "dot(transpose(R) @ 1, x) * y"
+    assert normal_form(spelled(form)) == form
+
+
 @settings(deadline=None, max_examples=100)
 @given(st.data(), st.sampled_from(SHAPES), st.integers(0, 100))
 def test_the_normal_form_of_functions_keeps_the_value(data: st.DataObject, shape: tuple[Dim, ...], seed: int) -> None:

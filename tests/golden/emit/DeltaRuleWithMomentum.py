@@ -25,8 +25,12 @@ Form
         The writes of a chunk solve one triangular system, in which the states at its start are stacked; the rest is matrix products.
 """
 
+import copy
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 __all__ = ["DeltaRuleWithMomentum"]
 
@@ -40,18 +44,25 @@ class DeltaRuleWithMomentum(nn.Module):
         v     (batch, time, heads, d_v)
         beta  (batch, time, heads)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
-        memory.momentum  (batch, heads, d_v, d_k)
-        memory  (batch, heads, d_v, d_k)
+        memory.momentum, memory  (batch, heads, d_v, d_k)
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d_v)
     `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
+    `nonfinite` says what to do at a token with numbers that are not finite: "raise", "skip" (its row of the batch) or "propagate".
+    `checkpoint`, in tokens: the backward keeps the states between pieces of so many tokens, and computes the rest anew.
     """
 
-    def __init__(self, d_k: int = 64, d_v: int = 64, chunk: int = 64) -> None:
+    def __init__(self, d_k: int = 64, d_v: int = 64, chunk: int = 64, nonfinite: str = "propagate", checkpoint: int | None = None) -> None:
         super().__init__()
         if chunk < 1:
             raise ValueError(f"chunk must be 1 or more, not {chunk}")
         self.chunk = chunk
+        if nonfinite not in ("raise", "skip", "propagate"):
+            raise ValueError(f'nonfinite must be "raise", "skip" or "propagate", not {nonfinite!r}')
+        if checkpoint is not None and checkpoint < 1:
+            raise ValueError(f"checkpoint must be None, or 1 token or more, not {checkpoint}")
+        self.nonfinite = nonfinite
+        self.checkpoint = checkpoint
         self.d_k = d_k
         self.d_v = d_v
 
@@ -67,6 +78,8 @@ class DeltaRuleWithMomentum(nn.Module):
         self, *, q: Tensor, k: Tensor, v: Tensor, beta: Tensor, state: dict[str, Tensor] | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The whole sequence in chunks: equal to `forward_by_token`."""
+        if self.checkpoint is not None or self.nonfinite != "propagate":
+            return _managed(self, {"q": q, "k": k, "v": v, "beta": beta}, state)
         batch, _, heads = q.shape[:3]
         with _full_precision(q):
             dtype = q.dtype
@@ -208,4 +221,58 @@ def _scaled(x: Tensor, shares: Tensor) -> Tensor:
     return (shares.unsqueeze(-1) * x.unsqueeze(-2)).flatten(-2)
 
 
-# sealed by nlc, sha256 of everything above: b72f9d010f1745546ae3c8f99065b47a667292851df4031ef7732f7af3729638
+def _managed(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
+    """`forward` in pieces that the backward computes anew, and watched for what is not finite, as the module was made."""
+    plain = copy.copy(module)
+    plain.nonfinite, plain.checkpoint = "propagate", None
+    run = _in_pieces if module.checkpoint else _at_once
+    outputs, last = run(plain, streams, state, module.checkpoint)
+    if module.nonfinite == "propagate" or all(bool(x.isfinite().all()) for x in (outputs, *last.values())):
+        return outputs, last
+    return _watched(plain, streams, state, module.nonfinite)
+
+
+def _at_once(
+    module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None, _: int | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The whole sequence, as a module without such wishes runs it."""
+    made: tuple[Tensor, dict[str, Tensor]] = module.forward(**streams, state=state)
+    return made
+
+
+def _in_pieces(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None, tokens: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """Pieces of so many tokens: of each, the backward finds the streams and the state before it, and computes the rest anew."""
+    names, pieces, (_, last) = tuple(streams), [], _at_once(module, {name: x[:, :0] for name, x in streams.items()}, state)
+    cut = zip(*(torch.split(x, tokens, 1) for x in streams.values()), strict=True)
+    for piece in cut:
+        streams = dict(zip(names, piece, strict=True))
+        outputs, last = checkpoint(_at_once, module, streams, last, use_reentrant=False, preserve_rng_state=False)
+        pieces.append(outputs)
+    return torch.cat(pieces, 1), last
+
+
+def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None, policy: str) -> tuple[Tensor, dict[str, Tensor]]:
+    """Token by token: one by which something is not finite stops the sequence, or is passed over in its rows of the batch."""
+    pieces, (_, last) = [], _at_once(module, {name: x[:, :0] for name, x in streams.items()}, state)
+    for t in range(streams["q"].shape[1]):
+        token = {name: x[:, t : t + 1] for name, x in streams.items()}
+        with torch.no_grad():
+            outputs, after = _at_once(module, token, last)
+        seen = {**token, "y": outputs, **after}
+        rows = {name: ~x.reshape(len(x), -1).isfinite().all(1) for name, x in seen.items() if x.dim()}
+        lost = torch.stack(list(rows.values())).any(0)
+        if policy == "raise" and bool(lost.any()):
+            names = ", ".join(name for name, row in rows.items() if bool(row.any()))
+            raise FloatingPointError(f"not finite at token {t}, row {int(lost.nonzero()[0])} of the batch: {names}")
+        outputs, after = _at_once(module, {name: torch.where(_beside(lost, x), 0, x) for name, x in token.items()}, last)
+        pieces.append(torch.where(_beside(lost, outputs), 0, outputs))
+        last = {name: torch.where(_beside(lost, x), last[name], x) for name, x in after.items()}
+    return torch.cat(pieces, 1), last
+
+
+def _beside(rows: Tensor, x: Tensor) -> Tensor:
+    """(batch,) -> (batch, 1, ...), with as many dims as x."""
+    return rows.reshape(-1, *[1] * (x.dim() - 1))
+
+
+# sealed by nlc, sha256 of everything above: b1622db965d1ee7c5fdd54f04204f6004fc5091154b77d1dfab60841833315c4

@@ -1,0 +1,65 @@
+"""Systems whose states are all held over the same period -> the lines that say so once, not state by state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from nlc.emit.layout import WIDTH, Lines, comprehension
+from nlc.emit.names import LocalNames
+from nlc.emit.scope import Sequence
+
+
+def held_alike(sequence: Sequence) -> str | None:
+    """What is appended to the name of every state where it is held over a period, if that is the same for all of several states."""
+    program = sequence.program
+    kept = {item.name for item in program.laws.kept}
+    states = [slot.name for slot in program.slots if slot.name not in kept]
+    held = [name for name in kept if "held_" in name]
+    endings = {name.rpartition(".")[2] for name in held}
+    if len(states) < 2 or len(endings) != 1 or program.laws.resets or program.laws.beginnings:
+        return None
+    (ending,) = endings
+    if ending == "held_1":
+        return None
+    return ending if {f"{name}.{ending}" for name in states} == set(held) else None
+
+
+def items_text(state: Mapping[str, str]) -> str:
+    """A dict of variables by name, on one line."""
+    return "{" + ", ".join(f'"{name}": {value}' for name, value in state.items()) + "}"
+
+
+def dict_lines(target: str, state: Mapping[str, str], room: int) -> Lines:
+    """`target = {...}`, on one line if there is room for it."""
+    line = f"{target} = {items_text(state)}"
+    return (line,) if len(line) <= room else (f"{target} = {{", *(f'    "{name}": {value},' for name, value in state.items()), "}")
+
+
+def started_held(sequence: Sequence, begun: Mapping[str, str], ending: str, room: int) -> Iterator[Lines]:
+    """`return` what all states begin with, where those that are held begin with the same."""
+    starts, others = _apart(sequence, begun, ending)
+    yield dict_lines("starts", starts, room)
+    yield (f'held = {{f"{{name}}.{ending}": start for name, start in starts.items()}}',)
+    if others:
+        yield dict_lines("others", others, room)
+    yield (f"return starts | held{' | others' if others else ''}",)
+
+
+def _apart(sequence: Sequence, state: Mapping[str, str], ending: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The states of levels, and what is carried beside them but for what is held."""
+    kept = {item.name for item in sequence.program.laws.kept}
+    levels = {name: text for name, text in state.items() if name not in kept}
+    return levels, {name: text for name, text in state.items() if name in kept and not name.endswith(f".{ending}")}
+
+
+def returned_held(
+    sequence: Sequence, names: LocalNames, result: str, state: Mapping[str, str], ending: str, held: str, room: int
+) -> Iterator[Lines]:
+    """`return result, state` where all states are held alike: `held` is what one is held as, of the `new` and the state called `name`."""
+    new, others = _apart(sequence, state, ending)
+    parts = moved, holding, *_ = [names.new("moved"), names.new("held"), *([names.new("last")] if others else [])]
+    yield dict_lines(moved, new, room)
+    yield comprehension(f"{holding} = ", [f'f"{{name}}.{ending}": {held}', f"for name, new in {moved}.items()"], WIDTH - room)
+    if others:
+        yield dict_lines(parts[-1], others, room)
+    yield (f"return {result}{' | '.join(parts)}",)
