@@ -159,52 +159,49 @@ def _managed(module: Any, streams: dict[str, Tensor], state: Tensor | None) -> t
     """`forward` in pieces that the backward computes anew, and watched for what is not finite, as the module was made."""
     plain = copy.copy(module)
     plain.nonfinite, plain.checkpoint = "propagate", None
-    run = _in_pieces if module.checkpoint else _at_once
-    outputs, last = run(plain, streams, state, module.checkpoint)
-    if module.nonfinite == "propagate" or all(bool(x.isfinite().all()) for x in (outputs, last)):
+    outputs, last = _in_pieces(plain, streams, state, module.checkpoint) if module.checkpoint else plain.forward(**streams, state=state)
+    if module.nonfinite == "propagate" or all(bool(x.isfinite().all()) for x in (*streams.values(), outputs, last)):
         return outputs, last
     return _watched(plain, streams, state, module.nonfinite)
 
 
-def _at_once(module: Any, streams: dict[str, Tensor], state: Tensor | None, _: int | None = None) -> tuple[Tensor, Tensor]:
-    """The whole sequence, as a module without such wishes runs it."""
-    made: tuple[Tensor, Tensor] = module.forward(**streams, state=state)
-    return made
-
-
 def _in_pieces(module: Any, streams: dict[str, Tensor], state: Tensor | None, tokens: int) -> tuple[Tensor, Tensor]:
     """Pieces of so many tokens: of each, the backward finds the streams and the state before it, and computes the rest anew."""
-    names, pieces, (_, last) = tuple(streams), [], _at_once(module, {name: x[:, :0] for name, x in streams.items()}, state)
-    cut = zip(*(torch.split(x, tokens, 1) for x in streams.values()), strict=True)
-    for piece in cut:
-        streams = dict(zip(names, piece, strict=True))
-        outputs, last = checkpoint(_at_once, module, streams, last, use_reentrant=False, preserve_rng_state=False)
+    names, pieces, (_, last) = tuple(streams), [], module.forward(**{name: x[:, :0] for name, x in streams.items()}, state=state)
+    for piece in zip(*(torch.split(x, tokens, 1) for x in streams.values()), strict=True):
+        outputs, last = checkpoint(
+            lambda *x, state: module.forward(**dict(zip(names, x, strict=True)), state=state),
+            *piece,
+            state=last,
+            use_reentrant=False,
+            preserve_rng_state=False,
+        )
         pieces.append(outputs)
     return torch.cat(pieces, 1), last
 
 
 def _watched(module: Any, streams: dict[str, Tensor], state: Tensor | None, policy: str) -> tuple[Tensor, Tensor]:
     """Token by token: one by which something is not finite stops the sequence, or is passed over in its rows of the batch."""
-    pieces, (_, last) = [], _at_once(module, {name: x[:, :0] for name, x in streams.items()}, state)
+    pieces, (_, last) = [], module.forward(**{name: x[:, :0] for name, x in streams.items()}, state=state)
     for t in range(streams["q"].shape[1]):
         token = {name: x[:, t : t + 1] for name, x in streams.items()}
         with torch.no_grad():
-            outputs, after = _at_once(module, token, last)
+            outputs, after = module.forward(**token, state=last)
         seen = {**token, "y": outputs, "memory": after}
         rows = {name: ~x.reshape(len(x), -1).isfinite().all(1) for name, x in seen.items() if x.dim()}
         lost = torch.stack(list(rows.values())).any(0)
         if policy == "raise" and bool(lost.any()):
             names = ", ".join(name for name, row in rows.items() if bool(row.any()))
             raise FloatingPointError(f"not finite at token {t}, row {int(lost.nonzero()[0])} of the batch: {names}")
-        outputs, after = _at_once(module, {name: torch.where(_beside(lost, x), 0, x) for name, x in token.items()}, last)
-        pieces.append(torch.where(_beside(lost, outputs), 0, outputs))
-        last = torch.where(_beside(lost, after), last, after)
+        outputs, after = module.forward(**{name: _chosen(lost, x) for name, x in token.items()}, state=last)
+        pieces.append(_chosen(lost, outputs))
+        last = _chosen(lost, after, last)
     return torch.cat(pieces, 1), last
 
 
-def _beside(rows: Tensor, x: Tensor) -> Tensor:
-    """(batch,) -> (batch, 1, ...), with as many dims as x."""
-    return rows.reshape(-1, *[1] * (x.dim() - 1))
+def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
+    """x, (batch, ...), but for the rows that are lost."""
+    return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: eddb170a08d79d0644c4b04acf780afbea60ab66bce9b7f67a86ef02d91130f9
+# sealed by nlc, sha256 of everything above: f67005d463e20fbde1d31b896e4c2428c6ad39df13dd9ece32ba6de188341cbf

@@ -33,13 +33,10 @@ Form
         The gradients of a block are taken at one state, so its weights are sums of them, and reads are products of matrices.
 """
 
-import copy
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 __all__ = ["Dla"]
 
@@ -64,20 +61,10 @@ class Dla(nn.Module):
         y  (batch, time, heads, d_v)
     Under torch.compile every new length compiles anew.
     The sequence runs in blocks of 16 tokens, counted from the position of the state that is handed in.
-    `nonfinite` says what to do at a token with numbers that are not finite: "raise" or "propagate".
-    `checkpoint`, in tokens: the backward keeps the states between pieces of so many tokens, and computes the rest anew.
     """
 
-    def __init__(
-        self, d_k: int = 64, d_v: int = 64, d_hidden: int = 256, nonfinite: str = "propagate", checkpoint: int | None = None
-    ) -> None:
+    def __init__(self, d_k: int = 64, d_v: int = 64, d_hidden: int = 256) -> None:
         super().__init__()
-        if nonfinite not in ("raise", "propagate"):
-            raise ValueError(f'nonfinite must be "raise" or "propagate", not {nonfinite!r}')
-        if checkpoint is not None and checkpoint < 1:
-            raise ValueError(f"checkpoint must be None, or 1 token or more, not {checkpoint}")
-        self.nonfinite = nonfinite
-        self.checkpoint = checkpoint
         self.d_k = d_k
         self.d_v = d_v
         self.d_hidden = d_hidden
@@ -97,8 +84,6 @@ class Dla(nn.Module):
         self, *, q: Tensor, k: Tensor, v: Tensor, alpha: Tensor, beta: Tensor, state: dict[str, Tensor] | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The whole sequence in blocks, which end where a period may: equal to `forward_by_token`."""
-        if self.checkpoint is not None or self.nonfinite != "propagate":
-            return _managed(self, {"q": q, "k": k, "v": v, "alpha": alpha, "beta": beta}, state)
         batch, _, heads = q.shape[:3]
         with _full_precision(q):
             dtype = q.dtype
@@ -226,52 +211,4 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return sum((*begun[1:], *added), begun[0])
 
 
-def _managed(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
-    """`forward` in pieces that the backward computes anew, and watched for what is not finite, as the module was made."""
-    plain = copy.copy(module)
-    plain.nonfinite, plain.checkpoint = "propagate", None
-    run = _in_pieces if module.checkpoint else _at_once
-    outputs, last = run(plain, streams, state, module.checkpoint)
-    if module.nonfinite == "propagate" or all(bool(x.isfinite().all()) for x in (outputs, *last.values())):
-        return outputs, last
-    return _watched(plain, streams, state, module.nonfinite)
-
-
-def _at_once(
-    module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None, _: int | None = None
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """The whole sequence, as a module without such wishes runs it."""
-    made: tuple[Tensor, dict[str, Tensor]] = module.forward(**streams, state=state)
-    return made
-
-
-def _in_pieces(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None, tokens: int) -> tuple[Tensor, dict[str, Tensor]]:
-    """Pieces of so many tokens: of each, the backward finds the streams and the state before it, and computes the rest anew."""
-    names, pieces, (_, last) = tuple(streams), [], _at_once(module, {name: x[:, :0] for name, x in streams.items()}, state)
-    cut = zip(*(torch.split(x, tokens, 1) for x in streams.values()), strict=True)
-    for piece in cut:
-        streams = dict(zip(names, piece, strict=True))
-        outputs, last = checkpoint(_at_once, module, streams, last, use_reentrant=False, preserve_rng_state=False)
-        pieces.append(outputs)
-    return torch.cat(pieces, 1), last
-
-
-def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None, policy: str) -> tuple[Tensor, dict[str, Tensor]]:
-    """Token by token: one by which something is not finite stops the sequence."""
-    pieces, (_, last) = [], _at_once(module, {name: x[:, :0] for name, x in streams.items()}, state)
-    for t in range(streams["q"].shape[1]):
-        token = {name: x[:, t : t + 1] for name, x in streams.items()}
-        with torch.no_grad():
-            outputs, after = _at_once(module, token, last)
-        seen = {**token, "y": outputs, **after}
-        rows = {name: ~x.reshape(len(x), -1).isfinite().all(1) for name, x in seen.items() if x.dim()}
-        lost = torch.stack(list(rows.values())).any(0)
-        if policy == "raise" and bool(lost.any()):
-            names = ", ".join(name for name, row in rows.items() if bool(row.any()))
-            raise FloatingPointError(f"not finite at token {t}, row {int(lost.nonzero()[0])} of the batch: {names}")
-        outputs, last = _at_once(module, token, last)
-        pieces.append(outputs)
-    return torch.cat(pieces, 1), last
-
-
-# sealed by nlc, sha256 of everything above: 7a3a5379b4e956de401077f9e08f0c50018063b135a4f44f9cf595256c4cbfb9
+# sealed by nlc, sha256 of everything above: a721baa747d4a7c4023ff7820cbe1a6db0573ab35e587b051e1e7e87f21f905d

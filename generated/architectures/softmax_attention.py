@@ -151,48 +151,43 @@ def _managed(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     """`forward` in pieces that the backward computes anew, and watched for what is not finite, as the module was made."""
     plain = copy.copy(module)
     plain.nonfinite, plain.checkpoint = "propagate", None
-    run = _in_pieces if module.checkpoint else _at_once
-    outputs, last = run(plain, streams, state, module.checkpoint)
-    if module.nonfinite == "propagate" or all(bool(x.isfinite().all()) for x in (outputs, *last.values())):
+    outputs, last = _in_pieces(plain, streams, state, module.checkpoint) if module.checkpoint else plain.forward(**streams, state=state)
+    if module.nonfinite == "propagate" or all(bool(x.isfinite().all()) for x in (*streams.values(), outputs, *last.values())):
         return outputs, last
     return _watched(plain, streams, state, module.nonfinite)
 
 
-def _at_once(
-    module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None, _: int | None = None
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """The whole sequence, as a module without such wishes runs it."""
-    made: tuple[Tensor, dict[str, Tensor]] = module.forward(**streams, state=state)
-    return made
-
-
 def _in_pieces(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None, tokens: int) -> tuple[Tensor, dict[str, Tensor]]:
     """Pieces of so many tokens: of each, the backward finds the streams and the state before it, and computes the rest anew."""
-    names, pieces, (_, last) = tuple(streams), [], _at_once(module, {name: x[:, :0] for name, x in streams.items()}, state)
-    cut = zip(*(torch.split(x, tokens, 1) for x in streams.values()), strict=True)
-    for piece in cut:
-        streams = dict(zip(names, piece, strict=True))
-        outputs, last = checkpoint(_at_once, module, streams, last, use_reentrant=False, preserve_rng_state=False)
+    names, pieces, (_, last) = tuple(streams), [], module.forward(**{name: x[:, :0] for name, x in streams.items()}, state=state)
+    for piece in zip(*(torch.split(x, tokens, 1) for x in streams.values()), strict=True):
+        outputs, last = checkpoint(
+            lambda *x, state: module.forward(**dict(zip(names, x, strict=True)), state=state),
+            *piece,
+            state=last,
+            use_reentrant=False,
+            preserve_rng_state=False,
+        )
         pieces.append(outputs)
     return torch.cat(pieces, 1), last
 
 
 def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None, policy: str) -> tuple[Tensor, dict[str, Tensor]]:
     """Token by token: one by which something is not finite stops the sequence."""
-    pieces, (_, last) = [], _at_once(module, {name: x[:, :0] for name, x in streams.items()}, state)
+    pieces, (_, last) = [], module.forward(**{name: x[:, :0] for name, x in streams.items()}, state=state)
     for t in range(streams["q"].shape[1]):
         token = {name: x[:, t : t + 1] for name, x in streams.items()}
         with torch.no_grad():
-            outputs, after = _at_once(module, token, last)
+            outputs, after = module.forward(**token, state=last)
         seen = {**token, "y": outputs, **after}
         rows = {name: ~x.reshape(len(x), -1).isfinite().all(1) for name, x in seen.items() if x.dim()}
         lost = torch.stack(list(rows.values())).any(0)
         if policy == "raise" and bool(lost.any()):
             names = ", ".join(name for name, row in rows.items() if bool(row.any()))
             raise FloatingPointError(f"not finite at token {t}, row {int(lost.nonzero()[0])} of the batch: {names}")
-        outputs, last = _at_once(module, token, last)
+        outputs, last = module.forward(**token, state=last)
         pieces.append(outputs)
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: 19ef8c8b2ff0995bee913141261432c08b5146a210e0aa19bd4945180e6e73a7
+# sealed by nlc, sha256 of everything above: 14a8c205c3d3fa477b37391b7eaf049eb7aca5f96bc02ff72b3076834b7b8ffd

@@ -9,8 +9,8 @@ from nlc.emit.views import ManagedView
 
 
 def is_managed(sequence: Sequence) -> bool:
-    """Whether its `forward` may be: of a module by itself that has a state."""
-    return sequence.is_alone and bool(sequence.program.slots)
+    """Whether its `forward` may be: of a module by itself that has a state, and does not run in blocks."""
+    return sequence.is_alone and bool(sequence.program.slots) and not sequence.program.is_in_blocks
 
 
 def skips(sequence: Sequence) -> bool:
@@ -67,14 +67,10 @@ def managed_helpers(sequence: Sequence) -> tuple[str, ...]:
         return ()
     outputs, level = sequence.model.outputs, sequence.program.slots[0].name
     is_one = len(outputs) == 1
-    dropped, chosen = "torch.where(_beside(lost, {0}), 0, {0})", "torch.where(_beside(lost, {0}), {1}, {0})"
     view = ManagedView(
         managed=_signature(sequence, "_managed"),
-        at_once=_signature(sequence, "_at_once", "_: int | None = None"),
         in_pieces=_signature(sequence, "_in_pieces", "tokens: int"),
         watched=_signature(sequence, "_watched", "policy: str"),
-        outputs=sequence.output_type,
-        state=sequence.state_type,
         made=", ".join(("outputs" if is_one else "*outputs.values()", "last" if sequence.is_bare else "*last.values()")),
         seen=", ".join(
             (f'"{outputs[0].name}": outputs' if is_one else "**outputs", f'"{level}": after' if sequence.is_bare else "**after")
@@ -84,10 +80,8 @@ def managed_helpers(sequence: Sequence) -> tuple[str, ...]:
         token=_cut(sequence, "t : t + 1"),
         nothing=_cut(sequence, ":0"),
         joined="torch.cat(pieces, 1)" if is_one else "{name: torch.cat([piece[name] for piece in pieces], 1) for name in pieces[0]}",
-        without=dropped.format("outputs") if is_one else f"{{name: {dropped.format('x')} for name, x in outputs.items()}}",
-        kept=chosen.format("after", "last")
-        if sequence.is_bare
-        else f"{{name: {chosen.format('x', 'last[name]')} for name, x in after.items()}}",
+        without="_chosen(lost, outputs)" if is_one else "{name: _chosen(lost, x) for name, x in outputs.items()}",
+        kept=("_chosen(lost, after, last)" if sequence.is_bare else "{name: _chosen(lost, x, last[name]) for name, x in after.items()}"),
         skips=skips(sequence),
     )
     return (render(view),)

@@ -110,14 +110,11 @@ class HelpersView:
 
 @dataclass(frozen=True, slots=True)
 class ManagedView:
-    """The functions that cut `forward` in pieces and watch it: signatures, types, and code for what differs between modules."""
+    """The functions that cut `forward` in pieces and watch it: signatures, and code for what differs between modules."""
 
     managed: tuple[str, ...]
-    at_once: tuple[str, ...]
     in_pieces: tuple[str, ...]
     watched: tuple[str, ...]
-    outputs: str
-    state: str
     made: str
     seen: str
     like: str

@@ -21,7 +21,7 @@ ROW = 1
 
 def _checkpoint(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
     """With pieces of any length computed anew in the backward, results and gradients are the same."""
-    if not emitted.program.slots:
+    if not _has_wishes(emitted):
         return
     plain = observe(emitted.forward, drawn)
     for tokens in (1, drawn.chunk, drawn.tokens + 1):
@@ -38,7 +38,7 @@ def _checkpoint(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> It
 def _nonfinite(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
     """What is not finite is told by its token, stream and level, or passed over: the sequence is as it is without that token."""
     program, token = emitted.program, drawn.chunk
-    if not program.slots:
+    if not _has_wishes(emitted):
         return
     contract, made = pair("module", drawn, left="contract"), partial(build, module_class, program, drawn)
     yield refusal(contract, "nonfinite='never'", partial(made, nonfinite="never"))
@@ -64,6 +64,11 @@ def _nonfinite(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Ite
     yield pair("forward that skips", drawn, left="zeros").square("what it gives at the token", passed, 0.0)
     rest = [row for row in range(drawn.batch) if row != ROW]
     yield from _compared("forward that skips", drawn, _rows(plain, rest), _rows((outputs, final), rest))
+
+
+def _has_wishes(emitted: Emitted) -> bool:
+    """Whether there is something to keep or to watch, which modules in blocks do not offer."""
+    return bool(emitted.program.slots) and not emitted.program.is_in_blocks
 
 
 def _rows(seen: tuple[Tensors, Tensors], rows: list[int]) -> tuple[Tensors, Tensors]:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from generated.architectures.delta_rule import DeltaRule
+from generated.architectures.sliding_window_attention import SlidingWindowAttention
 from generated.architectures.softmax_attention import SoftmaxAttention
 from generated.architectures.titans_linear import TitansLinear
-from generated.architectures.ttt_mlp import TTTMlp
 
 TOKENS, SIZE = 9, 4
 
@@ -68,7 +68,7 @@ def test_gradients_beside_a_token_that_is_passed_over_are_finite_and_right() -> 
         torch.testing.assert_close(leaf.grad[:, others], alone[name].grad)
 
 
-@pytest.mark.parametrize("made", [SoftmaxAttention, TTTMlp])
+@pytest.mark.parametrize("made", [SoftmaxAttention, SlidingWindowAttention])
 def test_nothing_is_passed_over_where_tokens_are_counted_or_kept(made: Any) -> None:
     with pytest.raises(ValueError, match=r'^nonfinite must be "raise" or "propagate", not \'skip\'$'):
         made(nonfinite="skip")
