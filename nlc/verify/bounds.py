@@ -9,7 +9,9 @@ what flows in and what comes out: inputs are drawn with norm about 1, so no inte
 transition does expand, the state grows as its error does, and with it the scale. Gradients obey the same recurrence backwards;
 their scale is the largest magnitude among them and the directions that are pulled back.
 
-Rounding cannot make something of nothing: a quantity that is zero everywhere has the bound 0, whatever the scale.
+Rounding cannot make something of nothing: an output or state that is zero everywhere has the bound 0, whatever the scale. A gradient that
+is zero everywhere may be what is left of terms that cancel, as that of a softmax over one datum: a kernel that sums them otherwise leaves a
+rounding of them.
 """
 
 from __future__ import annotations

@@ -149,21 +149,23 @@ class Pair:
             yield self.closeness(quantity, wanted, found, scale)
 
     def closeness(self, quantity: str, wanted: Tensors, found: Tensors, scale: float, dtype: torch.dtype = torch.float64) -> Square:
-        """How near the tensors found are to those wanted; what is zero everywhere must be found exactly zero."""
-        return self._comparison(quantity, wanted, found, rounding_bound(dtype, self.ticks, self.width, scale))
+        """How near the tensors found are to those wanted; what is zero everywhere must be found exactly zero, unless it is a gradient."""
+        bound = rounding_bound(dtype, self.ticks, self.width, scale)
+        return self._comparison(quantity, wanted, found, bound, of_nothing=bound if quantity == GRADIENTS else 0.0)
 
     def equality(self, quantity: str, wanted: Tensors, found: Tensors) -> Square:
         """Whether the tensors found are those wanted, to the bit (0 and -0 are one number)."""
-        return self._comparison(quantity, wanted, found, 0.0)
+        return self._comparison(quantity, wanted, found, 0.0, of_nothing=0.0)
 
-    def _comparison(self, quantity: str, wanted: Tensors, found: Tensors, bound: float) -> Square:
+    def _comparison(self, quantity: str, wanted: Tensors, found: Tensors, bound: float, *, of_nothing: float) -> Square:
+        """`of_nothing` is the bound of a tensor that is zero everywhere."""
         if wanted.keys() != found.keys():
             return self.square(quantity, float("inf"), bound, f"there are {_names(found)} where {_names(wanted)} should be")
         for name, tensor in wanted.items():
             if tensor.shape != found[name].shape:
                 return self.square(quantity, float("inf"), bound, f"{name} is {_shape(found[name])}, not {_shape(tensor)}")
         errors = {name: distance(tensor, found[name]) for name, tensor in wanted.items()}
-        allowed = {name: bound if bool(tensor.any()) else 0.0 for name, tensor in wanted.items()}
+        allowed = {name: bound if bool(tensor.any()) else of_nothing for name, tensor in wanted.items()}
         beyond = [name for name, error in errors.items() if not error <= allowed[name]]
         if not beyond:
             return self.square(quantity, max(errors.values(), default=0.0), bound)

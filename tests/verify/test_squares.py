@@ -12,6 +12,7 @@ import pytest
 from nlc.ir.affine import AffineLaw
 from nlc.ir.algebra import MINUS_ONE, Constant, Expr, Map, When
 from nlc.ir.build import apply_map, scale, transpose
+from nlc.ir.clock import Clock, Family
 from nlc.ir.law import Equation
 from nlc.ir.model import Model
 from nlc.ir.program import Program
@@ -181,7 +182,7 @@ def test_an_exception_is_an_open_square_and_no_crash(text: str, says: str) -> No
 
 def test_a_spec_that_the_oracle_cannot_run_is_named_itself() -> None:
     model = models.delta_rule()
-    fitting = replace(model.components[0], window=3)
+    fitting = replace(model.components[0], reset=Clock(Family.STEP))
     program = replace(DELTA, laws=replace(DELTA.laws, order=replace(DELTA.laws.order, model=replace(model, components=(fitting,)))))
     squares = check_squares(program, DELTA_RULE)
     assert faulty_stage(squares) == "spec"
