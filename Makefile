@@ -39,6 +39,8 @@ bench: setup ## measure speed, memory and compile time
 experiments: setup ## run the experiments again and rewrite docs/experiments/
 	$(RUN) -m experiments.landscape --write
 	$(RUN) -m experiments.digits --write
+	$(RUN) -m experiments.recall --write
+	$(RUN) -m experiments.continual --write
 
 docs: .venv/.ready-docs ## the manual as HTML, in docs/_build
 	$(RUN) -m sphinx -W -q -b html docs docs/_build

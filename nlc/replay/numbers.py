@@ -1,4 +1,4 @@
-"""Numbers to replay with: remainders modulo 2 ** 61 - 1, and pairs of a value and its slope; a function without a formula is a hash."""
+"""Numbers to replay with: remainders modulo a prime of 61 bits, pairs of a value and its slope; functions without a formula are hashes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Any
 
-PRIME = 2**61 - 1
+PRIME = 2**61 - 636_873
+"""Its roots multiply, since the root of x is the one that is a square; so are all primes below 50, and the root of 4 / 9 is 2 / 3."""
 
 
 class Unlucky(Exception):

@@ -121,7 +121,7 @@ def _page(certificate: Mapping[str, Any]) -> Iterator[str]:
             yield ""
             yield from (f"{number}. `{step['text'][0]} = {step['text'][1]}`: {step['rule']}" for number, step in enumerate(steps, start=1))
         if claim["proof"]["places"]:
-            yield from ("", f"Every step holds at {claim['proof']['places']} random places modulo 2^61 - 1.")
+            yield from ("", f"Every step holds at {claim['proof']['places']} random places modulo a prime of 61 bits.")
     for title, key in (("Not verified", "not_verified"), ("What has to be trusted", "trusted_base")):
         yield from ("", f"## {title}", "")
         yield from (f"- {item}" for item in certificate[key])

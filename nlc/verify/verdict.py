@@ -32,7 +32,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class SecondOpinion:
-    """What the second checker, which computes modulo 2^61 - 1, found of a proof: at how many places every step holds, or the obstacle."""
+    """What the second checker, which computes modulo a prime, found of a proof: at how many places every step holds, or the obstacle."""
 
     places: int
     obstacle: str = ""
@@ -42,7 +42,7 @@ class SecondOpinion:
         if not self.places:
             return f"not looked at by the second checker: {self.obstacle}"
         places = "1 random place" if self.places == 1 else f"{self.places} random places"
-        return f"looked at again by the second checker, modulo 2^61 - 1: every step holds at {places}"
+        return f"looked at again by the second checker, modulo a prime of 61 bits: every step holds at {places}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,9 @@ from nlc import pipeline
 from nlc.ir.law import Laws
 from nlc.ir.model import Claim
 from nlc.parse.claims_file import parse_claims_file
+from nlc.replay.check import look
 from nlc.verify.claims import decide_claims
+from nlc.verify.opinions import with_second_opinion
 from tests.architecture.modules import ROOT
 
 PATIENCE = 30
@@ -34,8 +36,8 @@ FILES = (
 )
 """The claims that a mutant is tried on, the quickest first."""
 
-Found = tuple[str, tuple[str, ...]]
-"""A verdict with its conditions."""
+Found = tuple[str, tuple[str, ...], int]
+"""A verdict with its conditions, and the places at which the second checker finds that the proof holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,25 +55,35 @@ def text_of(module: str) -> str:
     return (ROOT / "nlc" / "verify" / f"{module}.py").read_text(encoding="utf-8")
 
 
-@contextmanager
-def mutated(mutant: ProverMutant) -> Iterator[None]:
-    """Inside, the prover runs the mutant."""
-    live = importlib.import_module(f"nlc.verify.{mutant.module}")
+def edited(mutant: ProverMutant) -> str:
+    """The module's text with the edit."""
     text = text_of(mutant.module)
     assert text.count(mutant.before) == 1, f"{mutant.module} has no longer, or more than once: {mutant.before}"
-    edited = text.replace(mutant.before, mutant.after)
-    assert ast.dump(ast.parse(edited)) != ast.dump(ast.parse(text)), "the edit changes nothing"
-    other, old = _functions(edited, live), _functions_of(live)
-    changed = {name: old[name] for name, code in other.items() if name in old and code != old[name].__code__}
-    assert changed, f"no function of {mutant.module} is changed"
-    before = {name: function.__code__ for name, function in changed.items()}
+    return text.replace(mutant.before, mutant.after)
+
+
+def changed_functions(module: str, text: str) -> dict[str, CodeType]:
+    """The code of those functions of a module, by qualified name, that are others in the text; with the same variables from outside."""
+    live = importlib.import_module(f"nlc.verify.{module}")
+    other, old = _functions(text, live), _functions_of(live)
+    changed = {name: code for name, code in other.items() if name in old and code != old[name].__code__}
+    return {name: code for name, code in changed.items() if len(code.co_freevars) == len(old[name].__code__.co_freevars)}
+
+
+@contextmanager
+def mutated(module: str, text: str) -> Iterator[None]:
+    """Inside, the prover runs the functions of another text of one of its modules."""
+    assert ast.dump(ast.parse(text)) != ast.dump(ast.parse(text_of(module))), "the edit changes nothing"
+    old, changed = _functions_of(importlib.import_module(f"nlc.verify.{module}")), changed_functions(module, text)
+    assert changed, f"no function of {module} is changed"
+    before = {name: old[name].__code__ for name in changed}
     try:
-        for name, function in changed.items():
-            function.__code__ = other[name]
+        for name, code in changed.items():
+            old[name].__code__ = code
         yield
     finally:
-        for name, function in changed.items():
-            function.__code__ = before[name]
+        for name, code in before.items():
+            old[name].__code__ = code
 
 
 def _functions(text: str, live: ModuleType) -> dict[str, CodeType]:
@@ -125,13 +137,14 @@ def verdict_on(laws: Laws, claim: Claim) -> Found:
     """What the prover says of one claim."""
     alone = replace(laws, order=replace(laws.order, model=replace(laws.order.model, claims=(claim,))))
     (found,) = decide_claims(alone, laws_of)
-    return found.verdict, found.conditions
+    found = with_second_opinion(found, look)
+    return found.verdict, found.conditions, found.second.places if found.second is not None else 0
 
 
-def caught_by(mutant: ProverMutant) -> str:
-    """The first claim on which the mutant says something else, raises or hangs; empty when it says the same of all."""
+def caught_by(module: str, text: str) -> str:
+    """The first claim on which a prover with this text says something else, raises or hangs; empty when it says the same of all."""
     rows = battery()
-    with mutated(mutant), impatient():
+    with mutated(module, text), impatient():
         for laws, claim, expected in rows:
             try:
                 found = verdict_on(laws, claim)

@@ -8,7 +8,7 @@ import pytest
 
 from nlc import pipeline
 from tests.architecture.modules import ROOT
-from tests.mutation.prover import ProverMutant, battery, caught_by, mutated, verdict_on
+from tests.mutation.prover import ProverMutant, battery, caught_by, edited, mutated, verdict_on
 from tests.mutation.prover_mutants import MUTANTS, SURVIVORS
 
 SHARP = ROOT / "tests" / "verify" / "sharp_claims.yaml"
@@ -27,18 +27,19 @@ def test_there_are_mistakes_of_every_part() -> None:
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: f"{mutant.module}: {mutant.says}")
 def test_a_mistake_of_the_prover_is_caught(mutant: ProverMutant) -> None:
-    assert caught_by(mutant), "no claim notices: write one into sharp_claims.yaml"
+    assert caught_by(mutant.module, edited(mutant)), "no claim notices: write one into sharp_claims.yaml"
 
 
 @pytest.mark.parametrize(("mutant", "reason"), SURVIVORS, ids=lambda item: item.says if isinstance(item, ProverMutant) else "")
 def test_a_survivor_is_no_longer_one_when_a_claim_tells_it(mutant: ProverMutant, reason: str) -> None:
     assert reason
-    assert not caught_by(mutant), "it is caught now: move it into MUTANTS"
+    assert not caught_by(mutant.module, edited(mutant)), "it is caught now: move it into MUTANTS"
 
 
 def test_the_prover_is_put_back() -> None:
     laws, claim, expected = battery()[0]
-    with mutated(next(mutant for mutant in MUTANTS if mutant.says == "differences are sums")):
+    mutant = next(mutant for mutant in MUTANTS if mutant.says == "differences are sums")
+    with mutated(mutant.module, edited(mutant)):
         assert verdict_on(laws, claim) != expected
     assert verdict_on(laws, claim) == expected
 
@@ -46,6 +47,6 @@ def test_the_prover_is_put_back() -> None:
 def test_an_edit_that_changes_nothing_is_no_mutant() -> None:
     with (
         pytest.raises(AssertionError, match="changes nothing"),
-        mutated(ProverMutant("polynomial", "value * coefficient", "(value) * coefficient", "")),
+        mutated("polynomial", edited(ProverMutant("polynomial", "value * coefficient", "(value) * coefficient", ""))),
     ):
         pass

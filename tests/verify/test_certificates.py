@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from nlc import pipeline
 from nlc.cli import main
 from nlc.replay.check import OPEN, seal_of
+from nlc.replay.numbers import modular, remainder
 from nlc.verify.polynomial import subtract
 from nlc.verify.report import ClaimsReport
 from nlc.verify.verdict import Verdict
@@ -99,7 +101,7 @@ def test_a_proof_that_only_the_prover_believes_is_none(
     path = tmp_path / "small.yaml"
     path.write_text(CLAIMS)
     assert main(["verify", str(path), "--explain", "right"]) == 0
-    assert "modulo 2^61 - 1: every step holds at 3 random places" in capsys.readouterr().out
+    assert "modulo a prime of 61 bits: every step holds at 3 random places" in capsys.readouterr().out
     monkeypatch.setattr("nlc.verify.proofs.subtract", lambda left, right: subtract(left, left))
     monkeypatch.setattr("nlc.verify.claims.CHECKS", 0)
     right, wrong = pipeline.verify_claims(path).verdicts
@@ -194,6 +196,12 @@ def test_what_cannot_be_looked_at_is_told(tmp_path: Path) -> None:
     assert pipeline.replay(certificate) == ()
     (found,) = certificate["claims"]
     assert pipeline.is_replayed(found) or any("turned: not replayed" in item for item in certificate["not_verified"])
+
+
+def test_roots_of_fractions_are_what_they_are() -> None:
+    """Also of those whose root is no square modulo other primes, as 3 is none modulo 2^61 - 1."""
+    small = [Fraction(top, bottom) for top in range(1, 48) for bottom in range(1, 48)]
+    assert [number for number in small if modular("sqrt", remainder(number * number)).value != remainder(number).value] == []
 
 
 def test_functions_without_a_formula_are_congruent(tmp_path: Path) -> None:
