@@ -144,11 +144,12 @@ class BlockHelpersView:
 
 @dataclass(frozen=True, slots=True)
 class DualHelpersView:
-    """The functions that a block with dual forms calls."""
+    """The functions that a block with dual forms calls; `before`: some reads are of what was there before a token's own writes."""
 
     reads: bool
     matrices: bool
     vectors: bool
+    before: bool
 
 
 @dataclass(frozen=True, slots=True)
