@@ -38,6 +38,7 @@ bench: setup ## measure speed, memory and compile time
 
 experiments: setup ## run the experiments again and rewrite docs/experiments/
 	$(RUN) -m experiments.landscape --write
+	$(RUN) -m experiments.staleness --write
 	$(RUN) -m experiments.digits --write
 	$(RUN) -m experiments.recall --write
 	$(RUN) -m experiments.continual --write

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from docs.errata import errata_page
 from docs.siblings import siblings_page
+from docs.wrong_claims import wrong_claims_page
 from nlc import pipeline
 from nlc.citations import resolve_citation
 from nlc.cli import COMMANDS
@@ -57,6 +58,7 @@ def pages() -> dict[str, str]:
         "reference/library.md": NOTICE + "".join(_library_page()),
         "errata.md": NOTICE + "".join(errata_page(ROOT)),
         "siblings.md": NOTICE + "".join(siblings_page(ROOT)),
+        "wrong_claims.md": NOTICE + "".join(wrong_claims_page(ROOT)),
         "levels.md": NOTICE + "".join(_levels_page()),
         "reference/modules.md": NOTICE + "".join(_modules_page()),
     }

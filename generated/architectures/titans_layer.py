@@ -316,16 +316,14 @@ def _kept(decay: Tensor) -> Tensor:
     return kept
 
 
-def _read_matrix(
-    query: Tensor, starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]], before: bool = False
-) -> Tensor:
+def _read_matrix(query: Tensor, starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
     """A matrix at every token, times the query there: what is left of starts and of writes value along^T, each (left, ...).
 
-    Streams are (batch, time, *axes, size); `before` reads the matrix as it is before the token's own writes.
+    Streams are (batch, time, *axes, size).
     """
-    query, rows = query.movedim(1, -2), slice(None, -1) if before else slice(1, None)
-    begun = [left[..., rows, :1] * (query @ start.mT) for left, start in starts]
-    added = [(left[..., rows, 1:] * (query @ along.movedim(1, -1))) @ value.movedim(1, -2) for left, along, value in writes]
+    query = query.movedim(1, -2)
+    begun = [left[..., 1:, :1] * (query @ start.mT) for left, start in starts]
+    added = [(left[..., 1:, 1:] * (query @ along.movedim(1, -1))) @ value.movedim(1, -2) for left, along, value in writes]
     return sum((*begun[1:], *added), begun[0]).movedim(-2, 1)
 
 
@@ -336,4 +334,4 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return sum((*begun[1:], *added), begun[0])
 
 
-# sealed by nlc, sha256 of everything above: 43728a4b91456c13d722e0936b38a70cd7b6886fdd1fe2b6cd489220cd5c3d1e
+# sealed by nlc, sha256 of everything above: 319ca08b8d381a3419706e2b657d680838ac61c05e4ed62e20aa6fcf3af86768

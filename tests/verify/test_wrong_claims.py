@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from docs.wrong_claims import caught_by, is_equality
 from nlc import pipeline
 from nlc.replay.check import seal_of
 
@@ -29,6 +30,12 @@ def test_every_wrong_claim_is_refuted_with_numbers(certificate: Mapping[str, Any
     assert all(" is " in claim["detail"] for claim in claims)
 
 
+def test_every_layer_catches_something_that_no_other_of_its_kind_does(certificate: Mapping[str, Any]) -> None:
+    """A wrong equation is caught three times, by means that share nothing; a wrong inequality twice."""
+    assert {len(caught_by(claim)) for claim in certificate["claims"] if is_equality(claim)} == {3}
+    assert {caught_by(claim) for claim in certificate["claims"] if not is_equality(claim)} == {("signs of terms", "exact numbers")}
+
+
 def test_the_second_checker_finds_the_same_counterexamples(certificate: Mapping[str, Any]) -> None:
     assert pipeline.replay(certificate) == ()
     exact = [claim for claim in certificate["claims"] if claim["proof"]["shows"] == "difference"]
@@ -37,7 +44,7 @@ def test_the_second_checker_finds_the_same_counterexamples(certificate: Mapping[
 
 def test_the_second_checker_refuses_them_as_proofs(certificate: Mapping[str, Any]) -> None:
     """Modulo the prime, at random places, the sides of an equation that does not hold are not equal."""
-    equations = [claim for claim in certificate["claims"] if _is_equation(claim)]
+    equations = [claim for claim in certificate["claims"] if is_equality(claim)]
     assert len(equations) >= LEAST - 10
     for claim in equations:
         steps = [step for step in claim["proof"]["steps"] if step["kind"] != "equality"]
@@ -45,7 +52,3 @@ def test_the_second_checker_refuses_them_as_proofs(certificate: Mapping[str, Any
         forged = {**certificate, "claims": [proved]}
         forged["seal"] = seal_of(forged)
         assert any("does not hold" in problem for problem in pipeline.replay(forged)), claim["says"]
-
-
-def _is_equation(claim: Mapping[str, Any]) -> bool:
-    return any(step["kind"] == "conclusion" and "sign" not in step["rule"] for step in claim["proof"]["steps"])
