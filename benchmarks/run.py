@@ -1,7 +1,8 @@
 """`make bench`: every measurement that README.md quotes, as tables, and as JSON in benchmarks/results/.
 
-What is measured: the forms against ones written by hand (forms.py), deep memories against torch.func (deep_memories.py), the optimizers
-against torch's (optimizers.py), and how long nlc itself takes (compiling.py). Each can be run alone: `python -m benchmarks.forms --quick`.
+What is measured: the forms against ones written by hand (forms.py), deep memories against torch.func (deep_memories.py), the memory of
+a training step (memory.py), the optimizers against torch's (optimizers.py), and how long nlc itself takes (compiling.py). Each can be
+run alone: `python -m benchmarks.forms --quick`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import sys
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = ("forms", "deep_memories", "optimizers", "compiling")
+PARTS = ("forms", "deep_memories", "memory", "optimizers", "compiling")
 
 
 def main() -> int:

@@ -24,8 +24,12 @@ Forms
         All writes are known before the state is, so a chunk is a decayed sum of them: matrix products.
 """
 
+import copy
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 __all__ = ["Mesa"]
 
@@ -48,13 +52,23 @@ class Mesa(nn.Module):
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d_v)
     `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
+    `nonfinite` says what to do at a token with numbers that are not finite: "raise", "skip" (its row of the batch) or "propagate".
+    `checkpoint`, in tokens: the backward keeps the states between pieces of so many tokens, and computes the rest anew.
     """
 
-    def __init__(self, d_k: int = 64, d_v: int = 64, ridge: float = 1.0, chunk: int = 64) -> None:
+    def __init__(
+        self, d_k: int = 64, d_v: int = 64, ridge: float = 1.0, chunk: int = 64, nonfinite: str = "propagate", checkpoint: int | None = None
+    ) -> None:
         super().__init__()
         if chunk < 1:
             raise ValueError(f"chunk must be 1 or more, not {chunk}")
         self.chunk = chunk
+        if nonfinite not in ("raise", "skip", "propagate"):
+            raise ValueError(f'nonfinite must be "raise", "skip" or "propagate", not {nonfinite!r}')
+        if checkpoint is not None and checkpoint < 1:
+            raise ValueError(f"checkpoint must be None, or 1 token or more, not {checkpoint}")
+        self.nonfinite = nonfinite
+        self.checkpoint = checkpoint
         self.d_k = d_k
         self.d_v = d_v
         self.ridge = ridge
@@ -71,6 +85,8 @@ class Mesa(nn.Module):
         self, *, q: Tensor, k: Tensor, v: Tensor, alpha: Tensor, beta: Tensor, state: dict[str, Tensor] | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The whole sequence in chunks: equal to `forward_by_token`."""
+        if self.checkpoint is not None or self.nonfinite != "propagate":
+            return _managed(self, {"q": q, "k": k, "v": v, "alpha": alpha, "beta": beta}, state)
         batch, _, heads = q.shape[:3]
         with _full_precision(q):
             dtype = q.dtype
@@ -185,6 +201,55 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
+def _managed(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
+    """`forward` in pieces that the backward computes anew, and watched for what is not finite, as the module was made."""
+    plain = copy.copy(module)
+    plain.nonfinite, plain.checkpoint = "propagate", None
+    outputs, last = _in_pieces(plain, streams, state, module.checkpoint) if module.checkpoint else plain.forward(**streams, state=state)
+    if module.nonfinite == "propagate" or all(bool(x.isfinite().all()) for x in (*streams.values(), outputs, *last.values())):
+        return outputs, last
+    return _watched(plain, streams, state, module.nonfinite)
+
+
+def _in_pieces(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None, tokens: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """Pieces of so many tokens: of each, the backward finds the streams and the state before it, and computes the rest anew."""
+    names, pieces, (_, last) = tuple(streams), [], module.forward(**{name: x[:, :0] for name, x in streams.items()}, state=state)
+    for piece in zip(*(torch.split(x, tokens, 1) for x in streams.values()), strict=True):
+        outputs, last = checkpoint(
+            lambda *x, state: module.forward(**dict(zip(names, x, strict=True)), state=state),
+            *piece,
+            state=last,
+            use_reentrant=False,
+            preserve_rng_state=False,
+        )
+        pieces.append(outputs)
+    return torch.cat(pieces, 1), last
+
+
+def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None, policy: str) -> tuple[Tensor, dict[str, Tensor]]:
+    """Token by token: one by which something is not finite stops the sequence, or is passed over in its rows of the batch."""
+    pieces, (_, last) = [], module.forward(**{name: x[:, :0] for name, x in streams.items()}, state=state)
+    for t in range(streams["q"].shape[1]):
+        token = {name: x[:, t : t + 1] for name, x in streams.items()}
+        with torch.no_grad():
+            outputs, after = module.forward(**token, state=last)
+        seen = {**token, "y": outputs, **after}
+        rows = {name: ~x.reshape(len(x), -1).isfinite().all(1) for name, x in seen.items() if x.dim()}
+        lost = torch.stack(list(rows.values())).any(0)
+        if policy == "raise" and bool(lost.any()):
+            names = ", ".join(name for name, row in rows.items() if bool(row.any()))
+            raise FloatingPointError(f"not finite at token {t}, row {int(lost.nonzero()[0])} of the batch: {names}")
+        outputs, after = module.forward(**{name: _chosen(lost, x) for name, x in token.items()}, state=last)
+        pieces.append(_chosen(lost, outputs))
+        last = {name: _chosen(lost, x, last[name]) for name, x in after.items()}
+    return torch.cat(pieces, 1), last
+
+
+def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
+    """x, (batch, ...), but for the rows that are lost."""
+    return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
+
+
 def _solution(matrix: Tensor, right: Tensor) -> Tensor:
     """x with matrix @ x = right, (..., n, columns), in float32 or wider: torch solves in nothing narrower."""
     wide = torch.promote_types(matrix.dtype, torch.float32)
@@ -192,4 +257,4 @@ def _solution(matrix: Tensor, right: Tensor) -> Tensor:
     return solution.to(matrix.dtype)
 
 
-# sealed by nlc, sha256 of everything above: d411fc0784a6b24fbe4cf5b6ff347e47dd799048a7a1555083db573bcfac1b32
+# sealed by nlc, sha256 of everything above: 094c93bc7320b51733f8382c1f30405bffe69bd98811d1e800699c966343453d

@@ -270,16 +270,14 @@ def _kept(decay: Tensor) -> Tensor:
     return kept
 
 
-def _read_matrix(
-    query: Tensor, starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]], before: bool = False
-) -> Tensor:
+def _read_matrix(query: Tensor, starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
     """A matrix at every token, times the query there: what is left of starts and of writes value along^T, each (left, ...).
 
-    Streams are (batch, time, *axes, size); `before` reads the matrix as it is before the token's own writes.
+    Streams are (batch, time, *axes, size).
     """
-    query, rows = query.movedim(1, -2), slice(None, -1) if before else slice(1, None)
-    begun = [left[..., rows, :1] * (query @ start.mT) for left, start in starts]
-    added = [(left[..., rows, 1:] * (query @ along.movedim(1, -1))) @ value.movedim(1, -2) for left, along, value in writes]
+    query = query.movedim(1, -2)
+    begun = [left[..., 1:, :1] * (query @ start.mT) for left, start in starts]
+    added = [(left[..., 1:, 1:] * (query @ along.movedim(1, -1))) @ value.movedim(1, -2) for left, along, value in writes]
     return sum((*begun[1:], *added), begun[0]).movedim(-2, 1)
 
 
@@ -290,4 +288,4 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return sum((*begun[1:], *added), begun[0])
 
 
-# sealed by nlc, sha256 of everything above: d43534d62680603f749a3ea4969ca01b0677d6542092d05a40af6b7b9ccb0772
+# sealed by nlc, sha256 of everything above: 3f3fdf02abbdf30d8c01ada16c90b71eea73425968c384a15bcae4d0a1003526

@@ -212,16 +212,14 @@ def _kept(decay: Tensor) -> Tensor:
     return kept
 
 
-def _read_matrix(
-    query: Tensor, starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]], before: bool = False
-) -> Tensor:
+def _read_matrix(query: Tensor, starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
     """A matrix at every token, times the query there: what is left of starts and of writes value along^T, each (left, ...).
 
-    Streams are (batch, time, *axes, size); `before` reads the matrix as it is before the token's own writes.
+    Streams are (batch, time, *axes, size).
     """
-    query, rows = query.movedim(1, -2), slice(None, -1) if before else slice(1, None)
-    begun = [left[..., rows, :1] * (query @ start.mT) for left, start in starts]
-    added = [(left[..., rows, 1:] * (query @ along.movedim(1, -1))) @ value.movedim(1, -2) for left, along, value in writes]
+    query = query.movedim(1, -2)
+    begun = [left[..., 1:, :1] * (query @ start.mT) for left, start in starts]
+    added = [(left[..., 1:, 1:] * (query @ along.movedim(1, -1))) @ value.movedim(1, -2) for left, along, value in writes]
     return sum((*begun[1:], *added), begun[0]).movedim(-2, 1)
 
 
@@ -232,4 +230,4 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return sum((*begun[1:], *added), begun[0])
 
 
-# sealed by nlc, sha256 of everything above: 3172855538995d8124d41598676537fdc38a2380731011e2f50cd41ffcbcbd28
+# sealed by nlc, sha256 of everything above: 9f25c911365dd206b53b390a9ee78a5c1987ee6d13683d5194c5a4e5905c5555

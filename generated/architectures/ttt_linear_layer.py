@@ -308,16 +308,14 @@ def _kept(decay: Tensor) -> Tensor:
     return kept
 
 
-def _read_matrix(
-    query: Tensor, starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]], before: bool = False
-) -> Tensor:
+def _read_matrix(query: Tensor, starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
     """A matrix at every token, times the query there: what is left of starts and of writes value along^T, each (left, ...).
 
-    Streams are (batch, time, *axes, size); `before` reads the matrix as it is before the token's own writes.
+    Streams are (batch, time, *axes, size).
     """
-    query, rows = query.movedim(1, -2), slice(None, -1) if before else slice(1, None)
-    begun = [left[..., rows, :1] * (query @ start.mT) for left, start in starts]
-    added = [(left[..., rows, 1:] * (query @ along.movedim(1, -1))) @ value.movedim(1, -2) for left, along, value in writes]
+    query = query.movedim(1, -2)
+    begun = [left[..., 1:, :1] * (query @ start.mT) for left, start in starts]
+    added = [(left[..., 1:, 1:] * (query @ along.movedim(1, -1))) @ value.movedim(1, -2) for left, along, value in writes]
     return sum((*begun[1:], *added), begun[0]).movedim(-2, 1)
 
 
@@ -328,12 +326,11 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return sum((*begun[1:], *added), begun[0])
 
 
-def _moved_vector(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor]], before: bool = False) -> Tensor:
+def _moved_vector(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor]]) -> Tensor:
     """A vector at every token, (batch, time, *axes, size): what is left of starts and of writes, each (left, ...)."""
-    rows = slice(None, -1) if before else slice(1, None)
-    begun = [left[..., rows, :1] * start[..., None, :] for left, start in starts]
-    added = [left[..., rows, 1:] @ value.movedim(1, -2) for left, value in writes]
+    begun = [left[..., 1:, :1] * start[..., None, :] for left, start in starts]
+    added = [left[..., 1:, 1:] @ value.movedim(1, -2) for left, value in writes]
     return sum((*begun[1:], *added), begun[0]).movedim(-2, 1)
 
 
-# sealed by nlc, sha256 of everything above: 679f9508454e80b0321ef935b7564714e8d53ea0ab7660aecf7150676b8b74b3
+# sealed by nlc, sha256 of everything above: 04edfdbae3cf6e98411bcf2f4d00abbfab9d38a33b3901ef1bf92622720bc1aa

@@ -23,8 +23,12 @@ Form
         Writes read the old state through vectors alone, so those of a chunk solve one triangular system; the rest is matrix products.
 """
 
+import copy
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 __all__ = ["TTTLinearResidual"]
 
@@ -43,13 +47,21 @@ class TTTLinearResidual(nn.Module):
         y  (batch, time, heads, d)
         correction  (batch, time, heads, d)
     `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
+    `nonfinite` says what to do at a token with numbers that are not finite: "raise", "skip" (its row of the batch) or "propagate".
+    `checkpoint`, in tokens: the backward keeps the states between pieces of so many tokens, and computes the rest anew.
     """
 
-    def __init__(self, d: int = 64, chunk: int = 64) -> None:
+    def __init__(self, d: int = 64, chunk: int = 64, nonfinite: str = "propagate", checkpoint: int | None = None) -> None:
         super().__init__()
         if chunk < 1:
             raise ValueError(f"chunk must be 1 or more, not {chunk}")
         self.chunk = chunk
+        if nonfinite not in ("raise", "skip", "propagate"):
+            raise ValueError(f'nonfinite must be "raise", "skip" or "propagate", not {nonfinite!r}')
+        if checkpoint is not None and checkpoint < 1:
+            raise ValueError(f"checkpoint must be None, or 1 token or more, not {checkpoint}")
+        self.nonfinite = nonfinite
+        self.checkpoint = checkpoint
         self.d = d
 
     def initial_state(self, batch: int, heads: int, *, like: Tensor) -> Tensor:
@@ -60,6 +72,8 @@ class TTTLinearResidual(nn.Module):
         self, *, q: Tensor, k: Tensor, v: Tensor, learning_rate: Tensor, state: Tensor | None = None
     ) -> tuple[dict[str, Tensor], Tensor]:
         """The whole sequence in chunks: equal to `forward_by_token`."""
+        if self.checkpoint is not None or self.nonfinite != "propagate":
+            return _managed(self, {"q": q, "k": k, "v": v, "learning_rate": learning_rate}, state)
         batch, _, heads = q.shape[:3]
         with _full_precision(q):
             dtype = q.dtype
@@ -146,4 +160,53 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: 873a277c85a37cef473e13b13128a36d326ed5a974a6a1b65f2208f051c2143b
+def _managed(module: Any, streams: dict[str, Tensor], state: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
+    """`forward` in pieces that the backward computes anew, and watched for what is not finite, as the module was made."""
+    plain = copy.copy(module)
+    plain.nonfinite, plain.checkpoint = "propagate", None
+    outputs, last = _in_pieces(plain, streams, state, module.checkpoint) if module.checkpoint else plain.forward(**streams, state=state)
+    if module.nonfinite == "propagate" or all(bool(x.isfinite().all()) for x in (*streams.values(), *outputs.values(), last)):
+        return outputs, last
+    return _watched(plain, streams, state, module.nonfinite)
+
+
+def _in_pieces(module: Any, streams: dict[str, Tensor], state: Tensor | None, tokens: int) -> tuple[dict[str, Tensor], Tensor]:
+    """Pieces of so many tokens: of each, the backward finds the streams and the state before it, and computes the rest anew."""
+    names, pieces, (_, last) = tuple(streams), [], module.forward(**{name: x[:, :0] for name, x in streams.items()}, state=state)
+    for piece in zip(*(torch.split(x, tokens, 1) for x in streams.values()), strict=True):
+        outputs, last = checkpoint(
+            lambda *x, state: module.forward(**dict(zip(names, x, strict=True)), state=state),
+            *piece,
+            state=last,
+            use_reentrant=False,
+            preserve_rng_state=False,
+        )
+        pieces.append(outputs)
+    return {name: torch.cat([piece[name] for piece in pieces], 1) for name in pieces[0]}, last
+
+
+def _watched(module: Any, streams: dict[str, Tensor], state: Tensor | None, policy: str) -> tuple[dict[str, Tensor], Tensor]:
+    """Token by token: one by which something is not finite stops the sequence, or is passed over in its rows of the batch."""
+    pieces, (_, last) = [], module.forward(**{name: x[:, :0] for name, x in streams.items()}, state=state)
+    for t in range(streams["q"].shape[1]):
+        token = {name: x[:, t : t + 1] for name, x in streams.items()}
+        with torch.no_grad():
+            outputs, after = module.forward(**token, state=last)
+        seen = {**token, **outputs, "memory": after}
+        rows = {name: ~x.reshape(len(x), -1).isfinite().all(1) for name, x in seen.items() if x.dim()}
+        lost = torch.stack(list(rows.values())).any(0)
+        if policy == "raise" and bool(lost.any()):
+            names = ", ".join(name for name, row in rows.items() if bool(row.any()))
+            raise FloatingPointError(f"not finite at token {t}, row {int(lost.nonzero()[0])} of the batch: {names}")
+        outputs, after = module.forward(**{name: _chosen(lost, x) for name, x in token.items()}, state=last)
+        pieces.append({name: _chosen(lost, x) for name, x in outputs.items()})
+        last = _chosen(lost, after, last)
+    return {name: torch.cat([piece[name] for piece in pieces], 1) for name in pieces[0]}, last
+
+
+def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
+    """x, (batch, ...), but for the rows that are lost."""
+    return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
+
+
+# sealed by nlc, sha256 of everything above: c978e6c5152b910ac6c0d348fa52e5a6a7897ea546288c339074b07ba852686c

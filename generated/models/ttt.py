@@ -752,16 +752,14 @@ def _kept(decay: Tensor) -> Tensor:
     return kept
 
 
-def _read_matrix(
-    query: Tensor, starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]], before: bool = False
-) -> Tensor:
+def _read_matrix(query: Tensor, starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
     """A matrix at every token, times the query there: what is left of starts and of writes value along^T, each (left, ...).
 
-    Streams are (batch, time, *axes, size); `before` reads the matrix as it is before the token's own writes.
+    Streams are (batch, time, *axes, size).
     """
-    query, rows = query.movedim(1, -2), slice(None, -1) if before else slice(1, None)
-    begun = [left[..., rows, :1] * (query @ start.mT) for left, start in starts]
-    added = [(left[..., rows, 1:] * (query @ along.movedim(1, -1))) @ value.movedim(1, -2) for left, along, value in writes]
+    query = query.movedim(1, -2)
+    begun = [left[..., 1:, :1] * (query @ start.mT) for left, start in starts]
+    added = [(left[..., 1:, 1:] * (query @ along.movedim(1, -1))) @ value.movedim(1, -2) for left, along, value in writes]
     return sum((*begun[1:], *added), begun[0]).movedim(-2, 1)
 
 
@@ -772,12 +770,11 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return sum((*begun[1:], *added), begun[0])
 
 
-def _moved_vector(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor]], before: bool = False) -> Tensor:
+def _moved_vector(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor]]) -> Tensor:
     """A vector at every token, (batch, time, *axes, size): what is left of starts and of writes, each (left, ...)."""
-    rows = slice(None, -1) if before else slice(1, None)
-    begun = [left[..., rows, :1] * start[..., None, :] for left, start in starts]
-    added = [left[..., rows, 1:] @ value.movedim(1, -2) for left, value in writes]
+    begun = [left[..., 1:, :1] * start[..., None, :] for left, start in starts]
+    added = [left[..., 1:, 1:] @ value.movedim(1, -2) for left, value in writes]
     return sum((*begun[1:], *added), begun[0]).movedim(-2, 1)
 
 
-# sealed by nlc, sha256 of everything above: fd915bf25a9fe1c518073a20acdd3b7170759a26f80d5007e7100f22e30944e1
+# sealed by nlc, sha256 of everything above: 4a5f02a2ef67fb19f81ae5ad0051db9287f06ce3892241651f4ee04bc9e15c0b

@@ -60,9 +60,17 @@ def _parts(program: Program) -> tuple[str, ...]:
 def _imports(program: Program, parts: tuple[str, ...]) -> tuple[str, ...]:
     if program.model.kind == "optimizer":
         return WITH_PROCESSES if contexts_of(program.model) else OPTIMIZER_IMPORTS
-    if program.training:
-        return WITH_MODULES
-    if program.model.network is not None:
+    is_managed = any("plain = copy.copy(module)" in part for part in parts)
+    imports = WITH_MODULES if program.training else SEQUENCE_IMPORTS
+    if not program.training:
         maths = ("import math",) if any("math." in part for part in parts) else ()
-        return (*maths, "from typing import Any", "", *SEQUENCE_IMPORTS)
-    return ("import math", "", *SEQUENCE_IMPORTS) if any("math." in part for part in parts) else SEQUENCE_IMPORTS
+        words = ("from typing import Any",) if program.model.network is not None else ()
+        imports = (*maths, *words, "", *imports) if maths or words else imports
+    return _with_copies(imports) if is_managed else imports
+
+
+def _with_copies(imports: tuple[str, ...]) -> tuple[str, ...]:
+    """With what a module needs whose `forward` may be cut in pieces."""
+    library = imports[: imports.index("")] if "" in imports else ()
+    typed = library if any("typing" in line for line in library) else (*library, "from typing import Any")
+    return ("import copy", *typed, "", *imports[len(library) + bool(library) :], "from torch.utils.checkpoint import checkpoint")

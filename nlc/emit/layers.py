@@ -30,7 +30,7 @@ def layer_parts(program: Program) -> Layers:
     texts: list[str] = []
     helpers: list[str] = []
     for layer in program.layers:
-        definitions = [text for part in sequence_parts(layer) for text in part.split(BETWEEN)]
+        definitions = [text for part in sequence_parts(layer, is_alone=False) for text in part.split(BETWEEN)]
         own = [_name(text) for text in definitions]
         renamed = {name: _free(name, {*taken, *own}) for name, text in zip(own, definitions, strict=True) if taken.get(name, text) != text}
         definitions = [_with_names(text, renamed) for text in definitions]

@@ -6,16 +6,16 @@ import builtins
 import keyword
 from collections.abc import Iterable, Sequence
 
-MODULE_WORDS = frozenset({"torch", "nn", "math", "self", "annotations"})
+MODULE_WORDS = frozenset({"torch", "nn", "math", "self", "annotations", "copy", "checkpoint"})
 """What a function of an emitted module may need besides its own variables; helpers begin with an underscore, as no spec's name does."""
 
 PYTHON_WORDS = frozenset({*keyword.kwlist, *keyword.softkwlist, *dir(builtins)})
 
 MODULE_ATTRIBUTES = frozenset(
     """
-    add_module apply bfloat16 buffers call_super_init children chunk compile cpu cuda double dump_patches eval extra_repr float forward
-    forward_by_token get_buffer get_extra_state get_parameter get_submodule half initial_state ipu load_state_dict modules mtia
-    named_buffers named_children named_modules named_parameters parameters register_backward_hook register_buffer
+    add_module apply bfloat16 buffers call_super_init children checkpoint chunk compile cpu cuda double dump_patches eval extra_repr float
+    forward forward_by_token get_buffer get_extra_state get_parameter get_submodule half initial_state ipu load_state_dict modules mtia
+    named_buffers named_children named_modules named_parameters nonfinite parameters register_backward_hook register_buffer
     register_forward_hook register_forward_pre_hook register_full_backward_hook register_full_backward_pre_hook
     register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module register_parameter
     register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ set_extra_state set_submodule share_memory state_dict

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-IMPORTS = frozenset({"torch", "torch.optim", "torch.optim.optimizer", "math", "typing", "collections.abc"})
+IMPORTS = frozenset(
+    {"torch", "torch.optim", "torch.optim.optimizer", "torch.utils.checkpoint", "copy", "math", "typing", "collections.abc"}
+)
 STATEMENTS = (
     ast.Import, ast.ImportFrom, ast.ClassDef, ast.FunctionDef, ast.Assign, ast.AnnAssign, ast.Expr, ast.Return, ast.For, ast.If, ast.With,
     ast.Raise,

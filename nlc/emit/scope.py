@@ -36,7 +36,7 @@ from nlc.ir.law import PREVIOUS, Equation, Law, used_definitions
 from nlc.ir.model import InputStream, Model
 from nlc.ir.program import Program
 
-WORDS = MODULE_WORDS | {"state", "chunk"}
+WORDS = MODULE_WORDS | {"state", "chunk", "nonfinite", "checkpoint"}
 """What inputs, dims and hyperparameters of a module cannot be called."""
 
 BLOCK_LENGTH = Named("tokens of the block", ())
@@ -47,11 +47,12 @@ BLOCK_LENGTH = Named("tokens of the block", ())
 class Sequence:
     """A program that becomes an `nn.Module`, and the questions that its functions ask of it.
 
-    `like_text` is a tensor of the dtype and device of new ones where there is no input.
+    `like_text` is a tensor of the dtype and device of new ones where there is no input; `is_alone` unless it is a layer of a model.
     """
 
     program: Program
     like_text: str = ""
+    is_alone: bool = True
 
     @property
     def model(self) -> Model:

@@ -20,6 +20,7 @@ from nlc.emit.hoisting import hoisted
 from nlc.emit.initial import has_start, initial_says, started, zeros
 from nlc.emit.layout import Lines, block, call, indented
 from nlc.emit.loops import by_token_body
+from nlc.emit.managed import managed_arguments, managed_attributes, managed_forward, managed_helpers, managed_says
 from nlc.emit.names import LocalNames, attribute
 from nlc.emit.parameters import made_parameters, parameter_attribute, reset_parameters
 from nlc.emit.prose import sentence, wrapped
@@ -36,9 +37,9 @@ from nlc.ir.model import DimDeclaration, HyperparameterDeclaration, InputStream,
 from nlc.ir.program import Program, StateSlot
 
 
-def sequence_parts(program: Program) -> tuple[str, ...]:
-    """The class, then its helpers."""
-    sequence = Sequence(program)
+def sequence_parts(program: Program, *, is_alone: bool = True) -> tuple[str, ...]:
+    """The class, then its helpers; `is_alone` unless it is a layer of a model."""
+    sequence = Sequence(program, is_alone=is_alone)
     sequence.check_names()
     forms = tuple(chunked_form(memory) for memory in program.chunked)
     plain = tuple(form for form in forms if isinstance(form, Chunked))
@@ -51,7 +52,7 @@ def sequence_parts(program: Program) -> tuple[str, ...]:
         further = (*further, dual_helpers(blocks))
     forward = block_loop_body(sequence, parts) if parts else _forward_body(sequence, forms)
     training = training_parts(program, lambda item: _moved(sequence, item))
-    return render(_view(sequence, forms, blocks, forward)), *training, *_helpers(sequence, forms), *further
+    return render(_view(sequence, forms, blocks, forward)), *training, *_helpers(sequence, forms), *further, *managed_helpers(sequence)
 
 
 def _helpers(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> tuple[str, ...]:
@@ -87,7 +88,7 @@ def _view(sequence: Sequence, forms: tuple[ChunkedForm, ...], blocks: str, forwa
         zeros=zeros(sequence, leading),
         forward=sequence.signature("forward", state=optional, result=result),
         forward_says=_forward_says(sequence),
-        forward_body=forward,
+        forward_body=(*managed_forward(sequence), *forward),
         parallel_methods=(*([blocks] if blocks else []), *(form_method(form) for form in forms)),
         forward_by_token=sequence.signature("forward_by_token", state=optional, result=result),
         by_token_body=by_token_body(sequence),
@@ -131,6 +132,7 @@ def _docstring(sequence: Sequence) -> Lines:
         f"Returns the outputs ({'the tensor itself' if len(outputs) == 1 else 'a dict by name'}) and the state after the last token:",
         *outputs,
         *_speed(sequence),
+        *managed_says(sequence),
     )
     says = wrapped(sentence(model.says or model.name), 128)
     first = says if len(says) == 1 else (f"{model.name}, a memory over a sequence.", "", *says)
@@ -189,7 +191,7 @@ def constructor(sequence: Sequence) -> Lines:
     free = [f"{item.name}: int = {item.default}" for item in sequence.model.dims if item.definition is None]
     numbers = [f"{item.name}: float = {_default(item)}" for item in sequence.program.hyperparameters]
     chunk = [f"chunk: int = {sequence.program.chunk}"] if sequence.program.has_chunk else []
-    return call("def __init__", ["self", *free, *numbers, *chunk], " -> None:", 4)
+    return call("def __init__", ["self", *free, *numbers, *chunk, *managed_arguments(sequence)], " -> None:", 4)
 
 
 def _default(item: HyperparameterDeclaration) -> str:
@@ -202,6 +204,7 @@ def given_attributes(sequence: Sequence) -> Lines:
     lines: list[Lines] = []
     if sequence.program.has_chunk:
         lines.append(("if chunk < 1:", '    raise ValueError(f"chunk must be 1 or more, not {chunk}")', "self.chunk = chunk"))
+    lines.append(managed_attributes(sequence))
     given = [item.name for item in model.dims if item.definition is None] + [item.name for item in sequence.program.hyperparameters]
     lines.extend((f"{attribute(name)} = {name}",) for name in given)
     lines.extend(_derived(item) for item in model.dims if item.definition is not None)

@@ -109,6 +109,25 @@ class HelpersView:
 
 
 @dataclass(frozen=True, slots=True)
+class ManagedView:
+    """The functions that cut `forward` in pieces and watch it: signatures, and code for what differs between modules."""
+
+    managed: tuple[str, ...]
+    in_pieces: tuple[str, ...]
+    watched: tuple[str, ...]
+    made: str
+    seen: str
+    like: str
+    piece: str
+    token: str
+    nothing: str
+    joined: str
+    without: str
+    kept: str
+    skips: bool
+
+
+@dataclass(frozen=True, slots=True)
 class BlockView:
     """The method that runs the tokens of a block."""
 
@@ -125,11 +144,12 @@ class BlockHelpersView:
 
 @dataclass(frozen=True, slots=True)
 class DualHelpersView:
-    """The functions that a block with dual forms calls."""
+    """The functions that a block with dual forms calls; `before`: some reads are of what was there before a token's own writes."""
 
     reads: bool
     matrices: bool
     vectors: bool
+    before: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +272,7 @@ TEMPLATES: Mapping[str, type] = MappingProxyType(
         "coupled.py.j2": CoupledHelpersView,
         "sequence_helpers.py.j2": HelpersView,
         "attention.py.j2": AttentionView,
+        "managed.py.j2": ManagedView,
         "block.py.j2": BlockView,
         "block_helpers.py.j2": BlockHelpersView,
         "dual_helpers.py.j2": DualHelpersView,

@@ -95,8 +95,10 @@ def attribute(slot: str) -> str:
     return slot.replace(".", "_")
 
 
-def build(module_class: Callable[..., nn.Module], program: Program, drawn: Drawn, dtype: torch.dtype = torch.float64) -> Emitted:
-    """The module at drawn sizes, by keyword; hyperparameters and chunk too, unless the evidence is drawn for its defaults.
+def build(
+    module_class: Callable[..., nn.Module], program: Program, drawn: Drawn, dtype: torch.dtype = torch.float64, **wishes: str | int
+) -> Emitted:
+    """The module at drawn sizes, by keyword; hyperparameters and chunk too, unless the evidence is drawn for its defaults; and `wishes`.
 
     Its parameters, in a dtype, are those drawn.
     """
@@ -104,7 +106,7 @@ def build(module_class: Callable[..., nn.Module], program: Program, drawn: Drawn
     dims = {dim.name: drawn.sizes[dim.name] for dim in model.dims if dim.definition is None}
     chunk = {"chunk": drawn.chunk} if program.has_chunk else {}
     numbers = {item.name: drawn.hyperparameters[item.name] for item in program.hyperparameters}
-    module = module_class(**dims) if drawn.by_default else module_class(**dims, **numbers, **chunk)
+    module = module_class(**dims, **wishes) if drawn.by_default else module_class(**dims, **numbers, **chunk, **wishes)
     emitted = Emitted(module.to(dtype) if drawn.parameters else module, program, drawn.sizes)
     with torch.no_grad():
         for slot, value in drawn.parameters.items():

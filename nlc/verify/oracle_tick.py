@@ -219,12 +219,9 @@ class Tick:
 
     def windows(self, component: Component) -> Tensors:
         """The data of a level's window, this token's included, by slot name."""
-        leading = tuple(self.sizes[axis] for axis in self.model.axes)
-        found = {}
-        for item in component.data:
-            kept = self.previous[name := f"{component.name}.{item.name}"]
-            found[name] = lengthened(kept, self.value(item.value), (kept.shape[0], *leading))
-        return found
+        axes = tuple(self.sizes[axis] for axis in self.model.axes)
+        now = {f"{component.name}.{item.name}": self.value(item.value) for item in component.data}
+        return {name: lengthened(self.previous[name], x, (self.previous[name].shape[0], *axes)) for name, x in now.items()}
 
     def older(self, component: Component) -> Data | None:
         """The data of the window of a level that takes steps; None for a level without one."""
@@ -265,13 +262,10 @@ class Tick:
 
     def _retained(self, component: Component) -> Tensors:
         """The states when the tick began, times the retention."""
-        states: Tensors = {}
-        for index, (name, shape) in enumerate(slots(component)):
-            states[name] = self.old(name)
-            if component.retention:
-                keep = component.retention[index]
-                share = self.value(keep).detach() if component.backprop == 0 else self.value(keep)
-                states[name] = lift(share, rank_of(shape) - rank_of(keep.shape)) * states[name]
+        states = {name: self.old(name) for name, _ in slots(component)}
+        for (name, shape), keep in zip(slots(component), component.retention, strict=False):
+            share = self.value(keep).detach() if component.backprop == 0 else self.value(keep)
+            states[name] = lift(share, rank_of(shape) - rank_of(keep.shape)) * states[name]
         return states
 
     def gradient(self, component: Component, objective: Expr, point: GradientPoint) -> Tensors:
@@ -322,8 +316,7 @@ class Tick:
             case Delay(Recent(x, (length, *_)), tokens):
                 return ago(self.previous[recent_name(recent_of(self.model, x, length))], tokens, rank_of(node.shape))
             case Convolve(x, kernel, Recent(_, (length, *_))):
-                before = self.previous[recent_name(recent_of(self.model, x, length))]
-                return convolved(self.value(x), self.value(kernel), before)
+                return convolved(self.value(x), self.value(kernel), self.previous[recent_name(recent_of(self.model, x, length))])
         arithmetic = Arithmetic(self.sizes, self.lengths, self.like, self.model.axes)
         return arithmetic.value(node, lambda child: self.value(child, fitted))
 

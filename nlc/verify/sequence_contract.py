@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 from nlc.ir.law import POSITION
 from nlc.verify.emitted import Emitted, build
 from nlc.verify.inputs import Case, Drawn, default_sizes, tokens_before
+from nlc.verify.managed_contract import MANAGED
 from nlc.verify.observe import Tensors
 from nlc.verify.refusal import refusal
 from nlc.verify.relation import BY_DEFAULT, CARRIED, FRESH, ModuleClass, Relation, every, in_dtype, pair
@@ -161,6 +162,7 @@ def _refusals(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iter
 CONTRACT: tuple[tuple[Relation, Case], ...] = (
     (_default_sizes, FRESH),
     *((part, FRESH) for part in SLOW_LEVELS),
+    *MANAGED,
     (_dtypes, CARRIED),
     (_on_meta, CARRIED),
     (_chunk, FRESH),

@@ -36,8 +36,8 @@ def length(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> int:
 
 
 def is_short(module: Module) -> Iterable[Finding]:
-    """An emitted module that trains itself holds the classes of its layers and optimizers, to be handed on as one file: each is short."""
-    by_class = module.name.startswith("generated.") and "class LevelOptimizers:" in module.text
+    """An emitted layer, or a module that trains itself, is handed on as one file with all that it calls: each of its classes is short."""
+    by_class = module.name.startswith("generated.") and ("class LevelOptimizers:" in module.text or "nn.Parameter(" in module.text)
     for node in (item for item in module.tree.body if isinstance(item, ast.ClassDef)) if by_class else (module.tree,):
         lines = length(node) if isinstance(node, ast.ClassDef) else len(module.text.splitlines())
         if lines > FILE_LINES:

@@ -26,13 +26,16 @@ class Equivalent:
         """Whether the very same numbers come out: other lengths of chunks round otherwise, within the bounds of the squares."""
         return self.because not in (SPEED, COMMUTES)
 
+    def is_about(self, file: str) -> bool:
+        """Whether a file, by its path below generated/, is one of those meant."""
+        return any(fnmatchcase(file, pattern) for pattern in self.files.partition(" in ")[0].split("|"))
+
     def covers(self, file: str, mutant: Mutant) -> bool:
         """Whether a mutant of a file, by its path below generated/, is one of those meant: its line, with the old text made new once."""
         parts = mutant.before.split(self.old)
         once = {self.old.join(parts[:n]) + self.new + self.old.join(parts[n:]) for n in range(1, len(parts))}
-        files, _, function = self.files.partition(" in ")
-        is_there = any(fnmatchcase(file, pattern) for pattern in files.split("|")) and function in ("", mutant.where)
-        return is_there and mutant.operator == self.operator and mutant.after in once
+        function = self.files.partition(" in ")[2]
+        return self.is_about(file) and function in ("", mutant.where) and mutant.operator == self.operator and mutant.after in once
 
 
 def equivalence(file: str, mutant: Mutant) -> Equivalent | None:
@@ -66,6 +69,8 @@ NO_TOKENS = "a tensor of 0 tokens has no numbers"
 PROJECTIONS = ("self.project_q", "self.project_k", "self.project_v", "self.project_out")
 
 ROWS: tuple[tuple[str, str, str, str, str], ...] = (
+    ("optimizers/muon.py in _stacked_wide", "index changed", "stacked.shape[-1]", "stacked.shape[0]", SPEED),
+    ("optimizers/dgd.py in _move", "done in place", "torch.baddbmm(stacked_weights, ", "stacked_weights.baddbmm_(", UNUSED),
     ("*", "arguments swapped", "promote_types(like.dtype, torch.float32)", "promote_types(torch.float32, like.dtype)", SYMMETRIC),
     ("*", "arguments swapped", "promote_types(x.dtype, torch.float32)", "promote_types(torch.float32, x.dtype)", SYMMETRIC),
     ("*", "arguments swapped", "promote_types(weight.dtype, torch.float32)", "promote_types(torch.float32, weight.dtype)", SYMMETRIC),

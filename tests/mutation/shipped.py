@@ -48,6 +48,23 @@ FILES = tuple(
 )
 """The modules of the shipped specs, by their paths below generated/. Models differ in the classes of their layers: one stands for all."""
 
+FEW = (
+    "architectures/delta_rule.py",
+    "architectures/gated_delta_rule.py",
+    "architectures/gated_linear_attention.py",
+    "architectures/hebbian_mlp.py",
+    "architectures/linear_attention_layer.py",
+    "architectures/sliding_window_attention.py",
+    "architectures/titans_linear.py",
+    "architectures/ttt_linear.py",
+    "optimizers/adam.py",
+    "optimizers/dgd.py",
+    "optimizers/heavy_ball.py",
+    "optimizers/momentum.py",
+    "optimizers/muon.py",
+)
+"""One module for each kind of text that is emitted, where time is short."""
+
 
 @cache
 def shipped(file: str) -> Shipped:

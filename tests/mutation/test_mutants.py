@@ -10,22 +10,22 @@ import pytest
 from nlc.cli import main
 from tests.mutation.equivalent import EQUIVALENT, Equivalent, equivalence
 from tests.mutation.mutator import OPERATORS, Mutant, drawn, operator_name
-from tests.mutation.shipped import FILES, first_open, same_numbers, shipped
+from tests.mutation.shipped import FEW, FILES, first_open, same_numbers, shipped
 
 SEED = 20_251_130
-DRAWN = 80
-AT_LEAST = 70
+DRAWN = 40
+AT_LEAST = 34
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # a warning that a mutant causes is not what catches it
 
 
 @cache
 def draw() -> list[tuple[str, Mutant]]:
-    return drawn({file: shipped(file).mutants for file in FILES}, DRAWN, SEED)
+    return drawn({file: shipped(file).mutants for file in FEW}, DRAWN, SEED)
 
 
 def test_the_draw_has_every_file_and_every_operator() -> None:
-    assert {file for file, _ in draw()} == set(FILES)
+    assert {file for file, _ in draw()} == set(FEW) <= set(FILES)
     assert {mutant.operator for _, mutant in draw()} == {operator_name(operator) for operator in OPERATORS}
     assert len({mutant.text for _, mutant in draw()}) == DRAWN
     assert sum(equivalence(file, mutant) is None for file, mutant in draw()) >= AT_LEAST
@@ -39,13 +39,18 @@ def test_verify_fails_on_a_mutant(number: int) -> None:
 
 
 def rows() -> list[object]:
-    """The rows; those that cover mutants of all files are slow."""
-    return [pytest.param(row, id=f"{row.operator}: {row.new}", marks=[pytest.mark.slow] if row.files == "*" else []) for row in EQUIVALENT]
+    """The rows; those about other files than the few are slow."""
+    return [
+        pytest.param(row, id=f"{row.operator}: {row.new}", marks=[] if row.files.partition(" in ")[0] in FEW else [pytest.mark.slow])
+        for row in EQUIVALENT
+    ]
 
 
 @pytest.mark.parametrize("row", rows())
 def test_what_is_called_equivalent_is_there_and_gives_the_same_numbers(row: Equivalent) -> None:
-    covered = [(shipped(file), mutant) for file in FILES for mutant in shipped(file).mutants if row.covers(file, mutant)]
+    covered = [
+        (shipped(file), mutant) for file in FILES if row.is_about(file) for mutant in shipped(file).mutants if row.covers(file, mutant)
+    ]
     assert covered, "there is no such mutant any more"
     for item, mutant in covered:
         assert same_numbers(item, mutant.text) if row.is_exact else first_open(item, mutant.text) is None

@@ -16,7 +16,7 @@ from tests.random_specs.judge import REFUSED, Outcome, compiled, judge
 from tests.random_specs.shrink import shrink
 from tests.random_specs.tree import SpecTree
 
-SPECS, BATCH, QUICK = 600, 50, 12
+SPECS, BATCH, QUICK = 600, 50, 6
 LEAST_DRAWN = 20
 """How many of the specs contain each construct of the table, at least."""
 

@@ -50,6 +50,7 @@ def softmax_doubled(laws: Laws) -> Laws:
     return replace(laws, laws=tuple(changed(law) for law in laws.laws))
 
 
+@pytest.mark.slow
 def test_a_wrong_law_is_shown_in_a_small_spec(monkeypatch: pytest.MonkeyPatch) -> None:
     derive = pipeline.derive
     monkeypatch.setattr(pipeline, "derive", lambda levels: softmax_doubled(derive(levels)))

@@ -19,6 +19,8 @@ from tests.architecture.modules import ROOT
 
 Certificate = dict[str, Any]
 
+pytestmark = pytest.mark.slow  # test_certificates.py has a few of them, of every kind
+
 SHIPPED = sorted(
     [*(ROOT / "claims").glob("*.yaml"), *(ROOT / "specs" / "architectures").glob("*.yaml"), *(ROOT / "specs" / "optimizers").glob("*.yaml")]
 )

@@ -270,7 +270,7 @@ def test_a_frozen_level_is_a_parameter_without_axes() -> None:
     "changes",
     [
         {"every": Clock(Family.TOKEN, TOKEN.period * 2 / 3)},
-        {"window": 3},
+        {"window": "all"},
         {"reset": STEP},
         {"gradient_at": GradientPoint.HELD, "gradient_period": 4, "backprop": 2},
     ],

@@ -226,7 +226,13 @@ outputs:
 
 SYSTEMS = (NESTED, FROM_STREAMS, SAME_TICK, NETWORK, EVERY_TOKEN, SLOW, BOTH_SLOW)
 PROGRAMS = tuple(program_from(text) for text in SYSTEMS)
-each_program = pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.model.name)
+each_program = pytest.mark.parametrize(
+    "program",
+    [
+        pytest.param(program, id=program.model.name, marks=[pytest.mark.slow] if text is NETWORK else [])
+        for text, program in zip(SYSTEMS, PROGRAMS, strict=True)
+    ],
+)
 
 
 @each_program

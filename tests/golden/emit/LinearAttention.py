@@ -20,8 +20,12 @@ Form
         All writes are known before the state is, so a chunk is a decayed sum of them: matrix products.
 """
 
+import copy
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 __all__ = ["LinearAttention"]
 
@@ -38,13 +42,21 @@ class LinearAttention(nn.Module):
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d_v)
     `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
+    `nonfinite` says what to do at a token with numbers that are not finite: "raise", "skip" (its row of the batch) or "propagate".
+    `checkpoint`, in tokens: the backward keeps the states between pieces of so many tokens, and computes the rest anew.
     """
 
-    def __init__(self, d_k: int = 64, d_v: int = 64, chunk: int = 64) -> None:
+    def __init__(self, d_k: int = 64, d_v: int = 64, chunk: int = 64, nonfinite: str = "propagate", checkpoint: int | None = None) -> None:
         super().__init__()
         if chunk < 1:
             raise ValueError(f"chunk must be 1 or more, not {chunk}")
         self.chunk = chunk
+        if nonfinite not in ("raise", "skip", "propagate"):
+            raise ValueError(f'nonfinite must be "raise", "skip" or "propagate", not {nonfinite!r}')
+        if checkpoint is not None and checkpoint < 1:
+            raise ValueError(f"checkpoint must be None, or 1 token or more, not {checkpoint}")
+        self.nonfinite = nonfinite
+        self.checkpoint = checkpoint
         self.d_k = d_k
         self.d_v = d_v
 
@@ -54,6 +66,8 @@ class LinearAttention(nn.Module):
 
     def forward(self, *, q: Tensor, k: Tensor, v: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The whole sequence in chunks: equal to `forward_by_token`."""
+        if self.checkpoint is not None or self.nonfinite != "propagate":
+            return _managed(self, {"q": q, "k": k, "v": v}, state)
         batch, _, heads = q.shape[:3]
         with _full_precision(q):
             dtype = q.dtype
@@ -119,4 +133,53 @@ def _joined(pieces: list[Tensor], leading: torch.Size) -> Tensor:
     return whole.view(*leading, *whole.shape[1:]).movedim(-2, 1)
 
 
-# sealed by nlc, sha256 of everything above: 7d16060eee663ef8b7e980e1d839b0fdbc6dc7bfdf821893d4847e5084c11008
+def _managed(module: Any, streams: dict[str, Tensor], state: Tensor | None) -> tuple[Tensor, Tensor]:
+    """`forward` in pieces that the backward computes anew, and watched for what is not finite, as the module was made."""
+    plain = copy.copy(module)
+    plain.nonfinite, plain.checkpoint = "propagate", None
+    outputs, last = _in_pieces(plain, streams, state, module.checkpoint) if module.checkpoint else plain.forward(**streams, state=state)
+    if module.nonfinite == "propagate" or all(bool(x.isfinite().all()) for x in (*streams.values(), outputs, last)):
+        return outputs, last
+    return _watched(plain, streams, state, module.nonfinite)
+
+
+def _in_pieces(module: Any, streams: dict[str, Tensor], state: Tensor | None, tokens: int) -> tuple[Tensor, Tensor]:
+    """Pieces of so many tokens: of each, the backward finds the streams and the state before it, and computes the rest anew."""
+    names, pieces, (_, last) = tuple(streams), [], module.forward(**{name: x[:, :0] for name, x in streams.items()}, state=state)
+    for piece in zip(*(torch.split(x, tokens, 1) for x in streams.values()), strict=True):
+        outputs, last = checkpoint(
+            lambda *x, state: module.forward(**dict(zip(names, x, strict=True)), state=state),
+            *piece,
+            state=last,
+            use_reentrant=False,
+            preserve_rng_state=False,
+        )
+        pieces.append(outputs)
+    return torch.cat(pieces, 1), last
+
+
+def _watched(module: Any, streams: dict[str, Tensor], state: Tensor | None, policy: str) -> tuple[Tensor, Tensor]:
+    """Token by token: one by which something is not finite stops the sequence, or is passed over in its rows of the batch."""
+    pieces, (_, last) = [], module.forward(**{name: x[:, :0] for name, x in streams.items()}, state=state)
+    for t in range(streams["q"].shape[1]):
+        token = {name: x[:, t : t + 1] for name, x in streams.items()}
+        with torch.no_grad():
+            outputs, after = module.forward(**token, state=last)
+        seen = {**token, "y": outputs, "memory": after}
+        rows = {name: ~x.reshape(len(x), -1).isfinite().all(1) for name, x in seen.items() if x.dim()}
+        lost = torch.stack(list(rows.values())).any(0)
+        if policy == "raise" and bool(lost.any()):
+            names = ", ".join(name for name, row in rows.items() if bool(row.any()))
+            raise FloatingPointError(f"not finite at token {t}, row {int(lost.nonzero()[0])} of the batch: {names}")
+        outputs, after = module.forward(**{name: _chosen(lost, x) for name, x in token.items()}, state=last)
+        pieces.append(_chosen(lost, outputs))
+        last = _chosen(lost, after, last)
+    return torch.cat(pieces, 1), last
+
+
+def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
+    """x, (batch, ...), but for the rows that are lost."""
+    return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
+
+
+# sealed by nlc, sha256 of everything above: b645d030f65bfb593f7c22806c8099b150535c61919a6b25614349111898ea36
