@@ -1,10 +1,10 @@
 """TitansLayer, compiled from its description.
 
 A network as memory between trained projections, from a trained start, fitted at test time with momentum and forgetting; the token decides
-on all three rates, and the gradients are taken at the start of each period.
+on all three rates, of which retention begins near one, and the gradients are taken at the start of each period.
 
 Compiled by nlc from specs/architectures/titans_layer.yaml. Edit the spec, not this file.
-sha256 of the spec: 0b8f4c07eb933a88ae4ef7ab6efd1c78128355ed58d585cb7c9106d3d0161dcd
+sha256 of the spec: 0fcfd60fbc802cc993d19f31cf8349569f79583ed4f2f7d24fda84566a4eff9a
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                          every  paper's number (slowest highest / slowest first)
@@ -22,8 +22,8 @@ Laws, per token; prev is the state before
     v                  = silu(split(project_v @ x, heads))                                     abbreviation
     gate               = sigmoid(split(project_gate @ x, heads))                               abbreviation
     inner_decay        = sigmoid(split(project_decay @ x, heads))                              abbreviation
-    retention          = sigmoid(split(project_retention @ x, heads))                          abbreviation
     rate               = largest_rate * sigmoid(split(project_rate @ x, heads))                abbreviation
+    retention          = sigmoid(retained + split(project_retention @ x, heads))               abbreviation
     q                  = l2_normalise(silu(split(project_q @ x, heads)))                       abbreviation
     k                  = l2_normalise(silu(split(project_k @ x, heads)))                       abbreviation
     layer              = prev(memory.W1.held_64) @ k                                           into gelu
@@ -67,7 +67,7 @@ class TitansLayer(nn.Module):
     """TitansLayer, a memory over a sequence.
 
     A network as memory between trained projections, from a trained start, fitted at test time with momentum and forgetting; the
-    token decides on all three rates, and the gradients are taken at the start of each period.
+    token decides on all three rates, of which retention begins near one, and the gradients are taken at the start of each period.
 
     Inputs, by keyword, in any float dtype:
         x  (batch, time, d_model)
@@ -81,11 +81,12 @@ class TitansLayer(nn.Module):
     The sequence runs in blocks of 64 tokens, counted from the position of the state that is handed in.
     """
 
-    def __init__(self, d_model: int = 256, heads: int = 4, largest_rate: float = 0.1) -> None:
+    def __init__(self, d_model: int = 256, heads: int = 4, largest_rate: float = 0.1, retained: float = 4.0) -> None:
         super().__init__()
         self.d_model = d_model
         self.heads = heads
         self.largest_rate = largest_rate
+        self.retained = retained
         if d_model % heads:
             raise ValueError(f"d_head = d_model / heads must be a whole number, not {d_model} / {heads}")
         self.d_head = d_model // heads
@@ -150,8 +151,8 @@ class TitansLayer(nn.Module):
             v = torch.nn.functional.silu(torch.unflatten(x @ project_v.mT, -1, (self.heads, -1)))
             gate = torch.unflatten(x @ project_gate.mT, -1, (self.heads, -1)).sigmoid()
             inner_decay = (x @ project_decay.mT).sigmoid()
-            retention = (x @ project_retention.mT).sigmoid()
             rate = self.largest_rate * (x @ project_rate.mT).sigmoid()
+            retention = (self.retained + x @ project_retention.mT).sigmoid()
             q = torch.nn.functional.normalize(torch.nn.functional.silu(torch.unflatten(x @ project_q.mT, -1, (self.heads, -1))), dim=-1)
             k = torch.nn.functional.normalize(torch.nn.functional.silu(torch.unflatten(x @ project_k.mT, -1, (self.heads, -1))), dim=-1)
             streams = (q, inner_decay, retention, k, v, rate, gate)
@@ -254,8 +255,8 @@ class TitansLayer(nn.Module):
             v = torch.nn.functional.silu(torch.unflatten(x @ project_v.mT, -1, (self.heads, -1)))
             gate = torch.unflatten(x @ project_gate.mT, -1, (self.heads, -1)).sigmoid()
             inner_decay = (x @ project_decay.mT).sigmoid()
-            retention = (x @ project_retention.mT).sigmoid()
             rate = self.largest_rate * (x @ project_rate.mT).sigmoid()
+            retention = (self.retained + x @ project_retention.mT).sigmoid()
             q = torch.nn.functional.normalize(torch.nn.functional.silu(torch.unflatten(x @ project_q.mT, -1, (self.heads, -1))), dim=-1)
             k = torch.nn.functional.normalize(torch.nn.functional.silu(torch.unflatten(x @ project_k.mT, -1, (self.heads, -1))), dim=-1)
             layer = (state["memory.W1.held_64"] @ k[..., None]).squeeze(-1)
@@ -333,4 +334,4 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return sum((*begun[1:], *added), begun[0])
 
 
-# sealed by nlc, sha256 of everything above: 12c89fe5601ec519a5f65f37f7e14fbff806262c734c26bfc5958b90debe5b66
+# sealed by nlc, sha256 of everything above: 319ca08b8d381a3419706e2b657d680838ac61c05e4ed62e20aa6fcf3af86768

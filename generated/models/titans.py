@@ -4,7 +4,7 @@ The transformer with a neural memory, a network that learns by surprise with mom
 memory alone.
 
 Compiled by nlc from specs/models/titans.yaml. Edit the spec, not this file.
-sha256 of the spec: 05f11f635cd9e7b449f4a03c9fdc5800088479e0e5381a19d1f94b828de3cb05
+sha256 of the spec: 04cb26b8456aca940e458f9baeb7e897fa43e6797b74ce58ab8349624b9efb79
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                          every  paper's number (slowest highest / slowest first)
@@ -52,8 +52,8 @@ TitansLayer, from specs/architectures/titans_layer.yaml
         v                  = silu(split(project_v @ x, heads))                                     abbreviation
         gate               = sigmoid(split(project_gate @ x, heads))                               abbreviation
         inner_decay        = sigmoid(split(project_decay @ x, heads))                              abbreviation
-        retention          = sigmoid(split(project_retention @ x, heads))                          abbreviation
         rate               = largest_rate * sigmoid(split(project_rate @ x, heads))                abbreviation
+        retention          = sigmoid(retained + split(project_retention @ x, heads))               abbreviation
         q                  = l2_normalise(silu(split(project_q @ x, heads)))                       abbreviation
         k                  = l2_normalise(silu(split(project_k @ x, heads)))                       abbreviation
         layer              = prev(memory.W1.held_64) @ k                                           into gelu
@@ -249,7 +249,7 @@ class TitansLayer(nn.Module):
     """TitansLayer, a memory over a sequence.
 
     A network as memory between trained projections, from a trained start, fitted at test time with momentum and forgetting; the
-    token decides on all three rates, and the gradients are taken at the start of each period.
+    token decides on all three rates, of which retention begins near one, and the gradients are taken at the start of each period.
 
     Inputs, by keyword, in any float dtype:
         x  (batch, time, d_model)
@@ -263,11 +263,12 @@ class TitansLayer(nn.Module):
     The sequence runs in blocks of 64 tokens, counted from the position of the state that is handed in.
     """
 
-    def __init__(self, d_model: int = 256, heads: int = 4, largest_rate: float = 0.1) -> None:
+    def __init__(self, d_model: int = 256, heads: int = 4, largest_rate: float = 0.1, retained: float = 4.0) -> None:
         super().__init__()
         self.d_model = d_model
         self.heads = heads
         self.largest_rate = largest_rate
+        self.retained = retained
         if d_model % heads:
             raise ValueError(f"d_head = d_model / heads must be a whole number, not {d_model} / {heads}")
         self.d_head = d_model // heads
@@ -332,8 +333,8 @@ class TitansLayer(nn.Module):
             v = torch.nn.functional.silu(torch.unflatten(x @ project_v.mT, -1, (self.heads, -1)))
             gate = torch.unflatten(x @ project_gate.mT, -1, (self.heads, -1)).sigmoid()
             inner_decay = (x @ project_decay.mT).sigmoid()
-            retention = (x @ project_retention.mT).sigmoid()
             rate = self.largest_rate * (x @ project_rate.mT).sigmoid()
+            retention = (self.retained + x @ project_retention.mT).sigmoid()
             q = torch.nn.functional.normalize(torch.nn.functional.silu(torch.unflatten(x @ project_q.mT, -1, (self.heads, -1))), dim=-1)
             k = torch.nn.functional.normalize(torch.nn.functional.silu(torch.unflatten(x @ project_k.mT, -1, (self.heads, -1))), dim=-1)
             streams = (q, inner_decay, retention, k, v, rate, gate)
@@ -436,8 +437,8 @@ class TitansLayer(nn.Module):
             v = torch.nn.functional.silu(torch.unflatten(x @ project_v.mT, -1, (self.heads, -1)))
             gate = torch.unflatten(x @ project_gate.mT, -1, (self.heads, -1)).sigmoid()
             inner_decay = (x @ project_decay.mT).sigmoid()
-            retention = (x @ project_retention.mT).sigmoid()
             rate = self.largest_rate * (x @ project_rate.mT).sigmoid()
+            retention = (self.retained + x @ project_retention.mT).sigmoid()
             q = torch.nn.functional.normalize(torch.nn.functional.silu(torch.unflatten(x @ project_q.mT, -1, (self.heads, -1))), dim=-1)
             k = torch.nn.functional.normalize(torch.nn.functional.silu(torch.unflatten(x @ project_k.mT, -1, (self.heads, -1))), dim=-1)
             layer = (state["memory.W1.held_64"] @ k[..., None]).squeeze(-1)
@@ -772,4 +773,4 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return sum((*begun[1:], *added), begun[0])
 
 
-# sealed by nlc, sha256 of everything above: 3b107b4d0c53c16cf54767fe324959c3181d0875e3ac127a9ab2870d5640f47e
+# sealed by nlc, sha256 of everything above: d3e89f165de597475ff2a9d9f041de03451e0884e184fa0e961dff69e41ba36b

@@ -1,0 +1,101 @@
+"""Emitted Titans and Hope beside those of two packages, interleaved in one process -> medians in milliseconds.
+
+    python -m pip install --no-deps --target .venv-peers -r benchmarks/peers/requirements.txt
+    PYTHONPATH=.venv-peers:. python -m benchmarks.peers.compare [--rounds 7]
+
+An extra: no test runs it, and nothing else needs the packages. `titans-pytorch` has a NeuralMemory like `architectures/titans_layer` (a
+network 64-256-64 for each head, momentum, forgetting, gradients at the start of a chunk); a training step is a forward and a backward pass.
+`nested-learning` has a Hope block whose memories are written in place, without a gradient and for one sequence: it is timed so, with its
+own updates, beside a block of `models/hope`. Its memories are networks of two layers, ours are matrices.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import torch
+from nested_learning.hope.block import HOPESelfModBlock, HOPESelfModBlockConfig
+from nested_learning.levels import LevelSpec
+from titans_pytorch import NeuralMemory
+from torch import Tensor, nn
+
+from nlc.pipeline import compile_file
+
+SPECS = Path(__file__).resolve().parents[2] / "specs"
+BATCH, TIME, WIDTH, HEADS = 2, 512, 128, 2
+HOPE_TIME, PERIOD = 256, 16
+CHUNKS = (16, 64)
+
+
+def main() -> None:
+    """Time everything and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7, help="how often each is timed, in turns")
+    rounds = parser.parse_args().rounds
+    torch.manual_seed(0)
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}, {os.cpu_count()} cores\n")
+    print("| what | nlc, ms | package, ms | package / nlc |")
+    print("|---|---|---|---|")
+    for chunk in CHUNKS:
+        told(f"titans, chunk {chunk}, a training step of {BATCH} x {TIME}", titans(chunk), rounds)
+    told(f"hope, period {PERIOD}, a forward of 1 x {HOPE_TIME} with its updates", hope(), rounds)
+
+
+def told(what: str, ways: Mapping[str, Callable[[], None]], rounds: int) -> None:
+    """A row of the table."""
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(rounds + 1):
+        for name, way in ways.items():
+            begun = perf_counter()
+            way()
+            if turn:  # the first is for warming up
+                times[name].append(1e3 * (perf_counter() - begun))
+    ours, theirs = (median(times[name]) for name in ("nlc", "package"))
+    print(f"| {what} | {ours:.0f} | {theirs:.0f} | {theirs / ours:.1f} |", flush=True)
+
+
+def titans(chunk: int) -> dict[str, Callable[[], None]]:
+    """A forward and a backward pass of a layer with a deep memory."""
+    layer = compile_file(SPECS / "architectures" / "titans_layer.yaml", period=chunk).load().TitansLayer(d_model=WIDTH, heads=HEADS)
+    memory = NeuralMemory(dim=WIDTH, dim_head=WIDTH // HEADS, heads=HEADS, chunk_size=chunk, momentum=True, qk_rmsnorm=True)
+    x = torch.randn(BATCH, TIME, WIDTH)
+
+    def step(network: nn.Module, run: Callable[[], Tensor]) -> None:
+        network.zero_grad()
+        run().square().mean().backward()
+
+    return {
+        "nlc": lambda: step(layer, lambda: layer(x=x)[0]),
+        "package": lambda: step(memory, lambda: memory(x)[0]),
+    }
+
+
+def hope() -> dict[str, Callable[[], None]]:
+    """A forward pass of a block whose memories learn while it runs."""
+    module = compile_file(SPECS / "models" / "hope.yaml").load()
+    ours = module.HopeBlock(d_model=WIDTH, heads=1, d_hidden=4 * WIDTH)
+    levels = [LevelSpec(name, update_period=period) for name, period in (("fast", 64), ("medium", 128), ("slow", 256))]
+    theirs = HOPESelfModBlock(
+        HOPESelfModBlockConfig(dim=WIDTH, cms_levels=levels, selfmod_chunk_size=PERIOD, selfmod_chunk_size_memory=PERIOD)
+    )
+    x, signal = torch.randn(1, HOPE_TIME, WIDTH), 1e-3 * torch.randn(1, HOPE_TIME, WIDTH)
+
+    def own() -> None:
+        with torch.no_grad():
+            ours(x, ours.initial_state(1, like=x))
+
+    def package() -> None:
+        with torch.no_grad():
+            theirs(x, teach_signal=signal)
+
+    return {"nlc": own, "package": package}
+
+
+if __name__ == "__main__":
+    main()
