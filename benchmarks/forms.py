@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BATCH, HEADS, SIZE = 1, 4, 64
 TIME = 2048
 PAIRS = 2
-GATES = frozenset({"beta", "alpha", "delta", "learning_rate", "decay", "retention"})
+GATES = frozenset({"beta", "alpha", "delta", "rate", "learning_rate", "decay", "retention"})
 SHORT, LONG = 1024, 8192
 
 Run = Callable[..., Any]
@@ -45,6 +45,7 @@ CASES: Mapping[str, tuple[Run, tuple[str, ...]]] = MappingProxyType(
         "gated_delta_rule": (hand_written.gated_delta_rule, ("q", "k", "v", "beta", "alpha")),
         "delta_product": (hand_written.delta_product, ("q", "pairs:k", "v", "pairs:beta")),
         "kimi_delta_attention": (hand_written.kimi_delta_attention, ("q", "k", "v", "beta", "channels:alpha")),
+        "rwkv7": (hand_written.rwkv7, ("q", "k", "removal", "v", "channels:rate", "channels:alpha")),
         "titans_linear": (hand_written.titans_linear, ("q", "k", "v", "learning_rate", "decay", "retention")),
         "linear_attention_layer": (hand_written.linear_attention_layer, ("x",)),
         "consolidation": (hand_written.consolidation, ("q", "k", "v", "beta")),
@@ -145,7 +146,7 @@ def emitted(name: str) -> nn.Module:
 
 
 def streams(inputs: tuple[str, ...], time: int) -> dict[str, Tensor]:
-    """Normal queries and values, keys of length 1, gates in [0, 1]; retentions near 1."""
+    """Normal queries and values, keys and removals of length 1, gates in [0, 1]; retentions near 1."""
     generator = torch.Generator().manual_seed(0)
     drawn: dict[str, Tensor] = {}
     for text in inputs:
@@ -154,7 +155,7 @@ def streams(inputs: tuple[str, ...], time: int) -> dict[str, Tensor]:
         shape = (BATCH, time, HEADS * SIZE) if name == "x" else (BATCH, time, *parts, HEADS, *sizes)
         value = torch.rand(shape, generator=generator) if name in GATES else torch.randn(shape, generator=generator)
         near_one = {"alpha": 0.9 + 0.1 * value, "retention": 0.9 + 0.1 * value}
-        drawn[name] = near_one.get(name, nn.functional.normalize(value, dim=-1) if name == "k" else value)
+        drawn[name] = near_one.get(name, nn.functional.normalize(value, dim=-1) if name in ("k", "removal") else value)
     return drawn
 
 

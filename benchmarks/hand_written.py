@@ -218,6 +218,31 @@ def kimi_delta_attention(
     return _joined(outputs, leading), memory.view(*leading, *memory.shape[1:])
 
 
+def rwkv7(
+    q: Tensor, k: Tensor, removal: Tensor, v: Tensor, rate: Tensor, alpha: Tensor, *, state: Tensor | None = None, chunk: int = CHUNK // 2
+) -> tuple[Tensor, Tensor]:
+    """M_t = M_{t-1} diag(alpha_t) - M_{t-1} r_t (rate_t r_t)^T + v_t k_t^T, y_t = M_t q_t with r the removal; `chunk`, as above.
+
+    What is written along k is known, so the system is about the removals alone.
+    """
+    memory, leading = _initial(q, v, state)
+    streams = (q, k, removal, v, rate * removal, alpha)
+    query, key, gone, value, erased, decay = (torch.unflatten(x.transpose(1, 2).flatten(0, 1), 1, (-1, chunk)) for x in streams)
+    overlap, erasing, erased_left, kept = _by_halves(gone, erased, decay)
+    given, _, key_left, _ = _by_halves(gone, key, decay)
+    among_erased, reading, _, _ = _by_halves(decay * query, erased, decay)
+    among_keys, _, _, _ = _by_halves(decay * query, key, decay)
+    among_erased = among_erased + torch.diag_embed((query * erased).sum(-1))
+    read = (among_keys + torch.diag_embed((query * key).sum(-1))) @ value
+    each = (x.unbind(1) for x in (overlap, erasing, given @ value, among_erased, reading, read, erased_left, kept, value.mT @ key_left))
+    outputs = []
+    for among, erase, known, scores, asked, so_far, left, remaining, written in zip(*each, strict=True):
+        write = _solve(among, torch.baddbmm(known, erase, memory.mT).neg())
+        outputs.append(torch.baddbmm(torch.baddbmm(so_far, asked, memory.mT), scores, write))
+        memory = torch.baddbmm(torch.addcmul(written, remaining, memory), write.mT, left)
+    return _joined(outputs, leading), memory.view(*leading, *memory.shape[1:])
+
+
 def softmax_attention(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     """Torch's kernel, called directly; what is carried on are keys and values."""
     read = nn.functional.scaled_dot_product_attention(*(x.transpose(1, 2) for x in (q, k, v)), is_causal=True)
