@@ -167,9 +167,9 @@ class _DtypesComputedIn(TorchFunctionMode):
         super().__init__()
         self.seen: set[torch.dtype] = set()
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.seen.update(value.dtype for value in args if isinstance(value, Tensor))
-        return func(*args, **(kwargs or {}))
+        return function(*args, **(kwargs or {}))
 
 
 def _left_alone(program: Program, optimizer_class: OptimizerClass) -> Iterator[Square]:
