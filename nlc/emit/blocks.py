@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from nlc.emit.block_printer import BlockPrinter, as_before, block_leaf, is_new_read, is_over_streams, varies
+from nlc.emit.chunked import Chunked
 from nlc.emit.dual import Dual
 from nlc.emit.forward import Tokens, form_slots, run_form
 from nlc.emit.held import dict_lines, held_alike, items_text, returned_held
@@ -168,9 +169,10 @@ class Block:
             after: dict[Expr, str] = {_state(slot, When.CURRENT): self.names.new(slot.name) for slot in slots}
             self.at_end.update(after)
             carried = [self.values[_state(slot, When.PREVIOUS)] for slot in slots]
-            moved = [self.names.new("rows")] if len(slots) > 1 else list(after.values())
+            in_one = isinstance(form, Chunked) and bool(form.above)
+            moved = [self.names.new("rows")] if in_one else list(after.values())
             yield from run_form(self._tokens(), form, streams, carried, moved, as_they_are)
-            if len(slots) > 1:
+            if in_one:
                 rows = ", ".join(self.sequence.size(slot.shape[0]) for slot in slots)
                 yield assignment(", ".join(after.values()), [f"torch.split({moved[0]}, [{rows}], 1)"], 8)
 

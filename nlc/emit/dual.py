@@ -25,12 +25,14 @@ Shapes = Mapping[tuple[str, str], Shape]
 
 def dual_helpers(methods: str) -> str:
     """The functions that a block with dual forms calls."""
+    before = "before=True" in methods
     return render(
         DualHelpersView(
             reads="_read_matrix(" in methods,
             matrices="_moved_matrix(" in methods,
             vectors="_moved_vector(" in methods,
-            before="before=True" in methods,
+            before=before,
+            rows="rows" if before else "1:",
         )
     )
 

@@ -144,12 +144,16 @@ class BlockHelpersView:
 
 @dataclass(frozen=True, slots=True)
 class DualHelpersView:
-    """The functions that a block with dual forms calls; `before`: some reads are of what was there before a token's own writes."""
+    """The functions that a block with dual forms calls.
+
+    `before`: some reads are of what was there before a token's own writes; `rows` says which rows of what is left are read.
+    """
 
     reads: bool
     matrices: bool
     vectors: bool
     before: bool
+    rows: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,7 @@ PROJECTIONS = ("self.project_q", "self.project_k", "self.project_v", "self.proje
 
 ROWS: tuple[tuple[str, str, str, str, str], ...] = (
     ("optimizers/muon.py in _stacked_wide", "index changed", "stacked.shape[-1]", "stacked.shape[0]", SPEED),
+    ("optimizers/muon.py in _stacked_wide", "index changed", "stacked.shape[-2]", "stacked.shape[0]", SPEED),
     ("optimizers/dgd.py in _move", "done in place", "torch.baddbmm(stacked_weights, ", "stacked_weights.baddbmm_(", UNUSED),
     ("*", "arguments swapped", "promote_types(like.dtype, torch.float32)", "promote_types(torch.float32, like.dtype)", SYMMETRIC),
     ("*", "arguments swapped", "promote_types(x.dtype, torch.float32)", "promote_types(torch.float32, x.dtype)", SYMMETRIC),

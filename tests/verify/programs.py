@@ -44,10 +44,11 @@ from torch import Tensor, nn
 class DeltaRule(nn.Module):
     """The delta rule in triangular chunks, as an emitted module has it."""
 
-    def __init__(self, d_k: int = 64, d_v: int = 64, chunk: int = 64) -> None:
+    def __init__(self, d_k: int = 64, d_v: int = 64, chunk: int = 64, nonfinite="propagate", checkpoint=None) -> None:
         super().__init__()
-        if chunk < 1:
-            raise ValueError(chunk)
+        if chunk < 1 or (checkpoint is not None and checkpoint < 1) or nonfinite not in ("raise", "skip", "propagate"):
+            raise ValueError(chunk, checkpoint, nonfinite)
+        self.nonfinite = nonfinite
         self.d_k, self.d_v, self.chunk = d_k, d_v, chunk
 
     def initial_state(self, batch: int, heads: int, *, like: Tensor) -> Tensor:
@@ -55,7 +56,20 @@ class DeltaRule(nn.Module):
 
     def forward(self, *, q, k, v, beta, state=None):
         with torch.autocast("cpu" if q.is_meta else q.device.type, enabled=False):
-            return self._forward(q, k, v, beta, state)
+            if self.nonfinite == "propagate":
+                return self._forward(q, k, v, beta, state)
+            return self._watched(q, k, v, beta, state)
+
+    def _watched(self, q, k, v, beta, state):
+        lost = {name: ~x.flatten(2).isfinite().all(2) for name, x in (("q", q), ("k", k), ("v", v), ("beta", beta))}
+        if self.nonfinite == "raise":
+            for name, where in lost.items():
+                for row, token in where.nonzero().tolist():
+                    raise FloatingPointError(f"not finite at token {token}, row {row} of the batch: {name}")
+        passed = torch.stack(list(lost.values())).any(0)
+        q, k, v = (torch.where(passed[..., None, None], 0.0, x) for x in (q, k, v))
+        y, memory = self._forward(q, k, v, torch.where(passed[..., None], 1.0, beta), state)
+        return torch.where(passed[..., None, None], 0.0, y), memory
 
     def _forward(self, q, k, v, beta, state):
         batch, time, heads, _ = q.shape

@@ -54,7 +54,8 @@ def test_every_proof_and_every_exact_counterexample_replays(certificate: Certifi
     left_out = [claim["id"] for claim in certificate["claims"] if not pipeline.is_replayed(claim)]
     assert len(certificate["claims"]) - len(left_out) >= 110
     by_id = {claim["id"]: claim for claim in certificate["claims"]}
-    reasons = {"order of levels (Definition 2)", "shapes", "none", "search for a counterexample"}
+    measured = "runs in floating point on random values"
+    reasons = {"order of levels (Definition 2)", "shapes", "none", "search for a counterexample", measured}
     assert {by_id[name]["method"].partition(";")[0] for name in left_out} <= reasons
 
 
