@@ -8,7 +8,6 @@ the other. In float64, so that the numbers are the same on other machines. `--wr
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -23,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from experiments.pages import is_asked_to_write, write
 from nlc.pipeline import compile_file
 from nlc.train.svg import Series, line_chart
 
@@ -115,15 +115,11 @@ class Result:
 
 def main() -> None:
     """Run everything and print the table; with `--write`, into the docs."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="rewrite the page, its numbers and its picture")
-    arguments = parser.parse_args()
+    is_to_write = is_asked_to_write(__doc__)
     results = from_json(as_json([result(name) for name in METHODS]))
     print("\n".join(table(results)))
-    if arguments.write:
-        PAGE.with_suffix(".json").write_text(as_json(results), encoding="utf-8")
-        PAGE.with_suffix(".svg").write_text(drawing(results), encoding="utf-8")
-        PAGE.write_text(page(results), encoding="utf-8")
+    if is_to_write:
+        write(PAGE, text=page(results), numbers=as_json(results), picture=drawing(results))
 
 
 # --- running ---------------------------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ seeds. In float64, so that the numbers are the same on other machines. `--write`
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from experiments.dots import MOST, Row, picture
+from experiments.pages import is_asked_to_write, write
 from nlc.pipeline import compile_file
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -75,15 +75,11 @@ class Result:
 
 def main() -> None:
     """Run everything and print the table; with `--write`, into the docs."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="rewrite the page, its numbers and its picture")
-    arguments = parser.parse_args()
+    is_to_write = is_asked_to_write(__doc__)
     results = from_json(as_json([result(name) for name in OPTIMIZERS]))
     print("\n".join(table(results)))
-    if arguments.write:
-        PAGE.with_suffix(".json").write_text(as_json(results), encoding="utf-8")
-        PAGE.with_suffix(".svg").write_text(drawing(results), encoding="utf-8")
-        PAGE.write_text(page(results), encoding="utf-8")
+    if is_to_write:
+        write(PAGE, text=page(results), numbers=as_json(results), picture=drawing(results))
 
 
 # --- running ---------------------------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ the same 49 settings, in float64, from one start and some next to it; nothing is
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from experiments.pages import is_asked_to_write, write
 from experiments.plain_momenta import plain_steps
 from experiments.trajectories import Landscape, Way, picture
 from nlc.pipeline import compile_file
@@ -96,17 +96,13 @@ class Results:
 
 def main() -> None:
     """Run everything and print the table; with `--write`, into the docs."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="rewrite the page, its numbers and its picture")
-    arguments = parser.parse_args()
+    is_to_write = is_asked_to_write(__doc__)
     classes = {method: emitted(method) for method in METHODS}
     steps = tuple({method: steps_of(kind, landscape, SETTINGS) for method, kind in classes.items()} for landscape in LANDSCAPES)
     results = Results(steps, tuple({method: plain_steps_of(method, landscape) for method in METHODS} for landscape in LANDSCAPES))
     print("The emitted optimizers:", *table(results), "", "Plain loops:", *table(results.by_hand), sep="\n")
-    if arguments.write:
-        PAGE.with_suffix(".json").write_text(as_json(results), encoding="utf-8")
-        PAGE.with_suffix(".svg").write_text(drawing(results), encoding="utf-8")
-        PAGE.write_text(page(results), encoding="utf-8")
+    if is_to_write:
+        write(PAGE, text=page(results), numbers=as_json(results), picture=drawing(results))
 
 
 # --- running ---------------------------------------------------------------------------------------------------------

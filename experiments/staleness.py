@@ -9,13 +9,13 @@ docs/experiments/staleness.md.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from experiments.pages import is_asked_to_write
 from nlc.pipeline import compile_file
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,12 +31,10 @@ Gaps = Mapping[int, tuple[float, ...]]
 
 def main() -> None:
     """Measure and print; with `--write`, into the docs."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="rewrite the page")
-    arguments = parser.parse_args()
+    is_to_write = is_asked_to_write(__doc__)
     found = gaps()
     print(table(found))
-    if arguments.write:
+    if is_to_write:
         PAGE.write_text(page(found), encoding="utf-8")
 
 
