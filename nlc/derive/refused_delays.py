@@ -6,15 +6,17 @@ from collections.abc import Iterator
 
 from nlc.codes import derive as codes
 from nlc.diagnostics import Diagnostic
-from nlc.ir.algebra import Expr, walk
+from nlc.ir.algebra import Expr, Input, walk
 from nlc.ir.model import Component, Family, GradientDescent, Model, Proximal
 from nlc.ir.recents import Recent
 
 
 def older_values(model: Model) -> Iterator[Diagnostic]:
     """Where delays and convolutions cannot stand."""
-    for item in model.recents if model.updates_per_tick > 1 else ():
-        yield codes.not_compiled(item.recent.span, model.name, "`delay` or `convolve` in a system of several updates a token")
+    parts = {stream.name for stream in model.inputs if stream.every.updates_per_tick > 1}
+    for item in model.recents:
+        if any(isinstance(node, Input) and node.name in parts for node in walk(item.recent.x)):
+            yield codes.not_compiled(item.recent.span, model.name, "`delay` or `convolve` of a stream of several values a token")
     for component in model.fast:
         if any(isinstance(node, Recent) for value in component.init for node in walk(value)):
             yield codes.not_compiled(component.place("init"), component.name, "a start with `delay` or `convolve`")

@@ -22,7 +22,7 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*.py"))}
 
 
-@pytest.mark.parametrize("name", ENVIRONMENTS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[] if "language" in name else [pytest.mark.slow]) for name in ENVIRONMENTS])
 def test_build_gives_the_committed_bytes(name: str, tmp_path: Path) -> None:
     variables, at_root = ENVIRONMENTS[name]
     built = tmp_path / "built"

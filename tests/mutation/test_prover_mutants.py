@@ -25,7 +25,14 @@ def test_there_are_mistakes_of_every_part() -> None:
     assert len({(mutant.module, mutant.before, mutant.after) for mutant in MUTANTS}) == len(MUTANTS)
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: f"{mutant.module}: {mutant.says}")
+FEW = MUTANTS[::4]
+"""Those that are tried where time is short."""
+
+
+@pytest.mark.parametrize(
+    "mutant",
+    [pytest.param(mutant, id=f"{mutant.module}: {mutant.says}", marks=[] if mutant in FEW else [pytest.mark.slow]) for mutant in MUTANTS],
+)
 def test_a_mistake_of_the_prover_is_caught(mutant: ProverMutant) -> None:
     assert caught_by(mutant.module, edited(mutant)), "no claim notices: write one into sharp_claims.yaml"
 

@@ -94,7 +94,34 @@ levels:
 outputs: {y: sum}
 """
 
-SYSTEMS = {"delta product": DELTA_PRODUCT, "mixed": MIXED, "no stream of whole tokens": ONE_STREAM_OF_TOKENS.replace("sum", "total")}
+OLDER_TOKENS = """
+nlc: 1
+name: OlderTokens
+dims: {d_k: 4, d_v: 3}
+inputs:
+  x: [d_k]
+  k: {shape: [d_k], every: token / 2}
+  v: {shape: [d_v], every: token / 2}
+  beta: {shape: [], range: [0, 1]}
+levels:
+  memory:
+    memory: matrix(d_v, d_k)
+    keys: k + delay(x, 2 tokens)
+    values: v
+    objective: l2
+    retention: sigmoid(sum(delay(x, 1 token)))
+    optimizer: gradient_descent(beta)
+    every: token / 2
+outputs:
+  y: memory(delay(x, 1 token))
+"""
+
+SYSTEMS = {
+    "delta product": DELTA_PRODUCT,
+    "mixed": MIXED,
+    "no stream of whole tokens": ONE_STREAM_OF_TOKENS.replace("sum", "total"),
+    "older tokens": OLDER_TOKENS,
+}
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
@@ -102,7 +129,7 @@ def test_every_square_closes(name: str) -> None:
     program = program_from(SYSTEMS[name])
     squares = check_squares(program, pipeline.emit(program))
     assert [square.text for square in squares if not square.closed] == []
-    assert program.is_parallel == (name != "mixed")
+    assert program.is_parallel == (name not in ("mixed", "older tokens"))
 
 
 def test_several_pairs_a_token_are_the_delta_rule_over_all_pairs() -> None:
