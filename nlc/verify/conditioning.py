@@ -3,7 +3,7 @@
 The bounds of `bounds` are derived for systems that enlarge no error. A direction of a vector that is nearly zero, or a memory that
 learns too fast, enlarges errors by any factor, in the oracle as well. So before a square is called open the oracle is run again with
 every number of its evidence moved by at most one rounding: how far its own results then move, times the same count of roundings, is
-what rounding explains. A tensor that is zero by chance, as what is left of numbers that cancel, is zero in none or few of these runs;
+what rounding explains besides. A tensor that is zero by chance, as what is left of numbers that cancel, is zero in none or few of them;
 one that is zero in all of them has to be. That is measured in float64 on the system that the spec states, so it hides a wrong rule only
 where one rounding of the inputs does as much. Where a module is to compute in float32, so are the moves, and how far the oracle itself
 comes off in float32 is one of them: what is made of little on the way (the norm of a memory that was just forgotten) is seen there alone.

@@ -82,6 +82,8 @@ def _word(word: Word, rows: Dim, columns: Dim) -> Expr:
             if letter.columns == UNIT:
                 return outer(_word(word[:index], rows, UNIT), _word(flip_word(word[index:]), columns, UNIT))
     if rows == UNIT and columns != UNIT:
+        if len(word) == 1 and (alone := _letter(word[0])).shape == (rows, columns):
+            return alone
         return spread(_word(flip_word(word), columns, UNIT), 1, (rows, columns))
     return _chain(word)
 

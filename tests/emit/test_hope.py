@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -100,10 +101,10 @@ def test_memories_that_are_kept_and_erased_alike_solve_one_system(tmp_path: Path
         assert all(torch.allclose(new[name].double(), expected[name].double(), atol=1e-12) for name in begun)
 
 
-def start(memory: nn.Module, like: Tensor) -> dict[str, Tensor]:
+def start(memory: Any, like: Tensor) -> dict[str, Tensor]:
     """A state from which all memories are different."""
     torch.manual_seed(5)
-    zeros: dict[str, Tensor] = memory.initial_state(2, 2, like=like)  # type: ignore[operator]
+    zeros: dict[str, Tensor] = memory.initial_state(2, 2, like=like)
     return {name: torch.randn_like(zero) if zero.ndim else zero for name, zero in zeros.items()}
 
 

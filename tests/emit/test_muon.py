@@ -10,7 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nlc import pipeline
 from nlc.pipeline import compile_file
+from nlc.verify.load import load_source
+from nlc.verify.optimizer_contract import optimizer_contract
 from tests.emit.test_shipped_optimizers import MATRICES, Make, drawn, gap, shipped
 
 SPEC = Path(__file__).resolve().parents[2] / "specs" / "optimizers" / "muon.yaml"
@@ -144,3 +147,12 @@ def test_means_and_identities_of_matrices(tmp_path: Path) -> None:
         expected.append(weight.detach() - rate * step)
     optimizer.step()
     assert all(torch.allclose(one, other, rtol=1e-12) for one, other in zip(weights, expected, strict=True))
+
+
+def test_a_dtype_of_products_that_is_not_computed_in_is_seen() -> None:
+    program = pipeline.compile_program(SPEC)
+    text = pipeline.emit(program)
+    ignoring = text.replace("stacked.to(dtype or torch", "stacked.to(torch")
+    assert ignoring != text
+    opened = [square for square in optimizer_contract(program, load_source(ignoring).Muon) if not square.closed]
+    assert [(square.right, square.quantity) for square in opened] == [("products", "dtype of products")]

@@ -23,8 +23,8 @@ class Equivalent:
 
     @property
     def is_exact(self) -> bool:
-        """Whether the very same numbers come out: other lengths of chunks round otherwise, within the bounds of the squares."""
-        return self.because not in (SPEED, COMMUTES)
+        """Whether the very same numbers come out: other chunks and turned products round otherwise, within the bounds of the squares."""
+        return self.because not in (SPEED, TURNED, COMMUTES)
 
     def is_about(self, file: str) -> bool:
         """Whether a file, by its path below generated/, is one of those meant."""
@@ -55,6 +55,7 @@ FINITE_MASK = "the decays above the diagonal are exactly 0 and mask every finite
 LEADING = "the products of a shorter chunk are the first rows and columns of those of a longer one"
 COMMUTES = "two sums into one tensor, in either order; only the rounding differs"
 SPEED = "it changes the length of chunks, which is about speed alone"
+TURNED = "a stack of matrices is turned for speed alone, and what is made of it is turned back"
 LISTS = "lists over the same parameters are equally long"
 NO_AXES = "these specs have no axes: there is nothing to flatten, and the token is next to the batch already"
 HEADS = "*/[!m]*|*/m[!l]*"
@@ -69,8 +70,8 @@ NO_TOKENS = "a tensor of 0 tokens has no numbers"
 PROJECTIONS = ("self.project_q", "self.project_k", "self.project_v", "self.project_out")
 
 ROWS: tuple[tuple[str, str, str, str, str], ...] = (
-    ("optimizers/muon.py in _stacked_wide", "index changed", "stacked.shape[-1]", "stacked.shape[0]", SPEED),
-    ("optimizers/muon.py in _stacked_wide", "index changed", "stacked.shape[-2]", "stacked.shape[0]", SPEED),
+    ("optimizers/muon.py in _stacked_wide", "index changed", "stacked.shape[-1]", "stacked.shape[0]", TURNED),
+    ("optimizers/muon.py in _stacked_wide", "index changed", "stacked.shape[-2]", "stacked.shape[0]", TURNED),
     ("optimizers/dgd.py in _move", "done in place", "torch.baddbmm(stacked_weights, ", "stacked_weights.baddbmm_(", UNUSED),
     ("*", "arguments swapped", "promote_types(like.dtype, torch.float32)", "promote_types(torch.float32, like.dtype)", SYMMETRIC),
     ("*", "arguments swapped", "promote_types(x.dtype, torch.float32)", "promote_types(torch.float32, x.dtype)", SYMMETRIC),

@@ -11,7 +11,7 @@ from nlc.ir.model import Model
 from nlc.verify.bounds import ROUNDINGS, magnitude, rounding_bound
 from nlc.verify.inputs import SHAPE_CASES
 from nlc.verify.judge import judge
-from nlc.verify.observe import Pair, Seen, observe
+from nlc.verify.observe import GRADIENTS, OUTPUTS, Pair, Seen, observe
 from nlc.verify.run_law import run_laws
 from nlc.verify.run_program import run_program
 from nlc.verify.square import Square
@@ -78,6 +78,15 @@ def test_an_error_of_some_hundred_roundings_is_seen() -> None:
     eps = torch.finfo(torch.float64).eps
     assert not relative_slip(200 * eps).closed
     assert relative_slip(eps).closed
+
+
+def test_a_gradient_that_is_zero_may_be_what_rounding_leaves() -> None:
+    """Terms that cancel leave a rounding in another order of sums, and no more than that."""
+    nothing = {"k": torch.zeros(3, dtype=torch.float64)}
+    pair = Pair("oracle", "forward", "one token", 1, 3)
+    assert pair.closeness(GRADIENTS, nothing, {"k": nothing["k"] + 1e-17}, 1.0).closed
+    assert not pair.closeness(GRADIENTS, nothing, {"k": nothing["k"] + 1e-14}, 1.0).closed
+    assert not pair.closeness(OUTPUTS, nothing, {"k": nothing["k"] + 1e-17}, 1.0).closed
 
 
 def test_what_is_zero_everywhere_must_be_exactly_zero() -> None:

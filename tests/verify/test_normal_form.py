@@ -43,6 +43,7 @@ from nlc.ir.build import (
     transpose,
 )
 from nlc.ir.dims import Dim
+from nlc.ir.recents import Delay, Recent
 from nlc.verify.arithmetic import FLOATING
 from nlc.verify.effort import LimitReached
 from nlc.verify.normal_form import normal_form
@@ -219,6 +220,13 @@ def test_a_matrix_of_one_row_can_be_read() -> None:
     form = normal_form(scale(total(matmul(row, x)), y))
     assert spelled_text(form) == "dot(transpose(R) @ 1, x) * y"
     assert normal_form(spelled(form)) == form
+    assert spelled(normal_form(row)) == row
+
+
+def test_what_was_one_token_ago_can_be_read() -> None:
+    """The last value of a stream is carried as a matrix of one row."""
+    older = Delay(Recent(x, (Dim.number(1), *x.shape)), 1, x.shape)
+    assert spelled_text(normal_form(scale(a, older))) == "a * delay(x, 1 token)"
 
 
 @settings(deadline=None, max_examples=100)
