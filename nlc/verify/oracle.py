@@ -22,7 +22,7 @@ from nlc.verify.oracle_tick import Tick
 from nlc.verify.oracle_values import OracleError, sizes_of
 from nlc.verify.oracle_windows import empty_windows, is_solved, tokens_seen
 
-__all__ = ["OracleError", "number_of", "run_oracle", "run_oracle_steps"]
+__all__ = ["OracleError", "number_of", "run_oracle", "run_oracle_steps", "value_of_parameters"]
 
 Tensors = dict[str, Tensor]
 
@@ -179,3 +179,11 @@ def number_of(model: Model, node: Expr, sizes: Mapping[str, int], hyperparameter
     numbers = {name: torch.tensor(value, dtype=torch.float64) for name, value in hyperparameters.items()}
     like = {"": torch.zeros((), dtype=torch.float64)}
     return float(Tick(model, Family.TOKEN, sizes, numbers, {}, {}, like, False).value(node))
+
+
+def value_of_parameters(
+    model: Model, node: Expr, like: Tensor, sizes: Mapping[str, int], hyperparameters: Mapping[str, float], parameters: Mapping[str, Tensor]
+) -> Tensor:
+    """The value of an expression over numbers and slow levels, (*shape) by slot name, in the shape of a tensor."""
+    numbers = {name: like.new_tensor(value) for name, value in hyperparameters.items()}
+    return Tick(model, Family.TOKEN, sizes, numbers, {}, {}, {"": like}, False, parameters=parameters).start(node, like)

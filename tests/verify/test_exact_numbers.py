@@ -39,6 +39,7 @@ def squares_of(program: Program, text: str = "") -> list[Square]:
 LAYERS = {
     "cms",
     "cms_independent",
+    "cms_nested",
     "delta_rule_layer",
     "gated_delta_rule_layer",
     "mamba2_layer",
