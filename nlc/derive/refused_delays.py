@@ -19,8 +19,6 @@ def older_values(model: Model) -> Iterator[Diagnostic]:
             what = "`delay` or `convolve` of `prev` of a stream of several values a token"
             yield codes.not_compiled(item.recent.span, model.name, what)
     for component in model.fast:
-        if any(isinstance(node, Recent) for value in component.init for node in walk(value)):
-            yield codes.not_compiled(component.place("init"), component.name, "a start with `delay` or `convolve`")
         ends = at_the_end(component) if component.every.family is Family.SEQUENCE else ()
         if any(isinstance(node, Recent) for value in ends for node in walk(value)):
             yield codes.not_compiled(component.every_span, component.name, "`delay` or `convolve` where a sequence has ended")

@@ -342,7 +342,7 @@ class Tick:
             case When.CURRENT if self.starting or component.every.speed <= self.reader.speed:
                 return self.new_states(component)[name]
             case When.CURRENT | When.PREVIOUS if component.every.period < 1 <= self.reader.period:
-                return self.started.get(name, self.begun[name])
+                return {**self.previous, **self.begun, **self.started}[name]
             case When.CURRENT | When.PREVIOUS:
                 return self.old(name)
             case When.HELD:
