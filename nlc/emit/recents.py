@@ -64,14 +64,23 @@ def laid_out_at_a_token(sequence: Sequence, names: LocalNames, values: dict[Expr
         yield from readers.lines(sequence, names, values, item, whole, read)
 
 
-def read_at_a_part(
-    sequence: Sequence, names: LocalNames, values: dict[Expr, str], part: str, read: Collection[Expr]
-) -> Iterator[Lines]:
+def read_at_a_part(sequence: Sequence, names: LocalNames, values: dict[Expr, str], part: str, read: Collection[Expr]) -> Iterator[Lines]:
     """What expressions read of older values at one part of a token, of streams that have a value for each; `values` learns it."""
     for item, recent in _recents(sequence):
         if (parts := sequence.model.values_per_tick(recent.x)) > 1:
             readers = Readers(_ago_at_a_token, _convolved_at_a_token, parts, part)
             yield from readers.lines(sequence, names, values, item, values[recent], read)
+
+
+def older_at_the_end(sequence: Sequence, variable: str) -> dict[Expr, str]:
+    """What is read of older values where a sequence has ended, in the state `variable`: the newest of them are those of its last token."""
+    values: dict[Expr, str] = {}
+    for item, recent in _recents(sequence):
+        before, parts = sequence.carried(variable, item.component, item.part), sequence.model.values_per_tick(recent.x)
+        for node in (node for value in sequence.program.laws.values_between for node in walk(value)):
+            if isinstance(node, Delay) and node.recent == recent:
+                values[node] = f"{before}[..., {-1 - (node.tokens - 1) * parts}{', :' * len(node.shape)}]"
+    return values
 
 
 @dataclass(frozen=True, slots=True)
