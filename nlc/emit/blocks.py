@@ -146,13 +146,13 @@ class Block:
             slot.name: kept.get(slot.name) or self.at_end[_state(slot, When.CURRENT)] for slot in program.slots if slot.name not in outside
         }
         result = "".join(f"{local}, " for local, _ in results)
-        ending = held_alike(self.sequence)
-        if ending is None:
+        alike = held_alike(self.sequence)
+        if alike is None:
             yield from _returned(result, state)
             return
-        due = self.values[Due(int(ending.removeprefix("held_")), self.sequence.model.unit)]
-        held = f'new if {due} else state[f"{{name}}.{ending}"]'
-        yield from returned_held(self.sequence, self.names, result, state, ending, held, WIDTH - 8)
+        due = self.values[Due(alike.period, self.sequence.model.unit)]
+        held = f'new if {due} else state[f"{{name}}.{alike.part}"]'
+        yield from returned_held(self.sequence, self.names, result, state, alike.part, held, WIDTH - 8)
 
     def _memory(self, memory: MemoryProgram, as_they_are: Mapping[Expr, str]) -> Iterator[Lines]:
         """A memory that moves at every token: in chunks, or in the dual form, the names of whose law are its own."""
