@@ -105,17 +105,6 @@ def run_law_steps(
     return by_name.pop("weights"), by_name
 
 
-def reset_states(laws: Laws, states: dict[Slot, Tensor], begun: dict[Slot, Tensor]) -> dict[Slot, Tensor]:
-    """The states as the next tick finds them, those of a new period as they begun, or cut off from their past."""
-    new = dict(states)
-    for item in laws.resets:
-        seen = states[POSITION, ""]
-        slot = (item.state.component, item.state.part)
-        again = states[slot].detach() if item.is_cut_off else begun[slot]
-        new[slot] = torch.where((seen > 0) & (seen % item.period == 0), again, states[slot])
-    return new
-
-
 def run_law_steps_of_matrix(
     laws: Laws, weight: Tensor, steps: Sequence[Mapping[str, Tensor]], hyperparameters: Sequence[Mapping[str, float]]
 ) -> tuple[Tensor, Tensors]:
