@@ -4,7 +4,7 @@ A continuum memory system whose networks learn inside the context, each from the
 tokens see has learned from earlier ones. Training finds where they start.
 
 Compiled by nlc from specs/architectures/cms_in_context.yaml. Edit the spec, not this file.
-sha256 of the spec: 4323821611dc79d229166c2849a902e4cea040d880e5a13325963bb00b604ca1
+sha256 of the spec: 21ba6ff78edf83eed578eef9ce173ec8447e100d07ad8de3d21a1fb3d7677cca
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                              every       paper's number (slowest highest / slowest first)
@@ -542,4 +542,4 @@ def _block_lengths(before: int, tokens: int, time: int) -> list[int]:
     return [end - start for start, end in zip([0, *ends], ends, strict=False)] if time else []
 
 
-# sealed by nlc, sha256 of everything above: 0e92a58edcd98b92065e62c9eb1c91062256970f7971b9260da3e8d9b1bb77f5
+# sealed by nlc, sha256 of everything above: 81e03147bce674915feddaf494e1f5fcb99923d4c58becc59f0a7a61bbf86e9d

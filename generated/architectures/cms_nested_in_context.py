@@ -4,7 +4,7 @@ A nested continuum memory system inside the context: each network starts from th
 moved. Where the slowest starts is trained, through all that follows from it.
 
 Compiled by nlc from specs/architectures/cms_nested_in_context.yaml. Edit the spec, not this file.
-sha256 of the spec: df22bb0e9597e4a54f8c2e2d0cfe1221de918af2f8e5063a16284cb9b133d277
+sha256 of the spec: 441e0ce68c154d6a39c962d68dc588f488477e0d6d6092c91f20e7646eb9e2cd
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                         every       paper's number (slowest highest / slowest first)
@@ -530,4 +530,4 @@ def _block_lengths(before: int, tokens: int, time: int) -> list[int]:
     return [end - start for start, end in zip([0, *ends], ends, strict=False)] if time else []
 
 
-# sealed by nlc, sha256 of everything above: b274041044180121584a837f576ea28b6ba37d7fec168333579db39cfdcf8474
+# sealed by nlc, sha256 of everything above: 12a66d0eaec7064ea8a67817217222c11d8dd79cbe86b763c99ad22b56fb541b

@@ -1,7 +1,7 @@
 """Samba: Mamba2's memory for what is far and attention over a sliding window for what is near, in turns, each followed by a gated network.
 
 Compiled by nlc from specs/models/samba.yaml. Edit the spec, not this file.
-sha256 of the spec: de8e6fe72be8d706c664d914020b4004a19ec0277a587e728cf570267fca5f65
+sha256 of the spec: cadb09c1643168c4c3e2582c1ba4e086c773ad2c155d6b93b6b3291610a1a49e
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                          every   paper's number (slowest highest / slowest first)
@@ -896,4 +896,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: d21dc5a967bef070b4ae14b9098849635f423fbd9bdd75a7da92abbd8ebeb7f1
+# sealed by nlc, sha256 of everything above: cf2430a091cf7eb57d63332177276a21517770af77eaa3532e1d87e4644a9d1d

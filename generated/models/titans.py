@@ -4,7 +4,7 @@ The transformer with a neural memory, a network that learns by surprise with mom
 memory alone.
 
 Compiled by nlc from specs/models/titans.yaml. Edit the spec, not this file.
-sha256 of the spec: 04cb26b8456aca940e458f9baeb7e897fa43e6797b74ce58ab8349624b9efb79
+sha256 of the spec: 8833c80d315f9f919ef391ce4d8c70a2bd3f5ea4c9ac991be53ddf82760e1df3
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                          every  paper's number (slowest highest / slowest first)
@@ -773,4 +773,4 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return sum((*begun[1:], *added), begun[0])
 
 
-# sealed by nlc, sha256 of everything above: d3e89f165de597475ff2a9d9f041de03451e0884e184fa0e961dff69e41ba36b
+# sealed by nlc, sha256 of everything above: 64c0d46314bc0aa06906b305240192caa26404f437022a326b12acb06fceb4b8

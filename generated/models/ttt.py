@@ -1,7 +1,7 @@
 """TTT: The transformer with TTT-Linear, a map that learns from the tokens it reads, a mini-batch at a time, in the place of attention.
 
 Compiled by nlc from specs/models/ttt.yaml. Edit the spec, not this file.
-sha256 of the spec: 81f3b69db949268ab3c6f02d885eef2e58537ff867f437df3827e3982b46a852
+sha256 of the spec: e2a5a7a1d448cc06ec10e498eb42d5adc693299645b1594f5e2b7ead8d9afc1b
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                          every  paper's number (slowest highest / slowest first)
@@ -777,4 +777,4 @@ def _moved_vector(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return sum((*begun[1:], *added), begun[0]).movedim(-2, 1)
 
 
-# sealed by nlc, sha256 of everything above: 4a5f02a2ef67fb19f81ae5ad0051db9287f06ce3892241651f4ee04bc9e15c0b
+# sealed by nlc, sha256 of everything above: 7ae9fd997e0c3cd92d36368dbac89c321abadeca4e8ae2814605554ec8d8bfe2

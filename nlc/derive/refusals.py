@@ -156,10 +156,6 @@ def _parameters(model: Model) -> Iterator[Diagnostic]:
                 what = "`index` or `prev`, in an architecture without a level that moves inside a sequence"
                 yield codes.not_compiled(output.span, output.name, what)
     joined = any(isinstance(node, Split | Join) for expression in _all_expressions(model) for node in walk(expression))
-    whole = {stream.name for stream in model.inputs if not stream.axes}
-    for node in (node for expression in _all_expressions(model) for node in walk(expression) if joined):
-        if isinstance(node, Input) and node.delayed and node.name in whole:
-            yield codes.not_compiled(node.span, node.name, "`prev` of a stream without axes, in a system that splits or joins them")
     if joined and len(model.axes) > 1:
         yield codes.not_compiled(model.span, model.name, "`split` and `join` in a system of several axes")
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from tests.random_specs.judge import CLOSED, judge
+from tests.rows import rows
 
 SPEC = """nlc: 1
 name: Recalled
@@ -38,6 +39,7 @@ SPLIT = {
     "kernels": '  project: {memory: "matrix(heads * d_k, d)", every: step}\n' + KERNEL.replace("d_k", "heads * d_k"),
     "output": "join(memory(split(convolve(project(x), kernel), heads)), heads)",
 }
+JOINED = "join(memory(prev(shared)), heads) * sum(prev(x))"
 
 SYSTEMS: Mapping[str, str] = {
     "delayed key": spec(HALF_SQUARE.format("delay(k, 2 tokens)")),
@@ -55,6 +57,10 @@ SYSTEMS: Mapping[str, str] = {
     "stream without axes": spec(HALF_SQUARE.format("convolve(shared, kernel)"), output="memory(delay(shared, 2 tokens))"),
     "place along an axis": spec(HALF_SQUARE.format("delay(k * index(heads), 2 tokens)")),
     "split": spec(HALF_SQUARE.format("l2_normalise(split(convolve(project(x), kernel), heads))"), **SPLIT),
+    "previous value, split": spec(HALF_SQUARE.format("split(project(prev(x) - x), heads) + prev(shared)"), **SPLIT),
+    "previous values, joined": spec(HALF_SQUARE.format("prev(shared)"), output=JOINED),
+    "beside a join": spec(HALF_SQUARE.format("delay(shared, 2 tokens)"), output="join(memory(q), heads)"),
+    "previous values in blocks, joined": spec(HALF_SQUARE.format("prev(shared)"), every="4 tokens", output=JOINED),
     "network": spec(HALF_SQUARE.format("convolve(k, kernel)"), memory="mlp(d_k, 2, d_v, activation = tanh)"),
     "implicit step": spec(HALF_SQUARE.format("convolve(k, kernel)"), optimizer="proximal(beta)"),
     "momentum": spec(HALF_SQUARE.format("convolve(k, kernel)"), optimizer="momentum(learning_rate = beta, decay = alpha)"),
@@ -87,7 +93,19 @@ def test_layers_without_memories_close(name: str) -> None:
     assert (outcome.word, outcome.roundings, outcome.is_parallel) == (CLOSED, 0, True), outcome.detail
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+QUICK = (
+    "delayed key",
+    "delayed gate",
+    "delayed output",
+    "delay of a delay",
+    "convolved key",
+    "place along an axis",
+    "network",
+    "truncated",
+)
+
+
+@pytest.mark.parametrize("name", rows(SYSTEMS, QUICK))
 def test_every_square_closes(name: str) -> None:
     outcome = judge(SYSTEMS[name])
     assert (outcome.word, outcome.roundings) == (CLOSED, 0), outcome.detail
