@@ -9,10 +9,10 @@ from nlc.derive.descent import Descent
 from nlc.derive.draft import Draft
 from nlc.derive.laws import derive_law
 from nlc.derive.names import words_of
-from nlc.derive.settle import held_part
 from nlc.derive.starts import settled_start
-from nlc.ir.algebra import Expr, Input, State, When
+from nlc.ir.algebra import Expr, State, When
 from nlc.ir.build import full, replace
+from nlc.ir.endings import ended
 from nlc.ir.law import Beginning, Kept, Law
 from nlc.ir.model import Component, Family, Model
 from nlc.ir.order import LevelOrder
@@ -38,13 +38,11 @@ def _at_the_end(model: Model, value: Expr) -> Expr:
 
     def change(node: Expr) -> Expr | None:
         match node:
-            case Input(name, shape):
-                return Input(name, shape, delayed=True, span=node.span)
             case State(name, when=When.CURRENT) if model.component(name).every.family is not Family.SEQUENCE:
                 return with_changes(node, when=When.PREVIOUS)
         return None
 
-    return replace(value, change)
+    return replace(ended(value), change)
 
 
 def beginnings(order: LevelOrder, kept: tuple[Kept, ...]) -> tuple[Beginning, ...]:
@@ -72,6 +70,6 @@ def _kept(model: Model, item: Kept) -> Beginning:
     tensor = State(item.component, item.part, item.value.shape, When.PREVIOUS)
     for component in (component for component in model.fast if component.name == item.component):
         for state in component.states:
-            if item.part.startswith(held_part(state.part, 0)[:-1]):
+            if item.holds(component.name, state.part):
                 return Beginning(tensor, with_changes(tensor, part=state.part))
     return Beginning(tensor, full(0, tensor.shape))

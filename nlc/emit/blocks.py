@@ -150,13 +150,13 @@ class Block:
             slot.name: kept.get(slot.name) or self.at_end[_state(slot, When.CURRENT)] for slot in program.slots if slot.name not in outside
         }
         result = "".join(f"{local}, " for local, _ in results)
-        ending = held_alike(self.sequence)
-        if ending is None:
+        alike = held_alike(self.sequence)
+        if alike is None:
             yield from _returned(result, state)
             return
-        due = self.values[Due(int(ending.removeprefix("held_")), self.sequence.model.unit)]
-        held = f'new if {due} else state[f"{{name}}.{ending}"]'
-        yield from returned_held(self.sequence, self.names, result, state, ending, held, WIDTH - 8)
+        due = self.values[Due(alike.period, self.sequence.model.unit)]
+        held = f'new if {due} else state[f"{{name}}.{alike.part}"]'
+        yield from returned_held(self.sequence, self.names, result, state, alike.part, held, WIDTH - 8)
 
     def found(self, results: Iterable[tuple[str, Expr]]) -> Iterator[Lines]:
         """What a block gives at every token, each value in its variable."""

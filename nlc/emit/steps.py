@@ -88,7 +88,7 @@ def _parts(sequence: Sequence, laws: list[Law], names: LocalNames, values: dict[
     if len(variables) > 1:
         targets = {state: names.new(f"new_{variable}") for state, variable in variables.items()}
     counts = list(_counts(sequence, index, names, inside))
-    older = list(read_at_a_part(sequence, names, inside, index))
+    older = list(read_at_a_part(sequence, names, inside, index, [item.value for law in laws for item in law.equations]))
     earlier = list(_earlier(laws, sequence, names, inside))
     yield from ((f"{variable} = {values[stream]}",) for stream, variable in earlier)
     body = [
@@ -166,13 +166,13 @@ def _outputs(sequence: Sequence, names: LocalNames, values: dict[Expr, str], dty
     kept = {item.name: kept_text(sequence, item, values) for item in sequence.program.laws.kept}
     states = [slot for slot in sequence.program.slots if slot.name not in kept]
     new = {slot.name: _newest(slot, values) for slot in states} | kept
-    ending = held_alike(sequence)
-    if ending is None:
+    alike = held_alike(sequence)
+    if alike is None:
         yield from returned(sequence, results, new, dtype)
         return
-    due = values[Due(int(ending.removeprefix("held_")), sequence.model.unit)]
-    held = f'torch.where({due}, new, state[f"{{name}}.{ending}"])'
-    yield from returned_held(sequence, names, f"{_result(results, dtype)}, ", new, ending, held, WIDTH - 12)
+    due = values[Due(alike.period, sequence.model.unit)]
+    held = f'torch.where({due}, new, state[f"{{name}}.{alike.part}"])'
+    yield from returned_held(sequence, names, f"{_result(results, dtype)}, ", new, alike.part, held, WIDTH - 12)
 
 
 def hidden_layers(
