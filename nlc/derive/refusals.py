@@ -10,6 +10,7 @@ from nlc.derive.definite import solves
 from nlc.derive.implicit import no_implicit_step
 from nlc.derive.refused_delays import older_values
 from nlc.derive.refused_restarts import restarts_of_slow_levels
+from nlc.derive.refused_slopes import beside_told_levels
 from nlc.derive.refused_windows import rotations, solved_levels, stepping_levels
 from nlc.diagnostics import Diagnostic
 from nlc.ir.algebra import LEAVES, Constant, Expr, Gradient, Index, Input, Join, Norm, Split, State, Task, Tick, When, children, walk
@@ -323,6 +324,7 @@ CHECKS: tuple[Check, ...] = (
     _optimizers_of_slow_levels,
     _lifetimes,
     restarts_of_slow_levels,
+    beside_told_levels,
     solved_levels,
     stepping_levels,
     rotations,
