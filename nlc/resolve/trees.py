@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace as with_changes
 
 from nlc.ir.algebra import Dot, Expr, Gradient, Norm, Softmax, State, Sum, children, contains
-from nlc.ir.build import add, dot, rebuild, total
+from nlc.ir.build import add, dot, rebuild, shaped, total
 from nlc.ir.dims import LIKE_WEIGHTS, Shape
 from nlc.ir.model import Component, GradientDescent, Optimizer, Proximal, StateDeclaration
 
@@ -81,7 +81,7 @@ def _over_all(node: Expr, states: States) -> Expr | None:
 
 
 def _rebuilt(node: Expr, parts: tuple[Expr, ...], shape: Shape) -> Expr:
-    return rebuild(node if node.shape == shape else with_changes(node, shape=shape), parts)
+    return rebuild(node if node.shape == shape else shaped(node, shape), parts)
 
 
 def _is_tree(node: Expr) -> bool:

@@ -38,8 +38,10 @@ def squares_of(program: Program, text: str = "") -> list[Square]:
 
 LAYERS = {
     "cms",
+    "cms_in_context",
     "cms_independent",
     "cms_nested",
+    "cms_nested_in_context",
     "delta_rule_layer",
     "gated_delta_rule_layer",
     "mamba2_layer",
