@@ -33,11 +33,7 @@ def refusals(model: Model) -> tuple[Diagnostic, ...]:
 def name_clashes(model: Model, kept: Sequence[Kept]) -> tuple[Diagnostic, ...]:
     """A diagnostic for every level that is called like something else that is carried."""
     taken = {name for item in kept for name in (item.name, item.component if item.component in (POSITION, PREVIOUS, RECENT) else item.name)}
-    return tuple(
-        codes.not_compiled(item.span, item.name, f"the name `{item.name}`, under which nlc keeps something else of this spec")
-        for item in model.components
-        if item.name in taken
-    )
+    return tuple(codes.kept_name(item.span, item.name) for item in model.components if item.name in taken)
 
 
 def update_expressions(component: Component) -> tuple[Expr, ...]:
