@@ -27,7 +27,7 @@ from nlc.ir.program import Form, MemoryProgram, Program
 from nlc.ir.recents import Recent, Shift
 from nlc.verify.axes import axis_indices, axis_places, places_of, with_axes, with_places, without_joined, without_places
 from nlc.verify.evaluate import Evaluator
-from nlc.verify.older_values import unfolded
+from nlc.verify.older_values import at_first_part, unfolded
 from nlc.verify.run_blocks import Block
 from nlc.verify.run_coupled import run_coupled
 from nlc.verify.run_dual import DualBlock
@@ -125,6 +125,8 @@ class Around:
                 final |= sequence.run_window(memory.window, memory, states)
             elif memory in program.chunked:
                 final |= sequence.run_memory(memory, states, self.chunk)
+            for read in (read for read in memory.reads if read.before_token):
+                reads[read.name] = at_first_part(reads[read.name], time, program.model.updates_per_tick)
         values = dict(program.outputs)
         model = program.model
         outputs = {item.name: sequence.stream(values[item.name], places_of(model, item, leading)) for item in model.outputs}
