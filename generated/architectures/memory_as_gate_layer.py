@@ -42,9 +42,11 @@ Laws, per token; prev is the state before
     momentum           = inner_decay * prev(memory.momentum) - beta * gradient                      explicit gradient step; titans
     memory             = retention * prev(memory) + memory.momentum
                          explicit gradient step on -dot(memory, memory.momentum); titans
-    y                  = project_out @ join(attention / sqrt(norm2(attention) / (d_model / heads) + 0.000001) * near_scale * sigmoid(memory
-                         @ q / sqrt(norm2(memory @ q) / (d_model / heads) + 0.000001) * far_scale), heads)
-                         read after the write
+    near               = attention / sqrt(norm2(attention) / (d_model / heads) + 0.000001) * near_scale
+                         abbreviation
+    far                = memory @ q / sqrt(norm2(memory @ q) / (d_model / heads) + 0.000001) * far_scale
+                         abbreviation
+    y                  = project_out @ join(near * sigmoid(far), heads)                             read after the write
     attention.datum    = rotary(split(near_k @ x, heads))                                           kept: a window of the last 64 tokens
     attention.datum_2  = split(near_v @ x, heads)                                                   kept: a window of the last 64 tokens
     recent.project_k   = recent(project_k @ x) and project_k @ x
@@ -509,4 +511,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: 1bf3cd26bf1cd717ab458dc66ef47be3391cdd798a20904543bec58c44c3d5f2
+# sealed by nlc, sha256 of everything above: 1f1c88752c932cc5e5719ed614c42adb76088954fad40e93e8adb16e8fe86521

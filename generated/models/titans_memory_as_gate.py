@@ -93,9 +93,11 @@ MemoryAsGateLayer, from specs/architectures/memory_as_gate_layer.yaml
         momentum           = inner_decay * prev(memory.momentum) - beta * gradient                      explicit gradient step; titans
         memory             = retention * prev(memory) + memory.momentum
                              explicit gradient step on -dot(memory, memory.momentum); titans
-        y                  = project_out @ join(attention / sqrt(norm2(attention) / (d_model / heads) + 0.000001) * near_scale *
-                             sigmoid(memory @ q / sqrt(norm2(memory @ q) / (d_model / heads) + 0.000001) * far_scale), heads)
-                             read after the write
+        near               = attention / sqrt(norm2(attention) / (d_model / heads) + 0.000001) * near_scale
+                             abbreviation
+        far                = memory @ q / sqrt(norm2(memory @ q) / (d_model / heads) + 0.000001) * far_scale
+                             abbreviation
+        y                  = project_out @ join(near * sigmoid(far), heads)                             read after the write
         attention.datum    = rotary(split(near_k @ x, heads))                                           kept: a window of the last 64 tokens
         attention.datum_2  = split(near_v @ x, heads)                                                   kept: a window of the last 64 tokens
         recent.project_k   = recent(project_k @ x) and project_k @ x
@@ -907,4 +909,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: 5cf9310109c40cae0d65a8bac543c0432c60f68698b8c33bd25782c6dca8c349
+# sealed by nlc, sha256 of everything above: 67e7cfad7a7939b6a992a7f1eea2d6f3848e4bc9d1375817b1307934fa8dd415
