@@ -45,6 +45,7 @@ LAYERS = {
     "delta_rule_layer",
     "gated_delta_rule_layer",
     "mamba2_layer",
+    "memory_as_gate_layer",
     "retention_layer",
     "self_modifying_titans",
     "swiglu_layer",

@@ -63,6 +63,7 @@ APPLIES = {
     "mlp_training_with_momentum": "twice target, basis of d_in, basis of d_out",
     "softmax_attention": "twice v, basis of d_k, basis of d_v",
     "softmax_attention_layer": "",
+    "memory_as_gate_layer": "",
     "sliding_window_attention": "twice v, basis of d_k, basis of d_v",
     "sliding_window_attention_layer": "",
     "comba": "twice q, twice v, basis of d_k, basis of d_v, idle",
