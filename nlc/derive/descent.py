@@ -68,8 +68,11 @@ class Descent:
 
     def seen(self, node: Expr, point: Parts | None = None) -> Expr:
         """The expression as this component sees it: gradients written out by name, FITTED reads taken at the point, reads settled."""
-        written = replace(node, lambda part: self._context(part) if isinstance(part, Gradient) else None)
-        return settle(self.order, self.component.name, written, point)
+        return settle(self.order, self.component.name, self.with_gradients(node), point)
+
+    def with_gradients(self, node: Expr) -> Expr:
+        """The expression with the gradients that it reads by name."""
+        return replace(node, lambda part: self._context(part) if isinstance(part, Gradient) else None)
 
     def retained(self) -> Parts:
         """The old state times the retention, a constant for slower levels when they do not learn through the updates of this one."""
@@ -268,7 +271,7 @@ def gatherer(order: LevelOrder, host: Component) -> str:
 def _is_fed_by(model: Model, component: Component, host: str) -> bool:
     """Whether a component's step needs the gradient of a level, be it inside that of another."""
     rate = (component.optimizer.rate,) if isinstance(component.optimizer, GradientDescent | Proximal) else ()
-    waiting, seen = [component.follows, *component.retention, *rate], {component.name}
+    waiting, seen = [component.follows, *component.retention, *rate, *component.init], {component.name}
     while waiting:
         for name in {node.component for node in walk(waiting.pop()) if isinstance(node, Gradient)} - seen:
             if name == host:

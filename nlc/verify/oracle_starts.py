@@ -29,7 +29,7 @@ def is_cut_off(component: Component, position: int) -> bool:
 def initial(model: Model) -> Iterator[tuple[str, Expr]]:
     """The states whose `init` is known before any token, each after those that it reads, and what is held of them, by slot name."""
     for component in sorted(model.fast, key=lambda item: len(_sources(model, item))):
-        if component.init and starts_known(model, component):
+        if component.init and component.rounds == 1 and starts_known(model, component):
             yield from begun(model, component)
 
 
@@ -73,6 +73,8 @@ def is_new_at_start(reader: Component, source: Component) -> bool:
 
     It does when the level is as fast, or moves at every tick while the reader moves several times in it and starts again with it.
     """
+    if reader.rounds > 1 and reader.reset is not None:
+        return source.every.speed <= reader.reset.speed
     if source.every.family is not reader.every.family or source.every.period > 1:
         return False
     lasts = reader.reset.family is Family.NEVER if reader.reset is not None else not reader.every.is_fast
@@ -94,9 +96,9 @@ def counts(model: Model) -> bool:
     """Whether the position of a token decides about anything."""
     clocks = [clock for item in model.fast for clock in (item.every, item.reset) if clock is not None]
     has_periods = any(clock.is_counted and clock.period > 1 for clock in clocks)
-    resets = any(item.reset is not None and item.reset.is_counted for item in model.fast)
+    resets = any(item.reset is not None and item.reset.is_counted and item.rounds == 1 for item in model.fast)
     truncated = any(item.backprop for item in model.components)
-    begun = any(not starts_known(model, item) for item in model.fast)
+    begun = any(not starts_known(model, item) for item in model.fast if item.rounds == 1)
     begun = begun or any(item.every.family is Family.SEQUENCE and item.reduce == "mean" for item in model.fast)
     begun = begun or any(isinstance(item.window, int) for item in model.fast)
     held = any(read.period > 1 for read in held_reads(model))

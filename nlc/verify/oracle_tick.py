@@ -43,7 +43,7 @@ from nlc.verify.oracle_layout import at_part, parts_of, parts_of_tick
 from nlc.verify.oracle_recents import ago, convolved, remembered_data, shifted
 from nlc.verify.oracle_slots import held_name, held_reads, point_slots, recent_name, recent_of, slot_name, slots, sum_name, sums
 from nlc.verify.oracle_starts import begun, is_cut_off, is_new_at_start, owners, starts_at, starts_known
-from nlc.verify.oracle_values import Arithmetic, Fitted, OracleError, lift, rank_of
+from nlc.verify.oracle_values import Arithmetic, Fitted, OracleError, lift, rank_of, sizes_of
 from nlc.verify.oracle_windows import Data, data_of, is_solved, lengthened, minimiser, minimisers, shape_of, shortened, steps_over
 
 Tensors = dict[str, Tensor]
@@ -105,10 +105,11 @@ class Tick:
             }
             tick = replace(tick, inputs=now, earlier=earlier, previous=states, updated={}, running=[], taken={}, part=part)
             for component in self.model.fast:
-                if part == parts - 1 or component.every.period < 1:
+                if part == parts - 1 or (component.every.period < 1 and component.rounds == 1):
                     tick.new_states(component)
             if part < parts - 1:
-                moved = {name for component in self.model.fast if component.every.period < 1 for name, _ in slots(component)}
+                inside = (item for item in self.model.fast if item.every.period < 1 and item.rounds == 1)
+                moved = {name for component in inside for name, _ in slots(component)}
                 states = {name: tick.slot(name) if name in moved else value for name, value in states.items()}
         summed = [tick.sums_after(item) for item in self.model.fast if sums(self.model, item)]
         tick.updated["sums"] = {name: total for totals in summed for name, total in totals.items()}
@@ -193,15 +194,30 @@ class Tick:
         names = [name for name, _ in slots(component)]
         if is_solved(component):
             return self.solved(component)
-        if component.every.family is not self.family or not self.is_due(component.every.period):
+        if component.rounds > 1 and component.reset is not None and not self.is_due(component.reset.period):
+            return {}
+        if component.rounds == 1 and (component.every.family is not self.family or not self.is_due(component.every.period)):
             return {name: self.old(name) for name in names}
         if component.name not in self.updated:
             if component.name in self.running:
                 raise OracleError(f"a cycle of same-tick reads: {' -> '.join((*self.running, component.name))}")
             self.running.append(component.name)
-            self.updated[component.name] = replace(self, reader=component.every)._update(component)
+            now = replace(self, reader=component.every)
+            self.updated[component.name] = now._update(component) if component.rounds == 1 else now.after_rounds(component)
             self.running.pop()
         return self.updated[component.name]
+
+    def after_rounds(self, component: Component) -> Tensors:
+        """The states of a level that starts again at this tick, and moves so often in it."""
+        begins, given = replace(self, starting=component), dict(begun(self.model, component))
+        states = {}
+        for name, shape in slots(component):
+            zeros = self.like.new_zeros(sizes_of(shape, self.sizes))
+            states[name] = begins.value(given[name]) + zeros if name in given else zeros
+        for _ in range(component.rounds):
+            before = {**self.previous, **states}
+            states = replace(self, previous=before, started={**self.started, **states}, taken={**self.taken})._update(component)
+        return states
 
     def solved(self, component: Component) -> Tensors:
         """The minimiser of a level's objective over the data of its window."""
