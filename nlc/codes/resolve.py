@@ -297,11 +297,6 @@ def trains_nothing(span: Span) -> Diagnostic:
     return _one("NLC246", "there is no slow level to train", span, "", "give a level the clock `step`, `n steps`, or take `outer` out")
 
 
-def moves_matrices(span: Span, optimizer: str, tensor: str, shape: str) -> Diagnostic:
-    help = "give the memory matrices alone, without a bias, or take an optimizer that moves each entry, such as `momentum` or `adam`"
-    return _one("NLC247", f"`{optimizer}` moves matrices, and `{tensor}` is a {shape}", span, "it multiplies or transposes what it moves", help)
-
-
 CODES = (
     Code("NLC201", "name not defined", "Expressions may use the spec's dims, inputs, hyperparameters, levels and `let` entries, and nlc's functions."),
     Code("NLC202", "shapes differ", "Two operands of +, -, * or / must have one shape, be scalars, or be a vector and a matrix that has the vector's dim."),
@@ -349,5 +344,4 @@ CODES = (
     Code("NLC244", "split or join used wrongly", "`split` takes a vector that is the same along the axis, `join` one that differs; neither takes what an objective fits."),
     Code("NLC245", "slow optimizer reads tokens", "Slow levels move once in so many outer steps: the numbers of their optimizers are numbers and hyperparameters."),
     Code("NLC246", "outer trains nothing", "`outer` is what trains the levels on the clocks of steps; without such a level it would silently do nothing."),
-    Code("NLC247", "optimizer of matrices for another tensor", "An optimizer that multiplies or transposes `like(weights)`, as Muon does, serves memories whose tensors are all matrices."),
 )  # fmt: skip

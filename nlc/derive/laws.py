@@ -71,7 +71,8 @@ def _opening(descent: Descent) -> tuple[Equation, ...]:
         value = descent.with_gradients(settled_start(descent.order, component, state))
         for node in walk(value):
             if isinstance(node, Norm) and not isinstance(node.x, LEAVES):
-                value = replace(value, {node.x: draft.let(worded("direction", state.part), node.x, "what it starts along")}.get)
+                direction: dict[Expr, Expr] = {node.x: draft.let(worded("direction", state.part), node.x, "what it starts along")}
+                value = replace(value, direction.get)
         starts.append(Equation(worded("start", state.part), value, "where its rounds start", starts=state.part))
     return tuple(starts)
 

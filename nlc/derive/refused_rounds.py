@@ -1,4 +1,4 @@
-"""What this version does not derive around levels that start again at every update of the level that they serve: checks as in `refusals`."""
+"""What this version does not derive around levels that start again at every update of their host: checks as in `refusals`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from nlc.diagnostics import Diagnostic
 from nlc.ir.algebra import Expr, State, Tick, When, walk
 from nlc.ir.model import Component, GradientDescent, Model, Proximal
 
+OLDER = "what a level was that starts again at every update of another, and of which nothing is kept"
+
 
 def rounds_inside(model: Model) -> Iterator[Diagnostic]:
     """Nothing of such a level outlasts the update that it is made for: only levels of the same optimizer see it, as it is then."""
@@ -17,13 +19,13 @@ def rounds_inside(model: Model) -> Iterator[Diagnostic]:
         for node in (node for value in _evaluated(component) for node in walk(value)):
             match node:
                 case Tick(name) if name in inside:
-                    yield codes.not_compiled(node.span, name, "the count of the rounds of a level that starts again at every update")
+                    yield codes.not_compiled(node.span, name, "the count of its rounds, which begin again at every update")
                 case State(name, when=when) if name in inside and not _sees(component, inside[name], when):
-                    yield codes.not_compiled(node.span, name, "an older state of a level that starts again at every update")
+                    yield codes.not_compiled(node.span, component.name, OLDER)
     for output in model.outputs if inside else ():
         for node in (node for node in walk(output.value) if isinstance(node, State) and node.component in inside):
             if node.when is not When.CURRENT or _is_slow(inside[node.component]):
-                yield codes.not_compiled(node.span, node.component, "an output of a level that starts again at every update of a slower one")
+                yield codes.not_compiled(node.span, output.name, OLDER)
 
 
 def _sees(reader: Component, source: Component, when: When) -> bool:

@@ -82,4 +82,4 @@ def _settled(order: LevelOrder, component: Component, start: Expr) -> Expr:
                 return with_changes(node, when=When.PREVIOUS)
         return None
 
-    return settle(order, None, replace(start, as_it_was))
+    return settle(order, component.host if component.rounds > 1 else None, replace(start, as_it_was))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from nlc.emit.layout import Lines, assignment, indented
 from nlc.emit.names import LocalNames
 from nlc.emit.torch_printer import TorchPrinter
-from nlc.ir.algebra import Expr, Named, State, When, contains
+from nlc.ir.algebra import Expr, Named, State, When, walk
 from nlc.ir.law import Equation, Law
 
 Printer = Callable[[dict[Expr, str]], TorchPrinter]
@@ -33,7 +33,7 @@ def rounds(law: Law, times: str, names: LocalNames, values: dict[Expr, str], pri
         own[named] = values[state] if equation.part is not None else names.new(equation.name, law.component)
         if equation.part is not None:
             values[State(state.component, state.part, state.shape, When.CURRENT)] = values[state]
-            if any(contains(later.value, lambda node, state=state: node == state) for later in law.round[place + 1 :]):
+            if any(node == state for later in law.round[place + 1 :] for node in walk(later.value)):
                 waiting[values[state]] = own[named] = names.new(f"new_{values[state]}")
         body.append(assignment(own[named], terms, indent + 4))
     if waiting:

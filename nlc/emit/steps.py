@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace as replace_with
 from types import MappingProxyType
 
+from nlc.emit.carried import check_lines
 from nlc.emit.held import dict_lines, held_alike, items_text, returned_held
 from nlc.emit.layout import WIDTH, Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames
@@ -49,7 +50,7 @@ def step_body(sequence: Sequence) -> Lines:
         *_laws(sequence, names, values),
         *_outputs(sequence, names, values, dtype),
     ]
-    return (f"with _full_precision({like}):", *indented(block(lines)))
+    return (*check_lines(sequence), f"with _full_precision({like}):", *indented(block(lines)))
 
 
 def _laws(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
@@ -73,9 +74,7 @@ def _shared(laws: list[Law]) -> frozenset[Expr]:
     return frozenset(value for values in said for value in values if sum(value in others for others in said) > 1)
 
 
-def _whole(
-    sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str], shared: frozenset[Expr]
-) -> Iterator[Lines]:
+def _whole(sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str], shared: frozenset[Expr]) -> Iterator[Lines]:
     """A law that runs once a token."""
     if sequence.model.component(law.component).is_solved:
         return at_step(sequence, law.component, law.equations, names, values)

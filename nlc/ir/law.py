@@ -269,5 +269,10 @@ class Laws:
         """Every expression that is evaluated between two sequences."""
         return (*(item.value for law in self.endings for item in law.equations), *(item.value for item in self.beginnings))
 
+    @property
+    def in_rounds(self) -> frozenset[str]:
+        """The levels that start again at every update of the level that they serve, and move several times in it."""
+        return frozenset(law.component for law in self.laws if law.rounds > 1)
+
     def law(self, component: str) -> Law:
         return next(law for law in self.laws if law.component == component)

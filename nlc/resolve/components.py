@@ -94,7 +94,8 @@ def inline_optimizer(component: Component, level: LevelType, name: str, call: Ca
     like = MATRIX if is_of_matrices(spec, macros) else ENTRIES
     if like == MATRIX and (others := [state for state in component.states if len(state.shape) != 2]):
         tensor = ".".join(filter(None, (component.name, others[0].part)))
-        raise CompileError(codes.moves_matrices(call.span, name, tensor, shape_text(others[0].shape)))
+        wanted = "a matrix: `momentum` or `adam`, say, move tensors of any shape"
+        raise CompileError(codes.wrong_shape(call.span, f"`{tensor}`, which `{name}` is to move,", shape_text(others[0].shape), wanted))
     is_tree = len(component.states) > 1
     served = replace(component, states=(one_tensor(like),)) if is_tree else component
     memory = MemoryType("like(weights)", served.states, ("weights",)) if is_tree else level.memory

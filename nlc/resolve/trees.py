@@ -1,14 +1,13 @@
 """An optimizer read for one tensor -> the same optimizer for a memory that has several.
 
-`like(weights)` is a tree: what is elementwise, a product of matrices or a norm is done to each tensor alone, `inner` and every other sum run
-over all of them (design section 3). A rate that differs from tensor to tensor, as with their rows and columns, weighs what each of them follows.
+`like(weights)` is a tree: what is elementwise, a product of matrices or a norm is done to each tensor alone, `inner` and every other sum
+run over all of them (design section 3). A rate that differs from tensor to tensor, by their rows and columns, weighs what each follows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace as with_changes
-from functools import reduce
 
 from nlc.ir.algebra import ONE, Add, Dot, Expr, Gradient, Norm, Scale, Size, Softmax, State, Sum, When, children, contains, walk
 from nlc.ir.build import add, dot, rebuild, scale, total
@@ -27,7 +26,7 @@ def one_tensor(like: Shape) -> StateDeclaration:
 
 
 def over_tensors(component: Component, states: States, like: Shape) -> Component:
-    """A level of an optimizer that was read for one tensor `like`, for all of these; what differs between them is marked as not compiled."""
+    """A level of an optimizer, read for one tensor `like`, for all of these; what differs between them is marked as not compiled."""
     if component.states != (one_tensor(like),):
         other = ("an optimizer with a memory of its own shape", component.place("memory"))
         return with_changes(component, unsupported=(*component.unsupported, other))
@@ -35,8 +34,9 @@ def over_tensors(component: Component, states: States, like: Shape) -> Component
     objective, follows = _summed(component.objective, tensors), _summed(component.follows, tensors)
     optimizer, follows = _stepping(component.optimizer, follows, tensors)
     scalars = (objective, follows, optimizer.rate) if isinstance(optimizer, GradientDescent | Proximal) else (objective, follows)
+    place = component.objective_span if contains(follows, _is_of_tree) else component.place("optimizer")
     is_mixed = any(contains(value, _is_of_tree) for value in scalars)
-    marks = (("an optimizer whose step differs from tensor to tensor", component.place("optimizer")),) if is_mixed else ()
+    marks = (("an optimizer whose step differs from tensor to tensor", place),) if is_mixed else ()
     return with_changes(
         component,
         states=states,
@@ -116,7 +116,10 @@ def _factors(rate: Expr) -> Iterator[Expr]:
 
 
 def _product(factors: Iterable[Expr]) -> Expr:
-    return reduce(scale, factors, ONE)
+    product: Expr = ONE
+    for factor in factors:
+        product = scale(product, factor)
+    return product
 
 
 def _summed(node: Expr, tensors: list[_Tensor]) -> Expr:

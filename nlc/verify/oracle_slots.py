@@ -14,7 +14,6 @@ from nlc.ir.model import (
     GradientDescent,
     GradientPoint,
     Input,
-    InputStream,
     Model,
     Proximal,
     RecentValues,
@@ -157,7 +156,7 @@ def _is_least(model: Model, component: Component) -> bool:
 def refuse(model: Model) -> None:
     """Raise OracleError for what the oracle would otherwise run wrongly: it never guesses."""
     family = Family.STEP if model.kind == "optimizer" else Family.TOKEN
-    periods = {item.every.period for item in (*model.fast, *model.inputs) if not _goes_in_rounds(item)}
+    periods = {item.every.period for item in model.fast if item.rounds == 1} | {item.every.period for item in model.inputs}
     fractions = {period for period in periods if period < 1}
     parts = fractions if len(fractions) == 1 and all(fraction.numerator == 1 for fraction in fractions) else set()
     for component in model.fast:
@@ -178,10 +177,6 @@ def refuse(model: Model) -> None:
         for what, present in reasons.items():
             if present:
                 raise OracleError(f"the oracle does not run {what} ({component.name})")
-
-
-def _goes_in_rounds(item: Component | InputStream) -> bool:
-    return isinstance(item, Component) and item.rounds > 1
 
 
 def _holds_for_an_optimizer(model: Model, component: Component) -> bool:

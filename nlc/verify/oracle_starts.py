@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
+
+from torch import Tensor
 
 from nlc.ir.model import Component, Expr, Family, Gradient, Index, Input, Model, Named, Position, State, Tick, When
+from nlc.verify.oracle_layout import parts_of_tick
 from nlc.verify.oracle_slots import expressions, held_name, held_reads, nodes_in, slot_name, slots
+from nlc.verify.oracle_values import rank_of, sizes_of
 
 
 def starts_at(component: Component, position: int, *, is_known: bool, is_held: bool) -> bool:
@@ -41,6 +46,13 @@ def begun(model: Model, component: Component) -> Iterator[tuple[str, Expr]]:
         for read in held:
             if slot_name(model.component(read.component), read.part) == name:
                 yield held_name(model, read), value
+
+
+def zeros_beside(model: Model, component: Component, states: Mapping[str, Tensor], sizes: Mapping[str, int]) -> dict[str, Tensor]:
+    """Zeros for every tensor of a level, by slot name, as many as there are of the level that it serves."""
+    ((host, shape), *_) = slots(model.component(component.host or component.name))
+    leading = states[host].shape[: states[host].dim() - rank_of(shape)]
+    return {name: states[host].new_zeros(*leading, *sizes_of(own, sizes)) for name, own in slots(component)}
 
 
 def owners(model: Model) -> dict[str, Component]:
@@ -90,6 +102,15 @@ def _sources(model: Model, component: Component) -> set[str]:
         if isinstance(node, State) and not model.is_parameter(node.component):
             found |= {node.component} | _sources(model, model.component(node.component))
     return found
+
+
+def number_of_update(model: Model, component: Component, position: int, part: int) -> int:
+    """The number, since the last reset, of the update of a level that this tick, or part of it, belongs to: chunks are 1, 2, ..."""
+    parts, is_parted, reset = parts_of_tick(model), component.every.period < 1, component.reset
+    updates = (position - 1) * parts + part + 1 if is_parted else position
+    if reset is not None and reset.is_counted and updates > 0:
+        updates = (updates - 1) % int(reset.period * (parts if is_parted else 1)) + 1
+    return updates if is_parted else math.ceil(updates / component.every.period)
 
 
 def counts(model: Model) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -42,8 +41,8 @@ from nlc.verify.oracle_gradients import by_tensor, implicit_step, slopes
 from nlc.verify.oracle_layout import at_part, parts_of, parts_of_tick
 from nlc.verify.oracle_recents import ago, convolved, remembered_data, shifted
 from nlc.verify.oracle_slots import held_name, held_reads, point_slots, recent_name, recent_of, slot_name, slots, sum_name, sums
-from nlc.verify.oracle_starts import begun, is_cut_off, is_new_at_start, owners, starts_at, starts_known
-from nlc.verify.oracle_values import Arithmetic, Fitted, OracleError, lift, rank_of, sizes_of
+from nlc.verify.oracle_starts import begun, is_cut_off, is_new_at_start, number_of_update, owners, starts_at, starts_known, zeros_beside
+from nlc.verify.oracle_values import Arithmetic, Fitted, OracleError, lift, rank_of
 from nlc.verify.oracle_windows import Data, data_of, is_solved, lengthened, minimiser, minimisers, shape_of, shortened, steps_over
 
 Tensors = dict[str, Tensor]
@@ -108,8 +107,7 @@ class Tick:
                 if part == parts - 1 or (component.every.period < 1 and component.rounds == 1):
                     tick.new_states(component)
             if part < parts - 1:
-                inside = (item for item in self.model.fast if item.every.period < 1 and item.rounds == 1)
-                moved = {name for component in inside for name, _ in slots(component)}
+                moved = {name for item in self.model.fast if item.every.period < 1 and item.rounds == 1 for name, _ in slots(item)}
                 states = {name: tick.slot(name) if name in moved else value for name, value in states.items()}
         summed = [tick.sums_after(item) for item in self.model.fast if sums(self.model, item)]
         tick.updated["sums"] = {name: total for totals in summed for name, total in totals.items()}
@@ -191,32 +189,29 @@ class Tick:
 
     def new_states(self, component: Component) -> Tensors:
         """The states of a component after its update, or as they are when it is not due."""
-        names = [name for name, _ in slots(component)]
         if is_solved(component):
             return self.solved(component)
-        if component.rounds > 1 and component.reset is not None and not self.is_due(component.reset.period):
-            return {}
-        if component.rounds == 1 and (component.every.family is not self.family or not self.is_due(component.every.period)):
-            return {name: self.old(name) for name in names}
+        clock = component.reset if component.rounds > 1 and component.reset is not None else component.every
+        if clock.family is not self.family or not self.is_due(clock.period):
+            return {name: self.old(name) for name, _ in slots(component) if component.rounds == 1}
         if component.name not in self.updated:
             if component.name in self.running:
                 raise OracleError(f"a cycle of same-tick reads: {' -> '.join((*self.running, component.name))}")
             self.running.append(component.name)
-            now = replace(self, reader=component.every)
-            self.updated[component.name] = now._update(component) if component.rounds == 1 else now.after_rounds(component)
+            self.updated[component.name] = replace(self, reader=component.every)._in_rounds(component)
             self.running.pop()
         return self.updated[component.name]
 
-    def after_rounds(self, component: Component) -> Tensors:
-        """The states of a level that starts again at this tick, and moves so often in it."""
+    def _in_rounds(self, component: Component) -> Tensors:
+        """The states after an update, or after all that a level makes from its start in this tick."""
+        if component.rounds == 1:
+            return self._update(component)
         begins, given = replace(self, starting=component), dict(begun(self.model, component))
-        states = {}
-        for name, shape in slots(component):
-            zeros = self.like.new_zeros(sizes_of(shape, self.sizes))
-            states[name] = begins.value(given[name]) + zeros if name in given else zeros
+        zeros = zeros_beside(self.model, component, self.previous, self.sizes)
+        states = {name: begins.value(given[name]) + zero if name in given else zero for name, zero in zeros.items()}
         for _ in range(component.rounds):
-            before = {**self.previous, **states}
-            states = replace(self, previous=before, started={**self.started, **states}, taken={**self.taken})._update(component)
+            now = replace(self, previous={**self.previous, **states}, started={**self.started, **states}, taken={**self.taken})
+            states = now._update(component)
         return states
 
     def solved(self, component: Component) -> Tensors:
@@ -298,8 +293,6 @@ class Tick:
             found = slopes(loss.sum(), tuple(aliases.values()), keep=self.differentiable)
         return dict(zip(aliases, found, strict=True))
 
-    # --- the value of an expression ------------------------------------------------------------------------------
-
     def value(self, node: Expr, fitted: Fitted | None = None) -> Tensor:
         """The value of an expression: leading dims (or none), then its shape; in a sum over a window, that of the window in front."""
         if fitted is not None and fitted.data is not None and fitted.inside and (at_datum := fitted.data.at_datum(node)) is not None:
@@ -326,7 +319,7 @@ class Tick:
             case State():
                 return self._state(node, fitted)
             case TickCount(name):
-                return self._count(self.model.component(name))
+                return self.like.new_tensor(number_of_update(self.model, self.model.component(name), self.position, self.part))
             case StopGradient(x):
                 return self.value(x, fitted.stopped() if fitted else None)
             case Delay(Recent(x, (length, *_)), tokens):
@@ -335,14 +328,6 @@ class Tick:
                 return convolved(self.value(x), self.value(kernel), self.previous[recent_name(recent_of(self.model, x, length))])
         arithmetic = Arithmetic(self.sizes, self.lengths, self.like, self.model.axes)
         return arithmetic.value(node, lambda child: self.value(child, fitted))
-
-    def _count(self, component: Component) -> Tensor:
-        """The number, since the last reset, of the update that this tick belongs to: chunks are 1, 2, ..."""
-        parts, is_parted, reset = parts_of_tick(self.model), component.every.period < 1, component.reset
-        updates = (self.position - 1) * parts + self.part + 1 if is_parted else self.position
-        if reset is not None and reset.is_counted and updates > 0:
-            updates = (updates - 1) % int(reset.period * (parts if is_parted else 1)) + 1
-        return self.like.new_tensor(updates if is_parted else math.ceil(updates / component.every.period))
 
     def _state(self, node: State, fitted: Fitted | None) -> Tensor:
         component = self.model.component(node.component)

@@ -207,9 +207,7 @@ class Tick:
     def move(self, law: Law) -> None:
         """One law's equations in order."""
         named: Tensors = {}
-        seen = {**self.previous, **self.between} if self.model.is_parted(law.component) else self.previous
-        if law.rounds > 1:
-            seen = dict(seen)
+        seen = {**self.previous, **(self.between if self.model.is_parted(law.component) else {})}
         for equation in (*law.opening, *(law.round * law.rounds)):
             named[equation.name] = replace(self, previous=seen)._evaluator(named, law.component)(equation.value)
             if equation.starts is not None:

@@ -74,6 +74,8 @@ def _obstacles(twins: Twins) -> Iterator[str]:
             yield f"levels of {laws.order.model.name} outlast a sequence, which these methods do not follow"
         if laws.order.model.updates_per_tick > 1:
             yield f"{laws.order.model.name} has several updates a {unit}, which these methods do not follow"
+        if laws.in_rounds:
+            yield f"{' and '.join(sorted(laws.in_rounds))} of {laws.order.model.name} move in rounds, which these methods do not follow"
         if len({law.clock for law in laws.laws}) > 1:
             yield f"the levels of {laws.order.model.name} move on different clocks, which is not compared yet"
         for component in laws.order.model.components:
