@@ -28,6 +28,7 @@ from nlc.ir.law import Equation
 from nlc.ir.model import OrderClaim
 from nlc.ir.order import LevelOrder
 from nlc.ir.program import MemoryProgram, Program
+from nlc.ir.restarts import restart_equations
 from nlc.ir.spec import DefinitionField
 from nlc.parse import parse_library
 from nlc.parse.fields import TABLES
@@ -212,6 +213,9 @@ def _derivation(name: str, program: Program, verdicts: Sequence[Verdict]) -> Ite
     if program.laws.outputs:
         yield "\n### Outputs\n"
         yield from _equations(program.laws.outputs)
+    if restarts := restart_equations(model):
+        yield "\n### Slow levels that start again\n"
+        yield from _equations(restarts)
     if program.memories:
         yield "\n## Forms\n"
     for memory in program.memories:

@@ -121,6 +121,7 @@ ONE_MODEL = "transformer"
 SLOW = (
     "cms",
     "cms_independent",
+    "cms_nested",
     "dla",
     "dmgd",
     "hope_inner_per_token",

@@ -223,6 +223,7 @@ class Atlas(nn.Module):
         self, *, q: Tensor, k: Tensor, v: Tensor, alpha: Tensor, gamma: Tensor, theta: Tensor, eta: Tensor, state: dict[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """One token, for decoding: the laws as they stand; inputs without their time dim."""
+        _check_windows(state)
         with _full_precision(q):
             dtype = q.dtype
             q, k, v, alpha, gamma, theta, eta = (x.to(state["memory.momentum.W1"].dtype) for x in (q, k, v, alpha, gamma, theta, eta))
@@ -320,6 +321,7 @@ class Atlas(nn.Module):
         zeros = self.initial_state(batch, heads, like=like)
         if state is None:
             return zeros
+        _check_windows(state)
         return {name: state[name].to(torch.promote_types(state[name].dtype, zero.dtype)) for name, zero in zeros.items()}
 
 
@@ -329,14 +331,24 @@ def _full_precision(x: Tensor) -> torch.autocast:
 
 
 def _kept(decay: Tensor) -> Tensor:
-    """(batch, time, *axes) -> (batch, *axes, n + 1, n + 1): entry [t, s] is decay_{s+1} ... decay_t, row and column 0 the start.
+    """(copies, n) -> (copies, n + 1, n + 1): entry [t, s] is decay_{s+1} ... decay_t, row and column 0 the start.
 
     It solves x_t = decay_t x_{t-1} + e_t, a bidiagonal system, by products alone: a decay of 0 is exact, in values and gradients.
     """
     identity = torch.eye(decay.shape[1] + 1, dtype=decay.dtype, device=decay.device)
-    below = nn.functional.pad(-decay.movedim(1, -1)[..., None] * identity[:-1], (0, 0, 1, 0))
+    below = nn.functional.pad(-decay[..., None] * identity[:-1], (0, 0, 1, 0))
     kept: Tensor = torch.linalg.solve_triangular(below, identity, upper=False, unitriangular=True)
     return kept
+
+
+def _check_windows(state: dict[str, Tensor]) -> None:
+    """Raises ValueError where the state does not carry the tokens that the windows of this module look back to."""
+    for level, name, dim, tokens in (("memory", "recent.gamma", 2, 3), ("memory", "recent.k", 2, 3), ("memory", "recent.v", 2, 3)):
+        carried = state[name].shape[dim] if name in state else 0
+        if carried != tokens:
+            here = f"{level} looks back {tokens} tokens from the first one here"
+            raise ValueError(f"{here}, but the state carries {carried} in {name}")
+
 
 
 def _managed(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
@@ -382,4 +394,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: ca53644039a33a1b3095491b45d5d003352daa7e519fcfd633899bcad5f04c7c
+# sealed by nlc, sha256 of everything above: 34b3c3ff36fcadcd39243edaf986ad50f9a753252e84919e97a15bc4dd4d2de8

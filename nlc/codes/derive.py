@@ -132,6 +132,16 @@ def cut_inside_a_token(span: Span, level: str, updates: int, parts: int) -> Diag
     )
 
 
+def restart(span: Span, level: str, why: str) -> Diagnostic:
+    return _refused(
+        "NLC420",
+        f"`{level}` is reset by steps, and {why}",
+        span,
+        "reset by steps",
+        "let it start from a slower level, or from a number, as in `init: 0`",
+    )
+
+
 def no_tokens(span: Span, stream: str) -> Diagnostic:
     return _refused(
         "NLC416",
@@ -221,6 +231,7 @@ CODES: tuple[Code, ...] = (
     Code("NLC417", "not for a level of sequences", "A level on the clock `sequence` gathers its gradients over the tokens of a sequence and moves when that ends. Counts of its updates, gradients at a retained state and a declared knowledge transfer are compiled for levels that move at tokens."),
     Code("NLC418", "late start of what lasts", "A level that outlasts a sequence starts once. Which token that is made at would have to be carried from sequence to sequence, which nlc does not do."),
     Code("NLC419", "cut off inside a token", "`backprop: truncated(n updates)` of a level of several updates a token is compiled where n of them are whole tokens."),
+    Code("NLC420", "start again of a slow level", "A slow level that is reset by steps goes back to its `init` after the step that ends a period, when all that is due has moved, and its optimizer begins anew. It starts from numbers or from levels slower than itself: what moves as often has no value that is older than its own."),
     Code("NLC430", "no closed form", "A level on the clock `always` is the minimiser of its objective over the data of its window. nlc solves sums of weights, which do not depend on the level, times squared distances to it."),
     Code("NLC431", "always without a window", "A level on the clock `always` keeps no state: what it is solved over is the data of its window."),
     Code("NLC432", "older state of an `always` level", "A level on the clock `always` is solved anew for every query: it has no state before it, none that is held, and none to start from."),

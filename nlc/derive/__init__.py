@@ -10,6 +10,7 @@ from nlc.derive.describe import laws_text
 from nlc.derive.keep import kept_tensors
 from nlc.derive.laws import definitions_of, derive_law, output_equation
 from nlc.derive.refusals import name_clashes, refusals
+from nlc.derive.refused_restarts import restarts_of_slow_levels
 from nlc.derive.sequences import beginnings, ending_law, gathering_law
 from nlc.derive.starts import resets_of
 from nlc.diagnostics import Collector, CompileError
@@ -24,6 +25,8 @@ def derive_laws(order: LevelOrder) -> Laws:
     """The laws of all levels, as they run at a tick, and the outputs; raises NLC4xx for what is not derived yet, all at once."""
     model = order.model
     if model.network is not None:
+        if found := tuple(restarts_of_slow_levels(model)):
+            raise CompileError(*found)
         layers, training = (tuple(derive_laws(item) for item in items) for items in (order.layers, order.training))
         return Laws(order=order, laws=(), outputs=(), training=training, layers=layers)
     if found := refusals(model):

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from nlc.ir.law import Equation, Laws, abbreviated_text, used_definitions
+from nlc.ir.restarts import restart_equations
 
 WIDEST_EQUATION = 60
 """A longer equation pushes its own rule to the right, and nobody else's."""
@@ -40,6 +41,8 @@ def _laws_text(laws: Laws) -> str:
     for item, training in zip(laws.order.model.training, laws.training, strict=True):
         title = f"every {item.every}, by {item.optimizer.name}: {', '.join(item.levels)}"
         blocks.append((title, tuple(equation for law in training.laws for equation in law.equations)))
+    if restarts := restart_equations(laws.order.model):
+        blocks.append(("slow levels that start again", restarts))
     equations = [equation for _, group in blocks for equation in group]
     names = max(len(equation.name) for equation in equations)
     texts = [abbreviated_text(equation, definitions) for equation in equations]

@@ -9,6 +9,7 @@ from nlc.derive.settle import held_part, settle
 from nlc.derive.starts import restarts, settled_starts
 from nlc.ir.algebra import Due, Expr, Input, Position, State, Tick, When, Where, walk
 from nlc.ir.build import add, constant, full
+from nlc.ir.dims import Dim
 from nlc.ir.law import POSITION, PREVIOUS, RECENT, Equation, Kept, Law
 from nlc.ir.model import Family, Model
 from nlc.ir.order import LevelOrder
@@ -25,7 +26,7 @@ def kept_tensors(order: LevelOrder, laws: tuple[Law, ...], outputs: tuple[Equati
     nodes = [node for expression in expressions for node in walk(expression)]
     windows = tuple(_windows(order))
     nodes.extend(node for item in windows for node in walk(item.value))
-    kept = (*_gathered(order.model, laws), *_held(order.model, nodes), *_previous(nodes), *windows, *_recent(order))
+    kept = (*_gathered(order.model, laws), *_held(order.model, nodes), *_previous(order.model, nodes), *windows, *_recent(order))
     is_counted = any(isinstance(item.window, int) for item in windows) or any(
         isinstance(node, Due | Tick | Position) or _is_position(node)
         for node in (*nodes, *(node for item in kept for node in walk(item.value)))
@@ -64,10 +65,11 @@ def _held(model: Model, nodes: list[Expr]) -> Iterator[Kept]:
         yield Kept(name, part, value, f"read by hold({name}, {period} {model.unit}s)", start)
 
 
-def _previous(nodes: list[Expr]) -> Iterator[Kept]:
+def _previous(model: Model, nodes: list[Expr]) -> Iterator[Kept]:
     wanted = {node.name: node for node in nodes if isinstance(node, Input) and node.delayed}
+    whole = {stream.name for stream in model.inputs if stream.is_whole}
     for name, node in sorted(wanted.items()):
-        yield Kept(PREVIOUS, name, Input(name, node.shape), f"read by prev({name})")
+        yield Kept(PREVIOUS, name, Input(name, node.shape), f"read by prev({name})", is_whole=name in whole)
 
 
 def _recent(order: LevelOrder) -> Iterator[Kept]:
@@ -78,7 +80,8 @@ def _recent(order: LevelOrder) -> Iterator[Kept]:
         is_data = any(item.recent == kept for level in order.model.fast for kept in older_data(level))
         whose = "windows" if is_data else "delays and convolutions"
         rule = f"the last values of {expression_text(item.recent.x)}, for {whose}"
-        yield Kept(RECENT, item.name, Shift(recent, recent.x, recent.shape), rule, is_whole=item.is_whole)
+        count = recent.shape[0] * Dim.number(order.model.values_per_tick(item.recent.x))
+        yield Kept(RECENT, item.name, Shift(recent, recent.x, (count, *recent.x.shape)), rule, is_whole=item.is_whole)
 
 
 def _windows(order: LevelOrder) -> Iterator[Kept]:

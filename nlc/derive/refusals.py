@@ -9,6 +9,7 @@ from nlc.derive.closed import no_closed_form
 from nlc.derive.definite import solves
 from nlc.derive.implicit import no_implicit_step
 from nlc.derive.refused_delays import at_the_end, older_values
+from nlc.derive.refused_restarts import restarts_of_slow_levels
 from nlc.derive.refused_rounds import rounds_inside
 from nlc.derive.refused_windows import rotations, solved_levels, stepping_levels
 from nlc.diagnostics import Diagnostic
@@ -145,7 +146,7 @@ def _is_trained(model: Model, component: Component) -> bool:
 def _parameters(model: Model) -> Iterator[Diagnostic]:
     moved = {name for training in model.training for name in training.levels}
     for component in model.parameters:
-        for key in ("reset", "window", *(() if component.name in moved else ("retention",))):
+        for key in ("window", *(() if component.name in moved else ("retention",))):
             if component.place(key) != component.span:
                 what = f"`{key}` of a slow level" + (" that no optimizer of the spec moves" if key == "retention" else "")
                 yield codes.not_compiled(component.place(key), component.name, what)
@@ -155,10 +156,6 @@ def _parameters(model: Model) -> Iterator[Diagnostic]:
                 what = "`index` or `prev`, in an architecture without a level that moves inside a sequence"
                 yield codes.not_compiled(output.span, output.name, what)
     joined = any(isinstance(node, Split | Join) for expression in _all_expressions(model) for node in walk(expression))
-    whole = {stream.name for stream in model.inputs if not stream.axes}
-    for node in (node for expression in _all_expressions(model) for node in walk(expression) if joined):
-        if isinstance(node, Input) and node.delayed and node.name in whole:
-            yield codes.not_compiled(node.span, node.name, "`prev` of a stream without axes, in a system that splits or joins them")
     if joined and len(model.axes) > 1:
         yield codes.not_compiled(model.span, model.name, "`split` and `join` in a system of several axes")
 
@@ -195,7 +192,7 @@ def _optimizers_of_slow_levels(model: Model) -> Iterator[Diagnostic]:
 
 def _lifetimes(model: Model) -> Iterator[Diagnostic]:
     for component in model.components:
-        if component.reset is not None and not _is_compiled_reset(model, component.reset):
+        if component.reset is not None and not _is_compiled_reset(model, component, component.reset):
             yield codes.reset_clock(component.place("reset"), component.name, str(component.reset))
         if not all(_is_compiled_start(model, component, value) for value in component.init):
             yield codes.initial_value(component.place("init"), component.name)
@@ -218,7 +215,9 @@ def _is_compiled_start(model: Model, component: Component, value: Expr) -> bool:
     return not any(isinstance(node, Tick) or (isinstance(node, Gradient) and component.rounds == 1) for node in leaves)
 
 
-def _is_compiled_reset(model: Model, clock: Clock) -> bool:
+def _is_compiled_reset(model: Model, component: Component, clock: Clock) -> bool:
+    if model.is_parameter(component.host or component.name):
+        return True  # refused_restarts says which are not
     return _is_a_sequence(model, clock) or clock.family is Family.NEVER or _is_whole_ticks(model, clock)
 
 
@@ -332,6 +331,7 @@ CHECKS: tuple[Check, ...] = (
     _optimizers_of_slow_levels,
     _lifetimes,
     rounds_inside,
+    restarts_of_slow_levels,
     solved_levels,
     stepping_levels,
     rotations,

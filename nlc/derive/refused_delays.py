@@ -13,10 +13,11 @@ from nlc.ir.recents import Recent
 
 def older_values(model: Model) -> Iterator[Diagnostic]:
     """Where delays and convolutions cannot stand."""
-    parts = {stream.name for stream in model.inputs if stream.every.updates_per_tick > 1}
+    parts = {stream.name for stream in model.inputs if stream.is_parted}
     for item in model.recents:
-        if any(isinstance(node, Input) and node.name in parts for node in walk(item.recent.x)):
-            yield codes.not_compiled(item.recent.span, model.name, "`delay` or `convolve` of a stream of several values a token")
+        if any(isinstance(node, Input) and node.delayed and node.name in parts for node in walk(item.recent.x)):
+            what = "`delay` or `convolve` of `prev` of a stream of several values a token"
+            yield codes.not_compiled(item.recent.span, model.name, what)
     for component in model.fast:
         if any(isinstance(node, Recent) for value in component.init for node in walk(value)):
             yield codes.not_compiled(component.place("init"), component.name, "a start with `delay` or `convolve`")

@@ -66,6 +66,8 @@ def _imports(program: Program, parts: tuple[str, ...]) -> tuple[str, ...]:
         maths = ("import math",) if any("math." in part for part in parts) else ()
         words = ("from typing import Any",) if program.model.network is not None else ()
         imports = (*maths, *words, "", *imports) if maths or words else imports
+    if any("def _restarts(" in part for part in parts):
+        imports = tuple(line.replace("import Callable", "import Callable, Iterable, Iterator") for line in imports)
     return _with_copies(imports) if is_managed else imports
 
 

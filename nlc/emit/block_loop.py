@@ -146,7 +146,7 @@ class BlockLoop:
         count = len(self.sequence.model.axes)
         if not count:
             return (f"{moved} = state",)
-        outside = [item.name for item in self.sequence.program.laws.kept if item.component in (POSITION, RECENT)]
+        outside = [item.name for item in self.sequence.program.laws.kept if item.component in (POSITION, RECENT) or item.is_whole]
         known = ", ".join(f'"{name}"' for name in outside)
         others = f"!= {known}" if len(outside) == 1 else f"not in {{{known}}}"
         return comprehension(f"{moved} = ", [f"name: x.flatten(0, {count})", "for name, x in state.items()", f"if name {others}"], 12)

@@ -56,6 +56,7 @@ def check_helper(sequence: Sequence) -> tuple[str, ...]:
         *(f"    {line}" for line in call("for level, name, dim, tokens in ", rows if len(rows) > 1 else [f"{rows[0]},"], ":", 4)),
         "        carried = state[name].shape[dim] if name in state else 0",
         "        if carried != tokens:",
-        '            raise ValueError(f"{level} looks back {tokens} tokens from the first one here, but the state carries {carried} in {name}")',
+        '            here = f"{level} looks back {tokens} tokens from the first one here"',
+        '            raise ValueError(f"{here}, but the state carries {carried} in {name}")',
     )
     return ("\n".join(lines) + "\n",)

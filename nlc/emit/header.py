@@ -13,6 +13,7 @@ from nlc.emit.prose import prose, sentence, wrapped
 from nlc.ir.law import Equation, abbreviated_text, used_definitions
 from nlc.ir.model import Training
 from nlc.ir.program import MemoryProgram, Program
+from nlc.ir.restarts import restart_equations
 
 WIDEST_LIST = 66
 """A longer list of components goes on in the next line."""
@@ -105,6 +106,10 @@ def trainings_lines(program: Program) -> Iterator[str]:
         yield ""
         yield from (line for text in texts for line in wrapped(f"Laws of {text}", 136))
         yield from laws
+    if restarts := restart_equations(program.model):
+        yield ""
+        yield "Slow levels that start again"
+        yield from equation_lines([("restarts", restarts)])
 
 
 def training_text(item: Training) -> str:

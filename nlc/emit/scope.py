@@ -152,11 +152,12 @@ class Sequence:
 
     @cached_property
     def bare(self) -> frozenset[str]:
-        """The streams that are read where there is one value for all places along the axis: before a split, and after a join."""
+        """The streams that are read where there is one value for all places along the axis: before a split, after a join, of the past."""
         found = {name for equation in self._equations for name in _bare_streams(equation.value, is_bare=False)}
         joined = {item.name for item in self.model.outputs if item.joined}
         outputs = (equation for equation in self.program.laws.outputs if equation.name in joined)
-        return frozenset(found.union(*(_bare_streams(equation.value, is_bare=True) for equation in outputs)))
+        older = (item.value for item in self.program.laws.kept if item.is_whole)
+        return frozenset(found.union(*(_bare_streams(value, is_bare=True) for value in (*(item.value for item in outputs), *older))))
 
     @property
     def _equations(self) -> Iterator[Equation]:
@@ -205,7 +206,8 @@ def leaf(node: Expr, values: dict[Expr, str]) -> Piece:
 def printer_of(sequence: Sequence, values: dict[Expr, str], *, is_bare: bool = False) -> TorchPrinter:
     """What prints the expressions of a function whose variables are `values`."""
     known = {node: variable for node, variable in values.items() if children(node)}
-    inputs = (Input(stream.name, stream.shape) for stream in sequence.model.inputs if stream.name in sequence.bare)
+    streams = [stream for stream in sequence.model.inputs if stream.name in sequence.bare]
+    inputs = (Input(stream.name, stream.shape, delayed) for stream in streams for delayed in (False, True))
     bare = frozenset((*inputs, *(node for node in known if sequence.is_whole(node))))
     return TorchPrinter(lambda node: leaf(node, values), sequence.like_text or sequence.like.name, bare, known, is_bare, dim=sequence.size)
 

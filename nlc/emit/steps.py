@@ -12,7 +12,7 @@ from nlc.emit.layout import WIDTH, Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames
 from nlc.emit.parameters import read_parameters
 from nlc.emit.position import position_lines
-from nlc.emit.recents import laid_out_at_a_token
+from nlc.emit.recents import laid_out_at_a_token, read_at_a_part
 from nlc.emit.resets import Resets
 from nlc.emit.rounds import round_variable, rounds
 from nlc.emit.scope import Sequence, converted, define, indices, input_values, output_printer, previous, printer_of, state_dtype
@@ -110,10 +110,12 @@ def _parts(sequence: Sequence, laws: list[Law], names: LocalNames, values: dict[
     if len(variables) > 1:
         targets = {state: names.new(f"new_{variable}") for state, variable in variables.items()}
     counts = list(_counts(sequence, index, names, inside))
+    older = list(read_at_a_part(sequence, names, inside, index))
     earlier = list(_earlier(laws, sequence, names, inside))
     yield from ((f"{variable} = {values[stream]}",) for stream, variable in earlier)
     body = [
         *counts,
+        *older,
         *define(sequence, names, inside, parted=True),
         *(line for law in laws for line in law_lines(sequence, law, names, inside, targets)),
     ]
@@ -217,13 +219,14 @@ def hidden_layers(
 ) -> Generator[Lines, None, Expr]:
     """The layers of a network that an output reads, a line each, and of a long output its reads; gives it over their names.
 
-    `values` learns them.
+    `values` learns them. A state differs along every axis, so what reads one stands before any join.
     """
+    apart = replace_with(printer, is_bare=False)
     layers = set(_layers(value))
     for number in range(1, len(layers) + 1):
         layer = next(_layers(value))
         inner = Named(names.new(f"{output}_hidden{f'_{number}' if len(layers) > 1 else ''}"), layer.shape)
-        yield assignment(inner.name, printer.terms(layer), indent)
+        yield assignment(inner.name, apart.terms(layer), indent)
         values[inner] = inner.name
         value = replace(value, {layer: inner}.get)
     reads = dict.fromkeys(node for node in walk(value) if isinstance(node, MatMul) and isinstance(node.left, State))
@@ -231,7 +234,7 @@ def hidden_layers(
         assert isinstance(read, MatMul)
         assert isinstance(read.left, State)
         inner = Named(names.new(f"{read.left.component}_read"), read.shape)
-        yield assignment(inner.name, [printer.text(read)], 12)
+        yield assignment(inner.name, [apart.text(read)], 12)
         values[inner] = inner.name
         named: dict[Expr, Expr] = {read: inner}
         value = replace(value, named.get)
@@ -264,8 +267,8 @@ def kept_text(sequence: Sequence, item: Kept, values: dict[Expr, str]) -> str:
         return values[State(POSITION, "", ())]
     if isinstance(item.value, Shift):
         return values[item.value]
-    printer = printer_of(sequence, values)
-    if sequence.spans_axes(item.value):
+    printer = printer_of(sequence, values, is_bare=item.is_whole)
+    if item.is_whole or sequence.spans_axes(item.value):
         return printer.text(item.value)
     return f"{printer.atom(item.value)}.expand_as({sequence.carried('state', item.component, item.part)})"
 

@@ -9,9 +9,10 @@ from nlc.diagnostics import CompileError
 from nlc.emit.layout import Lines, block, call
 from nlc.emit.optimizer import optimizer_class, optimizer_helpers
 from nlc.emit.render import render
+from nlc.emit.restarts import restart_lines
 from nlc.emit.scope import leaf
 from nlc.emit.torch_printer import TorchPrinter
-from nlc.emit.views import TrainingView
+from nlc.emit.views import SlowLevelsView, TrainingView
 from nlc.ir.algebra import Expr
 from nlc.ir.contexts import contexts_of
 from nlc.ir.model import Training
@@ -31,10 +32,10 @@ def training_parts(program: Program, listed: Callable[[Training], str]) -> tuple
         same = [other.optimizer for other in model.training if other.optimizer.name == item.optimizer.name]
         if item.optimizer.name == model.name or any(other.components != item.optimizer.components for other in same):
             raise CompileError(codes.reserved_in_emitted_code(model.span, "two classes", item.optimizer.name))
-    view = TrainingView(model.name, block([_optimizer(item, listed(item)) for item in model.training]))
+    levels = SlowLevelsView(model.name, block([_optimizer(item, listed(item)) for item in model.training]), restart_lines(program))
     helper = f"an optimizer of {model.name}" if len(programs) > 1 else next(iter(programs))
     classes = [optimizer_class(item) for item in programs.values()]
-    return (render(view), *classes, optimizer_helpers(helper, "".join(classes)))
+    return (render(TrainingView(bool(levels.restarts))), render(levels), *classes, optimizer_helpers(helper, "".join(classes)))
 
 
 WIDEST_LIST = 100

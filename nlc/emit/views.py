@@ -244,10 +244,21 @@ class OptimizerHelpersView:
 
 @dataclass(frozen=True, slots=True)
 class TrainingView:
-    """The function that makes the optimizers of a module's slow levels; `levels` are the lines of its list."""
+    """The class that steps the optimizers of slow levels at their periods; with `restarts` some of these levels start again."""
+
+    restarts: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SlowLevelsView:
+    """The function that makes the optimizers of a module's slow levels; `levels` are the lines of its list.
+
+    `restarts` are those of the function that gives the levels that start again, each with what it starts from; none when none does.
+    """
 
     name: str
     levels: tuple[str, ...]
+    restarts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +296,7 @@ TEMPLATES: Mapping[str, type] = MappingProxyType(
         "optimizer_update.py.j2": OptimizerUpdateView,
         "optimizer_helpers.py.j2": OptimizerHelpersView,
         "training.py.j2": TrainingView,
+        "slow_levels.py.j2": SlowLevelsView,
         "inverse.py.j2": InverseView,
         "solution.py.j2": SolutionView,
     }

@@ -52,6 +52,7 @@ from nlc.ir.algebra import (  # the expressions a model is made of, offered to t
     Window,
     WindowSoftmax,
     WindowSum,
+    walk,
 )  # fmt: skip
 from nlc.ir.calculus import Inverse
 from nlc.ir.claim import Claim, EqualityClaim, IllTyped, OrderClaim, SameAsClaim
@@ -85,7 +86,10 @@ class DimDeclaration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputStream:
-    """One stream of the context flow: a value per tick of its clock. The tokens of a model are whole numbers below `integers`."""
+    """One stream of the context flow: a value per tick of its clock. The tokens of a model are whole numbers below `integers`.
+
+    `is_whole`: there is one value for all places along the axes, in a system that splits or joins them.
+    """
 
     name: str
     shape: Shape
@@ -94,6 +98,7 @@ class InputStream:
     integers: Dim | None = None
     low: Fraction | None = None
     high: Fraction | None = None
+    is_whole: bool = False
     span: Span = field(default=NOWHERE, compare=False, repr=False)
 
     @property
@@ -291,6 +296,11 @@ class Model:
         """How many parts a tick has: n when levels or streams are on the clock `token / n` (or `step / n`), else 1."""
         clocks = (*(item.every for item in self.fast if item.rounds == 1), *(item.every for item in self.inputs))
         return max((clock.updates_per_tick for clock in clocks), default=1)
+
+    def values_per_tick(self, node: Expr) -> int:
+        """How many values an expression over streams has at a tick: several where it reads a stream that has."""
+        parted = {item.name for item in self.inputs if item.is_parted}
+        return self.updates_per_tick if any(isinstance(part, Input) and part.name in parted for part in walk(node)) else 1
 
     def is_parted(self, name: str) -> bool:
         """Whether a component is updated several times a tick."""

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Recent:
-    """The last n values of x before this tick, (n, *shape of x): the oldest first, zeros before the first token."""
+    """The values of x at the last n ticks before this one, (n, *shape of x): the oldest first, zeros before the first token.
+
+    Of an x with several values a tick, at a part of the tick, these are the values at the same part.
+    """
 
     x: Expr
     shape: Shape
@@ -23,7 +26,7 @@ class Recent:
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """Recent values after a tick: without the oldest, with the value of this tick."""
+    """Recent values after a tick, (n * values a tick, *shape of x): without those of the oldest tick, with those of this one."""
 
     recent: Expr
     x: Expr

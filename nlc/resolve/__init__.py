@@ -29,7 +29,7 @@ from nlc.ir.model import (
     Output,
 )  # fmt: skip
 from nlc.ir.spec import Call, DefinitionField, InputField, LevelField, Name, Spec, SpecFile
-from nlc.resolve.axes import check_axes, joined_axes
+from nlc.resolve.axes import check_axes, joined_axes, whole_streams
 from nlc.resolve.claim_words import CLAIM
 from nlc.resolve.claims import ClaimSurroundings, Peers, Variants, resolve_claim
 from nlc.resolve.clocks import clock_of, counted_names
@@ -130,9 +130,8 @@ def _resolve(file: SpecFile) -> Model:
     )
     check_recents(model)
     check_axes(model)
-    return replace(
-        model, recents=recent_values(model), outputs=tuple(replace(item, joined=joined_axes(model, item.value)) for item in outputs)
-    )
+    joined = tuple(replace(item, joined=joined_axes(model, item.value)) for item in outputs)
+    return replace(model, inputs=whole_streams(model), recents=recent_values(model), outputs=joined)
 
 
 def _abbreviations(spec: Spec, scope: Scope, counts: Mapping[str, Fraction]) -> Iterator[Abbreviation]:

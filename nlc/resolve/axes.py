@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from nlc.codes import resolve as codes
 from nlc.diagnostics import CompileError, Diagnostic
 from nlc.ir.algebra import Expr, Gradient, Index, Input, Join, Split, State, When, children, contains, walk
-from nlc.ir.model import Model
+from nlc.ir.model import InputStream, Model
 from nlc.ir.show import expression_text
 from nlc.source import Span
 
@@ -32,6 +33,17 @@ def joined_axes(model: Model, value: Expr) -> tuple[str, ...]:
     """The axes that a value has joined, so that there is one for all places along them."""
     joined = {node.axis for node in walk(value) if isinstance(node, Join)}
     return tuple(axis for axis in model.axes if axis in joined and not varies(model, value, axis))
+
+
+def is_split(model: Model) -> bool:
+    """Whether a system splits or joins an axis somewhere."""
+    return any(isinstance(node, Split | Join) for value, _ in valued(model) for node in walk(value))
+
+
+def whole_streams(model: Model) -> tuple[InputStream, ...]:
+    """The streams, those marked that have one value for all places along the axes that are split or joined."""
+    split = is_split(model)
+    return tuple(replace(stream, is_whole=split and not stream.axes) for stream in model.inputs)
 
 
 def check_axes(model: Model) -> None:

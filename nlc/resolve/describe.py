@@ -111,8 +111,8 @@ def _point(component: Component) -> str:
 
 
 def _starts(model: Model, component: Component) -> str:
-    """Where a fast state starts and when it starts again; the parameters of a module are told by the training loop."""
-    if model.is_parameter(component.name) or component.name == "weights":
+    """Where a state starts and when it starts again; of the parameters of a module, those that do so by steps."""
+    if (model.is_parameter(component.name) and component.reset is None) or component.name == "weights":
         return ""
     values = ["0" if is_number(value, 0) else _text(model, component, value) for value in component.init]
     start = "from zeros" if all(value == "0" for value in values) else f"from {' and '.join(dict.fromkeys(values))}"

@@ -13,7 +13,7 @@ from nlc.ir.build import replace as replaced
 from nlc.ir.dims import Dim
 from nlc.ir.model import TOKEN, Abbreviation, Component, GradientDescent, InputStream, Model, Output, Proximal, Training
 from nlc.ir.parts import LayerField
-from nlc.ir.spec import Binary, Call, DimField, Duration, Name, NamedSyntax, Number, OuterField, Spec, SpecFile, Syntax
+from nlc.ir.spec import Binary, Call, DimField, Duration, LevelField, Name, NamedSyntax, Number, OuterField, Spec, SpecFile, Syntax
 from nlc.resolve.scope import Scope
 from nlc.resolve.sizes import declare_dims, dim_of, number_of, unfit_sizes
 from nlc.resolve.training import NUMBERS, is_task
@@ -121,10 +121,7 @@ def resolve_layer(part: LayerField, name: str, width: Dim, around: Surrounding) 
     whole = around.resolve(replace(file, spec=replace(spec, outer=_outer(around)), optimizers=tuple(dict(known).items())))
     slow = {item.name for item in whole.parameters}
     optimizers = {item.name.text for item in spec.levels if item.name.text in slow and item.optimizer is not None}
-    levels = tuple(
-        replace(item, optimizer=None) if item.name.text in optimizers and (item.objective is None or is_task(item.objective)) else item
-        for item in spec.levels
-    )
+    levels = tuple(_untrained(item) if item.name.text in slow and _is_trained(item) else item for item in spec.levels)
     alone = around.resolve(replace(file, spec=replace(spec, levels=levels, outer=None)))
     _check_layer(part, alone, width, {key: value.dim for key, value in bindings.items() if isinstance(value, Size)})
     return LayerInNetwork(
@@ -135,6 +132,15 @@ def resolve_layer(part: LayerField, name: str, width: Dim, around: Surrounding) 
         frozenset(optimizers),
         whole.training,
     )
+
+
+def _is_trained(level: LevelField) -> bool:
+    return level.objective is None or is_task(level.objective)
+
+
+def _untrained(level: LevelField) -> LevelField:
+    """A slow level as its layer computes with it: what moves it, and what it goes back to, is the whole model's."""
+    return replace(level, optimizer=None, reset=None)
 
 
 def _bindings(part: LayerField, spec: Spec, around: Surrounding) -> dict[str, Expr]:

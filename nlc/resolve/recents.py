@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from nlc.codes import resolve as codes
 from nlc.diagnostics import CompileError, Diagnostic
-from nlc.ir.algebra import Expr, Gradient, Index, Input, Join, Split, State, Task, Tick, When, contains, walk
+from nlc.ir.algebra import Expr, Gradient, Index, Input, State, Task, Tick, When, contains, walk
 from nlc.ir.dims import Dim, shape_text
 from nlc.ir.model import Component, Model, RecentValues
 from nlc.ir.recents import Convolve, Delay, Recent
@@ -15,7 +15,7 @@ from nlc.ir.show import expression_text
 from nlc.ir.spec import Call
 from nlc.ir.windows import older_data
 from nlc.resolve.alignment import ShapeClash
-from nlc.resolve.axes import valued, varies
+from nlc.resolve.axes import is_split, valued, varies
 from nlc.resolve.clocks import tokens_of
 from nlc.resolve.sizes import unfit_sizes
 from nlc.source import Span
@@ -53,10 +53,10 @@ def recent_values(model: Model) -> tuple[RecentValues, ...]:
     found = dict.fromkeys(node for value, _ in valued(model) for node in walk(value) if isinstance(node, Recent))
     found |= dict.fromkeys(recent for component in _stepping(model) for recent in older_data(component))
     ordered = sorted(found, key=lambda node: sum(1 for _ in walk(node)))
-    is_split = any(isinstance(node, Split | Join) for value, _ in valued(model) for node in walk(value))
+    split = is_split(model)
     named: dict[str, RecentValues] = {}
     for recent in ordered:
-        is_whole = is_split and not any(varies(model, recent.x, axis) for axis in model.axes)
+        is_whole = split and not any(varies(model, recent.x, axis) for axis in model.axes)
         name = _fresh(_name(model, recent.x), named)
         named[name] = RecentValues(name=name, recent=recent, is_whole=is_whole)
     return tuple(named.values())

@@ -6,11 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from nlc.ir.affine import Classified, OutputRead, Transition
-from nlc.ir.algebra import Expr, Parameter, Position, State, Tick, When, contains, walk
+from nlc.ir.algebra import Expr, Input, Parameter, Position, State, Tick, When, contains, walk
 from nlc.ir.attention import WindowLaw
 from nlc.ir.build import replace as replaced
 from nlc.ir.dual import DualLaw
-from nlc.ir.law import Law, Laws
+from nlc.ir.law import PREVIOUS, RECENT, Law, Laws
 from nlc.ir.model import Model
 from nlc.ir.program import NO_BLOCKS, Blocks, Decision, Form, MemoryProgram
 from nlc.schedule.attention import classify_window, window_law, window_values
@@ -201,7 +201,11 @@ def _whole_tokens(laws: Laws) -> str:
         return f"{' and '.join(slower)} {'moves' if len(slower) == 1 else 'move'}"
     if any(isinstance(node, State) and node.when is When.PREVIOUS for output in laws.outputs for node in walk(output.value)):
         return "states before the token are read"
-    return "previous values of streams are kept" if laws.kept else ""
+    parted = {stream.name for stream in model.inputs if stream.is_parted}
+    if any(isinstance(node, Input) and node.delayed and node.name in parted for output in laws.outputs for node in walk(output.value)):
+        return "values of streams before the token are read"
+    counted = any(item.component not in (PREVIOUS, RECENT) for item in laws.kept)
+    return "what lasts from token to token is kept" if counted else ""
 
 
 def _later(reads: Sequence[OutputRead], known: Collection[str], *, is_own_known: bool = False) -> tuple[OutputRead, ...]:

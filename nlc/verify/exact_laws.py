@@ -26,9 +26,9 @@ from nlc.ir.algebra import (
     When,
     children,
 )
-from nlc.ir.law import POSITION, PREVIOUS, RECENT, Law, Laws, recent_names, with_parameters
+from nlc.ir.law import POSITION, PREVIOUS, RECENT, Kept, Law, Laws, recent_names, with_parameters
 from nlc.ir.model import Family, Model
-from nlc.ir.recents import Recent
+from nlc.ir.recents import Recent, Shift
 from nlc.verify.arithmetic import NotRational
 from nlc.verify.dyadic import DYADIC, Dyadic
 from nlc.verify.rational import Tensor, evaluate, shape_of
@@ -66,6 +66,7 @@ class Moment:
     previous: Mapping[Slot, Values]
     new: dict[Slot, Values]
     recent: Mapping[Expr, str]
+    part: int = 0
 
     @property
     def places(self) -> tuple[Place, ...]:
@@ -103,8 +104,9 @@ class Moment:
                 return named[name][place]
             case Input(name, _, delayed):
                 return (self.previous[PREVIOUS, name] if delayed else self.inputs[name])[place]
-            case Recent():
-                return self.previous[RECENT, self.recent[node]][place]
+            case Recent(x):
+                parts = self.model.values_per_tick(x)
+                return _rows(self.previous[RECENT, self.recent[node]][place], slice(min(self.part, parts - 1), None, parts))
             case Hyperparameter(name):
                 return self.hyperparameters[name]
             case Parameter(component, part):
@@ -175,24 +177,51 @@ def run_exactly(laws: Laws, evidence: Evidence, state: Mapping[Slot, Values]) ->
     for t, numbers in enumerate(evidence.hyperparameters):
         states = _reset(laws, replace(nothing, previous=states), begun)
         between = states
+        passed: list[Moment] = []
         for part in range(parts):
             inputs = {name: stream[t * parts + part] for name, stream in evidence.streams.items()}
-            moment = replace(nothing, hyperparameters=numbers, inputs=inputs, previous=states, new={})
-            between = _moved(laws, moment, between, is_last=part == parts - 1)
+            moment = replace(nothing, hyperparameters=numbers, inputs=inputs, previous=states, new={}, part=part)
+            passed.append(moment)
+            between = _moved(laws, passed, between)
         states = between
         yield _emitted(laws, replace(moment, new=dict(states))), states
 
 
-def _moved(laws: Laws, moment: Moment, between: Mapping[Slot, Values], *, is_last: bool) -> Mapping[Slot, Values]:
-    """The states after one part of a tick: only levels that move at every part see those between, and only the last moves all."""
+def _moved(laws: Laws, passed: Sequence[Moment], between: Mapping[Slot, Values]) -> Mapping[Slot, Values]:
+    """The states after the newest part of a tick: only levels that move at every part see those between, and only the last moves all."""
+    moment, is_last = passed[-1], len(passed) == passed[-1].model.updates_per_tick
     for law in laws.laws:
         is_parted = moment.model.is_parted(law.component)
         if is_last or is_parted:
             replace(moment, previous=between if is_parted else moment.previous).run(law)
     if not is_last:
-        return {**between, **moment.new}
-    kept = {(item.component, item.part): moment.everywhere(item.value, {}) for item in laws.kept}
+        parted = (stream.name for stream in moment.model.inputs if stream.is_parted)
+        passed_by = {(PREVIOUS, name): moment.inputs[name] for name in parted if (PREVIOUS, name) in moment.previous}
+        return {**between, **moment.new, **passed_by}
+    kept = {(item.component, item.part): _kept(passed, item) for item in laws.kept}
     return {**moment.previous, **moment.new, **kept}
+
+
+def _kept(passed: Sequence[Moment], item: Kept) -> Values:
+    """What is kept to the next tick; of a stream of several values a token, that of each part."""
+    if not isinstance(item.value, Shift):
+        return passed[-1].everywhere(item.value, {})
+    x, before = item.value.x, passed[-1].previous[item.component, item.part]
+    newest = [moment.everywhere(x, {}) for moment in passed[-passed[-1].model.values_per_tick(x) :]]
+    return {place: _lengthened(old, [values[place] for values in newest]) for place, old in before.items()}
+
+
+def _lengthened(old: Tensor, newest: Sequence[Tensor]) -> Tensor:
+    """Rows without the oldest, with the newest."""
+    entries = (*old.entries, *(entry for value in newest for entry in value.entries))
+    return Tensor(old.shape, entries[len(entries) - len(old.entries) :])
+
+
+def _rows(x: Tensor, chosen: slice) -> Tensor:
+    """Some rows of a tensor."""
+    size = prod(x.shape[1:])
+    rows = range(x.shape[0])[chosen]
+    return Tensor((len(rows), *x.shape[1:]), tuple(entry for row in rows for entry in x.entries[row * size : (row + 1) * size]))
 
 
 def _emitted(laws: Laws, moment: Moment) -> Mapping[str, Values]:

@@ -19,7 +19,7 @@ from nlc.verify.inputs import DrawnSteps, draw_steps
 from nlc.verify.observe import Failure, Pair, Tensors, attempt
 from nlc.verify.optimizer_contract import OptimizerClass, key_of
 from nlc.verify.oracle import run_oracle_steps
-from nlc.verify.run_law import run_law_steps
+from nlc.verify.run_law_steps import run_law_steps
 from nlc.verify.square import Square
 
 NAME, CASE, WEIGHTS = "exact numbers", "whole numbers and halves", "weights and state"

@@ -11,16 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nlc.ir.model import Layer
+from nlc.ir.model import Component, Layer
 from nlc.ir.program import Program
 from nlc.verify.bounds import magnitude
 from nlc.verify.conditioning import Conditioning, Results, nudged, nudged_slopes
 from nlc.verify.inputs import DIM_SIZES
 from nlc.verify.network_contract import contract_squares
-from nlc.verify.network_levels import moved_paths
+from nlc.verify.network_levels import copies_of, moved_paths
 from nlc.verify.observe import Failure, Pair, attempt
 from nlc.verify.oracle_network import Carried, layer_sizes, run_oracle_network
-from nlc.verify.oracle_training import Change, Optimizer, slopes_of
+from nlc.verify.oracle_training import Change, Optimizer, slopes_of, started_again, starting_again
 from nlc.verify.square import Square
 
 LOGITS, STATE, GRADIENTS, LOSS, PARAMETERS = "logits", "final state", "gradients", "loss", "parameters"
@@ -296,5 +296,18 @@ def _trained_by_oracle(evidence: Evidence, change: Change = dict) -> dict[str, T
         slopes = change(slopes_of(loss, leaves))
         for optimizer in optimizers:
             now = now | optimizer.step(now, slopes)
+        for component in starting_again(program.model, step + 1):
+            begun = dict(_begun(evidence, component, now))
+            now = now | begun
+            for optimizer in optimizers:
+                optimizer.forget(begun)
         after |= {f"{name} after step {step}": tensor for name, tensor in now.items()}
     return after
+
+
+def _begun(evidence: Evidence, component: Component, parameters: Tensors) -> Iterator[tuple[str, Tensor]]:
+    """What each copy of a level starts again from, by path."""
+    for paths in copies_of(evidence.program.model, component, parameters):
+        own = {slot: parameters[path] for slot, path in paths.items()}
+        for slot, tensor in started_again(evidence.program.model, component, evidence.sizes, evidence.numbers, own).items():
+            yield paths[slot], tensor

@@ -21,7 +21,7 @@ from nlc.verify.layer_data import record
 from nlc.verify.observe import Failure, Pair, Tensors, attempt
 from nlc.verify.optimizer_contract import OptimizerClass, key_of, optimizer_contract
 from nlc.verify.oracle import run_oracle_steps
-from nlc.verify.run_law import run_law_steps
+from nlc.verify.run_law_steps import run_law_steps
 from nlc.verify.square import Square
 
 STEPS = 20

@@ -15,14 +15,14 @@ from torch import Tensor
 
 from nlc.ir.model import Expr, Family, Model
 from nlc.verify.oracle_layout import aligned, at_token, flatten, is_of_sequence, parts_of, unflatten, wants_graph, with_ones
-from nlc.verify.oracle_recents import started, without_axes
+from nlc.verify.oracle_recents import started, with_axes, without_axes
 from nlc.verify.oracle_slots import delayed, kept, parameters as parameters_of, recent_name, refuse, slots
 from nlc.verify.oracle_starts import counts, initial
 from nlc.verify.oracle_tick import Tick
 from nlc.verify.oracle_values import OracleError, sizes_of
 from nlc.verify.oracle_windows import empty_windows, is_solved, tokens_seen
 
-__all__ = ["OracleError", "number_of", "run_oracle", "run_oracle_steps"]
+__all__ = ["OracleError", "number_of", "run_oracle", "run_oracle_steps", "value_of_parameters"]
 
 Tensors = dict[str, Tensor]
 
@@ -61,7 +61,9 @@ def run_oracle(
     for name, node in ((name, node) for name, node in initial(model) if name not in given):
         start[name] = replace(nothing, previous=start).start(node, start[name])
     streams = {stream.name: aligned(inputs[stream.name], stream, model) for stream in model.inputs}
-    before = {name: given.get(f"previous.{name}", _nothing(x, name, model)) for name, x in streams.items()}
+    before = {name: _nothing(x, name, model) for name, x in streams.items()}
+    for item in (item for item in model.inputs if f"previous.{item.name}" in given):
+        before[item.name] = with_axes(given[f"previous.{item.name}"], item, model)
     position = tokens_seen(model, given)
     differentiable = wants_graph((*inputs.values(), *start.values(), *trained.values()))
     tick = Tick(model, Family.TOKEN, sizes, numbers, before, before, start, differentiable, position=position, parameters=trained)
@@ -76,7 +78,10 @@ def run_oracle(
     final = {name: tick.slot(name) for name in start}
     if counts(model):
         final["position"] = torch.tensor(position + sample.shape[1])
-    final |= {f"previous.{name}": tick.inputs[name].expand(*leading, *tick.inputs[name].shape[len(leading) :]) for name in delayed(model)}
+    for stream in (stream for stream in model.inputs if stream.name in delayed(model)):
+        last = tick.inputs[stream.name]
+        everywhere = last.expand(*(last.shape if stream.is_whole else (*leading, *last.shape[len(leading) :])))
+        final[f"previous.{stream.name}"] = without_axes(everywhere, stream, model)
     final |= {recent_name(item): without_axes(final[recent_name(item)], item, model) for item in model.recents}
     joined = {output.name: [2 + model.axes.index(axis) for axis in output.joined] for output in model.outputs}
     return {name: torch.cat(values).transpose(0, 1).squeeze(joined[name]) for name, values in outputs.items()}, final
@@ -174,3 +179,11 @@ def number_of(model: Model, node: Expr, sizes: Mapping[str, int], hyperparameter
     numbers = {name: torch.tensor(value, dtype=torch.float64) for name, value in hyperparameters.items()}
     like = {"": torch.zeros((), dtype=torch.float64)}
     return float(Tick(model, Family.TOKEN, sizes, numbers, {}, {}, like, False).value(node))
+
+
+def value_of_parameters(
+    model: Model, node: Expr, like: Tensor, sizes: Mapping[str, int], hyperparameters: Mapping[str, float], parameters: Mapping[str, Tensor]
+) -> Tensor:
+    """The value of an expression over numbers and slow levels, (*shape) by slot name, in the shape of a tensor."""
+    numbers = {name: like.new_tensor(value) for name, value in hyperparameters.items()}
+    return Tick(model, Family.TOKEN, sizes, numbers, {}, {}, {"": like}, False, parameters=parameters).start(node, like)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from nlc.ir.model import Component, Expr, Model, RecentValues
-from nlc.verify.oracle_slots import recent_name, slots
+from nlc.ir.model import Component, Expr, Input, InputStream, Model, RecentValues
+from nlc.verify.oracle_layout import parts_of
+from nlc.verify.oracle_slots import nodes_in, recent_name, slots
 from nlc.verify.oracle_values import rank_of, sizes_of
 from nlc.verify.oracle_windows import Data, data_there
 
@@ -20,26 +21,49 @@ def started(
     found = {}
     for item in model.recents:
         dims = (leading[0], *(1 if item.is_whole else size for size in leading[1:]))
-        shape = (*dims, *sizes_of(item.recent.shape, sizes))
+        count, *own = sizes_of(item.recent.shape, sizes)
+        shape = (*dims, count * values_a_tick(model, item.recent.x), *own)
         name = recent_name(item)
         found[name] = given[name].reshape(shape) if name in given else like.new_zeros(shape)
     return found
 
 
-def without_axes(value: Tensor, item: RecentValues, model: Model) -> Tensor:
+def with_axes(value: Tensor, item: RecentValues | InputStream, model: Model) -> Tensor:
+    """What is handed in, with a dim of size 1 for each axis where axes have no say."""
+    return value.reshape(value.shape[0], *(1 for _ in model.axes), *value.shape[1:]) if item.is_whole else value
+
+
+def without_axes(value: Tensor, item: RecentValues | InputStream, model: Model) -> Tensor:
     """What is carried on, without the dims of axes that have no say."""
     return value.reshape(value.shape[0], *value.shape[1 + len(model.axes) :]) if item.is_whole else value
 
 
+def values_a_tick(model: Model, x: Expr) -> int:
+    """How many values an expression has at a tick: several where it reads a stream that flows in at each of its parts."""
+    parted = {stream.name: parts_of(stream.every) for stream in model.inputs}
+    return max((parted[node.name] for node in nodes_in([x]) if isinstance(node, Input)), default=1)
+
+
 def shifted(before: Tensor, x: Tensor, rank: int) -> Tensor:
-    """The remembered values after a tick whose value is x, which has `rank` dims of its own: without the oldest, with x."""
+    """The remembered values with a new one x, which has `rank` dims of its own: without the oldest, with x."""
     rows = torch.unbind(before, before.dim() - 1 - rank)
     return torch.stack((*rows[1:], x.broadcast_to(rows[0].shape)), before.dim() - 1 - rank)
 
 
-def ago(before: Tensor, tokens: int, rank: int) -> Tensor:
-    """The value so many ticks before this one."""
-    return torch.unbind(before, before.dim() - 1 - rank)[-tokens]
+def remembered(model: Model, before: Mapping[str, Tensor], parts: Sequence[Callable[[Expr], Tensor]]) -> dict[str, Tensor]:
+    """What the next tick remembers: `parts` tell the value of an expression at each part of this one."""
+    found = {}
+    for item in model.recents:
+        name, x = recent_name(item), item.recent.x
+        found[name] = before[name]
+        for value in parts if values_a_tick(model, x) > 1 else parts[-1:]:
+            found[name] = shifted(found[name], value(x), rank_of(x.shape))
+    return found
+
+
+def same_part(before: Tensor, rank: int, part: int, parts: int) -> tuple[Tensor, ...]:
+    """The values at one part of every remembered tick, the oldest first."""
+    return torch.unbind(before, before.dim() - 1 - rank)[part::parts]
 
 
 def remembered_data(model: Model, component: Component, before: Mapping[str, Tensor], now: Mapping[Expr, Tensor], position: int) -> Data:
@@ -55,9 +79,9 @@ def remembered_data(model: Model, component: Component, before: Mapping[str, Ten
     return data_there(streams, position, tuple(state.shape[: 1 + len(model.axes)]))
 
 
-def convolved(x: Tensor, kernel: Tensor, before: Tensor) -> Tensor:
+def convolved(x: Tensor, kernel: Tensor, before: Sequence[Tensor]) -> Tensor:
     """The sum over j of row j of the kernel times the vector j ticks ago, entry by entry."""
     total = kernel[0] * x
     for tokens in range(1, kernel.shape[0]):
-        total = total + kernel[tokens] * ago(before, tokens, 1)
+        total = total + kernel[tokens] * before[-tokens]
     return total

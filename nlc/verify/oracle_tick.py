@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -16,6 +16,7 @@ from nlc.ir.model import (
     Component,
     Convolve,
     Delay,
+    Dim,
     Expr,
     Family,
     Gradient,
@@ -29,7 +30,6 @@ from nlc.ir.model import (
     Position,
     Proximal,
     Recent,
-    RecentValues,
     State,
     StopGradient,
     Tick as TickCount,
@@ -39,7 +39,7 @@ from nlc.ir.model import (
 )
 from nlc.verify.oracle_gradients import by_tensor, implicit_step, slopes
 from nlc.verify.oracle_layout import at_part, parts_of, parts_of_tick
-from nlc.verify.oracle_recents import ago, convolved, remembered_data, shifted
+from nlc.verify.oracle_recents import convolved, remembered, remembered_data, same_part, values_a_tick
 from nlc.verify.oracle_slots import held_name, held_reads, point_slots, recent_name, recent_of, slot_name, slots, sum_name, sums
 from nlc.verify.oracle_starts import begun, is_cut_off, is_new_at_start, number_of_update, owners, starts_at, starts_known, zeros_beside
 from nlc.verify.oracle_values import Arithmetic, Fitted, OracleError, lift, rank_of
@@ -55,8 +55,7 @@ class Tick:
     `position` counts the ticks, this one included; `reader` is the clock of who reads (an output is on the token clock). Levels on the
     clock `token / n` are updated n times inside it, in parts: `previous` are the states before such a `part` of it, `begun` those before
     all parts; `whole` flows in at the last part, which is what whole tokens see, and `earlier` did at the part before. `started` are the
-    states of levels that start again, made when somebody first asks; `starting` is such a level meanwhile. `owners`
-    of slots and what is `held` are the model's, found once for all ticks.
+    states of levels that start again, made when somebody first asks; `starting` is such a level meanwhile. `owners` and `held` are fixed.
     """
 
     model: Model
@@ -93,16 +92,15 @@ class Tick:
         for component in self.model.fast:
             if is_cut_off(component, self.position):
                 states |= {name: states[name].detach() for name, _ in slots(component)}
-        parts = parts_of_tick(self.model)
+        parts, passed = parts_of_tick(self.model), list[Callable[[Expr], Tensor]]()
         whole = {stream.name: at_part(inputs[stream.name], stream, parts - 1) for stream in self.model.inputs}
         tick = replace(self, delayed=self.inputs, begun=states, position=self.position + 1, started={}, whole=whole)
         for part in range(parts):
             now = {stream.name: at_part(inputs[stream.name], stream, part) for stream in self.model.inputs}
-            earlier = {
-                stream.name: tick.inputs[stream.name] if part == 0 or parts_of(stream.every) > 1 else tick.delayed[stream.name]
-                for stream in self.model.inputs
-            }
+            flown = {stream.name for stream in self.model.inputs if part == 0 or parts_of(stream.every) > 1}
+            earlier = {name: (tick.inputs if name in flown else tick.delayed)[name] for name in now}
             tick = replace(tick, inputs=now, earlier=earlier, previous=states, updated={}, running=[], taken={}, part=part)
+            passed.append(replace(tick, reader=Clock(Family.TOKEN, Fraction(1, parts))).value)
             for component in self.model.fast:
                 if part == parts - 1 or (component.every.period < 1 and component.rounds == 1):
                     tick.new_states(component)
@@ -111,7 +109,7 @@ class Tick:
                 states = {name: tick.slot(name) if name in moved else value for name, value in states.items()}
         summed = [tick.sums_after(item) for item in self.model.fast if sums(self.model, item)]
         tick.updated["sums"] = {name: total for totals in summed for name, total in totals.items()}
-        tick.updated["recent"] = {recent_name(item): tick.remembered(item) for item in self.model.recents}
+        tick.updated["recent"] = remembered(self.model, states, passed)
         windows = [(item, replace(tick, reader=item.every).windows(item)) for item in self.model.fast if is_solved(item)]
         tick.updated["windows"] = {name: shortened(window, item) for item, found in windows for name, window in found.items()}
         tick.updated["held"] = {held_name(self.model, read): tick.held_after(read) for read in tick.held}
@@ -139,10 +137,6 @@ class Tick:
     def start(self, node: Expr, like: Tensor) -> Tensor:
         """What a state starts from."""
         return self.value(node).expand_as(like)
-
-    def remembered(self, item: RecentValues) -> Tensor:
-        """The last values of an expression that the next tick starts with."""
-        return shifted(self.previous[recent_name(item)], self.value(item.recent.x), rank_of(item.recent.x.shape))
 
     def is_due(self, period: Fraction | int) -> bool:
         return self.position % period == 0
@@ -323,11 +317,17 @@ class Tick:
             case StopGradient(x):
                 return self.value(x, fitted.stopped() if fitted else None)
             case Delay(Recent(x, (length, *_)), tokens):
-                return ago(self.previous[recent_name(recent_of(self.model, x, length))], tokens, rank_of(node.shape))
+                return self._before(x, length)[-tokens]
             case Convolve(x, kernel, Recent(_, (length, *_))):
-                return convolved(self.value(x), self.value(kernel), self.previous[recent_name(recent_of(self.model, x, length))])
+                return convolved(self.value(x), self.value(kernel), self._before(x, length))
         arithmetic = Arithmetic(self.sizes, self.lengths, self.like, self.model.axes)
         return arithmetic.value(node, lambda child: self.value(child, fitted))
+
+    def _before(self, x: Expr, length: Dim) -> tuple[Tensor, ...]:
+        """The values of an expression at the last ticks, each at the part that the reader sees: of whole tokens it is the last."""
+        parts, is_part = values_a_tick(self.model, x), self.reader.period < 1
+        before = self.previous[recent_name(recent_of(self.model, x, length))]
+        return same_part(before, rank_of(x.shape), min(self.part if is_part else parts, parts - 1), parts)
 
     def _state(self, node: State, fitted: Fitted | None) -> Tensor:
         component = self.model.component(node.component)

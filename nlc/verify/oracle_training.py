@@ -6,14 +6,14 @@ As apart as the oracle: it imports torch, `nlc.ir.model` and the oracle only.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from nlc.ir.model import Model, Training
-from nlc.verify.oracle import number_of, run_oracle, run_oracle_steps
+from nlc.ir.model import Component, Family, Model, Training
+from nlc.verify.oracle import number_of, run_oracle, run_oracle_steps, value_of_parameters
 from nlc.verify.oracle_slots import slots
 
 Tensors = Mapping[str, Tensor]
@@ -56,7 +56,8 @@ def run_oracle_training(
     """
     now = {name: tensor.detach().clone() for name, tensor in parameters.items()}
     optimizers = [Optimizer(model, training, sizes, hyperparameters) for training in model.training]
-    history, slopes = [], []
+    history: list[Tensors] = []
+    slopes = []
     for batch in batches:
         leaves = {name: tensor.clone().requires_grad_() for name, tensor in now.items()}
         outputs, _ = run_oracle(model, batch.inputs, sizes, hyperparameters, None, leaves)
@@ -64,6 +65,10 @@ def run_oracle_training(
         gradients = change(slopes_of(loss, leaves))
         for optimizer in optimizers:
             now = now | optimizer.step(now, gradients)
+        for component in starting_again(model, len(history) + 1):
+            now = now | started_again(model, component, sizes, hyperparameters, now)
+            for optimizer in optimizers:
+                optimizer.forget(name for name, _ in slots(component))
         history.append(now)
         slopes.append(gradients)
     return Trained(tuple(history), tuple(slopes))
@@ -75,6 +80,22 @@ def slopes_of(loss: Tensor, leaves: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {}
     found: tuple[Tensor | None, ...] = torch.autograd.grad(loss, tuple(leaves.values()), allow_unused=True)
     return {name: slope for name, slope in zip(leaves, found, strict=True) if slope is not None}
+
+
+def starting_again(model: Model, step: int) -> list[Component]:
+    """The slow levels that go back to their `init` after a step, the first of which is 1: the slowest first, from which others start."""
+    found = (item for item in model.parameters if item.reset is not None and item.reset.family is Family.STEP)
+    return sorted((item for item in found if item.reset and step % item.reset.period == 0), key=lambda item: -item.every.period)
+
+
+def started_again(
+    model: Model, component: Component, sizes: Mapping[str, int], hyperparameters: Mapping[str, float], parameters: Tensors
+) -> dict[str, Tensor]:
+    """What the tensors of a level start again from, by slot name, as all parameters now are."""
+    return {
+        name: value_of_parameters(model, value, parameters[name], sizes, hyperparameters, parameters).clone()
+        for (name, _), value in zip(slots(component), component.init, strict=True)
+    }
 
 
 class Optimizer:
@@ -104,6 +125,12 @@ class Optimizer:
             moved |= self._update({name: parameters[name] for name in alike}, totals, updates)
         self.updates.update(totals.keys())
         return moved
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Begin anew with some parameters: no state, and no updates yet."""
+        for name in names:
+            self.state.pop(name, None)
+            self.updates.pop(name, None)
 
     def _update(self, weights: Tensors, totals: Tensors, updates: int) -> dict[str, Tensor]:
         """One update of parameters that have had equally many."""

@@ -10,14 +10,14 @@ from torch import Tensor
 
 from nlc.ir import algebra
 from nlc.ir.algebra import Age, Due, Expr, Hyperparameter, Index, Input, Named, Parameter, Position, State, When, Window
-from nlc.ir.contexts import contexts_of, data_of, number_of_data
-from nlc.ir.dims import LIKE_WEIGHTS, MATRIX
-from nlc.ir.law import POSITION, PREVIOUS, RECENT, Law, Laws, Reset, recent_names
+from nlc.ir.dims import LIKE_WEIGHTS
+from nlc.ir.law import POSITION, PREVIOUS, RECENT, Kept, Law, Laws, Reset, recent_names
 from nlc.ir.model import InputStream, Model
-from nlc.ir.recents import Recent
+from nlc.ir.recents import Recent, Shift
 from nlc.ir.starts import known_start
 from nlc.verify.axes import axis_indices, axis_places, kept_places, places_of, with_axes, with_places, without_joined, without_places
 from nlc.verify.evaluate import Evaluator
+from nlc.verify.older_values import of_part, shifted
 from nlc.verify.token_window import NO_WINDOWS, Windows, ages, empty, lengthened
 
 Tensors = dict[str, Tensor]
@@ -52,7 +52,8 @@ def run_laws(
     for t in range(sample.shape[1]):
         parts = [_at(model, streams, t, part) for part in range(model.updates_per_tick)]
         around = (indices, trained)
-        tick = Tick(parts[-1], numbers, dict(states), {}, sizes, model, (), *around, windows=Windows.of(laws.kept), recent=recent)
+        last, windows = len(parts) - 1, Windows.of(laws.kept)
+        tick = Tick(parts[-1], numbers, dict(states), {}, sizes, model, (), *around, part=last, windows=windows, recent=recent)
         states = tick.run(laws, parts[:-1])
         emitted = tick.outputs(laws)
         for output in model.outputs:
@@ -79,32 +80,6 @@ def _at(model: Model, streams: Mapping[str, Tensor], t: int, part: int) -> Tenso
     return {item.name: at(item) for item in model.inputs}
 
 
-def run_law_steps(
-    laws: Laws,
-    weights: Sequence[Tensor],
-    gradients: Sequence[Sequence[Tensor]],
-    hyperparameters: Sequence[Mapping[str, float]],
-    contexts: Sequence[Sequence[Mapping[str, Tensor]]] = (),
-) -> tuple[list[Tensor], dict[str, list[Tensor]]]:
-    """An optimizer's laws over steps of one parameter group, from zero states: the weights, and the other states by slot name."""
-    model = laws.order.model
-    if model.moves_matrices:
-        given = zip(*data_of(model, gradients, contexts), strict=True)
-        alone = [run_law_steps_of_matrix(laws, *one, hyperparameters) for one in zip(weights, given, strict=True)]
-        return [weight for weight, _ in alone], {name: [state[name] for _, state in alone] for name in alone[0][1]}
-    group = tuple(weight.numel() for weight in weights)
-    flat = torch.cat([weight.flatten() for weight in weights])
-    schedule = [{name: flat.new_tensor(value) for name, value in numbers.items()} for numbers in hyperparameters]
-    states = starts(laws, (sum(group),), {}, flat, schedule[0] if schedule else {}, {}) | {("weights", ""): flat}
-    (stream,) = model.inputs
-    for step, numbers in zip(gradients, schedule, strict=True):
-        data = {stream.name: torch.cat([gradient.flatten() for gradient in step])}
-        tick = Tick(data, numbers, dict(states), {}, {}, model, group)
-        states = tick.run(laws, [data] * (model.updates_per_tick - 1))
-    by_name = {slot_name(model, *slot): _split(value, weights) for slot, value in states.items() if slot != (POSITION, "")}
-    return by_name.pop("weights"), by_name
-
-
 def reset_states(laws: Laws, states: dict[Slot, Tensor], begun: dict[Slot, Tensor]) -> dict[Slot, Tensor]:
     """The states as the next tick finds them, those of a new period as they begun, or cut off from their past."""
     new = dict(states)
@@ -114,22 +89,6 @@ def reset_states(laws: Laws, states: dict[Slot, Tensor], begun: dict[Slot, Tenso
         again = states[slot].detach() if item.is_cut_off else begun[slot]
         new[slot] = torch.where((seen > 0) & (seen % item.period == 0), again, states[slot])
     return new
-
-
-def run_law_steps_of_matrix(
-    laws: Laws, weight: Tensor, steps: Sequence[Mapping[str, Tensor]], hyperparameters: Sequence[Mapping[str, float]]
-) -> tuple[Tensor, Tensors]:
-    """The laws of an optimizer of matrices over steps of one matrix, from zero states."""
-    model = laws.order.model
-    sizes = {item.name: item.default for item in model.dims if item.definition is None}
-    sizes |= {str(dim): size for dim, size in zip(MATRIX, weight.shape, strict=True)}
-    schedule = [{name: weight.new_tensor(value) for name, value in numbers.items()} for numbers in hyperparameters]
-    states = starts(laws, (), sizes, weight, schedule[0] if schedule else {}, {}) | {("weights", ""): weight}
-    sizes |= {number_of_data(model): len(steps[0][stream.name]) for stream in contexts_of(model)}
-    for data, numbers in zip(steps, schedule, strict=True):
-        states = Tick(data, numbers, dict(states), {}, sizes, model).run(laws, [data] * (model.updates_per_tick - 1))
-    by_name = {slot_name(model, *slot): value for slot, value in states.items() if slot != (POSITION, "")}
-    return by_name.pop("weights"), by_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +129,19 @@ class Tick:
                 between = replace(self, inputs=inputs, between=between, part=part).run_part(laws) | self._streams_at(inputs)
             replace(self, between=between, part=len(early)).move(law)
             waiting = self._begin_again(waiting)
-        kept = {(item.component, item.part): self.value(item.value) for item in laws.kept if item.window is None}
+        kept = {(item.component, item.part): self._kept(item, early) for item in laws.kept if item.window is None}
         after = {**self.previous, **self.new, **kept}
         final = {slot: after[slot].expand_as(value).to(value.dtype) for slot, value in self.previous.items()}
         return final | {slot: self.windows.after(slot, self._window(slot)) for slot in self.windows.items}
+
+    def _kept(self, item: Kept, early: Sequence[Mapping[str, Tensor]]) -> Tensor:
+        """What is kept to the next tick; of a stream of several values a token, that of each part."""
+        if not isinstance(item.value, Shift):
+            return self.value(item.value)
+        x, before = item.value.x, self.previous[item.component, item.part]
+        parts = enumerate(early) if self.model.values_per_tick(x) > 1 else ()
+        newest = [*(replace(self, inputs=inputs, part=part).value(x) for part, inputs in parts), self.value(x)]
+        return shifted(before, newest, len(x.shape))
 
     def _window(self, slot: Slot) -> Tensor:
         """A stream at every datum of a window, this token's last."""
@@ -243,8 +211,9 @@ class Tick:
                 return named[name]
             case Input(name, _, delayed):
                 return self.previous[PREVIOUS, name] if delayed else self.inputs[name]
-            case Recent():
-                return self.previous[RECENT, self.recent[node]]
+            case Recent(x):
+                parts = self.model.values_per_tick(x)
+                return of_part(self.previous[RECENT, self.recent[node]], len(x.shape), self.part if parts > 1 else 0, parts)
             case Due(period):
                 return (self.previous[POSITION, ""] + 1) % period == 0
             case algebra.Tick(component):
@@ -343,8 +312,3 @@ def slot_name(model: Model, component: str, part: str) -> str:
 def of_tokens(model: Model) -> str:
     """A stream that has values at tokens, which tells how many there are."""
     return next(stream.name for stream in model.inputs if not stream.is_of_sequence)
-
-
-def _split(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
-    pieces = torch.split(flat, [tensor.numel() for tensor in like])
-    return [piece.reshape(tensor.shape) for piece, tensor in zip(pieces, like, strict=True)]

@@ -27,6 +27,7 @@ from nlc.ir.program import Form, MemoryProgram, Program
 from nlc.ir.recents import Recent, Shift
 from nlc.verify.axes import axis_indices, axis_places, places_of, with_axes, with_places, without_joined, without_places
 from nlc.verify.evaluate import Evaluator
+from nlc.verify.older_values import unfolded
 from nlc.verify.run_blocks import Block
 from nlc.verify.run_coupled import run_coupled
 from nlc.verify.run_dual import DualBlock
@@ -101,7 +102,8 @@ class Around:
         """Outputs (batch, *axes or 1, time, *shape), and all that is carried on."""
         program, time = self.program, len(self.axes)
         past = [item.part for item in program.laws.kept if item.component == PREVIOUS]
-        earlier = {name: _earlier(states[PREVIOUS, name], streams[name], time) for name in past}
+        repeats = {item.name: program.model.updates_per_tick // item.every.updates_per_tick for item in program.model.inputs}
+        earlier = {name: _earlier(states[PREVIOUS, name], streams[name], time, repeats[name]) for name in past}
         delayed = {name: x.narrow(time, 0, updates) for name, x in earlier.items()}
         block = Block(program, states) if program.is_in_blocks else None
         leading = (*self.axes, updates)
@@ -109,7 +111,7 @@ class Around:
         recents: dict[Expr, Tensor] = {}
         given = (self.hyperparameters, self.indices, reads, recents, self.sizes, leading, self.like, self.parameters, self.places, block)
         before = states.get((POSITION, ""), torch.zeros(()))
-        sequence = Sequence(streams, delayed, *given, (before + torch.arange(updates)).to(self.like.dtype))
+        sequence = Sequence(program.model, streams, delayed, *given, (before + torch.arange(updates)).to(self.like.dtype))
         final: dict[Slot, Tensor] = {**states, **{(PREVIOUS, name): x.select(time, -1) for name, x in earlier.items()}}
         if block is None and (POSITION, "") in states:
             final[POSITION, ""] = before + updates
@@ -139,9 +141,9 @@ def _by_update(x: Tensor, stream: InputStream, model: Model) -> Tensor:
     return whole.flatten(1, 2) if stream.is_parted else whole.repeat_interleave(model.updates_per_tick, 1)
 
 
-def _earlier(previous: Tensor, stream: Tensor, time: int) -> Tensor:
-    """The stream along its time dim, with the value before its first token in front."""
-    first = previous.unsqueeze(time)
+def _earlier(previous: Tensor, stream: Tensor, time: int, repeats: int) -> Tensor:
+    """The stream along its time dim, with the value before its first token in front, as often as every value is repeated."""
+    first = previous.unsqueeze(time).repeat_interleave(repeats, time)
     return torch.cat((first, stream.expand(*first.shape[:time], -1, *first.shape[time + 1 :])), time)
 
 
@@ -149,6 +151,7 @@ def _earlier(previous: Tensor, stream: Tensor, time: int) -> Tensor:
 class Sequence:
     """All tokens of a sequence at once: every value is (batch, *axes, time, *shape); `reads` fills up memory by memory."""
 
+    model: Model
     inputs: Mapping[str, Tensor]
     delayed: Mapping[str, Tensor]
     hyperparameters: Mapping[str, Tensor]
@@ -190,11 +193,12 @@ class Sequence:
 
     def remember(self, item: Shift, before: Tensor) -> Tensor:
         """The last values of an expression before every token, kept for who reads them, and those after the last token."""
-        time, count, tokens = len(self.leading) - 1, before.shape[len(self.leading) - 1], self.leading[-1]
-        values = self.stream(item.x, (*before.shape[:time], tokens))
-        whole = torch.cat((before, values), time)
-        self.recents[item.recent] = whole.unfold(time, count, 1).narrow(time, 0, tokens).movedim(-1, time + 1)
-        return whole.narrow(time, tokens, count)
+        time, updates, parts = len(self.leading) - 1, self.leading[-1], self.model.updates_per_tick
+        values, repeats = self.stream(item.x, (*before.shape[:time], updates)), parts // self.model.values_per_tick(item.x)
+        whole = torch.cat((before.repeat_interleave(repeats, time), values), time)
+        count = whole.shape[time] - updates
+        self.recents[item.recent] = unfolded(whole, time, count, parts)
+        return whole.narrow(time, updates, count)[(slice(None),) * time + (slice(None, None, repeats),)]
 
     def run_memory(self, memory: MemoryProgram, states: Mapping[Slot, Tensor], chunk: int) -> dict[Slot, Tensor]:
         """One memory, or several that move as one: keeps what is read of them, and gives their final states."""

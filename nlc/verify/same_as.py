@@ -29,6 +29,7 @@ from nlc.verify.relations import GENERAL, Relation, guess, preserved, start_of
 from nlc.verify.system_steps import induction_steps, run_steps
 from nlc.verify.twins import Twins, at_tick, initial, moment, observed, step
 from nlc.verify.verdict import Finding, VerdictWord
+from nlc.verify.window_gaps import has_windows, run_alike, window_gap
 
 INDUCTION = "induction over ticks"
 RUNS = "exact runs of both systems"
@@ -67,6 +68,8 @@ def _obstacles(twins: Twins) -> Iterator[str]:
         unit = laws.order.model.unit
         if laws.order.model.recents:
             yield f"{laws.order.model.name} has delays or convolutions, which these methods do not follow"
+        if has_windows(laws):
+            yield f"a level of {laws.order.model.name} is solved over a window, which is followed where a gap is measured alone"
         has_periods = bool(laws.resets) or any(item.component not in (POSITION, PREVIOUS, RECENT) for item in laws.kept)
         if has_periods and not is_followed(laws):
             yield f"{laws.order.model.name} has periods of several {unit}s, which these methods do not follow"
@@ -148,6 +151,9 @@ def measured(claim: SameAsClaim, laws_of: Callable[[Model], Laws]) -> Table | Fi
         is_own = any(item.name == claim.measure.name for item in this.hyperparameters)
         options = claim.options if is_own else (*claim.options, (claim.measure.name, value))
         twins = Twins(replace(claim, options=options), laws_of(this), laws_of(other))
+        if (has_windows(twins.this) or has_windows(twins.other)) and run_alike(claim, twins.this, twins.other):
+            rows.append((value, window_gap(twins.this, twins.other)))
+            continue
         obstacle = next(_obstacles(twins), None)
         if obstacle is not None:
             return Finding(verdict="unknown", method="none", detail=obstacle)

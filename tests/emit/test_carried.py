@@ -23,7 +23,7 @@ def test_a_window_longer_than_its_carried_state_is_refused(way: str) -> None:
     given = streams("alpha", "gamma")
     _, state = narrow(**given)
     token = given if way != "step" else {name: x[:, 0] for name, x in given.items()}
-    with pytest.raises(ValueError, match=r"^memory looks back 3 tokens from the first one here, but the state carries 2 in recent\.k$"):
+    with pytest.raises(ValueError, match=r"^memory looks back 3 tokens from the first one here, but the state carries 2 in recent\.gamma$"):
         getattr(Omega(4, 4), way)(**token, state=state)
 
 
@@ -44,5 +44,5 @@ def test_so_is_one_of_attention(width: int) -> None:
 def test_a_state_without_the_window_is_refused() -> None:
     given = streams("alpha", "gamma")
     _, state = Omega(4, 4)(**given)
-    with pytest.raises(ValueError, match=r"the state carries 0 in recent\.k$"):
+    with pytest.raises(ValueError, match=r"the state carries 0 in recent\.gamma$"):
         Omega(4, 4)(**given, state={"memory": state["memory"]})

@@ -99,3 +99,19 @@ levels:
 outputs:
   y: outside(join(g * memory(split(x, heads)), heads))
 """
+
+NESTED = """
+nlc: 1
+name: Nested
+dims: {d: 6}
+inputs: {x: [d]}
+hyperparameters: {rate: 0.05}
+levels:
+  fast: {memory: 'matrix(d, d)', every: step, init: medium, reset: 2 steps}
+  medium: {memory: 'matrix(d, d)', every: 2 steps, init: 0.5 * slow, reset: 4 steps}
+  slow: {memory: 'matrix(d, d)', every: 4 steps}
+  scale: {memory: vector(d), every: step, init: rate, reset: 3 steps}
+outputs:
+  y: fast(x) + medium(x) + scale * slow(x)
+outer: {objective: task, optimizer: momentum(0.1)}
+"""

@@ -25,7 +25,7 @@ from tests.architecture.modules import ROOT
 from tests.emit.systems import program_from
 from tests.verify import test_time as time
 from tests.verify.slow_systems import LAYER
-from tests.verify.test_parts_of_tokens import DELTA_PRODUCT
+from tests.verify.test_parts_of_tokens import DELTA_PRODUCT, OLDER_PARTS_EXACTLY
 
 ARCHITECTURES = tuple(sorted((ROOT / "specs" / "architectures").glob("*.yaml")))
 OPTIMIZERS = tuple(sorted((ROOT / "specs" / "optimizers").glob("*.yaml")))
@@ -39,6 +39,7 @@ def squares_of(program: Program, text: str = "") -> list[Square]:
 LAYERS = {
     "cms",
     "cms_independent",
+    "cms_nested",
     "delta_rule_layer",
     "gated_delta_rule_layer",
     "mamba2_layer",
@@ -69,6 +70,7 @@ SYSTEMS = {
     "levels of three clocks": time.MIXED.replace("0.1", "0.25"),
     "a reset to a start": time.BEGUN.replace("1 / tick", "0.5"),
     "three updates a token": DELTA_PRODUCT,
+    "older values of each part of a token": OLDER_PARTS_EXACTLY,
     "axes split and joined": LAYER,
 }
 

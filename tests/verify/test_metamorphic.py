@@ -54,6 +54,7 @@ APPLIES = {
     **dict.fromkeys(("delta_rule_layer", "gated_delta_rule_layer", "mamba2_layer", "titans_linear_layer", "retention_layer"), ""),
     "swiglu_layer": "basis of d_model",
     "cms": "basis of d_model",
+    "cms_nested": "basis of d_model",
     "cms_independent": "",
     **dict.fromkeys(("titans_layer", "ttt_linear_layer", "self_modifying_titans"), ""),
     "longhorn": "twice q, twice v, basis of d_k, basis of d_v, idle",

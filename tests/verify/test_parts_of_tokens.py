@@ -116,11 +116,89 @@ outputs:
   y: memory(delay(x, 1 token))
 """
 
+OLDER_PARTS = """
+nlc: 1
+name: OlderParts
+dims: {d_k: 4, d_v: 3, width: 3}
+axes: [heads]
+inputs:
+  x: {shape: [d_k], axes: []}
+  k: {shape: [d_k], every: token / 2}
+  v: {shape: [d_v], every: token / 2, axes: []}
+  beta: {shape: [], every: token / 2, range: [0, 1]}
+let:
+  address: l2_normalise(convolve(k, kernel) + delay(x, 2 tokens))
+levels:
+  kernel: {memory: 'matrix(width, d_k)', every: step, init: 0.25}
+  memory:
+    memory: matrix(d_v, d_k)
+    keys: address + 0.1 * convolve(tanh(k), kernel) + prev(k) - prev(x)
+    values: v - delay(cos(v), 1 token)
+    objective: l2
+    retention: sigmoid(delay(sum(k) + sum(x), 3 tokens))
+    optimizer: gradient_descent(0.3 * beta)
+    every: token / 2
+outputs:
+  y: memory(delay(k, 1 token) + prev(x)) + delay(v, 2 tokens)
+  z: convolve(tanh(k), kernel) + convolve(x, kernel)
+"""
+
+OLDER_PARTS_EXACTLY = """
+nlc: 1
+name: OlderParts
+dims: {d_k: 4, d_v: 3, width: 3}
+axes: [heads]
+inputs:
+  x: {shape: [d_k], axes: []}
+  k: {shape: [d_k], every: token / 2}
+  v: {shape: [d_v], every: token / 2, axes: []}
+levels:
+  kernel: {memory: 'matrix(width, d_k)', every: step}
+  memory:
+    memory: matrix(d_v, d_k)
+    keys: convolve(k, kernel) + delay(x, 2 tokens) + prev(k)
+    values: v - delay(v, 1 token)
+    objective: dot
+    optimizer: gradient_descent(0.25)
+    every: token / 2
+outputs:
+  y: memory(delay(k, 1 token)) + delay(v, 2 tokens)
+"""
+
+OLDER_PARTS_MIXED = """
+nlc: 1
+name: OlderPartsMixed
+dims: {d_k: 4, d_v: 3, width: 3}
+inputs:
+  k: {shape: [d_k], every: token / 3}
+  v: {shape: [d_v], every: token / 3}
+let:
+  address: tanh(delay(k, 1 token))
+levels:
+  kernel: {memory: 'matrix(width, d_k)', every: step, init: 0.25}
+  memory:
+    memory: matrix(d_v, d_k)
+    keys: address
+    values: v + prev(slow)
+    objective: l2
+    optimizer: momentum(learning_rate = 0.1, decay = 0.5)
+    every: token / 3
+  slow:
+    memory: vector(d_v)
+    objective: 0.5 * norm2(slow - memory(convolve(k, kernel)) - delay(v, 2 tokens) - prev(v))
+    optimizer: gradient_descent(0.3)
+    every: 2 tokens
+outputs:
+  y: slow + memory(address)
+"""
+
 SYSTEMS = {
     "delta product": DELTA_PRODUCT,
     "mixed": MIXED,
     "no stream of whole tokens": ONE_STREAM_OF_TOKENS.replace("sum", "total"),
     "older tokens": OLDER_TOKENS,
+    "older parts": OLDER_PARTS,
+    "older parts, mixed": OLDER_PARTS_MIXED,
 }
 
 
@@ -129,7 +207,7 @@ def test_every_square_closes(name: str) -> None:
     program = program_from(SYSTEMS[name])
     squares = check_squares(program, pipeline.emit(program))
     assert [square.text for square in squares if not square.closed] == []
-    assert program.is_parallel == (name not in ("mixed", "older tokens"))
+    assert program.is_parallel == ("mixed" not in name)
 
 
 def test_several_pairs_a_token_are_the_delta_rule_over_all_pairs() -> None:

@@ -38,6 +38,7 @@ SPLIT = {
     "kernels": '  project: {memory: "matrix(heads * d_k, d)", every: step}\n' + KERNEL.replace("d_k", "heads * d_k"),
     "output": "join(memory(split(convolve(project(x), kernel), heads)), heads)",
 }
+JOINED = "join(memory(prev(shared)), heads) * sum(prev(x))"
 
 SYSTEMS: Mapping[str, str] = {
     "delayed key": spec(HALF_SQUARE.format("delay(k, 2 tokens)")),
@@ -55,6 +56,10 @@ SYSTEMS: Mapping[str, str] = {
     "stream without axes": spec(HALF_SQUARE.format("convolve(shared, kernel)"), output="memory(delay(shared, 2 tokens))"),
     "place along an axis": spec(HALF_SQUARE.format("delay(k * index(heads), 2 tokens)")),
     "split": spec(HALF_SQUARE.format("l2_normalise(split(convolve(project(x), kernel), heads))"), **SPLIT),
+    "previous value, split": spec(HALF_SQUARE.format("split(project(prev(x) - x), heads) + prev(shared)"), **SPLIT),
+    "previous values, joined": spec(HALF_SQUARE.format("prev(shared)"), output=JOINED),
+    "beside a join": spec(HALF_SQUARE.format("delay(shared, 2 tokens)"), output="join(memory(q), heads)"),
+    "previous values in blocks, joined": spec(HALF_SQUARE.format("prev(shared)"), every="4 tokens", output=JOINED),
     "network": spec(HALF_SQUARE.format("convolve(k, kernel)"), memory="mlp(d_k, 2, d_v, activation = tanh)"),
     "implicit step": spec(HALF_SQUARE.format("convolve(k, kernel)"), optimizer="proximal(beta)"),
     "momentum": spec(HALF_SQUARE.format("convolve(k, kernel)"), optimizer="momentum(learning_rate = beta, decay = alpha)"),

@@ -1,4 +1,4 @@
-"""Optimizers whose levels start again at every update, inside memories of one and of several matrices: as squares and against a hand loop."""
+"""Optimizers whose levels start again at every update, in memories of one matrix and of several: as squares and against a hand loop."""
 
 from __future__ import annotations
 

@@ -15,7 +15,8 @@ from nlc.ir.algebra import HALF
 from nlc.ir.build import negate, scale
 from nlc.ir.model import Model
 from nlc.ir.program import Program
-from nlc.verify.run_law import run_law_steps, run_laws
+from nlc.verify.run_law import run_laws
+from nlc.verify.run_law_steps import run_law_steps
 from nlc.verify.run_program import run_program
 from tests import models
 from tests.derive import systems

@@ -23,10 +23,10 @@ from nlc.verify.squares import all_squares, check_squares
 from tests import models
 from tests.emit.systems import program_from
 from tests.verify.programs import assert_close
-from tests.verify.slow_systems import GATED, LAYER, PERIODS, RECURRENT
+from tests.verify.slow_systems import GATED, LAYER, NESTED, PERIODS, RECURRENT
 
 EVIDENCE = Case(name="nine tokens", chunks=2, extra=1)
-SYSTEMS = {"layer": LAYER, "periods": PERIODS, "gated": GATED, "recurrent": RECURRENT}
+SYSTEMS = {"layer": LAYER, "periods": PERIODS, "gated": GATED, "recurrent": RECURRENT, "nested": NESTED}
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
@@ -251,6 +251,12 @@ MUTANTS: dict[str, tuple[str, str, str, str]] = {
         'state_dict["optimizers"]',
         "contract = optimizers: refusal of a state_dict['optimizers'] that is too short",
     ),
+    "a level that does not start again": (NESTED, "yield module.fast, module.medium", "yield module.slow, module.slow", TRAINING),
+    "a level that starts again too often": (NESTED, "steps % 4", "steps % 2", TRAINING),
+    "the faster level starts again first": (NESTED, "in self.restarts(self.steps):", "in [*self.restarts(self.steps)][::-1]:", TRAINING),
+    "a start before the levels move": (NESTED, "self.restarts(self.steps)", "self.restarts(self.steps + 1)", TRAINING),
+    "an optimizer that remembers": (NESTED, "optimizer.state.pop(parameter, None)", "pass", TRAINING),
+    "a number started again from another": (NESTED, "torch.full_like(module.scale, module.rate)", "2 * module.scale", TRAINING),
     "no optimizers": (LAYER, "def optimizers(module", "def some_optimizers(module", "text = module: import"),
 }
 

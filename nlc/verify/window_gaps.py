@@ -1,0 +1,40 @@
+"""The gap between two systems of which some level is solved over a window: both run by their laws, in floats, on the same streams.
+
+Other systems are compared tick by tick over symbols (see `same_as`); data of a window are not followed there.
+"""
+
+from __future__ import annotations
+
+import math
+
+from nlc.ir.law import Laws
+from nlc.ir.model import Model, SameAsClaim
+from nlc.verify.inputs import Case, draw
+from nlc.verify.run_law import run_laws
+
+TOKENS, SEQUENCES = 64, 2
+
+
+def has_windows(laws: Laws) -> bool:
+    """Whether some level is solved over a window."""
+    return any(item.window is not None for item in laws.kept)
+
+
+def run_alike(claim: SameAsClaim, this: Laws, other: Laws) -> bool:
+    """Whether the two take the same streams under the same names, and nothing else."""
+    models = (this.order.model, other.order.model)
+    streams = [sorted((item.name, item.shape, item.axes, item.every) for item in model.inputs) for model in models]
+    return not (claim.bindings or claim.given or any(model.parameters for model in models)) and streams[0] == streams[1]
+
+
+def window_gap(this: Laws, other: Laws) -> float:
+    """How far the outputs that both have are apart, relative to those of the other, over sequences of TOKENS tokens."""
+    drawn = draw(this.order.model, Case(name="a run", chunks=0, extra=TOKENS, batch=SEQUENCES), TOKENS)
+    mine, others = (run_laws(laws, drawn.inputs, sizes=drawn.sizes, hyperparameters=_numbers(laws.order.model))[0] for laws in (this, other))
+    names = mine.keys() & others.keys()
+    apart = math.sqrt(sum(float((mine[name] - others[name]).square().sum()) for name in names))
+    return apart / math.sqrt(sum(float(others[name].square().sum()) for name in names))
+
+
+def _numbers(model: Model) -> dict[str, float]:
+    return {item.name: float(item.default) for item in model.hyperparameters}
