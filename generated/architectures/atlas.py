@@ -4,7 +4,7 @@ A network that fits its last few tokens together, not the newest alone, and move
 near 1 first; the gradients are taken at the start of each period.
 
 Compiled by nlc from specs/architectures/atlas.yaml. Edit the spec, not this file.
-sha256 of the spec: b4c6ee15c89bf34f29b7687d33dbfa5a9b9b64615510cd8b8e1b7993099cf532
+sha256 of the spec: f10a6f3e45f32b00c4bb69fe92038afd0a631ac4f5fc8e6dbf4f503345351c30
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components             every      paper's number (slowest highest / slowest first)
@@ -16,100 +16,58 @@ Timetable
     every token  memory.momentum, memory.orthogonalised, memory
 
 Laws, per token; prev is the state before
-    layer                      = prev(memory.W1.held_16) @ k                                                   into gelu
-    activation                 = gelu(layer)                                                                   out of gelu
-    prediction                 = prev(memory.W2.held_16) @ activation                                          read at the key
-    error                      = prediction - v
-                                 objective 0.5 * sum(gamma * norm2(memory.W2 @ gelu(memory.W1 @ k) - v), over = window)
-    momentum_layer             = prev(memory.W1.held_16) @ delay(k, 1 token)                                   into gelu
-    momentum_activation        = gelu(momentum_layer)                                                          out of gelu
-    prediction_1               = prev(memory.W2.held_16) @ momentum_activation                                 read at the key 1 token ago
-    error_1                    = prediction_1 - delay(v, 1 token)
-                                 objective 0.5 * sum(gamma * norm2(memory.W2 @ gelu(memory.W1 @ k) - v), over = window)
-    momentum_layer_2           = prev(memory.W1.held_16) @ delay(k, 2 tokens)                                  into gelu
-    momentum_activation_2      = gelu(momentum_layer_2)                                                        out of gelu
-    prediction_2               = prev(memory.W2.held_16) @ momentum_activation_2                               read at the key 2 tokens ago
-    error_2                    = prediction_2 - delay(v, 2 tokens)
-                                 objective 0.5 * sum(gamma * norm2(memory.W2 @ gelu(memory.W1 @ k) - v), over = window)
-    momentum_layer_3           = prev(memory.W1.held_16) @ delay(k, 3 tokens)                                  into gelu
-    momentum_activation_3      = gelu(momentum_layer_3)                                                        out of gelu
-    prediction_3               = prev(memory.W2.held_16) @ momentum_activation_3                               read at the key 3 tokens ago
-    error_3                    = prediction_3 - delay(v, 3 tokens)
-                                 objective 0.5 * sum(gamma * norm2(memory.W2 @ gelu(memory.W1 @ k) - v), over = window)
-    slope                      = normal_cdf(layer) + layer * normal_density(layer)                             derivative of gelu
-    local_surprise             = gamma * (transpose(prev(memory.W2.held_16)) @ error * slope)                  gradient by layer; calculus
-    momentum_slope             = normal_cdf(momentum_layer) + momentum_layer * normal_density(momentum_layer)  derivative of gelu
-    momentum_local_surprise    = delay(gamma, 1 token) * (transpose(prev(memory.W2.held_16)) @ error_1 * momentum_slope)
-                                 gradient by momentum_layer; calculus
-    momentum_slope_2           = normal_cdf(momentum_layer_2) + momentum_layer_2 * normal_density(momentum_layer_2)
-                                 derivative of gelu
-    momentum_local_surprise_2  = delay(gamma, 2 tokens) * (transpose(prev(memory.W2.held_16)) @ error_2 * momentum_slope_2)
-                                 gradient by momentum_layer_2; calculus
-    momentum_slope_3           = normal_cdf(momentum_layer_3) + momentum_layer_3 * normal_density(momentum_layer_3)
-                                 derivative of gelu
-    momentum_local_surprise_3  = delay(gamma, 3 tokens) * (transpose(prev(memory.W2.held_16)) @ error_3 * momentum_slope_3)
-                                 gradient by momentum_layer_3; calculus
-    gradient_W1                = outer(local_surprise, k) + outer(momentum_local_surprise, delay(k, 1 token)) +
-                                 outer(momentum_local_surprise_2, delay(k, 2 tokens)) + outer(momentum_local_surprise_3, delay(k, 3 tokens))
-                                 adjoint of apply; calculus
-    gradient_W2                = gamma * outer(error, activation) + delay(gamma, 1 token) * outer(error_1, momentum_activation) +
-                                 delay(gamma, 2 tokens) * outer(error_2, momentum_activation_2) + delay(gamma, 3 tokens) * outer(error_3,
-                                 momentum_activation_3)
-                                 adjoint of apply; calculus
-    momentum.W1                = theta * prev(memory.momentum.W1) + gradient_W1
-                                 explicit gradient step on -dot(memory.momentum.W1, gradient(memory.W1)) - dot(memory.momentum.W2,
-                                 gradient(memory.W2)); atlas
-    momentum.W2                = theta * prev(memory.momentum.W2) + gradient_W2
-                                 explicit gradient step on -dot(memory.momentum.W1, gradient(memory.W1)) - dot(memory.momentum.W2,
-                                 gradient(memory.W2)); atlas
-    start_W1                   = memory.momentum.W1 / (norm(memory.momentum.W1) + 0.0000001)                   where its rounds start
-    start_W2                   = memory.momentum.W2 / (norm(memory.momentum.W2) + 0.0000001)                   where its rounds start
-    gram                       = transpose(prev(memory.orthogonalised.W1)) @ prev(memory.orthogonalised.W1)    the Gram matrix
-    gradient_W1                = -2.4445 * prev(memory.orthogonalised.W1) + prev(memory.orthogonalised.W1) @ (4.775 * gram - 2.0315 * (gram
-                                 @ gram))
-                                 objective -1.22225 * (norm2(memory.orthogonalised.W1) + norm2(memory.orthogonalised.W2)) + 1.19375 *
-                                 (norm2(transpose(memory.orthogonalised.W1) @ memory.orthogonalised.W1) +
-                                 norm2(transpose(memory.orthogonalised.W2) @ memory.orthogonalised.W2)) - 4063 / 12000 *
-                                 (norm2(memory.orthogonalised.W1 @ transpose(memory.orthogonalised.W1) @ memory.orthogonalised.W1) +
-                                 norm2(memory.orthogonalised.W2 @ transpose(memory.orthogonalised.W2) @ memory.orthogonalised.W2));
-                                 calculus
-    orthogonalised_gram        = prev(memory.orthogonalised.W2) @ transpose(prev(memory.orthogonalised.W2))    the Gram matrix
-    gradient_W2                = -2.4445 * prev(memory.orthogonalised.W2) + (4.775 * orthogonalised_gram - 2.0315 * (orthogonalised_gram @
-                                 orthogonalised_gram)) @ prev(memory.orthogonalised.W2)
-                                 objective -1.22225 * (norm2(memory.orthogonalised.W1) + norm2(memory.orthogonalised.W2)) + 1.19375 *
-                                 (norm2(transpose(memory.orthogonalised.W1) @ memory.orthogonalised.W1) +
-                                 norm2(transpose(memory.orthogonalised.W2) @ memory.orthogonalised.W2)) - 4063 / 12000 *
-                                 (norm2(memory.orthogonalised.W1 @ transpose(memory.orthogonalised.W1) @ memory.orthogonalised.W1) +
-                                 norm2(memory.orthogonalised.W2 @ transpose(memory.orthogonalised.W2) @ memory.orthogonalised.W2));
-                                 calculus
-    orthogonalised.W1          = prev(memory.orthogonalised.W1) - gradient_W1                                  explicit gradient step; atlas
-    orthogonalised.W2          = prev(memory.orthogonalised.W2) - gradient_W2                                  explicit gradient step; atlas
-    memory.W1                  = alpha * prev(memory.W1) - eta * memory.orthogonalised.W1
-                                 explicit gradient step on dot(memory.W1, memory.orthogonalised.W1) + dot(memory.W2,
-                                 memory.orthogonalised.W2); atlas
-    memory.W2                  = alpha * prev(memory.W2) - eta * memory.orthogonalised.W2
-                                 explicit gradient step on dot(memory.W1, memory.orthogonalised.W1) + dot(memory.W2,
-                                 memory.orthogonalised.W2); atlas
-    y                          = memory.W2 @ gelu(memory.W1 @ q)                                               read after the write
-    memory.W1.held_16          = where(due(16 tokens), memory.W1, prev(memory.W1.held_16))
-                                 kept: read by hold(memory, 16 tokens)
-    memory.W2.held_16          = where(due(16 tokens), memory.W2, prev(memory.W2.held_16))
-                                 kept: read by hold(memory, 16 tokens)
-    recent.gamma               = recent(gamma) and gamma
-                                 kept: the last values of gamma, for windows
-    recent.k                   = recent(k) and k
-                                 kept: the last values of k, for windows
-    recent.v                   = recent(v) and v
-                                 kept: the last values of v, for windows
-    position                   = prev(position) + 1                                                            kept: the tokens so far
+    layer              = prev(memory.W1.held_16) @ k                                                 into gelu
+    activation         = gelu(layer)                                                                 out of gelu
+    prediction         = prev(memory.W2.held_16) @ activation                                        read at the key
+    error              = prediction - v
+                         objective 0.5 * sum(gamma * norm2(memory.W2 @ gelu(memory.W1 @ k) - v), over = window)
+    layer_1            = prev(memory.W1.held_16) @ delay(k, 1 token)                                 into gelu
+    activation_1       = gelu(layer_1)                                                               out of gelu
+    prediction_1       = prev(memory.W2.held_16) @ activation_1                                      read at the key 1 token ago
+    error_1            = prediction_1 - delay(v, 1 token)
+                         objective 0.5 * sum(gamma * norm2(memory.W2 @ gelu(memory.W1 @ k) - v), over = window)
+    slope              = normal_cdf(layer) + layer * normal_density(layer)                           derivative of gelu
+    local_surprise     = gamma * (transpose(prev(memory.W2.held_16)) @ error * slope)                gradient by layer; calculus
+    slope_1            = normal_cdf(layer_1) + layer_1 * normal_density(layer_1)                     derivative of gelu
+    local_surprise_1   = delay(gamma, 1 token) * (transpose(prev(memory.W2.held_16)) @ error_1 * slope_1)
+                         gradient by layer_1; calculus
+    gradient_W1        = outer(local_surprise, k) + outer(local_surprise_1, delay(k, 1 token))       adjoint of apply; calculus
+    gradient_W2        = gamma * outer(error, activation) + delay(gamma, 1 token) * outer(error_1, activation_1)
+                         adjoint of apply; calculus
+    momentum.W1        = theta * prev(memory.momentum.W1) + gradient_W1
+                         explicit gradient step on -dot(memory.momentum.W1, gradient(memory.W1)) - dot(memory.momentum.W2,
+                         gradient(memory.W2)); atlas
+    momentum.W2        = theta * prev(memory.momentum.W2) + gradient_W2
+                         explicit gradient step on -dot(memory.momentum.W1, gradient(memory.W1)) - dot(memory.momentum.W2,
+                         gradient(memory.W2)); atlas
+    start_W1           = memory.momentum.W1 / (norm(memory.momentum.W1) + 0.0000001)                 where its rounds start
+    start_W2           = memory.momentum.W2 / (norm(memory.momentum.W2) + 0.0000001)                 where its rounds start
+    gram_W1            = transpose(prev(memory.orthogonalised.W1)) @ prev(memory.orthogonalised.W1)  the Gram matrix
+    gram_W2            = prev(memory.orthogonalised.W2) @ transpose(prev(memory.orthogonalised.W2))  the Gram matrix
+    orthogonalised.W1  = 3.4445 * prev(memory.orthogonalised.W1) - prev(memory.orthogonalised.W1) @ (4.775 * gram_W1 - 2.0315 * (gram_W1 @
+                         gram_W1))
+                         explicit gradient step, in each of 5 rounds; atlas
+    orthogonalised.W2  = 3.4445 * prev(memory.orthogonalised.W2) - (4.775 * gram_W2 - 2.0315 * (gram_W2 @ gram_W2)) @
+                         prev(memory.orthogonalised.W2)
+                         explicit gradient step, in each of 5 rounds; atlas
+    memory.W1          = alpha * prev(memory.W1) - eta * memory.orthogonalised.W1
+                         explicit gradient step on dot(memory.W1, memory.orthogonalised.W1) + dot(memory.W2, memory.orthogonalised.W2);
+                         atlas
+    memory.W2          = alpha * prev(memory.W2) - eta * memory.orthogonalised.W2
+                         explicit gradient step on dot(memory.W1, memory.orthogonalised.W1) + dot(memory.W2, memory.orthogonalised.W2);
+                         atlas
+    y                  = memory.W2 @ gelu(memory.W1 @ q)                                             read after the write
+    memory.W1.held_16  = where(due(16 tokens), memory.W1, prev(memory.W1.held_16))                   kept: read by hold(memory, 16 tokens)
+    memory.W2.held_16  = where(due(16 tokens), memory.W2, prev(memory.W2.held_16))                   kept: read by hold(memory, 16 tokens)
+    recent.gamma       = recent(gamma) and gamma
+                         kept: the last values of gamma, for windows
+    recent.k           = recent(k) and k                                                             kept: the last values of k, for windows
+    recent.v           = recent(v) and v                                                             kept: the last values of v, for windows
+    position           = prev(position) + 1                                                          kept: the tokens so far
 
-Forms
-    memory.momentum: dual form (ttt, titans)
-        It moves by gradients at a held state, which are told layer by layer (Dense).
-        The gradients of a block are taken at one state, so its weights are sums of them, and reads are products of matrices.
-    memory.orthogonalised and memory: recurrence
-        The new memory.orthogonalised.W1 reads transpose(prev(memory.orthogonalised.W1)) @ prev(memory.orthogonalised.W1), which is not
-        affine in the old memory.orthogonalised.W1, memory.orthogonalised.W2, memory.W1 and memory.W2 (Nonlinear).
+Form
+    memory.momentum, memory.orthogonalised and memory: recurrence
+        Memory.orthogonalised starts again at every token, and what it comes to in its rounds is not affine in that (Nonlinear).
         No parallel form of the table fits, so the law runs token by token.
 """
 
@@ -141,9 +99,9 @@ class Atlas(nn.Module):
     State, kept in float32 or wider (a dict by name; None starts from zeros):
         memory.momentum.W1, memory.W1, memory.W1.held_16  (batch, heads, 4 * d_k, d_k)
         memory.momentum.W2, memory.W2, memory.W2.held_16  (batch, heads, d_v, 4 * d_k)
-        recent.gamma  (batch, heads, 3)
-        recent.k  (batch, heads, 3, d_k)
-        recent.v  (batch, heads, 3, d_v)
+        recent.gamma  (batch, heads, 1)
+        recent.k  (batch, heads, 1, d_k)
+        recent.v  (batch, heads, 1, d_v)
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d_v)
@@ -173,9 +131,9 @@ class Atlas(nn.Module):
             "memory.W2": like.new_zeros(batch, heads, self.d_v, 4 * self.d_k, dtype=dtype),
             "memory.W1.held_16": like.new_zeros(batch, heads, 4 * self.d_k, self.d_k, dtype=dtype),
             "memory.W2.held_16": like.new_zeros(batch, heads, self.d_v, 4 * self.d_k, dtype=dtype),
-            "recent.gamma": like.new_zeros(batch, heads, 3, dtype=dtype),
-            "recent.k": like.new_zeros(batch, heads, 3, self.d_k, dtype=dtype),
-            "recent.v": like.new_zeros(batch, heads, 3, self.d_v, dtype=dtype),
+            "recent.gamma": like.new_zeros(batch, heads, 1, dtype=dtype),
+            "recent.k": like.new_zeros(batch, heads, 1, self.d_k, dtype=dtype),
+            "recent.v": like.new_zeros(batch, heads, 1, self.d_v, dtype=dtype),
             "position": like.new_zeros((), dtype=torch.int64),
         }
 
@@ -236,68 +194,30 @@ class Atlas(nn.Module):
             activation = torch.nn.functional.gelu(layer)
             prediction = (state["memory.W2.held_16"] @ activation[..., None]).squeeze(-1)
             error = prediction - v
-            momentum_layer = (state["memory.W1.held_16"] @ recent_k[..., -2, :][..., None]).squeeze(-1)
-            momentum_activation = torch.nn.functional.gelu(momentum_layer)
-            prediction_1 = (state["memory.W2.held_16"] @ momentum_activation[..., None]).squeeze(-1)
+            layer_1 = (state["memory.W1.held_16"] @ recent_k[..., -2, :][..., None]).squeeze(-1)
+            activation_1 = torch.nn.functional.gelu(layer_1)
+            prediction_1 = (state["memory.W2.held_16"] @ activation_1[..., None]).squeeze(-1)
             error_1 = prediction_1 - recent_v[..., -2, :]
-            momentum_layer_2 = (state["memory.W1.held_16"] @ recent_k[..., -3, :][..., None]).squeeze(-1)
-            momentum_activation_2 = torch.nn.functional.gelu(momentum_layer_2)
-            prediction_2 = (state["memory.W2.held_16"] @ momentum_activation_2[..., None]).squeeze(-1)
-            error_2 = prediction_2 - recent_v[..., -3, :]
-            momentum_layer_3 = (state["memory.W1.held_16"] @ recent_k[..., -4, :][..., None]).squeeze(-1)
-            momentum_activation_3 = torch.nn.functional.gelu(momentum_layer_3)
-            prediction_3 = (state["memory.W2.held_16"] @ momentum_activation_3[..., None]).squeeze(-1)
-            error_3 = prediction_3 - recent_v[..., -4, :]
             slope = torch.special.ndtr(layer) + layer * (torch.exp(-layer.square() / 2) / math.sqrt(2 * math.pi))
             local_surprise = gamma[..., None] * ((state["memory.W2.held_16"].mT @ error[..., None]).squeeze(-1) * slope)
-            momentum_slope = (
-                torch.special.ndtr(momentum_layer) + momentum_layer * (torch.exp(-momentum_layer.square() / 2) / math.sqrt(2 * math.pi))
+            slope_1 = torch.special.ndtr(layer_1) + layer_1 * (torch.exp(-layer_1.square() / 2) / math.sqrt(2 * math.pi))
+            local_surprise_1 = recent_gamma[..., -2][..., None] * (
+                (state["memory.W2.held_16"].mT @ error_1[..., None]).squeeze(-1) * slope_1
             )
-            momentum_local_surprise = recent_gamma[..., -2][..., None] * (
-                (state["memory.W2.held_16"].mT @ error_1[..., None]).squeeze(-1) * momentum_slope
-            )
-            momentum_slope_2 = (
-                torch.special.ndtr(momentum_layer_2)
-                + momentum_layer_2 * (torch.exp(-momentum_layer_2.square() / 2) / math.sqrt(2 * math.pi))
-            )
-            momentum_local_surprise_2 = recent_gamma[..., -3][..., None] * (
-                (state["memory.W2.held_16"].mT @ error_2[..., None]).squeeze(-1) * momentum_slope_2
-            )
-            momentum_slope_3 = (
-                torch.special.ndtr(momentum_layer_3)
-                + momentum_layer_3 * (torch.exp(-momentum_layer_3.square() / 2) / math.sqrt(2 * math.pi))
-            )
-            momentum_local_surprise_3 = recent_gamma[..., -4][..., None] * (
-                (state["memory.W2.held_16"].mT @ error_3[..., None]).squeeze(-1) * momentum_slope_3
-            )
-            gradient_W1 = (
-                local_surprise[..., None] * k[..., None, :]
-                + momentum_local_surprise[..., None] * recent_k[..., -2, :][..., None, :]
-                + momentum_local_surprise_2[..., None] * recent_k[..., -3, :][..., None, :]
-                + momentum_local_surprise_3[..., None] * recent_k[..., -4, :][..., None, :]
-            )
+            gradient_W1 = local_surprise[..., None] * k[..., None, :] + local_surprise_1[..., None] * recent_k[..., -2, :][..., None, :]
             gradient_W2 = (
                 gamma[..., None, None] * (error[..., None] * activation[..., None, :])
-                + recent_gamma[..., -2][..., None, None] * (error_1[..., None] * momentum_activation[..., None, :])
-                + recent_gamma[..., -3][..., None, None] * (error_2[..., None] * momentum_activation_2[..., None, :])
-                + recent_gamma[..., -4][..., None, None] * (error_3[..., None] * momentum_activation_3[..., None, :])
+                + recent_gamma[..., -2][..., None, None] * (error_1[..., None] * activation_1[..., None, :])
             )
             momentum_W1 = theta[..., None, None] * state["memory.momentum.W1"] + gradient_W1
             momentum_W2 = theta[..., None, None] * state["memory.momentum.W2"] + gradient_W2
             orthogonalised_W1 = momentum_W1 / (torch.linalg.vector_norm(momentum_W1, dim=(-2, -1)) + 0.0000001)[..., None, None]
             orthogonalised_W2 = momentum_W2 / (torch.linalg.vector_norm(momentum_W2, dim=(-2, -1)) + 0.0000001)[..., None, None]
             for _ in range(5):
-                gram = orthogonalised_W1.mT @ orthogonalised_W1
-                memory_orthogonalised_gradient_W1 = (
-                    -2.4445 * orthogonalised_W1 + orthogonalised_W1 @ (4.775 * gram - 2.0315 * (gram @ gram))
-                )
-                orthogonalised_gram = orthogonalised_W2 @ orthogonalised_W2.mT
-                memory_orthogonalised_gradient_W2 = (
-                    -2.4445 * orthogonalised_W2
-                    + (4.775 * orthogonalised_gram - 2.0315 * (orthogonalised_gram @ orthogonalised_gram)) @ orthogonalised_W2
-                )
-                orthogonalised_W1 = orthogonalised_W1 - memory_orthogonalised_gradient_W1
-                orthogonalised_W2 = orthogonalised_W2 - memory_orthogonalised_gradient_W2
+                gram_W1 = orthogonalised_W1.mT @ orthogonalised_W1
+                gram_W2 = orthogonalised_W2 @ orthogonalised_W2.mT
+                orthogonalised_W1 = 3.4445 * orthogonalised_W1 - orthogonalised_W1 @ (4.775 * gram_W1 - 2.0315 * (gram_W1 @ gram_W1))
+                orthogonalised_W2 = 3.4445 * orthogonalised_W2 - (4.775 * gram_W2 - 2.0315 * (gram_W2 @ gram_W2)) @ orthogonalised_W2
             memory_W1 = alpha[..., None, None] * state["memory.W1"] - eta[..., None, None] * orthogonalised_W1
             memory_W2 = alpha[..., None, None] * state["memory.W2"] - eta[..., None, None] * orthogonalised_W2
             y_hidden = torch.nn.functional.gelu((memory_W1 @ q[..., None]).squeeze(-1))
@@ -330,20 +250,9 @@ def _full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
-def _kept(decay: Tensor) -> Tensor:
-    """(copies, n) -> (copies, n + 1, n + 1): entry [t, s] is decay_{s+1} ... decay_t, row and column 0 the start.
-
-    It solves x_t = decay_t x_{t-1} + e_t, a bidiagonal system, by products alone: a decay of 0 is exact, in values and gradients.
-    """
-    identity = torch.eye(decay.shape[1] + 1, dtype=decay.dtype, device=decay.device)
-    below = nn.functional.pad(-decay[..., None] * identity[:-1], (0, 0, 1, 0))
-    kept: Tensor = torch.linalg.solve_triangular(below, identity, upper=False, unitriangular=True)
-    return kept
-
-
 def _check_windows(state: dict[str, Tensor]) -> None:
     """Raises ValueError where the state does not carry the tokens that the windows of this module look back to."""
-    for level, name, dim, tokens in (("memory", "recent.gamma", 2, 3), ("memory", "recent.k", 2, 3), ("memory", "recent.v", 2, 3)):
+    for level, name, dim, tokens in (("memory", "recent.gamma", 2, 1), ("memory", "recent.k", 2, 1), ("memory", "recent.v", 2, 1)):
         carried = state[name].shape[dim] if name in state else 0
         if carried != tokens:
             here = f"{level} looks back {tokens} tokens from the first one here"
@@ -394,4 +303,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: 34b3c3ff36fcadcd39243edaf986ad50f9a753252e84919e97a15bc4dd4d2de8
+# sealed by nlc, sha256 of everything above: b8a9d009d3a255ca1bb0fc99cb389b66de443e53a7f48c3722d30c5bac423bc6

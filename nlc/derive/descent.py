@@ -180,7 +180,7 @@ class Descent:
         ago = str(age) if age else ""
         found: list[Abbreviation] = []
         if self._says_layers:
-            found = self._layers(objective if read is None else read, point)
+            found = self._layers(objective if read is None else read, point, ago)
             for layer in found:
                 objective = put(layer.name, layer.definition, objective)
                 read, value = read and put(layer.name, layer.definition, read), value and put(layer.name, layer.definition, value)
@@ -199,13 +199,13 @@ class Descent:
             found.append(Abbreviation(error, difference, is_error=True))
         return objective, found
 
-    def _layers(self, read: Expr, point: Parts) -> list[Abbreviation]:
+    def _layers(self, read: Expr, point: Parts, ago: str) -> list[Abbreviation]:
         """For every elementwise map and layer norm inside a read: what goes into it, and (unless it is the read itself) what comes out."""
         found: list[Abbreviation] = []
         count, number = count_layers(read, self.component.name), 0
         while (inner := first_layer(read, self.component.name)) is not None:
             number += 1
-            part, activated = str(number) if count > 1 else "", rebuild(inner, (inner.x,))
+            part, activated = "_".join(filter(None, (str(number) if count > 1 else "", ago))), rebuild(inner, (inner.x,))
             function = inner.function if isinstance(inner, Map) else "layer_norm"
             if not isinstance(inner.x, LEAVES):
                 layer = self.draft.let(worded("layer", part), self.seen(inner.x, point), f"into {function}")

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nlc.derive.draft import Draft
-from nlc.ir.algebra import ONE, Add, Expr, MatMul, Named, Scale, Transpose, children
+from nlc.derive.names import worded
+from nlc.ir.algebra import ONE, Add, Expr, MatMul, Named, Scale, State, Transpose, children
 from nlc.ir.build import add, matmul, rebuild, scale, transpose
 from nlc.ir.law import GRAM
 
@@ -28,7 +29,8 @@ def over_gram(node: Expr, draft: Draft) -> Expr:
     if base is None:
         return node
     is_tall = _is_tall(base)
-    gram = draft.let("gram", matmul(transpose(base), base) if is_tall else matmul(base, transpose(base)), GRAM)
+    word = worded("gram", base.part if isinstance(base, State) else "")
+    gram = draft.let(word, matmul(transpose(base), base) if is_tall else matmul(base, transpose(base)), GRAM)
     own = [(coefficient, power) for _, (coefficient, other, power) in chains if other == base]
     rest = [term for term in node.terms if all(term != other or found[1] != base for other, found in chains)]
     polynomial = add(*(scale(coefficient, _power(gram, power)) for coefficient, power in own))

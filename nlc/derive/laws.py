@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace as with_changes
 from types import MappingProxyType
 
 from nlc.codes import derive as codes
@@ -15,9 +16,10 @@ from nlc.derive.lets import abbreviated
 from nlc.derive.minimiser import derive_minimiser
 from nlc.derive.names import last_segment, said, worded, words_of
 from nlc.derive.settle import settle
+from nlc.derive.simplify import simplify
 from nlc.derive.starts import settled_start
 from nlc.diagnostics import CompileError
-from nlc.ir.algebra import LEAVES, Due, Expr, Gradient, Norm, State, StopGradient, Tick, When, Where, contains, is_number, walk
+from nlc.ir.algebra import LEAVES, Due, Expr, Gradient, Named, Norm, State, StopGradient, Tick, When, Where, contains, is_number, walk
 from nlc.ir.build import replace, subtract, times
 from nlc.ir.law import WORD, Equation, Law
 from nlc.ir.model import ClosedForm, Component, GradientDescent, GradientPoint, Model, Output, Proximal
@@ -85,9 +87,22 @@ def _in_rounds(component: Component, opening: tuple[Equation, ...], equations: t
         if own or names_in(equation.value) & moving or equation in opening:
             moving.add(equation.name)
     before = [item for item in equations if item.name not in moving]
-    rounds = [item for item in equations if item.name in moving and item not in opening]
+    rounds = _in_one(component, [item for item in equations if item.name in moving and item not in opening])
     assert component.reset is not None
     return Law(component.name, component.reset, (*before, *opening, *rounds), component.rounds)
+
+
+def _in_one(component: Component, equations: list[Equation]) -> Iterator[Equation]:
+    """The equations of a round, in which each tensor takes its step at once: what is subtracted has no name of its own."""
+    told = {item.name: item.value for item in equations if item.part is None}
+    steps = {name for item in equations if item.part is not None for name in names_in(item.value)}
+    shared = {name for item in equations if item.part is None for name in names_in(item.value)}
+    for equation in equations:
+        if equation.part is None:
+            yield from (equation,) if equation.name not in steps - shared else ()
+            continue
+        whole = replace(equation.value, lambda node: told.get(node.name) if isinstance(node, Named) and node.name not in shared else None)
+        yield with_changes(equation, value=simplify(whole), rule=f"{equation.rule}, in each of {component.rounds} rounds")
 
 
 def _solved(order: LevelOrder, component: Component) -> Law:

@@ -6,10 +6,13 @@ Other systems are compared tick by tick over symbols (see `same_as`); data of a 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+
+from torch import Tensor
 
 from nlc.ir.law import Laws
-from nlc.ir.model import Model, SameAsClaim
-from nlc.verify.inputs import Case, draw
+from nlc.ir.model import SameAsClaim
+from nlc.verify.inputs import Case, Drawn, draw
 from nlc.verify.run_law import run_laws
 
 TOKENS, SEQUENCES = 64, 2
@@ -30,11 +33,13 @@ def run_alike(claim: SameAsClaim, this: Laws, other: Laws) -> bool:
 def window_gap(this: Laws, other: Laws) -> float:
     """How far the outputs that both have are apart, relative to those of the other, over sequences of TOKENS tokens."""
     drawn = draw(this.order.model, Case(name="a run", chunks=0, extra=TOKENS, batch=SEQUENCES), TOKENS)
-    mine, others = (run_laws(laws, drawn.inputs, sizes=drawn.sizes, hyperparameters=_numbers(laws.order.model))[0] for laws in (this, other))
+    mine, others = (_outputs(laws, drawn) for laws in (this, other))
     names = mine.keys() & others.keys()
     apart = math.sqrt(sum(float((mine[name] - others[name]).square().sum()) for name in names))
     return apart / math.sqrt(sum(float(others[name].square().sum()) for name in names))
 
 
-def _numbers(model: Model) -> dict[str, float]:
-    return {item.name: float(item.default) for item in model.hyperparameters}
+def _outputs(laws: Laws, drawn: Drawn) -> Mapping[str, Tensor]:
+    numbers = {item.name: float(item.default) for item in laws.order.model.hyperparameters}
+    outputs, _ = run_laws(laws, drawn.inputs, sizes=drawn.sizes, hyperparameters=numbers)
+    return outputs

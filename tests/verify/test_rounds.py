@@ -95,5 +95,12 @@ def test_one_matrix_at_a_time_needs_no_recurrence_between_its_updates() -> None:
 def test_a_tall_matrix_is_turned() -> None:
     """X (a + b X^T X + ...) is cheaper than (a + b X X^T + ...) X where X surely has more rows than columns."""
     text = emit_module(program_from(NETWORK))
-    assert "gram = orthogonalised_W1.mT @ orthogonalised_W1" in text
-    assert "orthogonalised_gram = orthogonalised_W2 @ orthogonalised_W2.mT" in text
+    assert "gram_W1 = orthogonalised_W1.mT @ orthogonalised_W1" in text
+    assert "gram_W2 = orthogonalised_W2 @ orthogonalised_W2.mT" in text
+
+
+def test_the_explanation_names_the_level_that_is_not_linear() -> None:
+    program = program_from(SYSTEMS["a network with held gradients over a window"])
+    (memory,) = program.memories
+    assert memory.members == ("memory.momentum", "memory.orthogonalised", "memory")
+    assert memory.classified.because.startswith("memory.orthogonalised starts again at every token")
