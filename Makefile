@@ -11,7 +11,7 @@ export TMPDIR := $(CURDIR)/.venv/tmp
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help setup demo test test-slow check bench experiments docs update clean
+.PHONY: help setup demo test test-slow check style types built bench experiments docs update clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -28,9 +28,16 @@ test-slow: setup ## run the slow tests
 	$(RUN) -m pytest -n 2 -q -m slow
 
 check: setup ## style, types, and that generated/ is what the specs compile to
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target types built style
+
+style: setup
 	$(RUN) -m ruff check $(CODE)
 	$(RUN) -m ruff format --check $(CODE)
+
+types: setup
 	$(RUN) -m mypy --strict $(wildcard nlc generated)
+
+built: setup
 	$(RUN) -m nlc build --check specs
 
 bench: setup ## measure speed, memory and compile time

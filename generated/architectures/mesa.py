@@ -4,7 +4,7 @@ Two linear memories add up what a ridge regression needs of all keys and values 
 the regression's own solution, found anew at every token.
 
 Compiled by nlc from specs/architectures/mesa.yaml. Edit the spec, not this file.
-sha256 of the spec: 7d51613b03d9d295d31facafc59236a11c8263af21a48cdcc2a2700e99078417
+sha256 of the spec: 8a66dde0d1b66c11e3b267881f0b370062b4560596561005c3e106a9813e23be
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components          every  paper's number (slowest highest / slowest first)
@@ -257,4 +257,4 @@ def _solution(matrix: Tensor, right: Tensor) -> Tensor:
     return solution.to(matrix.dtype)
 
 
-# sealed by nlc, sha256 of everything above: 094c93bc7320b51733f8382c1f30405bffe69bd98811d1e800699c966343453d
+# sealed by nlc, sha256 of everything above: 7ad63541231177af7bfac30b162f19f3a41e459fe9cbb35eb0a290de82bb1335

@@ -1,7 +1,7 @@
 """AdamW: Adam with decoupled weight decay, which is the retention of the weights.
 
 Compiled by nlc from specs/optimizers/adamw.yaml. Edit the spec, not this file.
-sha256 of the spec: f78f9dda4a4a1f83e534b43dfecd6cdc4a4aa37c68f2aebc2a20eafd3e64f947
+sha256 of the spec: 19801a0f7740f4c83d5cb8cca4b416fc3b417cb5f0c2818fffacad2aad2a6c18
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                   every  paper's number (slowest highest / slowest first)
@@ -162,4 +162,4 @@ def _are_finite(groups: list[dict[str, Any]]) -> bool:
     return all(finite)
 
 
-# sealed by nlc, sha256 of everything above: 88655a015476bab2fa0bbd51a3e4a6e901a3794e1ed622ed7ec08781e83e9399
+# sealed by nlc, sha256 of everything above: e616581f0c12fbad094b11ee5a237ac716dfd805273829f46dbce46960632852

@@ -1,7 +1,7 @@
 """NesterovMomentum: Momentum that looks one step ahead, with the rate inside the memory, as the paper writes momentum.
 
 Compiled by nlc from specs/optimizers/nesterov_momentum.yaml. Edit the spec, not this file.
-sha256 of the spec: 41708d3b11bb5ed4fb1e6edc0005153e3a034ded0f072d9868c16af04425d6b7
+sha256 of the spec: eb28c52162a5c3ec6aa6547f9f3dd18d9ed8f06f23e768c8796cc33a0e1bb5b9
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components  every  paper's number (slowest highest / slowest first)
@@ -118,4 +118,4 @@ def _are_finite(groups: list[dict[str, Any]]) -> bool:
     return all(finite)
 
 
-# sealed by nlc, sha256 of everything above: 27a0a654850f69763b8f5401f2a5d347e7598b939114f2198900ecb1c19be913
+# sealed by nlc, sha256 of everything above: 46a7e9bf6e0f5b19e2da0bd2b4afad6e604eb54f0058f81ac8ecb1d4480e153e

@@ -22,6 +22,14 @@ def leaves(node: Node) -> Iterator[Node]:
         yield from leaves(operand)
 
 
+def exponents(node: Node) -> Iterator[Node]:
+    """The leaves that stand in exponents."""
+    if node["kind"] == "Power":
+        yield from leaves(node["operands"][1])
+    for operand in node["operands"]:
+        yield from exponents(operand)
+
+
 def satisfying(assumed: list[tuple[Node, Node]], free: set[str], values: Values, sizes: Mapping[str, int], random: Random) -> Values:
     """The values with some free leaves changed so that every equation holds; raises Unlucky when none are found."""
     choices = [[key for key in dict.fromkeys(leaf_key(leaf) for side in pair for leaf in leaves(side)) if key in free] for pair in assumed]

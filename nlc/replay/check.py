@@ -13,7 +13,7 @@ from random import Random
 from types import MappingProxyType
 from typing import Any
 
-from nlc.replay.assume import leaves, satisfying
+from nlc.replay.assume import exponents, leaves, satisfying
 from nlc.replay.evaluate import EXACT, MODULAR, Node, Unsupported, Values, evaluate, leaf_key, sizes_of
 from nlc.replay.numbers import PRIME, Remainder, Unlucky
 from nlc.replay.order import holds
@@ -24,6 +24,9 @@ OPEN = ("environment", "measured", "seal")
 """The parts of a certificate that differ from machine to machine, which are not sealed."""
 
 NO_PLACE = "no place was found at which the proof can be looked at"
+
+LARGEST_COUNT = 100
+"""What stands in an exponent is drawn as a whole number below it: only of those are powers known."""
 
 PLACES = 3
 TRIES = 40
@@ -194,13 +197,24 @@ def _part(step: Mapping[str, Any], values: Values, sizes: Mapping[str, int]) -> 
 def _drawn(steps: Sequence[Mapping[str, Any]], sizes: Mapping[str, int], generator: Random) -> Values:
     """Values for every leaf that no step defines, such that what is assumed holds."""
     defined = {leaf_key(step["left"]) for step in steps if step["kind"] in ("definition", "part")}
+    counted = _counted(steps)
     values: dict[str, tuple[Any, ...]] = {}
     for node in (leaf for step in steps for side in _sides(step) for leaf in leaves(side)):
         if leaf_key(node) not in values and leaf_key(node) not in defined:
             count = len(_places(sizes_of(node, sizes)))
-            values[leaf_key(node)] = tuple(Remainder(generator.randrange(1, PRIME)) for _ in range(count))
+            limit = LARGEST_COUNT if leaf_key(node) in counted else PRIME
+            values[leaf_key(node)] = tuple(Remainder(generator.randrange(1, limit)) for _ in range(count))
     assumed = [(step["left"], step["right"]) for step in steps if step["kind"] == "assumption"]
     return satisfying(assumed, set(values), values, sizes, generator) if assumed else values
+
+
+def _counted(steps: Sequence[Mapping[str, Any]]) -> set[str]:
+    """The leaves that stand in exponents, also by way of what is defined by them."""
+    counted = {leaf_key(leaf) for step in steps for side in _sides(step) for leaf in exponents(side)}
+    for step in reversed(steps):
+        if step["kind"] == "definition" and leaf_key(step["left"]) in counted:
+            counted |= {leaf_key(leaf) for leaf in leaves(step["right"])}
+    return counted
 
 
 def _places(shape: tuple[int, ...]) -> list[tuple[int, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from fractions import Fraction
 from itertools import product
 from typing import Any
 
-from nlc.replay.numbers import Function, Pair, Remainder, Unlucky, exact, hashed, modular, of_pairs, remainder
+from nlc.replay.numbers import PRIME, Function, Pair, Remainder, Unlucky, exact, hashed, modular, of_pairs, remainder
 
 LEAF_WORDS = ("kind", "name", "component", "part", "when", "period", "axis", "delayed", "unit")
 
@@ -52,7 +53,9 @@ EXACT = Field(Fraction, exact, _truth)
 
 
 def leaf_key(node: Node) -> str:
-    """The name under which a leaf's value is kept."""
+    """The name under which a leaf's value is kept; recent values of an expression are a leaf, named by that."""
+    if node["kind"] == "Recent":
+        return f"Recent:{json.dumps([node['shape'], node['operands']], sort_keys=True)}"
     return ":".join(str(node.get(word, "")) for word in LEAF_WORDS)
 
 
@@ -94,7 +97,7 @@ def evaluate(node: Node, values: Values, sizes: Mapping[str, int], field: Field)
             return _over_data(node["operands"][0], values, sizes, field)
         case "WindowSoftmax":
             raise Unsupported("a softmax over a window")
-    if not node["operands"]:
+    if not node["operands"] or (node["kind"] == "Recent" and field is not MODULAR):
         return values[leaf_key(node)]
     parts = [evaluate(operand, values, sizes, field) for operand in node["operands"]]
     inner = [sizes_of(operand, sizes) for operand in node["operands"]]
@@ -143,7 +146,21 @@ def _linear(node: Node, parts: list[tuple[Any, ...]], inner: list[tuple[int, ...
             return _inverted(first, shape[0], field)
         case "StopGradient" | "Now":
             return first
+        case "Delay":
+            count = math.prod(shape)
+            return first[len(first) - node["tokens"] * count :][:count]
+        case "Shift":
+            return (*first, *last)[len(last) :]
+        case "Convolve":
+            return _convolved(first, parts[1], last)
     return None
+
+
+def _convolved(x: tuple[Any, ...], kernel: tuple[Any, ...], recent: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Row j of the kernel times the value j ticks before, entry by entry, added up; `recent` has the oldest first."""
+    count, taps = len(x), len(recent) // len(x) + 1
+    history = [*(recent[row * count : (row + 1) * count] for row in range(taps - 1)), x]
+    return tuple(total(kernel[row * count + place] * history[taps - 1 - row][place] for row in range(taps)) for place in range(count))
 
 
 def _summed(entries: tuple[Any, ...], shape: tuple[int, ...], axis: int | None) -> tuple[Any, ...]:
@@ -179,8 +196,7 @@ def _entry(node: Node, entries: tuple[Any, ...], field: Field) -> Any:
                 raise Unlucky("a division by zero")
             return entries[0] / entries[1]
         case "Power":
-            written = Fraction(node["operands"][1].get("value", "1/3"))
-            return _power(entries[0], entries[1] if field is EXACT else written, field)
+            return _power(entries[0], _exponent(node["operands"][1], entries[1]), field)
         case "Map":
             return field.function(node["function"], entries[0])
         case "Compare":
@@ -192,6 +208,20 @@ def _entry(node: Node, entries: tuple[Any, ...], field: Field) -> Any:
         case "Extremum" if field is MODULAR:
             return hashed(node["function"], *sorted(entry.value for entry in entries))
     raise Unsupported(node["kind"])
+
+
+def _exponent(node: Node, entry: Any) -> Fraction:
+    """An exponent as a number: as written, else what it comes to, modulo the prime the whole number nearest to 0."""
+    plain = Fraction(node["value"]) if "value" in node else _plain_number(entry)
+    return plain - PRIME if plain > PRIME // 2 else plain
+
+
+def _plain_number(entry: Any) -> Fraction:
+    if isinstance(entry, Pair):
+        if entry.slope != entry.slope * 0:
+            raise Unsupported("the slope of an exponent")
+        return _plain_number(entry.value)
+    return Fraction(entry.value if isinstance(entry, Remainder) else entry)
 
 
 def _power(base: Any, exponent: Fraction, field: Field) -> Any:

@@ -15,13 +15,17 @@ from nlc.verify.quotients import clear_denominators, reciprocal
 def inverted(x: Polynomial) -> Polynomial:
     """The inverse of a square matrix, or a letter for it; raises ZeroDivisionError for the matrix 0.
 
-    Of a multiple of the identity it is a multiple, with a column times a row added the formula of Sherman and Morrison.
+    Of a multiple of the identity it is a multiple; where a column times a row is added to what holds one, the formula of Sherman and
+    Morrison. What that divides by is zero almost nowhere, so that an identity found by it holds wherever both of its sides exist.
     """
     if x.is_zero:
         raise ZeroDivisionError("the inverse of zero")
     words = sorted({word for _, word in x.terms}, key=word_text)
-    if words[0] == () and all(any(letter.columns == UNIT for letter in word) for word in words[1:]) and len(words) <= 2:
-        return _sherman_morrison(x, words[1:])
+    outer = [word for word in words if _is_outer(word)]
+    if words == [()]:
+        return scale(reciprocal(_coefficient(x, ())), identity(x.rows))
+    if words[0] == () and len(outer) == 1:
+        return _sherman_morrison(x, outer[0])
     factor = _coefficient(x, words[0]) if len(words) == 1 else number(x.terms[x.ordered[0]])
     below = reciprocal(factor)
     bare = scale(below, x)
@@ -30,18 +34,20 @@ def inverted(x: Polynomial) -> Polynomial:
     return scale(below, letter)
 
 
-def _sherman_morrison(x: Polynomial, outer: list[Word]) -> Polynomial:
-    """(a I + c u v^T)^-1 = (I - c u v^T / (a + c v^T u)) / a."""
-    of_identity = _coefficient(x, ())
-    result = identity(x.rows)
-    for word in outer:
-        product = scale(_coefficient(x, word), Polynomial(x.rows, x.columns, {((), word): Fraction(1)}))
-        result = subtract(result, scale(reciprocal(add(of_identity, dot(identity(x.rows), product))), product))
-    return scale(reciprocal(of_identity), result)
+def _sherman_morrison(x: Polynomial, outer: Word) -> Polynomial:
+    """(A + c u v^T)^-1 = A^-1 - c A^-1 u v^T A^-1 / (1 + c v^T A^-1 u)."""
+    added = scale(_coefficient(x, outer), Polynomial(x.rows, x.columns, {((), outer): Fraction(1)}))
+    without = inverted(subtract(x, added))
+    moved = multiply(without, added)
+    return subtract(without, scale(reciprocal(add(number(1), dot(identity(x.rows), moved))), multiply(moved, without)))
 
 
 def _letter(x: Polynomial) -> Letter:
     return Letter(f"inverted[{x.key}]", False, x.rows, x.columns, MatrixInverse(x))
+
+
+def _is_outer(word: Word) -> bool:
+    return any(letter.columns == UNIT for letter in word)
 
 
 def _coefficient(x: Polynomial, word: Word) -> Polynomial:
@@ -68,10 +74,13 @@ def _inverses(x: Polynomial) -> list[Letter]:
 
 
 def _rules(letter: Letter) -> Iterator[Rule]:
-    """From P L = I and L P = I: the longest product of P beside L, on either side, in terms of the others; and the same transposed."""
+    """From P L = I and L P = I: the longest product of P beside L, on either side, in terms of the others; and the same transposed.
+
+    A column times a row comes last: beside L it is no word, since the row and what follows make a number.
+    """
     assert isinstance(letter.meaning, MatrixInverse)
     of = letter.meaning.of
-    longest = max((word for _, word in of.terms), key=lambda word: (len(word), word_text(word)))
+    longest = max((word for _, word in of.terms), key=lambda word: (not _is_outer(word), len(word), word_text(word)))
     others = subtract(of, scale(_coefficient(of, longest), Polynomial(of.rows, of.columns, {((), longest): Fraction(1)})))
     below, itself = reciprocal(_coefficient(of, longest)), letter_polynomial(letter)
     before = Rule((*longest, letter), scale(below, subtract(identity(of.rows), multiply(others, itself))))

@@ -110,7 +110,10 @@ def _ratio(left: Polynomial, right: Polynomial, varying: tuple[str, ...]) -> Pol
         return None
     group = _split(left.ordered[0], varying)[1]
     above, below = (_constants(side, group, varying) for side in (right, left))
-    return None if above.is_zero else multiply(above, reciprocal(below))
+    if above.is_zero:
+        return None
+    times = above.terms[above.ordered[0]] / below.terms[below.ordered[0]]
+    return number(times) if above == scale(number(times), below) else multiply(above, reciprocal(below))
 
 
 def _constants(x: Polynomial, group: tuple[Factors, Word], varying: tuple[str, ...]) -> Polynomial:

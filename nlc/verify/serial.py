@@ -9,7 +9,7 @@ from typing import Any
 from nlc.ir.algebra import Expr, children
 from nlc.ir.dims import Dim
 
-DETAILS = ("name", "component", "part", "when", "period", "delayed", "axis", "function", "operator", "value", "unit")
+DETAILS = ("name", "component", "part", "when", "period", "delayed", "axis", "function", "operator", "value", "unit", "tokens")
 
 
 def node_json(node: Expr) -> dict[str, Any]:

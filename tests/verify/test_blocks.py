@@ -303,7 +303,7 @@ def test_a_block_is_as_long_as_all_periods_allow() -> None:
     [
         ("hold(fast, 4 tokens)", "hold(fast, 3 tokens)"),
         ("hold(fast, 4 tokens)", "hold(fast, 1 tokens)"),
-        ("gradient_descent(beta)", "gradient_descent(beta / tick)"),
+        pytest.param("gradient_descent(beta)", "gradient_descent(beta / tick)", marks=pytest.mark.slow),
         ("0.5 * norm2(fast(k) - slow(k))", "sum(log(cosh(fast(k) - slow(k))))"),
     ],
 )

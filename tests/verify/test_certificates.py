@@ -25,6 +25,7 @@ from nlc.verify.verdict import Verdict
 from tests.architecture.modules import ROOT
 
 CATALOGUE = ROOT / "claims" / "nested_learning.yaml"
+ADAMW = ROOT / "specs" / "optimizers" / "adamw.yaml"
 Certificate = dict[str, Any]
 
 
@@ -197,6 +198,41 @@ def test_what_cannot_be_looked_at_is_told(tmp_path: Path) -> None:
     assert pipeline.replay(certificate) == ()
     (found,) = certificate["claims"]
     assert pipeline.is_replayed(found) or any("turned: not replayed" in item for item in certificate["not_verified"])
+
+
+DELAYED = """\
+nlc: 1
+name: Delayed
+dims: {d: 3}
+inputs: {x: [d]}
+let: {late: "delay(x, 2 tokens)"}
+levels:
+  memory:
+    memory: vector(d)
+    objective: 0.5 * norm2(memory - late)
+    optimizer: gradient_descent(1)
+    every: token
+outputs: {y: memory}
+claims:
+  - {says: it is what came two tokens ago, id: two, prove: "memory == delay(x, 2 tokens)"}
+  - {says: it is twice that, id: twice, prove: "memory == 2 * delay(x, 2 tokens)", expect: refuted}
+"""
+
+
+def test_what_came_earlier_is_looked_at(tmp_path: Path) -> None:
+    path = tmp_path / "delayed.yaml"
+    path.write_text(DELAYED)
+    report = ClaimsReport(path.name, "Delayed", "", (("Delayed", "", pipeline.claims_of(path)),))
+    certificate = pipeline.certificate(path, report)
+    assert [(claim["verdict"], pipeline.is_replayed(claim)) for claim in certificate["claims"]] == [("proved", True), ("refuted", True)]
+    assert pipeline.replay(certificate) == ()
+
+
+def test_powers_of_counts_are_looked_at(tmp_path: Path) -> None:
+    (verdict,) = [item for item in pipeline.claims_of(ADAMW) if item.claim == "without weight decay it is Adam"]
+    assert verdict.verdict == "proved"
+    assert verdict.second is not None
+    assert verdict.second.places == 3
 
 
 def test_roots_of_fractions_are_what_they_are() -> None:

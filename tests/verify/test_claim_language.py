@@ -58,6 +58,13 @@ EQUATIONS = (
     ("gradient_of(dot(gradient_of(dot(x, A @ x), x), y), x)", "(A + transpose(A)) @ y", "A @ y"),
     ("inverse(A) @ A", "eye", "A"),
     ("inverse(eye + r * outer(x, x))", "eye - r / (1 + r * norm2(x)) * outer(x, x)", "eye - r * outer(x, x)"),
+    (
+        "inverse(A + r * eye + outer(x, y))",
+        "inverse(A + r * eye) - outer(inverse(A + r * eye) @ x, transpose(inverse(A + r * eye)) @ y)"
+        " / (1 + dot(y, inverse(A + r * eye) @ x))",
+        "inverse(A + r * eye) - outer(inverse(A + r * eye) @ x, y) / (1 + dot(y, inverse(A + r * eye) @ x))",
+    ),
+    ("(A + r * eye + outer(x, x)) @ inverse(A + r * eye + outer(x, x)) @ y", "y", "x"),
     ("inverse(transpose(K) @ K + r * eye) @ (transpose(K) @ (K @ x))", "x - r * inverse(transpose(K) @ K + r * eye) @ x", "x"),
     ("transpose(inverse(A))", "inverse(transpose(A))", "inverse(A)"),
     ("inverse(2 * A) @ x", "0.5 * inverse(A) @ x", "2 * inverse(A) @ x"),

@@ -61,7 +61,7 @@ def open_squares(text: str) -> list[str]:
     return [f"{square.left} = {square.right}: {square.detail}" for square in squares if not square.closed]
 
 
-@settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=2, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(networks())
 def test_random_networks_do_what_their_objectives_say(text: str) -> None:
     assert open_squares(text) == []

@@ -17,6 +17,7 @@ from nlc.verify.load import load_source
 from nlc.verify.oracle import OracleError, run_oracle
 from nlc.verify.squares import all_squares, check_squares
 from tests.emit.systems import program_from
+from tests.rows import rows
 from tests.verify.programs import assert_close
 
 DELTA_PRODUCT = """
@@ -202,7 +203,7 @@ SYSTEMS = {
 }
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("name", rows(SYSTEMS, ("delta product", "no stream of whole tokens")))
 def test_every_square_closes(name: str) -> None:
     program = program_from(SYSTEMS[name])
     squares = check_squares(program, pipeline.emit(program))
@@ -247,8 +248,8 @@ def test_the_oracle_takes_parts_in_turn_and_outputs_see_the_last() -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("= new_momentum, new_fast", "= momentum, new_fast"),
-        ('state["fast"] @ q', "fast @ q"),
+        pytest.param("= new_momentum, new_fast", "= momentum, new_fast", marks=pytest.mark.slow),
+        pytest.param('state["fast"] @ q', "fast @ q", marks=pytest.mark.slow),
         ("k[:, -1]", "k[:, 0]"),
         ("range(3)", "range(2)"),
     ],

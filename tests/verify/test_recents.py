@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from tests.random_specs.judge import CLOSED, judge
+from tests.rows import rows
 
 SPEC = """nlc: 1
 name: Recalled
@@ -92,7 +93,19 @@ def test_layers_without_memories_close(name: str) -> None:
     assert (outcome.word, outcome.roundings, outcome.is_parallel) == (CLOSED, 0, True), outcome.detail
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+QUICK = (
+    "delayed key",
+    "delayed gate",
+    "delayed output",
+    "delay of a delay",
+    "convolved key",
+    "place along an axis",
+    "network",
+    "truncated",
+)
+
+
+@pytest.mark.parametrize("name", rows(SYSTEMS, QUICK))
 def test_every_square_closes(name: str) -> None:
     outcome = judge(SYSTEMS[name])
     assert (outcome.word, outcome.roundings) == (CLOSED, 0), outcome.detail

@@ -22,6 +22,7 @@ from nlc.verify.oracle_values import Arithmetic
 from nlc.verify.squares import all_squares, check_squares
 from tests import models
 from tests.emit.systems import program_from
+from tests.rows import rows
 from tests.verify.programs import assert_close
 from tests.verify.slow_systems import GATED, LAYER, NESTED, PERIODS, RECURRENT
 
@@ -261,7 +262,17 @@ MUTANTS: dict[str, tuple[str, str, str, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", MUTANTS)
+QUICK = (
+    "a level of two steps at every step",
+    "a projection transposed",
+    "gradients added up over steps",
+    "heads joined in another order",
+    "momentum forgotten",
+    "no optimizers",
+)
+
+
+@pytest.mark.parametrize("name", rows(MUTANTS, QUICK))
 def test_mutants_of_modules_that_train_are_caught(name: str) -> None:
     spec, old, new, wanted = MUTANTS[name]
     program = program_from(spec)

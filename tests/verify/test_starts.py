@@ -229,7 +229,7 @@ PROGRAMS = tuple(program_from(text) for text in SYSTEMS)
 each_program = pytest.mark.parametrize(
     "program",
     [
-        pytest.param(program, id=program.model.name, marks=[pytest.mark.slow] if text is NETWORK else [])
+        pytest.param(program, id=program.model.name, marks=[pytest.mark.slow] if text in (NETWORK, SLOW, EVERY_TOKEN) else [])
         for text, program in zip(SYSTEMS, PROGRAMS, strict=True)
     ],
 )

@@ -114,7 +114,13 @@ PROGRAMS = tuple(program_from(text) for text in SYSTEMS)
 each_program = pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.model.name)
 
 
-@each_program
+@pytest.mark.parametrize(
+    "program",
+    [
+        pytest.param(item, id=item.model.name, marks=[pytest.mark.slow] if text in (MIXED, BEGUN) else [])
+        for text, item in zip(SYSTEMS, PROGRAMS, strict=True)
+    ],
+)
 def test_every_square_closes(program: Program) -> None:
     squares = check_squares(program, emit_module(program))
     assert [square for square in squares if not square.closed] == []
