@@ -4,7 +4,7 @@ A chain of feed-forward networks, each a memory that moves at its own period of 
 Each is added to what goes into it; the output is all that the chain adds.
 
 Compiled by nlc from specs/architectures/cms.yaml. Edit the spec, not this file.
-sha256 of the spec: dbeda802e6ec6f3d33040c79539be992f3df749268bde02635f1c9af643db459
+sha256 of the spec: 5991824cc70f179d5373352bc5ac55fadc84c80e96327e1192a1dee43814b7ff
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                 every     paper's number (slowest highest / slowest first)
@@ -352,4 +352,4 @@ def _full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
-# sealed by nlc, sha256 of everything above: c4319ceffca27c88a7a2b3520c36004690245f953a471e8967f0562cae1d6419
+# sealed by nlc, sha256 of everything above: 00ee65c3b40874eafdc699f218a209690785df097004c87ba0f96b83eb0b5fbc

@@ -3,7 +3,7 @@
 Feed-forward networks side by side, each moving at its own period of steps, added up with learned weights.
 
 Compiled by nlc from specs/architectures/cms_independent.yaml. Edit the spec, not this file.
-sha256 of the spec: 1b987ffb25e90d9304e3ca834631f27361f2202453bc5a873f82f798f72ac4e5
+sha256 of the spec: 79874cd8c82fd0c7c7b9a72fb6514b4f9c980b4f52c78e34b2eab3fc7bc26231
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                       every     paper's number (slowest highest / slowest first)
@@ -362,4 +362,4 @@ def _full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
-# sealed by nlc, sha256 of everything above: 714578177937ddb08ce9b3986cb372a05df0810500dc6560d935299419b0dbbf
+# sealed by nlc, sha256 of everything above: 7a79c27c2d13946a6f90cf00014368c4b0ccf732651744ae32e584e5e16bbd20

@@ -4,7 +4,7 @@ A continuum memory system in which each network starts from the next slower one,
 moves once: what the slow ones know is where the fast ones begin again.
 
 Compiled by nlc from specs/architectures/cms_nested.yaml. Edit the spec, not this file.
-sha256 of the spec: 8efe3e19c4dcc03c5ba124a3e2687fc5e1a86647464a4de95684d040aa3315e7
+sha256 of the spec: c89095a2aa47923fa99afe583e492a36f7fc250da5bda4f21cbfa1f97a71c38a
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                 every     paper's number (slowest highest / slowest first)
@@ -381,4 +381,4 @@ def _full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
-# sealed by nlc, sha256 of everything above: 3f4ba79e1d7a7ba80fd556dae8d61c7a4e0e1c959346ee28d106a97e1cd4e1b1
+# sealed by nlc, sha256 of everything above: 8df0facea143a89ddf48c3708c33f0eb49f67b23b3da8f2eceb0606f4f4600fb

@@ -1,7 +1,7 @@
 """DeltaNet: The transformer with the delta rule in the place of attention.
 
 Compiled by nlc from specs/models/deltanet.yaml. Edit the spec, not this file.
-sha256 of the spec: 2c5220d1cc8e117d7f1a77cd1c9dbba3cf2e87d48260fdd6689e5afcb5a2c9b1
+sha256 of the spec: 618cf4032e3231e5491aa93acf1479a2971bfea7ee5b481d737106cb811416a0
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                          every  paper's number (slowest highest / slowest first)
@@ -695,4 +695,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: 5b50f6b3219db1ffa492c548aa6563ff2ee707851679231dc2095ab1345b2d66
+# sealed by nlc, sha256 of everything above: 2170769d53f3eb9db0f078d8ce4eaf401a5f1172ba5a96bf5f34d10b181f3c34

@@ -1,7 +1,7 @@
 """GatedDeltaNet: The transformer with the gated delta rule in the place of attention.
 
 Compiled by nlc from specs/models/gated_deltanet.yaml. Edit the spec, not this file.
-sha256 of the spec: 812959d79430844188fd30cadbb60dfa10faa09788b626d8229cf344dc2beba1
+sha256 of the spec: bebe9bfcd2b675af6e6f122af3b1732c5fa923ff46022fbcaabd4b4f1c41cdbd
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                         every  paper's number (slowest highest / slowest first)
@@ -726,4 +726,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: 9bfd3da6cdd4370b8895561a00e0529d9e8a602acc493586afd50713101666ac
+# sealed by nlc, sha256 of everything above: fdd477557dff326e397af6b2030bfea08bbca5c21152ae3fecb6e6abb7c5d685

@@ -4,7 +4,7 @@ Self-modifying Titans, memories that learn in the context how to learn, followed
 of their own.
 
 Compiled by nlc from specs/models/hope.yaml. Edit the spec, not this file.
-sha256 of the spec: ed4f99e60c91a7e0fa052aed368c54e54b48a704e1b1cf0e0a8a6c26aad35f64
+sha256 of the spec: 1e2eefcf0872f601e2b8a6f9893e6a90817cb096c7edec18e7c79f08546e1473
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                         every     paper's number (slowest highest / slowest first)
@@ -879,4 +879,4 @@ def _block_lengths(before: int, tokens: int, time: int) -> list[int]:
     return [end - start for start, end in zip([0, *ends], ends, strict=False)] if time else []
 
 
-# sealed by nlc, sha256 of everything above: e0efd5c77ac08dc08d8f875cc6aa9f9574e37d8383a65e1282e350fb367dd4de
+# sealed by nlc, sha256 of everything above: 4b09ff48805d56c1dbd82be0a6e397b0fa3417f937d8c3385f8e9bcd56c7a65b

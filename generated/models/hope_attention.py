@@ -3,7 +3,7 @@
 Attention followed by a continuum memory system, networks that move at periods of their own, in the place of one feed-forward network.
 
 Compiled by nlc from specs/models/hope_attention.yaml. Edit the spec, not this file.
-sha256 of the spec: 6f84888557c0b51873ac54e2249d5e415ff53031cf2debf361719efe972e9c69
+sha256 of the spec: db8bed23079d4f4d4e9b81a0a4ab5af6132b3199f8da617d7b15cf64dc5a4350
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                    every     paper's number (slowest highest / slowest first)
@@ -684,4 +684,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: 809d0ad5fdca5bbd9d32cac97204cfba02f45c717701099849b8858aa06021f7
+# sealed by nlc, sha256 of everything above: ed3f6624b2a137960d769c06ea2d2a219bf1d21db939e1a528d0de104d0f7f5e

@@ -1,7 +1,7 @@
 """Mamba2Network: Mamba2's memory as the only mixer; each block is a layer, without a feed-forward network.
 
 Compiled by nlc from specs/models/mamba2.yaml. Edit the spec, not this file.
-sha256 of the spec: 1c68f493c4c1b9fce8632c700a976077331f16d4c8ca7f5108a12c04154e6c69
+sha256 of the spec: 93783648d1c5b0522e255b524e013e9853bde1840e6e969932c9acc413489877
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                         every  paper's number (slowest highest / slowest first)
@@ -596,4 +596,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: 554ba4e5049e3743d1593284cc85a4be863f9ab2d9bee3274f6fe361fa17ad22
+# sealed by nlc, sha256 of everything above: 6ac76cb0f277d5a032495074d6403287e20c8783a3de74616f380de54bcb0b19

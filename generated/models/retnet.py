@@ -1,7 +1,7 @@
 """RetNet: The transformer with retention, a memory that fades at a fixed rate per head, in the place of attention.
 
 Compiled by nlc from specs/models/retnet.yaml. Edit the spec, not this file.
-sha256 of the spec: d31bc72909923881cf3b1382a5bb1d65725503c29bd1364e0c325d79447b7ddd
+sha256 of the spec: 857409ff2e88c4ef19458ec12386b773769ab52305ed67ffdc91c567f7a555a7
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                          every  paper's number (slowest highest / slowest first)
@@ -642,4 +642,4 @@ def _rotary(x: Tensor, place: Tensor, base: int) -> Tensor:
     return torch.cat((left * angle.cos() - right * angle.sin(), left * angle.sin() + right * angle.cos(), last), -1)
 
 
-# sealed by nlc, sha256 of everything above: c2ab64a825c2cb6f7d0e7d10e25a8ddb5941284bf906819e78b2531776b7343f
+# sealed by nlc, sha256 of everything above: ed282ea827fea3850ad93eb046f85146aef71b45ec3cc29770d85569feb3b997

@@ -1,7 +1,7 @@
 """Samba: Mamba2's memory for what is far and attention over a sliding window for what is near, in turns, each followed by a gated network.
 
 Compiled by nlc from specs/models/samba.yaml. Edit the spec, not this file.
-sha256 of the spec: de8e6fe72be8d706c664d914020b4004a19ec0277a587e728cf570267fca5f65
+sha256 of the spec: cadb09c1643168c4c3e2582c1ba4e086c773ad2c155d6b93b6b3291610a1a49e
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                          every   paper's number (slowest highest / slowest first)
@@ -907,4 +907,4 @@ def _check_windows(state: dict[str, Tensor]) -> None:
             raise ValueError(f"{here}, but the state carries {carried} in {name}")
 
 
-# sealed by nlc, sha256 of everything above: 3c6a38c5092636c4801965e91f9c8654a49a655571f1e94d04d3710521aa039f
+# sealed by nlc, sha256 of everything above: 90c8a273f6c65aa7fa54593eb54db350984e4b1e61c8f0b587d3f455fe06d510

@@ -4,7 +4,7 @@ The transformer with a neural memory, a network that learns by surprise with mom
 memory alone.
 
 Compiled by nlc from specs/models/titans.yaml. Edit the spec, not this file.
-sha256 of the spec: 04cb26b8456aca940e458f9baeb7e897fa43e6797b74ce58ab8349624b9efb79
+sha256 of the spec: 8833c80d315f9f919ef391ce4d8c70a2bd3f5ea4c9ac991be53ddf82760e1df3
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                          every  paper's number (slowest highest / slowest first)
@@ -780,4 +780,4 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return moved
 
 
-# sealed by nlc, sha256 of everything above: 48394e791478a9838ea95c7350f2035168249deeaccf40ce4f3d2714d5d8bcd5
+# sealed by nlc, sha256 of everything above: 2b19b1eb4315c3b5f17e9ff8b8e65f09208ace35d4d37f2f66dfeca89524f506

@@ -3,7 +3,7 @@
 The transformer with a linear memory that forgets, and moves with momentum, in the place of attention; the token decides on all its rates.
 
 Compiled by nlc from specs/models/titans_linear.yaml. Edit the spec, not this file.
-sha256 of the spec: b3b3214643be62b1fd73b9eb3c2029cd603489c1ebb938a64f6a904e39e881fb
+sha256 of the spec: 37d5b8fedb0dd961feeb3cd9a6e548a32bab86de32c07ef857971db7525574a4
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                          every  paper's number (slowest highest / slowest first)
@@ -787,4 +787,4 @@ def _scaled(x: Tensor, shares: Tensor) -> Tensor:
     return (shares.unsqueeze(-1) * x.unsqueeze(-2)).flatten(-2)
 
 
-# sealed by nlc, sha256 of everything above: 949bf7540dc1521903f457a4ae73babfc426754a4cd2f3165994b15337432e45
+# sealed by nlc, sha256 of everything above: d5f9ff2ef78bd81aa93465f6b7b1a901d585ed11690b29189a55476ee1802921

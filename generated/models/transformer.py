@@ -3,7 +3,7 @@
 The transformer with pre-normalised residual branches, rotary positions and gated feed-forward networks; its head is the embedding.
 
 Compiled by nlc from specs/models/transformer.yaml. Edit the spec, not this file.
-sha256 of the spec: bec57af00a86ea416dc5cd0ebdcdc9203097973ed446287934b8097f202817ef
+sha256 of the spec: 9cb66a5235aec8111e85c8afc8b7cca0ec356bff173d7d587db0a256960e8212
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                    every   paper's number (slowest highest / slowest first)
@@ -612,4 +612,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: 96314335f14f4b0edd23dd1c3fe04c0c85c8c55bec7286c4385c04f89153c42e
+# sealed by nlc, sha256 of everything above: cb5adc97f84a4959f7a23e8ebaf48bad88753ca59bb2b460aee085e3c6eb8953

@@ -1,7 +1,7 @@
 """TTT: The transformer with TTT-Linear, a map that learns from the tokens it reads, a mini-batch at a time, in the place of attention.
 
 Compiled by nlc from specs/models/ttt.yaml. Edit the spec, not this file.
-sha256 of the spec: 81f3b69db949268ab3c6f02d885eef2e58537ff867f437df3827e3982b46a852
+sha256 of the spec: e2a5a7a1d448cc06ec10e498eb42d5adc693299645b1594f5e2b7ead8d9afc1b
 
 Levels, fastest first (Nested Learning, Definition 2)
     rank  components                                                          every  paper's number (slowest highest / slowest first)
@@ -788,4 +788,4 @@ def _moved_vector(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return moved
 
 
-# sealed by nlc, sha256 of everything above: 70f5bb831c7f36043a80fdd6d5082fceafcd0ca398b075643ed1220316d3716f
+# sealed by nlc, sha256 of everything above: f40d105e86365a5bbfab68252dfd99bd047b29f906da61c648bd22f700a09acf
