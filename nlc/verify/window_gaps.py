@@ -11,23 +11,10 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from nlc.ir.law import Laws
-from nlc.ir.model import SameAsClaim
 from nlc.verify.inputs import Case, Drawn, draw
 from nlc.verify.run_law import run_laws
 
 TOKENS, SEQUENCES = 64, 2
-
-
-def has_windows(laws: Laws) -> bool:
-    """Whether some level is solved over a window."""
-    return any(item.window is not None for item in laws.kept)
-
-
-def run_alike(claim: SameAsClaim, this: Laws, other: Laws) -> bool:
-    """Whether the two take the same streams under the same names, and nothing else."""
-    models = (this.order.model, other.order.model)
-    streams = [sorted((item.name, item.shape, item.axes, item.every) for item in model.inputs) for model in models]
-    return not (claim.bindings or claim.given or any(model.parameters for model in models)) and streams[0] == streams[1]
 
 
 def window_gap(this: Laws, other: Laws) -> float:
