@@ -78,7 +78,7 @@ def held_read(span: Span, level: str) -> Diagnostic:
         f"a held read of `{level}` is not compiled yet",
         span,
         "this reads an older, held state",
-        f"only levels on the clocks of tokens are held yet: read the state before this update, `prev({level})`",
+        f"levels of optimizers, and those that are solved or start again by tokens, are not held yet: read `prev({level})`",
     )
 
 
@@ -220,7 +220,7 @@ CODES: tuple[Code, ...] = (
     Code("NLC402", "closed form", "The optimizer `closed_form` asks for the objective's own minimiser. Of levels that keep a state nlc derives it where the objective is a sum of squared distances to all of the state, with weights that are surely above 0."),
     Code("NLC403", "level on another clock", "This version compiles architectures whose levels update several times a token, at every token, every so many tokens or when a sequence ends, and optimizers whose levels update several times a step, at every step or every so many steps. Other clocks are checked and ordered, and refused here."),
     Code("NLC404", "input on another clock", "This version compiles inputs with values at tokens, several inside a token or one for a sequence (architectures) or per step (optimizers)."),
-    Code("NLC405", "held read", "`hold(x, n tokens)` reads the state after the last whole period of tokens. This version compiles it for levels that move on the clocks of tokens. An optimizer keeps what it holds in a level of its own, which moves every so many steps."),
+    Code("NLC405", "held read", "`hold(x, n tokens)` reads the state after the last whole period of tokens. This version compiles it for the levels of architectures. An optimizer keeps what it holds in a level of its own, which moves every so many steps."),
     Code("NLC406", "held gradient", "`gradient_at: hold(n tokens)` takes the gradient at the state that the memory had after the last whole period of tokens. This version compiles it for levels that move on the clock of tokens. It is another function than the gradient at the previous state, so nlc never replaces one by the other."),
     Code("NLC408", "window", "A level that takes a step at every token on an objective over the last tokens (`window: 8 tokens`) carries their data and writes each of them at every token, by gradient descent or an optimizer with a state. Other windows belong to levels on the clock `always`."),
     Code("NLC409", "reset", "`reset` starts a level anew on a clock. This version compiles levels that are reset with the sequence, or every so many tokens."),

@@ -8,7 +8,7 @@ from nlc.codes import derive as codes
 from nlc.derive.closed import no_closed_form
 from nlc.derive.definite import solves
 from nlc.derive.implicit import no_implicit_step
-from nlc.derive.refused_delays import at_the_end, older_values
+from nlc.derive.refused_delays import older_values
 from nlc.derive.refused_restarts import restarts_of_slow_levels
 from nlc.derive.refused_rounds import rounds_inside
 from nlc.derive.refused_windows import rotations, solved_levels, stepping_levels
@@ -123,9 +123,6 @@ def _sequences(model: Model) -> Iterator[Diagnostic]:
         for what, is_used in found.items():
             if is_used:
                 yield codes.not_of_a_sequence(component.every_span, component.name, what)
-        for node in (node for value in at_the_end(component) for node in walk(value)):
-            if isinstance(node, Input) and node.delayed:
-                yield codes.not_compiled(node.span, component.name, "`prev` of a stream where a sequence has ended")
     for component in (item for item in model.fast if lasts(item)):
         if any(known_start(model, component, state) is None for state in component.states):
             yield codes.late_start(component.place("init"), component.name)

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from nlc.codes import derive as codes
 from nlc.diagnostics import Diagnostic
-from nlc.ir.algebra import Expr, Input, walk
-from nlc.ir.model import Component, Family, GradientDescent, Model, Proximal
-from nlc.ir.recents import Recent
+from nlc.ir.algebra import Input, walk
+from nlc.ir.endings import at_the_end
+from nlc.ir.model import Family, Model
+from nlc.ir.recents import Convolve, Recent
 
 
 def older_values(model: Model) -> Iterator[Diagnostic]:
@@ -18,17 +19,7 @@ def older_values(model: Model) -> Iterator[Diagnostic]:
         if any(isinstance(node, Input) and node.delayed and node.name in parts for node in walk(item.recent.x)):
             what = "`delay` or `convolve` of `prev` of a stream of several values a token"
             yield codes.not_compiled(item.recent.span, model.name, what)
-    for component in model.fast:
-        if any(isinstance(node, Recent) for value in component.init for node in walk(value)):
-            yield codes.not_compiled(component.place("init"), component.name, "a start with `delay` or `convolve`")
-        ends = at_the_end(component) if component.every.family is Family.SEQUENCE else ()
-        if any(isinstance(node, Recent) for value in ends for node in walk(value)):
-            yield codes.not_compiled(component.every_span, component.name, "`delay` or `convolve` where a sequence has ended")
-
-
-def at_the_end(component: Component) -> Iterator[Expr]:
-    """What a level evaluates when it moves, and not where it gathers its data."""
-    rate = (component.optimizer.rate,) if isinstance(component.optimizer, GradientDescent | Proximal) else ()
-    yield from (*component.retention, *rate)
-    if component.host or component.has_inlined_optimizer:
-        yield component.follows
+    for component in (component for component in model.fast if component.every.family is Family.SEQUENCE):
+        for node in (node for value in at_the_end(component) for node in walk(value)):
+            if isinstance(node, Convolve) and isinstance(node.recent, Recent):
+                yield codes.not_compiled(node.recent.span, component.name, "`convolve` where a sequence has ended")

@@ -11,8 +11,9 @@ from nlc.derive.laws import derive_law
 from nlc.derive.names import words_of
 from nlc.derive.settle import held_part
 from nlc.derive.starts import settled_start
-from nlc.ir.algebra import Expr, Input, State, When
+from nlc.ir.algebra import Expr, State, When
 from nlc.ir.build import full, replace
+from nlc.ir.endings import ended
 from nlc.ir.law import Beginning, Kept, Law
 from nlc.ir.model import Component, Family, Model
 from nlc.ir.order import LevelOrder
@@ -38,13 +39,11 @@ def _at_the_end(model: Model, value: Expr) -> Expr:
 
     def change(node: Expr) -> Expr | None:
         match node:
-            case Input(name, shape):
-                return Input(name, shape, delayed=True, span=node.span)
             case State(name, when=When.CURRENT) if model.component(name).every.family is not Family.SEQUENCE:
                 return with_changes(node, when=When.PREVIOUS)
         return None
 
-    return replace(value, change)
+    return replace(ended(value), change)
 
 
 def beginnings(order: LevelOrder, kept: tuple[Kept, ...]) -> tuple[Beginning, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from nlc.emit.layout import Lines, assignment
@@ -64,14 +64,23 @@ def laid_out_at_a_token(sequence: Sequence, names: LocalNames, values: dict[Expr
         yield from readers.lines(sequence, names, values, item, whole, read)
 
 
-def read_at_a_part(sequence: Sequence, names: LocalNames, values: dict[Expr, str], part: str) -> Iterator[Lines]:
-    """What is read of older values at one part of a token, of streams that have a value for each; `values` learns it."""
-    parted = [law for law in sequence.program.laws.laws if sequence.is_parted(law)]
+def read_at_a_part(sequence: Sequence, names: LocalNames, values: dict[Expr, str], part: str, read: Collection[Expr]) -> Iterator[Lines]:
+    """What expressions read of older values at one part of a token, of streams that have a value for each; `values` learns it."""
     for item, recent in _recents(sequence):
         if (parts := sequence.model.values_per_tick(recent.x)) > 1:
             readers = Readers(_ago_at_a_token, _convolved_at_a_token, parts, part)
-            read = [equation.value for law in parted for equation in law.equations]
             yield from readers.lines(sequence, names, values, item, values[recent], read)
+
+
+def older_at_the_end(sequence: Sequence, variable: str) -> dict[Expr, str]:
+    """What is read of older values where a sequence has ended, in the state `variable`: the newest of them are those of its last token."""
+    values: dict[Expr, str] = {}
+    for item, recent in _recents(sequence):
+        before, parts = sequence.carried(variable, item.component, item.part), sequence.model.values_per_tick(recent.x)
+        for node in (node for value in sequence.program.laws.values_between for node in walk(value)):
+            if isinstance(node, Delay) and node.recent == recent:
+                values[node] = f"{before}[..., {-1 - (node.tokens - 1) * parts}{', :' * len(node.shape)}]"
+    return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +145,7 @@ def _read_once(sequence: Sequence) -> Iterator[Expr]:
     yield from (equation.value for law in laws.laws if not sequence.is_parted(law) for equation in law.equations)
     yield from (equation.value for equation in laws.outputs)
     yield from (item.value for item in laws.kept)
-    yield from (item.value for item in laws.resets)
+    yield from (item.value for item in laws.resets if not sequence.model.is_parted(item.state.component))
 
 
 def _repeats(sequence: Sequence, x: Expr) -> int:

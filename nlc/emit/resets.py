@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from nlc.emit.layout import Lines, assignment
 from nlc.emit.names import LocalNames
-from nlc.emit.scope import Sequence, printer_of
+from nlc.emit.recents import read_at_a_part
+from nlc.emit.scope import Sequence, input_values, printer_of
 from nlc.ir.algebra import Expr
 from nlc.ir.law import Reset
 
@@ -25,21 +26,24 @@ class Resets:
         waiting, self.waiting = self.waiting, []
         for item in waiting:
             if all(source in values for source in item.sources):
-                yield self._line(item, names, values)
+                yield from self._lines(item, names, values)
             else:
                 self.waiting.append(item)
 
-    def _line(self, item: Reset, names: LocalNames, values: dict[Expr, str]) -> Lines:
-        old = values[item.state]
+    def _lines(self, item: Reset, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
+        """The state as the token finds it; that of a level that moves in parts starts from what flows in at the first of them."""
+        seen, old = values, values[item.state]
+        if self.sequence.model.is_parted(item.state.component):
+            seen = values | input_values(self.sequence, part="0")
+            yield from read_at_a_part(self.sequence, names, seen, "0", [item.value])
         local = names.new(f"{item.name}.{'detached' if item.is_cut_off else 'start'}")
-        printer = printer_of(self.sequence, values)
+        printer = printer_of(self.sequence, seen)
         values[item.state] = local
-        if item.is_cut_off:
-            return assignment(local, [f"torch.where({self._is_first(item)}, {old}.detach(), {old})"], 12)
-        text = printer.number(item.value) or printer.text(item.value)
-        if item.period == 1:
-            return assignment(local, [f"({text}).expand_as({old})" if not self.sequence.spans_axes(item.value) else text], 12)
-        return assignment(local, [f"torch.where({self._is_first(item)}, {text}, {old})"], 12)
+        text = f"{old}.detach()" if item.is_cut_off else printer.number(item.value) or printer.text(item.value)
+        if item.period == 1 and not item.is_cut_off:
+            yield assignment(local, [f"({text}).expand_as({old})" if not self.sequence.spans_axes(item.value) else text], 12)
+        else:
+            yield assignment(local, [f"torch.where({self._is_first(item)}, {text}, {old})"], 12)
 
     def _is_first(self, item: Reset) -> str:
         """Whether a new period begins with this token."""

@@ -8,6 +8,7 @@ from dataclasses import replace as with_changes
 from nlc.emit.layout import Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames
 from nlc.emit.parameters import read_used
+from nlc.emit.recents import older_at_the_end
 from nlc.emit.scope import Sequence, indices, previous, printer_of
 from nlc.emit.steps import law_lines
 from nlc.ir.algebra import Expr, State, When
@@ -32,7 +33,7 @@ def _body(sequence: Sequence) -> Lines:
     carried = sequence.carried("state", first.component, first.part)
     sequence = with_changes(sequence, like_text=carried)
     ended = previous(sequence, "state")
-    values = dict(ended)
+    values = ended | older_at_the_end(sequence, "state")
     evaluated = laws.values_between
     lines = read_used(sequence, evaluated, f"{carried}.dtype", names, values)
     lines += indices(sequence, names, carried, values, evaluated)

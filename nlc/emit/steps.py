@@ -110,7 +110,7 @@ def _parts(sequence: Sequence, laws: list[Law], names: LocalNames, values: dict[
     if len(variables) > 1:
         targets = {state: names.new(f"new_{variable}") for state, variable in variables.items()}
     counts = list(_counts(sequence, index, names, inside))
-    older = list(read_at_a_part(sequence, names, inside, index))
+    older = list(read_at_a_part(sequence, names, inside, index, [item.value for law in laws for item in law.equations]))
     earlier = list(_earlier(laws, sequence, names, inside))
     yield from ((f"{variable} = {values[stream]}",) for stream, variable in earlier)
     body = [

@@ -34,6 +34,7 @@ from nlc.resolve.claim_words import CLAIM
 from nlc.resolve.claims import ClaimSurroundings, Peers, Variants, resolve_claim
 from nlc.resolve.clocks import clock_of, counted_names
 from nlc.resolve.components import resolve_level
+from nlc.resolve.held import with_plain_reads
 from nlc.resolve.levels import Surroundings
 from nlc.resolve.matrices import is_of_matrices, sides_of
 from nlc.resolve.memories import is_like_weights, memory_type
@@ -128,9 +129,10 @@ def _resolve(file: SpecFile) -> Model:
         digest=digest(file),
         span=spec.name.span,
     )
+    model = with_plain_reads(model)
     check_recents(model)
     check_axes(model)
-    joined = tuple(replace(item, joined=joined_axes(model, item.value)) for item in outputs)
+    joined = tuple(replace(item, joined=joined_axes(model, item.value)) for item in model.outputs)
     return replace(model, inputs=whole_streams(model), recents=recent_values(model), outputs=joined)
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from nlc.codes import resolve as codes
 from nlc.diagnostics import CompileError, Diagnostic
 from nlc.ir.algebra import Expr, Gradient, Index, Input, Join, Split, State, When, children, contains, walk
-from nlc.ir.model import InputStream, Model
+from nlc.ir.model import Component, InputStream, Model
 from nlc.ir.show import expression_text
 from nlc.source import Span
 
@@ -56,13 +56,18 @@ def check_axes(model: Model) -> None:
 def valued(model: Model) -> Iterator[tuple[Expr, Span]]:
     """Every expression of a model, and where it is written."""
     for component in model.components:
-        yield from ((value, component.objective_span) for value in (component.objective, component.follows))
-        yield from ((value, component.place("retention")) for value in component.retention)
-        yield from ((value, component.place("init")) for value in component.init)
-        rate = getattr(component.optimizer, "rate", None)
-        if rate is not None:
-            yield rate, component.place("optimizer")
+        yield from valued_in(component)
     yield from ((output.value, output.span) for output in model.outputs)
+
+
+def valued_in(component: Component) -> Iterator[tuple[Expr, Span]]:
+    """Every expression of a level, and where it is written."""
+    yield from ((value, component.objective_span) for value in (component.objective, component.follows))
+    yield from ((value, component.place("retention")) for value in component.retention)
+    yield from ((value, component.place("init")) for value in component.init)
+    rate = getattr(component.optimizer, "rate", None)
+    if rate is not None:
+        yield rate, component.place("optimizer")
 
 
 def _problems(model: Model, value: Expr, span: Span) -> Iterator[Diagnostic]:

@@ -9,13 +9,14 @@ from nlc.codes import resolve as codes
 from nlc.diagnostics import CompileError, Diagnostic
 from nlc.ir.algebra import Expr, Gradient, Index, Input, State, Task, Tick, When, contains, walk
 from nlc.ir.dims import Dim, shape_text
-from nlc.ir.model import Component, Model, RecentValues
+from nlc.ir.endings import at_the_end, ended
+from nlc.ir.model import Component, Family, Model, RecentValues
 from nlc.ir.recents import Convolve, Delay, Recent
 from nlc.ir.show import expression_text
 from nlc.ir.spec import Call
 from nlc.ir.windows import older_data
 from nlc.resolve.alignment import ShapeClash
-from nlc.resolve.axes import is_split, valued, varies
+from nlc.resolve.axes import is_split, valued, valued_in, varies
 from nlc.resolve.clocks import tokens_of
 from nlc.resolve.sizes import unfit_sizes
 from nlc.source import Span
@@ -50,7 +51,7 @@ def type_convolve(typing: Typing, call: Call) -> Expr:
 
 def recent_values(model: Model) -> tuple[RecentValues, ...]:
     """Everything that is carried for delays and convolutions, each under a name of its own; inner ones first."""
-    found = dict.fromkeys(node for value, _ in valued(model) for node in walk(value) if isinstance(node, Recent))
+    found = dict.fromkeys(node for value in _evaluated(model) for node in walk(value) if isinstance(node, Recent))
     found |= dict.fromkeys(recent for component in _stepping(model) for recent in older_data(component))
     ordered = sorted(found, key=lambda node: sum(1 for _ in walk(node)))
     split = is_split(model)
@@ -60,6 +61,14 @@ def recent_values(model: Model) -> tuple[RecentValues, ...]:
         name = _fresh(_name(model, recent.x), named)
         named[name] = RecentValues(name=name, recent=recent, is_whole=is_whole)
     return tuple(named.values())
+
+
+def _evaluated(model: Model) -> Iterator[Expr]:
+    """Every expression as it is evaluated: where a sequence has ended, over what is known there."""
+    for component in model.components:
+        ends = tuple(at_the_end(component)) if component.every.family is Family.SEQUENCE else ()
+        yield from (ended(value) if value in ends else value for value, _ in valued_in(component))
+    yield from (output.value for output in model.outputs)
 
 
 def _stepping(model: Model) -> tuple[Component, ...]:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from nlc.ir.model import Component, Expr, Input, InputStream, Model, RecentValues
+from nlc.ir.model import Component, Dim, Expr, Input, InputStream, Model, RecentValues
 from nlc.verify.oracle_layout import parts_of
-from nlc.verify.oracle_slots import nodes_in, recent_name, slots
+from nlc.verify.oracle_slots import nodes_in, recent_name, recent_of, slots
 from nlc.verify.oracle_values import rank_of, sizes_of
 from nlc.verify.oracle_windows import Data, data_there
 
@@ -61,9 +61,10 @@ def remembered(model: Model, before: Mapping[str, Tensor], parts: Sequence[Calla
     return found
 
 
-def same_part(before: Tensor, rank: int, part: int, parts: int) -> tuple[Tensor, ...]:
-    """The values at one part of every remembered tick, the oldest first."""
-    return torch.unbind(before, before.dim() - 1 - rank)[part::parts]
+def remembered_at(model: Model, before: Mapping[str, Tensor], x: Expr, length: Dim, tokens: int, part: int) -> Tensor:
+    """The value of an expression so many ticks ago, at the same part as this one, of those that are remembered of so many ticks."""
+    found, parts, rank = before[recent_name(recent_of(model, x, length))], values_a_tick(model, x), rank_of(x.shape)
+    return torch.unbind(found, found.dim() - 1 - rank)[min(part, parts - 1) - tokens * parts]
 
 
 def remembered_data(model: Model, component: Component, before: Mapping[str, Tensor], now: Mapping[Expr, Tensor], position: int) -> Data:
@@ -79,9 +80,9 @@ def remembered_data(model: Model, component: Component, before: Mapping[str, Ten
     return data_there(streams, position, tuple(state.shape[: 1 + len(model.axes)]))
 
 
-def convolved(x: Tensor, kernel: Tensor, before: Sequence[Tensor]) -> Tensor:
+def convolved(x: Tensor, kernel: Tensor, before: Callable[[int], Tensor]) -> Tensor:
     """The sum over j of row j of the kernel times the vector j ticks ago, entry by entry."""
     total = kernel[0] * x
     for tokens in range(1, kernel.shape[0]):
-        total = total + kernel[tokens] * before[-tokens]
+        total = total + kernel[tokens] * before(tokens)
     return total

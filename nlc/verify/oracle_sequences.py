@@ -10,7 +10,8 @@ from torch import Tensor
 
 from nlc.ir.model import Component, Family, Model
 from nlc.verify.oracle_layout import wants_graph
-from nlc.verify.oracle_slots import delayed, held_name, held_reads, slot_name, slots
+from nlc.verify.oracle_recents import with_axes, without_axes
+from nlc.verify.oracle_slots import delayed, held_name, held_reads, recent_name, slot_name, slots
 from nlc.verify.oracle_starts import initial
 from nlc.verify.oracle_tick import Tick
 
@@ -25,6 +26,8 @@ def next_sequence(
     parameters: Mapping[str, Tensor],
 ) -> Tensors:
     """The state with which the next sequence begins: levels of sequences moved, levels that last kept, the rest at its start."""
+    whole = {f"previous.{item.name}": item for item in model.inputs} | {recent_name(item): item for item in model.recents}
+    state = {name: with_axes(value, whole[name], model) if name in whole else value for name, value in state.items()}
     like = next(iter(state.values()))
     numbers = {name: like.new_tensor(value) for name, value in hyperparameters.items()}
     last = {name: state[f"previous.{name}"] for name in delayed(model)}
@@ -41,7 +44,7 @@ def next_sequence(
             begun[name] = replace(end, previous=begun, updated={}).start(node, begun[name])
     for read in held_reads(model):
         begun[held_name(model, read)] = begun[slot_name(model.component(read.component), read.part)]
-    return begun
+    return {name: without_axes(value, whole[name], model) if name in whole else value for name, value in begun.items()}
 
 
 def _lasts(component: Component) -> bool:

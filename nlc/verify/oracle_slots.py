@@ -16,6 +16,7 @@ from nlc.ir.model import (
     Input,
     Model,
     Proximal,
+    Recent,
     RecentValues,
     Shape,
     State,
@@ -107,15 +108,11 @@ def recent_of(model: Model, x: Expr, length: Dim) -> RecentValues:
 
 def expressions(model: Model) -> Iterator[Expr]:
     """Every node of every expression that the oracle may evaluate."""
-    waiting: list[object] = [output.value for output in model.outputs]
-    for component in model.fast:
-        waiting += [component.objective, component.follows, component.retention, component.init]
-        waiting += [component.optimizer.rate] if isinstance(component.optimizer, GradientDescent | Proximal) else []
-    return nodes_in(waiting)
+    return nodes_in((_at_tokens(model), _at_the_end(model)))
 
 
-def nodes_in(values: Iterable[object]) -> Iterator[Expr]:
-    """Every node of some expressions."""
+def nodes_in(values: Iterable[object], *, past: bool = True) -> Iterator[Expr]:
+    """Every node of some expressions; without the `past`, not of those that are remembered."""
     waiting = list(values)
     while waiting:
         item = waiting.pop()
@@ -123,21 +120,34 @@ def nodes_in(values: Iterable[object]) -> Iterator[Expr]:
             waiting.extend(item)
         elif isinstance(item, Expr):
             yield item
-            waiting.extend(getattr(item, part.name) for part in fields(item))
+            if past or not isinstance(item, Recent):
+                waiting.extend(getattr(item, part.name) for part in fields(item))
 
 
 def delayed(model: Model) -> list[str]:
     """The input streams whose previous values are read; a sequence that has ended has its last token behind it."""
-    before = {node.name for node in expressions(model) if isinstance(node, Input) and node.delayed}
-    return sorted(before | {node.name for node in nodes_in(_at_the_end(model)) if isinstance(node, Input)})
+    remembered = tuple(item.recent.x for item in model.recents)
+    before = {node.name for node in nodes_in((_at_tokens(model), remembered)) if isinstance(node, Input) and node.delayed}
+    return sorted(before | {node.name for node in nodes_in(_at_the_end(model), past=False) if isinstance(node, Input) and not node.delayed})
 
 
-def _at_the_end(model: Model) -> Iterator[object]:
+def _at_tokens(model: Model) -> tuple[object, ...]:
+    """What is evaluated at the tokens of a sequence, and of what starts."""
+    last = {component.name: _moves_by(component) for component in model.fast if component.every.family is not Family.SEQUENCE}
+    own = (value for item in model.fast for value in (item.objective, item.init, *last.get(item.name, ())))
+    return (*(output.value for output in model.outputs), *own)
+
+
+def _at_the_end(model: Model) -> tuple[object, ...]:
     """What the levels that move when a sequence ends evaluate then, and not at its tokens."""
-    for component in (item for item in model.fast if item.every.family is Family.SEQUENCE):
-        yield component.retention
-        yield component.optimizer.rate if isinstance(component.optimizer, GradientDescent) else ()
-        yield component.follows if component.follows != component.objective or component.host else ()
+    return tuple(value for item in model.fast if item.every.family is Family.SEQUENCE for value in _moves_by(item))
+
+
+def _moves_by(component: Component) -> Iterator[object]:
+    """What a level evaluates for its move, beside the gradient of its objective."""
+    yield component.retention
+    yield component.optimizer.rate if isinstance(component.optimizer, GradientDescent | Proximal) else ()
+    yield component.follows if component.follows != component.objective or component.host else ()
 
 
 def _is_implicit(model: Model, component: Component) -> bool:

@@ -39,8 +39,8 @@ from nlc.ir.model import (
 )
 from nlc.verify.oracle_gradients import by_tensor, implicit_step, slopes
 from nlc.verify.oracle_layout import at_part, parts_of, parts_of_tick
-from nlc.verify.oracle_recents import convolved, remembered, remembered_data, same_part, values_a_tick
-from nlc.verify.oracle_slots import held_name, held_reads, point_slots, recent_name, recent_of, slot_name, slots, sum_name, sums
+from nlc.verify.oracle_recents import convolved, remembered, remembered_at, remembered_data
+from nlc.verify.oracle_slots import held_name, held_reads, point_slots, slot_name, slots, sum_name, sums
 from nlc.verify.oracle_starts import begun, is_cut_off, is_new_at_start, number_of_update, owners, starts_at, starts_known, zeros_beside
 from nlc.verify.oracle_values import Arithmetic, Fitted, OracleError, lift, rank_of
 from nlc.verify.oracle_windows import Data, data_of, is_solved, lengthened, minimiser, minimisers, shape_of, shortened, steps_over
@@ -107,8 +107,8 @@ class Tick:
             if part < parts - 1:
                 moved = {name for item in self.model.fast if item.every.period < 1 and item.rounds == 1 for name, _ in slots(item)}
                 states = {name: tick.slot(name) if name in moved else value for name, value in states.items()}
-        summed = [tick.sums_after(item) for item in self.model.fast if sums(self.model, item)]
-        tick.updated["sums"] = {name: total for totals in summed for name, total in totals.items()}
+        summed = (tick.sums_after(item).items() for item in self.model.fast if sums(self.model, item))
+        tick.updated["sums"] = dict(pair for pairs in summed for pair in pairs)
         tick.updated["recent"] = remembered(self.model, states, passed)
         windows = [(item, replace(tick, reader=item.every).windows(item)) for item in self.model.fast if is_solved(item)]
         tick.updated["windows"] = {name: shortened(window, item) for item, found in windows for name, window in found.items()}
@@ -129,7 +129,7 @@ class Tick:
 
     def starts_again(self, component: Component, name: str) -> bool:
         """Whether a state of a level, or what is held of it, begins anew at this part of the tick."""
-        if component.every.period < 1 and self.part > 0:
+        if self.family is Family.SEQUENCE or (component.every.period < 1 and self.part > 0):
             return False
         is_held = name not in dict(slots(component))
         return starts_at(component, self.position, is_known=starts_known(self.model, component), is_held=is_held)
@@ -244,9 +244,8 @@ class Tick:
         assert isinstance(component.optimizer, GradientDescent)
         own = component.follows == component.objective
         gradients = self.of_update(component) if own else self.gradient(component, component.follows, component.step_at)
-        rate = self.value(component.optimizer.rate)
+        rate, retained = self.value(component.optimizer.rate), self._retained(component)
         new: Tensors = {}
-        retained = self._retained(component)
         for name, shape in slots(component):
             step = lift(rate, rank_of(shape) - rank_of(component.optimizer.rate.shape)) * gradients[name]
             step = step.detach() if component.backprop == 0 else step
@@ -296,6 +295,8 @@ class Tick:
                 return fitted.data.over(node, self.value(x, replace(fitted, inside=True)), self.sizes)
             case Now(x):
                 return self.value(x, replace(fitted, inside=False) if fitted else None)
+            case Input(name, shape, True) if self.family is Family.SEQUENCE:
+                return self._before(Input(name, shape), Dim.number(1), 1)
             case Input(name, _, delayed):
                 if self.reader.family is Family.TOKEN and self.reader.period < 1:
                     return (self.earlier if delayed else self.inputs)[name]
@@ -317,17 +318,16 @@ class Tick:
             case StopGradient(x):
                 return self.value(x, fitted.stopped() if fitted else None)
             case Delay(Recent(x, (length, *_)), tokens):
-                return self._before(x, length)[-tokens]
+                return self._before(x, length, tokens)
             case Convolve(x, kernel, Recent(_, (length, *_))):
-                return convolved(self.value(x), self.value(kernel), self._before(x, length))
+                return convolved(self.value(x), self.value(kernel), lambda tokens: self._before(x, length, tokens))
         arithmetic = Arithmetic(self.sizes, self.lengths, self.like, self.model.axes)
         return arithmetic.value(node, lambda child: self.value(child, fitted))
 
-    def _before(self, x: Expr, length: Dim) -> tuple[Tensor, ...]:
-        """The values of an expression at the last ticks, each at the part that the reader sees: of whole tokens it is the last."""
-        parts, is_part = values_a_tick(self.model, x), self.reader.period < 1
-        before = self.previous[recent_name(recent_of(self.model, x, length))]
-        return same_part(before, rank_of(x.shape), min(self.part if is_part else parts, parts - 1), parts)
+    def _before(self, x: Expr, length: Dim, tokens: int) -> Tensor:
+        """The value of an expression so many ticks ago, of the last `length`; where a sequence has ended, before its last token."""
+        late, part = int(self.family is Family.SEQUENCE), self.part if self.reader.period < 1 else parts_of_tick(self.model) - 1
+        return remembered_at(self.model, self.previous, x, length + Dim.number(late), tokens + late, part)
 
     def _state(self, node: State, fitted: Fitted | None) -> Tensor:
         component = self.model.component(node.component)
@@ -342,7 +342,7 @@ class Tick:
             case When.CURRENT if self.starting or component.every.speed <= self.reader.speed:
                 return self.new_states(component)[name]
             case When.CURRENT | When.PREVIOUS if component.every.period < 1 <= self.reader.period:
-                return self.started.get(name, self.begun[name])
+                return {**self.previous, **self.begun, **self.started}[name]
             case When.CURRENT | When.PREVIOUS:
                 return self.old(name)
             case When.HELD:

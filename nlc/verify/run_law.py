@@ -119,7 +119,8 @@ class Tick:
 
     def run(self, laws: Laws, early: Sequence[Mapping[str, Tensor]] = ()) -> dict[Slot, Tensor]:
         """Every law's equations in order, those of levels that move in parts once for each early part too; gives all states after."""
-        waiting = self._begin_again(laws.resets)
+        first = replace(self, inputs=early[0], part=0) if early else self
+        waiting = self._begin_again(laws.resets, first)
         between: dict[Slot, Tensor] = {}
         for place, law in enumerate(laws.laws):
             is_first_part = self.model.is_parted(law.component) and not any(
@@ -128,7 +129,7 @@ class Tick:
             for part, inputs in enumerate(early) if is_first_part else ():
                 between = replace(self, inputs=inputs, between=between, part=part).run_part(laws) | self._streams_at(inputs)
             replace(self, between=between, part=len(early)).move(law)
-            waiting = self._begin_again(waiting)
+            waiting = self._begin_again(waiting, first)
         kept = {(item.component, item.part): self._kept(item, early) for item in laws.kept if item.window is None}
         after = {**self.previous, **self.new, **kept}
         final = {slot: after[slot].expand_as(value).to(value.dtype) for slot, value in self.previous.items()}
@@ -154,16 +155,19 @@ class Tick:
             part.move(law)
         return {slot: value for slot, value in part.new.items() if slot not in self.new}
 
-    def _begin_again(self, resets: Sequence[Reset]) -> list[Reset]:
-        """Starts the states of a new period again, or cuts them off from their past; gives those that wait for new states of this tick."""
+    def _begin_again(self, resets: Sequence[Reset], first: Tick) -> list[Reset]:
+        """Starts the states of a new period again, or cuts them off from their past; gives those that wait for new states of this tick.
+
+        A level that moves in parts starts from what flows in at the `first`.
+        """
         waiting = []
         for item in resets:
             if any((read.component, read.part) not in self.new for read in item.sources):
                 waiting.append(item)
                 continue
             slot = (item.state.component, item.state.part)
-            old = self.previous[slot]
-            again = old.detach() if item.is_cut_off else self.value(item.value).expand_as(old)
+            old, seen = self.previous[slot], first if self.model.is_parted(item.state.component) else self
+            again = old.detach() if item.is_cut_off else seen.value(item.value).expand_as(old)
             is_always = item.period == 1 and item.at_start
             self.previous[slot] = again if is_always else torch.where(_is_first(item, self.previous[POSITION, ""]), again, old)
         return waiting

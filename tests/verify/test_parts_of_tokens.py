@@ -193,6 +193,29 @@ outputs:
   y: slow + memory(address)
 """
 
+STARTS = """
+nlc: 1
+name: Starts
+dims: {{d_k: 4, d_v: 3}}
+inputs:
+  x: [d_k]
+  k: {{shape: [d_k], every: token / 2}}
+  v: {{shape: [d_v], every: token / 2}}
+levels:
+  kernel: {{memory: 'matrix(3, d_k)', every: step}}
+  memory:
+    memory: matrix(d_v, d_k)
+    keys: k
+    values: v
+    objective: dot
+    init: {start}
+    reset: 4 tokens
+    optimizer: gradient_descent(0.25)
+    every: {every}
+  other: {{memory: 'matrix(d_v, d_k)', objective: '-inner(other, outer(v, k))', optimizer: gradient_descent(0.25), every: token / 2}}
+outputs: {{y: memory(x)}}
+"""
+
 SYSTEMS = {
     "delta product": DELTA_PRODUCT,
     "mixed": MIXED,
@@ -209,6 +232,14 @@ def test_every_square_closes(name: str) -> None:
     squares = check_squares(program, pipeline.emit(program))
     assert [square.text for square in squares if not square.closed] == []
     assert program.is_parallel == ("mixed" not in name)
+
+
+@pytest.mark.parametrize("every", ["token", "token / 2"])
+@pytest.mark.parametrize("start", ["outer(v, convolve(k, kernel))", "outer(delay(v, 1 token), k)", "0.5 * prev(other)"])
+def test_a_start_sees_the_first_part_of_a_token_where_the_level_has_parts(start: str, every: str) -> None:
+    program = program_from(STARTS.format(start=start, every=every))
+    squares = check_squares(program, pipeline.emit(program))
+    assert [square.text for square in squares if not square.closed] == []
 
 
 def test_several_pairs_a_token_are_the_delta_rule_over_all_pairs() -> None:

@@ -67,6 +67,27 @@ SYSTEMS: Mapping[str, str] = {
     "every four tokens": spec(HALF_SQUARE.format("convolve(k, kernel)"), every="4 tokens", output="memory(delay(q, 2 tokens))"),
     "rate every four tokens": spec(HALF_SQUARE.format("k"), every="4 tokens", optimizer="gradient_descent(delay(beta, 2 tokens))"),
     "every sequence": spec(HALF_SQUARE.format("convolve(k, kernel)"), every="sequence", optimizer="gradient_descent(0.1)"),
+    "where a sequence has ended": spec(
+        HALF_SQUARE.format("k"),
+        every="sequence",
+        optimizer="gradient_descent(0.1 * delay(beta, 2 tokens) * prev(beta))",
+        more=', retention: "0.5 * delay(alpha * beta, 1 token) + 0.1 * sum(prev(shared))"',
+    ),
+    "an optimizer where a sequence has ended": spec(
+        HALF_SQUARE.format("delay(k, 1 token)"),
+        every="sequence",
+        optimizer="momentum(learning_rate = 0.1 * delay(beta, 2 tokens), decay = prev(alpha) * beta)",
+    ),
+    "where a sequence has ended, joined": spec(
+        HALF_SQUARE.format("delay(shared, 2 tokens)"),
+        every="sequence",
+        optimizer="gradient_descent(0.1 * sum(delay(shared, 2 tokens) * prev(shared)))",
+        output="join(memory(q), heads)",
+    ),
+    "held, of a level of sequences": spec(
+        HALF_SQUARE.format("k"), every="sequence", optimizer="gradient_descent(0.1)", output="hold(memory, 3 tokens)(q)"
+    ),
+    "a start": spec(HALF_SQUARE.format("k"), more=', init: "outer(delay(v, 1 token), delay(k, 3 tokens))", reset: "4 tokens"'),
     "reset": spec(HALF_SQUARE.format("convolve(k, kernel)"), more=', reset: "4 tokens"'),
     "truncated": spec(HALF_SQUARE.format("convolve(k, kernel)"), more=", backprop: none"),
 }
