@@ -120,8 +120,10 @@ ONE_MODEL = "transformer"
 
 SLOW = (
     "cms",
+    "cms_in_context",
     "cms_independent",
     "cms_nested",
+    "cms_nested_in_context",
     "dla",
     "dmgd",
     "hope_inner_per_token",

@@ -182,6 +182,16 @@ def not_compiled(span: Span, level: str, what: str) -> Diagnostic:
     )
 
 
+def kept_name(span: Span, level: str) -> Diagnostic:
+    return _refused(
+        "NLC414",
+        f"nlc keeps something else of this spec under the name `{level}`",
+        span,
+        "a level of that name",
+        f"give the level another name, as `{level}_memory`",
+    )
+
+
 def no_unique_solution(span: Span, matrix: str, culprit: str) -> Diagnostic:
     why = "nothing keeps it from being singular" if culprit == matrix else f"`{culprit}` is not known to be a sum of squares"
     return _refused(

@@ -11,7 +11,7 @@ from nlc.derive.draft import Draft
 from nlc.derive.gradient import gradient
 from nlc.derive.grams import over_gram
 from nlc.derive.names import said, worded
-from nlc.derive.settle import held_part, settle
+from nlc.derive.settle import settle
 from nlc.derive.simplify import simplify
 from nlc.ir.algebra import (
     LEAVES,
@@ -32,7 +32,7 @@ from nlc.ir.algebra import (
     walk,
 )
 from nlc.ir.build import add, constant, divide, negate, rebuild, replace, subtract, times
-from nlc.ir.law import POSITION
+from nlc.ir.law import POSITION, Held
 from nlc.ir.maps import MAPS
 from nlc.ir.model import Component, Family, GradientDescent, GradientPoint, Model, Proximal
 from nlc.ir.order import LevelOrder
@@ -91,7 +91,7 @@ class Descent:
         """The state at which a gradient is taken."""
         if where is GradientPoint.HELD and self.component.holds_gradient:
             period = self.component.gradient_period
-            return {part: replace_with(state, part=held_part(part, period)) for part, state in self._tensors(When.PREVIOUS).items()}
+            return {part: replace_with(state, part=Held(part, period).part) for part, state in self._tensors(When.PREVIOUS).items()}
         if where is not GradientPoint.RETAINED or not self.component.retention:
             return self.states(When.PREVIOUS)
         rule = f"retention {said(self.order.model, self.component.retention[0])}"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nlc.derive.descent import gathered_part
-from nlc.derive.settle import held_part, settle
+from nlc.derive.settle import settle
 from nlc.derive.starts import restarts, settled_starts
 from nlc.ir.algebra import Due, Expr, Input, Position, State, Tick, When, Where, walk
 from nlc.ir.build import add, constant, full
 from nlc.ir.dims import Dim
-from nlc.ir.law import POSITION, PREVIOUS, RECENT, Equation, Kept, Law
+from nlc.ir.law import POSITION, PREVIOUS, RECENT, Equation, Kept, Law, held_of
 from nlc.ir.model import Family, Model
 from nlc.ir.order import LevelOrder
 from nlc.ir.recents import Recent, Shift
@@ -54,11 +54,13 @@ def _gathered(model: Model, laws: tuple[Law, ...]) -> Iterator[Kept]:
 
 def _held(model: Model, nodes: list[Expr]) -> Iterator[Kept]:
     """The values that held reads see: each changes at the last token of its period."""
-    wanted = {(node.component, node.part): node for node in nodes if isinstance(node, State) and "held_" in node.part}
+    wanted = {(node.component, node.part): node for node in nodes if isinstance(node, State) and held_of(node.part)}
     places = {item.name: place for place, item in enumerate(model.components)}
     for (name, part), read in sorted(wanted.items(), key=lambda item: (places[item[0][0]], item[0][1])):
-        period = int(part.rpartition("held_")[2])
-        declared = next(state for state in model.component(name).states if held_part(state.part, period) == part)
+        held = held_of(part)
+        assert held is not None
+        period = held.period
+        declared = next(state for state in model.component(name).states if state.part == held.tensor)
         now = State(name, declared.part, declared.shape)
         value = now if period == 1 else Where(Due(period, model.unit), now, State(name, part, read.shape, When.PREVIOUS), read.shape)
         start = known_start(model, model.component(name), declared) if model.component(name).init else None

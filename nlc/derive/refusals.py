@@ -11,6 +11,7 @@ from nlc.derive.implicit import no_implicit_step
 from nlc.derive.refused_delays import older_values
 from nlc.derive.refused_restarts import restarts_of_slow_levels
 from nlc.derive.refused_rounds import rounds_inside
+from nlc.derive.refused_slopes import beside_told_levels
 from nlc.derive.refused_windows import rotations, solved_levels, stepping_levels
 from nlc.diagnostics import Diagnostic
 from nlc.ir.algebra import LEAVES, Constant, Expr, Gradient, Index, Input, Join, Norm, Split, State, Task, Tick, When, children, walk
@@ -33,11 +34,7 @@ def refusals(model: Model) -> tuple[Diagnostic, ...]:
 def name_clashes(model: Model, kept: Sequence[Kept]) -> tuple[Diagnostic, ...]:
     """A diagnostic for every level that is called like something else that is carried."""
     taken = {name for item in kept for name in (item.name, item.component if item.component in (POSITION, PREVIOUS, RECENT) else item.name)}
-    return tuple(
-        codes.not_compiled(item.span, item.name, f"the name `{item.name}`, under which nlc keeps something else of this spec")
-        for item in model.components
-        if item.name in taken
-    )
+    return tuple(codes.kept_name(item.span, item.name) for item in model.components if item.name in taken)
 
 
 def update_expressions(component: Component) -> tuple[Expr, ...]:
@@ -329,6 +326,7 @@ CHECKS: tuple[Check, ...] = (
     _lifetimes,
     rounds_inside,
     restarts_of_slow_levels,
+    beside_told_levels,
     solved_levels,
     stepping_levels,
     rotations,

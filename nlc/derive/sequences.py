@@ -9,7 +9,6 @@ from nlc.derive.descent import Descent
 from nlc.derive.draft import Draft
 from nlc.derive.laws import derive_law
 from nlc.derive.names import words_of
-from nlc.derive.settle import held_part
 from nlc.derive.starts import settled_start
 from nlc.ir.algebra import Expr, State, When
 from nlc.ir.build import full, replace
@@ -71,6 +70,6 @@ def _kept(model: Model, item: Kept) -> Beginning:
     tensor = State(item.component, item.part, item.value.shape, When.PREVIOUS)
     for component in (component for component in model.fast if component.name == item.component):
         for state in component.states:
-            if item.part.startswith(held_part(state.part, 0)[:-1]):
+            if item.holds(component.name, state.part):
                 return Beginning(tensor, with_changes(tensor, part=state.part))
     return Beginning(tensor, full(0, tensor.shape))

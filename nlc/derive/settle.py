@@ -10,13 +10,8 @@ from dataclasses import replace as with_changes
 
 from nlc.ir.algebra import Expr, State, StopGradient, When
 from nlc.ir.build import replace
-from nlc.ir.law import with_parameters
+from nlc.ir.law import Held, with_parameters
 from nlc.ir.order import LevelOrder
-
-
-def held_part(part: str, period: int) -> str:
-    """What the value of a tensor after the last whole period is kept under."""
-    return f"{part}.held_{period}" if part else f"held_{period}"
 
 
 def settle(order: LevelOrder, reader: str | None, node: Expr, point: Mapping[str, Expr] | None = None) -> Expr:
@@ -35,7 +30,7 @@ def settle(order: LevelOrder, reader: str | None, node: Expr, point: Mapping[str
             case State(component) if order.model.is_parameter(component):
                 return with_parameters(order.model, part)
             case State(part=name, when=When.HELD, period=period):
-                return with_changes(part, part=held_part(name, period), when=When.PREVIOUS, period=0)
+                return with_changes(part, part=Held(name, period).part, when=When.PREVIOUS, period=0)
             case State(component, when=When.CURRENT) if component == reader or not order.sees_new(reader, component):
                 return with_changes(part, when=When.PREVIOUS)
         return None

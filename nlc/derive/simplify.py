@@ -15,6 +15,7 @@ from types import MappingProxyType
 from nlc.ir.algebra import Add, Constant, Divide, Expr, Full, Map, MatMul, Outer, Scale, Times, Transpose, Where, children, is_number
 from nlc.ir.build import add, apply_map, constant, divide, dot, matmul, rebuild, scale, spread, times, transpose
 from nlc.ir.maps import SIMPLER
+from nlc.ir.recents import Recent
 
 QUOTIENTS: Mapping[tuple[str, str], str] = MappingProxyType({(above, below): result for above, below, result in SIMPLER})
 
@@ -134,7 +135,12 @@ REWRITES: tuple[Rewrite, ...] = (
 
 
 def simplify(node: Expr) -> Expr:
-    """The expression with every rewrite of the table applied, operands first, until none fits."""
+    """The expression with every rewrite of the table applied, operands first, until none fits.
+
+    What is carried for delays is left as the spec says it, for it is known by that.
+    """
+    if isinstance(node, Recent):
+        return node
     parts = children(node)
     new = tuple(simplify(part) for part in parts)
     if new != parts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace as with_changes
 
-from nlc.derive.settle import held_part, settle
+from nlc.derive.settle import settle
 from nlc.ir.algebra import LEAVES, Expr, State, StopGradient, When, walk
 from nlc.ir.build import replace
 from nlc.ir.law import Equation, Kept, Reset
@@ -49,7 +49,7 @@ def _resets(order: LevelOrder, component: Component, kept: tuple[Kept, ...]) -> 
             words = tuple(_words(order, component, value))
             yield Reset(seen, period, value, at_start=is_late or period == 1, unit=order.model.unit, words=words)
         for item in kept if is_late else ():
-            if item.component == component.name and item.part.startswith(held_part(state.part, 0)[:-1]):
+            if item.holds(component.name, state.part):
                 yield Reset(with_changes(seen, part=item.part), 0, seen, at_start=True)
 
 

@@ -5,6 +5,7 @@ Nothing is chosen here: forms, names and equations come with the program. The te
 
 from __future__ import annotations
 
+from nlc.emit.context import context_parts, is_told
 from nlc.emit.digest import seal
 from nlc.emit.header import header
 from nlc.emit.network import network_parts
@@ -54,6 +55,8 @@ def _header(program: Program) -> tuple[str, ...]:
 def _parts(program: Program) -> tuple[str, ...]:
     if program.model.network is not None:
         return network_parts(program)
+    if is_told(program):
+        return context_parts(program)
     return optimizer_parts(program) if program.model.kind == "optimizer" else sequence_parts(program)
 
 
@@ -66,6 +69,10 @@ def _imports(program: Program, parts: tuple[str, ...]) -> tuple[str, ...]:
         maths = ("import math",) if any("math." in part for part in parts) else ()
         words = ("from typing import Any",) if program.model.network is not None else ()
         imports = (*maths, *words, "", *imports) if maths or words else imports
+    if is_told(program):
+        library = "from collections.abc import Callable, Iterable"
+        imports = tuple(line.replace("from collections.abc import Callable", library) for line in imports)
+        imports = imports if program.training else (library, "from typing import Any", "", *imports)
     if any("def _restarts(" in part for part in parts):
         imports = tuple(line.replace("import Callable", "import Callable, Iterable, Iterator") for line in imports)
     return _with_copies(imports) if is_managed else imports

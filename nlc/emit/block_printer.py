@@ -17,10 +17,14 @@ from nlc.ir.build import replace as replaced
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockPrinter(TorchPrinter):
-    """`at_end` prints what is steady, and values at the block's last token; `tokens` is the text of how many tokens there are."""
+    """`at_end` prints what is steady, and values at the block's last token; `tokens` is the text of how many tokens there are.
+
+    Streams in `totals` are known as their sums over the block alone.
+    """
 
     at_end: TorchPrinter
     tokens: str
+    totals: frozenset[str] = frozenset()
 
     def piece(self, node: Expr) -> Piece:
         """The code of a node, as broadcasting leaves it."""
@@ -50,6 +54,8 @@ class BlockPrinter(TorchPrinter):
     def summed(self, node: Expr) -> Piece:
         """The sum over the tokens of the block: one product of matrices for an outer product."""
         match node:
+            case Input(name) if name in self.totals:
+                return self.at_end.piece(node)
             case Outer(left, right):
                 first, second = self.whole(left), self.whole(right)
                 return Piece(f"{wrapped(first, ATOM)}.mT @ {wrapped(second, UNARY)}", PRODUCT, 2)

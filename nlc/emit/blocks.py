@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from nlc.emit.block_printer import BlockPrinter, as_before, block_leaf, is_new_read, is_over_streams, varies
@@ -60,7 +60,7 @@ class Block:
     """The tokens of a block in the making: streams are (copies, tokens, *shape), states (copies, *shape); `like` is a stream.
 
     `values` are the variables over all tokens and of what they share, `at_end` those at the last token; `written` are the abbreviations
-    of one law written out.
+    of one law written out. Of the streams in `totals` a block has the sums over its tokens.
     """
 
     sequence: Sequence
@@ -70,21 +70,28 @@ class Block:
     values: dict[Expr, str] = field(default_factory=dict)
     at_end: dict[Expr, str] = field(default_factory=dict)
     written: dict[Expr, Expr] = field(default_factory=dict)
+    totals: frozenset[str] = frozenset()
 
     @property
     def tokens(self) -> str:
         return f"{self.like}.shape[1]"
+
+    @property
+    def is_told(self) -> bool:
+        """Whether levels are told the slopes of a loss: then a block is read first, learned from later, and its states have begun."""
+        return bool(self.sequence.model.slopes)
 
     def known(self) -> Iterator[Lines]:
         """States, parameters, what is given, the position, and what several expressions read."""
         sequence, names, values, at_end = self.sequence, self.names, self.values, self.at_end
         values.update(previous(sequence, "state"))
         yield from read_used(sequence, self._expressions(), state_dtype(sequence), names, values)
-        yield from block_position_lines(sequence, names, values, self.tokens)
+        if self.parts.laws or not self.is_told:
+            yield from block_position_lines(sequence, names, values, self.tokens, has_begun=self.is_told)
         values[BLOCK_LENGTH] = self.tokens
         at_end.update(values)
         for item in self.parts.given:
-            values[item.stream], at_end[item.stream] = item.name, f"{item.name}[:, -1]"
+            values[item.stream], at_end[item.stream] = item.name, item.name if item.name in self.totals else f"{item.name}[:, -1]"
         for axis, name in zip(used_axes(sequence), index_names(sequence), strict=True):
             values[Index(axis)], at_end[Index(axis)] = f"{name}[:, None]", name
         yield from self._words()
@@ -137,23 +144,27 @@ class Block:
                 self.at_end[known] = _last(self.values[known])
         for law in self.parts.laws:
             yield from self._law(law)
-        for local, value in results:
-            if self.values.get(value) != local:
-                over = yield from hidden_layers(self.names, self.values, self._printer(), local, value, 8)
-                yield assignment(local, self._over_tokens(over), 8)
+        yield from self.found(results)
         kept = {item.name: self._kept(item, value) for item, value in self.parts.kept}
         outside = {item.name for item in program.laws.kept} - set(kept)
         state = {
             slot.name: kept.get(slot.name) or self.at_end[_state(slot, When.CURRENT)] for slot in program.slots if slot.name not in outside
         }
         result = "".join(f"{local}, " for local, _ in results)
-        ending = held_alike(self.sequence)
-        if ending is None:
+        alike = held_alike(self.sequence)
+        if alike is None:
             yield from _returned(result, state)
             return
-        due = self.values[Due(int(ending.removeprefix("held_")), self.sequence.model.unit)]
-        held = f'new if {due} else state[f"{{name}}.{ending}"]'
-        yield from returned_held(self.sequence, self.names, result, state, ending, held, WIDTH - 8)
+        due = self.values[Due(alike.period, self.sequence.model.unit)]
+        held = f'new if {due} else state[f"{{name}}.{alike.part}"]'
+        yield from returned_held(self.sequence, self.names, result, state, alike.part, held, WIDTH - 8)
+
+    def found(self, results: Iterable[tuple[str, Expr]]) -> Iterator[Lines]:
+        """What a block gives at every token, each value in its variable."""
+        for local, value in results:
+            if self.values.get(value) != local:
+                over = yield from hidden_layers(self.names, self.values, self._printer(), local, value, 8)
+                yield assignment(local, self._over_tokens(over), 8)
 
     def _memory(self, memory: MemoryProgram, as_they_are: Mapping[Expr, str]) -> Iterator[Lines]:
         """A memory that moves at every token: in chunks, or in the dual form, the names of whose law are its own."""
@@ -213,6 +224,7 @@ class Block:
             dim=self.sequence.size,
             at_end=self._at_end_printer(),
             tokens=self.tokens,
+            totals=self.totals,
         )
 
     def _at_end_printer(self) -> TorchPrinter:

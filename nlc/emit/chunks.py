@@ -159,7 +159,7 @@ def _products(form: Chunked) -> tuple[str, ...]:
     if not form.has_decay:
         return ()
     if form.is_steady:
-        return ("n = key.shape[1]",)
+        return (f"n = {form.streams[1].role}.shape[1]",)
     sides = _sides(form)
     cuts = f"{', '.join(sides)} = {', '.join(f'products[:, {ROWS[side]}]' for side in sides)}"
     if len(sides) == 2:

@@ -17,6 +17,7 @@ from nlc.ir.affine import OutputRead
 from nlc.ir.algebra import Expr, Named, State, When, is_number
 from nlc.ir.dims import Shape
 from nlc.ir.dual import DualLaw, Flow, GivenWrite
+from nlc.ir.law import held_of
 from nlc.ir.program import MemoryProgram, StateSlot
 
 Shapes = Mapping[tuple[str, str], Shape]
@@ -60,7 +61,7 @@ class Dual:
             self.tokens.values[known] = as_they_are.get(known) or self.tokens.names.new(read.name)
             yield self._read(self.tokens.values[known], read, shapes)
         for slot in slots:
-            if slot.component in self.law.components and "held_" not in slot.part:
+            if slot.component in self.law.components and held_of(slot.part) is None:
                 yield self._state(slot, shapes)
 
     def _line(self, word: str, value: Expr, owner: str) -> Lines:

@@ -22,7 +22,7 @@ from nlc.emit.stacked import SIDES, Stacked, as_entries, groups_of, has_products
 from nlc.emit.torch_printer import TorchPrinter, unwritable
 from nlc.emit.written_out import when_due, written_out
 from nlc.ir.algebra import Dot, Due, Expr, Eye, Full, Input, Named, Size, State, Sum, Tick, When, Where, children, walk
-from nlc.ir.build import rebuild, replace
+from nlc.ir.build import rebuild, replace, shaped
 from nlc.ir.contexts import contexts_of, number_of_data
 from nlc.ir.dims import MATRIX, ROWS
 from nlc.ir.law import POSITION, PREVIOUS, Equation, Kept, Law, Reset
@@ -298,7 +298,7 @@ class Update:
 def entries_of(node: Expr) -> Expr:
     """An expression without products of matrices over the entries of the weights, whatever their rank."""
     parts = tuple(entries_of(part) for part in children(node))
-    flat = with_changes(node, shape=WEIGHTS) if node.shape == MATRIX else node
+    flat = shaped(node, WEIGHTS) if node.shape == MATRIX else node
     return rebuild(flat, parts) if parts else flat
 
 

@@ -38,7 +38,7 @@ class Tokens:
     """The tokens that are computed at once: `values` are the variables of what is known of them.
 
     `leading` are the sizes of (batch, time, *axes); `printer` prints what changes from token to token, `shared` what all of them share;
-    `spans` tells whether a value surely has all leading dims.
+    `spans` tells whether a value surely has all leading dims. There are so many `updates` a token.
     """
 
     names: LocalNames
@@ -48,6 +48,7 @@ class Tokens:
     shared: TorchPrinter
     spans: Callable[[Expr], bool]
     indent: int = 12
+    updates: int = 1
 
 
 def chunked_body(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> Lines:
@@ -82,7 +83,7 @@ def _forms(
     yield from laid_out(sequence, names, values, start, leading, state)
     yield from _define_streams(sequence, names, values)
     printer = printer_of(sequence, values)
-    tokens = Tokens(names, values, leading, printer, printer, sequence.spans_axes)
+    tokens = Tokens(names, values, leading, printer, printer, sequence.spans_axes, updates=sequence.model.updates_per_tick)
     as_they_are = outputs_as_read(sequence, outputs)
     for memory in sequence.program.at_once:
         if memory.window is not None:
@@ -131,7 +132,8 @@ def leading_text(sequence: Sequence, variables: Sizes) -> str:
 
 def outputs_as_read(sequence: Sequence, outputs: dict[str, str]) -> dict[Expr, str]:
     """The variables of outputs that are reads as they came."""
-    return {value: outputs[name] for name, value in sequence.program.outputs if isinstance(value, Named)}
+    older = {read.name for memory in sequence.program.memories for read in memory.reads if read.before_token}
+    return {value: outputs[name] for name, value in sequence.program.outputs if isinstance(value, Named) and value.name not in older}
 
 
 def form_slots(sequence: Sequence, form: ChunkedForm) -> list[StateSlot]:
@@ -171,6 +173,9 @@ def run_form(
         values[known] = as_they_are.get(known) or names.new(read.name)
     targets = [*(values[Named(read.name, read.shape)] for read in form.memory.reads), *after]
     yield call(f"{', '.join(targets)} = self.{method_name(slot_local(form))}", arguments, "", tokens.indent)
+    for read in (read for read in form.memory.reads if read.before_token):
+        known, updates = Named(read.name, read.shape), tokens.updates
+        values[known] = f"{values[known]}[:, ::{updates}].repeat_interleave({updates}, 1)"
 
 
 def output_lines(sequence: Sequence, tokens: Tokens, values: tuple[tuple[str, Expr], ...], outputs: Mapping[str, str]) -> Iterator[Lines]:

@@ -7,21 +7,20 @@ from collections.abc import Iterator, Mapping
 from nlc.emit.layout import WIDTH, Lines, comprehension
 from nlc.emit.names import LocalNames
 from nlc.emit.scope import Sequence
+from nlc.ir.law import Held
 
 
-def held_alike(sequence: Sequence) -> str | None:
-    """What is appended to the name of every state where it is held over a period, if that is the same for all of several states."""
+def held_alike(sequence: Sequence) -> Held | None:
+    """How the one tensor of every state is held, if that is the same for all of several states: its `part` is added to their names."""
     program = sequence.program
     kept = {item.name for item in program.laws.kept}
-    states = [slot.name for slot in program.slots if slot.name not in kept]
-    held = [name for name in kept if "held_" in name]
-    endings = {name.rpartition(".")[2] for name in held}
-    if len(states) < 2 or len(endings) != 1 or program.laws.resets or program.laws.beginnings:
+    states = {slot.name for slot in program.slots if slot.name not in kept}
+    held = {item.name: item.held for item in program.laws.kept if item.held is not None}
+    periods = {item.period for item in held.values()}
+    if len(states) < 2 or len(periods) != 1 or program.laws.resets or program.laws.beginnings:
         return None
-    (ending,) = endings
-    if ending == "held_1":
-        return None
-    return ending if {f"{name}.{ending}" for name in states} == set(held) else None
+    alike = Held("", periods.pop())
+    return alike if alike.period > 1 and {f"{name}.{alike.part}" for name in states} == set(held) else None
 
 
 def items_text(state: Mapping[str, str]) -> str:

@@ -18,7 +18,7 @@ from nlc.ir.build import rebuild, replace as replaced
 from nlc.ir.dual import DualLaw
 from nlc.ir.law import POSITION, PREVIOUS, RECENT, WORD, Kept, Law, used_definitions, written_out
 from nlc.ir.program import Blocks, MemoryProgram
-from nlc.ir.recents import Convolve, Delay
+from nlc.ir.recents import Convolve, Delay, Recent
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ class _Book:
             return self._give(node, self.definitions[node])
         is_dear = contains(node, lambda part: isinstance(part, Parameter | Split | Join | Delay | Convolve))
         if is_dear and not (isinstance(node, Scale) and isinstance(node.by, Constant)):
-            return self._give(node, next((f"{part.component}_read" for part in walk(node) if isinstance(part, Parameter)), "shared"))
+            return self._give(node, _word(node))
         return None
 
     def _give(self, node: Expr, word: str) -> Input:
@@ -164,6 +164,19 @@ class _Book:
             is_stream = isinstance(node, Input) and not node.delayed
             self.given[node] = Given(word if is_stream else self.names.new(self.definitions.get(node, word)), node, timed)
         return self.given[node].stream
+
+
+def _word(node: Expr) -> str:
+    """What a value of streams is called that is made once for all blocks."""
+    for part in walk(node):
+        match part:
+            case Parameter(component):
+                return f"{component}_read"
+            case Delay(Recent(Input(name))):
+                return f"delayed_{name}"
+            case Convolve(Input(name)):
+                return f"convolved_{name}"
+    return "shared"
 
 
 def is_split_parameter(node: Expr) -> bool:

@@ -31,8 +31,8 @@ def zeros(sequence: Sequence, leading: str) -> Lines:
     if sequence.is_bare:
         return (dtype, f"return {_begun(sequence, slots[0], leading)}")
     begun = {slot.name: _begun(sequence, slot, "batch" if slot.is_whole else leading) for slot in slots}
-    if (ending := held_alike(sequence)) is not None:
-        return (dtype, *block(list(started_held(sequence, begun, ending, WIDTH - 8))))
+    if (alike := held_alike(sequence)) is not None:
+        return (dtype, *block(list(started_held(sequence, begun, alike.part, WIDTH - 8))))
     return (dtype, "return {", *(f'    "{name}": {text},' for name, text in begun.items()), "}")
 
 

@@ -34,14 +34,16 @@ def before_name(sequence: Sequence) -> str:
     return LocalNames(sequence.inputs).new("before")
 
 
-def block_position_lines(sequence: Sequence, names: LocalNames, values: dict[Expr, str], tokens: str) -> Iterator[Lines]:
-    """The same after all `tokens` of a block, as Python numbers, and the states that start again with it."""
+def block_position_lines(
+    sequence: Sequence, names: LocalNames, values: dict[Expr, str], tokens: str, *, has_begun: bool = False
+) -> Iterator[Lines]:
+    """The same after all `tokens` of a block, as Python numbers, and the states that start again with it, unless that `has_begun`."""
     before = before_name(sequence)
     if sequence.periods:
         position = names.new(POSITION)
         yield (f"{position} = {before} + {tokens}",)
         yield from _due(sequence, names, values, position)
-    for item in sequence.program.laws.resets:
+    for item in () if has_begun else sequence.program.laws.resets:
         start = names.new(".".join(filter(None, (item.state.component, item.state.part, "start"))))
         carried = sequence.carried("state", item.state.component, item.state.part)
         begun = _begin(item.value, carried)
@@ -73,6 +75,13 @@ def _begin(value: Expr, carried: str) -> str:
     if is_number_known(value):
         return f"torch.zeros_like({carried})" if text == "0" else f"torch.full_like({carried}, {text})"
     return f"{text if ' ' not in text else f'({text})'}.to({carried}.dtype).expand_as({carried})"
+
+
+def begun_text(value: Expr, carried: str, values: dict[Expr, str]) -> str:
+    """The same of a value that may read other states, whose variables are in `values`."""
+    if not contains(value, lambda node: isinstance(node, State)):
+        return _begin(value, carried)
+    return TorchPrinter(lambda node: leaf(node, values), carried).text(value)
 
 
 def initial_text(value: Expr) -> str:

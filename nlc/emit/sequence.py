@@ -52,7 +52,7 @@ def sequence_parts(program: Program, *, is_alone: bool = True) -> tuple[str, ...
     if any(memory.dual for memory in program.memories):
         further = (*further, dual_helpers(blocks))
     forward = block_loop_body(sequence, parts) if parts else _forward_body(sequence, forms)
-    training = training_parts(program, lambda item: _moved(sequence, item))
+    training = training_parts(program, lambda item: moved_parameters(sequence, item))
     further = (*further, *check_helper(sequence), *managed_helpers(sequence))
     return render(_view(sequence, forms, blocks, forward)), *training, *_helpers(sequence, forms), *further
 
@@ -103,7 +103,7 @@ def _view(sequence: Sequence, forms: tuple[ChunkedForm, ...], blocks: str, forwa
     )
 
 
-def _moved(sequence: Sequence, training: Training) -> str:
+def moved_parameters(sequence: Sequence, training: Training) -> str:
     """A list of the parameters that an optimizer moves."""
     slots = [slot for name in training.levels for slot in sequence.program.parameters if slot.component == name]
     return f"[{', '.join(f'module.{parameter_attribute(slot)}' for slot in slots)}]"
@@ -120,15 +120,13 @@ def _forward_body(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> Lines:
 
 def _docstring(sequence: Sequence) -> Lines:
     model = sequence.model
-    width = max(len(stream.name) for stream in model.inputs)
-    inputs = [f"    {item.name:<{width}}  {_dims('batch', *_time(item), *item.axes, *item.shape)}" for item in model.inputs]
-    states = [f"    {line}" for line in _state_lines(sequence)] or ["    nothing: an empty dict"]
+    states = state_lines(sequence) or ("    nothing: an empty dict",)
     outputs = [f"    {item.name}  {_dims('batch', 'time', *model.axes_of(item), *item.value.shape)}" for item in model.outputs]
     kind = "the tensor itself" if sequence.is_bare else "a dict by name"
     begun = "the initial state" if has_start(sequence) else "zeros"
     lines = (
         "Inputs, by keyword, in any float dtype:",
-        *inputs,
+        *stream_lines(sequence),
         f"State, kept in float32 or wider ({kind}; None starts from {begun}):",
         *states,
         f"Returns the outputs ({'the tensor itself' if len(outputs) == 1 else 'a dict by name'}) and the state after the last token:",
@@ -139,6 +137,17 @@ def _docstring(sequence: Sequence) -> Lines:
     says = wrapped(sentence(model.says or model.name), 128)
     first = says if len(says) == 1 else (f"{model.name}, a memory over a sequence.", "", *says)
     return (first[0], *indented(first[1:]), "", *indented(lines))
+
+
+def stream_lines(sequence: Sequence) -> Lines:
+    """What each stream is called that a caller has, and its dims."""
+    width = max(len(stream.name) for stream in sequence.model.given)
+    return tuple(f"    {item.name:<{width}}  {_dims('batch', *_time(item), *item.axes, *item.shape)}" for item in sequence.model.given)
+
+
+def state_lines(sequence: Sequence) -> Lines:
+    """What is carried, and its dims."""
+    return tuple(f"    {line}" for line in _state_lines(sequence))
 
 
 def _speed(sequence: Sequence) -> Iterator[str]:

@@ -205,13 +205,13 @@ def _outputs(sequence: Sequence, names: LocalNames, values: dict[Expr, str], dty
     kept = {item.name: kept_text(sequence, item, values) for item in sequence.program.laws.kept}
     states = [slot for slot in sequence.program.slots if slot.name not in kept]
     new = {slot.name: _newest(slot, values) for slot in states} | kept
-    ending = held_alike(sequence)
-    if ending is None:
+    alike = held_alike(sequence)
+    if alike is None:
         yield from returned(sequence, results, new, dtype)
         return
-    due = values[Due(int(ending.removeprefix("held_")), sequence.model.unit)]
-    held = f'torch.where({due}, new, state[f"{{name}}.{ending}"])'
-    yield from returned_held(sequence, names, f"{_result(results, dtype)}, ", new, ending, held, WIDTH - 12)
+    due = values[Due(alike.period, sequence.model.unit)]
+    held = f'torch.where({due}, new, state[f"{{name}}.{alike.part}"])'
+    yield from returned_held(sequence, names, f"{_result(results, dtype)}, ", new, alike.part, held, WIDTH - 12)
 
 
 def hidden_layers(

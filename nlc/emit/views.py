@@ -71,6 +71,47 @@ class NetworkView:
 
 
 @dataclass(frozen=True, slots=True)
+class LearningView:
+    """Levels that learn from the task loss inside the context, as an `nn.Module`: `blocks` is the text of what it does block by block."""
+
+    name: str
+    docstring: tuple[str, ...]
+    constructor: tuple[str, ...]
+    attributes: tuple[str, ...]
+    reset_parameters: tuple[str, ...]
+    initial_says: str
+    zeros: tuple[str, ...]
+    forward: tuple[str, ...]
+    forward_by_token: tuple[str, ...]
+    step: tuple[str, ...]
+    streams: str
+    of_token: str
+    tokens: int
+    blocks: str
+    started: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LearningBlocksView:
+    """The methods of such a module: the loop, the slopes of the loss by the slots called `names`, the output, and the laws.
+
+    `begins` are the lines that start states again at the start of a block.
+    """
+
+    in_blocks: tuple[str, ...]
+    dtype: str
+    empty: str
+    slopes_of: tuple[str, ...]
+    names: tuple[str, ...]
+    slopes: tuple[str, ...]
+    read: tuple[str, ...]
+    read_body: tuple[str, ...]
+    learned: tuple[str, ...]
+    learned_body: tuple[str, ...]
+    begins: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RepeatedView:
     """What a model repeats, as an `nn.Module`."""
 
@@ -277,6 +318,8 @@ TEMPLATES: Mapping[str, type] = MappingProxyType(
         "sequence.py.j2": SequenceView,
         "network.py.j2": NetworkView,
         "repeated.py.j2": RepeatedView,
+        "learning.py.j2": LearningView,
+        "learning_blocks.py.j2": LearningBlocksView,
         "matrix_chunks.py.j2": MatrixChunksView,
         "vector_chunks.py.j2": VectorChunksView,
         "matrix_halves.py.j2": MatrixHalvesView,

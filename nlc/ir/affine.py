@@ -132,7 +132,8 @@ class Classified:
 class OutputRead:
     """A read of a memory by an output or by another component's law: `name` = S @ vector (S itself when `vector` is None).
 
-    `when` is CURRENT (S after this token's write) or PREVIOUS (before it).
+    `when` is CURRENT (S after this token's write) or PREVIOUS (before it). In a system of several updates a token that is about an update;
+    `before_token` are reads of S before all updates of a token.
     """
 
     name: str
@@ -141,6 +142,7 @@ class OutputRead:
     vector: Expr | None
     when: When
     shape: Shape
+    before_token: bool = False
 
     @property
     def is_whole(self) -> bool:

@@ -17,6 +17,7 @@ from nlc.ir.leaves import (
     Age as Age,
     Constant as Constant,
     Due as Due,
+    Expr as Expr,
     Eye as Eye,
     Full as Full,
     Gradient as Gradient,
@@ -37,7 +38,7 @@ from nlc.ir.recents import Convolve, Delay, Recent, Shift
 
 
 @dataclass(frozen=True, slots=True)
-class Add:
+class Add(Expr):
     """A sum of two or more terms of one shape."""
 
     terms: tuple[Expr, ...]
@@ -45,7 +46,7 @@ class Add:
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
+class Scale(Expr):
     """A scalar times anything (also a scalar)."""
 
     by: Expr
@@ -54,7 +55,7 @@ class Scale:
 
 
 @dataclass(frozen=True, slots=True)
-class Times:
+class Times(Expr):
     """The elementwise product of two vectors or matrices of one shape."""
 
     left: Expr
@@ -63,7 +64,7 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True)
-class Divide:
+class Divide(Expr):
     """x over a scalar, or over something of its own shape, elementwise."""
 
     x: Expr
@@ -72,7 +73,7 @@ class Divide:
 
 
 @dataclass(frozen=True, slots=True)
-class Power:
+class Power(Expr):
     """x ** exponent, elementwise; the exponent is a scalar."""
 
     x: Expr
@@ -81,7 +82,7 @@ class Power:
 
 
 @dataclass(frozen=True, slots=True)
-class Map:
+class Map(Expr):
     """An elementwise function from `nlc.ir.maps.MAPS`."""
 
     function: str
@@ -90,7 +91,7 @@ class Map:
 
 
 @dataclass(frozen=True, slots=True)
-class Extremum:
+class Extremum(Expr):
     """`maximum(left, right)` or `minimum(left, right)`, elementwise."""
 
     function: str
@@ -100,7 +101,7 @@ class Extremum:
 
 
 @dataclass(frozen=True, slots=True)
-class Compare:
+class Compare(Expr):
     """left < right (or <=, >, >=), elementwise: true or false; only `Where` may hold it."""
 
     operator: str
@@ -110,7 +111,7 @@ class Compare:
 
 
 @dataclass(frozen=True, slots=True)
-class Where:
+class Where(Expr):
     """`then` where the condition is true, else `otherwise`, elementwise; the condition may be a scalar."""
 
     condition: Expr
@@ -120,7 +121,7 @@ class Where:
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class Spread(Expr):
     """A scalar or vector repeated over a larger shape; `axis` is the place of the vector's dim (None for a scalar)."""
 
     x: Expr
@@ -129,7 +130,7 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
-class MatMul:
+class MatMul(Expr):
     """A matrix times a vector or a matrix."""
 
     left: Expr
@@ -138,7 +139,7 @@ class MatMul:
 
 
 @dataclass(frozen=True, slots=True)
-class Transpose:
+class Transpose(Expr):
     """A matrix, transposed."""
 
     x: Expr
@@ -146,7 +147,7 @@ class Transpose:
 
 
 @dataclass(frozen=True, slots=True)
-class Outer:
+class Outer(Expr):
     """left right^T, of two vectors."""
 
     left: Expr
@@ -155,7 +156,7 @@ class Outer:
 
 
 @dataclass(frozen=True, slots=True)
-class Dot:
+class Dot(Expr):
     """The sum of the products of the entries of two tensors of one shape (`dot`, `inner`)."""
 
     left: Expr
@@ -164,7 +165,7 @@ class Dot:
 
 
 @dataclass(frozen=True, slots=True)
-class Sum:
+class Sum(Expr):
     """The sum over all entries, or over one axis."""
 
     x: Expr
@@ -173,7 +174,7 @@ class Sum:
 
 
 @dataclass(frozen=True, slots=True)
-class Norm:
+class Norm(Expr):
     """The Euclidean (Frobenius) norm; its gradient at zero is taken to be zero."""
 
     x: Expr
@@ -181,7 +182,7 @@ class Norm:
 
 
 @dataclass(frozen=True, slots=True)
-class Softmax:
+class Softmax(Expr):
     """exp(x) over its sum along one axis."""
 
     x: Expr
@@ -190,7 +191,7 @@ class Softmax:
 
 
 @dataclass(frozen=True, slots=True)
-class LayerNorm:
+class LayerNorm(Expr):
     """A vector less its mean, over the root of its mean square then, which has `nlc.ir.build.EPSILON` added under the root."""
 
     x: Expr
@@ -198,7 +199,7 @@ class LayerNorm:
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class Split(Expr):
     """A vector of (axis * size) cut in one piece for each place along an axis of the system: `split(x, heads)`.
 
     The value, (size,), differs along the axis; x must not. Of an (axis,) vector each place gets one entry, a scalar.
@@ -210,7 +211,7 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True)
-class Join:
+class Join(Expr):
     """The vectors (size,) of all places along an axis of the system, one after another: `join(x, heads)`, (axis * size,)."""
 
     x: Expr
@@ -219,7 +220,7 @@ class Join:
 
 
 @dataclass(frozen=True, slots=True)
-class Rotary:
+class Rotary(Expr):
     """A vector whose entries j and j + half are turned as a pair, by place / base ** (j / half); the last of an odd number stays."""
 
     x: Expr
@@ -229,7 +230,7 @@ class Rotary:
 
 
 @dataclass(frozen=True, slots=True)
-class StopGradient:
+class StopGradient(Expr):
     """The same value, a constant for the gradient of the level's own objective."""
 
     x: Expr
@@ -237,7 +238,7 @@ class StopGradient:
 
 
 @dataclass(frozen=True, slots=True)
-class Now:
+class Now(Expr):
     """The value at the update's own token, in an expression over the data of a window: `now(q)`."""
 
     x: Expr
@@ -245,7 +246,7 @@ class Now:
 
 
 @dataclass(frozen=True, slots=True)
-class WindowSum:
+class WindowSum(Expr):
     """The sum of an expression over the data of a window: `sum(x, over = window)`."""
 
     x: Expr
@@ -253,22 +254,12 @@ class WindowSum:
 
 
 @dataclass(frozen=True, slots=True)
-class WindowSoftmax:
+class WindowSoftmax(Expr):
     """exp(x) over its sum, of a scalar for each datum of a window: `softmax(x, over = window)`, again a scalar for each."""
 
     x: Expr
     shape: Shape = ()
 
-
-Expr = (
-    Constant | Size | Index | Input | Hyperparameter | State | Parameter | Task | Gradient | Tick | Due | Position | Age | Window
-    | Named | Eye | Full
-    | Add | Scale | Times | Divide | Power | Map | Extremum | Compare | Where | Spread
-    | MatMul | Transpose | Outer | Dot | Sum | Norm | Softmax | LayerNorm | Split | Join | StopGradient
-    | Rotary | Now | WindowSum | WindowSoftmax
-    | Derivative | Inverse | Embedding | LastUnit
-    | Recent | Shift | Delay | Convolve
-)  # fmt: skip
 
 LEAVES = (
     Constant,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 from nlc.ir.algebra import (
     MINUS_ONE,
@@ -118,6 +120,13 @@ def replace(node: Expr, change: Callable[[Expr], Expr | None]) -> Expr:
     parts = children(node)
     new = tuple(replace(part, change) for part in parts)
     return node if new == parts else rebuild(node, new)
+
+
+def shaped(node: Expr, shape: Shape) -> Expr:
+    """The same kind of node, of another shape."""
+    kind: Any = node
+    changed: Expr = dataclasses.replace(kind, shape=shape)
+    return changed
 
 
 def constant(value: Fraction | int) -> Constant:

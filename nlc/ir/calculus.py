@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from nlc.ir.dims import Shape
-
-if TYPE_CHECKING:
-    from nlc.ir.algebra import Expr
+from nlc.ir.leaves import Expr
 
 
 @dataclass(frozen=True, slots=True)
-class Derivative:
+class Derivative(Expr):
     """The gradient of a scalar with respect to a leaf, everything else held: `gradient_of(objective, memory)`."""
 
     of: Expr
@@ -21,7 +18,7 @@ class Derivative:
 
 
 @dataclass(frozen=True, slots=True)
-class Inverse:
+class Inverse(Expr):
     """The inverse of a square matrix: `inverse(x)`."""
 
     x: Expr
@@ -29,14 +26,14 @@ class Inverse:
 
 
 @dataclass(frozen=True, slots=True)
-class Embedding:
+class Embedding(Expr):
     """The rows of the identity below which one more row of zeros stands: E with E^T E = 1; a leaf."""
 
     shape: Shape
 
 
 @dataclass(frozen=True, slots=True)
-class LastUnit:
+class LastUnit(Expr):
     """The vector whose last entry is one and all others zero: e with e^T e = 1 and E^T e = 0; a leaf."""
 
     shape: Shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace as replace_fields
 from typing import Literal
@@ -67,6 +68,36 @@ class Law:
         return next(equation for equation in self.equations if equation.part == part)
 
 
+HELD = re.compile(r"(?:(?P<tensor>.+)\.)?held_(?P<period>\d+)")
+POSITION = "position"
+"""The count of the tokens that were seen, a whole number, the same for a whole batch."""
+
+RECENT = "recent"
+"""What the last values of expressions over streams, for delays and convolutions, are kept under."""
+
+PREVIOUS = "previous"
+"""What the previous values of input streams are kept under."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A tensor of a state as it was when the last whole period ended."""
+
+    tensor: str
+    period: int
+
+    @property
+    def part(self) -> str:
+        """What it is kept under; no tensor of a spec may be called so."""
+        return f"{self.tensor}.held_{self.period}" if self.tensor else f"held_{self.period}"
+
+
+def held_of(part: str) -> Held | None:
+    """What is kept under the name of a part, if that is held."""
+    found = HELD.fullmatch(part)
+    return None if found is None else Held(found["tensor"] or "", int(found["period"]))
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """A tensor that is carried to the next tick beside the states of the levels: `value` is what it is after this one.
@@ -88,6 +119,15 @@ class Kept:
     def name(self) -> str:
         """Its key in the state dict."""
         return f"{self.component}.{self.part}" if self.part else self.component
+
+    @property
+    def held(self) -> Held | None:
+        """Which tensor of its component it is, and over which period, when it is a state that is held."""
+        return None if self.component in (POSITION, RECENT, PREVIOUS) else held_of(self.part)
+
+    def holds(self, component: str, tensor: str) -> bool:
+        """Whether it is that tensor of a state, over some period."""
+        return self.component == component and self.held is not None and self.held.tensor == tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,20 +255,11 @@ def abbreviated_text(equation: Equation, definitions: tuple[Equation, ...]) -> s
     return expression_text(replace(equation.value, names.get) if names else equation.value)
 
 
-POSITION = "position"
-"""The count of the tokens that were seen, a whole number, the same for a whole batch."""
-
-RECENT = "recent"
-"""What the last values of expressions over streams, for delays and convolutions, are kept under."""
-
 WORD = "abbreviation"
 """The rule of an equation that gives a `let` entry its name."""
 
 GRAM = "the Gram matrix"
 """The rule of an equation X X^T that names it, for sums of products that alternate between X and its transpose."""
-
-PREVIOUS = "previous"
-"""What the previous values of input streams are kept under."""
 
 
 def recent_names(kept: Iterable[Kept]) -> dict[Expr, str]:

@@ -5,9 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from nlc.ir.dims import Dim, Shape
 from nlc.source import NOWHERE, Span
+
+
+@dataclass(frozen=True, slots=True)
+class Expr:
+    """A node of the algebra; every kind of node is a dataclass of its own. Its shape is made of names of sizes."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def shape(self) -> Shape: ...
 
 
 class When(Enum):
@@ -20,7 +31,7 @@ class When(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Constant:
+class Constant(Expr):
     """An exact number."""
 
     value: Fraction
@@ -28,7 +39,7 @@ class Constant:
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class Size(Expr):
     """The size of a dim, as a number: `sqrt(d_k)`."""
 
     dim: Dim
@@ -36,7 +47,7 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True)
-class Index:
+class Index(Expr):
     """The place along an axis of the system, 0 for the first: `index(heads)`."""
 
     axis: str
@@ -44,7 +55,7 @@ class Index:
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
+class Input(Expr):
     """This tick's value of an input stream; `delayed` is the previous tick's (zero before the first)."""
 
     name: str
@@ -54,7 +65,7 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True)
-class Hyperparameter:
+class Hyperparameter(Expr):
     """A named number of the spec, constant over a sequence (an optimizer's may change between steps)."""
 
     name: str
@@ -62,7 +73,7 @@ class Hyperparameter:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class State(Expr):
     """A read of one tensor of a component's state; `period` is the HELD period in ticks of the token clock."""
 
     component: str
@@ -74,7 +85,7 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Expr):
     """One tensor of a slow level: constant over a sequence, shared by all sequences, without the dims of batch, axes and time."""
 
     component: str
@@ -84,14 +95,14 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class Task(Expr):
     """The loss handed in from outside, the objective of levels that a training loop moves; its gradient has no closed form."""
 
     shape: Shape = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Gradient:
+class Gradient(Expr):
     """The gradient of a component's inner objective with respect to one tensor of its state (its optimizer's context)."""
 
     component: str
@@ -101,7 +112,7 @@ class Gradient:
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(Expr):
     """Updates of a component since its last reset, this one included."""
 
     component: str
@@ -110,7 +121,7 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class Due(Expr):
     """Whether this token (or step) ends a period of that many, counted from the first; only `Where` may hold it."""
 
     period: int
@@ -119,21 +130,21 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
+class Position(Expr):
     """How many tokens of the sequence came before this one."""
 
     shape: Shape = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Age:
+class Age(Expr):
     """How many tokens a datum of a window is older than the update's own: 0 for this token's."""
 
     shape: Shape = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class Window(Expr):
     """A stream at every datum of a component's window, this token's last; its values are kept under `component` and `part`."""
 
     component: str
@@ -142,7 +153,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class Named(Expr):
     """The value of an equation of the same component's law: `prediction`, `error`, `gradient`."""
 
     name: str
@@ -150,14 +161,14 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
-class Eye:
+class Eye(Expr):
     """The identity matrix."""
 
     shape: Shape
 
 
 @dataclass(frozen=True, slots=True)
-class Full:
+class Full(Expr):
     """A tensor with every entry the same exact number."""
 
     value: Fraction

@@ -64,12 +64,12 @@ from nlc.ir.steps import ClosedForm, GradientDescent, GradientPoint, Optimizer, 
 from nlc.source import NOWHERE, Span
 
 __all__ = [
-    "STEP", "TOKEN", "Abbreviation", "Add", "Age", "Claim", "Clock", "ClosedForm", "Compare", "Component", "Constant", "Convolve",
-    "Delay", "Dim", "DimDeclaration", "Divide", "Dot", "Embed", "EqualityClaim", "Expr", "Extremum", "Eye", "Family", "Full", "Gradient",
-    "GradientDescent", "GradientPoint", "Head", "Hyperparameter", "HyperparameterDeclaration", "IllTyped", "Index", "Input",
-    "InputStream", "Inverse", "Join", "Layer", "LayerNorm", "Map", "MatMul", "Model", "Named", "Network", "Norm", "Normalise", "Now",
-    "Optimizer", "OrderClaim", "Outer", "Output", "Part", "Position", "Power", "Proximal", "Recent", "RecentValues", "Repeat", "Residual",
-    "Rotary", "SameAsClaim", "Scale", "Shape", "Size", "Softmax", "Split", "Spread", "State", "StateDeclaration", "StopGradient", "Sum",
+    "STEP", "TOKEN", "Abbreviation", "Add", "Age", "Claim", "Clock", "ClosedForm", "Compare", "Component", "Constant", "Convolve", "Delay",
+    "Dim", "DimDeclaration", "Divide", "Dot", "Embed", "EqualityClaim", "Expr", "Extremum", "Eye", "Family", "Full", "Gradient",
+    "GradientDescent", "GradientPoint", "Head", "Hyperparameter", "HyperparameterDeclaration", "IllTyped", "Index", "Input", "InputStream",
+    "Inverse", "Join", "Layer", "LayerNorm", "Map", "MatMul", "Model", "Named", "Network", "Norm", "Normalise", "Now", "Optimizer",
+    "OrderClaim", "Outer", "Output", "Part", "Position", "Power", "Proximal", "Recent", "RecentValues", "Repeat", "Residual", "Rotary",
+    "SameAsClaim", "Scale", "Shape", "Size", "Slope", "Softmax", "Split", "Spread", "State", "StateDeclaration", "StopGradient", "Sum",
     "Tick", "Times", "Trained", "Training", "Transpose", "When", "Where", "Window", "WindowSoftmax", "WindowSum",
 ]  # fmt: skip
 
@@ -84,10 +84,23 @@ class DimDeclaration:
     span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Slope:
+    """Of what a stream is the slope: the task loss at each token, by one tensor of a level, with all levels as they were before it.
+
+    When it `is_learned_through`, slower levels learn through how it came about; else it is a constant for them.
+    """
+
+    component: str
+    part: str
+    is_learned_through: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputStream:
     """One stream of the context flow: a value per tick of its clock. The tokens of a model are whole numbers below `integers`.
 
+    A `slope` is no stream that a caller has: the compiled module takes it from the loss that it is handed.
     `is_whole`: there is one value for all places along the axes, in a system that splits or joins them.
     """
 
@@ -98,6 +111,7 @@ class InputStream:
     integers: Dim | None = None
     low: Fraction | None = None
     high: Fraction | None = None
+    slope: Slope | None = None
     is_whole: bool = False
     span: Span = field(default=NOWHERE, compare=False, repr=False)
 
@@ -262,6 +276,20 @@ class Model:
     overrides: tuple[str, ...] = ()
     digest: str = ""
     span: Span = field(default=NOWHERE, compare=False, repr=False)
+
+    @property
+    def slopes(self) -> tuple[InputStream, ...]:
+        """The streams that say how levels inside the context learn from the task loss."""
+        return tuple(stream for stream in self.inputs if stream.slope is not None)
+
+    @property
+    def given(self) -> tuple[InputStream, ...]:
+        """The streams that a caller has."""
+        return tuple(stream for stream in self.inputs if stream.slope is None)
+
+    def learns_from_task(self, name: str) -> bool:
+        """Whether a component learns inside the context from the loss that is handed in from outside."""
+        return any(stream.slope is not None and stream.slope.component == name for stream in self.inputs)
 
     def component(self, name: str) -> Component:
         return next(component for component in self.components if component.name == name)

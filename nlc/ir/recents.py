@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from nlc.ir.dims import Shape
+from nlc.ir.leaves import Expr
 from nlc.source import NOWHERE, Span
-
-if TYPE_CHECKING:
-    from nlc.ir.algebra import Expr
 
 
 @dataclass(frozen=True, slots=True)
-class Recent:
+class Recent(Expr):
     """The values of x at the last n ticks before this one, (n, *shape of x): the oldest first, zeros before the first token.
 
     Of an x with several values a tick, at a part of the tick, these are the values at the same part.
@@ -25,7 +22,7 @@ class Recent:
 
 
 @dataclass(frozen=True, slots=True)
-class Shift:
+class Shift(Expr):
     """Recent values after a tick, (n * values a tick, *shape of x): without those of the oldest tick, with those of this one."""
 
     recent: Expr
@@ -34,7 +31,7 @@ class Shift:
 
 
 @dataclass(frozen=True, slots=True)
-class Delay:
+class Delay(Expr):
     """The value so many ticks ago, of recent values: `delay(x, 2 tokens)`."""
 
     recent: Expr
@@ -43,7 +40,7 @@ class Delay:
 
 
 @dataclass(frozen=True, slots=True)
-class Convolve:
+class Convolve(Expr):
     """The causal convolution along time, entry by entry: kernel[0] * x + kernel[1] * (x one tick ago) + ...: `convolve(x, kernel)`."""
 
     x: Expr

@@ -16,6 +16,7 @@ from nlc.parse.nodes import Scalar
 SPEC_NAME = re.compile(r"[A-Z][A-Za-z0-9]{0,60}")
 NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 TENSOR_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,40}")
+HELD_TENSOR = re.compile(r"held_\d+")
 
 LANGUAGE_WORDS = frozenset(
     """
@@ -52,6 +53,8 @@ def tensor_name(scalar: Scalar) -> Text:
     """The name of a tensor of a memory, which may have capitals as in papers; raises CompileError as `new_name` does."""
     if not TENSOR_NAME.fullmatch(scalar.text):
         raise CompileError(codes.bad_name(scalar.span))
+    if HELD_TENSOR.fullmatch(scalar.text):
+        raise CompileError(codes.reserved_name(scalar.span, "what a tensor is called as it was when a period ended"))
     return _free(scalar)
 
 

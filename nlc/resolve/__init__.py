@@ -42,6 +42,7 @@ from nlc.resolve.network import resolve_network
 from nlc.resolve.recents import check_recents, recent_values
 from nlc.resolve.scope import LevelType, MemoryType, Scope
 from nlc.resolve.sizes import declare_dims, dim_of, number_of, unfit_sizes
+from nlc.resolve.slopes import slopes
 from nlc.resolve.training import check_outer, start_name, trainings, with_learned_starts, with_outer
 from nlc.resolve.typing import Typing
 from nlc.resolve.windows import with_data
@@ -118,7 +119,7 @@ def _resolve(file: SpecFile) -> Model:
         strict=spec.strict,
         dims=declared.dims,
         axes=tuple(item.text for item in spec.axes),
-        inputs=declared.inputs,
+        inputs=(*declared.inputs, *slopes(fields, components)),
         hyperparameters=declared.hyperparameters,
         components=tuple(with_data(components, abbreviations, is_moving.__getitem__)),
         outputs=tuple(outputs),

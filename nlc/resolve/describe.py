@@ -64,14 +64,20 @@ def _kind(model: Model, component: Component) -> Iterator[str]:
 def _fits(model: Model, component: Component) -> str:
     if isinstance(component.objective, Task):
         return "the loss that is handed in from outside"
+    if model.learns_from_task(component.name):
+        return f"the loss that is handed in from outside, {_reduced(component)} over the tokens since its last update"
     text = _text(model, component, component.objective)
     if component.window is not None and isinstance(component.objective, WindowSum):
         text = _text(model, component, component.objective.x)
     if component.window is not None:
         return f"{text}, over {'all tokens so far' if component.window == 'all' else f'the last {component.window} tokens'}"
     if component.every.is_fast and component.every.period > 1:
-        return f"{text}, {'summed' if component.reduce == 'sum' else 'averaged'} over the data since its last update"
+        return f"{text}, {_reduced(component)} over the data since its last update"
     return text
+
+
+def _reduced(component: Component) -> str:
+    return "summed" if component.reduce == "sum" else "averaged"
 
 
 def _keeps(model: Model, component: Component) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal as OneOf
@@ -11,12 +11,13 @@ from nlc.codes import resolve as codes
 from nlc.diagnostics import CompileError
 from nlc.ir.algebra import ONE, Expr, State, Task, When, contains
 from nlc.ir.dims import Shape, shape_text
-from nlc.ir.model import Clock, Component, GradientDescent, GradientPoint
+from nlc.ir.model import Clock, Component, Family, GradientDescent, GradientPoint
 from nlc.ir.spec import Call, DefinitionField, LevelField, Name, Spec, Syntax
 from nlc.resolve.alignment import EyeOfAnySize, align
 from nlc.resolve.clocks import clock_of, tokens_of, updates_of, within_host
 from nlc.resolve.reads import Reading, value_of
 from nlc.resolve.scope import LevelType, OwnName, Scope
+from nlc.resolve.slopes import told_objective
 from nlc.resolve.typing import Typing
 from nlc.resolve.windows import over_window
 from nlc.source import Span
@@ -69,7 +70,7 @@ def component_of(field: LevelField, level: LevelType, around: Surroundings) -> C
         reset=around.clock(field.reset) if field.reset else None,
         reduce=_reduce(field.reduce),
         window=_window(field.window, around.counts),
-        backprop=_backprop(field.backprop, around.counts),
+        backprop=None if _is_told(field, around) else _backprop(field.backprop, around.counts),
         key=parts.get("key"),
         value=parts.get("value"),
         prediction=parts.get("prediction"),
@@ -90,7 +91,7 @@ def _objective(field: LevelField, level: LevelType, around: Surroundings, parts:
         for part, syntax in (("keys", field.keys), ("values", field.values)):
             if syntax is not None:
                 raise CompileError(codes.unused_part(syntax.span, field.objective.span, field.name.text, part))
-        return Task()
+        return told_objective(level, field.objective.span) if _is_told(field, around) else Task()
     typing = around.typing(level, OwnName.FITTED, "objective", parts)
     if field.window is not None:
         typing = typing.under(replace(typing.scope, in_window=True))
@@ -206,13 +207,32 @@ def _backprop(syntax: Syntax | None, counts: Mapping[str, Fraction]) -> int | No
     raise CompileError(codes.unknown_option(syntax.span, "backprop", "full, truncated(n updates), none"))
 
 
+def _is_told(field: LevelField, around: Surroundings) -> bool:
+    """Whether a level learns from the task loss inside the context, at the ends of periods of tokens."""
+    is_task = isinstance(field.objective, Name) and field.objective.text == "task" and around.scope.like is None
+    clock = around.clock(field.every) if field.every else None
+    return is_task and clock is not None and clock.family is Family.TOKEN
+
+
+def _untold(field: LevelField, around: Surroundings) -> Iterator[tuple[str, Span]]:
+    """What is not compiled of a level that learns from the task loss inside the context."""
+    assert field.every is not None and field.objective is not None
+    clock = around.clock(field.every)
+    if clock.family is not Family.TOKEN or clock.period < 2 or clock.period.denominator != 1:
+        yield f"an objective of `task` inside the context, every {clock}", field.every.span
+    if around.scope.axes:
+        yield "an objective of `task` inside the context, in a system of axes", field.objective.span
+    if field.backprop is not None and _backprop(field.backprop, around.counts):
+        yield "an objective of `task` inside the context, with `backprop: truncated`", field.backprop.span
+
+
 def _unsupported(field: LevelField, around: Surroundings) -> tuple[tuple[str, Span], ...]:
     """Valid words of the language that are checked and ordered, and not compiled by this version."""
-    found = []
+    found: list[tuple[str, Span]] = []
     assert field.every is not None
     clock, is_optimizer = around.clock(field.every), around.scope.like is not None
-    if isinstance(field.objective, Name) and field.objective.text == "task" and clock.is_fast:
-        found.append(("an objective of `task` inside the context", field.objective.span))
+    if isinstance(field.objective, Name) and field.objective.text == "task" and clock.is_fast and not is_optimizer:
+        found.extend(_untold(field, around))
     if isinstance(field.init, Name) and field.init.text == "learned" and (clock.is_fast or is_optimizer):
         found.append(("a learned initial state", field.init.span))
     return tuple(found)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace as with_changes
 
 from nlc.ir.algebra import ONE, Add, Dot, Expr, Gradient, Norm, Scale, Size, Softmax, State, Sum, When, children, contains, walk
-from nlc.ir.build import add, dot, rebuild, scale, total
+from nlc.ir.build import add, dot, rebuild, scale, shaped, total
 from nlc.ir.dims import COLUMNS, ENTRIES, LIKE_WEIGHTS, ROWS, Shape
 from nlc.ir.model import Component, GradientDescent, Optimizer, Proximal, StateDeclaration
 
@@ -72,7 +72,7 @@ class _Tensor:
                 return with_changes(node, part=self.state.part, shape=self._sized(node.shape))
             case Size(dim):
                 return with_changes(node, dim=self._sized((dim,))[0])
-        return with_changes(node, shape=self._sized(node.shape)) if _is_of_tree(node) else node
+        return shaped(node, self._sized(node.shape)) if _is_of_tree(node) else node
 
     def _sized(self, shape: Shape) -> Shape:
         if shape == ENTRIES:

@@ -23,7 +23,9 @@ def find_blocks(laws: Laws) -> Blocks:
 
 def late_starts(laws: Laws) -> tuple[str, ...]:
     """The levels that start, or start again, from what is known at a token only, or are cut off at tokens that a reset shifts."""
-    return tuple(dict.fromkeys(item.state.component for item in laws.resets if item.at_start or item.within or not _is_known(item)))
+    others = (*NUMBERS, State) if laws.order.model.slopes else NUMBERS
+    late = (item.state.component for item in laws.resets if item.at_start or item.within or not _is_known(item, others))
+    return tuple(dict.fromkeys(late))
 
 
 def across_axes(laws: Laws) -> tuple[str, ...]:
@@ -35,8 +37,9 @@ def _crosses(node: Expr) -> bool:
     return contains(node, lambda part: isinstance(part, Split | Join) and contains(part, lambda inner: isinstance(inner, State | Named)))
 
 
-def _is_known(reset: Reset) -> bool:
-    return reset.is_cut_off or all(isinstance(node, NUMBERS) for node in walk(reset.value) if isinstance(node, LEAVES))
+def _is_known(reset: Reset, known: tuple[type[Expr], ...]) -> bool:
+    """Whether it starts from what is known before its block: of levels that are told their slopes, also from what others then are."""
+    return reset.is_cut_off or all(isinstance(node, known) for node in walk(reset.value) if isinstance(node, LEAVES))
 
 
 def block_law(law: Law, book: ReadBook) -> Law:

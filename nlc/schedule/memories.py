@@ -68,7 +68,8 @@ def find_memories(laws: Laws) -> Memories:
     book = ReadBook(_words(laws, slow), blocks)
     streams = {name: tuple(book.take(value, members) for value in values[name]) for members in groups for name in members}
     duals = {members: _over_reads(find_dual_law(laws, members, blocks), book, gathering) for members in groups}
-    outputs = tuple((output.name, book.take(_given(gathering, output.value))) for output in laws.outputs)
+    in_parts = laws.order.model.updates_per_tick > 1
+    outputs = tuple((output.name, book.take_output(_given(gathering, output.value), in_parts=in_parts)) for output in laws.outputs)
     slow_laws = tuple(block_law(law, book) for law in laws.laws if law.component in slow)
     readers = (
         *((name, value) for name, new in streams.items() for value in new),
@@ -182,7 +183,7 @@ class _Facts:
             clock=max((self.laws.law(name).clock for name in members), key=lambda clock: clock.period),
             members=members,
             block=0 if self.gathering else self.blocks.tokens,  # a sum until the end of the sequence has no period to divide
-            whole_tokens=_whole_tokens(self.laws),
+            whole_tokens=_whole_tokens(self.laws, self.book.reads, self.readers),
             gathering=self.gathering,
             late_starts=late_starts(self.laws),
             across_axes=across_axes(self.laws) if self.blocks.are_used else (),
@@ -202,15 +203,20 @@ def _given(lasting: tuple[str, ...], value: Expr) -> Expr:
     return replaced(value, change) if lasting else value
 
 
-def _whole_tokens(laws: Laws) -> str:
-    """What a system of several updates a token does once a token, other than to emit what it reads then; empty when there is nothing."""
+def _whole_tokens(laws: Laws, reads: Sequence[OutputRead], readers: Sequence[tuple[str, Expr]]) -> str:
+    """What a system of several updates a token does once a token, other than to emit what it reads then; empty when there is nothing.
+
+    A state before the token is read where the vector is the same for all updates.
+    """
     model = laws.order.model
     if model.updates_per_tick == 1:
         return ""
     slower = [law.component for law in laws.laws if not model.is_parted(law.component)]
     if slower:
         return f"{' and '.join(slower)} {'moves' if len(slower) == 1 else 'move'}"
-    if any(isinstance(node, State) and node.when is When.PREVIOUS for output in laws.outputs for node in walk(output.value)):
+    asked = [read.vector for read in reads if read.before_token and read.vector is not None]
+    unread = any(isinstance(node, State) and node.when is When.HELD for _, value in readers for node in walk(value))
+    if unread or any(model.values_per_tick(vector) > 1 or read_names(vector) for vector in asked):
         return "states before the token are read"
     parted = {stream.name for stream in model.inputs if stream.is_parted}
     if any(isinstance(node, Input) and node.delayed and node.name in parted for output in laws.outputs for node in walk(output.value)):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace as with_changes
 
 from nlc.ir.affine import OutputRead
-from nlc.ir.algebra import Expr, MatMul, Named, State, children, walk
-from nlc.ir.build import matmul, rebuild
+from nlc.ir.algebra import Expr, MatMul, Named, State, When, children, walk
+from nlc.ir.build import matmul, rebuild, replace
 from nlc.ir.dims import Shape
 from nlc.ir.program import NO_BLOCKS, Blocks
 
@@ -37,6 +37,22 @@ class ReadBook:
         new = tuple(self.take(part, own) for part in parts)
         return node if new == parts else rebuild(node, new)
 
+    def take_output(self, node: Expr, *, in_parts: bool) -> Expr:
+        """The same of an output: in a system of several updates a token, an older state is the one before the token."""
+        if not in_parts:
+            return self.take(node)
+
+        def before(part: Expr) -> Expr | None:
+            return with_changes(part, when=When.HELD) if isinstance(part, State) and part.when is When.PREVIOUS else None
+
+        taken = self.take(replace(node, before))
+        held = (read.when is When.HELD for read in self.reads)
+        self.reads = [
+            with_changes(read, when=When.PREVIOUS, before_token=True) if is_held else read
+            for read, is_held in zip(self.reads, held, strict=True)
+        ]
+        return taken
+
     def _may_be_whole(self, shape: Shape) -> bool:
         """Whether a state is a stream as it is: a vector, or a matrix in a system without periods, whose tokens are computed at once."""
         return len(shape) == 1 or (len(shape) == 2 and not self.blocks.tokens)
@@ -47,7 +63,8 @@ class ReadBook:
 
     def _named(self, state: State, vector: Expr | None) -> Named:
         for read in self.reads:
-            if (read.component, read.part, read.when, read.vector) == (state.component, state.part, state.when, vector):
+            when = When.HELD if read.before_token else read.when
+            if (read.component, read.part, when, read.vector) == (state.component, state.part, state.when, vector):
                 return Named(read.name, read.shape)
         shape = state.shape if vector is None else state.shape[:1]
         read = OutputRead(self._fresh_name(state.component), state.component, state.part, vector, state.when, shape)

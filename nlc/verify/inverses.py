@@ -80,7 +80,7 @@ def _rules(letter: Letter) -> Iterator[Rule]:
     """
     assert isinstance(letter.meaning, MatrixInverse)
     of = letter.meaning.of
-    longest = max((word for _, word in of.terms), key=lambda word: (not _is_outer(word), len(word), word_text(word)))
+    longest = max((word for _, word in of.terms), key=lambda word: (bool(word) and not _is_outer(word), len(word), word_text(word)))
     others = subtract(of, scale(_coefficient(of, longest), Polynomial(of.rows, of.columns, {((), longest): Fraction(1)})))
     below, itself = reciprocal(_coefficient(of, longest)), letter_polynomial(letter)
     before = Rule((*longest, letter), scale(below, subtract(identity(of.rows), multiply(others, itself))))

@@ -27,3 +27,8 @@ def unfolded(whole: Tensor, time: int, count: int, parts: int) -> Tensor:
     updates = whole.shape[time] - count
     windows = whole.unfold(time, count, 1).narrow(time, 0, updates).movedim(-1, time + 1)
     return windows[(slice(None),) * (time + 1) + (slice(None, None, parts),)]
+
+
+def at_first_part(x: Tensor, time: int, parts: int) -> Tensor:
+    """The value at the first part of a token, at all of its parts."""
+    return x[(slice(None),) * time + (slice(None, None, parts),)].repeat_interleave(parts, time)

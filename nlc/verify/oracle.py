@@ -22,7 +22,7 @@ from nlc.verify.oracle_tick import Tick
 from nlc.verify.oracle_values import OracleError, sizes_of
 from nlc.verify.oracle_windows import empty_windows, is_solved, tokens_seen
 
-__all__ = ["OracleError", "number_of", "run_oracle", "run_oracle_steps", "value_of_parameters"]
+__all__ = ["OracleError", "begun_states", "number_of", "run_oracle", "run_oracle_steps", "value_of_parameters"]
 
 Tensors = dict[str, Tensor]
 
@@ -187,3 +187,17 @@ def value_of_parameters(
     """The value of an expression over numbers and slow levels, (*shape) by slot name, in the shape of a tensor."""
     numbers = {name: like.new_tensor(value) for name, value in hyperparameters.items()}
     return Tick(model, Family.TOKEN, sizes, numbers, {}, {}, {"": like}, False, parameters=parameters).start(node, like)
+
+
+def begun_states(
+    model: Model,
+    sizes: Mapping[str, int],
+    hyperparameters: Mapping[str, float],
+    state: Mapping[str, Tensor],
+    parameters: Mapping[str, Tensor],
+) -> Tensors:
+    """The states of an architecture's levels as its next token finds them: those that start again there have started."""
+    numbers = {name: next(iter(state.values())).new_tensor(value) for name, value in hyperparameters.items()}
+    position = tokens_seen(model, state) + 1
+    tick = Tick(model, Family.TOKEN, sizes, numbers, {}, {}, state, False, position=position, parameters=parameters)
+    return {name: tick.old(name) for component in model.fast for name, _ in slots(component)}

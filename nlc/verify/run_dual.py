@@ -16,6 +16,7 @@ from torch import Tensor
 from nlc.ir.affine import OutputRead
 from nlc.ir.algebra import Expr, When
 from nlc.ir.dual import DualLaw, Flow, GivenWrite
+from nlc.ir.law import held_of
 
 Slot = tuple[str, str]
 Stream = Callable[[Expr], Tensor]
@@ -49,7 +50,7 @@ class DualBlock:
             answers[read.name] = known[read.name] = self._read((read.component, read.part), rows, query, writes)
         known.clear()
         known.update(outside | answers)
-        slots = [slot for slot in self.before if slot[0] in self.law.components and "held_" not in slot[1]]
+        slots = [slot for slot in self.before if slot[0] in self.law.components and held_of(slot[1]) is None]
         return {slot: self._last(slot, writes) for slot in slots}
 
     def _follow(self, flow: Flow) -> None:

@@ -80,17 +80,6 @@ def _at(model: Model, streams: Mapping[str, Tensor], t: int, part: int) -> Tenso
     return {item.name: at(item) for item in model.inputs}
 
 
-def reset_states(laws: Laws, states: dict[Slot, Tensor], begun: dict[Slot, Tensor]) -> dict[Slot, Tensor]:
-    """The states as the next tick finds them, those of a new period as they begun, or cut off from their past."""
-    new = dict(states)
-    for item in laws.resets:
-        seen = states[POSITION, ""]
-        slot = (item.state.component, item.state.part)
-        again = states[slot].detach() if item.is_cut_off else begun[slot]
-        new[slot] = torch.where((seen > 0) & (seen % item.period == 0), again, states[slot])
-    return new
-
-
 @dataclass(frozen=True, slots=True)
 class Tick:
     """What one tick sees; `new` fills up as the laws run.

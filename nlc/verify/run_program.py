@@ -27,11 +27,12 @@ from nlc.ir.program import Form, MemoryProgram, Program
 from nlc.ir.recents import Recent, Shift
 from nlc.verify.axes import axis_indices, axis_places, places_of, with_axes, with_places, without_joined, without_places
 from nlc.verify.evaluate import Evaluator
-from nlc.verify.older_values import unfolded
+from nlc.verify.older_values import at_first_part, unfolded
 from nlc.verify.run_blocks import Block
 from nlc.verify.run_coupled import run_coupled
 from nlc.verify.run_dual import DualBlock
-from nlc.verify.run_law import Slot, Tensors, named_parameters, of_tokens, reset_states, run_laws, slot_name, starts
+from nlc.verify.run_law import Slot, Tensors, named_parameters, of_tokens, run_laws, slot_name, starts
+from nlc.verify.run_resets import reset_states, start_from_others
 from nlc.verify.run_window import Table
 
 
@@ -60,12 +61,11 @@ def run_program(
     lasting = {stream.name for stream in model.inputs if stream.is_of_sequence}
     places = {axis: place - 1 for axis, place in axis_places(model).items()}
     around = Around(program, numbers, indices, sizes, leading, sample, trained, places, chunk)
-    lasting = {stream.name for stream in model.inputs if stream.is_of_sequence}
-    stretches = []
+    start, stretches = start_from_others(sizes, sample, numbers, trained), []
     for tokens in _stretches(program, states, sample.shape[1]):
         inside = slice(tokens.start * model.updates_per_tick, tokens.stop * model.updates_per_tick)
         stretch = {name: x if name in lasting else x[(slice(None),) * len(leading) + (inside,)] for name, x in streams.items()}
-        states = reset_states(program.laws, states, begun) if program.is_in_blocks and sample.shape[1] else states
+        states = reset_states(program.laws, states, begun, start) if program.is_in_blocks and sample.shape[1] else states
         outputs, states = around.run(stretch, states, inside.stop - inside.start)
         stretches.append(outputs)
     last = slice(model.updates_per_tick - 1, None, model.updates_per_tick)
@@ -125,6 +125,8 @@ class Around:
                 final |= sequence.run_window(memory.window, memory, states)
             elif memory in program.chunked:
                 final |= sequence.run_memory(memory, states, self.chunk)
+            for read in (read for read in memory.reads if read.before_token):
+                reads[read.name] = at_first_part(reads[read.name], time, program.model.updates_per_tick)
         values = dict(program.outputs)
         model = program.model
         outputs = {item.name: sequence.stream(values[item.name], places_of(model, item, leading)) for item in model.outputs}

@@ -10,6 +10,7 @@ from torch import nn
 
 from nlc.ir.program import Program
 from nlc.verify.conditioning import conditioning_of
+from nlc.verify.context_squares import context_squares
 from nlc.verify.emitted import build
 from nlc.verify.exact_squares import exact_squares
 from nlc.verify.inputs import SHAPE_CASES, Case, Drawn, moving
@@ -37,6 +38,9 @@ def sequence_squares(program: Program, module: ModuleType) -> Iterator[Square]:
     module_class = getattr(module, program.model.name, None)
     if module_class is None:
         yield Pair("text", "module", "importing it", 0, 0).failed(Failure(f"there is no class {program.model.name}"), "import")[0]
+        return
+    if program.model.slopes:
+        yield from context_squares(program, module_class, module)
         return
     for (case, view), conditioning in zip(judged, conditionings, strict=True):
         yield from conditioning.widened(_module_squares(program, module_class, case, view), _roundings(view.drawn))

@@ -63,11 +63,16 @@ def training_squares(program: Program, module: ModuleType, module_class: Callabl
             run, wanted = judged
             found = attempt(partial(_by_module, program, make, module_class, run))
             yield from _compare(program, run, wanted, found)
+    yield from made_optimizers(program, module, module_class)
+
+
+def made_optimizers(program: Program, module: ModuleType, module_class: Callable[..., nn.Module]) -> Iterator[Square]:
+    """What the optimizers of a module, and what steps them, must do whatever the module computes."""
     yield from level_optimizer_squares(lambda levels: module.LevelOptimizers(levels))
     for optimizer in program.training:
         yield from optimizer_contract(optimizer, getattr(module, optimizer.model.name))
         yield from exact_step_squares(optimizer, getattr(module, optimizer.model.name))
-    refused = attempt(partial(_refusals, make, module_class))
+    refused = attempt(partial(_refusals, module.optimizers, module_class))
     yield from CONTRACT.failed(refused, "refusals") if isinstance(refused, Failure) else refused
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from nlc import pipeline
 from nlc.codes.derive import CODES
 from nlc.derive import derive_laws
 from nlc.derive.refusals import refusals
@@ -18,11 +19,13 @@ from nlc.ir.build import apply_map, constant, dot, outer, scale, spread, subtrac
 from nlc.ir.dims import LIKE_WEIGHTS
 from nlc.ir.model import STEP, Clock, ClosedForm, Family, GradientDescent, GradientPoint, HyperparameterDeclaration, Model, Proximal
 from nlc.source import Source, Span
+from tests.architecture.modules import ROOT
 from tests.derive.hand import order_of
 from tests.derive.systems import PREDICTION
 from tests.models import MATRIX, delta_rule, delta_rule_with_momentum, memory_state, momentum, stream
 from tests.schedule.windows import ATTENTION, OTHER, model_of_text
 
+BAD = ROOT / "tests" / "bad"
 SEQUENCE = Clock(Family.SEQUENCE)
 CHUNK = Clock(Family.TOKEN, Fraction(16))
 TWO_THIRDS = Clock(Family.TOKEN, Fraction(2, 3))
@@ -118,6 +121,7 @@ REFUSED: Mapping[str, tuple[Callable[[], Model], ...]] = {
     "NLC417": (lambda: with_level(every=SEQUENCE, backprop=0),),
     "NLC419": (lambda: with_level(every=Clock(Family.TOKEN, Fraction(1, 2)), backprop=3),),
     "NLC418": (lambda: with_level(every=SEQUENCE, init=(outer(stream("v"), stream("k")),)),),
+    "NLC420": (lambda: pipeline.resolve(pipeline.parse(BAD / "NLC420-reset-to-nothing.yaml")),),
     "NLC430": (
         lambda: model_of_text(ATTENTION.replace("exp(dot(k, now(q)))", "dot(k, now(q))")),
         lambda: model_of_text(ATTENTION.replace("norm2(v - memory)", "norm2(now(v) - memory)").replace("dot(k, now(q))", "1")),

@@ -70,7 +70,6 @@ GUESS = "relations of states are guessed, and the induction refuses those that a
 SYMMETRIC = "the inner product is symmetric"
 
 SURVIVORS: tuple[Survivor, ...] = (
-    Survivor("assumptions", "condition fixed", "transpose(changed) if False", "no claim was found in which such a column stands turned"),
     Survivor("differentials", "arguments swapped", "spread(dot(weight, node)", SYMMETRIC),
     Survivor(
         "normal_form",
@@ -87,12 +86,6 @@ SURVIVORS: tuple[Survivor, ...] = (
     Survivor("proofs", "arguments swapped", '"what is declared or given", text', WORDS),
     Survivor("relations", "variable changed", "not (left.is_zero and left.is_zero)", GUESS),
     Survivor("same_as", "arguments swapped", 'method=obstacle, detail="none"', WORDS),
-    Survivor(
-        "same_as",
-        "loop shortened",
-        "list((twins.this, twins.other))[:-1]",
-        "a guard: no claim was found in which the other side alone counts tokens and the induction would go through",
-    ),
     Survivor(
         "same_as",
         "loop shortened",

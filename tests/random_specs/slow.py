@@ -5,6 +5,7 @@ What is drawn before stays as it was; each way to widen a spec is a row that may
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -166,6 +167,7 @@ def _in_parts(count: str) -> Callable[[Artist, SpecTree], SpecTree]:
 def _can_be_parted(artist: Artist, tree: SpecTree) -> bool:
     fast, others = _fast(tree), [level for level in tree.levels if not level.name.startswith("project_")]
     are_enough = len(fast) == len(others) if artist.around.is_affine else bool(fast)
+    are_enough = are_enough and not any("window" in dict(level.options) for level in tree.levels)
     return are_enough and not any(stream.every.startswith("token /") for stream in tree.inputs)
 
 
@@ -190,6 +192,42 @@ def _counts(tree: SpecTree) -> set[str]:
 def _has_counts(artist: Artist, tree: SpecTree) -> bool:
     found = _counts(tree)
     return bool(found & {"2 tokens", "4 tokens", "8 tokens"}) and not {"4 tokens", "8 tokens"} <= found
+
+
+# --- windows -----------------------------------------------------------------------------------------------------------
+
+
+def _windowed(artist: Artist, tree: SpecTree) -> SpecTree:
+    """A level that fits its last tokens together."""
+    level = artist.pick(_can_have_windows(tree))
+    assert level.objective is not None
+    weighed = Phrase("wider: window", f"sum({artist.pick(('0.6 ** age', '0.5'))} * {{}}, over = window)", (), (level.objective,))
+    tokens = Phrase("wider: window", artist.pick(("2 tokens", "3 tokens")))
+    return _changed(tree, replace(level, objective=weighed, options=(*level.options, ("window", tokens))))
+
+
+def _can_have_windows(tree: SpecTree) -> list[Level]:
+    """The levels of tokens whose data are streams: of what moves inside the sequence no older values are kept."""
+    if any(stream.every.startswith("token /") for stream in tree.inputs):
+        return []
+    return [level for level in _fast(tree) if level.every.form == "token" and _takes_steps(level) and _has_data(tree, level)]
+
+
+def _takes_steps(level: Level) -> bool:
+    """Whether a level takes a plain step at every token, by a gradient at its own state of this token."""
+    is_explicit = level.optimizer is not None and "proximal" not in level.optimizer.construct
+    held = dict(level.options).get("gradient_at", Phrase("", "previous")).form.startswith("hold")
+    return is_explicit and not held and "window" not in dict(level.options)
+
+
+def _has_data(tree: SpecTree, level: Level) -> bool:
+    """Whether an objective reads some stream of tokens, and of levels inside the sequence the one that it is for alone."""
+    parts = [phrase for value in (level.objective, level.keys, level.values) if value is not None for phrase in value.walk()]
+    words = {word for phrase in parts for word in re.findall(r"[a-z]\w*", phrase.form)}
+    words |= {word for name, value in tree.lets if name in words for word in re.findall(r"[a-z]\w*", value.text)}
+    others = {item.name for item in tree.levels if item.name != level.name and not item.name.startswith("project_")}
+    own_before = any(f"prev({level.name}" in phrase.form for phrase in parts)
+    return any(stream.name in words and not stream.is_whole for stream in tree.inputs) and not words & others and not own_before
 
 
 # --- heads -------------------------------------------------------------------------------------------------------------
@@ -242,6 +280,7 @@ WIDER = (
     Construct(name="join", slot="wider", draw=_joined, needs=lambda artist, tree: bool(_joinable(tree)), weight=6),
     Construct(name="token / 2", slot="wider", draw=_in_parts("2"), needs=_can_be_parted, weight=4.5),
     Construct(name="token / parts", slot="wider", draw=_in_parts("parts"), needs=_can_be_parted, weight=4.5),
+    Construct(name="window", slot="wider", draw=_windowed, needs=lambda artist, tree: bool(_can_have_windows(tree)), weight=5),
     Construct(name="count with a name", slot="wider", draw=_named_count, needs=_has_counts, weight=3),
     _with_key("init", "learned start", "learned", _begins_with_a_sequence, 4),
     _with_key("backprop", "backprop full", "full", _is_alone, 3),

@@ -38,10 +38,10 @@ def on_a_slower_clock(fitting: Component) -> Laws:
 
 
 def read_before_all_parts(fitting: Component) -> Laws:
-    """The read is of the state two updates ago: the form knows those before and after an update alone."""
-    before = State("memory", "", MATRIX, When.PREVIOUS)
-    twice = replace(fitting, every=Clock(Family.TOKEN, Fraction(1, 2)))
-    return laws_of(with_memory(twice, matmul(before, stream("q"))))
+    """The state two updates ago is asked with what the last of them brings: the form asks each state with its own query alone."""
+    before, half = State("memory", "", MATRIX, When.PREVIOUS), Clock(Family.TOKEN, Fraction(1, 2))
+    model = with_memory(replace(fitting, every=half), matmul(before, stream("q")))
+    return laws_of(replace(model, inputs=tuple(replace(item, every=half) if item.name == "q" else item for item in model.inputs)))
 
 
 def read_at_two_periods(fitting: Component) -> Laws:

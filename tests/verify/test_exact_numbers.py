@@ -38,11 +38,14 @@ def squares_of(program: Program, text: str = "") -> list[Square]:
 
 LAYERS = {
     "cms",
+    "cms_in_context",
     "cms_independent",
     "cms_nested",
+    "cms_nested_in_context",
     "delta_rule_layer",
     "gated_delta_rule_layer",
     "mamba2_layer",
+    "memory_as_gate_layer",
     "retention_layer",
     "self_modifying_titans",
     "swiglu_layer",

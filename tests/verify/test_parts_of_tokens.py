@@ -144,6 +144,34 @@ outputs:
   z: convolve(tanh(k), kernel) + convolve(x, kernel)
 """
 
+BEFORE_TOKENS = """
+nlc: 1
+name: BeforeTokens
+dims: {d_k: 4, d_v: 3}
+axes: [heads]
+inputs:
+  q: {shape: [d_k], axes: []}
+  k: {shape: [d_k], every: token / 3}
+  v: {shape: [d_v], every: token / 3}
+levels:
+  memory:
+    memory: matrix(d_v, d_k)
+    keys: l2_normalise(k)
+    values: v - prev(other)
+    objective: l2
+    optimizer: OPTIMIZER
+    every: token / 3
+  other:
+    memory: vector(d_v)
+    objective: 0.5 * norm2(other - v)
+    retention: 0.5
+    optimizer: gradient_descent(0.3)
+    every: token / 3
+outputs:
+  y: prev(memory)(q)
+  z: memory(QUERY) - prev(memory)(q + tanh(delay(q, 1 token))) + prev(other)
+"""
+
 OLDER_PARTS_EXACTLY = """
 nlc: 1
 name: OlderParts
@@ -222,6 +250,8 @@ SYSTEMS = {
     "no stream of whole tokens": ONE_STREAM_OF_TOKENS.replace("sum", "total"),
     "older tokens": OLDER_TOKENS,
     "older parts": OLDER_PARTS,
+    "before tokens": BEFORE_TOKENS.replace("OPTIMIZER", "gradient_descent(0.3)").replace("QUERY", "k"),
+    "before tokens, coupled": BEFORE_TOKENS.replace("OPTIMIZER", "momentum(learning_rate = 0.2, decay = 0.5)").replace("QUERY", "q"),
     "older parts, mixed": OLDER_PARTS_MIXED,
 }
 

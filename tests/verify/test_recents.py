@@ -46,6 +46,7 @@ SYSTEMS: Mapping[str, str] = {
     "delayed value": spec("-dot(memory(k), delay(v, 3 tokens))", more=", retention: alpha"),
     "delayed rate": spec(HALF_SQUARE.format("k"), optimizer="gradient_descent(delay(beta, 1 token))"),
     "delayed expression": spec(HALF_SQUARE.format("delay(tanh(k) * beta, 2 tokens)")),
+    "delayed product that is simpler by itself": spec("-log(cosh(dot(memory(delay(outer(k, k) @ q, 2 tokens)), v)))"),
     "delayed matrix": spec("-inner(memory, delay(m, 2 tokens))"),
     "delayed gate": spec(HALF_SQUARE.format("k"), more=', retention: "delay(alpha, 2 tokens)"'),
     "delayed output": spec(HALF_SQUARE.format("k"), output="memory(q) + delay(v, 1 token)"),

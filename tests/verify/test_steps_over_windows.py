@@ -72,6 +72,7 @@ CASES: dict[str, tuple[dict[str, str], Form]] = {
     "a gate for each channel": ({"retention: alpha": "retention: gates\n    gradient_at: retained"}, Form.HALVED_TRIANGULAR),
     "ages": ({"gamma * l2": "0.5 ** age * now(gamma) * l2"}, Form.STACKED_TRIANGULAR),
     "similarity": ({"gamma * l2": "gamma * dot"}, Form.PREFIX_SUM),
+    "one decay for all tokens": ({"gamma * l2": "gamma * dot", "retention: alpha": "retention: 0.5"}, Form.PREFIX_SUM),
     "a penalty for each datum": ({"sum(gamma * l2, over = window)": PENALTY, "descent(1)": "descent(gamma)"}, Form.STACKED_TRIANGULAR),
     "a penalty for each datum, and a gate for each channel": (
         {"sum(gamma * l2, over = window)": PENALTY, "descent(1)": "descent(gamma)", "retention: alpha": "retention: gates"},

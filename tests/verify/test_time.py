@@ -210,7 +210,7 @@ def test_previous_inputs_keep_a_parallel_form_and_periods_without_a_common_divis
 
 
 def test_a_level_called_like_what_is_kept_is_refused_and_otherwise_fine() -> None:
-    with pytest.raises(CompileError, match="the name `position`"):
+    with pytest.raises(CompileError, match="under the name `position`"):
         program_from(
             PERIOD.replace("memory:\n    memory", "position:\n    memory")
             .replace("memory(q)", "position(q)")

@@ -1,0 +1,910 @@
+"""TitansMemoryAsGate, compiled from its description.
+
+The transformer with attention over a window that is gated by a linear memory which forgets, and moves with momentum: Titans, memory as a
+gate.
+
+Compiled by nlc from specs/models/titans_memory_as_gate.yaml. Edit the spec, not this file.
+sha256 of the spec: 99ff90367bb02f0d19af48e86d1f923c3a41157c97b3a68d23e14929fd5c0a65
+
+Levels, fastest first (Nested Learning, Definition 2)
+    rank  components                                                         every   paper's number (slowest highest / slowest first)
+    0     memory_as_gate.attention                                           always  1 / 5
+    1     memory_as_gate.memory.momentum                                     token   2 / 4
+    2     memory_as_gate.memory                                              token   3 / 3
+    3     embedding.first_moment, embedding.second_moment,                   step    4 / 2
+          head_norm.first_moment, head_norm.second_moment,
+          memory_as_gate.far_scale.first_moment,
+          memory_as_gate.far_scale.second_moment,
+          memory_as_gate.kernel_k.first_moment,
+          memory_as_gate.kernel_k.second_moment,
+          memory_as_gate.kernel_q.first_moment,
+          memory_as_gate.kernel_q.second_moment,
+          memory_as_gate.kernel_v.first_moment,
+          memory_as_gate.kernel_v.second_moment,
+          memory_as_gate.near_k.first_moment,
+          memory_as_gate.near_k.second_moment,
+          memory_as_gate.near_q.first_moment,
+          memory_as_gate.near_q.second_moment,
+          memory_as_gate.near_scale.first_moment,
+          memory_as_gate.near_scale.second_moment,
+          memory_as_gate.near_v.first_moment,
+          memory_as_gate.near_v.second_moment,
+          memory_as_gate.project_beta.first_moment,
+          memory_as_gate.project_beta.second_moment,
+          memory_as_gate.project_decay.first_moment,
+          memory_as_gate.project_decay.second_moment,
+          memory_as_gate.project_k.first_moment,
+          memory_as_gate.project_k.second_moment,
+          memory_as_gate.project_out.first_moment,
+          memory_as_gate.project_out.second_moment,
+          memory_as_gate.project_q.first_moment,
+          memory_as_gate.project_q.second_moment,
+          memory_as_gate.project_retention.first_moment,
+          memory_as_gate.project_retention.second_moment,
+          memory_as_gate.project_v.first_moment,
+          memory_as_gate.project_v.second_moment,
+          memory_as_gate_norm.first_moment,
+          memory_as_gate_norm.second_moment, swiglu.contract.first_moment,
+          swiglu.contract.second_moment, swiglu.expand.first_moment,
+          swiglu.expand.second_moment, swiglu.gate.first_moment,
+          swiglu.gate.second_moment, swiglu_norm.first_moment,
+          swiglu_norm.second_moment
+    4     embedding, head_norm, memory_as_gate.far_scale,                    step    5 / 1
+          memory_as_gate.kernel_k, memory_as_gate.kernel_q,
+          memory_as_gate.kernel_v, memory_as_gate.near_k,
+          memory_as_gate.near_q, memory_as_gate.near_scale,
+          memory_as_gate.near_v, memory_as_gate.project_beta,
+          memory_as_gate.project_decay, memory_as_gate.project_k,
+          memory_as_gate.project_out, memory_as_gate.project_q,
+          memory_as_gate.project_retention, memory_as_gate.project_v,
+          memory_as_gate_norm, swiglu.contract, swiglu.expand, swiglu.gate,
+          swiglu_norm
+
+Network
+    embedding: vocabulary -> d_model
+    blocks, layers times over:
+        + memory_as_gate_norm: rms_norm
+          memory_as_gate: MemoryAsGateLayer(d_model = d_model, heads = heads)
+        + swiglu_norm: rms_norm
+          swiglu: SwigluLayer(d_model = d_model, d_hidden = d_hidden)
+    head_norm: rms_norm
+    head: d_model -> vocabulary, tied to embedding
+
+MemoryAsGateLayer, from specs/architectures/memory_as_gate_layer.yaml
+
+    Laws, per token; prev is the state before
+        beta               = sigmoid(split(project_beta @ x, heads))                                    abbreviation
+        retention          = sigmoid(split(project_retention @ x, heads))                               abbreviation
+        inner_decay        = sigmoid(split(project_decay @ x, heads))                                   abbreviation
+        v                  = split(silu(convolve(project_v @ x, kernel_v)), heads)                      abbreviation
+        q                  = l2_normalise(split(silu(convolve(project_q @ x, kernel_q)), heads))        abbreviation
+        k                  = l2_normalise(split(silu(convolve(project_k @ x, kernel_k)), heads))        abbreviation
+        score              = dot(datum, now(rotary(split(near_q @ x, heads)))) / sqrt(d_model / heads)
+                             objective exp(dot(rotary(split(near_k @ x, heads)), now(rotary(split(near_q @ x, heads)))) / sqrt(d_model /
+                             heads)) * norm2(split(near_v @ x, heads) - attention), what exp is taken of; nl:eq-62
+        weight             = softmax(score, over = window)
+                             exp of the scores over their sum; nl:eq-62
+        attention          = sum(weight * datum_2, over = window)
+                             the minimiser, where the derivative by it is zero; nl:eq-63; titans
+        prediction         = prev(memory) @ k                                                           read at the key
+        error              = prediction - v
+                             objective 0.5 * norm2(memory @ k - v)
+        gradient           = outer(error, k)                                                            adjoint of apply; calculus
+        momentum           = inner_decay * prev(memory.momentum) - beta * gradient                      explicit gradient step; titans
+        memory             = retention * prev(memory) + memory.momentum
+                             explicit gradient step on -dot(memory, memory.momentum); titans
+        y                  = project_out @ join(attention / sqrt(norm2(attention) / (d_model / heads) + 0.000001) * near_scale *
+                             sigmoid(memory @ q / sqrt(norm2(memory @ q) / (d_model / heads) + 0.000001) * far_scale), heads)
+                             read after the write
+        attention.datum    = rotary(split(near_k @ x, heads))                                           kept: a window of the last 64 tokens
+        attention.datum_2  = split(near_v @ x, heads)                                                   kept: a window of the last 64 tokens
+        recent.project_k   = recent(project_k @ x) and project_k @ x
+                             kept: the last values of project_k @ x, for delays and convolutions
+        recent.project_v   = recent(project_v @ x) and project_v @ x
+                             kept: the last values of project_v @ x, for delays and convolutions
+        recent.project_q   = recent(project_q @ x) and project_q @ x
+                             kept: the last values of project_q @ x, for delays and convolutions
+        position           = prev(position) + 1                                                         kept: the tokens so far
+
+    Forms
+        attention: scaled dot-product attention (nl:eq-63)
+            It is solved anew for every query, from the data of the last 64 tokens (Solved).
+            Its weights are a softmax of scaled dot products, for which torch has a kernel.
+        memory.momentum and memory: stacked triangular chunks (titans, deltanet)
+            The states memory.momentum and memory move as one, and the writes read them at l2_normalise(split(silu(convolve(project_k @ x,
+            kernel_k)), heads)) alone (Companion).
+            The writes of a chunk solve one triangular system, in which the states at its start are stacked; the rest is matrix products.
+
+SwigluLayer, from specs/architectures/swiglu_layer.yaml
+
+    Laws, per token; prev is the state before
+        y  = contract @ (silu(gate @ x) * (expand @ x))  no state is read
+
+Laws of AdamW, every step, for embedding, memory_as_gate_norm, swiglu_norm, head_norm, memory_as_gate.project_q,
+memory_as_gate.project_k, memory_as_gate.project_v, memory_as_gate.project_out, memory_as_gate.project_beta, memory_as_gate.kernel_q,
+memory_as_gate.kernel_k, memory_as_gate.kernel_v, memory_as_gate.project_retention, memory_as_gate.project_decay, memory_as_gate.near_q,
+memory_as_gate.near_k, memory_as_gate.near_v, memory_as_gate.near_scale, memory_as_gate.far_scale, swiglu.expand, swiglu.gate,
+swiglu.contract
+    first_moment_gradient   = prev(first_moment) - gradient
+                              objective 0.5 * norm2(first_moment - gradient); calculus
+    first_moment            = prev(first_moment) - (1 - beta1) * first_moment_gradient    explicit gradient step; adamw; nl:eq-38
+    second_moment_gradient  = prev(second_moment) - gradient ** 2
+                              objective 0.5 * norm2(second_moment - gradient ** 2); calculus
+    second_moment           = prev(second_moment) - (1 - beta2) * second_moment_gradient  explicit gradient step; adamw; nl:eq-38
+    unbiased_first          = first_moment / (1 - beta1 ** tick(weights))                 abbreviation
+    unbiased_second         = second_moment / (1 - beta2 ** tick(weights))                abbreviation
+    direction               = unbiased_first / (sqrt(unbiased_second) + eps)              abbreviation
+    weights                 = (1 - learning_rate * weight_decay) * prev(weights) - learning_rate * direction
+                              explicit gradient step; adamw; nl:eq-38
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, overload
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.optimizer import ParamsT
+
+__all__ = ["TitansMemoryAsGate", "optimizers"]
+
+
+class TitansMemoryAsGate(nn.Module):
+    """TitansMemoryAsGate, a model of sequences of tokens.
+
+    The transformer with attention over a window that is gated by a linear memory which forgets, and moves with momentum: Titans,
+    memory as a gate.
+
+    Inputs, by keyword:
+        tokens  (batch, time), whole numbers below vocabulary
+    State (nested, by what carries it; None starts from the initial state): what its layers carry.
+    Returns the logits of the token that follows each, (batch, time, vocabulary), and the state after the last.
+    """
+
+    def __init__(
+        self,
+        vocabulary: int = 256,
+        d_model: int = 256,
+        layers: int = 4,
+        heads: int = 4,
+        d_hidden: int = 680,
+        learning_rate: float = 0.001,
+        weight_decay: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.vocabulary = vocabulary
+        self.d_model = d_model
+        self.layers = layers
+        self.heads = heads
+        self.d_hidden = d_hidden
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.embedding = nn.Parameter(torch.empty(vocabulary, d_model))
+        self.blocks: Any = nn.ModuleList(TitansMemoryAsGateBlock(d_model=d_model, heads=heads, d_hidden=d_hidden) for _ in range(layers))
+        self.head_norm = nn.Parameter(torch.empty(d_model))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """The model's own slow levels as training finds them."""
+        nn.init.uniform_(self.embedding, -(self.d_model**-0.5), self.d_model**-0.5)
+        nn.init.constant_(self.head_norm, 1)
+
+    def initial_state(self, batch: int) -> dict[str, Any]:
+        """What is carried before the first token, on the device of the parameters."""
+        return {
+            "blocks": [block.initial_state(batch, like=self.embedding) for block in self.blocks],
+        }
+
+    def forward(self, *, tokens: Tensor, state: dict[str, Any] | None = None) -> tuple[Tensor, dict[str, Any]]:
+        """The whole sequence at once: equal to `forward_by_token`."""
+        state = self.initial_state(tokens.shape[0]) if state is None else state
+        x = self.embedding[tokens]
+        blocks = []
+        for block, carried in zip(self.blocks, state["blocks"], strict=True):
+            x, carried = block(x, carried)
+            blocks.append(carried)
+        x = nn.functional.rms_norm(x, x.shape[-1:], self.head_norm, eps=1e-6)
+        logits = x @ self.embedding.mT
+        return logits, {"blocks": blocks}
+
+    def loss(self, *, tokens: Tensor, targets: Tensor, state: dict[str, Any] | None = None) -> tuple[Tensor, dict[str, Any]]:
+        """The mean cross entropy with the targets, (batch, time), in nats, and the state after the last token."""
+        logits, state = self(tokens=tokens, state=state)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten()), state
+
+    def forward_by_token(self, *, tokens: Tensor, state: dict[str, Any] | None = None) -> tuple[Tensor, dict[str, Any]]:
+        """One token at a time: slow, and what `forward` must equal."""
+        state = self.initial_state(tokens.shape[0]) if state is None else state
+        outputs = [self.embedding.new_empty(tokens.shape[0], 0, len(self.embedding))]
+        for t in range(tokens.shape[1]):
+            logits, state = self.step(tokens=tokens[:, t], state=state)
+            outputs.append(logits.unsqueeze(1))
+        return torch.cat(outputs, 1), state
+
+    def step(self, *, tokens: Tensor, state: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+        """One token of each sequence, (batch,), for decoding."""
+        x = self.embedding[tokens]
+        blocks = []
+        for block, carried in zip(self.blocks, state["blocks"], strict=True):
+            x, carried = block.step(x, carried)
+            blocks.append(carried)
+        x = nn.functional.rms_norm(x, x.shape[-1:], self.head_norm, eps=1e-6)
+        logits = x @ self.embedding.mT
+        return logits, {"blocks": blocks}
+
+
+class TitansMemoryAsGateBlock(nn.Module):
+    """What TitansMemoryAsGate repeats: (batch, time, size) in and out, `step` without the time."""
+
+    def __init__(self, d_model: int, heads: int, d_hidden: int) -> None:
+        super().__init__()
+        self.memory_as_gate_norm = nn.Parameter(torch.empty(d_model))
+        self.memory_as_gate = MemoryAsGateLayer(d_model=d_model, heads=heads)
+        self.swiglu_norm = nn.Parameter(torch.empty(d_model))
+        self.swiglu = SwigluLayer(d_model=d_model, d_hidden=d_hidden)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """The block's own slow levels as training finds them."""
+        nn.init.constant_(self.memory_as_gate_norm, 1)
+        nn.init.constant_(self.swiglu_norm, 1)
+
+    def initial_state(self, batch: int, *, like: Tensor) -> dict[str, Any]:
+        """What is carried before the first token."""
+        return {
+            "memory_as_gate": self.memory_as_gate.initial_state(batch, self.memory_as_gate.heads, like=like),
+        }
+
+    def forward(self, x: Tensor, state: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+        """All tokens at once."""
+        y = nn.functional.rms_norm(x, x.shape[-1:], self.memory_as_gate_norm, eps=1e-6)
+        y, memory_as_gate = self.memory_as_gate(x=y, state=state["memory_as_gate"])
+        x = x + y
+        y = nn.functional.rms_norm(x, x.shape[-1:], self.swiglu_norm, eps=1e-6)
+        y, _ = self.swiglu(x=y)
+        x = x + y
+        return x, {"memory_as_gate": memory_as_gate}
+
+    def step(self, x: Tensor, state: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+        """One token."""
+        y = nn.functional.rms_norm(x, x.shape[-1:], self.memory_as_gate_norm, eps=1e-6)
+        y, memory_as_gate = self.memory_as_gate.step(x=y, state=state["memory_as_gate"])
+        x = x + y
+        y = nn.functional.rms_norm(x, x.shape[-1:], self.swiglu_norm, eps=1e-6)
+        y, _ = self.swiglu.step(x=y, state={})
+        x = x + y
+        return x, {"memory_as_gate": memory_as_gate}
+
+
+class MemoryAsGateLayer(nn.Module):
+    """MemoryAsGateLayer, a memory over a sequence.
+
+    Titans with memory as a gate: attention over a window of the last tokens and a memory with momentum side by side, both normed
+    with learned scales, and what attention finds gated by what the memory says. The memory is a matrix, and no persistent tokens
+    stand before the sequence.
+
+    Inputs, by keyword, in any float dtype:
+        x  (batch, time, d_model)
+    State, kept in float32 or wider (a dict by name; None starts from zeros):
+        memory.momentum, memory  (batch, heads, d_model / heads, d_model / heads)
+        attention.datum, attention.datum_2  (batch, 63, heads, d_model / heads), of the last 63, those that there were
+        recent.project_k, recent.project_v, recent.project_q  (batch, width - 1, d_model)
+        position  (), int64: how many tokens came before
+    Returns the outputs (the tensor itself) and the state after the last token:
+        y  (batch, time, d_model)
+    `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
+    """
+
+    def __init__(self, d_model: int = 256, heads: int = 4, width: int = 4, chunk: int = 64) -> None:
+        super().__init__()
+        if chunk < 1:
+            raise ValueError(f"chunk must be 1 or more, not {chunk}")
+        self.chunk = chunk
+        self.d_model = d_model
+        self.heads = heads
+        self.width = width
+        if d_model % heads:
+            raise ValueError(f"d_head = d_model / heads must be a whole number, not {d_model} / {heads}")
+        self.d_head = d_model // heads
+        self.project_q = nn.Parameter(torch.empty(self.d_model, self.d_model))
+        self.project_k = nn.Parameter(torch.empty(self.d_model, self.d_model))
+        self.project_v = nn.Parameter(torch.empty(self.d_model, self.d_model))
+        self.project_out = nn.Parameter(torch.empty(self.d_model, self.d_model))
+        self.project_beta = nn.Parameter(torch.empty(self.heads, self.d_model))
+        self.kernel_q = nn.Parameter(torch.empty(self.width, self.d_model))
+        self.kernel_k = nn.Parameter(torch.empty(self.width, self.d_model))
+        self.kernel_v = nn.Parameter(torch.empty(self.width, self.d_model))
+        self.project_retention = nn.Parameter(torch.empty(self.heads, self.d_model))
+        self.project_decay = nn.Parameter(torch.empty(self.heads, self.d_model))
+        self.near_q = nn.Parameter(torch.empty(self.d_model, self.d_model))
+        self.near_k = nn.Parameter(torch.empty(self.d_model, self.d_model))
+        self.near_v = nn.Parameter(torch.empty(self.d_model, self.d_model))
+        self.near_scale = nn.Parameter(torch.empty(self.d_head))
+        self.far_scale = nn.Parameter(torch.empty(self.d_head))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """The slow levels as training finds them."""
+        for weight in (self.project_q, self.project_k, self.project_v, self.project_out, self.project_beta):
+            nn.init.uniform_(weight, -(self.d_model**-0.5), self.d_model**-0.5)
+        for weight in (self.kernel_q, self.kernel_k, self.kernel_v):
+            nn.init.uniform_(weight, -(self.width**-0.5), self.width**-0.5)
+        for weight in (self.project_retention, self.project_decay, self.near_q, self.near_k, self.near_v):
+            nn.init.uniform_(weight, -(self.d_model**-0.5), self.d_model**-0.5)
+        nn.init.constant_(self.near_scale, 1)
+        nn.init.constant_(self.far_scale, 1)
+
+    def initial_state(self, batch: int, heads: int, *, like: Tensor) -> dict[str, Tensor]:
+        """Zeros on the device of `like`, in its dtype or float32, whichever is wider."""
+        dtype = torch.promote_types(like.dtype, torch.float32)
+        return {
+            "memory.momentum": like.new_zeros(batch, heads, self.d_head, self.d_head, dtype=dtype),
+            "memory": like.new_zeros(batch, heads, self.d_head, self.d_head, dtype=dtype),
+            "attention.datum": like.new_zeros(batch, 63, heads, self.d_head, dtype=dtype),
+            "attention.datum_2": like.new_zeros(batch, 63, heads, self.d_head, dtype=dtype),
+            "recent.project_k": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
+            "recent.project_v": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
+            "recent.project_q": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
+            "position": like.new_zeros((), dtype=torch.int64),
+        }
+
+    def forward(self, *, x: Tensor, state: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """The whole sequence in chunks: equal to `forward_by_token`."""
+        batch = x.shape[0]
+        heads = self.heads
+        with _full_precision(x):
+            dtype = x.dtype
+            start = self._start(state, batch, heads, x)
+            x = x.to(start["memory.momentum"].dtype)
+            project_q = self.project_q.to(start["memory.momentum"].dtype)
+            project_k = self.project_k.to(start["memory.momentum"].dtype)
+            project_v = self.project_v.to(start["memory.momentum"].dtype)
+            project_out = self.project_out.to(start["memory.momentum"].dtype)
+            project_beta = self.project_beta.to(start["memory.momentum"].dtype)
+            kernel_q = self.kernel_q.to(start["memory.momentum"].dtype)
+            kernel_k = self.kernel_k.to(start["memory.momentum"].dtype)
+            kernel_v = self.kernel_v.to(start["memory.momentum"].dtype)
+            project_retention = self.project_retention.to(start["memory.momentum"].dtype)
+            project_decay = self.project_decay.to(start["memory.momentum"].dtype)
+            near_q = self.near_q.to(start["memory.momentum"].dtype)
+            near_k = self.near_k.to(start["memory.momentum"].dtype)
+            near_v = self.near_v.to(start["memory.momentum"].dtype)
+            near_scale = self.near_scale.to(start["memory.momentum"].dtype)
+            far_scale = self.far_scale.to(start["memory.momentum"].dtype)
+            place = (start["position"] + torch.arange(x.shape[1], device=x.device)).to(x.dtype)[:, None]
+            recent_project_k = torch.cat((start["recent.project_k"], x @ project_k.mT), 1)
+            recent_project_v = torch.cat((start["recent.project_v"], x @ project_v.mT), 1)
+            recent_project_q = torch.cat((start["recent.project_q"], x @ project_q.mT), 1)
+            beta = (x @ project_beta.mT).sigmoid()
+            retention = (x @ project_retention.mT).sigmoid()
+            inner_decay = (x @ project_decay.mT).sigmoid()
+            v = torch.unflatten(torch.nn.functional.silu(_convolved(recent_project_v, kernel_v)), -1, (self.heads, -1))
+            q = torch.nn.functional.normalize(
+                torch.unflatten(torch.nn.functional.silu(_convolved(recent_project_q, kernel_q)), -1, (self.heads, -1)), dim=-1
+            )
+            k = torch.nn.functional.normalize(
+                torch.unflatten(torch.nn.functional.silu(_convolved(recent_project_k, kernel_k)), -1, (self.heads, -1)), dim=-1
+            )
+            datum_window = torch.cat(
+                (start["attention.datum"], _rotary(torch.unflatten(x @ near_k.mT, -1, (self.heads, -1)), place, 10000)), 1
+            )
+            datum_2_window = torch.cat((start["attention.datum_2"], torch.unflatten(x @ near_v.mT, -1, (self.heads, -1))), 1)
+            attention_read = _sliding_attention(
+                _rotary(torch.unflatten(x @ near_q.mT, -1, (self.heads, -1)), place, 10000),
+                datum_window,
+                datum_2_window,
+                scale=1 / math.sqrt(self.d_head),
+                window=64,
+                chunk=self.chunk,
+                position=start["position"],
+            )
+            memory_read, memory_momentum, memory = self._memory_in_chunks(
+                factor_1=inner_decay[..., None],
+                factor_2=retention[..., None],
+                key=k,
+                value=beta[..., None] * v,
+                erase=beta[..., None] * k,
+                query=q,
+                memory_momentum=start["memory.momentum"],
+                memory=start["memory"],
+            )
+            y = (
+                (torch.nn.functional.rms_norm(attention_read, (self.d_head,), eps=1e-06) * near_scale * (torch.nn.functional.rms_norm(memory_read, (self.d_head,), eps=1e-06) * far_scale).sigmoid()).flatten(-2)
+                @ project_out.mT
+            )
+            state = {
+                "memory.momentum": memory_momentum,
+                "memory": memory,
+                "attention.datum": datum_window[:, x.shape[1] :],
+                "attention.datum_2": datum_2_window[:, x.shape[1] :],
+                "recent.project_k": recent_project_k[:, x.shape[1] :],
+                "recent.project_v": recent_project_v[:, x.shape[1] :],
+                "recent.project_q": recent_project_q[:, x.shape[1] :],
+                "position": start["position"] + x.shape[1],
+            }
+            return y.to(dtype), state
+
+    def _memory_in_chunks(
+        self,
+        factor_1: Tensor,
+        factor_2: Tensor,
+        key: Tensor,
+        value: Tensor,
+        erase: Tensor,
+        query: Tensor,
+        memory_momentum: Tensor,
+        memory: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Several states that move as one, chunk by chunk.
+
+            memory_momentum_t = factor_1_t memory_momentum_{t-1} + write_t key_t^T
+            memory_t = factor_1_t memory_momentum_{t-1} + factor_2_t memory_{t-1} + write_t key_t^T
+            write_t = value_t - memory_{t-1} erase_t
+
+        Streams are (batch, time, *axes, size), a scalar one with size 1. What each state is after a token is a sum of the states
+        at the start of the chunk and of the writes since then, each times its share.
+        """
+        leading = memory_momentum.shape[:-2]
+        states = torch.cat((memory_momentum, memory), -1).flatten(0, -3).mT
+        one = torch.ones_like(key[..., :1])
+        zero = torch.zeros_like(one)
+        moves = torch.cat((factor_1, zero, one, factor_1, factor_2, one), -1)
+        chunks = zip(_shares(moves, 2, [1], self.chunk), *(_pieces(x, self.chunk) for x in (key, value, erase, query)), strict=True)
+        reads = []
+        for (shares, last), key, value, erase, query in chunks:
+            before = shares[:, :-1, 0]
+            overlap = before[..., 2:] * (erase @ key.mT)
+            value = torch.baddbmm(value, _scaled(erase, before[..., :2]), states, alpha=-1)
+            write = _solve(overlap, value)
+            scores = query @ key.mT
+            after = shares[:, 1:, 0]
+            read = _scaled(query, after[..., :2]) @ states
+            read = torch.baddbmm(read, after[..., 2:] * scores.tril(), write)
+            reads.append(read)
+            kept = last[..., :2] @ torch.unflatten(states, 1, (2, -1)).flatten(2)
+            states = torch.baddbmm(kept.view_as(states), _scaled(key, last[..., 2:].mT).mT, write)
+        memory_momentum, memory = torch.unflatten(states.mT, 0, leading).chunk(2, -1)
+        return _joined(reads, leading), memory_momentum, memory
+
+    def forward_by_token(self, *, x: Tensor, state: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """The laws, one token at a time: slow, and what `forward` must equal."""
+        batch = x.shape[0]
+        heads = self.heads
+        state = self._start(state, batch, heads, x)
+        outputs = [x.new_empty(batch, 0, self.d_model)]
+        for t in range(x.shape[1]):
+            y, state = self.step(x=x[:, t], state=state)
+            outputs.append(y.unsqueeze(1))
+        return torch.cat(outputs, 1), state
+
+    def step(self, *, x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """One token, for decoding: the laws as they stand; inputs without their time dim."""
+        with _full_precision(x):
+            dtype = x.dtype
+            x = x.to(state["memory.momentum"].dtype)
+            project_q = self.project_q.to(state["memory.momentum"].dtype)
+            project_k = self.project_k.to(state["memory.momentum"].dtype)
+            project_v = self.project_v.to(state["memory.momentum"].dtype)
+            project_out = self.project_out.to(state["memory.momentum"].dtype)
+            project_beta = self.project_beta.to(state["memory.momentum"].dtype)
+            kernel_q = self.kernel_q.to(state["memory.momentum"].dtype)
+            kernel_k = self.kernel_k.to(state["memory.momentum"].dtype)
+            kernel_v = self.kernel_v.to(state["memory.momentum"].dtype)
+            project_retention = self.project_retention.to(state["memory.momentum"].dtype)
+            project_decay = self.project_decay.to(state["memory.momentum"].dtype)
+            near_q = self.near_q.to(state["memory.momentum"].dtype)
+            near_k = self.near_k.to(state["memory.momentum"].dtype)
+            near_v = self.near_v.to(state["memory.momentum"].dtype)
+            near_scale = self.near_scale.to(state["memory.momentum"].dtype)
+            far_scale = self.far_scale.to(state["memory.momentum"].dtype)
+            position = state["position"] + 1
+            place = (position - 1).to(state["memory.momentum"].dtype)
+            recent_project_k = torch.cat((state["recent.project_k"], (x @ project_k.mT).unsqueeze(-2)), -2)
+            recent_project_v = torch.cat((state["recent.project_v"], (x @ project_v.mT).unsqueeze(-2)), -2)
+            recent_project_q = torch.cat((state["recent.project_q"], (x @ project_q.mT).unsqueeze(-2)), -2)
+            beta = (x @ project_beta.mT).sigmoid()
+            retention = (x @ project_retention.mT).sigmoid()
+            inner_decay = (x @ project_decay.mT).sigmoid()
+            v = torch.unflatten(torch.nn.functional.silu((recent_project_v * kernel_v.flip(0)).sum(-2)), -1, (self.heads, -1))
+            q = torch.nn.functional.normalize(
+                torch.unflatten(torch.nn.functional.silu((recent_project_q * kernel_q.flip(0)).sum(-2)), -1, (self.heads, -1)), dim=-1
+            )
+            k = torch.nn.functional.normalize(
+                torch.unflatten(torch.nn.functional.silu((recent_project_k * kernel_k.flip(0)).sum(-2)), -1, (self.heads, -1)), dim=-1
+            )
+            datum_window = torch.cat(
+                (state["attention.datum"], _rotary(torch.unflatten(x @ near_k.mT, -1, (self.heads, -1)), place, 10000).unsqueeze(1)), 1
+            )
+            datum_2_window = torch.cat((state["attention.datum_2"], torch.unflatten(x @ near_v.mT, -1, (self.heads, -1)).unsqueeze(1)), 1)
+            age = torch.arange(datum_window.shape[1] - 1, -1, -1, dtype=datum_window.dtype, device=datum_window.device)[None, :, None]
+            there = age < position
+            score = (
+                (datum_window * _rotary(torch.unflatten(x @ near_q.mT, -1, (self.heads, -1)), place, 10000).unsqueeze(1)).sum(-1)
+                / math.sqrt(self.d_head)
+            )
+            weight = score.masked_fill(~there, -torch.inf).softmax(1)
+            attention = (weight[..., None] * datum_2_window).sum(1)
+            prediction = (state["memory"] @ k[..., None]).squeeze(-1)
+            error = prediction - v
+            gradient = error[..., None] * k[..., None, :]
+            momentum = inner_decay[..., None, None] * state["memory.momentum"] - beta[..., None, None] * gradient
+            memory = retention[..., None, None] * state["memory"] + momentum
+            memory_read = (memory @ q[..., None]).squeeze(-1)
+            y = (
+                (torch.nn.functional.rms_norm(attention, (self.d_head,), eps=1e-06) * near_scale * (torch.nn.functional.rms_norm(memory_read, (self.d_head,), eps=1e-06) * far_scale).sigmoid()).flatten(-2)
+                @ project_out.mT
+            )
+            state = {
+                "memory.momentum": momentum,
+                "memory": memory,
+                "attention.datum": datum_window[:, 1:],
+                "attention.datum_2": datum_2_window[:, 1:],
+                "recent.project_k": recent_project_k[..., 1:, :],
+                "recent.project_v": recent_project_v[..., 1:, :],
+                "recent.project_q": recent_project_q[..., 1:, :],
+                "position": position,
+            }
+            return y.to(dtype), state
+
+    def _start(self, state: dict[str, Tensor] | None, batch: int, heads: int, like: Tensor) -> dict[str, Tensor]:
+        """The state to start from, never narrower than zeros would be."""
+        zeros = self.initial_state(batch, heads, like=like)
+        if state is None:
+            return zeros
+        return {name: state[name].to(torch.promote_types(state[name].dtype, zero.dtype)) for name, zero in zeros.items()}
+
+
+class SwigluLayer(nn.Module):
+    """A feed-forward network whose hidden values are gated, between projections that a training loop moves; it remembers nothing.
+
+    Inputs, by keyword, in any float dtype:
+        x  (batch, time, d_model)
+    State, kept in float32 or wider (a dict by name; None starts from zeros):
+        nothing: an empty dict
+    Returns the outputs (the tensor itself) and the state after the last token:
+        y  (batch, time, d_model)
+    No token depends on another: all are computed at once.
+    """
+
+    def __init__(self, d_model: int = 256, d_hidden: int = 680) -> None:
+        super().__init__()
+        self.d_model = d_model
+        self.d_hidden = d_hidden
+        self.expand = nn.Parameter(torch.empty(self.d_hidden, self.d_model))
+        self.gate = nn.Parameter(torch.empty(self.d_hidden, self.d_model))
+        self.contract = nn.Parameter(torch.empty(self.d_model, self.d_hidden))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """The slow levels as training finds them."""
+        nn.init.uniform_(self.expand, -(self.d_model**-0.5), self.d_model**-0.5)
+        nn.init.uniform_(self.gate, -(self.d_model**-0.5), self.d_model**-0.5)
+        nn.init.uniform_(self.contract, -(self.d_hidden**-0.5), self.d_hidden**-0.5)
+
+    def initial_state(self, batch: int, *, like: Tensor) -> dict[str, Tensor]:
+        """Nothing is carried from token to token."""
+        return {}
+
+    def forward(self, *, x: Tensor, state: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """All tokens at once: equal to `forward_by_token`."""
+        with _full_precision(x):
+            dtype = x.dtype
+            wide = torch.promote_types(dtype, torch.float32)
+            x = x.to(wide)
+            expand = self.expand.to(wide)
+            gate = self.gate.to(wide)
+            contract = self.contract.to(wide)
+            y = torch.nn.functional.silu(x @ gate.mT) * (x @ expand.mT) @ contract.mT
+            return y.to(dtype), {}
+
+    def forward_by_token(self, *, x: Tensor, state: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """The laws, one token at a time: slow, and what `forward` must equal."""
+        batch = x.shape[0]
+        state = {}
+        outputs = [x.new_empty(batch, 0, self.d_model)]
+        for t in range(x.shape[1]):
+            y, state = self.step(x=x[:, t], state=state)
+            outputs.append(y.unsqueeze(1))
+        return torch.cat(outputs, 1), state
+
+    def step(self, *, x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """One token, for decoding: the laws as they stand; inputs without their time dim."""
+        with _full_precision(x):
+            dtype = x.dtype
+            wide = torch.promote_types(dtype, torch.float32)
+            x = x.to(wide)
+            expand = self.expand.to(wide)
+            gate = self.gate.to(wide)
+            contract = self.contract.to(wide)
+            y = torch.nn.functional.silu(x @ gate.mT) * (x @ expand.mT) @ contract.mT
+            return y.to(dtype), {}
+
+
+class LevelOptimizers:
+    """Optimizers at their own periods, each (optimizer, period in steps, whether gradients are averaged over it or summed).
+
+    An optimizer moves its levels at every `period`-th step, on the gradients since it last did. Learning rate schedulers take
+    the optimizers themselves, which are in `optimizers`.
+    """
+
+    def __init__(self, levels: list[tuple[Optimizer, int, bool]]) -> None:
+        self.levels = levels
+        self.steps = 0
+
+    @property
+    def optimizers(self) -> list[Optimizer]:
+        """The optimizers, in the order of the levels."""
+        return [optimizer for optimizer, _, _ in self.levels]
+
+    def zero_grad(self) -> None:
+        """Forget the gradients that have been used; those of a period that has not ended stay."""
+        for optimizer, period, _ in self.levels:
+            if self.steps % period == 0:
+                optimizer.zero_grad()
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """One step of the training loop: every level whose period ends here moves."""
+        self.steps = self.steps + 1
+        for optimizer, period, averages in self.levels:
+            if self.steps % period == 0:
+                for gradient in _gradients(optimizer) if averages else []:
+                    gradient.div_(period)
+                optimizer.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The optimizers' states, how many steps there were, and the gradients of periods that have not ended."""
+        return {
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "steps": self.steps,
+            "gradients": [[x.grad for x in _parameters(optimizer)] for optimizer in self.optimizers],
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        self.steps = state_dict["steps"]
+        for optimizer, state in zip(self.optimizers, state_dict["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
+        for optimizer, gradients in zip(self.optimizers, state_dict["gradients"], strict=True):
+            for x, gradient in zip(_parameters(optimizer), gradients, strict=True):
+                x.grad = None if gradient is None else gradient.detach().clone().to(x)
+
+
+def _parameters(optimizer: Optimizer) -> list[Tensor]:
+    return [x for group in optimizer.param_groups for x in group["params"]]
+
+
+def _gradients(optimizer: Optimizer) -> list[Tensor]:
+    return [x.grad for x in _parameters(optimizer) if x.grad is not None]
+
+
+def optimizers(module: TitansMemoryAsGate) -> LevelOptimizers:
+    """The optimizers of the slow levels, for any training loop: `zero_grad()`, a backward pass of the task loss, `step()`."""
+    return LevelOptimizers(
+        [
+            (AdamW(module.parameters(), learning_rate=module.learning_rate, weight_decay=module.weight_decay), 1, False),
+        ]
+    )
+
+
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay, which is the retention of the weights.
+
+    Takes the parameters first (tensors or groups of them), then by keyword, also for each group apart:
+        learning_rate = 0.001
+        beta1 = 0.9
+        beta2 = 0.999
+        eps = 1e-08
+        weight_decay = 0.01
+    Groups keep the learning rate as `lr`, which is what torch's schedulers change.
+    A gradient that is not finite stops a step with `nonfinite="raise"`, passes it over with "skip"; both wait for the device.
+    State of each parameter, in its dtype or float32, whichever is wider: first_moment, second_moment.
+    Each parameter counts the steps at which it had a gradient.
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        learning_rate: float = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-08,
+        weight_decay: float = 0.01,
+        nonfinite: str | None = None,
+    ) -> None:
+        self.nonfinite = _policy(nonfinite)
+        super().__init__(params, {"lr": learning_rate, "beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay})
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters with hyperparameters of their own; raises ValueError for one that makes no sense."""
+        if "learning_rate" in param_group:
+            param_group["lr"] = param_group.pop("learning_rate")
+        for name, default in self.defaults.items():
+            value = param_group.get(name, default)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise ValueError(f"{name} must be a finite number, not {value!r}")
+            if name == "lr" and value < 0:
+                raise ValueError(f"learning_rate must not be negative, but it is {value}")
+            if name in ("beta1", "beta2") and value < 0:
+                raise ValueError(f"{name} must not be negative, but it is {value}")
+            if name in ("beta1", "beta2") and value >= 1:
+                raise ValueError(f"{name} must be below 1, but it is {value}")
+        super().add_param_group(param_group)
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """One update of every parameter that has a gradient; returns what `closure`, which computes the gradients anew, returns."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        if self.nonfinite is not None and not _are_finite(self.param_groups):
+            if self.nonfinite == "raise":
+                raise FloatingPointError("a gradient is not finite; this step has changed nothing")
+            return loss
+        for group in self.param_groups:
+            self._update(group)
+        return loss
+
+    def _update(self, group: dict[str, Any]) -> None:
+        """The laws, for all tensors of a group at once, as far as they are alike."""
+        weights = [x for x in group["params"] if x.grad is not None]
+        for x in weights:
+            if not self.state[x]:
+                dtype = torch.promote_types(x.dtype, torch.float32)
+                self.state[x]["first_moment"] = torch.zeros_like(x, dtype=dtype)
+                self.state[x]["second_moment"] = torch.zeros_like(x, dtype=dtype)
+                self.state[x]["step"] = 0
+        kinds = [self.state[x]["step"] for x in weights]
+        for place, kind in enumerate(kinds):
+            if kind not in kinds[:place]:
+                self._move([x for x, own in zip(weights, kinds, strict=True) if own == kind], group)
+
+    def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+        """One update of tensors after equally many steps."""
+        gradient = [_checked(x.grad).to(torch.promote_types(x.dtype, torch.float32)) for x in weights if x.grad is not None]
+        step = self.state[weights[0]]["step"] + 1
+        first_moment = [self.state[x]["first_moment"] for x in weights]
+        second_moment = [self.state[x]["second_moment"] for x in weights]
+        learning_rate, beta1, beta2, eps, weight_decay = group["lr"], group["beta1"], group["beta2"], group["eps"], group["weight_decay"]
+        # first_moment_gradient = prev(first_moment) - gradient
+        # first_moment = prev(first_moment) - (1 - beta1) * first_moment_gradient
+        torch._foreach_lerp_(first_moment, gradient, 1 - beta1)
+        # second_moment_gradient = prev(second_moment) - gradient ** 2
+        # second_moment = prev(second_moment) - (1 - beta2) * second_moment_gradient
+        torch._foreach_mul_(second_moment, beta2)
+        torch._foreach_addcmul_(second_moment, gradient, gradient, value=1 - beta2)
+        # unbiased_second = second_moment / (1 - beta2 ** tick(weights))
+        # unbiased_first = first_moment / (1 - beta1 ** tick(weights))
+        # direction = unbiased_first / (sqrt(unbiased_second) + eps)
+        # weights = (1 - learning_rate * weight_decay) * prev(weights) - learning_rate * direction
+        denominator = torch._foreach_div(second_moment, 1 - beta2**step)
+        torch._foreach_sqrt_(denominator)
+        torch._foreach_add_(denominator, eps)
+        torch._foreach_mul_(weights, 1 - learning_rate * weight_decay)
+        torch._foreach_addcdiv_(weights, first_moment, denominator, value=-learning_rate / (1 - beta1**step))
+        for x in weights:
+            self.state[x]["step"] = step
+
+
+def _checked(gradient: Tensor) -> Tensor:
+    if gradient.is_sparse or gradient.is_complex():
+        raise ValueError("AdamW takes dense real gradients, neither sparse nor complex ones")
+    return gradient
+
+
+def _policy(nonfinite: str | None) -> str | None:
+    if nonfinite not in (None, "raise", "skip"):
+        raise ValueError(f'nonfinite must be "raise", "skip" or None, not {nonfinite!r}')
+    return nonfinite
+
+
+def _are_finite(groups: list[dict[str, Any]]) -> bool:
+    """Whether all entries of all gradients are; this waits for the device."""
+    finite = [_checked(x.grad).isfinite().all() for group in groups for x in group["params"] if x.grad is not None]
+    return all(finite)
+
+
+def _full_precision(x: Tensor) -> torch.autocast:
+    """No autocast inside: the state keeps its precision."""
+    return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
+
+
+def _pieces(x: Tensor, chunk: int) -> tuple[Tensor, ...]:
+    """(batch, time, *axes, size) -> chunks of (batch * axes, tokens, size), the last one short: nothing is padded."""
+    return torch.split(x.movedim(1, -2).flatten(0, -3), chunk, 1)
+
+
+def _joined(pieces: list[Tensor], leading: torch.Size) -> Tensor:
+    """Chunks of (batch * axes, tokens, size) -> (batch, time, *axes, size)."""
+    whole = torch.cat(pieces, 1)
+    return whole.view(*leading, *whole.shape[1:]).movedim(-2, 1)
+
+
+def _convolved(x: Tensor, kernel: Tensor) -> Tensor:
+    """(batch, width - 1 + time, *axes, size) -> (batch, time, *axes, size): row j of the kernel times the value j tokens before."""
+    width = kernel.shape[0]
+    total = kernel[0] * x[:, width - 1 :]
+    for tokens in range(1, width):
+        total = total + kernel[tokens] * x[:, width - 1 - tokens : -tokens]
+    return total
+
+
+def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
+    """x with x_t = right_t - sum of below_diagonal[t, s] x_s over s < t; nothing else of the matrix is read."""
+    solution: Tensor = torch.linalg.solve_triangular(below_diagonal, right, upper=False, unitriangular=True)
+    return solution
+
+
+def _rotary(x: Tensor, place: Tensor, base: int) -> Tensor:
+    """Entries j and j + half of x, (..., size), turned in pairs by place / base ** (j / half); the last of an odd number stays."""
+    half = x.shape[-1] // 2
+    angle = place[..., None] / base ** (torch.arange(half, dtype=x.dtype, device=x.device) / half)
+    left, right, last = torch.split(x, [half, half, x.shape[-1] - 2 * half], -1)
+    return torch.cat((left * angle.cos() - right * angle.sin(), left * angle.sin() + right * angle.cos(), last), -1)
+
+
+def _shares(moves: Tensor, states: int, seen: list[int], chunk: int) -> list[tuple[Tensor, Tensor]]:
+    """What the states of `seen` are made of after every token, and what all are made of in the end, chunk by chunk.
+
+    The first is (copies, tokens + 1, seen, states + tokens * writes): the shares of the states at the chunk's start, then of the writes;
+    row 0 is the start itself. `moves`, (batch, time, *axes, states * (states + writes)), says the same of one token. Two halves of a
+    stretch are joined at their border: the right one moves what the left one ends in. Decays are only ever multiplied: 0 is exact.
+    """
+    moves = torch.unflatten(moves.movedim(1, -2).flatten(0, -3), -1, (states, -1))
+    time, writes = moves.shape[1], moves.shape[-1] - states
+    tokens = max(1, min(chunk, time))
+    count, levels = max(1, -(-time // tokens)), (tokens - 1).bit_length()
+    still = torch.eye(states, states + writes, dtype=moves.dtype, device=moves.device)  # what fills up moves nothing
+    ends = torch.unflatten(torch.cat((moves, still.expand(moves.shape[0], count * tokens - time, -1, -1)), 1), 1, (count, tokens))
+    ends = torch.cat((ends, still.expand(*ends.shape[:2], 2**levels - tokens, -1, -1)), 2)
+    shares = ends[..., seen, :]
+    for _ in range(levels):
+        left, right = torch.unflatten(ends, 2, (-1, 2)).unbind(3)
+        early, late = torch.unflatten(shares, 2, (-1, 2)).unbind(3)
+        upper = nn.functional.pad(early, (0, left.shape[-1] - states))
+        shares = torch.cat((upper, torch.cat((late[..., :states] @ left, late[..., states:]), -1)), -2)
+        ends = torch.cat((right[..., :states] @ left, right[..., states:]), -1)
+    start = torch.eye(states, shares.shape[-1], dtype=moves.dtype, device=moves.device)[seen].expand(*shares.shape[:2], -1, -1)
+    shares = torch.unflatten(torch.cat((start, shares.squeeze(2)), 2), 2, (-1, len(seen)))
+    lengths = [min(tokens, time - place * tokens) for place in range(count)]
+    pieces = zip(shares.unbind(1), ends.squeeze(2).unbind(1), lengths, strict=True)
+    return [(x[:, : n + 1, :, : states + n * writes], end[..., : states + n * writes]) for x, end, n in pieces]
+
+
+def _scaled(x: Tensor, shares: Tensor) -> Tensor:
+    """(copies, n, size), (copies, n, states) -> (copies, n, states * size): each vector beside itself, times its share in each state."""
+    return (shares.unsqueeze(-1) * x.unsqueeze(-2)).flatten(-2)
+
+
+def _sliding_attention(query: Tensor, key: Tensor, value: Tensor, scale: float, window: int, chunk: int, position: Tensor) -> Tensor:
+    """As attention, over the last `window` tokens alone, in chunks of queries with the keys near them: (batch, time, *axes, size).
+
+    Keys begin with those of window - 1 earlier tokens, of which the last `position` are there.
+    """
+    there, reads = torch.arange(window - 1, -query.shape[1], -1, device=query.device) <= position, []
+    query, key, value = (x.transpose(1, 2) for x in (query, key, value))
+    for number, inside in enumerate(torch.split(query, chunk, 2)):
+        near = slice(number * chunk, number * chunk + inside.shape[2] + window - 1)
+        age = _ages(inside.shape[2], inside.shape[2] + window - 1, query)
+        seen = (age >= 0) & (age < window) & there[near]
+        reads.append(nn.functional.scaled_dot_product_attention(inside, key[:, :, near], value[:, :, near], seen, scale=scale))
+    read = torch.cat(reads, 2)
+    return read.transpose(1, 2)
+
+
+def _ages(queries: int, data: int, like: Tensor) -> Tensor:
+    """How many tokens older each datum is than each query, (queries, data): the last datum is the last query's own, age 0."""
+    places = torch.arange(data, dtype=like.dtype, device=like.device)
+    return places[data - queries :, None] - places
+
+
+# sealed by nlc, sha256 of everything above: 5cf9310109c40cae0d65a8bac543c0432c60f68698b8c33bd25782c6dca8c349
