@@ -210,9 +210,9 @@ def _derivation(name: str, program: Program, verdicts: Sequence[Verdict]) -> Ite
         objective = rf"\mathcal{{L}}_{{t}}({symbol(component.name)}) = {expression_latex(component.objective)}"
         yield f"\n### {law.component}, every {law.clock}\n\nIts objective:\n\n$$\n{objective}\n$$\n"
         yield from _equations(law.equations)
-    if program.laws.outputs:
+    if program.laws.told_outputs:
         yield "\n### Outputs\n"
-        yield from _equations(program.laws.outputs)
+        yield from _equations(program.laws.told_outputs)
     if restarts := restart_equations(model):
         yield "\n### Slow levels that start again\n"
         yield from _equations(restarts)

@@ -62,16 +62,12 @@ Laws, per token; prev is the state before
                           explicit gradient step; nl:eq-70; nl:eq-71
     slow.W2             = where(due(256 tokens), prev(slow.W2) - rate * mean_gradient_W2, prev(slow.W2))
                           explicit gradient step; nl:eq-70; nl:eq-71
-    y                   = prev(fast.W2) @ gelu(prev(fast.W1) @ (x / sqrt(norm2(x) / d_model + 0.000001))) + prev(medium.W2) @
-                          gelu(prev(medium.W1) @ ((x + prev(fast.W2) @ gelu(prev(fast.W1) @ (x / sqrt(norm2(x) / d_model + 0.000001)))) /
-                          sqrt(norm2(x + prev(fast.W2) @ gelu(prev(fast.W1) @ (x / sqrt(norm2(x) / d_model + 0.000001)))) / d_model +
-                          0.000001))) + prev(slow.W2) @ gelu(prev(slow.W1) @ ((x + prev(fast.W2) @ gelu(prev(fast.W1) @ (x / sqrt(norm2(x) /
-                          d_model + 0.000001))) + prev(medium.W2) @ gelu(prev(medium.W1) @ ((x + prev(fast.W2) @ gelu(prev(fast.W1) @ (x /
-                          sqrt(norm2(x) / d_model + 0.000001)))) / sqrt(norm2(x + prev(fast.W2) @ gelu(prev(fast.W1) @ (x / sqrt(norm2(x) /
-                          d_model + 0.000001)))) / d_model + 0.000001)))) / sqrt(norm2(x + prev(fast.W2) @ gelu(prev(fast.W1) @ (x /
-                          sqrt(norm2(x) / d_model + 0.000001))) + prev(medium.W2) @ gelu(prev(medium.W1) @ ((x + prev(fast.W2) @
-                          gelu(prev(fast.W1) @ (x / sqrt(norm2(x) / d_model + 0.000001)))) / sqrt(norm2(x + prev(fast.W2) @
-                          gelu(prev(fast.W1) @ (x / sqrt(norm2(x) / d_model + 0.000001)))) / d_model + 0.000001)))) / d_model + 0.000001)))
+    near                = prev(fast.W2) @ gelu(prev(fast.W1) @ (x / sqrt(norm2(x) / d_model + 0.000001)))
+                          abbreviation
+    middle              = prev(medium.W2) @ gelu(prev(medium.W1) @ ((x + near) / sqrt(norm2(x + near) / d_model + 0.000001)))
+                          abbreviation
+    y                   = near + middle + prev(slow.W2) @ gelu(prev(slow.W1) @ ((x + near + middle) / sqrt(norm2(x + near + middle) /
+                          d_model + 0.000001)))
                           read before the write
     fast.W1.gradient    = where(due(16 tokens), 0, fast.W1.gradient)    kept: gathered since the last update
     fast.W2.gradient    = where(due(16 tokens), 0, fast.W2.gradient)    kept: gathered since the last update
@@ -542,4 +538,4 @@ def _block_lengths(before: int, tokens: int, time: int) -> list[int]:
     return [end - start for start, end in zip([0, *ends], ends, strict=False)] if time else []
 
 
-# sealed by nlc, sha256 of everything above: 81e03147bce674915feddaf494e1f5fcb99923d4c58becc59f0a7a61bbf86e9d
+# sealed by nlc, sha256 of everything above: 19aad771954980cceb3e5b9129705ec482f7e6193d71b63ec77b99dada3251c7

@@ -42,9 +42,11 @@ Laws, per token; prev is the state before
     momentum           = inner_decay * prev(memory.momentum) - beta * gradient                      explicit gradient step; titans
     memory             = retention * prev(memory) + memory.momentum
                          explicit gradient step on -dot(memory, memory.momentum); titans
-    y                  = project_out @ join(attention / sqrt(norm2(attention) / (d_model / heads) + 0.000001) * near_scale * sigmoid(memory
-                         @ q / sqrt(norm2(memory @ q) / (d_model / heads) + 0.000001) * far_scale), heads)
-                         read after the write
+    near               = attention / sqrt(norm2(attention) / (d_model / heads) + 0.000001) * near_scale
+                         abbreviation
+    far                = memory @ q / sqrt(norm2(memory @ q) / (d_model / heads) + 0.000001) * far_scale
+                         abbreviation
+    y                  = project_out @ join(near * sigmoid(far), heads)                             read after the write
     attention.datum    = rotary(split(near_k @ x, heads))                                           kept: a window of the last 64 tokens
     attention.datum_2  = split(near_v @ x, heads)                                                   kept: a window of the last 64 tokens
     recent.project_k   = recent(project_k @ x) and project_k @ x
@@ -521,4 +523,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: 6ddcef522300d27eaf7ba9c210320686a03e83b6d16f689b4425067c9cadab17
+# sealed by nlc, sha256 of everything above: 32d8ccd03d892a6e846fd1bf8fa27e40a96f03916415cb5a40af221ae4f76015

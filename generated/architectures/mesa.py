@@ -16,7 +16,8 @@ Timetable
 Laws, per token; prev is the state before
     associations  = alpha * prev(associations) + beta * outer(v, k)  explicit gradient step on -beta * dot(associations @ k, v); mesanet
     gram          = alpha * prev(gram) + beta * outer(k, k)          explicit gradient step on -beta * dot(gram @ k, k); mesanet
-    y             = associations @ solve(gram + ridge * eye, q)      read after the write
+    solution      = solve(gram + ridge * eye, q)                     abbreviation
+    y             = associations @ solution                          read after the write
 
 Forms
     gram, associations: chunked prefix sum (linear-attention, gla, mamba2)
@@ -257,4 +258,4 @@ def _solution(matrix: Tensor, right: Tensor) -> Tensor:
     return solution.to(matrix.dtype)
 
 
-# sealed by nlc, sha256 of everything above: 7ad63541231177af7bfac30b162f19f3a41e459fe9cbb35eb0a290de82bb1335
+# sealed by nlc, sha256 of everything above: 610b9e8d038d1316239e409e36b51ac2a8f63c2018ad81ac8e24126bede33e55

@@ -93,9 +93,11 @@ MemoryAsGateLayer, from specs/architectures/memory_as_gate_layer.yaml
         momentum           = inner_decay * prev(memory.momentum) - beta * gradient                      explicit gradient step; titans
         memory             = retention * prev(memory) + memory.momentum
                              explicit gradient step on -dot(memory, memory.momentum); titans
-        y                  = project_out @ join(attention / sqrt(norm2(attention) / (d_model / heads) + 0.000001) * near_scale *
-                             sigmoid(memory @ q / sqrt(norm2(memory @ q) / (d_model / heads) + 0.000001) * far_scale), heads)
-                             read after the write
+        near               = attention / sqrt(norm2(attention) / (d_model / heads) + 0.000001) * near_scale
+                             abbreviation
+        far                = memory @ q / sqrt(norm2(memory @ q) / (d_model / heads) + 0.000001) * far_scale
+                             abbreviation
+        y                  = project_out @ join(near * sigmoid(far), heads)                             read after the write
         attention.datum    = rotary(split(near_k @ x, heads))                                           kept: a window of the last 64 tokens
         attention.datum_2  = split(near_v @ x, heads)                                                   kept: a window of the last 64 tokens
         recent.project_k   = recent(project_k @ x) and project_k @ x
@@ -918,4 +920,4 @@ def _check_windows(state: dict[str, Tensor]) -> None:
             raise ValueError(f"{here}, but the state carries {carried} in {name}")
 
 
-# sealed by nlc, sha256 of everything above: e4f47a330c121df70ac017114eb73f836fd5d092fe6c6c78555775d692ea44d8
+# sealed by nlc, sha256 of everything above: bdcd12bd78427b307be38f2061c8c699f9f55d2ea4f380802958fd6c7fcedbbe

@@ -184,7 +184,7 @@ def not_compiled(span: Span, level: str, what: str) -> Diagnostic:
 
 def kept_name(span: Span, level: str) -> Diagnostic:
     return _refused(
-        "NLC414",
+        "NLC421",
         f"nlc keeps something else of this spec under the name `{level}`",
         span,
         "a level of that name",
@@ -242,6 +242,7 @@ CODES: tuple[Code, ...] = (
     Code("NLC418", "late start of what lasts", "A level that outlasts a sequence starts once. Which token that is made at would have to be carried from sequence to sequence, which nlc does not do."),
     Code("NLC419", "cut off inside a token", "`backprop: truncated(n updates)` of a level of several updates a token is compiled where n of them are whole tokens."),
     Code("NLC420", "start again of a slow level", "A slow level that is reset by steps goes back to its `init` after the step that ends a period, when all that is due has moved, and its optimizer begins anew. It starts from numbers or from levels slower than itself: what moves as often has no value that is older than its own."),
+    Code("NLC421", "name of what is kept", "nlc keeps the position in a sequence, previous values and recent ones under names of its own, where a spec needs them; a level of such a name would be taken for them."),
     Code("NLC430", "no closed form", "A level on the clock `always` is the minimiser of its objective over the data of its window. nlc solves sums of weights, which do not depend on the level, times squared distances to it."),
     Code("NLC431", "always without a window", "A level on the clock `always` keeps no state: what it is solved over is the data of its window."),
     Code("NLC432", "older state of an `always` level", "A level on the clock `always` is solved anew for every query: it has no state before it, none that is held, and none to start from."),

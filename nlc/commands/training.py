@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlc import pipeline
+from nlc.codes import train as codes
+from nlc.diagnostics import CompileError
 from nlc.ir.clock import Family
 from nlc.ir.contexts import contexts_of
 from nlc.ir.program import Program
@@ -135,6 +137,9 @@ def _trained_program(spec: str, overrides: Sequence[str]) -> Program:
     program = pipeline.compile_program(find_spec(spec).spec, tuple(Source("--set", text) for text in overrides))
     if program.model.kind == "optimizer":
         raise UsageError(f"{spec} is an optimizer; architectures and models are trained")
+    if slopes := program.model.slopes:
+        assert slopes[0].slope is not None
+        raise CompileError(codes.learns_in_context(program.model.name, slopes[0].slope.component))
     return program
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from nlc.derive.describe import laws_text
 from nlc.derive.keep import kept_tensors
 from nlc.derive.laws import definitions_of, derive_law, output_equation
+from nlc.derive.lets import abbreviated
 from nlc.derive.refusals import name_clashes, refusals
 from nlc.derive.refused_restarts import restarts_of_slow_levels
 from nlc.derive.sequences import beginnings, ending_law, gathering_law
@@ -52,6 +53,7 @@ def derive_laws(order: LevelOrder) -> Laws:
         order=order,
         laws=tuple(laws),
         outputs=outputs,
+        told_outputs=abbreviated(order, None, outputs),
         kept=kept,
         resets=resets_of(order, kept),
         training=training,

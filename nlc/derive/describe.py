@@ -27,8 +27,8 @@ def _laws_text(laws: Laws) -> str:
     definitions, unit = used_definitions(laws), laws.order.model.unit
     blocks = [("abbreviations", definitions)] if definitions else []
     blocks += [(f"{law.component}, {law.says}", law.equations) for law in laws.laws]
-    if laws.outputs:
-        blocks.append(("outputs, after the updates", laws.outputs))
+    if laws.told_outputs:
+        blocks.append(("outputs, after the updates", laws.told_outputs))
     if laws.kept:
         blocks.append((f"kept for the next {unit}", tuple(Equation(item.name, item.value, item.rule) for item in laws.kept)))
     if laws.resets:

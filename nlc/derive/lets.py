@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace as with_changes
+from functools import partial
 
 from nlc.derive.settle import settle
 from nlc.derive.simplify import simplify
@@ -13,8 +14,8 @@ from nlc.ir.law import WORD, Equation
 from nlc.ir.order import LevelOrder
 
 
-def abbreviated(order: LevelOrder, level: str, equations: tuple[Equation, ...]) -> tuple[Equation, ...]:
-    """The equations of a level's law with the spec's own words in them, each defined before the first that uses it.
+def abbreviated(order: LevelOrder, level: str | None, equations: tuple[Equation, ...]) -> tuple[Equation, ...]:
+    """The equations of a level's law, or the outputs, with the spec's own words in them, each defined before the first that uses it.
 
     A word that an equation has already stays with that equation. An equation that then says a word alone goes, and the word stays.
     """
@@ -40,17 +41,21 @@ def _with_word(name: str, value: Expr, equations: tuple[Equation, ...]) -> tuple
     return (*users[:first], defining, *users[first:])
 
 
-def _words(order: LevelOrder, level: str) -> Iterator[tuple[str, Expr]]:
-    """The entries that read states, as this level sees them, shorter ones first: each may stand in those after it."""
+def _words(order: LevelOrder, level: str | None) -> Iterator[tuple[str, Expr]]:
+    """The entries that read states, as this level or the outputs see them, shorter ones first: each may stand in those after it."""
     found = []
     own = (State, Tick, Input) if order.model.kind == "optimizer" else (State, Tick)
     for item in order.model.abbreviations:
-        counted = replace(item.value, lambda node: with_changes(node, component=level) if isinstance(node, Tick) else None)
+        counted = item.value if level is None else replace(item.value, partial(_counted_by, level))
         value = settle(order, level, counted)
         reads_states = contains(value, lambda node: isinstance(node, own))
         if reads_states and not isinstance(value, LEAVES) and not contains(value, lambda node: isinstance(node, Gradient)):
             found.append((item.name, value))
     yield from sorted(found, key=lambda item: sum(1 for _ in walk(item[1])))
+
+
+def _counted_by(level: str, node: Expr) -> Expr | None:
+    return with_changes(node, component=level) if isinstance(node, Tick) else None
 
 
 def replace_in(equation: Equation, old: Expr, new: Expr) -> Equation:

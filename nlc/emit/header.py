@@ -81,7 +81,7 @@ def laws_lines(program: Program, room: int = WIDTH) -> Iterator[str]:
     groups = [
         ("abbreviations", definitions),
         *((item.law.component, item.law.equations) for item in told),
-        ("outputs", program.laws.outputs),
+        ("outputs", program.laws.told_outputs),
     ]
     if kept := kept_once(program.laws.kept):
         groups.append(("kept", tuple(Equation(item.name, item.value, f"kept: {item.rule}") for item, _ in kept)))

@@ -272,7 +272,8 @@ class Laws:
     """All laws of a system in the order in which they run at a tick, then the outputs (settled in the same way), then what is kept.
 
     Slow levels of an architecture have no law in it; `training` holds the laws of the optimizers that move them.
-    `definitions` name values of streams alone, which equations hold written out: who prints them says the name instead.
+    `definitions` name values of streams alone, which equations hold written out: who prints them says the name instead. `told_outputs`
+    are the outputs for readers, in the spec's own words, each defined before it is used.
     Where levels outlast a sequence, `endings` are the laws of those that move when it ends, over the state that it ended with, and
     `beginnings` say what the next one begins with, each after those that it reads. A model has no laws but those of its `layers`.
     """
@@ -287,6 +288,7 @@ class Laws:
     endings: tuple[Law, ...] = ()
     beginnings: tuple[Beginning, ...] = ()
     layers: tuple[Laws, ...] = ()
+    told_outputs: tuple[Equation, ...] = ()
 
     @property
     def values(self) -> tuple[Expr, ...]:

@@ -122,6 +122,7 @@ REFUSED: Mapping[str, tuple[Callable[[], Model], ...]] = {
     "NLC419": (lambda: with_level(every=Clock(Family.TOKEN, Fraction(1, 2)), backprop=3),),
     "NLC418": (lambda: with_level(every=SEQUENCE, init=(outer(stream("v"), stream("k")),)),),
     "NLC420": (lambda: pipeline.resolve(pipeline.parse(BAD / "NLC420-reset-to-nothing.yaml")),),
+    "NLC421": (lambda: pipeline.resolve(pipeline.parse(BAD / "NLC421-name-of-what-is-kept.yaml")),),
     "NLC430": (
         lambda: model_of_text(ATTENTION.replace("exp(dot(k, now(q)))", "dot(k, now(q))")),
         lambda: model_of_text(ATTENTION.replace("norm2(v - memory)", "norm2(now(v) - memory)").replace("dot(k, now(q))", "1")),

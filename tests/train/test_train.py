@@ -16,6 +16,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from nlc.commands.training import new_run
 from nlc.diagnostics import CompileError
 from nlc.train import Processes, Recipe, Status, TrainResult, TrainSettings, train
 from nlc.train.checkpoint import checkpoints
@@ -239,6 +240,11 @@ def test_a_missing_device_is_reported_before_anything_is_written(tmp_path: Path)
     with pytest.raises(CompileError, match="NLC726: torch sees no cuda device here"):
         train(recipe(), [write_text(tmp_path / "data")], tmp_path / "run", replace(SETTINGS, device="cuda"))
     assert not (tmp_path / "run").exists()
+
+
+def test_what_learns_in_the_context_is_not_trained_without_its_loss() -> None:
+    with pytest.raises(CompileError, match="NLC729: `fast` of ContinuumMemorySystemInContext learns from the task loss"):
+        new_run("architectures/cms_in_context", None, ())
 
 
 def test_a_missing_board_is_reported_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
