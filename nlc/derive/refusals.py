@@ -21,7 +21,7 @@ from nlc.ir.law import POSITION, PREVIOUS, RECENT, Kept
 from nlc.ir.model import STEP, TOKEN, Clock, ClosedForm, Component, Family, GradientDescent, GradientPoint, Model, Proximal
 from nlc.ir.ranges import below_one, never_negative, rate_of
 from nlc.ir.show import expression_text
-from nlc.ir.starts import NUMBERS, known_start, lasts
+from nlc.ir.starts import NUMBERS, known_start, lasts, sees_new_at_start
 
 Check = Callable[[Model], Iterator[Diagnostic]]
 
@@ -174,6 +174,10 @@ def _parts_of_tokens(model: Model) -> Iterator[Diagnostic]:
     for component in (item for item in model.fast if _is_part_of_a_tick(model, item.every)):
         if component.backprop and (component.every.period * component.backprop).denominator != 1:
             yield codes.cut_inside_a_token(component.place("backprop"), component.name, component.backprop, model.updates_per_tick)
+        reads = (node for value in component.init for node in walk(value) if isinstance(node, State) and model.is_parted(node.component))
+        if model.kind != "optimizer" and any(sees_new_at_start(component, model.component(read.component), read) for read in reads):
+            what = "a start, inside a token, from what another level becomes there"
+            yield codes.not_compiled(component.place("init"), component.name, what)
 
 
 def _optimizers_of_slow_levels(model: Model) -> Iterator[Diagnostic]:
