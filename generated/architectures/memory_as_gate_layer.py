@@ -299,6 +299,7 @@ class MemoryAsGateLayer(nn.Module):
 
     def step(self, *, x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """One token, for decoding: the laws as they stand; inputs without their time dim."""
+        _check_windows(state)
         with _full_precision(x):
             dtype = x.dtype
             x = x.to(state["memory.momentum"].dtype)
@@ -371,6 +372,7 @@ class MemoryAsGateLayer(nn.Module):
         zeros = self.initial_state(batch, heads, like=like)
         if state is None:
             return zeros
+        _check_windows(state)
         return {name: state[name].to(torch.promote_types(state[name].dtype, zero.dtype)) for name, zero in zeros.items()}
 
 
@@ -468,6 +470,16 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
+def _check_windows(state: dict[str, Tensor]) -> None:
+    """Raises ValueError where the state does not carry the tokens that the windows of this module look back to."""
+    for level, name, dim, tokens in (("attention", "attention.datum", 1, 63), ("attention", "attention.datum_2", 1, 63)):
+        carried = state[name].shape[dim] if name in state else 0
+        if carried != tokens:
+            here = f"{level} looks back {tokens} tokens from the first one here"
+            raise ValueError(f"{here}, but the state carries {carried} in {name}")
+
+
+
 def _managed(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
     """`forward` in pieces that the backward computes anew, and watched for what is not finite, as the module was made."""
     plain = copy.copy(module)
@@ -511,4 +523,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: 1f1c88752c932cc5e5719ed614c42adb76088954fad40e93e8adb16e8fe86521
+# sealed by nlc, sha256 of everything above: 32d8ccd03d892a6e846fd1bf8fa27e40a96f03916415cb5a40af221ae4f76015

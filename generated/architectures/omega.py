@@ -184,6 +184,7 @@ class Omega(nn.Module):
         self, *, q: Tensor, k: Tensor, v: Tensor, alpha: Tensor, gamma: Tensor, state: dict[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """One token, for decoding: the laws as they stand; inputs without their time dim."""
+        _check_windows(state)
         with _full_precision(q):
             dtype = q.dtype
             q, k, v, alpha, gamma = (x.to(state["memory"].dtype) for x in (q, k, v, alpha, gamma))
@@ -219,6 +220,7 @@ class Omega(nn.Module):
         zeros = self.initial_state(batch, heads, like=like)
         if state is None:
             return zeros
+        _check_windows(state)
         return {name: state[name].to(torch.promote_types(state[name].dtype, zero.dtype)) for name, zero in zeros.items()}
 
 
@@ -277,6 +279,16 @@ def _causal(scores: Tensor, writes: int, diagonal: int = 0) -> Tensor:
     return torch.unflatten(scores, -1, (-1, writes)).movedim(-1, 1).tril(diagonal).movedim(1, -1).flatten(-2)
 
 
+def _check_windows(state: dict[str, Tensor]) -> None:
+    """Raises ValueError where the state does not carry the tokens that the windows of this module look back to."""
+    for level, name, dim, tokens in (("memory", "recent.gamma", 2, 3), ("memory", "recent.k", 2, 3), ("memory", "recent.v", 2, 3)):
+        carried = state[name].shape[dim] if name in state else 0
+        if carried != tokens:
+            here = f"{level} looks back {tokens} tokens from the first one here"
+            raise ValueError(f"{here}, but the state carries {carried} in {name}")
+
+
+
 def _managed(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
     """`forward` in pieces that the backward computes anew, and watched for what is not finite, as the module was made."""
     plain = copy.copy(module)
@@ -326,4 +338,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: eff7d25d0b1c762115085a64d262a6cffe6db5f71733848f52ab5bcc94e37f14
+# sealed by nlc, sha256 of everything above: ac94881db143edf680e79aa42b21e4eec39e807c24cfd2f72710293d4dfc6838

@@ -118,6 +118,7 @@ class SlidingWindowAttention(nn.Module):
 
     def step(self, *, q: Tensor, k: Tensor, v: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """One token, for decoding: the laws as they stand; inputs without their time dim."""
+        _check_windows(state)
         with _full_precision(q):
             dtype = q.dtype
             q, k, v = (x.to(state["attention.k"].dtype) for x in (q, k, v))
@@ -137,6 +138,7 @@ class SlidingWindowAttention(nn.Module):
         zeros = self.initial_state(batch, heads, like=like)
         if state is None:
             return zeros
+        _check_windows(state)
         return {name: state[name].to(torch.promote_types(state[name].dtype, zero.dtype)) for name, zero in zeros.items()}
 
 
@@ -165,6 +167,16 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     """How many tokens older each datum is than each query, (queries, data): the last datum is the last query's own, age 0."""
     places = torch.arange(data, dtype=like.dtype, device=like.device)
     return places[data - queries :, None] - places
+
+
+def _check_windows(state: dict[str, Tensor]) -> None:
+    """Raises ValueError where the state does not carry the tokens that the windows of this module look back to."""
+    for level, name, dim, tokens in (("attention", "attention.k", 1, 511), ("attention", "attention.v", 1, 511)):
+        carried = state[name].shape[dim] if name in state else 0
+        if carried != tokens:
+            here = f"{level} looks back {tokens} tokens from the first one here"
+            raise ValueError(f"{here}, but the state carries {carried} in {name}")
+
 
 
 def _managed(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
@@ -210,4 +222,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: bdbc741a8ad86bd1db503146def0a03edb60ddd9ad3d136bfd2c8c57c6b5d4ef
+# sealed by nlc, sha256 of everything above: cfdd4000725b0a3eebf985470517ecc769195f67611170b3553b76a27fd58542

@@ -141,6 +141,7 @@ class SlidingWindowAttentionLayer(nn.Module):
 
     def step(self, *, x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """One token, for decoding: the laws as they stand; inputs without their time dim."""
+        _check_windows(state)
         with _full_precision(x):
             dtype = x.dtype
             x = x.to(state["attention.k"].dtype)
@@ -168,6 +169,7 @@ class SlidingWindowAttentionLayer(nn.Module):
         zeros = self.initial_state(batch, heads, like=like)
         if state is None:
             return zeros
+        _check_windows(state)
         return {name: state[name].to(torch.promote_types(state[name].dtype, zero.dtype)) for name, zero in zeros.items()}
 
 
@@ -204,6 +206,16 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     """How many tokens older each datum is than each query, (queries, data): the last datum is the last query's own, age 0."""
     places = torch.arange(data, dtype=like.dtype, device=like.device)
     return places[data - queries :, None] - places
+
+
+def _check_windows(state: dict[str, Tensor]) -> None:
+    """Raises ValueError where the state does not carry the tokens that the windows of this module look back to."""
+    for level, name, dim, tokens in (("attention", "attention.k", 1, 511), ("attention", "attention.v", 1, 511)):
+        carried = state[name].shape[dim] if name in state else 0
+        if carried != tokens:
+            here = f"{level} looks back {tokens} tokens from the first one here"
+            raise ValueError(f"{here}, but the state carries {carried} in {name}")
+
 
 
 def _managed(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
@@ -249,4 +261,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: c8f61ae9279ea11731f9d676b18d63718607ec5c9cd72811ea2f517b18d0ca77
+# sealed by nlc, sha256 of everything above: 337385229e683114c81247393127e7f20ed3fc222950824958396c1f61516af3

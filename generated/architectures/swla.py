@@ -176,6 +176,7 @@ class Swla(nn.Module):
         self, *, q: Tensor, k: Tensor, v: Tensor, alpha: Tensor, gamma: Tensor, state: dict[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """One token, for decoding: the laws as they stand; inputs without their time dim."""
+        _check_windows(state)
         with _full_precision(q):
             dtype = q.dtype
             q, k, v, alpha, gamma = (x.to(state["memory"].dtype) for x in (q, k, v, alpha, gamma))
@@ -203,6 +204,7 @@ class Swla(nn.Module):
         zeros = self.initial_state(batch, heads, like=like)
         if state is None:
             return zeros
+        _check_windows(state)
         return {name: state[name].to(torch.promote_types(state[name].dtype, zero.dtype)) for name, zero in zeros.items()}
 
 
@@ -235,6 +237,16 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     """x with x_t = right_t - sum of below_diagonal[t, s] x_s over s < t; nothing else of the matrix is read."""
     solution: Tensor = torch.linalg.solve_triangular(below_diagonal, right, upper=False, unitriangular=True)
     return solution
+
+
+def _check_windows(state: dict[str, Tensor]) -> None:
+    """Raises ValueError where the state does not carry the tokens that the windows of this module look back to."""
+    for level, name, dim, tokens in (("memory", "recent.gamma", 2, 3), ("memory", "recent.k", 2, 3), ("memory", "recent.v", 2, 3)):
+        carried = state[name].shape[dim] if name in state else 0
+        if carried != tokens:
+            here = f"{level} looks back {tokens} tokens from the first one here"
+            raise ValueError(f"{here}, but the state carries {carried} in {name}")
+
 
 
 def _managed(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
@@ -286,4 +298,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: 0184903e14c7d1b428fec353e0ab5196f4a7b156674a82628e3f9fba22fe9b8f
+# sealed by nlc, sha256 of everything above: 89f106aa732dcfbb0b79b8bc1cc041c14376fd54c00822c00c50cf0b0d1c51e6

@@ -298,12 +298,12 @@ def _block_lengths(before: int, tokens: int, time: int) -> list[int]:
 
 
 def _kept(decay: Tensor) -> Tensor:
-    """(batch, time, *axes) -> (batch, *axes, n + 1, n + 1): entry [t, s] is decay_{s+1} ... decay_t, row and column 0 the start.
+    """(copies, n) -> (copies, n + 1, n + 1): entry [t, s] is decay_{s+1} ... decay_t, row and column 0 the start.
 
     It solves x_t = decay_t x_{t-1} + e_t, a bidiagonal system, by products alone: a decay of 0 is exact, in values and gradients.
     """
     identity = torch.eye(decay.shape[1] + 1, dtype=decay.dtype, device=decay.device)
-    below = nn.functional.pad(-decay.movedim(1, -1)[..., None] * identity[:-1], (0, 0, 1, 0))
+    below = nn.functional.pad(-decay[..., None] * identity[:-1], (0, 0, 1, 0))
     kept: Tensor = torch.linalg.solve_triangular(below, identity, upper=False, unitriangular=True)
     return kept
 
@@ -311,26 +311,37 @@ def _kept(decay: Tensor) -> Tensor:
 def _read_matrix(query: Tensor, starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
     """A matrix at every token, times the query there: what is left of starts and of writes value along^T, each (left, ...).
 
-    Streams are (batch, time, *axes, size).
+    Streams are (copies, tokens, size).
     """
-    query = query.movedim(1, -2)
-    begun = [left[..., 1:, :1] * (query @ start.mT) for left, start in starts]
-    added = [(left[..., 1:, 1:] * (query @ along.movedim(1, -1))) @ value.movedim(1, -2) for left, along, value in writes]
-    return sum((*begun[1:], *added), begun[0]).movedim(-2, 1)
+    (left, start), *others = starts
+    read = left[:, 1:, :1] * (query @ start.mT)
+    for left, start in others:
+        read = torch.addcmul(read, left[:, 1:, :1], query @ start.mT)
+    for left, along, value in writes:
+        read = torch.baddbmm(read, left[:, 1:, 1:] * (query @ along.mT), value)
+    return read
 
 
 def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
     """A matrix after the last token of the block."""
-    begun = [left[..., -1:, :1] * start for left, start in starts]
-    added = [(left[..., -1, 1:, None] * value.movedim(1, -2)).mT @ along.movedim(1, -2) for left, along, value in writes]
-    return sum((*begun[1:], *added), begun[0])
+    (left, start), *others = starts
+    moved = left[:, -1:, :1] * start
+    for left, start in others:
+        moved = torch.addcmul(moved, left[:, -1:, :1], start)
+    for left, along, value in writes:
+        moved = torch.baddbmm(moved, (left[:, -1, 1:, None] * value).mT, along)
+    return moved
 
 
 def _moved_vector(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """A vector at every token, (batch, time, *axes, size): what is left of starts and of writes, each (left, ...)."""
-    begun = [left[..., 1:, :1] * start[..., None, :] for left, start in starts]
-    added = [left[..., 1:, 1:] @ value.movedim(1, -2) for left, value in writes]
-    return sum((*begun[1:], *added), begun[0]).movedim(-2, 1)
+    """A vector at every token, (copies, tokens, size): what is left of starts and of writes, each (left, ...)."""
+    (left, start), *others = starts
+    moved = left[:, 1:, :1] * start[:, None, :]
+    for left, start in others:
+        moved = torch.addcmul(moved, left[:, 1:, :1], start[:, None, :])
+    for left, value in writes:
+        moved = torch.baddbmm(moved, left[:, 1:, 1:], value)
+    return moved
 
 
-# sealed by nlc, sha256 of everything above: 04edfdbae3cf6e98411bcf2f4d00abbfab9d38a33b3901ef1bf92622720bc1aa
+# sealed by nlc, sha256 of everything above: 4703f051a1a6d5161c0b8d303bc1107fb640e90a8b35ba2f8547a65b55f02789

@@ -271,12 +271,12 @@ def _block_lengths(before: int, tokens: int, time: int) -> list[int]:
 
 
 def _kept(decay: Tensor) -> Tensor:
-    """(batch, time, *axes) -> (batch, *axes, n + 1, n + 1): entry [t, s] is decay_{s+1} ... decay_t, row and column 0 the start.
+    """(copies, n) -> (copies, n + 1, n + 1): entry [t, s] is decay_{s+1} ... decay_t, row and column 0 the start.
 
     It solves x_t = decay_t x_{t-1} + e_t, a bidiagonal system, by products alone: a decay of 0 is exact, in values and gradients.
     """
     identity = torch.eye(decay.shape[1] + 1, dtype=decay.dtype, device=decay.device)
-    below = nn.functional.pad(-decay.movedim(1, -1)[..., None] * identity[:-1], (0, 0, 1, 0))
+    below = nn.functional.pad(-decay[..., None] * identity[:-1], (0, 0, 1, 0))
     kept: Tensor = torch.linalg.solve_triangular(below, identity, upper=False, unitriangular=True)
     return kept
 
@@ -284,19 +284,26 @@ def _kept(decay: Tensor) -> Tensor:
 def _read_matrix(query: Tensor, starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
     """A matrix at every token, times the query there: what is left of starts and of writes value along^T, each (left, ...).
 
-    Streams are (batch, time, *axes, size).
+    Streams are (copies, tokens, size).
     """
-    query = query.movedim(1, -2)
-    begun = [left[..., 1:, :1] * (query @ start.mT) for left, start in starts]
-    added = [(left[..., 1:, 1:] * (query @ along.movedim(1, -1))) @ value.movedim(1, -2) for left, along, value in writes]
-    return sum((*begun[1:], *added), begun[0]).movedim(-2, 1)
+    (left, start), *others = starts
+    read = left[:, 1:, :1] * (query @ start.mT)
+    for left, start in others:
+        read = torch.addcmul(read, left[:, 1:, :1], query @ start.mT)
+    for left, along, value in writes:
+        read = torch.baddbmm(read, left[:, 1:, 1:] * (query @ along.mT), value)
+    return read
 
 
 def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
     """A matrix after the last token of the block."""
-    begun = [left[..., -1:, :1] * start for left, start in starts]
-    added = [(left[..., -1, 1:, None] * value.movedim(1, -2)).mT @ along.movedim(1, -2) for left, along, value in writes]
-    return sum((*begun[1:], *added), begun[0])
+    (left, start), *others = starts
+    moved = left[:, -1:, :1] * start
+    for left, start in others:
+        moved = torch.addcmul(moved, left[:, -1:, :1], start)
+    for left, along, value in writes:
+        moved = torch.baddbmm(moved, (left[:, -1, 1:, None] * value).mT, along)
+    return moved
 
 
-# sealed by nlc, sha256 of everything above: d0eb9ff23990be69d87fb2bd2ee5d196e24121e1c662bef4c3e3b0303af5edad
+# sealed by nlc, sha256 of everything above: 406301b45a22b9c634c64439fef40c6c02d0f083ffc579696c66300ed1c19690

@@ -605,6 +605,7 @@ class SlidingWindowAttentionLayer(nn.Module):
 
     def step(self, *, x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """One token, for decoding: the laws as they stand; inputs without their time dim."""
+        _check_windows(state)
         with _full_precision(x):
             dtype = x.dtype
             x = x.to(state["attention.k"].dtype)
@@ -632,6 +633,7 @@ class SlidingWindowAttentionLayer(nn.Module):
         zeros = self.initial_state(batch, heads, like=like)
         if state is None:
             return zeros
+        _check_windows(state)
         return {name: state[name].to(torch.promote_types(state[name].dtype, zero.dtype)) for name, zero in zeros.items()}
 
 
@@ -896,4 +898,13 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: cf2430a091cf7eb57d63332177276a21517770af77eaa3532e1d87e4644a9d1d
+def _check_windows(state: dict[str, Tensor]) -> None:
+    """Raises ValueError where the state does not carry the tokens that the windows of this module look back to."""
+    for level, name, dim, tokens in (("attention", "attention.k", 1, 63), ("attention", "attention.v", 1, 63)):
+        carried = state[name].shape[dim] if name in state else 0
+        if carried != tokens:
+            here = f"{level} looks back {tokens} tokens from the first one here"
+            raise ValueError(f"{here}, but the state carries {carried} in {name}")
+
+
+# sealed by nlc, sha256 of everything above: 90c8a273f6c65aa7fa54593eb54db350984e4b1e61c8f0b587d3f455fe06d510

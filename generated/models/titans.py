@@ -745,12 +745,12 @@ def _block_lengths(before: int, tokens: int, time: int) -> list[int]:
 
 
 def _kept(decay: Tensor) -> Tensor:
-    """(batch, time, *axes) -> (batch, *axes, n + 1, n + 1): entry [t, s] is decay_{s+1} ... decay_t, row and column 0 the start.
+    """(copies, n) -> (copies, n + 1, n + 1): entry [t, s] is decay_{s+1} ... decay_t, row and column 0 the start.
 
     It solves x_t = decay_t x_{t-1} + e_t, a bidiagonal system, by products alone: a decay of 0 is exact, in values and gradients.
     """
     identity = torch.eye(decay.shape[1] + 1, dtype=decay.dtype, device=decay.device)
-    below = nn.functional.pad(-decay.movedim(1, -1)[..., None] * identity[:-1], (0, 0, 1, 0))
+    below = nn.functional.pad(-decay[..., None] * identity[:-1], (0, 0, 1, 0))
     kept: Tensor = torch.linalg.solve_triangular(below, identity, upper=False, unitriangular=True)
     return kept
 
@@ -758,19 +758,26 @@ def _kept(decay: Tensor) -> Tensor:
 def _read_matrix(query: Tensor, starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
     """A matrix at every token, times the query there: what is left of starts and of writes value along^T, each (left, ...).
 
-    Streams are (batch, time, *axes, size).
+    Streams are (copies, tokens, size).
     """
-    query = query.movedim(1, -2)
-    begun = [left[..., 1:, :1] * (query @ start.mT) for left, start in starts]
-    added = [(left[..., 1:, 1:] * (query @ along.movedim(1, -1))) @ value.movedim(1, -2) for left, along, value in writes]
-    return sum((*begun[1:], *added), begun[0]).movedim(-2, 1)
+    (left, start), *others = starts
+    read = left[:, 1:, :1] * (query @ start.mT)
+    for left, start in others:
+        read = torch.addcmul(read, left[:, 1:, :1], query @ start.mT)
+    for left, along, value in writes:
+        read = torch.baddbmm(read, left[:, 1:, 1:] * (query @ along.mT), value)
+    return read
 
 
 def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
     """A matrix after the last token of the block."""
-    begun = [left[..., -1:, :1] * start for left, start in starts]
-    added = [(left[..., -1, 1:, None] * value.movedim(1, -2)).mT @ along.movedim(1, -2) for left, along, value in writes]
-    return sum((*begun[1:], *added), begun[0])
+    (left, start), *others = starts
+    moved = left[:, -1:, :1] * start
+    for left, start in others:
+        moved = torch.addcmul(moved, left[:, -1:, :1], start)
+    for left, along, value in writes:
+        moved = torch.baddbmm(moved, (left[:, -1, 1:, None] * value).mT, along)
+    return moved
 
 
-# sealed by nlc, sha256 of everything above: 64c0d46314bc0aa06906b305240192caa26404f437022a326b12acb06fceb4b8
+# sealed by nlc, sha256 of everything above: 2b19b1eb4315c3b5f17e9ff8b8e65f09208ace35d4d37f2f66dfeca89524f506

@@ -483,6 +483,7 @@ class MemoryAsGateLayer(nn.Module):
 
     def step(self, *, x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """One token, for decoding: the laws as they stand; inputs without their time dim."""
+        _check_windows(state)
         with _full_precision(x):
             dtype = x.dtype
             x = x.to(state["memory.momentum"].dtype)
@@ -555,6 +556,7 @@ class MemoryAsGateLayer(nn.Module):
         zeros = self.initial_state(batch, heads, like=like)
         if state is None:
             return zeros
+        _check_windows(state)
         return {name: state[name].to(torch.promote_types(state[name].dtype, zero.dtype)) for name, zero in zeros.items()}
 
 
@@ -909,4 +911,13 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: 67e7cfad7a7939b6a992a7f1eea2d6f3848e4bc9d1375817b1307934fa8dd415
+def _check_windows(state: dict[str, Tensor]) -> None:
+    """Raises ValueError where the state does not carry the tokens that the windows of this module look back to."""
+    for level, name, dim, tokens in (("attention", "attention.datum", 1, 63), ("attention", "attention.datum_2", 1, 63)):
+        carried = state[name].shape[dim] if name in state else 0
+        if carried != tokens:
+            here = f"{level} looks back {tokens} tokens from the first one here"
+            raise ValueError(f"{here}, but the state carries {carried} in {name}")
+
+
+# sealed by nlc, sha256 of everything above: bdcd12bd78427b307be38f2061c8c699f9f55d2ea4f380802958fd6c7fcedbbe

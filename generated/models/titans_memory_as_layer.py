@@ -598,6 +598,7 @@ class SlidingWindowAttentionLayer(nn.Module):
 
     def step(self, *, x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """One token, for decoding: the laws as they stand; inputs without their time dim."""
+        _check_windows(state)
         with _full_precision(x):
             dtype = x.dtype
             x = x.to(state["attention.k"].dtype)
@@ -625,6 +626,7 @@ class SlidingWindowAttentionLayer(nn.Module):
         zeros = self.initial_state(batch, heads, like=like)
         if state is None:
             return zeros
+        _check_windows(state)
         return {name: state[name].to(torch.promote_types(state[name].dtype, zero.dtype)) for name, zero in zeros.items()}
 
 
@@ -897,12 +899,12 @@ def _block_lengths(before: int, tokens: int, time: int) -> list[int]:
 
 
 def _kept(decay: Tensor) -> Tensor:
-    """(batch, time, *axes) -> (batch, *axes, n + 1, n + 1): entry [t, s] is decay_{s+1} ... decay_t, row and column 0 the start.
+    """(copies, n) -> (copies, n + 1, n + 1): entry [t, s] is decay_{s+1} ... decay_t, row and column 0 the start.
 
     It solves x_t = decay_t x_{t-1} + e_t, a bidiagonal system, by products alone: a decay of 0 is exact, in values and gradients.
     """
     identity = torch.eye(decay.shape[1] + 1, dtype=decay.dtype, device=decay.device)
-    below = nn.functional.pad(-decay.movedim(1, -1)[..., None] * identity[:-1], (0, 0, 1, 0))
+    below = nn.functional.pad(-decay[..., None] * identity[:-1], (0, 0, 1, 0))
     kept: Tensor = torch.linalg.solve_triangular(below, identity, upper=False, unitriangular=True)
     return kept
 
@@ -910,19 +912,26 @@ def _kept(decay: Tensor) -> Tensor:
 def _read_matrix(query: Tensor, starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
     """A matrix at every token, times the query there: what is left of starts and of writes value along^T, each (left, ...).
 
-    Streams are (batch, time, *axes, size).
+    Streams are (copies, tokens, size).
     """
-    query = query.movedim(1, -2)
-    begun = [left[..., 1:, :1] * (query @ start.mT) for left, start in starts]
-    added = [(left[..., 1:, 1:] * (query @ along.movedim(1, -1))) @ value.movedim(1, -2) for left, along, value in writes]
-    return sum((*begun[1:], *added), begun[0]).movedim(-2, 1)
+    (left, start), *others = starts
+    read = left[:, 1:, :1] * (query @ start.mT)
+    for left, start in others:
+        read = torch.addcmul(read, left[:, 1:, :1], query @ start.mT)
+    for left, along, value in writes:
+        read = torch.baddbmm(read, left[:, 1:, 1:] * (query @ along.mT), value)
+    return read
 
 
 def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
     """A matrix after the last token of the block."""
-    begun = [left[..., -1:, :1] * start for left, start in starts]
-    added = [(left[..., -1, 1:, None] * value.movedim(1, -2)).mT @ along.movedim(1, -2) for left, along, value in writes]
-    return sum((*begun[1:], *added), begun[0])
+    (left, start), *others = starts
+    moved = left[:, -1:, :1] * start
+    for left, start in others:
+        moved = torch.addcmul(moved, left[:, -1:, :1], start)
+    for left, along, value in writes:
+        moved = torch.baddbmm(moved, (left[:, -1, 1:, None] * value).mT, along)
+    return moved
 
 
 def _rotary(x: Tensor, place: Tensor, base: int) -> Tensor:
@@ -955,4 +964,13 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: dec443d9b90576f629c8ce541a07759d5ad2b67234b878a4c2fea181476504ad
+def _check_windows(state: dict[str, Tensor]) -> None:
+    """Raises ValueError where the state does not carry the tokens that the windows of this module look back to."""
+    for level, name, dim, tokens in (("attention", "attention.k", 1, 63), ("attention", "attention.v", 1, 63)):
+        carried = state[name].shape[dim] if name in state else 0
+        if carried != tokens:
+            here = f"{level} looks back {tokens} tokens from the first one here"
+            raise ValueError(f"{here}, but the state carries {carried} in {name}")
+
+
+# sealed by nlc, sha256 of everything above: 1927bfe3ffd1e6aa88fa90d35971c9f648e4e655c873405739e484b774182da8

@@ -118,7 +118,7 @@ def initial_value(span: Span, level: str) -> Diagnostic:
         f"`{level}` has an initial value that nlc does not compile",
         span,
         "this level starts from what there is not yet when it starts",
-        "start it from numbers, matrices, streams or other levels not from `tick` or a gradient",
+        "start it from numbers, matrices, streams or other levels, not from `tick` or a gradient",
     )
 
 

@@ -68,8 +68,11 @@ class Descent:
 
     def seen(self, node: Expr, point: Parts | None = None) -> Expr:
         """The expression as this component sees it: gradients written out by name, FITTED reads taken at the point, reads settled."""
-        written = replace(node, lambda part: self._context(part) if isinstance(part, Gradient) else None)
-        return settle(self.order, self.component.name, written, point)
+        return settle(self.order, self.component.name, self.with_gradients(node), point)
+
+    def with_gradients(self, node: Expr) -> Expr:
+        """The expression with the gradients that it reads by name."""
+        return replace(node, lambda part: self._context(part) if isinstance(part, Gradient) else None)
 
     def retained(self) -> Parts:
         """The old state times the retention, a constant for slower levels when they do not learn through the updates of this one."""
@@ -177,7 +180,7 @@ class Descent:
         ago = str(age) if age else ""
         found: list[Abbreviation] = []
         if self._says_layers:
-            found = self._layers(objective if read is None else read, point)
+            found = self._layers(objective if read is None else read, point, ago)
             for layer in found:
                 objective = put(layer.name, layer.definition, objective)
                 read, value = read and put(layer.name, layer.definition, read), value and put(layer.name, layer.definition, value)
@@ -196,13 +199,13 @@ class Descent:
             found.append(Abbreviation(error, difference, is_error=True))
         return objective, found
 
-    def _layers(self, read: Expr, point: Parts) -> list[Abbreviation]:
+    def _layers(self, read: Expr, point: Parts, ago: str) -> list[Abbreviation]:
         """For every elementwise map and layer norm inside a read: what goes into it, and (unless it is the read itself) what comes out."""
         found: list[Abbreviation] = []
         count, number = count_layers(read, self.component.name), 0
         while (inner := first_layer(read, self.component.name)) is not None:
             number += 1
-            part, activated = str(number) if count > 1 else "", rebuild(inner, (inner.x,))
+            part, activated = "_".join(filter(None, (str(number) if count > 1 else "", ago))), rebuild(inner, (inner.x,))
             function = inner.function if isinstance(inner, Map) else "layer_norm"
             if not isinstance(inner.x, LEAVES):
                 layer = self.draft.let(worded("layer", part), self.seen(inner.x, point), f"into {function}")
@@ -268,7 +271,7 @@ def gatherer(order: LevelOrder, host: Component) -> str:
 def _is_fed_by(model: Model, component: Component, host: str) -> bool:
     """Whether a component's step needs the gradient of a level, be it inside that of another."""
     rate = (component.optimizer.rate,) if isinstance(component.optimizer, GradientDescent | Proximal) else ()
-    waiting, seen = [component.follows, *component.retention, *rate], {component.name}
+    waiting, seen = [component.follows, *component.retention, *rate, *component.init], {component.name}
     while waiting:
         for name in {node.component for node in walk(waiting.pop()) if isinstance(node, Gradient)} - seen:
             if name == host:

@@ -26,7 +26,7 @@ def laws_text(laws: Laws) -> str:
 def _laws_text(laws: Laws) -> str:
     definitions, unit = used_definitions(laws), laws.order.model.unit
     blocks = [("abbreviations", definitions)] if definitions else []
-    blocks += [(f"{law.component}, every {law.clock}", law.equations) for law in laws.laws]
+    blocks += [(f"{law.component}, {law.says}", law.equations) for law in laws.laws]
     if laws.told_outputs:
         blocks.append(("outputs, after the updates", laws.told_outputs))
     if laws.kept:

@@ -2,7 +2,8 @@
 
     a X + b X X^T X + c X X^T X X^T X  =  a X + (b G + c G G) X,     G = X X^T
 
-Newton-Schulz steps have this form: three products instead of six, and of small matrices where X is wide.
+Newton-Schulz steps have this form: three products instead of six, and of small matrices where X is wide. Of an X that is surely tall the
+same is said from the other side, X (a + b G + c G G) with G = X^T X.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nlc.derive.draft import Draft
-from nlc.ir.algebra import ONE, Add, Expr, MatMul, Named, Scale, Transpose, children
+from nlc.derive.names import worded
+from nlc.ir.algebra import ONE, Add, Expr, MatMul, Named, Scale, State, Transpose, children
 from nlc.ir.build import add, matmul, rebuild, scale, transpose
 from nlc.ir.law import GRAM
 
@@ -26,11 +28,20 @@ def over_gram(node: Expr, draft: Draft) -> Expr:
     base = next((base for base in bases if sum(other == base for _, (_, other, _) in chains) > 1), None)
     if base is None:
         return node
-    gram = draft.let("gram", matmul(base, transpose(base)), GRAM)
+    is_tall = _is_tall(base)
+    word = worded("gram", base.part if isinstance(base, State) else "")
+    gram = draft.let(word, matmul(transpose(base), base) if is_tall else matmul(base, transpose(base)), GRAM)
     own = [(coefficient, power) for _, (coefficient, other, power) in chains if other == base]
     rest = [term for term in node.terms if all(term != other or found[1] != base for other, found in chains)]
     polynomial = add(*(scale(coefficient, _power(gram, power)) for coefficient, power in own))
-    return add(*rest, matmul(polynomial, base))
+    return add(*rest, matmul(base, polynomial) if is_tall else matmul(polynomial, base))
+
+
+def _is_tall(matrix: Expr) -> bool:
+    """Whether it has more rows than columns, whatever the sizes of its dims."""
+    rows, columns = matrix.shape
+    times = dict((rows / columns).terms) if len(columns.terms) == 1 else {}
+    return times.keys() == {()} and times[()] > 1
 
 
 def _alternating(term: Expr) -> tuple[Expr, Expr, int] | None:

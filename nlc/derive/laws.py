@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace as with_changes
 from types import MappingProxyType
 
 from nlc.codes import derive as codes
 from nlc.derive.closed import RULE, minimiser
 from nlc.derive.descent import Descent, gathers
-from nlc.derive.draft import Draft
+from nlc.derive.draft import Draft, names_in
 from nlc.derive.gradient import LARGEST, DerivativeTooLarge
 from nlc.derive.implicit import Curvature, ImplicitStep, curvature
 from nlc.derive.lets import abbreviated
 from nlc.derive.minimiser import derive_minimiser
-from nlc.derive.names import last_segment, said, words_of
+from nlc.derive.names import last_segment, said, worded, words_of
 from nlc.derive.settle import settle
+from nlc.derive.simplify import simplify
+from nlc.derive.starts import settled_start
 from nlc.diagnostics import CompileError
-from nlc.ir.algebra import LEAVES, Due, Expr, Gradient, State, StopGradient, Tick, When, Where, contains, is_number, walk
-from nlc.ir.build import subtract, times
+from nlc.ir.algebra import LEAVES, Due, Expr, Gradient, Named, Norm, State, StopGradient, Tick, When, Where, contains, is_number, walk
+from nlc.ir.build import replace, subtract, times
 from nlc.ir.law import WORD, Equation, Law
 from nlc.ir.model import ClosedForm, Component, GradientDescent, GradientPoint, Model, Output, Proximal
 from nlc.ir.order import LevelOrder
@@ -41,6 +44,7 @@ def derive_law(order: LevelOrder, component: Component) -> Law:
     draft = Draft(component.name, words_of(order.model))
     descent = Descent(order, component, draft)
     try:
+        opening = _opening(descent) if component.rounds > 1 else ()
         steps = _steps(descent)
         retained, before = descent.retained(), descent.states(When.PREVIOUS)
     except DerivativeTooLarge as error:
@@ -56,7 +60,49 @@ def derive_law(order: LevelOrder, component: Component) -> Law:
         )
         for part, (step, rule) in steps.items()
     ]
+    if component.rounds > 1:
+        return _in_rounds(component, opening, draft.finished(*opening, *new_states))
     return Law(component.name, component.every, abbreviated(order, component.name, draft.finished(*new_states)))
+
+
+def _opening(descent: Descent) -> tuple[Equation, ...]:
+    """What each tensor of a level of several rounds starts from; a vector or matrix that its start takes apart has a name."""
+    component, draft = descent.component, descent.draft
+    starts = []
+    for state in component.states:
+        value = descent.with_gradients(settled_start(descent.order, component, state))
+        for node in walk(value):
+            if isinstance(node, Norm) and not isinstance(node.x, LEAVES):
+                direction: dict[Expr, Expr] = {node.x: draft.let(worded("direction", state.part), node.x, "what it starts along")}
+                value = replace(value, direction.get)
+        starts.append(Equation(worded("start", state.part), value, "where its rounds start", starts=state.part))
+    return tuple(starts)
+
+
+def _in_rounds(component: Component, opening: tuple[Equation, ...], equations: tuple[Equation, ...]) -> Law:
+    """The law of a level that moves several times at each tick, from its start: what does not change with the rounds comes before them."""
+    moving: set[str] = set()
+    for equation in equations:
+        own = contains(equation.value, lambda node: isinstance(node, State) and node.component == component.name)
+        if own or names_in(equation.value) & moving or equation in opening:
+            moving.add(equation.name)
+    before = [item for item in equations if item.name not in moving]
+    rounds = _in_one(component, [item for item in equations if item.name in moving and item not in opening])
+    assert component.reset is not None
+    return Law(component.name, component.reset, (*before, *opening, *rounds), component.rounds)
+
+
+def _in_one(component: Component, equations: list[Equation]) -> Iterator[Equation]:
+    """The equations of a round, in which each tensor takes its step at once: what is subtracted has no name of its own."""
+    told = {item.name: item.value for item in equations if item.part is None}
+    steps = {name for item in equations if item.part is not None for name in names_in(item.value)}
+    shared = {name for item in equations if item.part is None for name in names_in(item.value)}
+    for equation in equations:
+        if equation.part is None:
+            yield from (equation,) if equation.name not in steps - shared else ()
+            continue
+        whole = replace(equation.value, lambda node: told.get(node.name) if isinstance(node, Named) and node.name not in shared else None)
+        yield with_changes(equation, value=simplify(whole), rule=f"{equation.rule}, in each of {component.rounds} rounds")
 
 
 def _solved(order: LevelOrder, component: Component) -> Law:
@@ -104,7 +150,7 @@ def _learned_through(component: Component, step: Expr) -> Expr:
 
 def _when_due(model: Model, component: Component, value: Expr, before: Expr) -> Expr:
     """The new state at the last token of each period, the old one at the others."""
-    if not component.every.is_counted or component.every.period <= 1:
+    if not component.every.is_counted or component.every.period <= 1 or component.rounds > 1:
         return value
     return Where(Due(int(component.every.period), model.unit), value, before, value.shape)
 

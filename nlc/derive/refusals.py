@@ -10,6 +10,7 @@ from nlc.derive.definite import solves
 from nlc.derive.implicit import no_implicit_step
 from nlc.derive.refused_delays import older_values
 from nlc.derive.refused_restarts import restarts_of_slow_levels
+from nlc.derive.refused_rounds import rounds_inside
 from nlc.derive.refused_slopes import beside_told_levels
 from nlc.derive.refused_windows import rotations, solved_levels, stepping_levels
 from nlc.diagnostics import Diagnostic
@@ -83,7 +84,7 @@ def _clocks(model: Model) -> Iterator[Diagnostic]:
     clock = base_clock(model)
     for component in model.components:
         fits = _is_whole_ticks(model, component.every) or _is_part_of_a_tick(model, component.every) or _is_trained(model, component)
-        fits = fits or _is_a_sequence(model, component.every) or (component.is_solved and model.kind != "optimizer")
+        fits = fits or _is_a_sequence(model, component.every) or (component.is_solved and model.kind != "optimizer") or component.rounds > 1
         if component.every != clock and not fits:
             yield codes.level_clock(component.every_span, component.name, str(component.every), str(clock))
     for stream in model.inputs:
@@ -205,7 +206,7 @@ def _is_compiled_start(model: Model, component: Component, value: Expr) -> bool:
     leaves = [node for node in walk(value) if isinstance(node, LEAVES)]
     if model.is_parameter(component.name):
         return all(isinstance(node, (*NUMBERS, State)) for node in leaves)
-    return not any(isinstance(node, Tick | Gradient) for node in leaves)
+    return not any(isinstance(node, Tick) or (isinstance(node, Gradient) and component.rounds == 1) for node in leaves)
 
 
 def _is_compiled_reset(model: Model, component: Component, clock: Clock) -> bool:
@@ -323,6 +324,7 @@ CHECKS: tuple[Check, ...] = (
     _gradient_points,
     _optimizers_of_slow_levels,
     _lifetimes,
+    rounds_inside,
     restarts_of_slow_levels,
     beside_told_levels,
     solved_levels,

@@ -16,12 +16,13 @@ from nlc.ir.starts import by_start, known_start, sees_new_at_start, start_of
 
 def resets_of(order: LevelOrder, kept: tuple[Kept, ...]) -> tuple[Reset, ...]:
     """The states that start again inside a sequence: from their start, or from what they were, cut off from how it came about."""
-    return tuple(item for component in by_start(order.model) for item in _resets(order, component, kept))
+    restarting = (component for component in by_start(order.model) if component.rounds == 1)
+    return tuple(item for component in restarting for item in _resets(order, component, kept))
 
 
 def restarts(model: Model) -> bool:
     """Whether some state starts again inside a sequence, or is cut off from its past, or starts at the first token."""
-    counted = [item for item in model.fast if model.kind != "optimizer" or _period(item) != 1]
+    counted = [item for item in model.fast if item.rounds == 1 and (model.kind != "optimizer" or _period(item) != 1)]
     return any(item.backprop or _period(item) or any(known_start(model, item, state) is None for state in item.states) for item in counted)
 
 
@@ -32,7 +33,7 @@ def settled_starts(order: LevelOrder) -> list[Expr]:
         settled_start(order, item, state)
         for item in model.fast
         for state in item.states
-        if item.init and (_period(item) or known_start(model, item, state) is None)
+        if item.init and item.rounds == 1 and (_period(item) or known_start(model, item, state) is None)
     ]
 
 
@@ -81,4 +82,4 @@ def _settled(order: LevelOrder, component: Component, start: Expr) -> Expr:
                 return with_changes(node, when=When.PREVIOUS)
         return None
 
-    return settle(order, None, replace(start, as_it_was))
+    return settle(order, component.host if component.rounds > 1 else None, replace(start, as_it_was))

@@ -18,6 +18,7 @@ from nlc.emit.parameters import read_used
 from nlc.emit.pieces import Piece
 from nlc.emit.position import before_name, block_position_lines
 from nlc.emit.render import render
+from nlc.emit.rounds import round_variable, rounds
 from nlc.emit.scope import BLOCK_LENGTH, Sequence, previous, state_dtype, used_axes
 from nlc.emit.steps import hidden_layers
 from nlc.emit.sums import over_block
@@ -227,27 +228,45 @@ class Block:
         )
 
     def _at_end_printer(self) -> TorchPrinter:
-        known = {node: variable for node, variable in self.at_end.items() if children(node)}
-        return TorchPrinter(lambda node: block_leaf(node, self.at_end), self.like, known=known, dim=self.sequence.size)
+        return self._at_end_printer_of(self.at_end)
+
+    def _at_end_printer_of(self, values: dict[Expr, str]) -> TorchPrinter:
+        known = {node: variable for node, variable in values.items() if children(node)}
+        return TorchPrinter(lambda node: block_leaf(node, values), self.like, known=known, dim=self.sequence.size)
 
     # --- the laws of levels with a period ------------------------------------------------------------------------------
 
     def _law(self, law: Law) -> Iterator[Lines]:
         """Its abbreviations over all tokens, sums of gradients, and the new states if a period ends."""
         own = replace(self, values=dict(self.values), at_end=dict(self.at_end), written={})
-        equations = written_out(law.equations, self._varies)
-        uses = find_uses(law.component, equations)
-        for equation in equations:
-            yield from own._equation(law.component, equation, uses)
+        in_rounds = {item.name for item in law.round} if law.rounds > 1 else set()
+        told = replace(law, equations=written_out(law.equations, self._varies, in_rounds))
+        uses = find_uses(law.component, told.equations)
+        for equation in told.opening if in_rounds else told.equations:
+            yield from own._equation(law.component, equation, uses, own._started(told, equation))
+        if in_rounds:
+            yield from rounds(told, own._times(law), self.names, own.at_end, own._at_end_printer_of, 8)
         self.at_end.update((node, text) for node, text in own.at_end.items() if isinstance(node, State) or children(node))
         self.values.update((node, text) for node, text in own.values.items() if children(node))
 
-    def _equation(self, component: str, equation: Equation, uses: Uses) -> Iterator[Lines]:
+    def _started(self, law: Law, equation: Equation) -> str | None:
+        """What a tensor that starts with this equation is called in the rounds; None for any other equation."""
+        if equation.starts is None:
+            return None
+        state, self.at_end[state] = round_variable(law, equation, self.names)
+        return self.at_end[state]
+
+    def _times(self, law: Law) -> str:
+        """How many rounds there are: none where no period ends."""
+        due = Due(int(law.clock.period), self.sequence.model.unit)
+        return f"{law.rounds} if {self.values[due]} else 0" if due in self.values else str(law.rounds)
+
+    def _equation(self, component: str, equation: Equation, uses: Uses, target: str | None = None) -> Iterator[Lines]:
         name, named = equation.name, Named(equation.name, equation.value.shape)
         if name not in uses:
             return
         yield from self._new_reads(equation.value if name in uses.at_every_token or name in uses.summed else named)
-        local = self.names.new(name, component)
+        local = target or self.names.new(name, component)
         self.at_end[named] = local
         if name in uses.at_every_token:
             terms = self._printer().terms(equation.value)

@@ -95,7 +95,7 @@ class Dual:
                 rows = "1:" if feed.when is When.CURRENT else ":-1"
                 share = f"{self.left[feed.source, source]}[..., {rows}, :]"
                 if not is_number(feed.coefficient, 1):
-                    share = f"({' '.join(self._terms(feed.coefficient))}).movedim(1, -1)[..., None] * {share}"
+                    share = f"({' '.join(self._terms(feed.coefficient))})[..., None] * {share}"
                     share = f"({share})"
                 terms.append(f"{kept}[..., 1:] @ {share}")
             local = self.left[flow.component, source] = self.tokens.names.new(f"{own}_of_{_word(source)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nlc.emit.carried import check_lines
 from nlc.emit.feed_forward import is_feed_forward
 from nlc.emit.held import held_alike, started_held
 from nlc.emit.layout import WIDTH, Lines, block, call
@@ -72,4 +73,4 @@ def started(sequence: Sequence, leading: str) -> Lines:
     if sequence.is_bare:
         return (zeros, "return zeros if state is None else state.to(torch.promote_types(state.dtype, zeros.dtype))")
     item = "name: state[name].to(torch.promote_types(state[name].dtype, zero.dtype)) for name, zero in zeros.items()"
-    return (zeros, "if state is None:", "    return zeros", f"return {{{item}}}")
+    return (zeros, "if state is None:", "    return zeros", *check_lines(sequence), f"return {{{item}}}")

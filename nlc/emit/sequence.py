@@ -8,6 +8,7 @@ from dataclasses import replace
 from nlc.emit.attention import attention_helpers
 from nlc.emit.block_loop import block_loop_body
 from nlc.emit.blocks import block_helpers, block_method
+from nlc.emit.carried import check_helper
 from nlc.emit.chunked import Chunked
 from nlc.emit.coupled import Coupled
 from nlc.emit.coupled_methods import coupled_helpers
@@ -52,7 +53,8 @@ def sequence_parts(program: Program, *, is_alone: bool = True) -> tuple[str, ...
         further = (*further, dual_helpers(blocks))
     forward = block_loop_body(sequence, parts) if parts else _forward_body(sequence, forms)
     training = training_parts(program, lambda item: moved_parameters(sequence, item))
-    return render(_view(sequence, forms, blocks, forward)), *training, *_helpers(sequence, forms), *further, *managed_helpers(sequence)
+    further = (*further, *check_helper(sequence), *managed_helpers(sequence))
+    return render(_view(sequence, forms, blocks, forward)), *training, *_helpers(sequence, forms), *further
 
 
 def _helpers(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace as replace_with
 from types import MappingProxyType
 
+from nlc.emit.carried import check_lines
 from nlc.emit.held import dict_lines, held_alike, items_text, returned_held
 from nlc.emit.layout import WIDTH, Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames
@@ -13,6 +14,7 @@ from nlc.emit.parameters import read_parameters
 from nlc.emit.position import position_lines
 from nlc.emit.recents import laid_out_at_a_token, read_at_a_part
 from nlc.emit.resets import Resets
+from nlc.emit.rounds import round_variable, rounds
 from nlc.emit.scope import Sequence, converted, define, indices, input_values, output_printer, previous, printer_of, state_dtype
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.emit.windows import at_step, kept_window
@@ -48,7 +50,7 @@ def step_body(sequence: Sequence) -> Lines:
         *_laws(sequence, names, values),
         *_outputs(sequence, names, values, dtype),
     ]
-    return (f"with _full_precision({like}):", *indented(block(lines)))
+    return (*check_lines(sequence), f"with _full_precision({like}):", *indented(block(lines)))
 
 
 def _laws(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
@@ -57,19 +59,39 @@ def _laws(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) -> Ite
     resets = Resets(sequence, values.get(State(POSITION, "", ()), ""), list(laws.resets))
     yield from resets.ready(names, values)
     parts = [law for law in laws.laws if sequence.is_parted(law)]
+    shared = _shared([law for law in laws.laws if not sequence.is_parted(law)])
     for law in laws.laws:
         if not sequence.is_parted(law):
-            yield from _whole(sequence, law, names, values)
+            yield from _whole(sequence, law, names, values, shared)
         elif law == parts[0]:
             yield from _parts(sequence, parts, names, values)
         yield from resets.ready(names, values)
 
 
-def _whole(sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
+def _shared(laws: list[Law]) -> frozenset[Expr]:
+    """What several laws call by a name, written out: it is computed once."""
+    said = [{written_out(item.value, law) for item in law.equations if item.part is None} for law in laws]
+    return frozenset(value for values in said for value in values if sum(value in others for others in said) > 1)
+
+
+def _whole(sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str], shared: frozenset[Expr]) -> Iterator[Lines]:
     """A law that runs once a token."""
     if sequence.model.component(law.component).is_solved:
         return at_step(sequence, law.component, law.equations, names, values)
-    return law_lines(sequence, law, names, values)
+    if law.rounds > 1:
+        return _rounds(sequence, law, names, values, shared)
+    return law_lines(sequence, law, names, values, shared=shared)
+
+
+def _rounds(sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str], shared: frozenset[Expr]) -> Iterator[Lines]:
+    """A law that runs several times a token, from a start; afterwards `values` has the variables of its last states."""
+    opening = replace_with(law, equations=law.opening, rounds=1)
+    targets = {item.name: round_variable(law, item, names) for item in law.opening if item.starts is not None}
+    inside = dict(values)
+    yield from law_lines(sequence, opening, names, inside, {state: local for state, local in targets.values()}, shared)
+    values.update((value, local) for value, local in inside.items() if value in shared)
+    yield from rounds(law, str(law.rounds), names, inside, lambda own: printer_of(sequence, own), 12)
+    values.update((node, local) for node, local in inside.items() if isinstance(node, State) and node.when is When.CURRENT)
 
 
 def _parts(sequence: Sequence, laws: list[Law], names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
@@ -126,21 +148,30 @@ def _earlier(laws: list[Law], sequence: Sequence, names: LocalNames, values: dic
 
 
 def law_lines(
-    sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str], targets: Mapping[State, str] = NO_TARGETS
+    sequence: Sequence,
+    law: Law,
+    names: LocalNames,
+    values: dict[Expr, str],
+    targets: Mapping[State, str] = NO_TARGETS,
+    shared: frozenset[Expr] = frozenset(),
 ) -> Iterator[Lines]:
-    """The equations of one component; its new states, and the words of the spec, join `values` for those that run later.
+    """The equations of one component; its new states, the words of the spec and what is `shared` join `values` for those that run later.
 
     The new value of a state goes to its target, if it has one, else to a variable of its own.
     """
     own = dict(values)
     for equation in law.equations:
         shape, whole = equation.value.shape, written_out(equation.value, law)
-        if equation.rule == WORD and whole in values:
+        if (equation.rule == WORD or whole in shared) and whole in values:
             own[Named(equation.name, shape)] = values[whole]
             continue
-        target = targets.get(State(equation.owner or law.component, equation.part or "", shape, When.PREVIOUS))
-        local = target if target and equation.part is not None else names.new(equation.name, law.component)
+        part = equation.part if equation.starts is None else equation.starts
+        target = targets.get(State(equation.owner or law.component, part or "", shape, When.PREVIOUS))
+        local = target if target and part is not None else names.new(equation.name, law.component)
         terms = printer_of(sequence, own).terms(equation.value)
+        if equation.starts is not None:
+            values[State(law.component, equation.starts, shape, When.PREVIOUS)] = local
+            terms = terms if sequence.spans_axes(equation.value) else expanded(sequence, law, terms, len(shape))
         if equation.part is not None:
             owner = equation.owner or law.component
             carried = sequence.carried("state", owner, equation.part)
@@ -149,9 +180,17 @@ def law_lines(
             values[State(owner, equation.part, shape, When.CURRENT)] = local
             own[State(owner, equation.part, shape, When.CURRENT)] = local
         own[Named(equation.name, shape)] = local
-        if equation.rule == WORD:
+        if equation.rule == WORD or (equation.part is None and whole in shared):
             values[whole] = local
         yield assignment(local, terms, 12)
+
+
+def expanded(sequence: Sequence, law: Law, terms: tuple[str, ...], rank: int) -> tuple[str, ...]:
+    """The terms of a start that may lack the dims of batch and axes, with those of the level that its level serves."""
+    host = sequence.model.component(sequence.model.component(law.component).host or law.component)
+    carried, last = sequence.carried("state", host.name, host.states[0].part), len(host.states[0].shape)
+    leading = f"*{carried}.shape[:-{last}]" if last else f"*{carried}.shape"
+    return (f"({' '.join(terms)}).expand({leading}{', -1' * rank})",)
 
 
 def _outputs(sequence: Sequence, names: LocalNames, values: dict[Expr, str], dtype: str) -> Iterator[Lines]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from nlc.ir.algebra import Add, Expr, Named, State, When, walk
@@ -27,7 +27,7 @@ def find_uses(component: str, equations: tuple[Equation, ...]) -> Uses:
     gathered = {equation.name for equation in equations if gathers(component, equation)}
     every: set[str] = set()
     summed: set[str] = set(gathered)
-    end: set[str] = {equation.name for equation in equations if equation.part is not None} - gathered
+    end: set[str] = {item.name for item in equations if item.part is not None or item.starts is not None} - gathered
     for equation in reversed(equations):
         if equation.name in gathered:
             for term in sum_terms(equation.value):
@@ -56,13 +56,16 @@ def sum_terms(node: Expr) -> tuple[Expr, ...]:
     return node.terms if isinstance(node, Add) else (node,)
 
 
-def written_out(equations: tuple[Equation, ...], varies: Callable[[Expr], bool]) -> tuple[Equation, ...]:
-    """The equations without abbreviations for what all tokens share, which does not vary: those are written out where they stand."""
+def written_out(equations: tuple[Equation, ...], varies: Callable[[Expr], bool], kept_names: Collection[str] = ()) -> tuple[Equation, ...]:
+    """The equations without abbreviations for what all tokens share, which does not vary: those are written out where they stand.
+
+    Those of `kept_names` stay, and where the rounds of a level start.
+    """
     shared: dict[str, Expr] = {}
     kept = []
     for equation in equations:
         value = replaced(equation.value, lambda node: shared.get(node.name) if isinstance(node, Named) else None)
-        if equation.part is None and not varies(value):
+        if equation.part is None and equation.starts is None and equation.name not in kept_names and not varies(value):
             shared[equation.name] = value
         else:
             kept.append(replace(equation, value=value))

@@ -20,7 +20,8 @@ class Equation:
     """`name = value`, by a rule. `name` is unique within its law; later equations refer to it by `Named`.
 
     `part` says which tensor of the component's state the equation gives the new value of (None for an abbreviation); `owner` is that
-    component when it is not the law's own: an optimizer's level adds up the gradients of the level that it serves.
+    component when it is not the law's own: an optimizer's level adds up the gradients of the level that it serves. `starts` says which
+    tensor a level of several rounds starts from it.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Equation:
     cites: tuple[str, ...] = ()
     part: str | None = None
     owner: str | None = None
+    starts: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +39,30 @@ class Law:
 
     Reads in the equations are settled: a `State` node is either PREVIOUS (the state when the tick began) or CURRENT (the new state,
     of a component that ran earlier in this tick).
+
+    With several `rounds` the equations after the `opening`, which says what each tensor starts from, run so often inside a tick; the state
+    before it is then that before a round.
     """
 
     component: str
     clock: Clock
     equations: tuple[Equation, ...]
+    rounds: int = 1
+
+    @property
+    def opening(self) -> tuple[Equation, ...]:
+        """What runs once before the rounds; nothing where there is one."""
+        return self.equations[: max((place + 1 for place, item in enumerate(self.equations) if item.starts is not None), default=0)]
+
+    @property
+    def round(self) -> tuple[Equation, ...]:
+        """What each round runs."""
+        return self.equations[len(self.opening) :]
+
+    @property
+    def says(self) -> str:
+        """When it runs."""
+        return f"{self.rounds} rounds every {self.clock}" if self.rounds > 1 else f"every {self.clock}"
 
     def new_state(self, part: str) -> Equation:
         return next(equation for equation in self.equations if equation.part == part)
@@ -280,6 +301,11 @@ class Laws:
     def values_between(self) -> tuple[Expr, ...]:
         """Every expression that is evaluated between two sequences."""
         return (*(item.value for law in self.endings for item in law.equations), *(item.value for item in self.beginnings))
+
+    @property
+    def in_rounds(self) -> frozenset[str]:
+        """The levels that start again at every update of the level that they serve, and move several times in it."""
+        return frozenset(law.component for law in self.laws if law.rounds > 1)
 
     def law(self, component: str) -> Law:
         return next(law for law in self.laws if law.component == component)

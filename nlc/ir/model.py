@@ -161,6 +161,8 @@ class Component:
     state's shape). `backprop` is the number of updates through which slower levels learn (None for all).
     With a `window` (in tokens, this one's included) the objective ranges over the data in it; `data` are the streams of which the
     older values are kept, by name. `key`, `value` and `prediction` name parts of `objective` for the reader of the laws.
+    A level of an optimizer with several `rounds` starts again at every update of its host, on the clock `reset`, and moves so often in
+    it: nothing of it is kept.
     """
 
     name: str
@@ -184,6 +186,7 @@ class Component:
     value: Expr | None = None
     prediction: Expr | None = None
     host: str | None = None
+    rounds: int = 1
     optimizer_name: str = ""
     block: str = ""
     says: str = ""
@@ -202,6 +205,11 @@ class Component:
     def is_solved(self) -> bool:
         """Whether it is solved anew for every query, and keeps nothing but data."""
         return self.every.family is Family.ALWAYS
+
+    @property
+    def is_carried(self) -> bool:
+        """Whether its state goes from one tick to the next."""
+        return not self.is_solved and self.rounds == 1
 
     @property
     def has_inlined_optimizer(self) -> bool:
@@ -314,7 +322,7 @@ class Model:
     @property
     def updates_per_tick(self) -> int:
         """How many parts a tick has: n when levels or streams are on the clock `token / n` (or `step / n`), else 1."""
-        clocks = (*(item.every for item in self.fast), *(item.every for item in self.inputs))
+        clocks = (*(item.every for item in self.fast if item.rounds == 1), *(item.every for item in self.inputs))
         return max((clock.updates_per_tick for clock in clocks), default=1)
 
     def values_per_tick(self, node: Expr) -> int:
@@ -324,7 +332,7 @@ class Model:
 
     def is_parted(self, name: str) -> bool:
         """Whether a component is updated several times a tick."""
-        return self.component(name).every.updates_per_tick > 1
+        return self.component(name).every.updates_per_tick > 1 and self.component(name).rounds == 1
 
     def is_parameter(self, name: str) -> bool:
         """Whether a component is a slow level of an architecture, constant while a sequence lasts."""

@@ -41,7 +41,7 @@ def starts_from_new(reader: Component, source: Clock) -> bool:
     reset = reset_clock(reader)
     if reset.family is Family.NEVER:
         return False  # it started once, before anything moved
-    if source.speed <= reader.every.speed:
+    if source.speed <= reader.every.speed or (reader.rounds > 1 and source.speed <= reset.speed):
         return True
     return source.family is reader.every.family and source.period <= 1 and source.speed <= reset.speed
 
@@ -74,7 +74,8 @@ def known_start(model: Model, component: Component, state: StateDeclaration) -> 
 
 def sees_new_at_start(component: Component, source: Component, read: State) -> bool:
     """Whether a read in a level's `init` sees what the source becomes at the first tick of the period."""
-    return read.when is When.CURRENT and moves_at_once(source) and starts_from_new(component, source.every)
+    at_once = moves_at_once(source) or component.rounds > 1
+    return read.when is When.CURRENT and at_once and starts_from_new(component, source.every)
 
 
 def _written(model: Model, component: Component, state: StateDeclaration) -> Expr:

@@ -51,7 +51,8 @@ def check_always(model: Model) -> Iterator[Diagnostic]:
             yield codes.kept_state(component.place("retention"), component.every_span, component.name, "a retention")
         if component.has_inlined_optimizer:
             what = f"the optimizer `{component.optimizer_name}`"
-            yield codes.kept_state(component.place("optimizer"), component.every_span, component.name, what)
+            *_, own = (component.span, *(span for key, span in component.places if key == "optimizer"))
+            yield codes.kept_state(own, component.every_span, component.name, what)
         elif not isinstance(component.optimizer, ClosedForm):
             yield codes.not_closed_form(component.place("optimizer"), component.every_span, component.name)
 

@@ -11,14 +11,15 @@ from nlc.codes import resolve as codes
 from nlc.diagnostics import CompileError
 from nlc.ir.algebra import Constant, Expr, Gradient, Hyperparameter, Task
 from nlc.ir.build import times
-from nlc.ir.model import ClosedForm, Component, GradientDescent, Optimizer, Proximal, Trained
-from nlc.ir.spec import Binary, Call, LevelField, Name, Spec, Syntax
+from nlc.ir.dims import ENTRIES, MATRIX, shape_text
+from nlc.ir.model import ClosedForm, Component, Family, GradientDescent, Optimizer, Proximal, Trained
+from nlc.ir.spec import Binary, Call, DefinitionField, LevelField, Name, Spec, Syntax
 from nlc.resolve.calls import bind, told_from
 from nlc.resolve.levels import Surroundings, component_of, fitting
-from nlc.resolve.matrices import sides_of
+from nlc.resolve.matrices import is_of_matrices, sides_of
 from nlc.resolve.memories import memory_type
 from nlc.resolve.scope import LevelType, MemoryType, OwnName, Scope
-from nlc.resolve.trees import ONE_TENSOR, over_tensors
+from nlc.resolve.trees import one_tensor, over_tensors
 from nlc.resolve.typing import Typing
 from nlc.source import Span
 
@@ -89,24 +90,38 @@ def inline_optimizer(component: Component, level: LevelType, name: str, call: Ca
         choices = "gradient_descent(rate), or a spec with `gradient` as its only input"
         raise CompileError(codes.unknown_option(call.span, "optimizer", choices))
     values = _bound_hyperparameters(spec, name, call, level, around)
+    macros = {**around.library, **{item.name.text: item for item in spec.define}}
+    like = MATRIX if is_of_matrices(spec, macros) else ENTRIES
+    if like == MATRIX and (others := [state for state in component.states if len(state.shape) != 2]):
+        tensor = ".".join(filter(None, (component.name, others[0].part)))
+        wanted = "a matrix: `momentum` or `adam`, say, move tensors of any shape"
+        raise CompileError(codes.wrong_shape(call.span, f"`{tensor}`, which `{name}` is to move,", shape_text(others[0].shape), wanted))
     is_tree = len(component.states) > 1
-    served = replace(component, states=(ONE_TENSOR,)) if is_tree else component
+    served = replace(component, states=(one_tensor(like),)) if is_tree else component
     memory = MemoryType("like(weights)", served.states, ("weights",)) if is_tree else level.memory
     components: list[Component] = []
     with told_from(call.span, name):
-        inner = _inner_surroundings(served, memory, spec, values, around)
+        inner = _inner_surroundings(served, memory, spec, values, around, macros)
         for field in spec.levels:
             found = resolve_level(replace(field, memory=None) if field.name.text == "weights" else field, inner)
-            *nested, own = (over_tensors(item, component.states) for item in found) if is_tree else found
-            components.extend((*nested, _serving(component, own, name)))
+            *nested, own = (over_tensors(item, component.states, like) for item in found) if is_tree else found
+            components.extend((*nested, _serving(component, own, name, around)))
     return tuple(sorted(components, key=lambda item: item.name == component.name))
 
 
-def _serving(host: Component, level: Component, optimizer: str) -> Component:
+def _serving(host: Component, level: Component, optimizer: str, around: Surroundings) -> Component:
     """A level of the optimizer as a component that serves the host, and starts again with it; its `weights` are the host itself."""
     if level.name == host.name:
         return _hosting(host, level, optimizer)
-    return replace(level, host=host.name, block=host.block, reset=level.reset or host.reset)
+    return replace(level, host=host.name, block=host.block, reset=level.reset or host.reset, rounds=_rounds(host, level, around))
+
+
+def _rounds(host: Component, level: Component, around: Surroundings) -> int:
+    """How often a level moves inside each update of its host, if it starts again with it; 1 for what is kept from one to the next."""
+    if around.scope.like is not None or host.every.family is not Family.TOKEN or host.every.period.denominator > 1:
+        return 1
+    rounds = host.every.period / level.every.period
+    return int(rounds) if level.reset == host.every and rounds > 1 and rounds.denominator == 1 else 1
 
 
 def _hosting(component: Component, weights: Component, optimizer: str) -> Component:
@@ -150,10 +165,14 @@ def _bound_hyperparameters(spec: Spec, name: str, call: Call, level: LevelType, 
 
 
 def _inner_surroundings(
-    component: Component, weights: MemoryType, spec: Spec, values: Mapping[str, Expr], around: Surroundings
+    component: Component,
+    weights: MemoryType,
+    spec: Spec,
+    values: Mapping[str, Expr],
+    around: Surroundings,
+    macros: Mapping[str, DefinitionField],
 ) -> Surroundings:
     state = component.states[0]
-    macros = {**around.library, **{item.name.text: item for item in spec.define}}
     inner_values = {**values, "gradient": Gradient(component.name, state.part, state.shape)}
     levels, sides = {}, sides_of(state.shape)
     for field in spec.levels:

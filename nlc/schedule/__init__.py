@@ -78,7 +78,7 @@ def _slots(laws: Laws) -> tuple[StateSlot, ...]:
     model = laws.order.model
     anew = {item.state.component for item in laws.resets if model.kind == "optimizer" and item.period == 1 and item.at_start}
     weights = {"weights"} if model.kind == "optimizer" else set()
-    carried = [item for item in model.fast if item.name not in anew | weights and not item.is_solved]
+    carried = [item for item in model.fast if item.name not in anew | weights and item.is_carried]
     states = tuple(
         StateSlot(
             _slot_name(item, state),

@@ -37,6 +37,8 @@ def find_dual_law(laws: Laws, members: tuple[str, ...], blocks: Blocks) -> DualL
     is_told_by_layers = any(isinstance(node, LayerNorm) for equation in equations for node in walk(equation.value))
     if not is_told_by_layers and all(len(component.states) == 1 for component in components):
         return None
+    if rounds := [component.name for component in components if component.rounds > 1]:
+        return f"{rounds[0]} starts again at every token, and moves several times in it by what is not linear in its start"
     if any(component.every.period != 1 or component.is_solved for component in components):
         return NOT_EVERY_TOKEN
     if not blocks.are_used:

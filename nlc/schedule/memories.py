@@ -10,7 +10,7 @@ from nlc.ir.algebra import Expr, Input, Parameter, Position, State, Tick, When, 
 from nlc.ir.attention import WindowLaw
 from nlc.ir.build import replace as replaced
 from nlc.ir.dual import DualLaw
-from nlc.ir.law import PREVIOUS, RECENT, Law, Laws
+from nlc.ir.law import PREVIOUS, RECENT, Law, Laws, written_out
 from nlc.ir.model import Model
 from nlc.ir.program import NO_BLOCKS, Blocks, Decision, Form, MemoryProgram
 from nlc.schedule.attention import classify_window, window_law, window_values
@@ -97,7 +97,10 @@ def _new_states(laws: Laws, gathering: tuple[str, ...]) -> Mapping[str, tuple[Ex
 
 def _values(laws: Laws, law: Law) -> tuple[Expr, ...]:
     component = laws.order.model.component(law.component)
-    return window_values(laws, law) if component.is_solved else tuple(inlined(law, state.part) for state in component.states)
+    if component.is_solved:
+        return window_values(laws, law)
+    starts = (written_out(item.value, law) for item in law.equations if item.starts is not None)
+    return (*(inlined(law, state.part) for state in component.states), *starts)
 
 
 def _over_reads(law: DualLaw | str | None, book: ReadBook, gathering: tuple[str, ...]) -> DualLaw | str | None:
@@ -124,7 +127,7 @@ class _Facts:
     def candidate(self, members: Group, streams: Mapping[str, Sequence[Expr]], known: Collection[str]) -> Candidate:
         """Memories that move at every token, as one; `known` are the reads of those before them."""
         window, dual, later = self._window(members, streams), self.duals[members], _later(self.reads(members), known)
-        classified = _classified(self._model, members, streams) if window is None else classify_window(window, members[-1])
+        classified = self._class(members, streams) if window is None else classify_window(window, members[-1])
         if isinstance(dual, DualLaw) and (dual.has_norm or later or not classified.has_form):
             classified, later = _told_by_layers(members), _later(self.reads(members), known, is_own_known=True)
         return replace(
@@ -136,6 +139,14 @@ class _Facts:
             dual=dual,
             window=window,
         )
+
+    def _class(self, members: Group, streams: Mapping[str, Sequence[Expr]]) -> Classified:
+        """The class of memories; a level of several rounds a token is no linear function of what it starts from."""
+        rounds = next((name for name in members if name in self.laws.in_rounds), None)
+        if rounds is None:
+            return _classified(self._model, members, streams)
+        because = f"{rounds} starts again at every token, and what it comes to in its rounds is not affine in that"
+        return Classified(members[-1], Transition.NONLINEAR, None, because)
 
     def _window(self, members: Group, streams: Mapping[str, Sequence[Expr]]) -> WindowLaw | None:
         """The law of a level that is solved over a window, the first of some memories if several are."""

@@ -133,7 +133,7 @@ def _of_one_clock(sides: tuple[Expr, Expr], claim: EqualityClaim, laws: Laws) ->
     """The verdict on one update. For levels that move once a tick, what those become that move several times may be anything."""
     said = (*sides, *(node for pair in claim.given for node in pair))
     cut = needed(laws, *said)
-    parted = {law.component for law in cut.laws if law.clock.updates_per_tick > 1}
+    parted = {law.component for law in cut.laws if law.clock.updates_per_tick > 1 or law.rounds > 1}
     if not parted or len(parted) == len(cut.laws):
         return _compared(sides, claim, all_due(cut if len(cut.laws) < len(laws.laws) else laws))
     apart = tuple(replace(law, equations=()) if law.component in parted else law for law in laws.laws)

@@ -29,6 +29,7 @@ from nlc.ir.algebra import (
 from nlc.ir.law import POSITION, PREVIOUS, RECENT, Kept, Law, Laws, recent_names, with_parameters
 from nlc.ir.model import Family, Model
 from nlc.ir.recents import Recent, Shift
+from nlc.verify.arithmetic import NotRational
 from nlc.verify.dyadic import DYADIC, Dyadic
 from nlc.verify.rational import Tensor, evaluate, shape_of
 
@@ -167,6 +168,8 @@ def run_exactly(laws: Laws, evidence: Evidence, state: Mapping[Slot, Values]) ->
     Raises NotRational when a law is no polynomial.
     """
     model = laws.order.model
+    if laws.in_rounds:
+        raise NotRational(f"{' and '.join(sorted(laws.in_rounds))} starts again at every update")
     nothing = Moment(model, evidence.sizes, evidence.parameters, evidence.hyperparameters[0], {}, {}, {}, recent_names(laws.kept))
     begun = _starts(laws, nothing)
     states: Mapping[Slot, Values] = {**begun, **state}

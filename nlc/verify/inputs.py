@@ -155,7 +155,7 @@ def _tensors(components: Sequence[Component]) -> dict[str, Shape]:
     return {
         component.name if len(component.states) == 1 else f"{component.name}.{state.part}": state.shape
         for component in components
-        for state in (() if component.is_solved else component.states)
+        for state in (component.states if component.is_carried else ())
     }
 
 

@@ -164,7 +164,7 @@ def _waiting(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Itera
     periods = {
         item.name: int(item.every.period)
         for item in program.model.fast
-        if item.every.family is Family.TOKEN and item.every.period > 1 and item.name not in restarted
+        if item.every.family is Family.TOKEN and item.every.period > 1 and item.is_carried and item.name not in restarted
     }
     waiting = pair("state before a period is over", drawn, left="state at the start")
     if not periods:

@@ -50,7 +50,7 @@ def run_oracle(
     start = {
         name: given.get(name, sample.new_zeros((*leading, *sizes_of(shape, sizes))))
         for component in model.fast
-        for name, shape in (() if is_solved(component) else slots(component))
+        for name, shape in (() if is_solved(component) or component.rounds > 1 else slots(component))
     }
     start |= {name: given.get(name, empty) for name, empty in empty_windows(model, sizes, leading, sample).items()}
     for name, shape in kept(model):

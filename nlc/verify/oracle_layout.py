@@ -39,7 +39,8 @@ def parts_of(clock: Clock) -> int:
 
 def parts_of_tick(model: Model) -> int:
     """How many parts a tick of the system has, for its fastest levels and streams."""
-    return max(parts_of(clock) for clock in (*(item.every for item in model.fast), *(item.every for item in model.inputs)))
+    levels = (item.every for item in model.fast if item.rounds == 1)
+    return max((parts_of(clock) for clock in (*levels, *(item.every for item in model.inputs))), default=1)
 
 
 def at_part(x: Tensor, stream: InputStream, part: int) -> Tensor:

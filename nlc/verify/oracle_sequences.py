@@ -34,7 +34,8 @@ def next_sequence(
     differentiable = wants_graph((*state.values(), *parameters.values()))
     position = int(state["position"]) if "position" in state else 0
     end = Tick(model, Family.SEQUENCE, sizes, numbers, last, {}, state, differentiable, position=position, parameters=parameters)
-    moved = {name: value for component in model.fast for name, value in end.new_states(component).items()}
+    lasting_levels = (component for component in model.fast if component.rounds == 1)
+    moved = {name: value for component in lasting_levels for name, value in end.new_states(component).items()}
     zeros = {name: torch.zeros_like(value) for name, value in state.items()}
     begun = zeros | {name: moved[name] for component in model.fast if _lasts(component) for name, _ in slots(component)}
     lasting = {name for component in model.fast if _lasts(component) for name, _ in slots(component)}

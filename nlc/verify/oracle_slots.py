@@ -166,14 +166,14 @@ def _is_least(model: Model, component: Component) -> bool:
 def refuse(model: Model) -> None:
     """Raise OracleError for what the oracle would otherwise run wrongly: it never guesses."""
     family = Family.STEP if model.kind == "optimizer" else Family.TOKEN
-    periods = {item.every.period for item in model.fast} | {item.every.period for item in model.inputs}
+    periods = {item.every.period for item in model.fast if item.rounds == 1} | {item.every.period for item in model.inputs}
     fractions = {period for period in periods if period < 1}
     parts = fractions if len(fractions) == 1 and all(fraction.numerator == 1 for fraction in fractions) else set()
     for component in model.fast:
         clock = component.every
         solved = is_solved(component)
         runs = clock.family is family and (clock.period.denominator == 1 or clock.period in parts)
-        runs = runs or (clock.family is Family.SEQUENCE and clock.period == 1) or (solved and not parts)
+        runs = runs or (clock.family is Family.SEQUENCE and clock.period == 1) or (solved and not parts) or component.rounds > 1
         reasons = {
             "an optimizer that takes no step": not (
                 isinstance(component.optimizer, GradientDescent | Proximal) or solved or _is_least(model, component)

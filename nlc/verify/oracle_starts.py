@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
+
+from torch import Tensor
 
 from nlc.ir.model import Component, Expr, Family, Gradient, Index, Input, Model, Named, Position, State, Tick, When
+from nlc.verify.oracle_layout import parts_of_tick
 from nlc.verify.oracle_slots import expressions, held_name, held_reads, nodes_in, slot_name, slots
+from nlc.verify.oracle_values import rank_of, sizes_of
 
 
 def starts_at(component: Component, position: int, *, is_known: bool, is_held: bool) -> bool:
@@ -29,7 +34,7 @@ def is_cut_off(component: Component, position: int) -> bool:
 def initial(model: Model) -> Iterator[tuple[str, Expr]]:
     """The states whose `init` is known before any token, each after those that it reads, and what is held of them, by slot name."""
     for component in sorted(model.fast, key=lambda item: len(_sources(model, item))):
-        if component.init and starts_known(model, component):
+        if component.init and component.rounds == 1 and starts_known(model, component):
             yield from begun(model, component)
 
 
@@ -41,6 +46,13 @@ def begun(model: Model, component: Component) -> Iterator[tuple[str, Expr]]:
         for read in held:
             if slot_name(model.component(read.component), read.part) == name:
                 yield held_name(model, read), value
+
+
+def zeros_beside(model: Model, component: Component, states: Mapping[str, Tensor], sizes: Mapping[str, int]) -> dict[str, Tensor]:
+    """Zeros for every tensor of a level, by slot name, as many as there are of the level that it serves."""
+    ((host, shape), *_) = slots(model.component(component.host or component.name))
+    leading = states[host].shape[: states[host].dim() - rank_of(shape)]
+    return {name: states[host].new_zeros(*leading, *sizes_of(own, sizes)) for name, own in slots(component)}
 
 
 def owners(model: Model) -> dict[str, Component]:
@@ -73,6 +85,8 @@ def is_new_at_start(reader: Component, source: Component) -> bool:
 
     It does when the level is as fast, or moves at every tick while the reader moves several times in it and starts again with it.
     """
+    if reader.rounds > 1 and reader.reset is not None:
+        return source.every.speed <= reader.reset.speed
     if source.every.family is not reader.every.family or source.every.period > 1:
         return False
     lasts = reader.reset.family is Family.NEVER if reader.reset is not None else not reader.every.is_fast
@@ -90,13 +104,22 @@ def _sources(model: Model, component: Component) -> set[str]:
     return found
 
 
+def number_of_update(model: Model, component: Component, position: int, part: int) -> int:
+    """The number, since the last reset, of the update of a level that this tick, or part of it, belongs to: chunks are 1, 2, ..."""
+    parts, is_parted, reset = parts_of_tick(model), component.every.period < 1, component.reset
+    updates = (position - 1) * parts + part + 1 if is_parted else position
+    if reset is not None and reset.is_counted and updates > 0:
+        updates = (updates - 1) % int(reset.period * (parts if is_parted else 1)) + 1
+    return updates if is_parted else math.ceil(updates / component.every.period)
+
+
 def counts(model: Model) -> bool:
     """Whether the position of a token decides about anything."""
     clocks = [clock for item in model.fast for clock in (item.every, item.reset) if clock is not None]
     has_periods = any(clock.is_counted and clock.period > 1 for clock in clocks)
-    resets = any(item.reset is not None and item.reset.is_counted for item in model.fast)
+    resets = any(item.reset is not None and item.reset.is_counted and item.rounds == 1 for item in model.fast)
     truncated = any(item.backprop for item in model.components)
-    begun = any(not starts_known(model, item) for item in model.fast)
+    begun = any(not starts_known(model, item) for item in model.fast if item.rounds == 1)
     begun = begun or any(item.every.family is Family.SEQUENCE and item.reduce == "mean" for item in model.fast)
     begun = begun or any(isinstance(item.window, int) for item in model.fast)
     held = any(read.period > 1 for read in held_reads(model))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -42,7 +41,7 @@ from nlc.verify.oracle_gradients import by_tensor, implicit_step, slopes
 from nlc.verify.oracle_layout import at_part, parts_of, parts_of_tick
 from nlc.verify.oracle_recents import convolved, remembered, remembered_at, remembered_data
 from nlc.verify.oracle_slots import held_name, held_reads, point_slots, slot_name, slots, sum_name, sums
-from nlc.verify.oracle_starts import begun, is_cut_off, is_new_at_start, owners, starts_at, starts_known
+from nlc.verify.oracle_starts import begun, is_cut_off, is_new_at_start, number_of_update, owners, starts_at, starts_known, zeros_beside
 from nlc.verify.oracle_values import Arithmetic, Fitted, OracleError, lift, rank_of
 from nlc.verify.oracle_windows import Data, data_of, is_solved, lengthened, minimiser, minimisers, shape_of, shortened, steps_over
 
@@ -56,8 +55,7 @@ class Tick:
     `position` counts the ticks, this one included; `reader` is the clock of who reads (an output is on the token clock). Levels on the
     clock `token / n` are updated n times inside it, in parts: `previous` are the states before such a `part` of it, `begun` those before
     all parts; `whole` flows in at the last part, which is what whole tokens see, and `earlier` did at the part before. `started` are the
-    states of levels that start again, made when somebody first asks; `starting` is such a level meanwhile. `owners`
-    of slots and what is `held` are the model's, found once for all ticks.
+    states of levels that start again, made when somebody first asks; `starting` is such a level meanwhile. `owners` and `held` are fixed.
     """
 
     model: Model
@@ -104,10 +102,10 @@ class Tick:
             tick = replace(tick, inputs=now, earlier=earlier, previous=states, updated={}, running=[], taken={}, part=part)
             passed.append(replace(tick, reader=Clock(Family.TOKEN, Fraction(1, parts))).value)
             for component in self.model.fast:
-                if part == parts - 1 or component.every.period < 1:
+                if part == parts - 1 or (component.every.period < 1 and component.rounds == 1):
                     tick.new_states(component)
             if part < parts - 1:
-                moved = {name for component in self.model.fast if component.every.period < 1 for name, _ in slots(component)}
+                moved = {name for item in self.model.fast if item.every.period < 1 and item.rounds == 1 for name, _ in slots(item)}
                 states = {name: tick.slot(name) if name in moved else value for name, value in states.items()}
         summed = (tick.sums_after(item).items() for item in self.model.fast if sums(self.model, item))
         tick.updated["sums"] = dict(pair for pairs in summed for pair in pairs)
@@ -185,18 +183,30 @@ class Tick:
 
     def new_states(self, component: Component) -> Tensors:
         """The states of a component after its update, or as they are when it is not due."""
-        names = [name for name, _ in slots(component)]
         if is_solved(component):
             return self.solved(component)
-        if component.every.family is not self.family or not self.is_due(component.every.period):
-            return {name: self.old(name) for name in names}
+        clock = component.reset if component.rounds > 1 and component.reset is not None else component.every
+        if clock.family is not self.family or not self.is_due(clock.period):
+            return {name: self.old(name) for name, _ in slots(component) if component.rounds == 1}
         if component.name not in self.updated:
             if component.name in self.running:
                 raise OracleError(f"a cycle of same-tick reads: {' -> '.join((*self.running, component.name))}")
             self.running.append(component.name)
-            self.updated[component.name] = replace(self, reader=component.every)._update(component)
+            self.updated[component.name] = replace(self, reader=component.every)._in_rounds(component)
             self.running.pop()
         return self.updated[component.name]
+
+    def _in_rounds(self, component: Component) -> Tensors:
+        """The states after an update, or after all that a level makes from its start in this tick."""
+        if component.rounds == 1:
+            return self._update(component)
+        begins, given = replace(self, starting=component), dict(begun(self.model, component))
+        zeros = zeros_beside(self.model, component, self.previous, self.sizes)
+        states = {name: begins.value(given[name]) + zero if name in given else zero for name, zero in zeros.items()}
+        for _ in range(component.rounds):
+            now = replace(self, previous={**self.previous, **states}, started={**self.started, **states}, taken={**self.taken})
+            states = now._update(component)
+        return states
 
     def solved(self, component: Component) -> Tensors:
         """The minimiser of a level's objective over the data of its window."""
@@ -276,8 +286,6 @@ class Tick:
             found = slopes(loss.sum(), tuple(aliases.values()), keep=self.differentiable)
         return dict(zip(aliases, found, strict=True))
 
-    # --- the value of an expression ------------------------------------------------------------------------------
-
     def value(self, node: Expr, fitted: Fitted | None = None) -> Tensor:
         """The value of an expression: leading dims (or none), then its shape; in a sum over a window, that of the window in front."""
         if fitted is not None and fitted.data is not None and fitted.inside and (at_datum := fitted.data.at_datum(node)) is not None:
@@ -306,7 +314,7 @@ class Tick:
             case State():
                 return self._state(node, fitted)
             case TickCount(name):
-                return self._count(self.model.component(name))
+                return self.like.new_tensor(number_of_update(self.model, self.model.component(name), self.position, self.part))
             case StopGradient(x):
                 return self.value(x, fitted.stopped() if fitted else None)
             case Delay(Recent(x, (length, *_)), tokens):
@@ -320,14 +328,6 @@ class Tick:
         """The value of an expression so many ticks ago, of the last `length`; where a sequence has ended, before its last token."""
         late, part = int(self.family is Family.SEQUENCE), self.part if self.reader.period < 1 else parts_of_tick(self.model) - 1
         return remembered_at(self.model, self.previous, x, length + Dim.number(late), tokens + late, part)
-
-    def _count(self, component: Component) -> Tensor:
-        """The number, since the last reset, of the update that this tick belongs to: chunks are 1, 2, ..."""
-        parts, is_parted, reset = parts_of_tick(self.model), component.every.period < 1, component.reset
-        updates = (self.position - 1) * parts + self.part + 1 if is_parted else self.position
-        if reset is not None and reset.is_counted and updates > 0:
-            updates = (updates - 1) % int(reset.period * (parts if is_parted else 1)) + 1
-        return self.like.new_tensor(updates if is_parted else math.ceil(updates / component.every.period))
 
     def _state(self, node: State, fitted: Fitted | None) -> Tensor:
         component = self.model.component(node.component)

@@ -38,8 +38,11 @@ class Block:
         seen = self.before[POSITION, ""]
         match node:
             case State(component, part, when=When.PREVIOUS):
-                return self.before[component, part].unsqueeze(time)
+                of_rounds = (component, part) not in self.before
+                return (self.new if of_rounds else self.before)[component, part].unsqueeze(time)
             case State(component, part):
+                if (component, part) not in self.before:
+                    return self.new[component, part].unsqueeze(time)
                 old, new = (states[component, part].unsqueeze(time) for states in (self.before, self.new))
                 return torch.cat([old] * (tokens - 1) + [new], time)
             case Due(period):
@@ -58,11 +61,11 @@ class Block:
                 self.new[POSITION, ""] = self.before[POSITION, ""] + tokens
             elif item.component not in (PREVIOUS, RECENT):
                 self.new[item.component, item.part] = self._last(stream(item.value), len(item.value.shape))
-        return self.new
+        return {slot: value for slot, value in self.new.items() if slot in self.before}
 
     def _run(self, law: Law, stream: Stream, reads: dict[str, Tensor]) -> None:
         known = dict(reads)
-        for equation in law.equations:
+        for equation in (*law.opening, *(law.round * law.rounds)):
             slot = (equation.owner or law.component, equation.part or "")
             rank = len(equation.value.shape)
             if equation.part is not None and slot in self.program.blocks.kept:
@@ -70,6 +73,8 @@ class Block:
                 reads[equation.name] = added.cumsum(-1 - rank) + self.before[slot].unsqueeze(-1 - rank)
             else:
                 reads[equation.name] = stream(equation.value)
+            if equation.starts is not None:
+                self.new[law.component, equation.starts] = self._last(reads[equation.name], rank)
             if equation.part is not None:
                 self.new[slot] = self._last(reads[equation.name], rank)
         reads.clear()

@@ -168,12 +168,16 @@ class Tick:
     def move(self, law: Law) -> None:
         """One law's equations in order."""
         named: Tensors = {}
-        seen = {**self.previous, **self.between} if self.model.is_parted(law.component) else self.previous
-        for equation in law.equations:
+        seen = {**self.previous, **(self.between if self.model.is_parted(law.component) else {})}
+        for equation in (*law.opening, *(law.round * law.rounds)):
             named[equation.name] = replace(self, previous=seen)._evaluator(named, law.component)(equation.value)
+            if equation.starts is not None:
+                seen[law.component, equation.starts] = named[equation.name]
             if equation.part is not None:
                 slot = (equation.owner or law.component, equation.part)
                 self.new[slot] = named[equation.name].expand_as(self.previous[slot]) if slot in self.previous else named[equation.name]
+            if law.rounds > 1 and equation is law.equations[-1]:
+                seen |= {slot: value for slot, value in self.new.items() if slot[0] == law.component}
 
     def outputs(self, laws: Laws) -> Tensors:
         """What the system emits after the updates."""
@@ -244,7 +248,7 @@ def initial_states(model: Model, leading: tuple[int, ...], sizes: Mapping[str, i
     return {
         (component.name, state.part): like.new_zeros((*leading, *(dim.size(sizes) for dim in state.shape if dim != LIKE_WEIGHTS)))
         for component in model.fast
-        for state in (() if component.is_solved else component.states)
+        for state in (component.states if component.is_carried else ())
     }
 
 
@@ -268,7 +272,7 @@ def starts(
         raise ValueError(f"a start cannot hold {node}")
 
     begun = initial_states(model, leading, sizes, like) | kept_zeros(laws, leading, sizes, like)
-    given = {(item.name, state.part): known_start(model, item, state) for item in model.fast for state in item.states if not item.is_solved}
+    given = {(item.name, state.part): known_start(model, item, state) for item in model.fast for state in item.states if item.is_carried}
     given |= {(item.component, item.part): item.start for item in laws.kept if item.start is not None}
     evaluate = Evaluator(sizes, like, known)
     return begun | {slot: evaluate(value).expand_as(begun[slot]) for slot, value in given.items() if value is not None}

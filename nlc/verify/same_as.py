@@ -67,6 +67,8 @@ def _obstacles(twins: Twins) -> Iterator[str]:
         unit = laws.order.model.unit
         if laws.order.model.recents:
             yield f"{laws.order.model.name} has delays or convolutions, which these methods do not follow"
+        if _has_windows(laws):
+            yield f"a level of {laws.order.model.name} is solved over a window, which is followed where a gap is measured alone"
         has_periods = bool(laws.resets) or any(item.component not in (POSITION, PREVIOUS, RECENT) for item in laws.kept)
         if has_periods and not is_followed(laws):
             yield f"{laws.order.model.name} has periods of several {unit}s, which these methods do not follow"
@@ -74,6 +76,8 @@ def _obstacles(twins: Twins) -> Iterator[str]:
             yield f"levels of {laws.order.model.name} outlast a sequence, which these methods do not follow"
         if laws.order.model.updates_per_tick > 1:
             yield f"{laws.order.model.name} has several updates a {unit}, which these methods do not follow"
+        if laws.in_rounds:
+            yield f"{' and '.join(sorted(laws.in_rounds))} of {laws.order.model.name} move in rounds, which these methods do not follow"
         if len({law.clock for law in laws.laws}) > 1:
             yield f"the levels of {laws.order.model.name} move on different clocks, which is not compared yet"
         for component in laws.order.model.components:
@@ -152,6 +156,9 @@ def measured(claim: SameAsClaim, laws_of: Callable[[Model], Laws]) -> Table | Fi
         is_own = any(item.name == claim.measure.name for item in this.hyperparameters)
         options = claim.options if is_own else (*claim.options, (claim.measure.name, value))
         twins = Twins(replace(claim, options=options), laws_of(this), laws_of(other))
+        if (_has_windows(twins.this) or _has_windows(twins.other)) and _run_alike(claim, twins.this, twins.other):
+            rows.append((value, _window_gap(twins.this, twins.other)))
+            continue
         obstacle = next(_obstacles(twins), None)
         if obstacle is not None:
             return Finding(verdict="unknown", method="none", detail=obstacle)
@@ -159,6 +166,24 @@ def measured(claim: SameAsClaim, laws_of: Callable[[Model], Laws]) -> Table | Fi
             (value, gap(question(twins, MEASURED_TICKS), {item.name: item.default for item in this.hyperparameters}, draws=MEASURED_RUNS))
         )
     return Table(claim.measure.name, tuple(rows))
+
+
+def _has_windows(laws: Laws) -> bool:
+    """Whether some level is solved over a window."""
+    return any(item.window is not None for item in laws.kept)
+
+
+def _run_alike(claim: SameAsClaim, this: Laws, other: Laws) -> bool:
+    """Whether the two take the same streams under the same names, and nothing else."""
+    models = (this.order.model, other.order.model)
+    streams = [sorted((item.name, item.shape, item.axes, item.every) for item in model.inputs) for model in models]
+    return not (claim.bindings or claim.given or any(model.parameters for model in models)) and streams[0] == streams[1]
+
+
+def _window_gap(this: Laws, other: Laws) -> float:
+    from nlc.verify.window_gaps import window_gap  # torch, which other claims need not wait for
+
+    return window_gap(this, other)
 
 
 def _by_runs(twins: Twins) -> Finding:

@@ -37,6 +37,8 @@ def new_states(laws: Laws) -> dict[Slot, Expr]:
 
 def sum_obstacle(laws: Laws) -> str:
     """What keeps the states from being plain sums of what each token gives by itself, in any order; empty when nothing does."""
+    if laws.in_rounds:
+        return f"{' and '.join(sorted(laws.in_rounds))} starts again at every update"
     if laws.kept or laws.order.model.updates_per_tick > 1:
         return "the place of a token in the sequence matters"
     for (component, part), value in new_states(laws).items():
@@ -58,7 +60,7 @@ def _is_state(node: Expr) -> bool:
 def idle_settings(laws: Laws) -> Mapping[str, int] | None:
     """Inputs and hyperparameters with numbers, 0 or 1, that leave every state as it is, whatever the others are; None if none are found."""
     values = new_states(laws)
-    if laws.kept or not values:
+    if laws.kept or laws.in_rounds or not values:
         return None
     for setting in _settings(laws.order.model):
         if all(_is_old(_with(value, setting), *slot) for slot, value in values.items()):

@@ -54,7 +54,7 @@ LAYERS = {
     "ttt_linear_layer",
 }
 ATTENTION = {"softmax_attention", "softmax_attention_layer", "sliding_window_attention", "sliding_window_attention_layer"}
-DEEP = {"dla", "titans", "ttt_linear", "ttt_mlp", "yaad", "moneta", "memora", "hope_inner", "hope_inner_per_token"}
+DEEP = {"atlas", "dla", "titans", "ttt_linear", "ttt_mlp", "yaad", "moneta", "memora", "hope_inner", "hope_inner_per_token"}
 POLYNOMIAL = {path.stem for path in ARCHITECTURES} - {"hebbian_mlp", "longhorn", "mesa", *LAYERS, *ATTENTION, *DEEP}
 POLYNOMIAL |= {"gradient_descent", "heavy_ball", "momentum", "nesterov", "nesterov_momentum"}
 

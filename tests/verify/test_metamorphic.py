@@ -73,7 +73,7 @@ APPLIES = {
     "mamba2": "twice q, twice k, twice v, twice delta, basis of d_k, basis of d_v, idle",
     "oja": "twice q, twice k, basis of d_k, basis of d_v, idle",
     "titans_linear": "twice q, twice v, basis of d_k, basis of d_v",
-    "titans": "basis of d_v",
+    **dict.fromkeys(("titans", "atlas"), "basis of d_v"),
     **dict.fromkeys(("hope_inner", "hope_inner_per_token"), "twice q, basis of d"),
     "ttt_linear_residual": "twice q, basis of d, idle",
     "ttt_linear_plain": "twice q, twice v, basis of d_k, basis of d_v",
