@@ -68,8 +68,8 @@ def fit(term: Expr, state: State) -> Term | None:
     match core:
         case State() if core == state:
             return Kept(coefficient)
-        case Times(left, right) if state in (left, right):
-            return Kept(scale(coefficient, right if left == state else left))
+        case Times() if (share := _share(core, state)) is not None:
+            return Kept(scale(coefficient, share))
         case Outer(MatMul(read, vector), along) if read == state and not degree(vector, state) and not degree(along, state):
             return ReadAlong(StateRead(coefficient, vector), along)
         case Outer(MatMul(Times(decay, read), vector), along) if read == state and not any(
@@ -80,6 +80,18 @@ def fit(term: Expr, state: State) -> Term | None:
         case Outer(value, along) if not degree(core, state):
             return Given(scale(coefficient, value), along)
     return Given(term, None) if len(state.shape) == 1 and not degree(core, state) else None
+
+
+def _share(term: Expr, state: State) -> Expr | None:
+    """The x with term = x * S, entry by entry, a scalar or of the shape of S; None when there is none."""
+    coefficient, core = peeled(term)
+    if core == state:
+        return coefficient
+    for free, rest in ((core.left, core.right), (core.right, core.left)) if isinstance(core, Times) else ():
+        share = None if degree(free, state) or degree(coefficient, state) else _share(rest, state)
+        if share is not None:
+            return scale(coefficient, times(free, share) if share.shape else scale(share, free))
+    return None
 
 
 def peeled(term: Expr) -> tuple[Expr, Expr]:

@@ -72,6 +72,7 @@ def _architecture(artist: Artist, more_ways: Pairs) -> SpecTree:
         definitions=(*definitions, PSEUDO_HUBER, KEEP_MOST),
         levels=tuple(levels),
         outputs=outputs,
+        is_affine=around.is_affine,
     )
     return in_a_layer(artist, tree)
 

@@ -146,7 +146,7 @@ class Definition:
 class SpecTree:
     """A whole spec. `dims` and `hyperparameters` are pairs of a name and its text; `lets` and `outputs` have phrases.
 
-    `outer` is the optimizer of the slow levels that have none of their own.
+    `outer` is the optimizer of the slow levels that have none of their own. `is_affine`: drawn of the words of affine memories.
     """
 
     name: str
@@ -160,6 +160,7 @@ class SpecTree:
     definitions: tuple[Definition, ...] = ()
     outputs: tuple[tuple[str, Phrase], ...] = ()
     outer: Phrase | None = None
+    is_affine: bool = False
 
     @property
     def text(self) -> str:

@@ -59,3 +59,25 @@ def test_chunks_may_take_equally_many_operations() -> None:
     program = program_from(TIED)
     assert program.is_parallel
     assert [square.text for square in check_squares(program, emit_module(program)) if not square.closed] == []
+
+
+KEPT_BY_ENTRY = """
+nlc: 1
+name: KeptByEntry
+dims: {d: 4}
+inputs: {v: [d], fade: {shape: [d], range: [0, 1]}, rates: {shape: [d], range: [0, 0.3]}}
+levels:
+  memory:
+    memory: vector(d)
+    objective: 0.5 * norm2(memory - v)
+    retention: fade
+    optimizer: proximal(rates)
+    every: token
+outputs: {y: memory}
+"""
+
+
+def test_a_state_that_is_kept_by_several_factors_for_each_entry_runs_in_chunks() -> None:
+    program = program_from(KEPT_BY_ENTRY)
+    assert program.is_parallel
+    assert [square.text for square in check_squares(program, emit_module(program)) if not square.closed] == []
