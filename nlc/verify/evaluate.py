@@ -119,10 +119,11 @@ class Evaluator:
                 return FUNCTIONS[function](self(x))
             case Extremum(name, left, right) | Compare(name, left, right):
                 return PAIRS[name](self(left), self(right))
-            case Where(Due() as condition, then, otherwise) if (due := self(condition)).numel() == 1:
-                # What is not taken has no slope, not even one that is not a number.
-                taken = (self(then), self(otherwise).detach()) if due else (self(then).detach(), self(otherwise))
-                return torch.where(due, *taken)
+            case Where(Due() as condition, then, otherwise):
+                # What is never taken has no slope, not even one that is not a number.
+                due = self._over(condition, node.shape)
+                moved, kept = self(then), self(otherwise)
+                return torch.where(due, moved if due.any() else moved.detach(), kept.detach() if due.all() else kept)
             case Where(condition, then, otherwise):
                 return torch.where(self._over(condition, node.shape), self(then), self(otherwise))
             case Spread(x, axis, shape):

@@ -12,7 +12,6 @@ from nlc.diagnostics import CompileError
 SPECS = Path(__file__).parent / "specs"
 
 REFUSED = {
-    "continuum_of_tokens": ("NLC414", "an objective of `task` inside the context"),
     "implicit_step_on_the_input": ("NLC231", "`weights` cannot be applied to anything"),
 }
 """What cannot be compiled: the code, and words of its message."""
