@@ -205,10 +205,8 @@ class Atlas(nn.Module):
                 (state["memory.W2.held_16"].mT @ error_1[..., None]).squeeze(-1) * slope_1
             )
             gradient_W1 = local_surprise[..., None] * k[..., None, :] + local_surprise_1[..., None] * recent_k[..., -2, :][..., None, :]
-            gradient_W2 = (
-                gamma[..., None, None] * (error[..., None] * activation[..., None, :])
-                + recent_gamma[..., -2][..., None, None] * (error_1[..., None] * activation_1[..., None, :])
-            )
+            gradient_W2 = gamma[..., None, None] * (error[..., None] * activation[..., None, :])
+            gradient_W2 = gradient_W2 + recent_gamma[..., -2][..., None, None] * (error_1[..., None] * activation_1[..., None, :])
             momentum_W1 = theta[..., None, None] * state["memory.momentum.W1"] + gradient_W1
             momentum_W2 = theta[..., None, None] * state["memory.momentum.W2"] + gradient_W2
             orthogonalised_W1 = momentum_W1 / (torch.linalg.vector_norm(momentum_W1, dim=(-2, -1)) + 0.0000001)[..., None, None]
@@ -259,7 +257,6 @@ def _check_windows(state: dict[str, Tensor]) -> None:
             raise ValueError(f"{here}, but the state carries {carried} in {name}")
 
 
-
 def _managed(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
     """`forward` in pieces that the backward computes anew, and watched for what is not finite, as the module was made."""
     plain = copy.copy(module)
@@ -303,4 +300,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: b8a9d009d3a255ca1bb0fc99cb389b66de443e53a7f48c3722d30c5bac423bc6
+# sealed by nlc, sha256 of everything above: a1c4afdbcb5f2a70e1a70d87cefa964c1cdf030d6ae64f7025efadcd4e8624d1

@@ -103,12 +103,8 @@ class ContinuumMemorySystem(nn.Module):
             dtype = x.dtype
             wide = torch.promote_types(dtype, torch.float32)
             x = x.to(wide)
-            fast_W1 = self.fast_W1.to(wide)
-            fast_W2 = self.fast_W2.to(wide)
-            medium_W1 = self.medium_W1.to(wide)
-            medium_W2 = self.medium_W2.to(wide)
-            slow_W1 = self.slow_W1.to(wide)
-            slow_W2 = self.slow_W2.to(wide)
+            fast_W1, fast_W2, medium_W1 = (weight.to(wide) for weight in (self.fast_W1, self.fast_W2, self.medium_W1))
+            medium_W2, slow_W1, slow_W2 = (weight.to(wide) for weight in (self.medium_W2, self.slow_W1, self.slow_W2))
             near = torch.nn.functional.gelu(torch.nn.functional.rms_norm(x, (self.d_model,), eps=1e-06) @ fast_W1.mT) @ fast_W2.mT
             middle = (
                 torch.nn.functional.gelu(torch.nn.functional.rms_norm(x + near, (self.d_model,), eps=1e-06) @ medium_W1.mT) @ medium_W2.mT
@@ -136,12 +132,8 @@ class ContinuumMemorySystem(nn.Module):
             dtype = x.dtype
             wide = torch.promote_types(dtype, torch.float32)
             x = x.to(wide)
-            fast_W1 = self.fast_W1.to(wide)
-            fast_W2 = self.fast_W2.to(wide)
-            medium_W1 = self.medium_W1.to(wide)
-            medium_W2 = self.medium_W2.to(wide)
-            slow_W1 = self.slow_W1.to(wide)
-            slow_W2 = self.slow_W2.to(wide)
+            fast_W1, fast_W2, medium_W1 = (weight.to(wide) for weight in (self.fast_W1, self.fast_W2, self.medium_W1))
+            medium_W2, slow_W1, slow_W2 = (weight.to(wide) for weight in (self.medium_W2, self.slow_W1, self.slow_W2))
             near = torch.nn.functional.gelu(torch.nn.functional.rms_norm(x, (self.d_model,), eps=1e-06) @ fast_W1.mT) @ fast_W2.mT
             middle = (
                 torch.nn.functional.gelu(torch.nn.functional.rms_norm(x + near, (self.d_model,), eps=1e-06) @ medium_W1.mT) @ medium_W2.mT
@@ -352,4 +344,4 @@ def _full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
-# sealed by nlc, sha256 of everything above: 00ee65c3b40874eafdc699f218a209690785df097004c87ba0f96b83eb0b5fbc
+# sealed by nlc, sha256 of everything above: 4d780078d4533fbe597adc808af4e3f87aa254a9a81629a32a40d9ce156f6c6f

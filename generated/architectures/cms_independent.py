@@ -108,15 +108,9 @@ class IndependentContinuumMemorySystem(nn.Module):
             dtype = x.dtype
             wide = torch.promote_types(dtype, torch.float32)
             x = x.to(wide)
-            fast_W1 = self.fast_W1.to(wide)
-            fast_W2 = self.fast_W2.to(wide)
-            medium_W1 = self.medium_W1.to(wide)
-            medium_W2 = self.medium_W2.to(wide)
-            slow_W1 = self.slow_W1.to(wide)
-            slow_W2 = self.slow_W2.to(wide)
-            share_fast = self.share_fast.to(wide)
-            share_medium = self.share_medium.to(wide)
-            share_slow = self.share_slow.to(wide)
+            fast_W1, fast_W2, medium_W1 = (weight.to(wide) for weight in (self.fast_W1, self.fast_W2, self.medium_W1))
+            medium_W2, slow_W1, slow_W2 = (weight.to(wide) for weight in (self.medium_W2, self.slow_W1, self.slow_W2))
+            share_fast, share_medium, share_slow = (weight.to(wide) for weight in (self.share_fast, self.share_medium, self.share_slow))
             y = (
                 share_fast * (torch.nn.functional.gelu(x @ fast_W1.mT) @ fast_W2.mT)
                 + share_medium * (torch.nn.functional.gelu(x @ medium_W1.mT) @ medium_W2.mT)
@@ -140,15 +134,9 @@ class IndependentContinuumMemorySystem(nn.Module):
             dtype = x.dtype
             wide = torch.promote_types(dtype, torch.float32)
             x = x.to(wide)
-            fast_W1 = self.fast_W1.to(wide)
-            fast_W2 = self.fast_W2.to(wide)
-            medium_W1 = self.medium_W1.to(wide)
-            medium_W2 = self.medium_W2.to(wide)
-            slow_W1 = self.slow_W1.to(wide)
-            slow_W2 = self.slow_W2.to(wide)
-            share_fast = self.share_fast.to(wide)
-            share_medium = self.share_medium.to(wide)
-            share_slow = self.share_slow.to(wide)
+            fast_W1, fast_W2, medium_W1 = (weight.to(wide) for weight in (self.fast_W1, self.fast_W2, self.medium_W1))
+            medium_W2, slow_W1, slow_W2 = (weight.to(wide) for weight in (self.medium_W2, self.slow_W1, self.slow_W2))
+            share_fast, share_medium, share_slow = (weight.to(wide) for weight in (self.share_fast, self.share_medium, self.share_slow))
             y = (
                 share_fast * (torch.nn.functional.gelu(x @ fast_W1.mT) @ fast_W2.mT)
                 + share_medium * (torch.nn.functional.gelu(x @ medium_W1.mT) @ medium_W2.mT)
@@ -362,4 +350,4 @@ def _full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
-# sealed by nlc, sha256 of everything above: 7a79c27c2d13946a6f90cf00014368c4b0ccf732651744ae32e584e5e16bbd20
+# sealed by nlc, sha256 of everything above: a6fb47ee016323ec6da03a977ccad4add7f528f86159563c85ebeadb14c06e2a

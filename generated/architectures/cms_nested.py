@@ -113,12 +113,8 @@ class NestedContinuumMemorySystem(nn.Module):
             dtype = x.dtype
             wide = torch.promote_types(dtype, torch.float32)
             x = x.to(wide)
-            fast_W1 = self.fast_W1.to(wide)
-            fast_W2 = self.fast_W2.to(wide)
-            medium_W1 = self.medium_W1.to(wide)
-            medium_W2 = self.medium_W2.to(wide)
-            slow_W1 = self.slow_W1.to(wide)
-            slow_W2 = self.slow_W2.to(wide)
+            fast_W1, fast_W2, medium_W1 = (weight.to(wide) for weight in (self.fast_W1, self.fast_W2, self.medium_W1))
+            medium_W2, slow_W1, slow_W2 = (weight.to(wide) for weight in (self.medium_W2, self.slow_W1, self.slow_W2))
             near = torch.nn.functional.gelu(torch.nn.functional.rms_norm(x, (self.d_model,), eps=1e-06) @ fast_W1.mT) @ fast_W2.mT
             middle = (
                 torch.nn.functional.gelu(torch.nn.functional.rms_norm(x + near, (self.d_model,), eps=1e-06) @ medium_W1.mT) @ medium_W2.mT
@@ -146,12 +142,8 @@ class NestedContinuumMemorySystem(nn.Module):
             dtype = x.dtype
             wide = torch.promote_types(dtype, torch.float32)
             x = x.to(wide)
-            fast_W1 = self.fast_W1.to(wide)
-            fast_W2 = self.fast_W2.to(wide)
-            medium_W1 = self.medium_W1.to(wide)
-            medium_W2 = self.medium_W2.to(wide)
-            slow_W1 = self.slow_W1.to(wide)
-            slow_W2 = self.slow_W2.to(wide)
+            fast_W1, fast_W2, medium_W1 = (weight.to(wide) for weight in (self.fast_W1, self.fast_W2, self.medium_W1))
+            medium_W2, slow_W1, slow_W2 = (weight.to(wide) for weight in (self.medium_W2, self.slow_W1, self.slow_W2))
             near = torch.nn.functional.gelu(torch.nn.functional.rms_norm(x, (self.d_model,), eps=1e-06) @ fast_W1.mT) @ fast_W2.mT
             middle = (
                 torch.nn.functional.gelu(torch.nn.functional.rms_norm(x + near, (self.d_model,), eps=1e-06) @ medium_W1.mT) @ medium_W2.mT
@@ -381,4 +373,4 @@ def _full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
-# sealed by nlc, sha256 of everything above: 8df0facea143a89ddf48c3708c33f0eb49f67b23b3da8f2eceb0606f4f4600fb
+# sealed by nlc, sha256 of everything above: 33b21379fb6da6fd25acb55c658e5471a107f0a91b9565bafc490ceb16296911

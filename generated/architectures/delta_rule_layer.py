@@ -134,15 +134,11 @@ class DeltaRuleLayer(nn.Module):
             dtype = x.dtype
             start = self._start(state, batch, heads, x)
             x = x.to(start["memory"].dtype)
-            project_q = self.project_q.to(start["memory"].dtype)
-            project_k = self.project_k.to(start["memory"].dtype)
-            project_v = self.project_v.to(start["memory"].dtype)
-            project_gate = self.project_gate.to(start["memory"].dtype)
-            project_out = self.project_out.to(start["memory"].dtype)
-            project_beta = self.project_beta.to(start["memory"].dtype)
-            kernel_q = self.kernel_q.to(start["memory"].dtype)
-            kernel_k = self.kernel_k.to(start["memory"].dtype)
-            kernel_v = self.kernel_v.to(start["memory"].dtype)
+            wide = start["memory"].dtype
+            project_q, project_k, project_v = (weight.to(wide) for weight in (self.project_q, self.project_k, self.project_v))
+            project_gate, project_out = (weight.to(wide) for weight in (self.project_gate, self.project_out))
+            project_beta, kernel_q, kernel_k = (weight.to(wide) for weight in (self.project_beta, self.kernel_q, self.kernel_k))
+            kernel_v = self.kernel_v.to(wide)
             recent_project_k = torch.cat((start["recent.project_k"], x @ project_k.mT), 1)
             recent_project_v = torch.cat((start["recent.project_v"], x @ project_v.mT), 1)
             recent_project_q = torch.cat((start["recent.project_q"], x @ project_q.mT), 1)
@@ -202,15 +198,11 @@ class DeltaRuleLayer(nn.Module):
         with _full_precision(x):
             dtype = x.dtype
             x = x.to(state["memory"].dtype)
-            project_q = self.project_q.to(state["memory"].dtype)
-            project_k = self.project_k.to(state["memory"].dtype)
-            project_v = self.project_v.to(state["memory"].dtype)
-            project_gate = self.project_gate.to(state["memory"].dtype)
-            project_out = self.project_out.to(state["memory"].dtype)
-            project_beta = self.project_beta.to(state["memory"].dtype)
-            kernel_q = self.kernel_q.to(state["memory"].dtype)
-            kernel_k = self.kernel_k.to(state["memory"].dtype)
-            kernel_v = self.kernel_v.to(state["memory"].dtype)
+            wide = state["memory"].dtype
+            project_q, project_k, project_v = (weight.to(wide) for weight in (self.project_q, self.project_k, self.project_v))
+            project_gate, project_out = (weight.to(wide) for weight in (self.project_gate, self.project_out))
+            project_beta, kernel_q, kernel_k = (weight.to(wide) for weight in (self.project_beta, self.kernel_q, self.kernel_k))
+            kernel_v = self.kernel_v.to(wide)
             recent_project_k = torch.cat((state["recent.project_k"], (x @ project_k.mT).unsqueeze(-2)), -2)
             recent_project_v = torch.cat((state["recent.project_v"], (x @ project_v.mT).unsqueeze(-2)), -2)
             recent_project_q = torch.cat((state["recent.project_q"], (x @ project_q.mT).unsqueeze(-2)), -2)
@@ -325,4 +317,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: ef571da49cf4d97ad153c0c2567f96a22de00fcecfee45e75371144792fa6330
+# sealed by nlc, sha256 of everything above: 2b467da52714b47af4685b2ad2019a18f9e62c0fc1425d1a8906dbf95b10fabe

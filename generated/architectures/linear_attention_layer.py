@@ -119,10 +119,9 @@ class LinearAttentionLayer(nn.Module):
             dtype = x.dtype
             memory = self._start(state, batch, heads, x)
             x = x.to(memory.dtype)
-            project_q = self.project_q.to(memory.dtype)
-            project_k = self.project_k.to(memory.dtype)
-            project_v = self.project_v.to(memory.dtype)
-            project_out = self.project_out.to(memory.dtype)
+            wide = memory.dtype
+            project_q, project_k, project_v = (weight.to(wide) for weight in (self.project_q, self.project_k, self.project_v))
+            project_out = self.project_out.to(wide)
             q = torch.unflatten(x @ project_q.mT, -1, (self.heads, -1))
             k = torch.unflatten(x @ project_k.mT, -1, (self.heads, -1))
             v = torch.unflatten(x @ project_v.mT, -1, (self.heads, -1))
@@ -162,10 +161,9 @@ class LinearAttentionLayer(nn.Module):
         with _full_precision(x):
             dtype = x.dtype
             x = x.to(state.dtype)
-            project_q = self.project_q.to(state.dtype)
-            project_k = self.project_k.to(state.dtype)
-            project_v = self.project_v.to(state.dtype)
-            project_out = self.project_out.to(state.dtype)
+            wide = state.dtype
+            project_q, project_k, project_v = (weight.to(wide) for weight in (self.project_q, self.project_k, self.project_v))
+            project_out = self.project_out.to(wide)
             q = torch.unflatten(x @ project_q.mT, -1, (self.heads, -1))
             k = torch.unflatten(x @ project_k.mT, -1, (self.heads, -1))
             v = torch.unflatten(x @ project_v.mT, -1, (self.heads, -1))
@@ -406,4 +404,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: 25a11e08330fe0f723935a63f514d35bee610f6a6a7f66f25c72821641f17a2d
+# sealed by nlc, sha256 of everything above: 4fcea8e7546de36123b0500789ffca91c2171339d2439bace5b2f03efd2d5311

@@ -132,15 +132,11 @@ class Mamba2Layer(nn.Module):
             dtype = x.dtype
             start = self._start(state, batch, heads, x)
             x = x.to(start["memory"].dtype)
-            project_q = self.project_q.to(start["memory"].dtype)
-            project_k = self.project_k.to(start["memory"].dtype)
-            project_v = self.project_v.to(start["memory"].dtype)
-            project_gate = self.project_gate.to(start["memory"].dtype)
-            project_out = self.project_out.to(start["memory"].dtype)
-            project_delta = self.project_delta.to(start["memory"].dtype)
-            kernel_q = self.kernel_q.to(start["memory"].dtype)
-            kernel_k = self.kernel_k.to(start["memory"].dtype)
-            kernel_v = self.kernel_v.to(start["memory"].dtype)
+            wide = start["memory"].dtype
+            project_q, project_k, project_v = (weight.to(wide) for weight in (self.project_q, self.project_k, self.project_v))
+            project_gate, project_out = (weight.to(wide) for weight in (self.project_gate, self.project_out))
+            project_delta, kernel_q, kernel_k = (weight.to(wide) for weight in (self.project_delta, self.kernel_q, self.kernel_k))
+            kernel_v = self.kernel_v.to(wide)
             recent_project_k = torch.cat((start["recent.project_k"], x @ project_k.mT), 1)
             recent_project_v = torch.cat((start["recent.project_v"], x @ project_v.mT), 1)
             recent_project_q = torch.cat((start["recent.project_q"], x @ project_q.mT), 1)
@@ -196,15 +192,11 @@ class Mamba2Layer(nn.Module):
         with _full_precision(x):
             dtype = x.dtype
             x = x.to(state["memory"].dtype)
-            project_q = self.project_q.to(state["memory"].dtype)
-            project_k = self.project_k.to(state["memory"].dtype)
-            project_v = self.project_v.to(state["memory"].dtype)
-            project_gate = self.project_gate.to(state["memory"].dtype)
-            project_out = self.project_out.to(state["memory"].dtype)
-            project_delta = self.project_delta.to(state["memory"].dtype)
-            kernel_q = self.kernel_q.to(state["memory"].dtype)
-            kernel_k = self.kernel_k.to(state["memory"].dtype)
-            kernel_v = self.kernel_v.to(state["memory"].dtype)
+            wide = state["memory"].dtype
+            project_q, project_k, project_v = (weight.to(wide) for weight in (self.project_q, self.project_k, self.project_v))
+            project_gate, project_out = (weight.to(wide) for weight in (self.project_gate, self.project_out))
+            project_delta, kernel_q, kernel_k = (weight.to(wide) for weight in (self.project_delta, self.kernel_q, self.kernel_k))
+            kernel_v = self.kernel_v.to(wide)
             recent_project_k = torch.cat((state["recent.project_k"], (x @ project_k.mT).unsqueeze(-2)), -2)
             recent_project_v = torch.cat((state["recent.project_v"], (x @ project_v.mT).unsqueeze(-2)), -2)
             recent_project_q = torch.cat((state["recent.project_q"], (x @ project_q.mT).unsqueeze(-2)), -2)
@@ -323,4 +315,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: 3775fabeb7b1fbe083bd3af61b1c24484a630519800111a89714d522c3ffa0f4
+# sealed by nlc, sha256 of everything above: 03999e159d49ae7246df17018b7be80be631ae97f246d51892d9b3555816b502

@@ -288,7 +288,6 @@ def _check_windows(state: dict[str, Tensor]) -> None:
             raise ValueError(f"{here}, but the state carries {carried} in {name}")
 
 
-
 def _managed(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
     """`forward` in pieces that the backward computes anew, and watched for what is not finite, as the module was made."""
     plain = copy.copy(module)
@@ -338,4 +337,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: ac94881db143edf680e79aa42b21e4eec39e807c24cfd2f72710293d4dfc6838
+# sealed by nlc, sha256 of everything above: 23ce36cc760bdc2fc0010ce2537ef7d9bc25124fcc9c69860cfb21f6b7712f8e

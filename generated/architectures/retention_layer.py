@@ -104,11 +104,9 @@ class RetentionLayer(nn.Module):
             dtype = x.dtype
             start = self._start(state, batch, heads, x)
             x = x.to(start["memory"].dtype)
-            project_q = self.project_q.to(start["memory"].dtype)
-            project_k = self.project_k.to(start["memory"].dtype)
-            project_v = self.project_v.to(start["memory"].dtype)
-            project_out = self.project_out.to(start["memory"].dtype)
-            project_gate = self.project_gate.to(start["memory"].dtype)
+            wide = start["memory"].dtype
+            project_q, project_k, project_v = (weight.to(wide) for weight in (self.project_q, self.project_k, self.project_v))
+            project_out, project_gate = (weight.to(wide) for weight in (self.project_out, self.project_gate))
             heads_index = torch.arange(start["memory"].shape[1], dtype=start["memory"].dtype, device=start["memory"].device)
             place = (start["position"] + torch.arange(x.shape[1], device=x.device)).to(x.dtype)[:, None]
             v = torch.unflatten(x @ project_v.mT, -1, (self.heads, -1))
@@ -158,11 +156,9 @@ class RetentionLayer(nn.Module):
         with _full_precision(x):
             dtype = x.dtype
             x = x.to(state["memory"].dtype)
-            project_q = self.project_q.to(state["memory"].dtype)
-            project_k = self.project_k.to(state["memory"].dtype)
-            project_v = self.project_v.to(state["memory"].dtype)
-            project_out = self.project_out.to(state["memory"].dtype)
-            project_gate = self.project_gate.to(state["memory"].dtype)
+            wide = state["memory"].dtype
+            project_q, project_k, project_v = (weight.to(wide) for weight in (self.project_q, self.project_k, self.project_v))
+            project_out, project_gate = (weight.to(wide) for weight in (self.project_out, self.project_gate))
             heads_index = torch.arange(state["memory"].shape[1], dtype=state["memory"].dtype, device=state["memory"].device)
             position = state["position"] + 1
             place = (position - 1).to(state["memory"].dtype)
@@ -267,4 +263,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: 9d58775daf4a8b527fa9c50965508817f7bfc4199be41ae564b704bb0fc57f42
+# sealed by nlc, sha256 of everything above: cae289498fc656ad948c3098298e6fad870c9ab2eaf0ee9e22da3e8e3d3f9708

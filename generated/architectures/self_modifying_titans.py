@@ -147,11 +147,9 @@ class SelfModifyingTitans(nn.Module):
             before = 0 if state is None or state["position"].is_meta else int(state["position"])
             state = self._start(state, batch, heads, x)
             x = x.to(state["key_map"].dtype)
-            project_q = self.project_q.to(state["key_map"].dtype)
-            project_in = self.project_in.to(state["key_map"].dtype)
-            project_out = self.project_out.to(state["key_map"].dtype)
-            kernel_q = self.kernel_q.to(state["key_map"].dtype)
-            kernel_in = self.kernel_in.to(state["key_map"].dtype)
+            wide = state["key_map"].dtype
+            project_q, project_in, project_out = (weight.to(wide) for weight in (self.project_q, self.project_in, self.project_out))
+            kernel_q, kernel_in = (weight.to(wide) for weight in (self.kernel_q, self.kernel_in))
             recent_project_in = torch.cat((state["recent.project_in"], x @ project_in.mT), 1)
             recent_project_q = torch.cat((state["recent.project_q"], x @ project_q.mT), 1)
             source = torch.unflatten(_convolved(recent_project_in, kernel_in), -1, (self.heads, -1))
@@ -245,11 +243,9 @@ class SelfModifyingTitans(nn.Module):
         with _full_precision(x):
             dtype = x.dtype
             x = x.to(state["key_map"].dtype)
-            project_q = self.project_q.to(state["key_map"].dtype)
-            project_in = self.project_in.to(state["key_map"].dtype)
-            project_out = self.project_out.to(state["key_map"].dtype)
-            kernel_q = self.kernel_q.to(state["key_map"].dtype)
-            kernel_in = self.kernel_in.to(state["key_map"].dtype)
+            wide = state["key_map"].dtype
+            project_q, project_in, project_out = (weight.to(wide) for weight in (self.project_q, self.project_in, self.project_out))
+            kernel_q, kernel_in = (weight.to(wide) for weight in (self.kernel_q, self.kernel_in))
             position = state["position"] + 1
             due = position % 16 == 0
             recent_project_in = torch.cat((state["recent.project_in"], (x @ project_in.mT).unsqueeze(-2)), -2)
@@ -344,4 +340,4 @@ def _block_lengths(before: int, tokens: int, time: int) -> list[int]:
     return [end - start for start, end in zip([0, *ends], ends, strict=False)] if time else []
 
 
-# sealed by nlc, sha256 of everything above: 8e3e3aa2efed99577ba1a7ea31f987a40d152e3678645162ad3b76f62b8c8e9e
+# sealed by nlc, sha256 of everything above: f83670686163a0ad7313c720dc3e8827be2de85315dcd7e890b7f8fd86c2a605

@@ -178,7 +178,6 @@ def _check_windows(state: dict[str, Tensor]) -> None:
             raise ValueError(f"{here}, but the state carries {carried} in {name}")
 
 
-
 def _managed(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
     """`forward` in pieces that the backward computes anew, and watched for what is not finite, as the module was made."""
     plain = copy.copy(module)
@@ -222,4 +221,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: cfdd4000725b0a3eebf985470517ecc769195f67611170b3553b76a27fd58542
+# sealed by nlc, sha256 of everything above: 7e9b7e185311548d38d774ad29d6565fda7bf3a5b66c2c27ce535577953e5cdd

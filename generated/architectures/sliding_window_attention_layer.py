@@ -107,10 +107,9 @@ class SlidingWindowAttentionLayer(nn.Module):
             dtype = x.dtype
             start = self._start(state, batch, heads, x)
             x = x.to(start["attention.k"].dtype)
-            project_q = self.project_q.to(start["attention.k"].dtype)
-            project_k = self.project_k.to(start["attention.k"].dtype)
-            project_v = self.project_v.to(start["attention.k"].dtype)
-            project_out = self.project_out.to(start["attention.k"].dtype)
+            wide = start["attention.k"].dtype
+            project_q, project_k, project_v = (weight.to(wide) for weight in (self.project_q, self.project_k, self.project_v))
+            project_out = self.project_out.to(wide)
             place = (start["position"] + torch.arange(x.shape[1], device=x.device)).to(x.dtype)[:, None]
             v = torch.unflatten(x @ project_v.mT, -1, (self.heads, -1))
             q = _rotary(torch.unflatten(x @ project_q.mT, -1, (self.heads, -1)), place, 10000)
@@ -145,10 +144,9 @@ class SlidingWindowAttentionLayer(nn.Module):
         with _full_precision(x):
             dtype = x.dtype
             x = x.to(state["attention.k"].dtype)
-            project_q = self.project_q.to(state["attention.k"].dtype)
-            project_k = self.project_k.to(state["attention.k"].dtype)
-            project_v = self.project_v.to(state["attention.k"].dtype)
-            project_out = self.project_out.to(state["attention.k"].dtype)
+            wide = state["attention.k"].dtype
+            project_q, project_k, project_v = (weight.to(wide) for weight in (self.project_q, self.project_k, self.project_v))
+            project_out = self.project_out.to(wide)
             position = state["position"] + 1
             place = (position - 1).to(state["attention.k"].dtype)
             v = torch.unflatten(x @ project_v.mT, -1, (self.heads, -1))
@@ -217,7 +215,6 @@ def _check_windows(state: dict[str, Tensor]) -> None:
             raise ValueError(f"{here}, but the state carries {carried} in {name}")
 
 
-
 def _managed(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
     """`forward` in pieces that the backward computes anew, and watched for what is not finite, as the module was made."""
     plain = copy.copy(module)
@@ -261,4 +258,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: 337385229e683114c81247393127e7f20ed3fc222950824958396c1f61516af3
+# sealed by nlc, sha256 of everything above: c17071050d02dd39d8448fc48299665bc06ed642396ea8a8546fccd0896fe7e9

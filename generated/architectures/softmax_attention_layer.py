@@ -105,10 +105,9 @@ class SoftmaxAttentionLayer(nn.Module):
             dtype = x.dtype
             start = self._start(state, batch, heads, x)
             x = x.to(start["attention.k"].dtype)
-            project_q = self.project_q.to(start["attention.k"].dtype)
-            project_k = self.project_k.to(start["attention.k"].dtype)
-            project_v = self.project_v.to(start["attention.k"].dtype)
-            project_out = self.project_out.to(start["attention.k"].dtype)
+            wide = start["attention.k"].dtype
+            project_q, project_k, project_v = (weight.to(wide) for weight in (self.project_q, self.project_k, self.project_v))
+            project_out = self.project_out.to(wide)
             place = (start["position"] + torch.arange(x.shape[1], device=x.device)).to(x.dtype)[:, None]
             v = torch.unflatten(x @ project_v.mT, -1, (self.heads, -1))
             q = _rotary(torch.unflatten(x @ project_q.mT, -1, (self.heads, -1)), place, 10000)
@@ -135,10 +134,9 @@ class SoftmaxAttentionLayer(nn.Module):
         with _full_precision(x):
             dtype = x.dtype
             x = x.to(state["attention.k"].dtype)
-            project_q = self.project_q.to(state["attention.k"].dtype)
-            project_k = self.project_k.to(state["attention.k"].dtype)
-            project_v = self.project_v.to(state["attention.k"].dtype)
-            project_out = self.project_out.to(state["attention.k"].dtype)
+            wide = state["attention.k"].dtype
+            project_q, project_k, project_v = (weight.to(wide) for weight in (self.project_q, self.project_k, self.project_v))
+            project_out = self.project_out.to(wide)
             position = state["position"] + 1
             place = (position - 1).to(state["attention.k"].dtype)
             v = torch.unflatten(x @ project_v.mT, -1, (self.heads, -1))
@@ -233,4 +231,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: a78020a05d7fe70ca351e67754a507d34a857f5d1c9905b49469aa1a4f3b87fa
+# sealed by nlc, sha256 of everything above: a8dad55605975c57c7112c7c7f8a113274ec749b9782ee5ecc1e6be3cd859a69

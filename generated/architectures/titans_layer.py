@@ -140,14 +140,11 @@ class TitansLayer(nn.Module):
             before = 0 if state is None or state["position"].is_meta else int(state["position"])
             state = self._start(state, batch, heads, x)
             x = x.to(state["memory.momentum.W1"].dtype)
-            project_q = self.project_q.to(state["memory.momentum.W1"].dtype)
-            project_k = self.project_k.to(state["memory.momentum.W1"].dtype)
-            project_v = self.project_v.to(state["memory.momentum.W1"].dtype)
-            project_gate = self.project_gate.to(state["memory.momentum.W1"].dtype)
-            project_out = self.project_out.to(state["memory.momentum.W1"].dtype)
-            project_rate = self.project_rate.to(state["memory.momentum.W1"].dtype)
-            project_decay = self.project_decay.to(state["memory.momentum.W1"].dtype)
-            project_retention = self.project_retention.to(state["memory.momentum.W1"].dtype)
+            wide = state["memory.momentum.W1"].dtype
+            project_q, project_k, project_v = (weight.to(wide) for weight in (self.project_q, self.project_k, self.project_v))
+            project_gate, project_out = (weight.to(wide) for weight in (self.project_gate, self.project_out))
+            project_rate, project_decay = (weight.to(wide) for weight in (self.project_rate, self.project_decay))
+            project_retention = self.project_retention.to(wide)
             v = torch.nn.functional.silu(torch.unflatten(x @ project_v.mT, -1, (self.heads, -1)))
             gate = torch.unflatten(x @ project_gate.mT, -1, (self.heads, -1)).sigmoid()
             inner_decay = (x @ project_decay.mT).sigmoid()
@@ -242,14 +239,11 @@ class TitansLayer(nn.Module):
         with _full_precision(x):
             dtype = x.dtype
             x = x.to(state["memory.momentum.W1"].dtype)
-            project_q = self.project_q.to(state["memory.momentum.W1"].dtype)
-            project_k = self.project_k.to(state["memory.momentum.W1"].dtype)
-            project_v = self.project_v.to(state["memory.momentum.W1"].dtype)
-            project_gate = self.project_gate.to(state["memory.momentum.W1"].dtype)
-            project_out = self.project_out.to(state["memory.momentum.W1"].dtype)
-            project_rate = self.project_rate.to(state["memory.momentum.W1"].dtype)
-            project_decay = self.project_decay.to(state["memory.momentum.W1"].dtype)
-            project_retention = self.project_retention.to(state["memory.momentum.W1"].dtype)
+            wide = state["memory.momentum.W1"].dtype
+            project_q, project_k, project_v = (weight.to(wide) for weight in (self.project_q, self.project_k, self.project_v))
+            project_gate, project_out = (weight.to(wide) for weight in (self.project_gate, self.project_out))
+            project_rate, project_decay = (weight.to(wide) for weight in (self.project_rate, self.project_decay))
+            project_retention = self.project_retention.to(wide)
             position = state["position"] + 1
             due = position % 64 == 0
             v = torch.nn.functional.silu(torch.unflatten(x @ project_v.mT, -1, (self.heads, -1)))
@@ -341,4 +335,4 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return moved
 
 
-# sealed by nlc, sha256 of everything above: 351bc2b9732b7d30fa68d71f9fbfc878cabdabc8232c03c31133e9b38eaa0e6a
+# sealed by nlc, sha256 of everything above: f71c3ea2b143b6fe613c2b351813bed00e7277f93dabfe0fc165292d6f6f17c1

@@ -140,17 +140,12 @@ class TitansLinearLayer(nn.Module):
             dtype = x.dtype
             start = self._start(state, batch, heads, x)
             x = x.to(start["memory.momentum"].dtype)
-            project_q = self.project_q.to(start["memory.momentum"].dtype)
-            project_k = self.project_k.to(start["memory.momentum"].dtype)
-            project_v = self.project_v.to(start["memory.momentum"].dtype)
-            project_gate = self.project_gate.to(start["memory.momentum"].dtype)
-            project_out = self.project_out.to(start["memory.momentum"].dtype)
-            project_beta = self.project_beta.to(start["memory.momentum"].dtype)
-            kernel_q = self.kernel_q.to(start["memory.momentum"].dtype)
-            kernel_k = self.kernel_k.to(start["memory.momentum"].dtype)
-            kernel_v = self.kernel_v.to(start["memory.momentum"].dtype)
-            project_retention = self.project_retention.to(start["memory.momentum"].dtype)
-            project_decay = self.project_decay.to(start["memory.momentum"].dtype)
+            wide = start["memory.momentum"].dtype
+            project_q, project_k, project_v = (weight.to(wide) for weight in (self.project_q, self.project_k, self.project_v))
+            project_gate, project_out = (weight.to(wide) for weight in (self.project_gate, self.project_out))
+            project_beta, kernel_q, kernel_k = (weight.to(wide) for weight in (self.project_beta, self.kernel_q, self.kernel_k))
+            kernel_v, project_retention = (weight.to(wide) for weight in (self.kernel_v, self.project_retention))
+            project_decay = self.project_decay.to(wide)
             recent_project_k = torch.cat((start["recent.project_k"], x @ project_k.mT), 1)
             recent_project_v = torch.cat((start["recent.project_v"], x @ project_v.mT), 1)
             recent_project_q = torch.cat((start["recent.project_q"], x @ project_q.mT), 1)
@@ -243,17 +238,12 @@ class TitansLinearLayer(nn.Module):
         with _full_precision(x):
             dtype = x.dtype
             x = x.to(state["memory.momentum"].dtype)
-            project_q = self.project_q.to(state["memory.momentum"].dtype)
-            project_k = self.project_k.to(state["memory.momentum"].dtype)
-            project_v = self.project_v.to(state["memory.momentum"].dtype)
-            project_gate = self.project_gate.to(state["memory.momentum"].dtype)
-            project_out = self.project_out.to(state["memory.momentum"].dtype)
-            project_beta = self.project_beta.to(state["memory.momentum"].dtype)
-            kernel_q = self.kernel_q.to(state["memory.momentum"].dtype)
-            kernel_k = self.kernel_k.to(state["memory.momentum"].dtype)
-            kernel_v = self.kernel_v.to(state["memory.momentum"].dtype)
-            project_retention = self.project_retention.to(state["memory.momentum"].dtype)
-            project_decay = self.project_decay.to(state["memory.momentum"].dtype)
+            wide = state["memory.momentum"].dtype
+            project_q, project_k, project_v = (weight.to(wide) for weight in (self.project_q, self.project_k, self.project_v))
+            project_gate, project_out = (weight.to(wide) for weight in (self.project_gate, self.project_out))
+            project_beta, kernel_q, kernel_k = (weight.to(wide) for weight in (self.project_beta, self.kernel_q, self.kernel_k))
+            kernel_v, project_retention = (weight.to(wide) for weight in (self.kernel_v, self.project_retention))
+            project_decay = self.project_decay.to(wide)
             recent_project_k = torch.cat((state["recent.project_k"], (x @ project_k.mT).unsqueeze(-2)), -2)
             recent_project_v = torch.cat((state["recent.project_v"], (x @ project_v.mT).unsqueeze(-2)), -2)
             recent_project_q = torch.cat((state["recent.project_q"], (x @ project_q.mT).unsqueeze(-2)), -2)
@@ -405,4 +395,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: 5fc5bbf6e88d26d9609ab1505a67513c74744f466361a0912cbef71f355afe12
+# sealed by nlc, sha256 of everything above: 70d1fd1776b79590e009178ef19f455acce594ced5489c663f87932aeae8696d

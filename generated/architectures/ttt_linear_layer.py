@@ -132,15 +132,10 @@ class TTTLinearLayer(nn.Module):
             before = 0 if state is None or state["position"].is_meta else int(state["position"])
             state = self._start(state, batch, heads, x)
             x = x.to(state["memory.weights"].dtype)
-            project_q = self.project_q.to(state["memory.weights"].dtype)
-            project_v = self.project_v.to(state["memory.weights"].dtype)
-            project_gate = self.project_gate.to(state["memory.weights"].dtype)
-            project_out = self.project_out.to(state["memory.weights"].dtype)
-            project_rate = self.project_rate.to(state["memory.weights"].dtype)
-            kernel_q = self.kernel_q.to(state["memory.weights"].dtype)
-            kernel_k = self.kernel_k.to(state["memory.weights"].dtype)
-            scale = self.scale.to(state["memory.weights"].dtype)
-            shift = self.shift.to(state["memory.weights"].dtype)
+            wide = state["memory.weights"].dtype
+            project_q, project_v, project_gate = (weight.to(wide) for weight in (self.project_q, self.project_v, self.project_gate))
+            project_out, project_rate, kernel_q = (weight.to(wide) for weight in (self.project_out, self.project_rate, self.kernel_q))
+            kernel_k, scale, shift = (weight.to(wide) for weight in (self.kernel_k, self.scale, self.shift))
             recent_project_q = torch.cat((state["recent.project_q"], x @ project_q.mT), 1)
             gain = torch.unflatten(scale, -1, (self.heads, -1))
             offset = torch.unflatten(shift, -1, (self.heads, -1))
@@ -225,15 +220,10 @@ class TTTLinearLayer(nn.Module):
         with _full_precision(x):
             dtype = x.dtype
             x = x.to(state["memory.weights"].dtype)
-            project_q = self.project_q.to(state["memory.weights"].dtype)
-            project_v = self.project_v.to(state["memory.weights"].dtype)
-            project_gate = self.project_gate.to(state["memory.weights"].dtype)
-            project_out = self.project_out.to(state["memory.weights"].dtype)
-            project_rate = self.project_rate.to(state["memory.weights"].dtype)
-            kernel_q = self.kernel_q.to(state["memory.weights"].dtype)
-            kernel_k = self.kernel_k.to(state["memory.weights"].dtype)
-            scale = self.scale.to(state["memory.weights"].dtype)
-            shift = self.shift.to(state["memory.weights"].dtype)
+            wide = state["memory.weights"].dtype
+            project_q, project_v, project_gate = (weight.to(wide) for weight in (self.project_q, self.project_v, self.project_gate))
+            project_out, project_rate, kernel_q = (weight.to(wide) for weight in (self.project_out, self.project_rate, self.kernel_q))
+            kernel_k, scale, shift = (weight.to(wide) for weight in (self.kernel_k, self.scale, self.shift))
             position = state["position"] + 1
             due = position % 16 == 0
             recent_project_q = torch.cat((state["recent.project_q"], (x @ project_q.mT).unsqueeze(-2)), -2)
@@ -344,4 +334,4 @@ def _moved_vector(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return moved
 
 
-# sealed by nlc, sha256 of everything above: 4703f051a1a6d5161c0b8d303bc1107fb640e90a8b35ba2f8547a65b55f02789
+# sealed by nlc, sha256 of everything above: 42e6ecf1e0a8dc41851a772b1b526a0f7a089ded40145f9f9bcc7911c062c761

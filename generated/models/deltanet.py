@@ -296,15 +296,11 @@ class DeltaRuleLayer(nn.Module):
             dtype = x.dtype
             start = self._start(state, batch, heads, x)
             x = x.to(start["memory"].dtype)
-            project_q = self.project_q.to(start["memory"].dtype)
-            project_k = self.project_k.to(start["memory"].dtype)
-            project_v = self.project_v.to(start["memory"].dtype)
-            project_gate = self.project_gate.to(start["memory"].dtype)
-            project_out = self.project_out.to(start["memory"].dtype)
-            project_beta = self.project_beta.to(start["memory"].dtype)
-            kernel_q = self.kernel_q.to(start["memory"].dtype)
-            kernel_k = self.kernel_k.to(start["memory"].dtype)
-            kernel_v = self.kernel_v.to(start["memory"].dtype)
+            wide = start["memory"].dtype
+            project_q, project_k, project_v = (weight.to(wide) for weight in (self.project_q, self.project_k, self.project_v))
+            project_gate, project_out = (weight.to(wide) for weight in (self.project_gate, self.project_out))
+            project_beta, kernel_q, kernel_k = (weight.to(wide) for weight in (self.project_beta, self.kernel_q, self.kernel_k))
+            kernel_v = self.kernel_v.to(wide)
             recent_project_k = torch.cat((start["recent.project_k"], x @ project_k.mT), 1)
             recent_project_v = torch.cat((start["recent.project_v"], x @ project_v.mT), 1)
             recent_project_q = torch.cat((start["recent.project_q"], x @ project_q.mT), 1)
@@ -364,15 +360,11 @@ class DeltaRuleLayer(nn.Module):
         with _full_precision(x):
             dtype = x.dtype
             x = x.to(state["memory"].dtype)
-            project_q = self.project_q.to(state["memory"].dtype)
-            project_k = self.project_k.to(state["memory"].dtype)
-            project_v = self.project_v.to(state["memory"].dtype)
-            project_gate = self.project_gate.to(state["memory"].dtype)
-            project_out = self.project_out.to(state["memory"].dtype)
-            project_beta = self.project_beta.to(state["memory"].dtype)
-            kernel_q = self.kernel_q.to(state["memory"].dtype)
-            kernel_k = self.kernel_k.to(state["memory"].dtype)
-            kernel_v = self.kernel_v.to(state["memory"].dtype)
+            wide = state["memory"].dtype
+            project_q, project_k, project_v = (weight.to(wide) for weight in (self.project_q, self.project_k, self.project_v))
+            project_gate, project_out = (weight.to(wide) for weight in (self.project_gate, self.project_out))
+            project_beta, kernel_q, kernel_k = (weight.to(wide) for weight in (self.project_beta, self.kernel_q, self.kernel_k))
+            kernel_v = self.kernel_v.to(wide)
             recent_project_k = torch.cat((state["recent.project_k"], (x @ project_k.mT).unsqueeze(-2)), -2)
             recent_project_v = torch.cat((state["recent.project_v"], (x @ project_v.mT).unsqueeze(-2)), -2)
             recent_project_q = torch.cat((state["recent.project_q"], (x @ project_q.mT).unsqueeze(-2)), -2)
@@ -444,9 +436,7 @@ class SwigluLayer(nn.Module):
             dtype = x.dtype
             wide = torch.promote_types(dtype, torch.float32)
             x = x.to(wide)
-            expand = self.expand.to(wide)
-            gate = self.gate.to(wide)
-            contract = self.contract.to(wide)
+            expand, gate, contract = (weight.to(wide) for weight in (self.expand, self.gate, self.contract))
             y = torch.nn.functional.silu(x @ gate.mT) * (x @ expand.mT) @ contract.mT
             return y.to(dtype), {}
 
@@ -466,9 +456,7 @@ class SwigluLayer(nn.Module):
             dtype = x.dtype
             wide = torch.promote_types(dtype, torch.float32)
             x = x.to(wide)
-            expand = self.expand.to(wide)
-            gate = self.gate.to(wide)
-            contract = self.contract.to(wide)
+            expand, gate, contract = (weight.to(wide) for weight in (self.expand, self.gate, self.contract))
             y = torch.nn.functional.silu(x @ gate.mT) * (x @ expand.mT) @ contract.mT
             return y.to(dtype), {}
 
@@ -695,4 +683,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: 2170769d53f3eb9db0f078d8ce4eaf401a5f1172ba5a96bf5f34d10b181f3c34
+# sealed by nlc, sha256 of everything above: e5e3e82debb2c5d2941195c2bcac9573002cb9c9e346cdda0e1fbc565e5ced9f

@@ -349,11 +349,9 @@ class SelfModifyingTitans(nn.Module):
             before = 0 if state is None or state["position"].is_meta else int(state["position"])
             state = self._start(state, batch, heads, x)
             x = x.to(state["key_map"].dtype)
-            project_q = self.project_q.to(state["key_map"].dtype)
-            project_in = self.project_in.to(state["key_map"].dtype)
-            project_out = self.project_out.to(state["key_map"].dtype)
-            kernel_q = self.kernel_q.to(state["key_map"].dtype)
-            kernel_in = self.kernel_in.to(state["key_map"].dtype)
+            wide = state["key_map"].dtype
+            project_q, project_in, project_out = (weight.to(wide) for weight in (self.project_q, self.project_in, self.project_out))
+            kernel_q, kernel_in = (weight.to(wide) for weight in (self.kernel_q, self.kernel_in))
             recent_project_in = torch.cat((state["recent.project_in"], x @ project_in.mT), 1)
             recent_project_q = torch.cat((state["recent.project_q"], x @ project_q.mT), 1)
             source = torch.unflatten(_convolved(recent_project_in, kernel_in), -1, (self.heads, -1))
@@ -447,11 +445,9 @@ class SelfModifyingTitans(nn.Module):
         with _full_precision(x):
             dtype = x.dtype
             x = x.to(state["key_map"].dtype)
-            project_q = self.project_q.to(state["key_map"].dtype)
-            project_in = self.project_in.to(state["key_map"].dtype)
-            project_out = self.project_out.to(state["key_map"].dtype)
-            kernel_q = self.kernel_q.to(state["key_map"].dtype)
-            kernel_in = self.kernel_in.to(state["key_map"].dtype)
+            wide = state["key_map"].dtype
+            project_q, project_in, project_out = (weight.to(wide) for weight in (self.project_q, self.project_in, self.project_out))
+            kernel_q, kernel_in = (weight.to(wide) for weight in (self.kernel_q, self.kernel_in))
             position = state["position"] + 1
             due = position % 16 == 0
             recent_project_in = torch.cat((state["recent.project_in"], (x @ project_in.mT).unsqueeze(-2)), -2)
@@ -547,12 +543,8 @@ class ContinuumMemorySystem(nn.Module):
             dtype = x.dtype
             wide = torch.promote_types(dtype, torch.float32)
             x = x.to(wide)
-            fast_W1 = self.fast_W1.to(wide)
-            fast_W2 = self.fast_W2.to(wide)
-            medium_W1 = self.medium_W1.to(wide)
-            medium_W2 = self.medium_W2.to(wide)
-            slow_W1 = self.slow_W1.to(wide)
-            slow_W2 = self.slow_W2.to(wide)
+            fast_W1, fast_W2, medium_W1 = (weight.to(wide) for weight in (self.fast_W1, self.fast_W2, self.medium_W1))
+            medium_W2, slow_W1, slow_W2 = (weight.to(wide) for weight in (self.medium_W2, self.slow_W1, self.slow_W2))
             near = torch.nn.functional.gelu(torch.nn.functional.rms_norm(x, (self.d_model,), eps=1e-06) @ fast_W1.mT) @ fast_W2.mT
             middle = (
                 torch.nn.functional.gelu(torch.nn.functional.rms_norm(x + near, (self.d_model,), eps=1e-06) @ medium_W1.mT) @ medium_W2.mT
@@ -580,12 +572,8 @@ class ContinuumMemorySystem(nn.Module):
             dtype = x.dtype
             wide = torch.promote_types(dtype, torch.float32)
             x = x.to(wide)
-            fast_W1 = self.fast_W1.to(wide)
-            fast_W2 = self.fast_W2.to(wide)
-            medium_W1 = self.medium_W1.to(wide)
-            medium_W2 = self.medium_W2.to(wide)
-            slow_W1 = self.slow_W1.to(wide)
-            slow_W2 = self.slow_W2.to(wide)
+            fast_W1, fast_W2, medium_W1 = (weight.to(wide) for weight in (self.fast_W1, self.fast_W2, self.medium_W1))
+            medium_W2, slow_W1, slow_W2 = (weight.to(wide) for weight in (self.medium_W2, self.slow_W1, self.slow_W2))
             near = torch.nn.functional.gelu(torch.nn.functional.rms_norm(x, (self.d_model,), eps=1e-06) @ fast_W1.mT) @ fast_W2.mT
             middle = (
                 torch.nn.functional.gelu(torch.nn.functional.rms_norm(x + near, (self.d_model,), eps=1e-06) @ medium_W1.mT) @ medium_W2.mT
@@ -879,4 +867,4 @@ def _block_lengths(before: int, tokens: int, time: int) -> list[int]:
     return [end - start for start, end in zip([0, *ends], ends, strict=False)] if time else []
 
 
-# sealed by nlc, sha256 of everything above: 4b09ff48805d56c1dbd82be0a6e397b0fa3417f937d8c3385f8e9bcd56c7a65b
+# sealed by nlc, sha256 of everything above: 31665276419b60dc17f0a09b1b885b1a7d2c2e24ea53ac34609e4fbe30d933a8

@@ -272,10 +272,9 @@ class SoftmaxAttentionLayer(nn.Module):
             dtype = x.dtype
             start = self._start(state, batch, heads, x)
             x = x.to(start["attention.k"].dtype)
-            project_q = self.project_q.to(start["attention.k"].dtype)
-            project_k = self.project_k.to(start["attention.k"].dtype)
-            project_v = self.project_v.to(start["attention.k"].dtype)
-            project_out = self.project_out.to(start["attention.k"].dtype)
+            wide = start["attention.k"].dtype
+            project_q, project_k, project_v = (weight.to(wide) for weight in (self.project_q, self.project_k, self.project_v))
+            project_out = self.project_out.to(wide)
             place = (start["position"] + torch.arange(x.shape[1], device=x.device)).to(x.dtype)[:, None]
             v = torch.unflatten(x @ project_v.mT, -1, (self.heads, -1))
             q = _rotary(torch.unflatten(x @ project_q.mT, -1, (self.heads, -1)), place, 10000)
@@ -302,10 +301,9 @@ class SoftmaxAttentionLayer(nn.Module):
         with _full_precision(x):
             dtype = x.dtype
             x = x.to(state["attention.k"].dtype)
-            project_q = self.project_q.to(state["attention.k"].dtype)
-            project_k = self.project_k.to(state["attention.k"].dtype)
-            project_v = self.project_v.to(state["attention.k"].dtype)
-            project_out = self.project_out.to(state["attention.k"].dtype)
+            wide = state["attention.k"].dtype
+            project_q, project_k, project_v = (weight.to(wide) for weight in (self.project_q, self.project_k, self.project_v))
+            project_out = self.project_out.to(wide)
             position = state["position"] + 1
             place = (position - 1).to(state["attention.k"].dtype)
             v = torch.unflatten(x @ project_v.mT, -1, (self.heads, -1))
@@ -373,12 +371,8 @@ class ContinuumMemorySystem(nn.Module):
             dtype = x.dtype
             wide = torch.promote_types(dtype, torch.float32)
             x = x.to(wide)
-            fast_W1 = self.fast_W1.to(wide)
-            fast_W2 = self.fast_W2.to(wide)
-            medium_W1 = self.medium_W1.to(wide)
-            medium_W2 = self.medium_W2.to(wide)
-            slow_W1 = self.slow_W1.to(wide)
-            slow_W2 = self.slow_W2.to(wide)
+            fast_W1, fast_W2, medium_W1 = (weight.to(wide) for weight in (self.fast_W1, self.fast_W2, self.medium_W1))
+            medium_W2, slow_W1, slow_W2 = (weight.to(wide) for weight in (self.medium_W2, self.slow_W1, self.slow_W2))
             near = torch.nn.functional.gelu(torch.nn.functional.rms_norm(x, (self.d_model,), eps=1e-06) @ fast_W1.mT) @ fast_W2.mT
             middle = (
                 torch.nn.functional.gelu(torch.nn.functional.rms_norm(x + near, (self.d_model,), eps=1e-06) @ medium_W1.mT) @ medium_W2.mT
@@ -406,12 +400,8 @@ class ContinuumMemorySystem(nn.Module):
             dtype = x.dtype
             wide = torch.promote_types(dtype, torch.float32)
             x = x.to(wide)
-            fast_W1 = self.fast_W1.to(wide)
-            fast_W2 = self.fast_W2.to(wide)
-            medium_W1 = self.medium_W1.to(wide)
-            medium_W2 = self.medium_W2.to(wide)
-            slow_W1 = self.slow_W1.to(wide)
-            slow_W2 = self.slow_W2.to(wide)
+            fast_W1, fast_W2, medium_W1 = (weight.to(wide) for weight in (self.fast_W1, self.fast_W2, self.medium_W1))
+            medium_W2, slow_W1, slow_W2 = (weight.to(wide) for weight in (self.medium_W2, self.slow_W1, self.slow_W2))
             near = torch.nn.functional.gelu(torch.nn.functional.rms_norm(x, (self.d_model,), eps=1e-06) @ fast_W1.mT) @ fast_W2.mT
             middle = (
                 torch.nn.functional.gelu(torch.nn.functional.rms_norm(x + near, (self.d_model,), eps=1e-06) @ medium_W1.mT) @ medium_W2.mT
@@ -684,4 +674,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: ed3f6624b2a137960d769c06ea2d2a219bf1d21db939e1a528d0de104d0f7f5e
+# sealed by nlc, sha256 of everything above: f68741b006207ca8232c100c1599d995cf07b445fcde211287220fc5f196ed88

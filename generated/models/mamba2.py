@@ -263,15 +263,11 @@ class Mamba2Layer(nn.Module):
             dtype = x.dtype
             start = self._start(state, batch, heads, x)
             x = x.to(start["memory"].dtype)
-            project_q = self.project_q.to(start["memory"].dtype)
-            project_k = self.project_k.to(start["memory"].dtype)
-            project_v = self.project_v.to(start["memory"].dtype)
-            project_gate = self.project_gate.to(start["memory"].dtype)
-            project_out = self.project_out.to(start["memory"].dtype)
-            project_delta = self.project_delta.to(start["memory"].dtype)
-            kernel_q = self.kernel_q.to(start["memory"].dtype)
-            kernel_k = self.kernel_k.to(start["memory"].dtype)
-            kernel_v = self.kernel_v.to(start["memory"].dtype)
+            wide = start["memory"].dtype
+            project_q, project_k, project_v = (weight.to(wide) for weight in (self.project_q, self.project_k, self.project_v))
+            project_gate, project_out = (weight.to(wide) for weight in (self.project_gate, self.project_out))
+            project_delta, kernel_q, kernel_k = (weight.to(wide) for weight in (self.project_delta, self.kernel_q, self.kernel_k))
+            kernel_v = self.kernel_v.to(wide)
             recent_project_k = torch.cat((start["recent.project_k"], x @ project_k.mT), 1)
             recent_project_v = torch.cat((start["recent.project_v"], x @ project_v.mT), 1)
             recent_project_q = torch.cat((start["recent.project_q"], x @ project_q.mT), 1)
@@ -327,15 +323,11 @@ class Mamba2Layer(nn.Module):
         with _full_precision(x):
             dtype = x.dtype
             x = x.to(state["memory"].dtype)
-            project_q = self.project_q.to(state["memory"].dtype)
-            project_k = self.project_k.to(state["memory"].dtype)
-            project_v = self.project_v.to(state["memory"].dtype)
-            project_gate = self.project_gate.to(state["memory"].dtype)
-            project_out = self.project_out.to(state["memory"].dtype)
-            project_delta = self.project_delta.to(state["memory"].dtype)
-            kernel_q = self.kernel_q.to(state["memory"].dtype)
-            kernel_k = self.kernel_k.to(state["memory"].dtype)
-            kernel_v = self.kernel_v.to(state["memory"].dtype)
+            wide = state["memory"].dtype
+            project_q, project_k, project_v = (weight.to(wide) for weight in (self.project_q, self.project_k, self.project_v))
+            project_gate, project_out = (weight.to(wide) for weight in (self.project_gate, self.project_out))
+            project_delta, kernel_q, kernel_k = (weight.to(wide) for weight in (self.project_delta, self.kernel_q, self.kernel_k))
+            kernel_v = self.kernel_v.to(wide)
             recent_project_k = torch.cat((state["recent.project_k"], (x @ project_k.mT).unsqueeze(-2)), -2)
             recent_project_v = torch.cat((state["recent.project_v"], (x @ project_v.mT).unsqueeze(-2)), -2)
             recent_project_q = torch.cat((state["recent.project_q"], (x @ project_q.mT).unsqueeze(-2)), -2)
@@ -596,4 +588,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: 6ac76cb0f277d5a032495074d6403287e20c8783a3de74616f380de54bcb0b19
+# sealed by nlc, sha256 of everything above: 3e2ee8db9d76db7774f39b901eddb3964ef750fa0c86a68e85692d7441c03be5

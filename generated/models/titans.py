@@ -322,14 +322,11 @@ class TitansLayer(nn.Module):
             before = 0 if state is None or state["position"].is_meta else int(state["position"])
             state = self._start(state, batch, heads, x)
             x = x.to(state["memory.momentum.W1"].dtype)
-            project_q = self.project_q.to(state["memory.momentum.W1"].dtype)
-            project_k = self.project_k.to(state["memory.momentum.W1"].dtype)
-            project_v = self.project_v.to(state["memory.momentum.W1"].dtype)
-            project_gate = self.project_gate.to(state["memory.momentum.W1"].dtype)
-            project_out = self.project_out.to(state["memory.momentum.W1"].dtype)
-            project_rate = self.project_rate.to(state["memory.momentum.W1"].dtype)
-            project_decay = self.project_decay.to(state["memory.momentum.W1"].dtype)
-            project_retention = self.project_retention.to(state["memory.momentum.W1"].dtype)
+            wide = state["memory.momentum.W1"].dtype
+            project_q, project_k, project_v = (weight.to(wide) for weight in (self.project_q, self.project_k, self.project_v))
+            project_gate, project_out = (weight.to(wide) for weight in (self.project_gate, self.project_out))
+            project_rate, project_decay = (weight.to(wide) for weight in (self.project_rate, self.project_decay))
+            project_retention = self.project_retention.to(wide)
             v = torch.nn.functional.silu(torch.unflatten(x @ project_v.mT, -1, (self.heads, -1)))
             gate = torch.unflatten(x @ project_gate.mT, -1, (self.heads, -1)).sigmoid()
             inner_decay = (x @ project_decay.mT).sigmoid()
@@ -424,14 +421,11 @@ class TitansLayer(nn.Module):
         with _full_precision(x):
             dtype = x.dtype
             x = x.to(state["memory.momentum.W1"].dtype)
-            project_q = self.project_q.to(state["memory.momentum.W1"].dtype)
-            project_k = self.project_k.to(state["memory.momentum.W1"].dtype)
-            project_v = self.project_v.to(state["memory.momentum.W1"].dtype)
-            project_gate = self.project_gate.to(state["memory.momentum.W1"].dtype)
-            project_out = self.project_out.to(state["memory.momentum.W1"].dtype)
-            project_rate = self.project_rate.to(state["memory.momentum.W1"].dtype)
-            project_decay = self.project_decay.to(state["memory.momentum.W1"].dtype)
-            project_retention = self.project_retention.to(state["memory.momentum.W1"].dtype)
+            wide = state["memory.momentum.W1"].dtype
+            project_q, project_k, project_v = (weight.to(wide) for weight in (self.project_q, self.project_k, self.project_v))
+            project_gate, project_out = (weight.to(wide) for weight in (self.project_gate, self.project_out))
+            project_rate, project_decay = (weight.to(wide) for weight in (self.project_rate, self.project_decay))
+            project_retention = self.project_retention.to(wide)
             position = state["position"] + 1
             due = position % 64 == 0
             v = torch.nn.functional.silu(torch.unflatten(x @ project_v.mT, -1, (self.heads, -1)))
@@ -513,9 +507,7 @@ class SwigluLayer(nn.Module):
             dtype = x.dtype
             wide = torch.promote_types(dtype, torch.float32)
             x = x.to(wide)
-            expand = self.expand.to(wide)
-            gate = self.gate.to(wide)
-            contract = self.contract.to(wide)
+            expand, gate, contract = (weight.to(wide) for weight in (self.expand, self.gate, self.contract))
             y = torch.nn.functional.silu(x @ gate.mT) * (x @ expand.mT) @ contract.mT
             return y.to(dtype), {}
 
@@ -535,9 +527,7 @@ class SwigluLayer(nn.Module):
             dtype = x.dtype
             wide = torch.promote_types(dtype, torch.float32)
             x = x.to(wide)
-            expand = self.expand.to(wide)
-            gate = self.gate.to(wide)
-            contract = self.contract.to(wide)
+            expand, gate, contract = (weight.to(wide) for weight in (self.expand, self.gate, self.contract))
             y = torch.nn.functional.silu(x @ gate.mT) * (x @ expand.mT) @ contract.mT
             return y.to(dtype), {}
 
@@ -780,4 +770,4 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return moved
 
 
-# sealed by nlc, sha256 of everything above: 2b19b1eb4315c3b5f17e9ff8b8e65f09208ace35d4d37f2f66dfeca89524f506
+# sealed by nlc, sha256 of everything above: d0da72a4cda49f3758536683c65ad059ef12551c3ceb6036c18c645c553f018b

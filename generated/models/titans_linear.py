@@ -314,17 +314,12 @@ class TitansLinearLayer(nn.Module):
             dtype = x.dtype
             start = self._start(state, batch, heads, x)
             x = x.to(start["memory.momentum"].dtype)
-            project_q = self.project_q.to(start["memory.momentum"].dtype)
-            project_k = self.project_k.to(start["memory.momentum"].dtype)
-            project_v = self.project_v.to(start["memory.momentum"].dtype)
-            project_gate = self.project_gate.to(start["memory.momentum"].dtype)
-            project_out = self.project_out.to(start["memory.momentum"].dtype)
-            project_beta = self.project_beta.to(start["memory.momentum"].dtype)
-            kernel_q = self.kernel_q.to(start["memory.momentum"].dtype)
-            kernel_k = self.kernel_k.to(start["memory.momentum"].dtype)
-            kernel_v = self.kernel_v.to(start["memory.momentum"].dtype)
-            project_retention = self.project_retention.to(start["memory.momentum"].dtype)
-            project_decay = self.project_decay.to(start["memory.momentum"].dtype)
+            wide = start["memory.momentum"].dtype
+            project_q, project_k, project_v = (weight.to(wide) for weight in (self.project_q, self.project_k, self.project_v))
+            project_gate, project_out = (weight.to(wide) for weight in (self.project_gate, self.project_out))
+            project_beta, kernel_q, kernel_k = (weight.to(wide) for weight in (self.project_beta, self.kernel_q, self.kernel_k))
+            kernel_v, project_retention = (weight.to(wide) for weight in (self.kernel_v, self.project_retention))
+            project_decay = self.project_decay.to(wide)
             recent_project_k = torch.cat((start["recent.project_k"], x @ project_k.mT), 1)
             recent_project_v = torch.cat((start["recent.project_v"], x @ project_v.mT), 1)
             recent_project_q = torch.cat((start["recent.project_q"], x @ project_q.mT), 1)
@@ -417,17 +412,12 @@ class TitansLinearLayer(nn.Module):
         with _full_precision(x):
             dtype = x.dtype
             x = x.to(state["memory.momentum"].dtype)
-            project_q = self.project_q.to(state["memory.momentum"].dtype)
-            project_k = self.project_k.to(state["memory.momentum"].dtype)
-            project_v = self.project_v.to(state["memory.momentum"].dtype)
-            project_gate = self.project_gate.to(state["memory.momentum"].dtype)
-            project_out = self.project_out.to(state["memory.momentum"].dtype)
-            project_beta = self.project_beta.to(state["memory.momentum"].dtype)
-            kernel_q = self.kernel_q.to(state["memory.momentum"].dtype)
-            kernel_k = self.kernel_k.to(state["memory.momentum"].dtype)
-            kernel_v = self.kernel_v.to(state["memory.momentum"].dtype)
-            project_retention = self.project_retention.to(state["memory.momentum"].dtype)
-            project_decay = self.project_decay.to(state["memory.momentum"].dtype)
+            wide = state["memory.momentum"].dtype
+            project_q, project_k, project_v = (weight.to(wide) for weight in (self.project_q, self.project_k, self.project_v))
+            project_gate, project_out = (weight.to(wide) for weight in (self.project_gate, self.project_out))
+            project_beta, kernel_q, kernel_k = (weight.to(wide) for weight in (self.project_beta, self.kernel_q, self.kernel_k))
+            kernel_v, project_retention = (weight.to(wide) for weight in (self.kernel_v, self.project_retention))
+            project_decay = self.project_decay.to(wide)
             recent_project_k = torch.cat((state["recent.project_k"], (x @ project_k.mT).unsqueeze(-2)), -2)
             recent_project_v = torch.cat((state["recent.project_v"], (x @ project_v.mT).unsqueeze(-2)), -2)
             recent_project_q = torch.cat((state["recent.project_q"], (x @ project_q.mT).unsqueeze(-2)), -2)
@@ -503,9 +493,7 @@ class SwigluLayer(nn.Module):
             dtype = x.dtype
             wide = torch.promote_types(dtype, torch.float32)
             x = x.to(wide)
-            expand = self.expand.to(wide)
-            gate = self.gate.to(wide)
-            contract = self.contract.to(wide)
+            expand, gate, contract = (weight.to(wide) for weight in (self.expand, self.gate, self.contract))
             y = torch.nn.functional.silu(x @ gate.mT) * (x @ expand.mT) @ contract.mT
             return y.to(dtype), {}
 
@@ -525,9 +513,7 @@ class SwigluLayer(nn.Module):
             dtype = x.dtype
             wide = torch.promote_types(dtype, torch.float32)
             x = x.to(wide)
-            expand = self.expand.to(wide)
-            gate = self.gate.to(wide)
-            contract = self.contract.to(wide)
+            expand, gate, contract = (weight.to(wide) for weight in (self.expand, self.gate, self.contract))
             y = torch.nn.functional.silu(x @ gate.mT) * (x @ expand.mT) @ contract.mT
             return y.to(dtype), {}
 
@@ -787,4 +773,4 @@ def _scaled(x: Tensor, shares: Tensor) -> Tensor:
     return (shares.unsqueeze(-1) * x.unsqueeze(-2)).flatten(-2)
 
 
-# sealed by nlc, sha256 of everything above: d5f9ff2ef78bd81aa93465f6b7b1a901d585ed11690b29189a55476ee1802921
+# sealed by nlc, sha256 of everything above: 08784fdd8f5f0cf5645a8fc375645e9b86b2bc0cc7e4d20d0d711cdf4bac7c52

@@ -4,23 +4,17 @@ The transformer with attention over a window that is gated by a linear memory wh
 gate.
 
 Compiled by nlc from specs/models/titans_memory_as_gate.yaml. Edit the spec, not this file.
-sha256 of the spec: 99ff90367bb02f0d19af48e86d1f923c3a41157c97b3a68d23e14929fd5c0a65
+sha256 of the spec: 355a80efa215a73dd995ea5f39141971c3be7133b618c339eaf29fdbcc296f1b
 
 Levels, fastest first (Nested Learning, Definition 2)
-    rank  components                                                         every   paper's number (slowest highest / slowest first)
-    0     memory_as_gate.attention                                           always  1 / 5
-    1     memory_as_gate.memory.momentum                                     token   2 / 4
-    2     memory_as_gate.memory                                              token   3 / 3
-    3     embedding.first_moment, embedding.second_moment,                   step    4 / 2
+    rank  components                                                        every   paper's number (slowest highest / slowest first)
+    0     memory_as_gate.attention                                          always  1 / 5
+    1     memory_as_gate.memory.momentum                                    token   2 / 4
+    2     memory_as_gate.memory                                             token   3 / 3
+    3     embedding.first_moment, embedding.second_moment,                  step    4 / 2
           head_norm.first_moment, head_norm.second_moment,
           memory_as_gate.far_scale.first_moment,
           memory_as_gate.far_scale.second_moment,
-          memory_as_gate.kernel_k.first_moment,
-          memory_as_gate.kernel_k.second_moment,
-          memory_as_gate.kernel_q.first_moment,
-          memory_as_gate.kernel_q.second_moment,
-          memory_as_gate.kernel_v.first_moment,
-          memory_as_gate.kernel_v.second_moment,
           memory_as_gate.near_k.first_moment,
           memory_as_gate.near_k.second_moment,
           memory_as_gate.near_q.first_moment,
@@ -49,16 +43,14 @@ Levels, fastest first (Nested Learning, Definition 2)
           swiglu.expand.second_moment, swiglu.gate.first_moment,
           swiglu.gate.second_moment, swiglu_norm.first_moment,
           swiglu_norm.second_moment
-    4     embedding, head_norm, memory_as_gate.far_scale,                    step    5 / 1
-          memory_as_gate.kernel_k, memory_as_gate.kernel_q,
-          memory_as_gate.kernel_v, memory_as_gate.near_k,
-          memory_as_gate.near_q, memory_as_gate.near_scale,
-          memory_as_gate.near_v, memory_as_gate.project_beta,
-          memory_as_gate.project_decay, memory_as_gate.project_k,
-          memory_as_gate.project_out, memory_as_gate.project_q,
-          memory_as_gate.project_retention, memory_as_gate.project_v,
-          memory_as_gate_norm, swiglu.contract, swiglu.expand, swiglu.gate,
-          swiglu_norm
+    4     embedding, head_norm, memory_as_gate.far_scale,                   step    5 / 1
+          memory_as_gate.near_k, memory_as_gate.near_q,
+          memory_as_gate.near_scale, memory_as_gate.near_v,
+          memory_as_gate.project_beta, memory_as_gate.project_decay,
+          memory_as_gate.project_k, memory_as_gate.project_out,
+          memory_as_gate.project_q, memory_as_gate.project_retention,
+          memory_as_gate.project_v, memory_as_gate_norm, swiglu.contract,
+          swiglu.expand, swiglu.gate, swiglu_norm
 
 Network
     embedding: vocabulary -> d_model
@@ -73,48 +65,43 @@ Network
 MemoryAsGateLayer, from specs/architectures/memory_as_gate_layer.yaml
 
     Laws, per token; prev is the state before
-        beta               = sigmoid(split(project_beta @ x, heads))                                    abbreviation
-        retention          = sigmoid(split(project_retention @ x, heads))                               abbreviation
-        inner_decay        = sigmoid(split(project_decay @ x, heads))                                   abbreviation
-        v                  = split(silu(convolve(project_v @ x, kernel_v)), heads)                      abbreviation
-        q                  = l2_normalise(split(silu(convolve(project_q @ x, kernel_q)), heads))        abbreviation
-        k                  = l2_normalise(split(silu(convolve(project_k @ x, kernel_k)), heads))        abbreviation
-        score              = dot(datum, now(rotary(split(near_q @ x, heads)))) / sqrt(d_model / heads)
-                             objective exp(dot(rotary(split(near_k @ x, heads)), now(rotary(split(near_q @ x, heads)))) / sqrt(d_model /
-                             heads)) * norm2(split(near_v @ x, heads) - attention), what exp is taken of; nl:eq-62
-        weight             = softmax(score, over = window)
-                             exp of the scores over their sum; nl:eq-62
-        attention          = sum(weight * datum_2, over = window)
-                             the minimiser, where the derivative by it is zero; nl:eq-63; titans
-        prediction         = prev(memory) @ k                                                           read at the key
-        error              = prediction - v
-                             objective 0.5 * norm2(memory @ k - v)
-        gradient           = outer(error, k)                                                            adjoint of apply; calculus
-        momentum           = inner_decay * prev(memory.momentum) - beta * gradient                      explicit gradient step; titans
-        memory             = retention * prev(memory) + memory.momentum
-                             explicit gradient step on -dot(memory, memory.momentum); titans
-        near               = attention / sqrt(norm2(attention) / (d_model / heads) + 0.000001) * near_scale
-                             abbreviation
-        far                = memory @ q / sqrt(norm2(memory @ q) / (d_model / heads) + 0.000001) * far_scale
-                             abbreviation
-        y                  = project_out @ join(near * sigmoid(far), heads)                             read after the write
-        attention.datum    = rotary(split(near_k @ x, heads))                                           kept: a window of the last 64 tokens
-        attention.datum_2  = split(near_v @ x, heads)                                                   kept: a window of the last 64 tokens
-        recent.project_k   = recent(project_k @ x) and project_k @ x
-                             kept: the last values of project_k @ x, for delays and convolutions
-        recent.project_v   = recent(project_v @ x) and project_v @ x
-                             kept: the last values of project_v @ x, for delays and convolutions
-        recent.project_q   = recent(project_q @ x) and project_q @ x
-                             kept: the last values of project_q @ x, for delays and convolutions
-        position           = prev(position) + 1                                                         kept: the tokens so far
+        values            = split(near_v @ x, heads)                               abbreviation
+        v                 = silu(split(project_v @ x, heads))                      abbreviation
+        beta              = sigmoid(split(project_beta @ x, heads))                abbreviation
+        retention         = sigmoid(split(project_retention @ x, heads))           abbreviation
+        inner_decay       = sigmoid(split(project_decay @ x, heads))               abbreviation
+        query             = rotary(split(near_q @ x, heads))                       abbreviation
+        keys              = rotary(split(near_k @ x, heads))                       abbreviation
+        q                 = l2_normalise(silu(split(project_q @ x, heads)))        abbreviation
+        k                 = l2_normalise(silu(split(project_k @ x, heads)))        abbreviation
+        score             = dot(keys, now(query)) / sqrt(d_model / heads)
+                            objective exp(dot(keys, now(query)) / sqrt(d_model / heads)) * norm2(values - attention), what exp is taken
+                            of; nl:eq-62
+        weight            = softmax(score, over = window)                          exp of the scores over their sum; nl:eq-62
+        attention         = sum(weight * values, over = window)
+                            the minimiser, where the derivative by it is zero; nl:eq-63; titans
+        prediction        = prev(memory) @ k                                       read at the key
+        error             = prediction - v                                         objective 0.5 * norm2(memory @ k - v)
+        gradient          = outer(error, k)                                        adjoint of apply; calculus
+        momentum          = inner_decay * prev(memory.momentum) - beta * gradient  explicit gradient step; titans
+        memory            = retention * prev(memory) + memory.momentum
+                            explicit gradient step on -dot(memory, memory.momentum); titans
+        near              = attention / sqrt(norm2(attention) / (d_model / heads) + 0.000001) * near_scale
+                            abbreviation
+        far               = memory @ q / sqrt(norm2(memory @ q) / (d_model / heads) + 0.000001) * far_scale
+                            abbreviation
+        y                 = project_out @ join(near * sigmoid(far), heads)         read after the write
+        attention.keys    = keys                                                   kept: a window of the last 64 tokens
+        attention.values  = values                                                 kept: a window of the last 64 tokens
+        position          = prev(position) + 1                                     kept: the tokens so far
 
     Forms
         attention: scaled dot-product attention (nl:eq-63)
             It is solved anew for every query, from the data of the last 64 tokens (Solved).
             Its weights are a softmax of scaled dot products, for which torch has a kernel.
         memory.momentum and memory: stacked triangular chunks (titans, deltanet)
-            The states memory.momentum and memory move as one, and the writes read them at l2_normalise(split(silu(convolve(project_k @ x,
-            kernel_k)), heads)) alone (Companion).
+            The states memory.momentum and memory move as one, and the writes read them at l2_normalise(silu(split(project_k @ x, heads)))
+            alone (Companion).
             The writes of a chunk solve one triangular system, in which the states at its start are stacked; the rest is matrix products.
 
 SwigluLayer, from specs/architectures/swiglu_layer.yaml
@@ -123,10 +110,9 @@ SwigluLayer, from specs/architectures/swiglu_layer.yaml
         y  = contract @ (silu(gate @ x) * (expand @ x))  no state is read
 
 Laws of AdamW, every step, for embedding, memory_as_gate_norm, swiglu_norm, head_norm, memory_as_gate.project_q,
-memory_as_gate.project_k, memory_as_gate.project_v, memory_as_gate.project_out, memory_as_gate.project_beta, memory_as_gate.kernel_q,
-memory_as_gate.kernel_k, memory_as_gate.kernel_v, memory_as_gate.project_retention, memory_as_gate.project_decay, memory_as_gate.near_q,
-memory_as_gate.near_k, memory_as_gate.near_v, memory_as_gate.near_scale, memory_as_gate.far_scale, swiglu.expand, swiglu.gate,
-swiglu.contract
+memory_as_gate.project_k, memory_as_gate.project_v, memory_as_gate.project_out, memory_as_gate.project_beta,
+memory_as_gate.project_retention, memory_as_gate.project_decay, memory_as_gate.near_q, memory_as_gate.near_k, memory_as_gate.near_v,
+memory_as_gate.near_scale, memory_as_gate.far_scale, swiglu.expand, swiglu.gate, swiglu.contract
     first_moment_gradient   = prev(first_moment) - gradient
                               objective 0.5 * norm2(first_moment - gradient); calculus
     first_moment            = prev(first_moment) - (1 - beta1) * first_moment_gradient    explicit gradient step; adamw; nl:eq-38
@@ -284,15 +270,14 @@ class MemoryAsGateLayer(nn.Module):
     """MemoryAsGateLayer, a memory over a sequence.
 
     Titans with memory as a gate: attention over a window of the last tokens and a memory with momentum side by side, both normed
-    with learned scales, and what attention finds gated by what the memory says. The memory is a matrix, and no persistent tokens
-    stand before the sequence.
+    with learned scales, and what attention finds gated by what the memory says. The memory is a matrix, without convolutions before
+    it, and no persistent tokens stand before the sequence.
 
     Inputs, by keyword, in any float dtype:
         x  (batch, time, d_model)
     State, kept in float32 or wider (a dict by name; None starts from zeros):
         memory.momentum, memory  (batch, heads, d_model / heads, d_model / heads)
-        attention.datum, attention.datum_2  (batch, 63, heads, d_model / heads), of the last 63, those that there were
-        recent.project_k, recent.project_v, recent.project_q  (batch, width - 1, d_model)
+        attention.keys, attention.values  (batch, 63, heads, d_model / heads), of the last 63, those that there were
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, d_model)
@@ -315,9 +300,6 @@ class MemoryAsGateLayer(nn.Module):
         self.project_v = nn.Parameter(torch.empty(self.d_model, self.d_model))
         self.project_out = nn.Parameter(torch.empty(self.d_model, self.d_model))
         self.project_beta = nn.Parameter(torch.empty(self.heads, self.d_model))
-        self.kernel_q = nn.Parameter(torch.empty(self.width, self.d_model))
-        self.kernel_k = nn.Parameter(torch.empty(self.width, self.d_model))
-        self.kernel_v = nn.Parameter(torch.empty(self.width, self.d_model))
         self.project_retention = nn.Parameter(torch.empty(self.heads, self.d_model))
         self.project_decay = nn.Parameter(torch.empty(self.heads, self.d_model))
         self.near_q = nn.Parameter(torch.empty(self.d_model, self.d_model))
@@ -329,11 +311,18 @@ class MemoryAsGateLayer(nn.Module):
 
     def reset_parameters(self) -> None:
         """The slow levels as training finds them."""
-        for weight in (self.project_q, self.project_k, self.project_v, self.project_out, self.project_beta):
-            nn.init.uniform_(weight, -(self.d_model**-0.5), self.d_model**-0.5)
-        for weight in (self.kernel_q, self.kernel_k, self.kernel_v):
-            nn.init.uniform_(weight, -(self.width**-0.5), self.width**-0.5)
-        for weight in (self.project_retention, self.project_decay, self.near_q, self.near_k, self.near_v):
+        for weight in (
+            self.project_q,
+            self.project_k,
+            self.project_v,
+            self.project_out,
+            self.project_beta,
+            self.project_retention,
+            self.project_decay,
+            self.near_q,
+            self.near_k,
+            self.near_v,
+        ):
             nn.init.uniform_(weight, -(self.d_model**-0.5), self.d_model**-0.5)
         nn.init.constant_(self.near_scale, 1)
         nn.init.constant_(self.far_scale, 1)
@@ -344,11 +333,8 @@ class MemoryAsGateLayer(nn.Module):
         return {
             "memory.momentum": like.new_zeros(batch, heads, self.d_head, self.d_head, dtype=dtype),
             "memory": like.new_zeros(batch, heads, self.d_head, self.d_head, dtype=dtype),
-            "attention.datum": like.new_zeros(batch, 63, heads, self.d_head, dtype=dtype),
-            "attention.datum_2": like.new_zeros(batch, 63, heads, self.d_head, dtype=dtype),
-            "recent.project_k": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
-            "recent.project_v": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
-            "recent.project_q": like.new_zeros(batch, self.width - 1, self.d_model, dtype=dtype),
+            "attention.keys": like.new_zeros(batch, 63, heads, self.d_head, dtype=dtype),
+            "attention.values": like.new_zeros(batch, 63, heads, self.d_head, dtype=dtype),
             "position": like.new_zeros((), dtype=torch.int64),
         }
 
@@ -360,47 +346,26 @@ class MemoryAsGateLayer(nn.Module):
             dtype = x.dtype
             start = self._start(state, batch, heads, x)
             x = x.to(start["memory.momentum"].dtype)
-            project_q = self.project_q.to(start["memory.momentum"].dtype)
-            project_k = self.project_k.to(start["memory.momentum"].dtype)
-            project_v = self.project_v.to(start["memory.momentum"].dtype)
-            project_out = self.project_out.to(start["memory.momentum"].dtype)
-            project_beta = self.project_beta.to(start["memory.momentum"].dtype)
-            kernel_q = self.kernel_q.to(start["memory.momentum"].dtype)
-            kernel_k = self.kernel_k.to(start["memory.momentum"].dtype)
-            kernel_v = self.kernel_v.to(start["memory.momentum"].dtype)
-            project_retention = self.project_retention.to(start["memory.momentum"].dtype)
-            project_decay = self.project_decay.to(start["memory.momentum"].dtype)
-            near_q = self.near_q.to(start["memory.momentum"].dtype)
-            near_k = self.near_k.to(start["memory.momentum"].dtype)
-            near_v = self.near_v.to(start["memory.momentum"].dtype)
-            near_scale = self.near_scale.to(start["memory.momentum"].dtype)
-            far_scale = self.far_scale.to(start["memory.momentum"].dtype)
+            wide = start["memory.momentum"].dtype
+            project_q, project_k, project_v = (weight.to(wide) for weight in (self.project_q, self.project_k, self.project_v))
+            project_out, project_beta = (weight.to(wide) for weight in (self.project_out, self.project_beta))
+            project_retention, project_decay = (weight.to(wide) for weight in (self.project_retention, self.project_decay))
+            near_q, near_k, near_v, near_scale = (weight.to(wide) for weight in (self.near_q, self.near_k, self.near_v, self.near_scale))
+            far_scale = self.far_scale.to(wide)
             place = (start["position"] + torch.arange(x.shape[1], device=x.device)).to(x.dtype)[:, None]
-            recent_project_k = torch.cat((start["recent.project_k"], x @ project_k.mT), 1)
-            recent_project_v = torch.cat((start["recent.project_v"], x @ project_v.mT), 1)
-            recent_project_q = torch.cat((start["recent.project_q"], x @ project_q.mT), 1)
+            values = torch.unflatten(x @ near_v.mT, -1, (self.heads, -1))
+            v = torch.nn.functional.silu(torch.unflatten(x @ project_v.mT, -1, (self.heads, -1)))
             beta = (x @ project_beta.mT).sigmoid()
             retention = (x @ project_retention.mT).sigmoid()
             inner_decay = (x @ project_decay.mT).sigmoid()
-            v = torch.unflatten(torch.nn.functional.silu(_convolved(recent_project_v, kernel_v)), -1, (self.heads, -1))
-            q = torch.nn.functional.normalize(
-                torch.unflatten(torch.nn.functional.silu(_convolved(recent_project_q, kernel_q)), -1, (self.heads, -1)), dim=-1
-            )
-            k = torch.nn.functional.normalize(
-                torch.unflatten(torch.nn.functional.silu(_convolved(recent_project_k, kernel_k)), -1, (self.heads, -1)), dim=-1
-            )
-            datum_window = torch.cat(
-                (start["attention.datum"], _rotary(torch.unflatten(x @ near_k.mT, -1, (self.heads, -1)), place, 10000)), 1
-            )
-            datum_2_window = torch.cat((start["attention.datum_2"], torch.unflatten(x @ near_v.mT, -1, (self.heads, -1))), 1)
+            query = _rotary(torch.unflatten(x @ near_q.mT, -1, (self.heads, -1)), place, 10000)
+            keys = _rotary(torch.unflatten(x @ near_k.mT, -1, (self.heads, -1)), place, 10000)
+            q = torch.nn.functional.normalize(torch.nn.functional.silu(torch.unflatten(x @ project_q.mT, -1, (self.heads, -1))), dim=-1)
+            k = torch.nn.functional.normalize(torch.nn.functional.silu(torch.unflatten(x @ project_k.mT, -1, (self.heads, -1))), dim=-1)
+            keys_window = torch.cat((start["attention.keys"], keys), 1)
+            values_window = torch.cat((start["attention.values"], values), 1)
             attention_read = _sliding_attention(
-                _rotary(torch.unflatten(x @ near_q.mT, -1, (self.heads, -1)), place, 10000),
-                datum_window,
-                datum_2_window,
-                scale=1 / math.sqrt(self.d_head),
-                window=64,
-                chunk=self.chunk,
-                position=start["position"],
+                query, keys_window, values_window, scale=1 / math.sqrt(self.d_head), window=64, chunk=self.chunk, position=start["position"]
             )
             memory_read, memory_momentum, memory = self._memory_in_chunks(
                 factor_1=inner_decay[..., None],
@@ -412,18 +377,14 @@ class MemoryAsGateLayer(nn.Module):
                 memory_momentum=start["memory.momentum"],
                 memory=start["memory"],
             )
-            y = (
-                (torch.nn.functional.rms_norm(attention_read, (self.d_head,), eps=1e-06) * near_scale * (torch.nn.functional.rms_norm(memory_read, (self.d_head,), eps=1e-06) * far_scale).sigmoid()).flatten(-2)
-                @ project_out.mT
-            )
+            y_normed_1 = torch.nn.functional.rms_norm(attention_read, (self.d_head,), eps=1e-06)
+            y_normed_2 = torch.nn.functional.rms_norm(memory_read, (self.d_head,), eps=1e-06)
+            y = (y_normed_1 * near_scale * (y_normed_2 * far_scale).sigmoid()).flatten(-2) @ project_out.mT
             state = {
                 "memory.momentum": memory_momentum,
                 "memory": memory,
-                "attention.datum": datum_window[:, x.shape[1] :],
-                "attention.datum_2": datum_2_window[:, x.shape[1] :],
-                "recent.project_k": recent_project_k[:, x.shape[1] :],
-                "recent.project_v": recent_project_v[:, x.shape[1] :],
-                "recent.project_q": recent_project_q[:, x.shape[1] :],
+                "attention.keys": keys_window[:, x.shape[1] :],
+                "attention.values": values_window[:, x.shape[1] :],
                 "position": start["position"] + x.shape[1],
             }
             return y.to(dtype), state
@@ -487,66 +448,44 @@ class MemoryAsGateLayer(nn.Module):
         with _full_precision(x):
             dtype = x.dtype
             x = x.to(state["memory.momentum"].dtype)
-            project_q = self.project_q.to(state["memory.momentum"].dtype)
-            project_k = self.project_k.to(state["memory.momentum"].dtype)
-            project_v = self.project_v.to(state["memory.momentum"].dtype)
-            project_out = self.project_out.to(state["memory.momentum"].dtype)
-            project_beta = self.project_beta.to(state["memory.momentum"].dtype)
-            kernel_q = self.kernel_q.to(state["memory.momentum"].dtype)
-            kernel_k = self.kernel_k.to(state["memory.momentum"].dtype)
-            kernel_v = self.kernel_v.to(state["memory.momentum"].dtype)
-            project_retention = self.project_retention.to(state["memory.momentum"].dtype)
-            project_decay = self.project_decay.to(state["memory.momentum"].dtype)
-            near_q = self.near_q.to(state["memory.momentum"].dtype)
-            near_k = self.near_k.to(state["memory.momentum"].dtype)
-            near_v = self.near_v.to(state["memory.momentum"].dtype)
-            near_scale = self.near_scale.to(state["memory.momentum"].dtype)
-            far_scale = self.far_scale.to(state["memory.momentum"].dtype)
+            wide = state["memory.momentum"].dtype
+            project_q, project_k, project_v = (weight.to(wide) for weight in (self.project_q, self.project_k, self.project_v))
+            project_out, project_beta = (weight.to(wide) for weight in (self.project_out, self.project_beta))
+            project_retention, project_decay = (weight.to(wide) for weight in (self.project_retention, self.project_decay))
+            near_q, near_k, near_v, near_scale = (weight.to(wide) for weight in (self.near_q, self.near_k, self.near_v, self.near_scale))
+            far_scale = self.far_scale.to(wide)
             position = state["position"] + 1
             place = (position - 1).to(state["memory.momentum"].dtype)
-            recent_project_k = torch.cat((state["recent.project_k"], (x @ project_k.mT).unsqueeze(-2)), -2)
-            recent_project_v = torch.cat((state["recent.project_v"], (x @ project_v.mT).unsqueeze(-2)), -2)
-            recent_project_q = torch.cat((state["recent.project_q"], (x @ project_q.mT).unsqueeze(-2)), -2)
+            values = torch.unflatten(x @ near_v.mT, -1, (self.heads, -1))
+            v = torch.nn.functional.silu(torch.unflatten(x @ project_v.mT, -1, (self.heads, -1)))
             beta = (x @ project_beta.mT).sigmoid()
             retention = (x @ project_retention.mT).sigmoid()
             inner_decay = (x @ project_decay.mT).sigmoid()
-            v = torch.unflatten(torch.nn.functional.silu((recent_project_v * kernel_v.flip(0)).sum(-2)), -1, (self.heads, -1))
-            q = torch.nn.functional.normalize(
-                torch.unflatten(torch.nn.functional.silu((recent_project_q * kernel_q.flip(0)).sum(-2)), -1, (self.heads, -1)), dim=-1
-            )
-            k = torch.nn.functional.normalize(
-                torch.unflatten(torch.nn.functional.silu((recent_project_k * kernel_k.flip(0)).sum(-2)), -1, (self.heads, -1)), dim=-1
-            )
-            datum_window = torch.cat(
-                (state["attention.datum"], _rotary(torch.unflatten(x @ near_k.mT, -1, (self.heads, -1)), place, 10000).unsqueeze(1)), 1
-            )
-            datum_2_window = torch.cat((state["attention.datum_2"], torch.unflatten(x @ near_v.mT, -1, (self.heads, -1)).unsqueeze(1)), 1)
-            age = torch.arange(datum_window.shape[1] - 1, -1, -1, dtype=datum_window.dtype, device=datum_window.device)[None, :, None]
+            query = _rotary(torch.unflatten(x @ near_q.mT, -1, (self.heads, -1)), place, 10000)
+            keys = _rotary(torch.unflatten(x @ near_k.mT, -1, (self.heads, -1)), place, 10000)
+            q = torch.nn.functional.normalize(torch.nn.functional.silu(torch.unflatten(x @ project_q.mT, -1, (self.heads, -1))), dim=-1)
+            k = torch.nn.functional.normalize(torch.nn.functional.silu(torch.unflatten(x @ project_k.mT, -1, (self.heads, -1))), dim=-1)
+            keys_window = torch.cat((state["attention.keys"], keys.unsqueeze(1)), 1)
+            values_window = torch.cat((state["attention.values"], values.unsqueeze(1)), 1)
+            age = torch.arange(keys_window.shape[1] - 1, -1, -1, dtype=keys_window.dtype, device=keys_window.device)[None, :, None]
             there = age < position
-            score = (
-                (datum_window * _rotary(torch.unflatten(x @ near_q.mT, -1, (self.heads, -1)), place, 10000).unsqueeze(1)).sum(-1)
-                / math.sqrt(self.d_head)
-            )
+            score = (keys_window * query.unsqueeze(1)).sum(-1) / math.sqrt(self.d_head)
             weight = score.masked_fill(~there, -torch.inf).softmax(1)
-            attention = (weight[..., None] * datum_2_window).sum(1)
+            attention = (weight[..., None] * values_window).sum(1)
             prediction = (state["memory"] @ k[..., None]).squeeze(-1)
             error = prediction - v
             gradient = error[..., None] * k[..., None, :]
             momentum = inner_decay[..., None, None] * state["memory.momentum"] - beta[..., None, None] * gradient
             memory = retention[..., None, None] * state["memory"] + momentum
             memory_read = (memory @ q[..., None]).squeeze(-1)
-            y = (
-                (torch.nn.functional.rms_norm(attention, (self.d_head,), eps=1e-06) * near_scale * (torch.nn.functional.rms_norm(memory_read, (self.d_head,), eps=1e-06) * far_scale).sigmoid()).flatten(-2)
-                @ project_out.mT
-            )
+            y_normed_1 = torch.nn.functional.rms_norm(attention, (self.d_head,), eps=1e-06)
+            y_normed_2 = torch.nn.functional.rms_norm(memory_read, (self.d_head,), eps=1e-06)
+            y = (y_normed_1 * near_scale * (y_normed_2 * far_scale).sigmoid()).flatten(-2) @ project_out.mT
             state = {
                 "memory.momentum": momentum,
                 "memory": memory,
-                "attention.datum": datum_window[:, 1:],
-                "attention.datum_2": datum_2_window[:, 1:],
-                "recent.project_k": recent_project_k[..., 1:, :],
-                "recent.project_v": recent_project_v[..., 1:, :],
-                "recent.project_q": recent_project_q[..., 1:, :],
+                "attention.keys": keys_window[:, 1:],
+                "attention.values": values_window[:, 1:],
                 "position": position,
             }
             return y.to(dtype), state
@@ -597,9 +536,7 @@ class SwigluLayer(nn.Module):
             dtype = x.dtype
             wide = torch.promote_types(dtype, torch.float32)
             x = x.to(wide)
-            expand = self.expand.to(wide)
-            gate = self.gate.to(wide)
-            contract = self.contract.to(wide)
+            expand, gate, contract = (weight.to(wide) for weight in (self.expand, self.gate, self.contract))
             y = torch.nn.functional.silu(x @ gate.mT) * (x @ expand.mT) @ contract.mT
             return y.to(dtype), {}
 
@@ -619,9 +556,7 @@ class SwigluLayer(nn.Module):
             dtype = x.dtype
             wide = torch.promote_types(dtype, torch.float32)
             x = x.to(wide)
-            expand = self.expand.to(wide)
-            gate = self.gate.to(wide)
-            contract = self.contract.to(wide)
+            expand, gate, contract = (weight.to(wide) for weight in (self.expand, self.gate, self.contract))
             y = torch.nn.functional.silu(x @ gate.mT) * (x @ expand.mT) @ contract.mT
             return y.to(dtype), {}
 
@@ -833,15 +768,6 @@ def _joined(pieces: list[Tensor], leading: torch.Size) -> Tensor:
     return whole.view(*leading, *whole.shape[1:]).movedim(-2, 1)
 
 
-def _convolved(x: Tensor, kernel: Tensor) -> Tensor:
-    """(batch, width - 1 + time, *axes, size) -> (batch, time, *axes, size): row j of the kernel times the value j tokens before."""
-    width = kernel.shape[0]
-    total = kernel[0] * x[:, width - 1 :]
-    for tokens in range(1, width):
-        total = total + kernel[tokens] * x[:, width - 1 - tokens : -tokens]
-    return total
-
-
 def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     """x with x_t = right_t - sum of below_diagonal[t, s] x_s over s < t; nothing else of the matrix is read."""
     solution: Tensor = torch.linalg.solve_triangular(below_diagonal, right, upper=False, unitriangular=True)
@@ -913,11 +839,11 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
 
 def _check_windows(state: dict[str, Tensor]) -> None:
     """Raises ValueError where the state does not carry the tokens that the windows of this module look back to."""
-    for level, name, dim, tokens in (("attention", "attention.datum", 1, 63), ("attention", "attention.datum_2", 1, 63)):
+    for level, name, dim, tokens in (("attention", "attention.keys", 1, 63), ("attention", "attention.values", 1, 63)):
         carried = state[name].shape[dim] if name in state else 0
         if carried != tokens:
             here = f"{level} looks back {tokens} tokens from the first one here"
             raise ValueError(f"{here}, but the state carries {carried} in {name}")
 
 
-# sealed by nlc, sha256 of everything above: bdcd12bd78427b307be38f2061c8c699f9f55d2ea4f380802958fd6c7fcedbbe
+# sealed by nlc, sha256 of everything above: e2a9786d47fea833f2aab10858eccfc23794c47fd8af0dfc248c8ed41e16ce4b

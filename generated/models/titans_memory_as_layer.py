@@ -359,14 +359,11 @@ class TitansLayer(nn.Module):
             before = 0 if state is None or state["position"].is_meta else int(state["position"])
             state = self._start(state, batch, heads, x)
             x = x.to(state["memory.momentum.W1"].dtype)
-            project_q = self.project_q.to(state["memory.momentum.W1"].dtype)
-            project_k = self.project_k.to(state["memory.momentum.W1"].dtype)
-            project_v = self.project_v.to(state["memory.momentum.W1"].dtype)
-            project_gate = self.project_gate.to(state["memory.momentum.W1"].dtype)
-            project_out = self.project_out.to(state["memory.momentum.W1"].dtype)
-            project_rate = self.project_rate.to(state["memory.momentum.W1"].dtype)
-            project_decay = self.project_decay.to(state["memory.momentum.W1"].dtype)
-            project_retention = self.project_retention.to(state["memory.momentum.W1"].dtype)
+            wide = state["memory.momentum.W1"].dtype
+            project_q, project_k, project_v = (weight.to(wide) for weight in (self.project_q, self.project_k, self.project_v))
+            project_gate, project_out = (weight.to(wide) for weight in (self.project_gate, self.project_out))
+            project_rate, project_decay = (weight.to(wide) for weight in (self.project_rate, self.project_decay))
+            project_retention = self.project_retention.to(wide)
             v = torch.nn.functional.silu(torch.unflatten(x @ project_v.mT, -1, (self.heads, -1)))
             gate = torch.unflatten(x @ project_gate.mT, -1, (self.heads, -1)).sigmoid()
             inner_decay = (x @ project_decay.mT).sigmoid()
@@ -461,14 +458,11 @@ class TitansLayer(nn.Module):
         with _full_precision(x):
             dtype = x.dtype
             x = x.to(state["memory.momentum.W1"].dtype)
-            project_q = self.project_q.to(state["memory.momentum.W1"].dtype)
-            project_k = self.project_k.to(state["memory.momentum.W1"].dtype)
-            project_v = self.project_v.to(state["memory.momentum.W1"].dtype)
-            project_gate = self.project_gate.to(state["memory.momentum.W1"].dtype)
-            project_out = self.project_out.to(state["memory.momentum.W1"].dtype)
-            project_rate = self.project_rate.to(state["memory.momentum.W1"].dtype)
-            project_decay = self.project_decay.to(state["memory.momentum.W1"].dtype)
-            project_retention = self.project_retention.to(state["memory.momentum.W1"].dtype)
+            wide = state["memory.momentum.W1"].dtype
+            project_q, project_k, project_v = (weight.to(wide) for weight in (self.project_q, self.project_k, self.project_v))
+            project_gate, project_out = (weight.to(wide) for weight in (self.project_gate, self.project_out))
+            project_rate, project_decay = (weight.to(wide) for weight in (self.project_rate, self.project_decay))
+            project_retention = self.project_retention.to(wide)
             position = state["position"] + 1
             due = position % 64 == 0
             v = torch.nn.functional.silu(torch.unflatten(x @ project_v.mT, -1, (self.heads, -1)))
@@ -564,10 +558,9 @@ class SlidingWindowAttentionLayer(nn.Module):
             dtype = x.dtype
             start = self._start(state, batch, heads, x)
             x = x.to(start["attention.k"].dtype)
-            project_q = self.project_q.to(start["attention.k"].dtype)
-            project_k = self.project_k.to(start["attention.k"].dtype)
-            project_v = self.project_v.to(start["attention.k"].dtype)
-            project_out = self.project_out.to(start["attention.k"].dtype)
+            wide = start["attention.k"].dtype
+            project_q, project_k, project_v = (weight.to(wide) for weight in (self.project_q, self.project_k, self.project_v))
+            project_out = self.project_out.to(wide)
             place = (start["position"] + torch.arange(x.shape[1], device=x.device)).to(x.dtype)[:, None]
             v = torch.unflatten(x @ project_v.mT, -1, (self.heads, -1))
             q = _rotary(torch.unflatten(x @ project_q.mT, -1, (self.heads, -1)), place, 10000)
@@ -602,10 +595,9 @@ class SlidingWindowAttentionLayer(nn.Module):
         with _full_precision(x):
             dtype = x.dtype
             x = x.to(state["attention.k"].dtype)
-            project_q = self.project_q.to(state["attention.k"].dtype)
-            project_k = self.project_k.to(state["attention.k"].dtype)
-            project_v = self.project_v.to(state["attention.k"].dtype)
-            project_out = self.project_out.to(state["attention.k"].dtype)
+            wide = state["attention.k"].dtype
+            project_q, project_k, project_v = (weight.to(wide) for weight in (self.project_q, self.project_k, self.project_v))
+            project_out = self.project_out.to(wide)
             position = state["position"] + 1
             place = (position - 1).to(state["attention.k"].dtype)
             v = torch.unflatten(x @ project_v.mT, -1, (self.heads, -1))
@@ -667,9 +659,7 @@ class SwigluLayer(nn.Module):
             dtype = x.dtype
             wide = torch.promote_types(dtype, torch.float32)
             x = x.to(wide)
-            expand = self.expand.to(wide)
-            gate = self.gate.to(wide)
-            contract = self.contract.to(wide)
+            expand, gate, contract = (weight.to(wide) for weight in (self.expand, self.gate, self.contract))
             y = torch.nn.functional.silu(x @ gate.mT) * (x @ expand.mT) @ contract.mT
             return y.to(dtype), {}
 
@@ -689,9 +679,7 @@ class SwigluLayer(nn.Module):
             dtype = x.dtype
             wide = torch.promote_types(dtype, torch.float32)
             x = x.to(wide)
-            expand = self.expand.to(wide)
-            gate = self.gate.to(wide)
-            contract = self.contract.to(wide)
+            expand, gate, contract = (weight.to(wide) for weight in (self.expand, self.gate, self.contract))
             y = torch.nn.functional.silu(x @ gate.mT) * (x @ expand.mT) @ contract.mT
             return y.to(dtype), {}
 
@@ -973,4 +961,4 @@ def _check_windows(state: dict[str, Tensor]) -> None:
             raise ValueError(f"{here}, but the state carries {carried} in {name}")
 
 
-# sealed by nlc, sha256 of everything above: 1927bfe3ffd1e6aa88fa90d35971c9f648e4e655c873405739e484b774182da8
+# sealed by nlc, sha256 of everything above: 6a292f77aae4061d39bc43f476a250ab610fe920749cd0f214633d2f82f0a9af

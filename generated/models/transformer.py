@@ -270,10 +270,9 @@ class SoftmaxAttentionLayer(nn.Module):
             dtype = x.dtype
             start = self._start(state, batch, heads, x)
             x = x.to(start["attention.k"].dtype)
-            project_q = self.project_q.to(start["attention.k"].dtype)
-            project_k = self.project_k.to(start["attention.k"].dtype)
-            project_v = self.project_v.to(start["attention.k"].dtype)
-            project_out = self.project_out.to(start["attention.k"].dtype)
+            wide = start["attention.k"].dtype
+            project_q, project_k, project_v = (weight.to(wide) for weight in (self.project_q, self.project_k, self.project_v))
+            project_out = self.project_out.to(wide)
             place = (start["position"] + torch.arange(x.shape[1], device=x.device)).to(x.dtype)[:, None]
             v = torch.unflatten(x @ project_v.mT, -1, (self.heads, -1))
             q = _rotary(torch.unflatten(x @ project_q.mT, -1, (self.heads, -1)), place, 10000)
@@ -300,10 +299,9 @@ class SoftmaxAttentionLayer(nn.Module):
         with _full_precision(x):
             dtype = x.dtype
             x = x.to(state["attention.k"].dtype)
-            project_q = self.project_q.to(state["attention.k"].dtype)
-            project_k = self.project_k.to(state["attention.k"].dtype)
-            project_v = self.project_v.to(state["attention.k"].dtype)
-            project_out = self.project_out.to(state["attention.k"].dtype)
+            wide = state["attention.k"].dtype
+            project_q, project_k, project_v = (weight.to(wide) for weight in (self.project_q, self.project_k, self.project_v))
+            project_out = self.project_out.to(wide)
             position = state["position"] + 1
             place = (position - 1).to(state["attention.k"].dtype)
             v = torch.unflatten(x @ project_v.mT, -1, (self.heads, -1))
@@ -362,9 +360,7 @@ class SwigluLayer(nn.Module):
             dtype = x.dtype
             wide = torch.promote_types(dtype, torch.float32)
             x = x.to(wide)
-            expand = self.expand.to(wide)
-            gate = self.gate.to(wide)
-            contract = self.contract.to(wide)
+            expand, gate, contract = (weight.to(wide) for weight in (self.expand, self.gate, self.contract))
             y = torch.nn.functional.silu(x @ gate.mT) * (x @ expand.mT) @ contract.mT
             return y.to(dtype), {}
 
@@ -384,9 +380,7 @@ class SwigluLayer(nn.Module):
             dtype = x.dtype
             wide = torch.promote_types(dtype, torch.float32)
             x = x.to(wide)
-            expand = self.expand.to(wide)
-            gate = self.gate.to(wide)
-            contract = self.contract.to(wide)
+            expand, gate, contract = (weight.to(wide) for weight in (self.expand, self.gate, self.contract))
             y = torch.nn.functional.silu(x @ gate.mT) * (x @ expand.mT) @ contract.mT
             return y.to(dtype), {}
 
@@ -612,4 +606,4 @@ def _ages(queries: int, data: int, like: Tensor) -> Tensor:
     return places[data - queries :, None] - places
 
 
-# sealed by nlc, sha256 of everything above: cb5adc97f84a4959f7a23e8ebaf48bad88753ca59bb2b460aee085e3c6eb8953
+# sealed by nlc, sha256 of everything above: f741c68c22b02367bea1d977958e02798fc4d485b81ca324ba75adb4b1fc2ad8

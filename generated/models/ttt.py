@@ -319,15 +319,10 @@ class TTTLinearLayer(nn.Module):
             before = 0 if state is None or state["position"].is_meta else int(state["position"])
             state = self._start(state, batch, heads, x)
             x = x.to(state["memory.weights"].dtype)
-            project_q = self.project_q.to(state["memory.weights"].dtype)
-            project_v = self.project_v.to(state["memory.weights"].dtype)
-            project_gate = self.project_gate.to(state["memory.weights"].dtype)
-            project_out = self.project_out.to(state["memory.weights"].dtype)
-            project_rate = self.project_rate.to(state["memory.weights"].dtype)
-            kernel_q = self.kernel_q.to(state["memory.weights"].dtype)
-            kernel_k = self.kernel_k.to(state["memory.weights"].dtype)
-            scale = self.scale.to(state["memory.weights"].dtype)
-            shift = self.shift.to(state["memory.weights"].dtype)
+            wide = state["memory.weights"].dtype
+            project_q, project_v, project_gate = (weight.to(wide) for weight in (self.project_q, self.project_v, self.project_gate))
+            project_out, project_rate, kernel_q = (weight.to(wide) for weight in (self.project_out, self.project_rate, self.kernel_q))
+            kernel_k, scale, shift = (weight.to(wide) for weight in (self.kernel_k, self.scale, self.shift))
             recent_project_q = torch.cat((state["recent.project_q"], x @ project_q.mT), 1)
             gain = torch.unflatten(scale, -1, (self.heads, -1))
             offset = torch.unflatten(shift, -1, (self.heads, -1))
@@ -412,15 +407,10 @@ class TTTLinearLayer(nn.Module):
         with _full_precision(x):
             dtype = x.dtype
             x = x.to(state["memory.weights"].dtype)
-            project_q = self.project_q.to(state["memory.weights"].dtype)
-            project_v = self.project_v.to(state["memory.weights"].dtype)
-            project_gate = self.project_gate.to(state["memory.weights"].dtype)
-            project_out = self.project_out.to(state["memory.weights"].dtype)
-            project_rate = self.project_rate.to(state["memory.weights"].dtype)
-            kernel_q = self.kernel_q.to(state["memory.weights"].dtype)
-            kernel_k = self.kernel_k.to(state["memory.weights"].dtype)
-            scale = self.scale.to(state["memory.weights"].dtype)
-            shift = self.shift.to(state["memory.weights"].dtype)
+            wide = state["memory.weights"].dtype
+            project_q, project_v, project_gate = (weight.to(wide) for weight in (self.project_q, self.project_v, self.project_gate))
+            project_out, project_rate, kernel_q = (weight.to(wide) for weight in (self.project_out, self.project_rate, self.kernel_q))
+            kernel_k, scale, shift = (weight.to(wide) for weight in (self.kernel_k, self.scale, self.shift))
             position = state["position"] + 1
             due = position % 16 == 0
             recent_project_q = torch.cat((state["recent.project_q"], (x @ project_q.mT).unsqueeze(-2)), -2)
@@ -501,9 +491,7 @@ class SwigluLayer(nn.Module):
             dtype = x.dtype
             wide = torch.promote_types(dtype, torch.float32)
             x = x.to(wide)
-            expand = self.expand.to(wide)
-            gate = self.gate.to(wide)
-            contract = self.contract.to(wide)
+            expand, gate, contract = (weight.to(wide) for weight in (self.expand, self.gate, self.contract))
             y = torch.nn.functional.silu(x @ gate.mT) * (x @ expand.mT) @ contract.mT
             return y.to(dtype), {}
 
@@ -523,9 +511,7 @@ class SwigluLayer(nn.Module):
             dtype = x.dtype
             wide = torch.promote_types(dtype, torch.float32)
             x = x.to(wide)
-            expand = self.expand.to(wide)
-            gate = self.gate.to(wide)
-            contract = self.contract.to(wide)
+            expand, gate, contract = (weight.to(wide) for weight in (self.expand, self.gate, self.contract))
             y = torch.nn.functional.silu(x @ gate.mT) * (x @ expand.mT) @ contract.mT
             return y.to(dtype), {}
 
@@ -788,4 +774,4 @@ def _moved_vector(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return moved
 
 
-# sealed by nlc, sha256 of everything above: f40d105e86365a5bbfab68252dfd99bd047b29f906da61c648bd22f700a09acf
+# sealed by nlc, sha256 of everything above: debfa8a7d2dc9b6a8ed3930c2fc567c868ad113aff18238dc6ed728062f9d811

@@ -59,4 +59,4 @@ def check_helper(sequence: Sequence) -> tuple[str, ...]:
         '            here = f"{level} looks back {tokens} tokens from the first one here"',
         '            raise ValueError(f"{here}, but the state carries {carried} in {name}")',
     )
-    return ("\n".join(lines) + "\n",)
+    return ("\n".join(lines),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 WIDTH = 140
@@ -57,11 +58,18 @@ def comprehension(before: str, clauses: Sequence[str], indent: int) -> Lines:
 
 
 def assignment(target: str, terms: Sequence[str], indent: int) -> Lines:
-    """`target = sum`: on one line, or the sum between parentheses, on one line or one line a term. Later terms begin with their sign."""
+    """`target = sum`: on one line, or the sum between parentheses, on one line or one line a term. Later terms begin with their sign.
+
+    Of two long terms the second is added in a line of its own, where `ruff format` would cut inside its last brackets.
+    """
     line = f"{target} = {' '.join(terms)}"
     if indent + len(line) <= WIDTH:
         return (line,)
     inside = " ".join(terms)
+    if len(terms) == 2 and inside.endswith((")", "]")) and not re.search(rf"\b{re.escape(target)}\b", inside):
+        apart = (f"{target} = {terms[0]}", f"{target} = {target} {terms[1]}")
+        if all(indent + len(part) <= WIDTH for part in apart):
+            return apart
     if len(terms) == 1 and (opening := _whole_call(inside)):
         return call(f"{target} = {inside[:opening]}", _arguments(inside[opening + 1 : -1]), "", indent)
     if len(terms) == 1 and (opening := _last_operand(inside)):

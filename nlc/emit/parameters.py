@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 
-from nlc.emit.layout import Lines, call
+from nlc.emit.layout import WIDTH, Lines, call
 from nlc.emit.names import LocalNames
 from nlc.emit.scope import Sequence, leaf
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.ir.algebra import Expr, Eye, Parameter, walk
 from nlc.ir.model import Family
 from nlc.ir.program import StateSlot
+
+INDENT = 12
+"""Of what a method reads."""
 
 
 def parameter_attribute(slot: StateSlot) -> str:
@@ -99,9 +102,34 @@ def read_used(sequence: Sequence, expressions: Iterable[Expr], dtype: str, names
     """The parameters that some expressions read."""
     used = {(node.component, node.part) for value in expressions for node in walk(value) if isinstance(node, Parameter)}
     slots = [slot for slot in sequence.program.parameters if (slot.component, slot.part) in used]
-    lines: list[Lines] = []
+    variables: dict[str, str] = {}
     for slot in slots:
-        name = parameter_attribute(slot)
-        variable = values[Parameter(slot.component, slot.part, slot.shape)] = names.new(name)
-        lines.append((f"{variable} = self.{name}.to({dtype})",))
-    return lines
+        attribute = f"self.{parameter_attribute(slot)}"
+        variables[attribute] = values[Parameter(slot.component, slot.part, slot.shape)] = names.new(parameter_attribute(slot))
+    lines: list[Lines] = []
+    if len(variables) > 2 and not dtype.isidentifier():
+        wide = names.new("wide")
+        lines.append((f"{wide} = {dtype}",))
+        dtype = wide
+    return [*lines, *((line,) for line in _converted(variables, dtype))]
+
+
+def _converted(variables: Mapping[str, str], dtype: str) -> Iterator[str]:
+    """Each variable as its attribute in a dtype, as many on a line as there is room for."""
+    line, together = "", dict[str, str]()
+    for attribute, variable in variables.items():
+        together[attribute] = variable
+        longer = _conversion(together, dtype)
+        if len(together) > 1 and len(longer) > WIDTH - INDENT:
+            yield line
+            together = {attribute: variable}
+            longer = _conversion(together, dtype)
+        line = longer
+    if line:
+        yield line
+
+
+def _conversion(variables: Mapping[str, str], dtype: str) -> str:
+    targets, attributes = ", ".join(variables.values()), ", ".join(variables)
+    converted = f"{attributes}.to({dtype})" if len(variables) == 1 else f"(weight.to({dtype}) for weight in ({attributes}))"
+    return f"{targets} = {converted}"

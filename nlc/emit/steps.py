@@ -18,7 +18,7 @@ from nlc.emit.rounds import round_variable, rounds
 from nlc.emit.scope import Sequence, converted, define, indices, input_values, output_printer, previous, printer_of, state_dtype
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.emit.windows import at_step, kept_window
-from nlc.ir.algebra import Due, Expr, Input, LayerNorm, Map, MatMul, Named, State, Tick, When, Window, children, contains, walk
+from nlc.ir.algebra import Divide, Due, Expr, Input, LayerNorm, Map, MatMul, Named, State, Tick, When, Window, children, contains, walk
 from nlc.ir.build import replace
 from nlc.ir.calculus import Inverse
 from nlc.ir.law import POSITION, WORD, Kept, Law, written_out
@@ -27,7 +27,7 @@ from nlc.ir.program import StateSlot
 from nlc.ir.recents import Shift
 
 WIDEST_OUTPUT = 120
-"""An output whose expression is longer has a line for each of its reads."""
+"""An output whose expression is longer has a line for each of its reads; one that fits no line then, for each of its norms."""
 
 NO_TARGETS: Mapping[State, str] = MappingProxyType({})
 
@@ -238,7 +238,22 @@ def hidden_layers(
         values[inner] = inner.name
         named: dict[Expr, Expr] = {read: inner}
         value = replace(value, named.get)
+    quotients = dict.fromkeys(_quotients(value)) if len(printer.text(value)) > WIDTH else {}
+    for number, quotient in enumerate(quotients if len(quotients) > 1 else (), start=1):
+        inner = Named(names.new(f"{output}_normed_{number}"), quotient.shape)
+        yield assignment(inner.name, [apart.text(quotient)], indent)
+        values[inner] = inner.name
+        value = replace(value, {quotient: inner}.get)
     return value
+
+
+def _quotients(node: Expr) -> Iterator[Expr]:
+    """What is divided, as by its norm, entry by entry; not what is divided inside of it."""
+    if isinstance(node, Divide) and node.shape:
+        yield node
+        return
+    for child in children(node):
+        yield from _quotients(child)
 
 
 def _newest(slot: StateSlot, values: dict[Expr, str]) -> str:

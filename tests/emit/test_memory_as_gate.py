@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from nlc.pipeline import compile_file
 
 SPEC = Path(__file__).resolve().parents[2] / "specs" / "architectures" / "memory_as_gate_layer.yaml"
-HEADS, WIDTH, WINDOW, TAPS = 2, 4, 3, 3
+HEADS, WIDTH, WINDOW = 2, 4, 3
 
 
 def heads(x: Tensor) -> Tensor:
@@ -39,10 +39,7 @@ def attended(x: Tensor, layer: nn.Module) -> Tensor:
 
 def remembered(x: Tensor, layer: nn.Module) -> Tensor:
     def stream(name: str) -> Tensor:
-        past = nn.functional.pad(x @ layer.get_parameter(f"project_{name}").T, (0, 0, TAPS - 1, 0))
-        kernel = layer.get_parameter(f"kernel_{name}")
-        taps = [kernel[tap] * past[TAPS - 1 - tap : len(past) - tap] for tap in range(TAPS)]
-        return heads(nn.functional.silu(torch.stack(taps).sum(0)))
+        return heads(nn.functional.silu(x @ layer.get_parameter(f"project_{name}").T))
 
     q, k = (nn.functional.normalize(stream(name), dim=-1) for name in "qk")
     v = stream("v")
@@ -60,7 +57,7 @@ def remembered(x: Tensor, layer: nn.Module) -> Tensor:
 def test_it_is_the_layer_written_by_hand() -> None:
     torch.manual_seed(0)
     made = compile_file(SPEC, **{"hyperparameters.window": WINDOW}).load().MemoryAsGateLayer
-    layer = made(d_model=HEADS * WIDTH, heads=HEADS, width=TAPS).double()
+    layer = made(d_model=HEADS * WIDTH, heads=HEADS).double()
     with torch.no_grad():
         layer.near_scale.copy_(torch.rand(WIDTH))
         layer.far_scale.copy_(torch.randn(WIDTH))
