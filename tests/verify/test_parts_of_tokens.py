@@ -264,8 +264,10 @@ def test_every_square_closes(name: str) -> None:
     assert program.is_parallel == ("mixed" not in name)
 
 
-@pytest.mark.parametrize("every", ["token", "token / 2"])
-@pytest.mark.parametrize("start", ["outer(v, convolve(k, kernel))", "outer(delay(v, 1 token), k)", "0.5 * prev(other)"])
+@pytest.mark.parametrize("every", rows(["token", "token / 2"], ["token / 2"]))
+@pytest.mark.parametrize(
+    "start", rows(["outer(v, convolve(k, kernel))", "outer(delay(v, 1 token), k)", "0.5 * prev(other)"], ["outer(delay(v, 1 token), k)"])
+)
 def test_a_start_sees_the_first_part_of_a_token_where_the_level_has_parts(start: str, every: str) -> None:
     program = program_from(STARTS.format(start=start, every=every))
     squares = check_squares(program, pipeline.emit(program))
