@@ -67,11 +67,11 @@ MUTANTS = (
     # --- inverses
     ProverMutant(
         "inverses",
-        "result = subtract(result, scale(reciprocal(",
-        "result = add(result, scale(reciprocal(",
+        "return subtract(without, scale(reciprocal(",
+        "return add(without, scale(reciprocal(",
         "Sherman and Morrison with a plus",
     ),
-    ProverMutant("inverses", "add(of_identity, dot(identity(x.rows), product))", "dot(identity(x.rows), product)", "one plus forgotten"),
+    ProverMutant("inverses", "add(number(1), dot(identity(x.rows), moved))", "dot(identity(x.rows), moved)", "one plus forgotten"),
     ProverMutant(
         "inverses",
         "Rule((*longest, letter), scale(below, subtract(identity(of.rows), multiply(others, itself))))",

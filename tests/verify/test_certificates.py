@@ -50,6 +50,7 @@ def resealed(certificate: Mapping[str, Any], claim: Mapping[str, Any]) -> Certif
     return {**changed, "seal": seal_of(changed)}
 
 
+@pytest.mark.slow
 def test_every_proof_and_every_exact_counterexample_replays(certificate: Certificate) -> None:
     assert pipeline.replay(certificate) == ()
     left_out = [claim["id"] for claim in certificate["claims"] if not pipeline.is_replayed(claim)]

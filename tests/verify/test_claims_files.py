@@ -126,6 +126,7 @@ def test_a_claim_is_explained_by_its_id_or_its_words(tmp_path: Path, capsys: pyt
     assert "ids: delta" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_refuted_claim_is_explained_with_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "--explain", "hope_is_gated_delta", str(CATALOGUE)]) == 0
     assert "To try by hand:" in capsys.readouterr().out

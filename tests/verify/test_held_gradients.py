@@ -17,10 +17,14 @@ from tests.verify.held_gradients import MATRIX, NETWORK, SYSTEMS, UNPUBLISHED
 from tests.verify.splits import every_split_is_the_whole
 
 PROGRAMS = tuple(program_from(text) for text in SYSTEMS)
+SLOW = ("HeldDefined", "HeldNetwork", "HeldSlower")
 each_program = pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.model.name)
 
 
-@each_program
+@pytest.mark.parametrize(
+    "program",
+    [pytest.param(item, id=item.model.name, marks=[pytest.mark.slow] if item.model.name in SLOW else []) for item in PROGRAMS],
+)
 def test_every_square_closes(program: Program) -> None:
     squares = check_squares(program, emit_module(program))
     assert [square for square in squares if not square.closed] == []

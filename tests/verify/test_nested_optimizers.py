@@ -9,6 +9,7 @@ import pytest
 from nlc import pipeline
 from nlc.emit import emit_module
 from nlc.verify.squares import check_squares
+from tests.rows import rows
 
 NESTED = """
 nlc: 1
@@ -47,7 +48,7 @@ outputs: {y: memory(k)}
 """
 
 
-@pytest.mark.parametrize("clock", ["token", "2 tokens", "sequence"])
+@pytest.mark.parametrize("clock", rows(["token", "2 tokens", "sequence"], ["token", "sequence"]))
 def test_every_square_closes(tmp_path: Path, clock: str) -> None:
     path = tmp_path / "specs" / "architectures" / "user.yaml"
     for place, text in (("optimizers/nested.yaml", NESTED), ("architectures/user.yaml", USER.replace("CLOCK", clock))):

@@ -63,6 +63,7 @@ def open_squares(text: str) -> list[str]:
 
 @settings(max_examples=2, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(networks())
+@pytest.mark.slow
 def test_random_networks_do_what_their_objectives_say(text: str) -> None:
     assert open_squares(text) == []
 

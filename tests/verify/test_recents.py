@@ -122,8 +122,6 @@ QUICK = (
     "delay of a delay",
     "convolved key",
     "place along an axis",
-    "network",
-    "truncated",
 )
 
 

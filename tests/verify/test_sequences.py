@@ -105,7 +105,10 @@ outputs:
 
 SYSTEMS = (SEQUENCES, STREAMS, KEPT, PARTS)
 PROGRAMS = tuple(program_from(text) for text in SYSTEMS)
-each_program = pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.model.name)
+SLOW = ("Kept", "PartsOfSequences")
+each_program = pytest.mark.parametrize(
+    "program", [pytest.param(item, id=item.model.name, marks=[pytest.mark.slow] if item.model.name in SLOW else []) for item in PROGRAMS]
+)
 
 
 @each_program

@@ -229,7 +229,9 @@ PROGRAMS = tuple(program_from(text) for text in SYSTEMS)
 each_program = pytest.mark.parametrize(
     "program",
     [
-        pytest.param(program, id=program.model.name, marks=[pytest.mark.slow] if text in (NETWORK, SLOW, EVERY_TOKEN) else [])
+        pytest.param(
+            program, id=program.model.name, marks=[pytest.mark.slow] if text in (NETWORK, SLOW, EVERY_TOKEN, NESTED, BOTH_SLOW) else []
+        )
         for text, program in zip(SYSTEMS, PROGRAMS, strict=True)
     ],
 )

@@ -182,6 +182,7 @@ def test_a_reset_comes_before_the_first_token_of_the_new_period_and_restarts_the
     torch.testing.assert_close(outputs["y"], torch.stack(expected), rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_claim_is_about_a_tick_at_which_every_level_is_due() -> None:
     claims = """
 claims:

@@ -30,6 +30,7 @@ def test_every_wrong_claim_is_refuted_with_numbers(certificate: Mapping[str, Any
     assert all(" is " in claim["detail"] for claim in claims)
 
 
+@pytest.mark.slow
 def test_every_layer_catches_something_that_no_other_of_its_kind_does(certificate: Mapping[str, Any]) -> None:
     """A wrong equation is caught three times, by means that share nothing; a wrong inequality twice."""
     assert {len(caught_by(claim)) for claim in certificate["claims"] if is_equality(claim)} == {3}
