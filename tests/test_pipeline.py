@@ -119,6 +119,7 @@ ONE_MODEL = "transformer"
 
 
 SLOW = (
+    "atlas",
     "cms",
     "cms_in_context",
     "cms_independent",

@@ -26,11 +26,33 @@ from nlc.verify.observe import Failure, Pair, Seen, observe
 from nlc.verify.square import Square
 from tests.architecture.modules import ROOT
 from tests.emit.systems import CHANNELS, program_from
+from tests.rows import rows
 from tests.verify.test_chunked_forms import UNREAD
 from tests.verify.test_metamorphic import TOLD
 
 NAMES = tuple(sorted({path.stem for path in (ROOT / "specs" / "architectures").glob("*.yaml")} - TOLD))
-each_spec = pytest.mark.parametrize("name", NAMES)
+QUICK = (
+    "delta_product",
+    "delta_rule",
+    "delta_rule_layer",
+    "gated_delta_rule",
+    "gated_linear_attention",
+    "hebbian_mlp",
+    "hope_inner",
+    "linear_attention",
+    "longhorn",
+    "mesa",
+    "omega",
+    "retention",
+    "sliding_window_attention",
+    "softmax_attention",
+    "titans",
+    "titans_linear",
+    "ttt_linear",
+)
+"""One of every form and of every kind of memory."""
+
+each_spec = pytest.mark.parametrize("name", rows(NAMES, QUICK))
 
 CHANNELS_UNREAD = UNREAD.format(objective="0.5 * norm2(memory(k) - v)", retention="channels").replace("y: v", "y: memory(k)")
 """Triangular chunks by halves."""
