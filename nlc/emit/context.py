@@ -200,11 +200,12 @@ def _begun(sequence: Sequence) -> Iterator[str]:
     if late := next((item for item in resets if item.at_start), None):
         span = sequence.model.component(late.state.component).place("init")
         raise CompileError(codes.not_emitted(span, "a start from streams, of what learns from the task loss inside the context"))
+    names = {(slot.component, slot.part): slot.name for slot in sequence.program.slots}
     for period, group in groupby(resets, key=lambda item: item.period):
         yield f"if before > 0 and before % {period} == 0:"
         for item in group:
             carried = sequence.carried("state", item.state.component, item.state.part)
             values = previous(sequence, "state") | parameter_values(item.value)
-            yield f"    state = state | {{{carried.removeprefix('state')[1:-1]}: {begun_text(item.value, carried, values)}}}"
+            yield f'    state = state | {{"{names[item.state.component, item.state.part]}": {begun_text(item.value, carried, values)}}}'
     if resets:
         yield "return state"

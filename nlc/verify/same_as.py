@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
 
-from nlc.ir.algebra import Expr, Hyperparameter, Index, Input, State, Window, walk
+from nlc.ir.algebra import Expr, Hyperparameter, Index, Input, walk
 from nlc.ir.law import POSITION, PREVIOUS, RECENT, Laws
 from nlc.ir.model import Model, SameAsClaim
 from nlc.ir.show import expression_text
@@ -90,7 +90,7 @@ def _obstacles(twins: Twins) -> Iterator[str]:
 
 def _by_induction(twins: Twins) -> Finding | None:
     """A proof that the guessed relations hold at every tick and make what is observed equal; None when there is none."""
-    if _reads_bound_past(twins) or _reads_places(twins):
+    if _reads_bound_past(twins):
         return None
     relations = preserved(twins, guess(twins))
     this, other = step(twins, GENERAL, *start_of(twins, relations), normal_form, {})
@@ -122,12 +122,6 @@ def _reads_bound_past(twins: Twins) -> bool:
     past = [leaf for node in twins.expressions for leaf in walk(node) if isinstance(leaf, Input) and leaf.delayed]
     read = [twins.read_as(leaf) for node in twins.other_expressions for leaf in walk(node) if isinstance(leaf, Input) and leaf.delayed]
     return not all(isinstance(node, Input) for node in read) or any(replace(leaf, delayed=False) in given for leaf in past)
-
-
-def _reads_places(twins: Twins) -> bool:
-    """Whether anything depends on where in the sequence a tick is other than by its number: windows do, which fill up at first."""
-    parts = (part for node in (*twins.expressions, *twins.other_expressions) for part in walk(node))
-    return any(isinstance(part, Window) or (isinstance(part, State) and part.component == POSITION) for part in parts)
 
 
 def _invariant(relation: Relation, twins: Twins) -> Step:

@@ -31,3 +31,10 @@ def test_it_is_what_ruff_writes(what: str) -> None:
     command = [sys.executable, "-m", "ruff", "format", "--line-length", str(WIDTH), "-"]
     formatted = subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout
     assert formatted == text
+
+
+def test_of_two_long_terms_the_second_is_added_unless_it_reads_the_target() -> None:
+    first, second = f"a * ({'x' * 70})", f"+ b * ({'y' * 70})"
+    assert assignment("sums", (first, second), 8) == (f"sums = {first}", f"sums = sums {second}")
+    own = f"+ sums * ({'y' * 70})"
+    assert assignment("sums", (first, own), 8) == ("sums = (", f"    {first}", f"    {own}", ")")
