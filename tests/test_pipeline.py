@@ -121,6 +121,7 @@ ONE_MODEL = "transformer"
 SLOW = (
     "atlas",
     "cms",
+    "cms_across_contexts",
     "cms_in_context",
     "cms_independent",
     "cms_nested",

@@ -170,7 +170,7 @@ def learns_in_context(name: str, level: str) -> Diagnostic:
     return Diagnostic(
         "NLC729",
         f"`{level}` of {name} learns from the task loss inside the context, and `nlc train` hands no loss to a layer",
-        help="train it with a loop of your own, which calls the compiled module with `targets` and `loss`",
+        help="a model hands its layers its own loss: make it a layer of one, as models/hope_attention_in_context does",
     )
 
 
@@ -213,5 +213,5 @@ CODES: tuple[Code, ...] = (
     Code("NLC726", "no such device", "The device was asked for with `--set device`, and torch does not find it."),
     Code("NLC727", "no steps left", "The run has gone on as long as it is to go on, or longer."),
     Code("NLC728", "several processes on a device", "Processes that train together exchange gradients through gloo, on the processor."),
-    Code("NLC729", "learning in the context", "The network that `nlc train` puts around a memory has its loss above it. A level that learns from this loss inside the context would have to be handed it."),
+    Code("NLC729", "learning in the context", "The network that `nlc train` puts around a memory has its loss above it. A level that learns from this loss inside the context would have to be handed it, as the layers of a model are."),
 )  # fmt: skip

@@ -9,6 +9,7 @@ from nlc.emit.context import context_parts, is_told
 from nlc.emit.digest import seal
 from nlc.emit.header import header
 from nlc.emit.network import network_parts
+from nlc.emit.network_context import learns
 from nlc.emit.network_header import network_header
 from nlc.emit.optimizer import optimizer_parts
 from nlc.emit.render import render
@@ -75,6 +76,10 @@ def _imports(program: Program, parts: tuple[str, ...]) -> tuple[str, ...]:
         imports = imports if program.training else (library, "from typing import Any", "", *imports)
     if any("def _restarts(" in part for part in parts):
         imports = tuple(line.replace("import Callable", "import Callable, Iterable, Iterator") for line in imports)
+    elif learns(program):
+        library = "from collections.abc import Callable, Iterator" if program.training else "from collections.abc import Iterator"
+        imports = tuple(line for line in imports if "collections.abc" not in line)
+        imports = tuple(word for line in imports for word in ((library, line) if line.startswith("from typing") else (line,)))
     return _with_copies(imports) if is_managed else imports
 
 

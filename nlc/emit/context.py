@@ -18,6 +18,7 @@ from nlc.emit.hoisting import Given, Hoisted
 from nlc.emit.initial import initial_says, started, zeros
 from nlc.emit.layout import Lines, block, call, indented
 from nlc.emit.names import LocalNames
+from nlc.emit.network_views import LearningBlocksView, LearningLawsView, LearningView
 from nlc.emit.parameters import made_parameters, parameter_values, reset_parameters
 from nlc.emit.position import before_name, begun_text
 from nlc.emit.prose import sentence, wrapped
@@ -25,7 +26,7 @@ from nlc.emit.render import render
 from nlc.emit.scope import Sequence, previous, size_text, state_dtype
 from nlc.emit.sequence import constructor, given_attributes, moved_parameters, state_lines, stream_lines
 from nlc.emit.training import training_parts
-from nlc.emit.views import BlockHelpersView, HelpersView, LearningBlocksView, LearningView
+from nlc.emit.views import BlockHelpersView, HelpersView
 from nlc.ir.algebra import Expr, Input, Named, children, walk
 from nlc.ir.build import replace
 from nlc.ir.law import POSITION, with_parameters
@@ -73,7 +74,7 @@ def _view(sequence: Sequence) -> LearningView:
         step=call("def step", [*arguments, f"state: {STATE}"], RESULT, 4),
         streams=_tuple(streams),
         of_token=_tuple([f"{name}.unsqueeze(1)" for name in streams]),
-        tokens=_tokens(sequence),
+        tokens=block_tokens(sequence),
         blocks=render(_blocks_view(sequence)),
         started=started(sequence, "batch"),
     )
@@ -81,24 +82,38 @@ def _view(sequence: Sequence) -> LearningView:
 
 def _blocks_view(sequence: Sequence) -> LearningBlocksView:
     (output,) = sequence.model.outputs
-    given = [f"{stream.name}: Tensor" for stream in sequence.model.given]
-    slopes = [f"{stream.name}: Tensor" for stream in sequence.model.slopes]
     handed = ["targets: Tensor | None", f"loss: {LOSS}", f"state: {STATE} | None", "tokens: int"]
     block_of = ["given: tuple[Tensor, ...]", "target: Tensor | None", f"loss: {LOSS}", f"state: {STATE}"]
-    learned = ["self", *given, *slopes, "*", f"state: {STATE}", f"{before_name(sequence)}: int"]
     return LearningBlocksView(
         in_blocks=call("def _in_blocks", ["self", "streams: tuple[Tensor, ...]", *handed], RESULT, 4),
         dtype=state_dtype(sequence),
         empty=f"0{size_text(sequence, output.value.shape)}",
         slopes_of=call("def _slopes", ["self", *block_of], " -> tuple[Tensor, Iterable[Tensor]]:", 4),
-        names=call("names = ", [f'"{name}"' for name in _learning(sequence)], "", 8),
+        names=names_lines(sequence),
         slopes=tuple(_slopes(sequence)),
+        begins=bool(sequence.program.laws.resets),
+        laws=laws_text(sequence),
+    )
+
+
+def laws_text(sequence: Sequence) -> str:
+    """The methods that are the laws: what a block gives, what is carried after it, and what starts again with it."""
+    given = [f"{stream.name}: Tensor" for stream in sequence.model.given]
+    slopes = [f"{stream.name}: Tensor" for stream in sequence.model.slopes]
+    learned = ["self", *given, *slopes, "*", f"state: {STATE}", f"{before_name(sequence)}: int"]
+    view = LearningLawsView(
         read=call("def _read", ["self", *given, "*", f"state: {STATE}"], " -> Tensor:", 4),
         read_body=block(list(_read(sequence))),
         learned=call("def _learned", learned, f" -> {STATE}:", 4),
         learned_body=block(list(_learned(sequence))),
         begins=tuple(_begun(sequence)),
     )
+    return render(view)
+
+
+def names_lines(sequence: Sequence) -> Lines:
+    """The names of the slots by which the loss is differentiated."""
+    return call("names = ", [f'"{name}"' for name in learning(sequence)], "", 8)
 
 
 def _tuple(items: list[str]) -> str:
@@ -119,19 +134,19 @@ def _docstring(sequence: Sequence) -> Lines:
         "Returns the outputs (the tensor itself) and the state after the last token:",
         f"    {output.name}  ({dims})",
         "Levels learn from the loss of the tokens since they last moved, and from nothing without one; later tokens see what they learned.",
-        f"The sequence runs in blocks of {_tokens(sequence)} tokens, counted from the position of the state that is handed in.",
+        f"The sequence runs in blocks of {block_tokens(sequence)} tokens, counted from the position of the state that is handed in.",
     )
     says = wrapped(sentence(model.says or model.name), 128)
     first = says if len(says) == 1 else (f"{model.name}, levels that learn inside the context.", "", *says)
     return (first[0], *indented(first[1:]), "", *indented(lines))
 
 
-def _tokens(sequence: Sequence) -> int:
+def block_tokens(sequence: Sequence) -> int:
     """The tokens of a block: as many as divide every period."""
     return gcd(*sequence.periods, *(item.period for item in sequence.program.laws.resets))
 
 
-def _learning(sequence: Sequence) -> dict[str, bool]:
+def learning(sequence: Sequence) -> dict[str, bool]:
     """The slots by which the loss is differentiated, and whether slower levels learn through that."""
     slots = {(slot.component, slot.part): slot.name for slot in sequence.program.slots}
     slopes = (stream.slope for stream in sequence.model.slopes if stream.slope is not None)
@@ -140,12 +155,12 @@ def _learning(sequence: Sequence) -> dict[str, bool]:
 
 def _slopes(sequence: Sequence) -> Iterator[str]:
     """How slopes are taken: to be differentiated again where slower levels learn through them."""
-    learning = _learning(sequence)
-    if not any(learning.values()):
+    learned = learning(sequence)
+    if not any(learned.values()):
         yield "slopes = torch.autograd.grad(losses.sum(), levels, retain_graph=learns)"
         return
     yield "slopes = torch.autograd.grad(losses.sum(), levels, create_graph=learns)"
-    if constant := [name for name, through in learning.items() if not through]:
+    if constant := [name for name, through in learned.items() if not through]:
         yield f"constant = {_tuple([f'{name!r}' for name in constant])}".replace("'", '"')
         yield "slopes = tuple(x.detach() if name in constant else x for name, x in zip(names, slopes, strict=True))"
 

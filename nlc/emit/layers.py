@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from nlc.emit.context import is_told
+from nlc.emit.context_layer import context_layer_parts
 from nlc.emit.sequence import sequence_parts
 from nlc.ir.program import Program
 
@@ -30,7 +32,7 @@ def layer_parts(program: Program) -> Layers:
     texts: list[str] = []
     helpers: list[str] = []
     for layer in program.layers:
-        definitions = [text for part in sequence_parts(layer, is_alone=False) for text in part.split(BETWEEN)]
+        definitions = [text for part in _parts(layer) for text in part.split(BETWEEN)]
         own = [_name(text) for text in definitions]
         renamed = {name: _free(name, {*taken, *own}) for name, text in zip(own, definitions, strict=True) if taken.get(name, text) != text}
         definitions = [_with_names(text, renamed) for text in definitions]
@@ -41,6 +43,10 @@ def layer_parts(program: Program) -> Layers:
                 helpers.append(text)
             taken[_name(text)] = text
     return Layers(tuple(classes), tuple(texts), tuple(helpers))
+
+
+def _parts(layer: Program) -> tuple[str, ...]:
+    return context_layer_parts(layer) if is_told(layer) else sequence_parts(layer, is_alone=False)
 
 
 def _reserved(program: Program) -> Iterator[str]:

@@ -9,7 +9,19 @@ from nlc.emit.dims import dim_text
 from nlc.emit.layers import layer_parts
 from nlc.emit.layout import Lines, block, call, indented
 from nlc.emit.names import LocalNames
+from nlc.emit.network_context import (
+    LOSS_SAYS,
+    Ways,
+    blocks_text,
+    learned_lines,
+    learning_parts,
+    learns,
+    levels_lines,
+    open_block_lines,
+    ways_in_blocks,
+)
 from nlc.emit.network_levels import levels_of
+from nlc.emit.network_views import NetworkView, RepeatedView
 from nlc.emit.parameters import reset_slots
 from nlc.emit.pieces import Piece
 from nlc.emit.prose import sentence, wrapped
@@ -18,7 +30,6 @@ from nlc.emit.scope import Sequence
 from nlc.emit.sequence import constructor, given_attributes
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.emit.training import training_parts
-from nlc.emit.views import NetworkView, RepeatedView
 from nlc.ir.algebra import Expr, Hyperparameter, Size, walk
 from nlc.ir.network import Embed, Head, Layer, Normalise, Part, Repeat, Residual
 from nlc.ir.program import Program
@@ -161,6 +172,8 @@ def _reset(stack: Stack) -> Lines:
 def _initial(stack: Stack, like: str) -> Lines:
     """The state that every part starts from, by name."""
     items = [f'"{part.name}": {_begun(stack, part, like)},' for part in stack.stateful]
+    if learns(stack.program) and stack.name == stack.program.model.name:
+        items.extend(open_block_lines(stack.program.model.inputs[0].name, like))
     return ("return {", *indented(items), "}") if items else ("return {}",)
 
 
@@ -263,6 +276,9 @@ def _model(stack: Stack) -> str:
     network = model.network
     assert network is not None
     embedding = f"self.{network.embed.level}"
+    empty = f"{embedding}.new_empty({stream}.shape[0], 0, len(self.{network.parts[-1].level}))"  # type: ignore[union-attr]
+    whole = _run_model(stack, stream, is_step=False)
+    ways = ways_in_blocks(program, stream) if learns(program) else _ways_at_once(stack, stream, whole)
     view = NetworkView(
         name=model.name,
         docstring=_docstring(stack),
@@ -271,11 +287,26 @@ def _model(stack: Stack) -> str:
         reset_parameters=_reset(stack),
         initial_state=_initial(stack, embedding),
         stream=stream,
-        forward_body=_run_model(stack, stream, is_step=False),
-        step_body=_run_model(stack, stream, is_step=True),
-        empty=f"{embedding}.new_empty({stream}.shape[0], 0, len(self.{network.parts[-1].level}))",  # type: ignore[union-attr]
+        forward_says=ways.forward_says,
+        forward_body=ways.forward,
+        loss_says=ways.loss_says,
+        logits_of_loss=ways.logits_of_loss,
+        step_body=ways.step,
+        empty=empty,
+        blocks=blocks_text(program, stream, empty, whole) if learns(program) else "",
     )
     return render(view)
+
+
+def _ways_at_once(stack: Stack, stream: str, whole: Lines) -> Ways:
+    begun = f"state = self.initial_state({stream}.shape[0]) if state is None else state"
+    return Ways(
+        forward_says="The whole sequence at once: equal to `forward_by_token`.",
+        forward=(begun, *whole),
+        loss_says=f"{LOSS_SAYS}.",
+        logits_of_loss=f"logits, state = self({stream}={stream}, state=state)",
+        step=_run_model(stack, stream, is_step=True),
+    )
 
 
 def _docstring(stack: Stack) -> Lines:
@@ -294,15 +325,18 @@ def _docstring(stack: Stack) -> Lines:
 
 def _repeated(stack: Stack) -> tuple[str, ...]:
     arguments = [f"{name}: {_kind(stack, name)}" for name in stack.numbers]
+    in_blocks, parts = learns(stack.program), learning_parts(stack.program, stack.parts)
     view = RepeatedView(
         name=stack.name,
-        says=f"What {stack.program.model.name} repeats: (batch, time, size) in and out, `step` without the time.",
+        says=f"What {stack.program.model.name} repeats: (batch, time, size) in and out{'' if in_blocks else ', `step` without the time'}.",
         constructor=call("def __init__", ["self", *arguments], " -> None:", 4),
         attributes=_made(stack),
         reset_parameters=_reset(stack),
         initial_state=_initial(stack, "like"),
         forward_body=_run_repeated(stack, is_step=False),
-        step_body=_run_repeated(stack, is_step=True),
+        step_body=() if in_blocks else _run_repeated(stack, is_step=True),
+        levels=levels_lines(parts),
+        learned=learned_lines(parts),
     )
     return (render(view), *(text for inner in stack.inner for text in _repeated(inner)))
 

@@ -16,6 +16,16 @@ from nlc.emit.form_views import (
     VectorChunksView,
     VectorHalvesView,
 )
+from nlc.emit.network_views import (
+    LearningBlocksView,
+    LearningLawsView,
+    LearningLayerView,
+    LearningNetworkHelpersView,
+    LearningNetworkView,
+    LearningView,
+    NetworkView,
+    RepeatedView,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,77 +62,6 @@ class SequenceView:
     next_sequence: tuple[str, ...]
     start: tuple[str, ...]
     started: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkView:
-    """A model as an `nn.Module`; `stream` is what its tokens are called, `empty` makes the logits of no tokens."""
-
-    name: str
-    docstring: tuple[str, ...]
-    constructor: tuple[str, ...]
-    attributes: tuple[str, ...]
-    reset_parameters: tuple[str, ...]
-    initial_state: tuple[str, ...]
-    stream: str
-    forward_body: tuple[str, ...]
-    step_body: tuple[str, ...]
-    empty: str
-
-
-@dataclass(frozen=True, slots=True)
-class LearningView:
-    """Levels that learn from the task loss inside the context, as an `nn.Module`: `blocks` is the text of what it does block by block."""
-
-    name: str
-    docstring: tuple[str, ...]
-    constructor: tuple[str, ...]
-    attributes: tuple[str, ...]
-    reset_parameters: tuple[str, ...]
-    initial_says: str
-    zeros: tuple[str, ...]
-    forward: tuple[str, ...]
-    forward_by_token: tuple[str, ...]
-    step: tuple[str, ...]
-    streams: str
-    of_token: str
-    tokens: int
-    blocks: str
-    started: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LearningBlocksView:
-    """The methods of such a module: the loop, the slopes of the loss by the slots called `names`, the output, and the laws.
-
-    `begins` are the lines that start states again at the start of a block.
-    """
-
-    in_blocks: tuple[str, ...]
-    dtype: str
-    empty: str
-    slopes_of: tuple[str, ...]
-    names: tuple[str, ...]
-    slopes: tuple[str, ...]
-    read: tuple[str, ...]
-    read_body: tuple[str, ...]
-    learned: tuple[str, ...]
-    learned_body: tuple[str, ...]
-    begins: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RepeatedView:
-    """What a model repeats, as an `nn.Module`."""
-
-    name: str
-    says: str
-    constructor: tuple[str, ...]
-    attributes: tuple[str, ...]
-    reset_parameters: tuple[str, ...]
-    initial_state: tuple[str, ...]
-    forward_body: tuple[str, ...]
-    step_body: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +259,10 @@ TEMPLATES: Mapping[str, type] = MappingProxyType(
         "repeated.py.j2": RepeatedView,
         "learning.py.j2": LearningView,
         "learning_blocks.py.j2": LearningBlocksView,
+        "learning_laws.py.j2": LearningLawsView,
+        "learning_layer.py.j2": LearningLayerView,
+        "learning_network.py.j2": LearningNetworkView,
+        "learning_network_helpers.py.j2": LearningNetworkHelpersView,
         "matrix_chunks.py.j2": MatrixChunksView,
         "vector_chunks.py.j2": VectorChunksView,
         "matrix_halves.py.j2": MatrixHalvesView,

@@ -216,11 +216,9 @@ def _with_numbers(syntax: Syntax, around: Surrounding) -> Syntax:
 def _check_layer(part: LayerField, model: Model, width: Dim, bound: Mapping[str, Dim]) -> None:
     """Raise CompileError unless the model turns one stream of vectors of the network's size into another."""
     path, place = part.path.text, part.path.span
-    if told := [slope.component for stream in model.slopes if (slope := stream.slope)]:
-        raise CompileError(codes.not_a_layer(place, path, f"its level `{told[0]}` learns from the task loss inside the context"))
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise CompileError(codes.not_a_layer(place, path, f"it takes {_names(model.inputs)} and gives {_names(model.outputs)}"))
-    (stream,), (output,) = model.inputs, model.outputs
+    if len(model.given) != 1 or len(model.outputs) != 1:
+        raise CompileError(codes.not_a_layer(place, path, f"it takes {_names(model.given)} and gives {_names(model.outputs)}"))
+    (stream,), (output,) = model.given, model.outputs
     if stream.every != TOKEN or stream.axes or len(stream.shape) != 1:
         raise CompileError(codes.not_a_layer(place, path, f"its input `{stream.name}` is no vector without axes at every token"))
     if output.value.shape != stream.shape or model.axes_of(output):

@@ -1,7 +1,8 @@
 """A trained network and a prompt -> the text that goes on from it, one token at a time.
 
-The prompt is read by the parallel form; then `step` is all that runs, on a state that goes in and comes out. What is fast has a fixed size,
-so that the thousandth token costs what the first did; only attention to everything before keeps more and more.
+The prompt is read by the parallel form, and what learns from the loss inside the context learns from it; generated tokens teach nothing.
+Then `step` is all that runs, on a state that goes in and comes out. What is fast has a fixed size, so that the thousandth token costs what
+the first did; only attention to everything before keeps more and more.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def generated(network: Network, prompt: Tensor, sampling: Sampling, count: int) 
     """`count` tokens after a prompt, (time,), of one token or more."""
     generator = torch.Generator().manual_seed(sampling.seed)
     with torch.no_grad():
-        logits, state = network.logits(prompt[None])
+        _, state = network.loss(prompt[None])
+        logits, state = network.logits(prompt[None, -1:], state)
         token = _choice(logits[:, -1], sampling, generator)
         for _ in range(count - 1):
             yield int(token)

@@ -20,6 +20,7 @@ from nlc.verify.network_contract import contract_squares
 from nlc.verify.network_levels import copies_of, moved_paths
 from nlc.verify.observe import Failure, Pair, attempt
 from nlc.verify.oracle_network import Carried, layer_sizes, run_oracle_network
+from nlc.verify.oracle_network_context import block_of, learns_from_loss, run_oracle_learning
 from nlc.verify.oracle_training import Change, Optimizer, slopes_of, started_again, starting_again
 from nlc.verify.square import Square
 
@@ -59,8 +60,20 @@ class Evidence:
         depth = COPIES * len(self.program.model.network.placed)
         return Pair("oracle", right, case, tokens * depth, max(self.sizes.values()))
 
-    def oracle(self, tokens: Tensor, parameters: Tensors, state: Carried | None = None) -> tuple[Tensor, Carried]:
-        return run_oracle_network(self.program.model, tokens, self.sizes, self.numbers, parameters, state)
+    @property
+    def length(self) -> int:
+        """The tokens of a loss: where layers learn from it, more than a block of them."""
+        model = self.program.model
+        return block_of(model) + 2 if learns_from_loss(model) else 5
+
+    def oracle(
+        self, tokens: Tensor, parameters: Tensors, state: Carried | None = None, targets: Tensor | None = None
+    ) -> tuple[Tensor, Carried]:
+        """The logits and what is carried; where layers learn, from the loss with the targets, if there are any."""
+        model = self.program.model
+        if learns_from_loss(model):
+            return run_oracle_learning(model, tokens, targets, self.sizes, self.numbers, parameters, state)
+        return run_oracle_network(model, tokens, self.sizes, self.numbers, parameters, state)
 
 
 def network_squares(program: Program, module: ModuleType) -> Iterator[Square]:
@@ -72,7 +85,7 @@ def network_squares(program: Program, module: ModuleType) -> Iterator[Square]:
     for seed, (name, batch, before, time) in enumerate(CASES):
         tokens = evidence.tokens(batch, before + time, seed)
         yield from _case_squares(evidence, name, tokens, before)
-    pair = evidence.pair("loss", "several tokens", 5)
+    pair = evidence.pair("loss", "several tokens", evidence.length)
     found = attempt(partial(_loss, evidence, pair))
     yield from pair.failed(found, LOSS) if isinstance(found, Failure) else found
     pair = evidence.pair("later tokens", "causality", 6)
@@ -80,7 +93,7 @@ def network_squares(program: Program, module: ModuleType) -> Iterator[Square]:
     yield from pair.failed(found, LOGITS) if isinstance(found, Failure) else found
     yield from contract_squares(program, module, evidence.sizes)
     if program.training:
-        pair = evidence.pair("optimizers", "training", 5 * _steps(program))
+        pair = evidence.pair("optimizers", "training", evidence.length * _steps(program))
         found = attempt(partial(_training, evidence, pair, module))
         yield from pair.failed(found, PARAMETERS) if isinstance(found, Failure) else found
 
@@ -158,7 +171,7 @@ def _squares(evidence: Evidence, pair: Pair, wanted: Results, tokens: Tensor, be
     """Logits, final state and gradients of the parameters, of a sequence that goes on from another."""
     start = evidence.module(**{evidence.stream: tokens[:, :before]})[1] if before else None
     found, final = _ways(evidence, pair.right)(tokens[:, before:], start)
-    states, kept, slopes = _flat(final, evidence.program), wanted[STATE], wanted[GRADIENTS]
+    states, kept, slopes = flat(final, evidence.program), wanted[STATE], wanted[GRADIENTS]
     own = dict(evidence.module.named_parameters())
     gradients = _slopes(found, states, tuple(own[name] for name in slopes))
     scale = magnitude((*wanted[LOGITS].values(), *evidence.parameters.values(), *(x for x in kept.values() if x.is_floating_point())))
@@ -174,8 +187,8 @@ def _by_oracle(evidence: Evidence, tokens: Tensor, before: int, parameters: Tens
     leaves = {name: tensor.clone().requires_grad_() for name, tensor in parameters.items()}
     state = evidence.oracle(tokens[:, :before], leaves)[1] if before else None
     logits, carried = evidence.oracle(tokens[:, before:], leaves, state)
-    every = _every(carried)
-    kept = {name: every[name] for name in _flat(evidence.module.initial_state(len(tokens)), evidence.program)}
+    every = every_slot(carried)
+    kept = {name: every[name] for name in flat(evidence.module.initial_state(len(tokens)), evidence.program)}
     slopes = _slopes(logits, kept, tuple(leaves.values()))
     return {LOGITS: {LOGITS: logits}, STATE: kept, GRADIENTS: dict(zip(leaves, slopes, strict=True))}
 
@@ -207,7 +220,7 @@ def _ways(evidence: Evidence, way: str) -> Callable[[Tensor, Any], tuple[Tensor,
     return steps if way == "step" else whole
 
 
-def _flat(state: Any, program: Program) -> dict[str, Tensor]:
+def flat(state: Any, program: Program) -> dict[str, Tensor]:
     """The tensors of a module's state, by path and slot."""
     assert program.model.network is not None
     bare = {part.name: program.layers[part.place].slots for part, _ in program.model.network.placed if isinstance(part, Layer)}
@@ -226,7 +239,7 @@ def _flat(state: Any, program: Program) -> dict[str, Tensor]:
     return found
 
 
-def _every(carried: Carried) -> dict[str, Tensor]:
+def every_slot(carried: Carried) -> dict[str, Tensor]:
     """What the layers carry, by path and slot."""
     return {f"{path}.{name}": tensor for path, tensors in carried.items() for name, tensor in tensors.items()}
 
@@ -236,16 +249,15 @@ def _every(carried: Carried) -> dict[str, Tensor]:
 
 def _loss(evidence: Evidence, pair: Pair) -> list[Square]:
     """The mean of minus the logarithm of the share that each target has."""
-    tokens = evidence.tokens(2, 6, 7)
-    logits, carried = evidence.oracle(tokens[:, :-1], evidence.parameters)
+    tokens = evidence.tokens(2, evidence.length + 1, 7)
+    logits, carried = evidence.oracle(tokens[:, :-1], evidence.parameters, targets=tokens[:, 1:])
     shares = logits.exp() / logits.exp().sum(-1, keepdim=True)
     wanted = -shares.gather(-1, tokens[:, 1:, None]).log().mean()
     found, final = evidence.module.loss(**{evidence.stream: tokens[:, :-1]}, targets=tokens[:, 1:])
-    states, kept = _flat(final, evidence.program), _every(carried)
-    return [
-        pair.closeness(LOSS, {LOSS: wanted}, {LOSS: found}, magnitude((logits,))),
-        pair.closeness(STATE, {name: kept[name] for name in states}, states, magnitude((logits, *evidence.parameters.values()))),
-    ]
+    states, every = flat(final, evidence.program), every_slot(carried)
+    kept = {name: every[name] for name in states}
+    scale = magnitude((logits, *evidence.parameters.values(), *(x for x in kept.values() if x.is_floating_point())))
+    return [pair.closeness(LOSS, {LOSS: wanted}, {LOSS: found}, magnitude((logits,))), pair.closeness(STATE, kept, states, scale)]
 
 
 def _causality(evidence: Evidence, pair: Pair) -> list[Square]:
@@ -267,7 +279,7 @@ def _training(evidence: Evidence, pair: Pair, module: ModuleType) -> list[Square
     levels = module.optimizers(evidence.module)
     found: dict[str, Tensor] = {}
     for step in range(_steps(evidence.program)):
-        tokens = evidence.tokens(2, 6, 20 + step)
+        tokens = evidence.tokens(2, evidence.length + 1, 20 + step)
         levels.zero_grad()
         evidence.module.loss(**{evidence.stream: tokens[:, :-1]}, targets=tokens[:, 1:])[0].backward()
         levels.step()
@@ -289,9 +301,9 @@ def _trained_by_oracle(evidence: Evidence, change: Change = dict) -> dict[str, T
         optimizer.names = moved_paths(program, optimizer.training, evidence.parameters)
     now, after = dict(evidence.parameters), dict[str, Tensor]()
     for step in range(_steps(program)):
-        tokens = evidence.tokens(2, 6, 20 + step)
+        tokens = evidence.tokens(2, evidence.length + 1, 20 + step)
         leaves = {name: tensor.clone().requires_grad_() for name, tensor in now.items()}
-        logits, _ = evidence.oracle(tokens[:, :-1], leaves)
+        logits, _ = evidence.oracle(tokens[:, :-1], leaves, targets=tokens[:, 1:])
         loss = nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
         slopes = change(slopes_of(loss, leaves))
         for optimizer in optimizers:

@@ -78,7 +78,8 @@ def run_oracle(
     final = {name: tick.slot(name) for name in start}
     if counts(model):
         final["position"] = torch.tensor(position + sample.shape[1])
-    for stream in (stream for stream in model.inputs if stream.name in delayed(model)):
+    past = set(delayed(model))
+    for stream in (stream for stream in model.inputs if stream.name in past):
         last = tick.inputs[stream.name]
         everywhere = last.expand(*(last.shape if stream.is_whole else (*leading, *last.shape[len(leading) :])))
         final[f"previous.{stream.name}"] = without_axes(everywhere, stream, model)
@@ -178,7 +179,7 @@ def number_of(model: Model, node: Expr, sizes: Mapping[str, int], hyperparameter
     """The value of an expression over numbers, sizes and hyperparameters, in float64."""
     numbers = {name: torch.tensor(value, dtype=torch.float64) for name, value in hyperparameters.items()}
     like = {"": torch.zeros((), dtype=torch.float64)}
-    return float(Tick(model, Family.TOKEN, sizes, numbers, {}, {}, like, False).value(node))
+    return float(Tick(model, Family.TOKEN, sizes, numbers, {}, {}, like, False, owners={}).value(node))
 
 
 def value_of_parameters(

@@ -46,29 +46,29 @@ def run_oracle_context(
     for t in range(first.shape[1]):
         token = {name: x[:, t : t + 1] for name, x in streams.items()}
         begun = {**now, **begun_states(model, sizes, hyperparameters, now, parameters), "position": MIDDLE}
-        leaves = {name: _leaf(x) for name, x in begun.items() if name in _learning(model)}
+        leaves = {name: leaf(x) for name, x in begun.items() if name in learning_slots(model)}
         read, _ = run(token | nothing, begun | leaves)
         outputs.append(read[output.name])
-        slopes = {} if loss is None else _slopes(model, loss(read[output.name], inputs["targets"][:, t : t + 1]), leaves)
+        slopes = {} if loss is None else slopes_of_losses(model, loss(read[output.name], inputs["targets"][:, t : t + 1]), leaves)
         _, now = run(token | nothing | slopes, now)
     return {output.name: torch.cat(outputs, 1)}, now
 
 
-def _leaf(x: Tensor) -> Tensor:
+def leaf(x: Tensor) -> Tensor:
     """A state to differentiate by: apart from all others, even from one as which it starts."""
     return x.clone() if x.requires_grad else x.clone().requires_grad_()
 
 
-def _learning(model: Model) -> dict[str, str]:
+def learning_slots(model: Model) -> dict[str, str]:
     """The streams of slopes, by the slot of which each is the slope."""
     found = ((stream.slope, stream.name) for stream in model.slopes)
     return {slot_name(model.component(slope.component), slope.part): name for slope, name in found if slope is not None}
 
 
-def _slopes(model: Model, losses: Tensor, leaves: Tensors) -> dict[str, Tensor]:
+def slopes_of_losses(model: Model, losses: Tensor, leaves: Tensors) -> dict[str, Tensor]:
     """What each level is told of a token: the slope of its loss; a constant unless slower levels learn through it."""
     found = torch.autograd.grad(losses.sum(), tuple(leaves.values()), create_graph=True, allow_unused=True, materialize_grads=True)
     through = {stream.name for stream in model.slopes if stream.slope is not None and stream.slope.is_learned_through}
-    names = _learning(model)
+    names = learning_slots(model)
     told = {names[slot]: slope for slot, slope in zip(leaves, found, strict=True)}
     return {name: (slope if name in through else slope.detach()).unsqueeze(1) for name, slope in told.items()}

@@ -29,12 +29,29 @@ def run_oracle_network(
     hyperparameters: Mapping[str, float],
     parameters: Tensors,
     state: Carried | None = None,
+    told: Carried | None = None,
 ) -> tuple[Tensor, Carried]:
-    """A model over tokens (batch, time): the logits (batch, time, vocabulary), and what every layer carries after the last token."""
+    """A model over tokens (batch, time): the logits (batch, time, vocabulary), and what every layer carries after the last token.
+
+    `told` are the slopes that layers are told, (batch, time, ...), by the path of the layer; zeros where they are missing.
+    """
     assert model.network is not None
-    run = _Run(model, sizes, hyperparameters, parameters, state or {})
+    run = _Run(model, sizes, hyperparameters, parameters, state or {}, told or {})
     x = run.parts(model.network.parts, tokens, "")
     return x, run.final
+
+
+def layer_numbers(model: Model, layer: Layer, sizes: Mapping[str, int], hyperparameters: Mapping[str, float]) -> dict[str, float]:
+    """The hyperparameters of a layer where the model has the given sizes and numbers."""
+    assert model.network is not None
+    inner, bound = model.network.models[layer.place], dict(layer.arguments)
+    numbers = {item.name: float(item.default) for item in inner.hyperparameters}
+    return numbers | {name: number_of(model, bound[name], sizes, hyperparameters) for name in numbers if name in bound}
+
+
+def layer_parameters(inner: Model, place: str, parameters: Tensors) -> dict[str, Tensor]:
+    """The slow levels of the layer at a path, by slot name."""
+    return {slot: parameters[f"{place}.{slot.replace('.', '_')}"] for slot in parameters_of(inner)}
 
 
 def layer_sizes(model: Model, layer: Layer, sizes: Mapping[str, int]) -> dict[str, int]:
@@ -54,6 +71,7 @@ class _Run:
     hyperparameters: Mapping[str, float]
     parameters: Tensors
     start: Carried
+    told: Carried
     final: dict[str, Tensors] = field(default_factory=dict)
 
     def parts(self, parts: tuple[Part, ...], x: Tensor, path: str) -> Tensor:
@@ -83,12 +101,11 @@ class _Run:
     def layer(self, part: Layer, x: Tensor, path: str) -> Tensor:
         assert self.model.network is not None
         inner, place = self.model.network.models[part.place], path + part.name
-        bound = dict(part.arguments)
-        numbers = {item.name: float(item.default) for item in inner.hyperparameters}
-        known = ((name, bound[name]) for name in numbers if name in bound)
-        numbers |= {name: number_of(self.model, value, self.sizes, self.hyperparameters) for name, value in known}
-        own = {slot: self.parameters[f"{place}.{slot.replace('.', '_')}"] for slot in parameters_of(inner)}
+        numbers = layer_numbers(self.model, part, self.sizes, self.hyperparameters)
+        own = layer_parameters(inner, place, self.parameters)
         sizes = layer_sizes(self.model, part, self.sizes)
-        outputs, self.final[place] = run_oracle(inner, {part.stream: x}, sizes, numbers, self.start.get(place), own)
+        slopes = {item.name: x.new_zeros(*x.shape[:2], *(dim.size(sizes) for dim in item.shape)) for item in inner.slopes}
+        streams = {part.stream: x, **slopes, **self.told.get(place, {})}
+        outputs, self.final[place] = run_oracle(inner, streams, sizes, numbers, self.start.get(place), own)
         (y,) = outputs.values()
         return y

@@ -112,13 +112,14 @@ def expressions(model: Model) -> Iterator[Expr]:
 
 
 def nodes_in(values: Iterable[object], *, past: bool = True) -> Iterator[Expr]:
-    """Every node of some expressions; without the `past`, not of those that are remembered."""
-    waiting = list(values)
+    """Every node of some expressions, one that stands in several places once; without the `past`, not of those that are remembered."""
+    waiting, seen = list(values), dict[int, Expr]()
     while waiting:
         item = waiting.pop()
         if isinstance(item, tuple):
             waiting.extend(item)
-        elif isinstance(item, Expr):
+        elif isinstance(item, Expr) and id(item) not in seen:
+            seen[id(item)] = item
             yield item
             if past or not isinstance(item, Recent):
                 waiting.extend(getattr(item, part.name) for part in fields(item))

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 
 from nlc.ir.program import Program
 from nlc.verify.load import load_source
+from nlc.verify.network_context_squares import network_context_squares
 from nlc.verify.network_squares import network_squares
 from nlc.verify.observe import Failure, Pair, attempt
 from nlc.verify.optimizer_squares import optimizer_squares
+from nlc.verify.oracle_network_context import learns_from_loss
 from nlc.verify.sequence_squares import sequence_squares
 from nlc.verify.square import Square, faulty_stage, worst
 
@@ -30,6 +32,8 @@ def all_squares(program: Program, module_source: str) -> Iterator[Square]:
         yield from Pair("text", "module", "importing it", 0, 0).failed(module, "import")
         return
     if program.model.network is not None:
+        if learns_from_loss(program.model):
+            yield from network_context_squares(program, module)
         yield from network_squares(program, module)
         return
     squares = optimizer_squares if program.model.kind == "optimizer" else sequence_squares

@@ -36,6 +36,9 @@ class Watched:
         self.given: list[Tensor] = []
         self.sizes: list[int] = []
 
+    def loss(self, windows: Tensor) -> tuple[Tensor, Tree]:
+        return self.network.loss(windows)
+
     def logits(self, tokens: Tensor, state: Tree = None) -> tuple[Tensor, Tree]:
         logits, state = self.network.logits(tokens, state)
         self.given.append(logits[:, -1])
@@ -82,7 +85,10 @@ class Fixed:
 
     chances = torch.tensor([[0.6, 0.3, 0.1]])
 
-    def logits(self, tokens: Tensor) -> tuple[Tensor, None]:
+    def loss(self, windows: Tensor) -> tuple[Tensor, None]:
+        return torch.zeros(()), None
+
+    def logits(self, tokens: Tensor, state: None) -> tuple[Tensor, None]:
         return self.chances.log()[None], None
 
     def step(self, tokens: Tensor, state: None) -> tuple[Tensor, None]:

@@ -34,8 +34,9 @@ def test_a_model_goes_on_exactly_and_generates_what_it_would_say(spec: str, tmp_
     prompt = corpus.held_out[:20].long()
     tokens = list(generated(watched, prompt, Sampling(seed=1), 30))  # type: ignore[arg-type]
     with torch.no_grad():
-        logits, _ = network.logits(torch.cat((prompt, torch.tensor(tokens[:-1])))[None])
-    assert torch.allclose(torch.stack(watched.given, 1), logits[:, len(prompt) - 1 :], atol=1e-9)
+        _, state = network.loss(prompt[None])
+        logits, _ = network.logits(torch.cat((prompt[-1:], torch.tensor(tokens[:-1])))[None], state)
+    assert torch.allclose(torch.stack(watched.given, 1), logits, atol=1e-9)
 
 
 @pytest.mark.slow

@@ -38,6 +38,7 @@ def squares_of(program: Program, text: str = "") -> list[Square]:
 
 LAYERS = {
     "cms",
+    "cms_across_contexts",
     "cms_in_context",
     "cms_independent",
     "cms_nested",

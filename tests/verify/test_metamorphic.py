@@ -82,7 +82,7 @@ APPLIES = {
 }
 """What holds of each shipped architecture, as a person who knows it would say."""
 
-TOLD = {"cms_in_context", "cms_nested_in_context"}
+TOLD = {"cms_across_contexts", "cms_in_context", "cms_nested_in_context"}
 """Modules that take a loss, with squares of their own (test_context.py)."""
 
 WORDS = {"forward in another basis of ": "basis of ", "forward of shuffled tokens": "shuffled", "state after nothing was learned": "idle"}
