@@ -97,12 +97,13 @@ class BlockLoop:
 
     def _blocks(self, before: str, moved: str) -> Iterator[Lines]:
         """All copies in one dim, cut where a period may end."""
-        names, like, tokens = self.names, self.sequence.like.name, self.sequence.program.blocks.tokens
+        names, like, blocks_ = self.names, self.sequence.like.name, self.sequence.program.blocks
         timed = [self._copies(item) for item in self.parts.given if item.timed]
         steady = [f"{item.name}={self._copies(item)}{self._together}" for item in self.parts.given if not item.timed]
         streams, lengths, blocks, given = (names.new(word) for word in ("streams", "lengths", "blocks", "given"))
         yield call(f"{streams} = ", timed if len(timed) > 1 else [f"{timed[0]},"], "", 12)
-        yield (f"{lengths} = _block_lengths({before}, {tokens}, {like}.shape[1])",)
+        cut = f"{blocks_.tokens}, {blocks_.alone}" if blocks_.alone else f"{blocks_.tokens}"
+        yield (f"{lengths} = _block_lengths({before}, {cut}, {like}.shape[1])",)
         yield (f"{blocks} = zip(*(torch.split(x{self._together}, {lengths}, 1) for x in {streams}), strict=True)",)
         yield self._moved(moved)
         columns = [names.new(f"{name}_in_blocks") for name, _ in self.parts.results]

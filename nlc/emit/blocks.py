@@ -10,13 +10,13 @@ from nlc.emit.block_printer import BlockPrinter, as_before, block_leaf, is_new_r
 from nlc.emit.chunked import Chunked
 from nlc.emit.dual import Dual
 from nlc.emit.forward import Tokens, form_slots, run_form
-from nlc.emit.held import dict_lines, held_alike, items_text, returned_held
+from nlc.emit.held import held_alike, returned_held, returned_in_full
 from nlc.emit.hoisting import Hoisted, index_names
 from nlc.emit.layout import WIDTH, Lines, assignment, block, call
 from nlc.emit.names import LocalNames
 from nlc.emit.parameters import read_used
 from nlc.emit.pieces import Piece
-from nlc.emit.position import before_name, block_position_lines
+from nlc.emit.position import before_name, block_position_lines, block_start, needs_a_token
 from nlc.emit.render import render
 from nlc.emit.rounds import round_variable, rounds
 from nlc.emit.scope import BLOCK_LENGTH, Sequence, previous, state_dtype, used_axes
@@ -42,9 +42,9 @@ def block_method(sequence: Sequence, parts: Hoisted) -> str:
     return render(BlockView(signature, block(list(_body(sequence, parts)))))
 
 
-def block_helpers(method: str) -> str:
+def block_helpers(method: str, *, is_first_alone: bool = False) -> str:
     """The functions that a sequence in blocks calls."""
-    return render(BlockHelpersView("_moved_at_end(" in method))
+    return render(BlockHelpersView("_moved_at_end(" in method, is_first_alone))
 
 
 def _body(sequence: Sequence, parts: Hoisted) -> Iterator[Lines]:
@@ -85,23 +85,37 @@ class Block:
         """States, parameters, what is given, the position, and what several expressions read."""
         sequence, names, values, at_end = self.sequence, self.names, self.values, self.at_end
         values.update(previous(sequence, "state"))
-        yield from read_used(sequence, self._expressions(), state_dtype(sequence), names, values)
+        starts = (item.value for items in self.parts.starts for item in items if needs_a_token(item.value))
+        yield from read_used(sequence, (*self._expressions(), *starts), state_dtype(sequence), names, values)
         if self.parts.laws or not self.is_told:
-            yield from block_position_lines(sequence, names, values, self.tokens, has_begun=self.is_told)
+            yield from block_position_lines(sequence, names, values, self.tokens)
         values[BLOCK_LENGTH] = self.tokens
         at_end.update(values)
         for item in self.parts.given:
             values[item.stream], at_end[item.stream] = item.name, item.name if item.name in self.totals else f"{item.name}[:, -1]"
         for axis, name in zip(used_axes(sequence), index_names(sequence), strict=True):
             values[Index(axis)], at_end[Index(axis)] = f"{name}[:, None]", name
-        yield from self._words()
-        yield from self._shared_reads()
+        yield from self._begun(0)
 
-    def _words(self) -> Iterator[Lines]:
+    def _begun(self, ran: int) -> Iterator[Lines]:
+        """What starts again when so many memories have run, then what several expressions read of levels that have started by then."""
+        starts = self.parts.starts[ran] if self.parts.starts else ()
+        for item in starts:
+            first = {node: text for node, text in self.at_end.items() if not children(node)}
+            first |= {given.stream: f"{given.name}[:, 0]" for given in self.parts.given}
+            start, line = block_start(self.sequence, self.names, item, self.values[item.state], first)
+            self.values[item.state] = self.at_end[item.state] = start
+            yield line
+        if starts or not ran:
+            waiting: set[Expr] = {item.state for later in self.parts.starts[ran + 1 :] for item in later}
+            yield from self._words(waiting)
+            yield from self._shared_reads(waiting)
+
+    def _words(self, waiting: set[Expr]) -> Iterator[Lines]:
         """The spec's words for what levels that are steady give at every token."""
         used = {node for value in self._expressions() for node in walk(value)}
         for name, value in self.parts.words:
-            if value in used and value not in self.values:
+            if value in used and value not in self.values and waiting.isdisjoint(walk(value)):
                 terms = self._printer().terms(value)
                 local = self.values[value] = self.names.new(name)
                 self.at_end[value] = _last(local)
@@ -116,16 +130,16 @@ class Block:
         yield from (equation.value for law in self.parts.laws for equation in law.equations)
         yield from (value for _, value in (*self.parts.kept, *self.parts.results))
 
-    def _shared_reads(self) -> Iterator[Lines]:
+    def _shared_reads(self, waiting: set[Expr]) -> Iterator[Lines]:
         """What several expressions read of a level that is steady, at a vector over streams."""
         blocks = self.sequence.program.blocks
         words: dict[Expr, Expr] = {value: Named(name, value.shape) for name, value in self.parts.words if value in self.values}
         read = Counter(node for value in self._expressions() for node in walk(replaced(as_before(value), words.get)))
-        said = {equation.value for law in self.parts.laws for equation in law.equations}
+        known = {equation.value for law in self.parts.laws for equation in law.equations} | self.values.keys()
         for node, count in read.items():
             match node:
                 case MatMul(State(component) as state, vector) if (
-                    count > 1 and node not in said and blocks.is_steady(state) and is_over_streams(vector)
+                    count > 1 and node not in known and state not in waiting and blocks.is_steady(state) and is_over_streams(vector)
                 ):
                     terms = self._printer().terms(node)
                     local = self.values[node] = self.names.new(f"{component}_read")
@@ -137,11 +151,12 @@ class Block:
         program = self.sequence.program
         results = [(self.names.new(name), value) for name, value in self.parts.results]
         as_they_are: dict[Expr, str] = {value: local for local, value in results if isinstance(value, Named)}
-        for memory in program.memories:
+        for ran, memory in enumerate(program.memories, start=1):
             yield from self._memory(memory, as_they_are)
             for read in memory.reads:
                 known = Named(read.name, read.shape)
                 self.at_end[known] = _last(self.values[known])
+            yield from self._begun(ran)
         for law in self.parts.laws:
             yield from self._law(law)
         yield from self.found(results)
@@ -153,7 +168,7 @@ class Block:
         result = "".join(f"{local}, " for local, _ in results)
         alike = held_alike(self.sequence)
         if alike is None:
-            yield from _returned(result, state)
+            yield from returned_in_full(result, state, WIDTH - 8)
             return
         due = self.values[Due(alike.period, self.sequence.model.unit)]
         held = f'new if {due} else state[f"{{name}}.{alike.part}"]'
@@ -331,13 +346,3 @@ def _spans_copies(value: Expr) -> bool:
 def _last(text: str) -> str:
     """What a stream is at the last token."""
     return f"{text}[:, -1]"
-
-
-def _returned(result: str, state: dict[str, str]) -> Iterator[Lines]:
-    """`return results, state`; `result` ends with a comma, if it is not empty."""
-    line = f"return {result}{items_text(state)}"
-    if len(line) <= WIDTH - 8:
-        yield (line,)
-        return
-    yield dict_lines("state", state, 0)
-    yield (f"return {result}state",)
