@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from nlc.emit.forward import Tokens, leading_text, output_lines
 from nlc.emit.hoisting import Given, Hoisted, index_names, is_split_parameter
-from nlc.emit.layout import WIDTH, Lines, assignment, block, call, comprehension, indented
+from nlc.emit.layout import WIDTH, Lines, assignment, block, call, comprehension, indented, packed
 from nlc.emit.names import LocalNames
 from nlc.emit.parameters import read_used
 from nlc.emit.position import before_name
@@ -104,6 +104,10 @@ class BlockLoop:
         yield call(f"{streams} = ", timed if len(timed) > 1 else [f"{timed[0]},"], "", 12)
         yield (f"{lengths} = _block_lengths({before}, {tokens}, {like}.shape[1])",)
         yield (f"{blocks} = zip(*(torch.split(x{self._together}, {lengths}, 1) for x in {streams}), strict=True)",)
+        if self._windows:
+            windows = names.new("windows")
+            yield packed(windows, [f'"{name}"' for name in self._windows], 12)
+            yield (f"{moved} = state | {self._with_tokens('state', f'1, {1 + len(self.sequence.model.axes)}')}",)
         yield self._moved(moved)
         columns = [names.new(f"{name}_in_blocks") for name, _ in self.parts.results]
         copies = " * ".join((self.variables.batch, *self.variables.axes))
@@ -149,7 +153,18 @@ class BlockLoop:
         outside = [item.name for item in self.sequence.program.laws.kept if item.component in (POSITION, RECENT) or item.is_whole]
         known = ", ".join(f'"{name}"' for name in outside)
         others = f"!= {known}" if len(outside) == 1 else f"not in {{{known}}}"
-        return comprehension(f"{moved} = ", [f"name: x.flatten(0, {count})", "for name, x in state.items()", f"if name {others}"], 12)
+        of = moved if self._windows else "state"
+        return comprehension(f"{moved} = ", [f"name: x.flatten(0, {count})", f"for name, x in {of}.items()", f"if name {others}"], 12)
+
+    @staticmethod
+    def _with_tokens(states: str, dims: str) -> str:
+        """The data of windows, their dim for tokens moved."""
+        return f"{{name: {states}[name].movedim({dims}) for name in windows}}"
+
+    @property
+    def _windows(self) -> tuple[str, ...]:
+        """The carried data of windows, which have a dim for tokens before those of axes."""
+        return tuple(slot.name for slot in self.sequence.program.slots if slot.window is not None and self.sequence.model.axes)
 
     def _apart(self, text: str, *, time: bool) -> str:
         """What has one dim for all copies, with a dim for each axis again."""
@@ -177,6 +192,9 @@ class BlockLoop:
         line = f"{last} = {{{', '.join(items)}}}"
         yield (line,) if len(line) <= WIDTH - 12 else (f"{last} = {{", *(f"    {item}," for item in items), "}")
         whole = f"{{name: {self._apart('x', time=False)} for name, x in {moved}.items()}}" if self.sequence.model.axes else moved
+        if self._windows:
+            yield (f"state = {whole}",)
+            whole = f"state | {self._with_tokens('state', f'{1 + len(self.sequence.model.axes)}, 1')}"
         yield (f"state = {whole} | {last}",)
 
 

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from nlc.emit.attention import in_block, kept_after
 from nlc.emit.block_printer import BlockPrinter, as_before, block_leaf, is_new_read, is_over_streams, varies
 from nlc.emit.chunked import Chunked
 from nlc.emit.dual import Dual
 from nlc.emit.forward import Tokens, form_slots, run_form
-from nlc.emit.held import dict_lines, held_alike, items_text, returned_held
+from nlc.emit.held import held_alike, returned_held, returned_state
 from nlc.emit.hoisting import Hoisted, index_names
 from nlc.emit.layout import WIDTH, Lines, assignment, block, call
 from nlc.emit.names import LocalNames
@@ -113,6 +114,7 @@ class Block:
         yield from (stream.value for _, streams in self.parts.forms for stream in streams)
         yield from (value for memory in self.parts.duals if memory.dual is not None for value in memory.dual.values)
         yield from (read.vector for memory in self.parts.duals for read in memory.reads if read.vector is not None)
+        yield from (value for law in self.parts.windows for value in law.values)
         yield from (equation.value for law in self.parts.laws for equation in law.equations)
         yield from (value for _, value in (*self.parts.kept, *self.parts.results))
 
@@ -146,6 +148,7 @@ class Block:
             yield from self._law(law)
         yield from self.found(results)
         kept = {item.name: self._kept(item, value) for item, value in self.parts.kept}
+        kept |= kept_after(self.sequence, self.values, self.tokens)
         outside = {item.name for item in program.laws.kept} - set(kept)
         state = {
             slot.name: kept.get(slot.name) or self.at_end[_state(slot, When.CURRENT)] for slot in program.slots if slot.name not in outside
@@ -153,7 +156,7 @@ class Block:
         result = "".join(f"{local}, " for local, _ in results)
         alike = held_alike(self.sequence)
         if alike is None:
-            yield from _returned(result, state)
+            yield from returned_state(result, state, WIDTH - 8)
             return
         due = self.values[Due(alike.period, self.sequence.model.unit)]
         held = f'new if {due} else state[f"{{name}}.{alike.part}"]'
@@ -168,7 +171,7 @@ class Block:
 
     def _memory(self, memory: MemoryProgram, as_they_are: Mapping[Expr, str]) -> Iterator[Lines]:
         """A memory that moves at every token: in chunks, or in the dual form, the names of whose law are its own."""
-        dual = self.parts.dual(memory.component)
+        dual, window = self.parts.dual(memory.component), self.parts.window(memory.component)
         form, streams = next(((form, streams) for form, streams in self.parts.forms if form.memory == memory), (None, ()))
         if dual is not None and dual.dual is not None:
             own = replace(self, values=dict(self.values))
@@ -176,6 +179,12 @@ class Block:
             self.values.update((known, own.values[known]) for read in memory.reads for known in [Named(read.name, read.shape)])
             states = (_state(slot, When.CURRENT) for slot in self.sequence.program.slots if slot.component in dual.dual.components)
             self.at_end.update((state, own.values[state]) for state in states if state in own.values)
+        elif window is not None:
+            (answer,) = (Named(read.name, read.shape) for read in memory.reads)
+            target = self.values[answer] = as_they_are.get(answer) or self.names.new(answer.name)
+            given = {name: " ".join(self._over_tokens(value)) for name, value in window.data}
+            query = "" if window.attention is None else " ".join(self._over_tokens(window.attention.query))
+            yield from in_block(self.sequence, window, self._printer(), self.names, self.values, given, query, target)
         elif form is not None:
             slots = form_slots(self.sequence, form)
             after: dict[Expr, str] = {_state(slot, When.CURRENT): self.names.new(slot.name) for slot in slots}
@@ -331,13 +340,3 @@ def _spans_copies(value: Expr) -> bool:
 def _last(text: str) -> str:
     """What a stream is at the last token."""
     return f"{text}[:, -1]"
-
-
-def _returned(result: str, state: dict[str, str]) -> Iterator[Lines]:
-    """`return results, state`; `result` ends with a comma, if it is not empty."""
-    line = f"return {result}{items_text(state)}"
-    if len(line) <= WIDTH - 8:
-        yield (line,)
-        return
-    yield dict_lines("state", state, 0)
-    yield (f"return {result}state",)

@@ -90,7 +90,7 @@ def _forms(
             answer = next((Named(read.name, read.shape) for read in memory.reads), Named(memory.component, ()))
             values[answer] = as_they_are.get(answer) or names.new(answer.name)
             yield from in_forward(sequence, memory, names, values, start, leading, values[answer])
-            state |= kept_after(sequence, memory.component, values)
+            state |= kept_after(sequence, values, f"{sequence.like.name}.shape[1]")
             continue
         form = next(form for form in forms if form.memory is memory)
         slots = form_slots(sequence, form)

@@ -77,10 +77,22 @@ def _shared(laws: list[Law]) -> frozenset[Expr]:
 def _whole(sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str], shared: frozenset[Expr]) -> Iterator[Lines]:
     """A law that runs once a token."""
     if sequence.model.component(law.component).is_solved:
-        return at_step(sequence, law.component, law.equations, names, values)
-    if law.rounds > 1:
-        return _rounds(sequence, law, names, values, shared)
-    return law_lines(sequence, law, names, values, shared=shared)
+        yield from _words(sequence, law, names, values)
+        yield from at_step(sequence, law, names, values)
+    elif law.rounds > 1:
+        yield from _rounds(sequence, law, names, values, shared)
+    else:
+        yield from law_lines(sequence, law, names, values, shared=shared)
+
+
+def _words(sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
+    """The words of the spec for what several data of a window read, which `values` learns."""
+    for item in (item for item in law.equations if item.rule == WORD):
+        whole = written_out(item.value, law)
+        if whole not in values:
+            over = yield from hidden_layers(names, values, printer_of(sequence, values), item.name, whole)
+            values[whole] = names.new(item.name, law.component)
+            yield assignment(values[whole], printer_of(sequence, values).terms(over), 12)
 
 
 def _rounds(sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str], shared: frozenset[Expr]) -> Iterator[Lines]:

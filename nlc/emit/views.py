@@ -131,6 +131,8 @@ class AttentionView:
 
     has_attention: bool
     has_sliding: bool
+    has_joint: bool
+    has_segments: bool
     many_axes: bool
     to_heads: str
     from_heads: str

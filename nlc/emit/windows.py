@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
-from nlc.emit.layout import Lines, assignment
+from nlc.emit.layout import WIDTH, Lines, assignment, packed
 from nlc.emit.names import LocalNames
 from nlc.emit.pieces import ATOM, Piece, wrapped
 from nlc.emit.scope import Sequence, printer_of
 from nlc.emit.torch_printer import TorchPrinter
-from nlc.ir.algebra import Age, Dot, Expr, Named, Now, Scale, State, Window, WindowSoftmax, WindowSum, contains
-from nlc.ir.law import POSITION, Equation
+from nlc.ir.algebra import Age, Dot, Expr, Named, Now, Scale, State, Window, WindowMean, WindowSoftmax, WindowSum, contains
+from nlc.ir.build import scale, window_sum
+from nlc.ir.law import POSITION, Equation, Law
 from nlc.ir.program import StateSlot
 
 Equations = tuple[Equation, ...]
@@ -60,25 +61,28 @@ def window_slots(sequence: Sequence, component: str) -> tuple[StateSlot, ...]:
 
 
 def lengthened(
-    sequence: Sequence, component: str, new: dict[str, str], names: LocalNames, start: str, values: dict[Expr, str]
+    sequence: Sequence, component: str, new: dict[str, str], names: LocalNames, start: str, values: dict[Expr, str], indent: int = 12
 ) -> Iterator[Lines]:
     """A line for each stream of a window: the data kept in the state `start`, then those that are `new`; `values` learns the variables."""
     for slot in window_slots(sequence, component):
         variable = names.new(f"{slot.part}_window", component)
         values[Window(component, slot.part, slot.shape)] = variable
         kept = sequence.carried(start, component, slot.part)
-        yield assignment(variable, [f"torch.cat(({kept}, {new[slot.part]}), 1)"], 12)
+        yield assignment(variable, [f"torch.cat(({kept}, {new[slot.part]}), 1)"], indent)
 
 
 def equation_lines(
-    equations: Equations, component: str, printer: WindowPrinter, names: LocalNames, values: dict[Expr, str], last: str
+    sequence: Sequence, equations: Equations, component: str, printer: WindowPrinter, names: LocalNames, values: dict[Expr, str], last: str
 ) -> Iterator[Lines]:
     """The equations of such a level, a line each; the last value goes to the variable `last`.
 
     Data that a query does not see weigh nothing: a softmax leaves them out itself, other weights are set to zero.
     """
-    has_softmax = any(contains(equation.value, lambda node: isinstance(node, WindowSoftmax)) for equation in equations)
+    has_softmax = any(contains(equation.value, lambda node: isinstance(node, WindowSoftmax | WindowMean)) for equation in equations)
     for equation in equations:
+        if isinstance(equation.value, WindowMean):
+            yield from _mean_lines(sequence, equations, component, printer, names, values, last)
+            continue
         terms = printer.terms(equation.value)
         if equation is equations[0] and not has_softmax:
             number = printer.number(equation.value)
@@ -89,6 +93,47 @@ def equation_lines(
         values[Named(equation.name, equation.value.shape)] = local
 
 
+def _mean_lines(
+    sequence: Sequence,
+    equations: Equations,
+    component: str,
+    printer: WindowPrinter,
+    names: LocalNames,
+    values: dict[Expr, str],
+    target: str,
+) -> Iterator[Lines]:
+    """The mean over several pairs: one softmax of all scores, of which every pair has its part. The last equation is that."""
+    *before, last = equations
+    mean, whole = last.value, {item.name: item.value for item in before}
+    assert isinstance(mean, WindowMean), mean
+    first, along = values[next(node for node in values if isinstance(node, Window) and node.component == component)], printer.along
+    scores, weights = names.new("scores", component), [names.new(_word(score, "weight"), component) for score in mean.scores]
+
+    def of_all(score: Expr) -> str:
+        if not score.shape:
+            return f"{printer.atom(score)}{f'.masked_fill(~{printer.there}, -torch.inf)' if printer.there else ''}"
+        text = f"{printer.atom(score)}.transpose({along}, -1).squeeze(-1)"
+        is_narrow = not sequence.spans_axes(whole.get(_word(score), score))
+        return f"{text}.expand({'-1, ' * (along + 1)}*{first}.shape[2:-1])" if is_narrow else text
+
+    yield packed(scores, [of_all(score) for score in mean.scores], 12)
+    parts = f"torch.split(torch.cat({scores}, {along}).softmax({along}), [x.shape[{along}] for x in {scores}], {along})"
+    yield assignment(", ".join(weights), [parts], 12)
+    terms: list[str] = []
+    for weight, (score, value) in zip(weights, mean.pairs, strict=True):
+        share = Named(weight, ())
+        values[share] = weight
+        is_lasting = bool(score.shape)
+        text = f"{weight}.movedim({along}, -1) @ {printer.atom(value)}" if is_lasting else printer.text(window_sum(scale(share, value)))
+        terms.append(f"+ {text}" if terms else text)
+    yield assignment(target, terms, 12)
+
+
+def _word(score: Expr, instead: str = "score") -> str:
+    """What a score is called, or what comes of it."""
+    return score.name.replace("score", instead) if isinstance(score, Named) else instead
+
+
 def needs_age(sequence: Sequence, component: str, equations: Equations) -> bool:
     """Whether the ages of data are asked for: by an equation, by a window that is not full yet, or by data that all weigh the same."""
     is_asked = any(contains(equation.value, lambda node: isinstance(node, Age)) for equation in equations)
@@ -96,9 +141,9 @@ def needs_age(sequence: Sequence, component: str, equations: Equations) -> bool:
     return is_asked or is_even or window_slots(sequence, component)[0].window != "all"
 
 
-def at_step(sequence: Sequence, component: str, equations: Equations, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
+def at_step(sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
     """A level that is solved over a window, at one token; `values` learns its value and what is kept."""
-    new = {}
+    component, equations, new = law.component, law.without_words, {}
     for item in sequence.program.laws.kept:
         if item.component == component and item.window is not None:
             kept, text = sequence.carried("state", component, item.part), printer_of(sequence, values).atom(item.value)
@@ -111,12 +156,15 @@ def at_step(sequence: Sequence, component: str, equations: Equations, names: Loc
     if needs_age(sequence, component, equations):
         values[Age()] = names.new("age", component)
         ages = f"torch.arange({data}.shape[1] - 1, -1, -1, dtype={data}.dtype, device={data}.device)"
-        yield assignment(values[Age()], [f"{ages}{subscript(sequence, 'None, :')}"], 12)
+        shaped = subscript(sequence, "None, :")
+        line = f"{values[Age()]} = {ages}{shaped}"
+        yield (line,) if len(line) <= WIDTH - 12 else (f"{values[Age()]} = {ages}", f"{values[Age()]} = {values[Age()]}{shaped}")
     if slots[0].window != "all":
-        there = names.new("there", component)
-        yield (f"{there} = {values[Age()]} < {values[State(POSITION, '', ())]}",)
+        there, segment = names.new("there", component), sequence.model.component(component).segment
+        position = values[State(POSITION, "", ())]
+        yield (f"{there} = {values[Age()]} < {f'({position} - 1) % {segment} + 1' if segment else position}",)
     last = names.new(equations[-1].name, component)
-    yield from equation_lines(equations, component, over_data(printer_of(sequence, values), 1, there), names, values, last)
+    yield from equation_lines(sequence, equations, component, over_data(printer_of(sequence, values), 1, there), names, values, last)
     values[State(component, equations[-1].part or "", equations[-1].value.shape)] = last
 
 

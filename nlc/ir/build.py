@@ -37,6 +37,7 @@ from nlc.ir.algebra import (
     Times,
     Transpose,
     Where,
+    WindowMean,
     WindowSoftmax,
     WindowSum,
     children,
@@ -105,6 +106,8 @@ def rebuild(node: Expr, parts: tuple[Expr, ...]) -> Expr:
             return window_sum(parts[0])
         case WindowSoftmax():
             return WindowSoftmax(parts[0])
+        case WindowMean(scores):
+            return WindowMean(tuple(parts[: len(scores)]), tuple(parts[len(scores) :]), node.shape)
         case Derivative():
             return Derivative(parts[0], parts[1], node.shape)
         case Inverse():
