@@ -52,6 +52,10 @@ class CompileError(Exception):
         super().__init__("; ".join(f"{item.code}: {item.message}" for item in diagnostics))
         self.diagnostics = diagnostics
 
+    def __reduce__(self) -> tuple[type[CompileError], tuple[Diagnostic, ...]]:
+        """From one process to another it keeps its diagnostics, not only their text."""
+        return type(self), self.diagnostics
+
 
 @dataclass(slots=True)
 class Collector:

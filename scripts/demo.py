@@ -6,6 +6,7 @@ Everything goes to the folder demo/: generated/ (the modules), run/ (the trained
 from __future__ import annotations
 
 import json
+import os
 import sys
 import sysconfig
 import time
@@ -14,9 +15,11 @@ from pathlib import Path
 
 from nlc import cli, pipeline
 from nlc.commands.explain import explanation
+from nlc.commands.verify import reports
 from nlc.places import Place, find_specs
+from nlc.terminal import marked
 from nlc.train.report import ReportSection, write_report
-from nlc.verify import Report
+from nlc.verify.report import ClaimsReport, Report
 
 FOLDER = Path("demo")
 TRAINED = "specs/architectures/gated_delta_rule.yaml"
@@ -33,7 +36,7 @@ def main() -> int:
         return 1
     step("verifying what was built")
     places = find_specs(["specs"], str(FOLDER / "generated"))
-    reports = [verified(place) for place in places]
+    shown = [printed(report) for report in reports(places, is_built_elsewhere=True, jobs=os.cpu_count() or 1)]
     step(f"training {TRAINED} on the sources of Python's standard library")
     data = sorted(str(path) for path in Path(sysconfig.get_path("stdlib")).glob("*.py"))
     words = ["train", TRAINED, "-o", str(FOLDER / "run"), "--force", "--set", f"steps={STEPS}", "--data", *data]
@@ -41,11 +44,11 @@ def main() -> int:
         return 1
     loss = held_out_loss()
     curve = (FOLDER / "run" / "loss.svg").read_text(encoding="utf-8")
-    sections = [section(place, report) for place, report in zip(places, reports, strict=True)]
+    sections = [section(place, report) for place, report in zip(places, shown, strict=True)]
     summary = f"Trained {TRAINED} for {STEPS} steps to a held-out loss of {loss:.3f} nats per byte (goal: below {GOAL})."
     trained = ReportSection(title="A language model around one of them", says=summary, picture=curve)
     write_report(FOLDER / "report.html", [trained, *sections], title="nlc: what was built, shown and trained")
-    good = all(report.as_expected for report in reports) and loss < GOAL
+    good = all(report.as_expected for report in shown) and loss < GOAL
     print(f"\n{summary}\nThe report is {FOLDER / 'report.html'} ({time.monotonic() - started:.0f} s in all).")
     return 0 if good else 1
 
@@ -55,12 +58,11 @@ def step(text: str) -> None:
     print(f"\n== {text}", flush=True)
 
 
-def verified(place: Place) -> Report:
-    """The report on the module that was just built, printed as it is made."""
-    program = pipeline.compile_program(place.spec)
-    report = pipeline.verify(program, place.generated.read_text(encoding="utf-8"), str(place.generated))
-    for _, line in report.lines():
-        print(line, flush=True)
+def printed(report: Report | ClaimsReport) -> Report:
+    """The report on a spec, once its lines are on the screen."""
+    assert isinstance(report, Report), "specs are judged here, not files of claims"
+    for good, line in report.lines():
+        print(marked(good, line), flush=True)
     return report
 
 

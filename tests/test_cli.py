@@ -133,6 +133,31 @@ def test_verify_of_a_changed_spec_where_it_was_built(printed: Printed) -> None:
     assert "squares close (out/memory.py)" in printed("verify", "memory.yaml", "--set", "d_k=7", "-o", "out").splitlines()[0]
 
 
+CLAIMS = """\
+nlc: 1
+kind: claims
+name: Numbers
+says: products
+sections:
+  - name: Dots
+    dims: {d: 3}
+    inputs: {a: [d], b: [d]}
+    claims:
+      - says: the order does not count
+        prove: dot(a, b) == dot(b, a)
+"""
+
+
+def test_verify_of_several_at_a_time_is_verify_of_one_after_the_other(printed: Printed) -> None:
+    for name in ("first", "second"):
+        Path(f"{name}.yaml").write_text(CLAIMS)
+    Path("wrong.yaml").write_text("nlc: 1\nkind: claims\nsections: [\n")
+    files = ("first.yaml", "second.yaml", "wrong.yaml")
+    text = printed("verify", *files, "--jobs", "2", status=1)
+    assert text == printed("verify", *files, status=1)
+    assert all(word in text for word in ("first.yaml: 1 of 1", "second.yaml: 1 of 1", "error[NLC"))
+
+
 def test_new_writes_a_spec_that_checks_and_replaces_nothing(printed: Printed) -> None:
     assert printed("new", "MyMemory") == "wrote my_memory.yaml; next: nlc check my_memory.yaml\n"
     assert printed("check", "my_memory.yaml") == ""

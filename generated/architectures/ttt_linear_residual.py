@@ -128,9 +128,9 @@ class TTTLinearResidual(nn.Module):
             error = k + (state @ k[..., None]).squeeze(-1) - v
             gradient = error[..., None] * k[..., None, :]
             memory = state - learning_rate[..., None, None] * gradient
-            y = q + (memory @ q[..., None]).squeeze(-1)
-            correction = (memory @ q[..., None]).squeeze(-1)
-            return {"y": y.to(dtype), "correction": correction.to(dtype)}, memory
+            memory_read = (memory @ q[..., None]).squeeze(-1)
+            y = q + memory_read
+            return {"y": y.to(dtype), "correction": memory_read.to(dtype)}, memory
 
     def _start(self, state: Tensor | None, batch: int, heads: int, like: Tensor) -> Tensor:
         """The state to start from, never narrower than zeros would be."""
@@ -209,4 +209,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: c978e6c5152b910ac6c0d348fa52e5a6a7897ea546288c339074b07ba852686c
+# sealed by nlc, sha256 of everything above: 0fa24c7652599d7a461a8bf0b43999f606c42db2a53b45ab244393c7d672f2f7

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
-from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+import os
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +32,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--json", metavar="FILE", help="also write the verdicts as a list of objects ('-': print only them)")
     parser.add_argument("--certificate", metavar="DIR", help="also write certificates, NAME.cert.json, and their pages, NAME.cert.md")
     parser.add_argument("--replay", metavar="CERT", help="only look at the evidence of a certificate again, by a checker of its own")
+    parser.add_argument("--jobs", metavar="N", type=_jobs, default=1, help="how many specs to judge at a time, in processes (default: 1)")
     add_set_option(parser, "; without -o it judges what nlc build would write")
+
+
+def _jobs(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"{text!r} is no number of specs: 1, 2, ...")
+    return int(text)
 
 
 def run(arguments: Namespace) -> int:
@@ -39,8 +50,9 @@ def run(arguments: Namespace) -> int:
         return _explain(arguments)
     good = True
     objects: list[dict[str, object]] = []
-    for place in find_specs(arguments.path, arguments.output):
-        report = _report(place, overrides_set(arguments), is_built_elsewhere=bool(arguments.output))
+    places = find_specs(arguments.path, arguments.output)
+    judged = reports(places, overrides_set(arguments), is_built_elsewhere=bool(arguments.output), jobs=arguments.jobs)
+    for place, report in zip(places, judged, strict=True):
         objects.extend(report.as_json())
         good = good and report.as_expected
         if arguments.certificate:
@@ -53,6 +65,27 @@ def run(arguments: Namespace) -> int:
     elif arguments.json:
         _write(Path(arguments.json), json.dumps(objects, indent=2) + "\n")
     return 0 if good else 1
+
+
+def reports(
+    places: Sequence[Place], overrides: Sequence[Source] = (), *, is_built_elsewhere: bool = False, jobs: int = 1
+) -> Iterator[Report | ClaimsReport]:
+    """The report on each place, in their order, each as soon as it and those before it are there; `jobs` are made at a time."""
+    judge = partial(_report, overrides=overrides, is_built_elsewhere=is_built_elsewhere)
+    if jobs == 1 or len(places) == 1:
+        yield from map(judge, places)
+        return
+    # A fork of a process with torch's threads can hang, so that the processes start from nothing.
+    with ProcessPoolExecutor(min(jobs, len(places)), get_context("spawn"), initializer=_one_thread_each) as pool:
+        try:
+            yield from pool.map(judge, places)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _one_thread_each() -> None:
+    """Before torch is loaded: the processes share the cores, so that more threads would only stand in each other's way."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def _certify(path: Path, report: Report | ClaimsReport, folder: Path) -> None:

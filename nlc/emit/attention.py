@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from nlc.emit.layout import Lines, assignment, call
 from nlc.emit.names import LocalNames
@@ -80,11 +80,13 @@ def in_block(
     printer: TorchPrinter,
     names: LocalNames,
     values: dict[Expr, str],
-    given: dict[str, str],
-    query: str,
+    over_tokens: Callable[[Expr], tuple[str, ...]],
     target: str,
 ) -> Iterator[Lines]:
-    """The value at every token of a block, whose data are `given` as code: the block adds to those of its segment, and begins it or not."""
+    """The value at every token of a block, which adds to the data of its segment; `over_tokens` writes values at every token."""
+    assert law.attention is not None, law
+    given = {name: " ".join(over_tokens(value)) for name, value in law.data}
+    query = " ".join(over_tokens(law.attention.query))
     yield from lengthened(sequence, law.component, given, names, "state", values, 8)
     near = f"[:, {law.segment - 1} - {before_name(sequence)} % {law.segment} :]" if law.segment else ""
     inside = {node: f"{window}{near}" for node, window in values.items() if _is_data(law, node)}

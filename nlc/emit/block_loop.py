@@ -12,6 +12,7 @@ from nlc.emit.names import LocalNames
 from nlc.emit.parameters import read_used
 from nlc.emit.position import before_name
 from nlc.emit.recents import laid_out
+from nlc.emit.render import render
 from nlc.emit.scope import (
     Sequence,
     Sizes,
@@ -23,6 +24,7 @@ from nlc.emit.scope import (
     sizes,
     used_axes,
 )
+from nlc.emit.views import BlockHelpersView
 from nlc.ir.algebra import Expr, Index, Input, Named, walk
 from nlc.ir.law import POSITION, RECENT, used_definitions
 
@@ -97,12 +99,13 @@ class BlockLoop:
 
     def _blocks(self, before: str, moved: str) -> Iterator[Lines]:
         """All copies in one dim, cut where a period may end."""
-        names, like, tokens = self.names, self.sequence.like.name, self.sequence.program.blocks.tokens
+        names, like, blocks_ = self.names, self.sequence.like.name, self.sequence.program.blocks
         timed = [self._copies(item) for item in self.parts.given if item.timed]
         steady = [f"{item.name}={self._copies(item)}{self._together}" for item in self.parts.given if not item.timed]
         streams, lengths, blocks, given = (names.new(word) for word in ("streams", "lengths", "blocks", "given"))
         yield call(f"{streams} = ", timed if len(timed) > 1 else [f"{timed[0]},"], "", 12)
-        yield (f"{lengths} = _block_lengths({before}, {tokens}, {like}.shape[1])",)
+        cut = f"{blocks_.tokens}, {blocks_.alone}" if blocks_.alone else f"{blocks_.tokens}"
+        yield (f"{lengths} = _block_lengths({before}, {cut}, {like}.shape[1])",)
         yield (f"{blocks} = zip(*(torch.split(x{self._together}, {lengths}, 1) for x in {streams}), strict=True)",)
         if self._windows:
             windows = names.new("windows")
@@ -210,3 +213,8 @@ def define_used(
             terms = printer.terms(equation.value) if number is None else (number,)
             values[equation.value] = named.get(equation.value) or names.new(equation.name)
             yield assignment(values[equation.value], terms, 12)
+
+
+def block_helpers(method: str, *, is_first_alone: bool = False) -> str:
+    """The functions that a sequence in blocks calls."""
+    return render(BlockHelpersView("_moved_at_end(" in method, is_first_alone))

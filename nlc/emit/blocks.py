@@ -11,13 +11,13 @@ from nlc.emit.block_printer import BlockPrinter, as_before, block_leaf, is_new_r
 from nlc.emit.chunked import Chunked
 from nlc.emit.dual import Dual
 from nlc.emit.forward import Tokens, form_slots, run_form
-from nlc.emit.held import held_alike, returned_held, returned_state
+from nlc.emit.held import held_alike, returned_held, returned_in_full
 from nlc.emit.hoisting import Hoisted, index_names
 from nlc.emit.layout import WIDTH, Lines, assignment, block, call
 from nlc.emit.names import LocalNames
 from nlc.emit.parameters import read_used
 from nlc.emit.pieces import Piece
-from nlc.emit.position import before_name, block_position_lines
+from nlc.emit.position import before_name, block_position_lines, block_start, needs_a_token
 from nlc.emit.render import render
 from nlc.emit.rounds import round_variable, rounds
 from nlc.emit.scope import BLOCK_LENGTH, Sequence, previous, state_dtype, used_axes
@@ -25,7 +25,7 @@ from nlc.emit.steps import hidden_layers
 from nlc.emit.sums import over_block
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.emit.uses import Uses, find_uses, is_gathered, sum_terms, written_out
-from nlc.emit.views import BlockHelpersView, BlockView
+from nlc.emit.views import BlockView
 from nlc.ir.algebra import Due, Expr, Index, Input, MatMul, Named, State, When, children, contains, walk
 from nlc.ir.build import add, replace as replaced
 from nlc.ir.law import Equation, Kept, Law
@@ -41,11 +41,6 @@ def block_method(sequence: Sequence, parts: Hoisted) -> str:
     carried = ["state: dict[str, Tensor]", f"{before_name(sequence)}: int"]
     signature = call("def _block", ["self", *streams, "*", *steady, *carried], f" -> {result}:", 4)
     return render(BlockView(signature, block(list(_body(sequence, parts)))))
-
-
-def block_helpers(method: str) -> str:
-    """The functions that a sequence in blocks calls."""
-    return render(BlockHelpersView("_moved_at_end(" in method))
 
 
 def _body(sequence: Sequence, parts: Hoisted) -> Iterator[Lines]:
@@ -86,23 +81,37 @@ class Block:
         """States, parameters, what is given, the position, and what several expressions read."""
         sequence, names, values, at_end = self.sequence, self.names, self.values, self.at_end
         values.update(previous(sequence, "state"))
-        yield from read_used(sequence, self._expressions(), state_dtype(sequence), names, values)
+        starts = (item.value for items in self.parts.starts for item in items if needs_a_token(item.value))
+        yield from read_used(sequence, (*self._expressions(), *starts), state_dtype(sequence), names, values)
         if self.parts.laws or not self.is_told:
-            yield from block_position_lines(sequence, names, values, self.tokens, has_begun=self.is_told)
+            yield from block_position_lines(sequence, names, values, self.tokens)
         values[BLOCK_LENGTH] = self.tokens
         at_end.update(values)
         for item in self.parts.given:
             values[item.stream], at_end[item.stream] = item.name, item.name if item.name in self.totals else f"{item.name}[:, -1]"
         for axis, name in zip(used_axes(sequence), index_names(sequence), strict=True):
             values[Index(axis)], at_end[Index(axis)] = f"{name}[:, None]", name
-        yield from self._words()
-        yield from self._shared_reads()
+        yield from self._begun(0)
 
-    def _words(self) -> Iterator[Lines]:
+    def _begun(self, ran: int) -> Iterator[Lines]:
+        """What starts again when so many memories have run, then what several expressions read of levels that have started by then."""
+        starts = self.parts.starts[ran] if self.parts.starts else ()
+        for item in starts:
+            first = {node: text for node, text in self.at_end.items() if not children(node)}
+            first |= {given.stream: f"{given.name}[:, 0]" for given in self.parts.given}
+            start, line = block_start(self.sequence, self.names, item, self.values[item.state], first)
+            self.values[item.state] = self.at_end[item.state] = start
+            yield line
+        if starts or not ran:
+            waiting: set[Expr] = {item.state for later in self.parts.starts[ran + 1 :] for item in later}
+            yield from self._words(waiting)
+            yield from self._shared_reads(waiting)
+
+    def _words(self, waiting: set[Expr]) -> Iterator[Lines]:
         """The spec's words for what levels that are steady give at every token."""
         used = {node for value in self._expressions() for node in walk(value)}
         for name, value in self.parts.words:
-            if value in used and value not in self.values:
+            if value in used and value not in self.values and waiting.isdisjoint(walk(value)):
                 terms = self._printer().terms(value)
                 local = self.values[value] = self.names.new(name)
                 self.at_end[value] = _last(local)
@@ -118,16 +127,16 @@ class Block:
         yield from (equation.value for law in self.parts.laws for equation in law.equations)
         yield from (value for _, value in (*self.parts.kept, *self.parts.results))
 
-    def _shared_reads(self) -> Iterator[Lines]:
+    def _shared_reads(self, waiting: set[Expr]) -> Iterator[Lines]:
         """What several expressions read of a level that is steady, at a vector over streams."""
         blocks = self.sequence.program.blocks
         words: dict[Expr, Expr] = {value: Named(name, value.shape) for name, value in self.parts.words if value in self.values}
         read = Counter(node for value in self._expressions() for node in walk(replaced(as_before(value), words.get)))
-        said = {equation.value for law in self.parts.laws for equation in law.equations}
+        known = {equation.value for law in self.parts.laws for equation in law.equations} | self.values.keys()
         for node, count in read.items():
             match node:
                 case MatMul(State(component) as state, vector) if (
-                    count > 1 and node not in said and blocks.is_steady(state) and is_over_streams(vector)
+                    count > 1 and node not in known and state not in waiting and blocks.is_steady(state) and is_over_streams(vector)
                 ):
                     terms = self._printer().terms(node)
                     local = self.values[node] = self.names.new(f"{component}_read")
@@ -139,11 +148,12 @@ class Block:
         program = self.sequence.program
         results = [(self.names.new(name), value) for name, value in self.parts.results]
         as_they_are: dict[Expr, str] = {value: local for local, value in results if isinstance(value, Named)}
-        for memory in program.memories:
+        for ran, memory in enumerate(program.memories, start=1):
             yield from self._memory(memory, as_they_are)
             for read in memory.reads:
                 known = Named(read.name, read.shape)
                 self.at_end[known] = _last(self.values[known])
+            yield from self._begun(ran)
         for law in self.parts.laws:
             yield from self._law(law)
         yield from self.found(results)
@@ -156,7 +166,7 @@ class Block:
         result = "".join(f"{local}, " for local, _ in results)
         alike = held_alike(self.sequence)
         if alike is None:
-            yield from returned_state(result, state, WIDTH - 8)
+            yield from returned_in_full(result, state, WIDTH - 8)
             return
         due = self.values[Due(alike.period, self.sequence.model.unit)]
         held = f'new if {due} else state[f"{{name}}.{alike.part}"]'
@@ -180,11 +190,9 @@ class Block:
             states = (_state(slot, When.CURRENT) for slot in self.sequence.program.slots if slot.component in dual.dual.components)
             self.at_end.update((state, own.values[state]) for state in states if state in own.values)
         elif window is not None:
-            (answer,) = (Named(read.name, read.shape) for read in memory.reads)
+            answer = Named(memory.reads[0].name, memory.reads[0].shape)
             target = self.values[answer] = as_they_are.get(answer) or self.names.new(answer.name)
-            given = {name: " ".join(self._over_tokens(value)) for name, value in window.data}
-            query = "" if window.attention is None else " ".join(self._over_tokens(window.attention.query))
-            yield from in_block(self.sequence, window, self._printer(), self.names, self.values, given, query, target)
+            yield from in_block(self.sequence, window, self._printer(), self.names, self.values, self._over_tokens, target)
         elif form is not None:
             slots = form_slots(self.sequence, form)
             after: dict[Expr, str] = {_state(slot, When.CURRENT): self.names.new(slot.name) for slot in slots}

@@ -51,16 +51,6 @@ def _apart(sequence: Sequence, state: Mapping[str, str], ending: str) -> tuple[d
     return levels, {name: text for name, text in state.items() if name in kept and not name.endswith(f".{ending}")}
 
 
-def returned_state(result: str, state: Mapping[str, str], room: int) -> Iterator[Lines]:
-    """`return result, state`; `result` ends with a comma, if it is not empty."""
-    line = f"return {result}{items_text(state)}"
-    if len(line) <= room:
-        yield (line,)
-        return
-    yield dict_lines("state", state, 0)
-    yield (f"return {result}state",)
-
-
 def returned_held(
     sequence: Sequence, names: LocalNames, result: str, state: Mapping[str, str], ending: str, held: str, room: int
 ) -> Iterator[Lines]:
@@ -72,3 +62,13 @@ def returned_held(
     if others:
         yield dict_lines(parts[-1], others, room)
     yield (f"return {result}{' | '.join(parts)}",)
+
+
+def returned_in_full(result: str, state: Mapping[str, str], room: int) -> Iterator[Lines]:
+    """`return result, state`, state by state; `result` ends with a comma, if it is not empty."""
+    line = f"return {result}{items_text(state)}"
+    if len(line) <= room:
+        yield (line,)
+        return
+    yield dict_lines("state", state, 0)
+    yield (f"return {result}state",)

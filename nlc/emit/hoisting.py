@@ -17,7 +17,7 @@ from nlc.ir.algebra import Constant, Due, Expr, Input, Join, MatMul, Named, Para
 from nlc.ir.attention import WindowLaw
 from nlc.ir.build import rebuild, replace as replaced
 from nlc.ir.dual import DualLaw
-from nlc.ir.law import POSITION, PREVIOUS, RECENT, WORD, Kept, Law, used_definitions, written_out
+from nlc.ir.law import POSITION, PREVIOUS, RECENT, WORD, Kept, Law, Reset, used_definitions, written_out
 from nlc.ir.program import Blocks, MemoryProgram
 from nlc.ir.recents import Convolve, Delay, Recent
 
@@ -43,7 +43,8 @@ class Hoisted:
     """What is `given` to a block, what a block computes of it, and the outputs.
 
     A block has forms with their streams, dual laws, windows, laws of levels with a period, kept values and `results`; an output is over the
-    spec's streams and the results' names. `words` are the spec's for what a block reads of steady levels, shorter ones first.
+    spec's streams and the results' names. `words` are the spec's for what a block reads of steady levels, shorter ones first; `starts` are
+    the program's.
     """
 
     given: tuple[Given, ...]
@@ -55,6 +56,7 @@ class Hoisted:
     outputs: tuple[tuple[str, Expr], ...]
     words: tuple[tuple[str, Expr], ...] = ()
     windows: tuple[WindowLaw, ...] = ()
+    starts: tuple[tuple[Reset, ...], ...] = ()
 
     def dual(self, component: str) -> MemoryProgram | None:
         """A memory in the dual form."""
@@ -85,7 +87,8 @@ def hoisted(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> Hoisted:
         if item.rule == WORD and _is_steady(program.blocks, value := written_out(item.value, law))
     )
     shorter_first = sorted(words, key=lambda item: sum(1 for _ in walk(item[1])))
-    return Hoisted(book.all_given(), *parts, tuple(outputs.items()), tuple(shorter_first), windows)
+    starts = tuple(tuple(replace(item, value=book.take(item.value)) for item in items) for items in program.starts)
+    return Hoisted(book.all_given(), *parts, tuple(outputs.items()), tuple(shorter_first), windows, starts)
 
 
 def _is_held(item: Kept) -> bool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nlc.emit.layout import Lines, assignment
+from nlc.emit.layout import WIDTH, Lines, assignment, indented
 from nlc.emit.names import LocalNames
 from nlc.emit.parameters import parameter_values
 from nlc.emit.scope import Sequence, leaf, state_dtype
 from nlc.emit.torch_printer import TorchPrinter
-from nlc.ir.algebra import Due, Expr, Eye, Parameter, Position, State, StopGradient, Tick, contains
-from nlc.ir.law import POSITION
+from nlc.ir.algebra import Due, Expr, Eye, Index, Input, Parameter, Position, State, StopGradient, Tick, contains
+from nlc.ir.law import POSITION, Reset
 from nlc.ir.model import Component, Family
 
 
@@ -34,24 +34,30 @@ def before_name(sequence: Sequence) -> str:
     return LocalNames(sequence.inputs).new("before")
 
 
-def block_position_lines(
-    sequence: Sequence, names: LocalNames, values: dict[Expr, str], tokens: str, *, has_begun: bool = False
-) -> Iterator[Lines]:
-    """The same after all `tokens` of a block, as Python numbers, and the states that start again with it, unless that `has_begun`."""
+def block_position_lines(sequence: Sequence, names: LocalNames, values: dict[Expr, str], tokens: str) -> Iterator[Lines]:
+    """The same after all `tokens` of a block, as Python numbers."""
     before = before_name(sequence)
     if sequence.periods:
         position = names.new(POSITION)
         yield (f"{position} = {before} + {tokens}",)
         yield from _due(sequence, names, values, position)
-    for item in () if has_begun else sequence.program.laws.resets:
-        start = names.new(".".join(filter(None, (item.state.component, item.state.part, "start"))))
-        carried = sequence.carried("state", item.state.component, item.state.part)
-        begun = _begin(item.value, carried)
-        yield assignment(start, [f"{begun} if {before} > 0 and {before} % {item.period} == 0 else {carried}"], 8)
-        values[item.state] = start
     for component, tick in _ticks(sequence, names, values):
         count = _count(sequence.model.component(component), before, f"{before} + 1")
         yield (f"{tick} = {count}",)
+
+
+def block_start(sequence: Sequence, names: LocalNames, item: Reset, carried: str, values: dict[Expr, str]) -> tuple[str, Lines]:
+    """The variable of what the first token of a block finds, and its lines; `values` are the variables of what is known at that token."""
+    start, before = names.new(f"{item.name}.{'detached' if item.is_cut_off else 'start'}"), before_name(sequence)
+    seen = f"{before} % {item.within}" if item.within else before
+    first = f"{seen} % {item.period} == 0" if item.period else f"{before} == 0"
+    when = first if item.at_start else f"{before} > 0 and {first}"
+    printer = TorchPrinter(lambda node: leaf(node, values), carried, dim=sequence.size)
+    terms = printer.terms(item.value) if needs_a_token(item.value) else (_begin(item.value, carried),)
+    line = f"{start} = {' '.join(terms)} if {when} else {carried}"
+    if len(line) <= WIDTH - 8:
+        return start, (line,)
+    return start, (f"{start} = {carried}", f"if {when}:", *indented(assignment(start, terms, 12)))
 
 
 def _due(sequence: Sequence, names: LocalNames, values: dict[Expr, str], position: str) -> Iterator[Lines]:
@@ -82,6 +88,11 @@ def begun_text(value: Expr, carried: str, values: dict[Expr, str]) -> str:
     if not contains(value, lambda node: isinstance(node, State)):
         return _begin(value, carried)
     return TorchPrinter(lambda node: leaf(node, values), carried).text(value)
+
+
+def needs_a_token(value: Expr) -> bool:
+    """Whether a start reads what is known at a token alone: not numbers and parameters."""
+    return contains(value, lambda node: isinstance(node, State | Input | Index))
 
 
 def initial_text(value: Expr) -> str:

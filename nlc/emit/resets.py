@@ -25,7 +25,7 @@ class Resets:
         """A line for each of them whose value reads what is known by now; `values` learns the variables of the states."""
         waiting, self.waiting = self.waiting, []
         for item in waiting:
-            if all(source in values for source in item.sources):
+            if all(source in values for source in item.sources) and not item.waits(self.waiting):
                 yield from self._lines(item, names, values)
             else:
                 self.waiting.append(item)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-IMPORTS = frozenset(
-    {"torch", "torch.optim", "torch.optim.optimizer", "torch.utils.checkpoint", "copy", "math", "typing", "collections.abc"}
-)
+from nlc.emit.imports import MODULES
+
 STATEMENTS = (
     ast.Import, ast.ImportFrom, ast.ClassDef, ast.FunctionDef, ast.Assign, ast.AnnAssign, ast.Expr, ast.Return, ast.For, ast.If, ast.With,
     ast.Raise,
@@ -29,8 +28,8 @@ def assert_safe(text: str) -> None:
 def _faults(node: ast.AST) -> Iterator[str]:
     match node:
         case ast.Import(names):
-            yield from (f"import of {item.name}" for item in names if item.name not in IMPORTS)
-        case ast.ImportFrom(module, _, level) if level or module not in IMPORTS:
+            yield from (f"import of {item.name}" for item in names if item.name not in MODULES)
+        case ast.ImportFrom(module, _, level) if level or module not in MODULES:
             yield f"import from {module}"
         case ast.stmt() if not isinstance(node, STATEMENTS):
             yield type(node).__name__

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from nlc.emit.attention import attention_helpers
-from nlc.emit.block_loop import block_loop_body
-from nlc.emit.blocks import block_helpers, block_method
+from nlc.emit.block_loop import block_helpers, block_loop_body
+from nlc.emit.blocks import block_method
 from nlc.emit.carried import check_helper
 from nlc.emit.chunked import Chunked
 from nlc.emit.coupled import Coupled
@@ -45,10 +45,11 @@ def sequence_parts(program: Program, *, is_alone: bool = True) -> tuple[str, ...
     forms = tuple(chunked_form(memory) for memory in program.chunked)
     plain = tuple(form for form in forms if isinstance(form, Chunked))
     if program.is_in_blocks and len(plain) == len(forms):
-        forms = stacked_rows(tuple(replace(form, in_blocks=True) for form in plain), sequence.size)
+        flat = tuple(replace(form, in_blocks=True) for form in plain)
+        forms = flat if program.blocks.alone else stacked_rows(flat, sequence.size)
     parts = hoisted(sequence, forms) if program.is_in_blocks else None
     blocks = block_method(sequence, parts) if parts else ""
-    further = (*((block_helpers(blocks),) if blocks else ()), *attention_helpers(sequence))
+    further = (*((block_helpers(blocks, is_first_alone=program.blocks.alone > 0),) if blocks else ()), *attention_helpers(sequence))
     if any(memory.dual for memory in program.memories):
         further = (*further, dual_helpers(blocks))
     forward = block_loop_body(sequence, parts) if parts else _forward_body(sequence, forms)
@@ -164,6 +165,8 @@ def _speed(sequence: Sequence) -> Iterator[str]:
     yield f"`chunk`, in {unit}, is about speed alone; {anew}." if program.has_chunk else f"{anew[:1].upper()}{anew[1:]}."
     if program.is_in_blocks:
         yield f"The sequence runs in blocks of {program.blocks.tokens} tokens, counted from the position of the state that is handed in."
+        if program.blocks.alone:
+            yield f"The first of every {program.blocks.alone} tokens is a block of its own: a level starts there from what others become."
 
 
 def _time(stream: InputStream) -> tuple[str, ...]:

@@ -180,9 +180,10 @@ class BlockView:
 
 @dataclass(frozen=True, slots=True)
 class BlockHelpersView:
-    """The functions that cut a sequence in blocks, and take what moves at the end of one."""
+    """The functions that cut a sequence in blocks, some tokens being one of their own, and take what moves at the end of one."""
 
     moves: bool
+    is_first_alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

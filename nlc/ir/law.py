@@ -167,6 +167,11 @@ class Reset:
         """The new states of this tick that the value reads."""
         return tuple(node for node in walk(self.value) if isinstance(node, State) and node.when is When.CURRENT)
 
+    def waits(self, others: Iterable[Reset]) -> bool:
+        """Whether it reads what some other states start from."""
+        read = {node for node in walk(self.value) if isinstance(node, State)}
+        return any(item.state in read for item in others)
+
     @property
     def name(self) -> str:
         """What is called that starts again, as a word."""

@@ -11,7 +11,7 @@ from nlc.ir.algebra import Expr, Hyperparameter, Parameter, State, When, walk
 from nlc.ir.attention import WindowLaw
 from nlc.ir.dims import Shape
 from nlc.ir.dual import DualLaw
-from nlc.ir.law import Law, Laws
+from nlc.ir.law import Law, Laws, Reset
 from nlc.ir.model import HyperparameterDeclaration, Model
 from nlc.ir.network import Layer
 from nlc.ir.recents import Convolve
@@ -101,13 +101,15 @@ class Blocks:
 
     `tokens` is the length of a block, the greatest common divisor of all periods: 0 when there is none, and 1 when every token may end
     one. Inside a block of several tokens the levels of `levels`, which have a period, and everything in `kept` stay as they are; `laws`
-    are the laws of those levels over streams, `Named` reads of the others' memories, and states.
+    are the laws of those levels over streams, `Named` reads of the others' memories, and states. If not 0, `alone` says after how many
+    tokens one is a block of its own: where a level starts from what others become at that token, the others run first.
     """
 
     tokens: int = 0
     levels: frozenset[str] = frozenset()
     kept: frozenset[tuple[str, str]] = frozenset()
     laws: tuple[Law, ...] = ()
+    alone: int = 0
 
     @property
     def are_used(self) -> bool:
@@ -185,6 +187,22 @@ class Program:
     @property
     def is_in_blocks(self) -> bool:
         return self.is_parallel and self.blocks.are_used
+
+    @property
+    def starts(self) -> tuple[tuple[Reset, ...], ...]:
+        """What starts again where a block begins: first what does before any memory runs, then for each what does when it has run.
+
+        A start waits for the memories whose new states it reads, and for whatever starts before it and is read by it.
+        """
+        runs = {name: place for place, memory in enumerate(self.memories, start=1) for name in memory.members}
+        places: list[int] = []
+        of_state: dict[Expr, int] = {}
+        for item in self.laws.resets:
+            read = [node for node in (item.state, *walk(item.value)) if isinstance(node, State)]
+            places.append(max(of_state.get(node, 0) if node.when is When.PREVIOUS else runs[node.component] for node in read))
+            of_state[item.state] = places[-1]
+        by_place = range(len(self.memories) + 1)
+        return tuple(tuple(item for item, own in zip(self.laws.resets, places, strict=True) if own == place) for place in by_place)
 
     @property
     def chunked(self) -> tuple[MemoryProgram, ...]:

@@ -77,11 +77,20 @@ def _reads(reader: Component, components: Mapping[str, Component]) -> Iterator[R
     yield from _reads_at_its_start(reader, components, also_older=True)
 
 
-def _reads_at_its_start(level: Component, components: Mapping[str, Component], *, also_older: bool = False) -> Iterator[Read]:
-    """The new states that a level starts from: who reads it before its update, at the first tick of a period, needs them too."""
+def _reads_at_its_start(
+    level: Component, components: Mapping[str, Component], passed: frozenset[str] = frozenset(), *, also_older: bool = False
+) -> Iterator[Read]:
+    """The new states that a level starts from: who reads it before its update, at the first tick of a period, needs them too.
+
+    A level that starts from what another starts from needs what that one does; `passed` are those on the way.
+    """
     for read in _reads_in(level.init, lambda source: starts_from_new(level, source), components):
-        if also_older or (read.is_new and moves_at_once(components[read.state.component])):
+        source = components[read.state.component]
+        sees_new = read.is_new and moves_at_once(source)
+        if also_older or sees_new:
             yield read
+        if not sees_new and source.name not in passed:
+            yield from _reads_at_its_start(source, components, passed | {level.name})
 
 
 def _reads_in(

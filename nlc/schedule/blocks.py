@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace as with_changes
 from math import gcd
 
-from nlc.ir.algebra import LEAVES, Due, Expr, Join, MatMul, Named, Split, State, contains, walk
+from nlc.ir.algebra import LEAVES, Due, Expr, Index, Input, Join, MatMul, Named, Split, State, When, contains, walk
 from nlc.ir.build import replace
 from nlc.ir.law import POSITION, PREVIOUS, Kept, Law, Laws, Reset
 from nlc.ir.program import Blocks
+from nlc.ir.recents import Recent
 from nlc.ir.starts import NUMBERS
 from nlc.schedule.reads import ReadBook
 
@@ -20,19 +21,41 @@ def find_blocks(laws: Laws) -> Blocks:
     levels = frozenset(law.component for law in laws.laws if law.clock.period > 1)
     periods = tuple(_periods(laws))
     segments = (item.segment for item in laws.order.model.components if periods)  # alone, they lie side by side
-    return Blocks(gcd(*periods, *segments), levels, kept)
+    return Blocks(gcd(*periods, *segments), levels, kept, alone=gcd(*(item.period for item in laws.resets if item.sources)))
 
 
-def late_starts(laws: Laws) -> tuple[str, ...]:
-    """The levels that start, or start again, from what is known at a token only, or are cut off at tokens that a reset shifts."""
-    others = (*NUMBERS, State) if laws.order.model.slopes else NUMBERS
-    late = (item.state.component for item in laws.resets if item.at_start or item.within or not _is_known(item, others))
-    return tuple(dict.fromkeys(late))
+def late_starts(laws: Laws, blocks: Blocks) -> tuple[str, ...]:
+    """The levels that start from what is known at a token only where no block begins with it, or where a block is read before it runs."""
+    is_late = _is_told_late if laws.order.model.slopes else _starts_inside
+    return tuple(dict.fromkeys(item.state.component for item in laws.resets if is_late(item, blocks)))
+
+
+def _is_told_late(reset: Reset, blocks: Blocks) -> bool:
+    """Whether it needs a token, in a system whose levels are told their slopes: all of a block is read before anything in it moves."""
+    return reset.at_start or bool(reset.within) or not _is_known(reset, (*NUMBERS, State))
+
+
+def _starts_inside(reset: Reset, blocks: Blocks) -> bool:
+    """Whether it starts once alone, and no block may be cut off after the first token for it; or from what has no value in a block."""
+    is_cut = bool(reset.period) or (blocks.are_used and not reset.sources)
+    return not is_cut or not _is_known(reset, (*NUMBERS, State, Input, Index, Recent))
+
+
+def start_sources(laws: Laws) -> Mapping[str, frozenset[str]]:
+    """The levels whose new states each level starts from, whether itself or through what it starts from."""
+    sources: dict[str, frozenset[str]] = {}
+    for item in laws.resets:
+        read = [node for node in walk(item.value) if isinstance(node, State)]
+        new = {node.component for node in read if node.when is When.CURRENT}
+        own = sources.get(item.state.component, frozenset())
+        sources[item.state.component] = own.union(new, *(sources.get(node.component, ()) for node in read))
+    return sources
 
 
 def across_axes(laws: Laws) -> tuple[str, ...]:
-    """The components whose laws take what memories say, or what follows from it, across an axis: inside a block copies are alone."""
-    return tuple(law.component for law in laws.laws if any(_crosses(equation.value) for equation in law.equations))
+    """The components whose laws or starts take what memories say, or what follows, across an axis: inside a block copies are alone."""
+    across = [law.component for law in laws.laws if any(_crosses(equation.value) for equation in law.equations)]
+    return tuple(dict.fromkeys((*across, *(item.state.component for item in laws.resets if _crosses(item.value)))))
 
 
 def _crosses(node: Expr) -> bool:
@@ -40,7 +63,7 @@ def _crosses(node: Expr) -> bool:
 
 
 def _is_known(reset: Reset, known: tuple[type[Expr], ...]) -> bool:
-    """Whether it starts from what is known before its block: of levels that are told their slopes, also from what others then are."""
+    """Whether it stays as it is, or starts from nothing but such leaves."""
     return reset.is_cut_off or all(isinstance(node, known) for node in walk(reset.value) if isinstance(node, LEAVES))
 
 

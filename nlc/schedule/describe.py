@@ -67,7 +67,8 @@ def _head(program: Program) -> str:
     if not program.is_parallel:
         return "forms: one memory is a recurrence, so the whole system runs token by token"
     chunks = f", in chunks of {program.chunk} tokens" if program.has_chunk else ""
-    return f"forms{f', in blocks of {program.blocks.tokens} tokens' if program.is_in_blocks else ''}{chunks}"
+    alone = f" (the first of every {program.blocks.alone} is one of its own)" if program.blocks.alone else ""
+    return f"forms{f', in blocks of {program.blocks.tokens} tokens{alone}' if program.is_in_blocks else ''}{chunks}"
 
 
 def _memory(program: Program, memory: MemoryProgram) -> Iterator[str]:

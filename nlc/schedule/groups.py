@@ -7,6 +7,7 @@ more of it than products with vectors, which are streams to whoever reads them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from nlc.ir.affine import OutputRead
 from nlc.ir.algebra import Expr, MatMul, State, children
@@ -15,6 +16,9 @@ from nlc.ir.program import NO_BLOCKS, Blocks
 from nlc.schedule.reads import read_names, states_read
 
 Group = tuple[str, ...]
+
+NO_SOURCES: Mapping[str, frozenset[str]] = MappingProxyType({})
+"""Where no level starts from what another becomes."""
 
 
 def state_groups(values: Mapping[str, Sequence[Expr]], blocks: Blocks = NO_BLOCKS) -> tuple[Group, ...]:
@@ -33,14 +37,25 @@ def state_groups(values: Mapping[str, Sequence[Expr]], blocks: Blocks = NO_BLOCK
     return tuple(dict.fromkeys(groups[name] for name in sorted(values, key=lambda name: len(reached[name] - {*groups[name]}))))
 
 
-def after_reads(groups: Sequence[Group], reads: Sequence[OutputRead], streams: Mapping[str, Sequence[Expr]]) -> tuple[Group, ...]:
-    """The groups, each after those whose reads its laws or the vectors that it is read with need; as they came where that has no order."""
+def after_reads(
+    groups: Sequence[Group],
+    reads: Sequence[OutputRead],
+    streams: Mapping[str, Sequence[Expr]],
+    sources: Mapping[str, frozenset[str]] = NO_SOURCES,
+) -> tuple[Group, ...]:
+    """The groups, each after those whose reads its laws or the vectors that it is read with need; as they came where that has no order.
+
+    They come after the `sources` of the starts of all states that they read, and of their own.
+    """
     owner = {read.name: members for members in groups for read in reads if read.component in members}
     asked = {members: [value for name in members for value in streams[name]] for members in groups}
     for read in reads:
         if read.vector is not None and read.name in owner:
             asked[owner[read.name]].append(read.vector)
     needs = {members: {owner[name] for value in values for name in read_names(value) if name in owner} for members, values in asked.items()}
+    for members, values in asked.items():
+        begun = frozenset[str]().union(*(sources.get(name, ()) for name in (*members, *states_read(*values))))
+        needs[members] |= {other for other in groups if not begun.isdisjoint(other)}
     ordered: list[Group] = []
     while left := [members for members in groups if members not in ordered]:
         ordered.append(next((members for members in left if needs[members] - {members} <= {*ordered}), left[0]))

@@ -14,7 +14,7 @@ from nlc.ir.law import PREVIOUS, RECENT, Law, Laws, written_out
 from nlc.ir.model import Model
 from nlc.ir.program import NO_BLOCKS, Blocks, Decision, Form, MemoryProgram
 from nlc.schedule.attention import classify_window, window_law, window_values
-from nlc.schedule.blocks import across_axes, block_law, find_blocks, late_starts
+from nlc.schedule.blocks import across_axes, block_law, find_blocks, late_starts, start_sources
 from nlc.schedule.choose import choose_form
 from nlc.schedule.dual_law import find_dual_law
 from nlc.schedule.groups import Group, after_reads, over_old_states, state_groups
@@ -79,7 +79,7 @@ def find_memories(laws: Laws) -> Memories:
     facts = _Facts(laws, blocks, gathering, values, duals, book, readers)
     candidates: list[Candidate] = []
     known: set[str] = set()
-    for members in after_reads(groups, book.reads, streams):
+    for members in after_reads(groups, book.reads, streams, start_sources(laws)):
         candidates.append(facts.candidate(members, streams, known))
         known.update(read.name for read in facts.reads(members))
     slower = (facts.slower(law) for law in slow_laws)
@@ -185,7 +185,7 @@ class _Facts:
             block=0 if self.gathering else self.blocks.tokens,  # a sum until the end of the sequence has no period to divide
             whole_tokens=_whole_tokens(self.laws, self.book.reads, self.readers),
             gathering=self.gathering,
-            late_starts=late_starts(self.laws),
+            late_starts=late_starts(self.laws, self.blocks),
             across_axes=across_axes(self.laws) if self.blocks.are_used else (),
         )
 

@@ -121,22 +121,22 @@ class Tick:
         if owner is None or not self.starts_again(owner, name):
             return self.previous[name]
         if name not in self.started:
-            value = dict(begun(self.model, owner)).get(name)
+            value, zeros = dict(begun(self.model, owner)).get(name), torch.zeros_like(self.previous[name])
             begins = replace(self, reader=owner.every, starting=owner)
-            zeros = torch.zeros_like(self.previous[name])
-            self.started[name] = zeros if value is None else begins.value(value).expand_as(zeros)
+            self.started[name] = zeros if value is None else begins.start(value, zeros)
         return self.started[name]
 
     def starts_again(self, component: Component, name: str) -> bool:
         """Whether a state of a level, or what is held of it, begins anew at this part of the tick."""
         if self.family is Family.SEQUENCE or (component.every.period < 1 and self.part > 0):
             return False
-        is_held = name not in dict(slots(component))
-        return starts_at(component, self.position, is_known=starts_known(self.model, component), is_held=is_held)
+        known, is_held = starts_known(self.model, component), name not in dict(slots(component))
+        return starts_at(component, self.position, is_known=known, is_held=is_held)
 
     def start(self, node: Expr, like: Tensor) -> Tensor:
-        """What a state starts from."""
-        return self.value(node).expand_as(like)
+        """What a state starts from; a number stands for all entries of it."""
+        value, rank = self.value(node), like.dim() - 1 - len(self.model.axes)
+        return (value if node.shape else value[(..., *[None] * rank)]).expand_as(like)
 
     def is_due(self, period: Fraction | int) -> bool:
         return self.position % period == 0

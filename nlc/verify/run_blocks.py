@@ -6,8 +6,9 @@ tokens too. Whatever is not gathered is what it is at the last token.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -15,9 +16,10 @@ from torch import Tensor
 from nlc.ir import algebra
 from nlc.ir.algebra import Add, Due, Expr, State, When
 from nlc.ir.build import add
-from nlc.ir.law import POSITION, PREVIOUS, RECENT, Law
+from nlc.ir.law import POSITION, PREVIOUS, RECENT, Law, Reset
 from nlc.ir.model import Family
 from nlc.ir.program import Program
+from nlc.verify.run_law import is_first
 
 Slot = tuple[str, str]
 Stream = Callable[[Expr], Tensor]
@@ -26,10 +28,10 @@ Stream = Callable[[Expr], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The states as the block begins; `new` fills up with those after its last token."""
+    """The states as its tokens find them, some of which start again; `new` fills up with those after its last token."""
 
     program: Program
-    before: Mapping[Slot, Tensor]
+    before: dict[Slot, Tensor]
     new: dict[Slot, Tensor] = field(default_factory=dict)
 
     def leaf(self, node: Expr, leading: tuple[int, ...]) -> Tensor:
@@ -50,6 +52,14 @@ class Block:
             case algebra.Tick(component):
                 return self._count(component)
         raise ValueError(f"no state: {node}")
+
+    def begin(self, starts: Sequence[Reset], stream: Stream, moved: Mapping[Slot, Tensor]) -> None:
+        """Starts states again if a period begins with this block, from the first token's values; `moved` has the memories that have run."""
+        self.new.update(moved)
+        for item in starts:
+            slot, rank = (item.state.component, item.state.part), len(item.state.shape)
+            again = self.before[slot].detach() if item.is_cut_off else stream(item.value).select(-1 - rank, 0)
+            self.before[slot] = torch.where(is_first(item, self.before[POSITION, ""]), again, self.before[slot])
 
     def end(self, stream: Stream, reads: dict[str, Tensor], states: Mapping[Slot, Tensor], tokens: int) -> dict[Slot, Tensor]:
         """All states after the last of the block's tokens; `states` has the memories that move at each, `reads` what is read of them."""
@@ -98,3 +108,16 @@ def _without(sum_: Expr, term: Expr) -> Expr:
     assert isinstance(sum_, Add)
     assert term in sum_.terms
     return add(*(other for other in sum_.terms if other != term))
+
+
+def stretches(program: Program, states: Mapping[Slot, Tensor], time: int) -> list[slice]:
+    """All tokens; of a program in blocks those of each: a block ends with every token whose number the length of a block divides.
+
+    It also ends with every token that is a block of its own.
+    """
+    if not program.is_in_blocks or not time:
+        return [slice(0, time)]
+    before = int(states[POSITION, ""])
+    tokens, alone = program.blocks.tokens, program.blocks.alone
+    ends = [t for t in range(1, time) if (before + t) % tokens == 0 or (alone and (before + t - 1) % alone == 0)] + [time]
+    return [slice(start, end) for start, end in pairwise([0, *ends])]

@@ -149,16 +149,16 @@ class Tick:
 
         A level that moves in parts starts from what flows in at the `first`.
         """
-        waiting = []
+        waiting: list[Reset] = []
         for item in resets:
-            if any((read.component, read.part) not in self.new for read in item.sources):
+            if item.waits(waiting) or any((read.component, read.part) not in self.new for read in item.sources):
                 waiting.append(item)
                 continue
             slot = (item.state.component, item.state.part)
             old, seen = self.previous[slot], first if self.model.is_parted(item.state.component) else self
             again = old.detach() if item.is_cut_off else seen.value(item.value).expand_as(old)
             is_always = item.period == 1 and item.at_start
-            self.previous[slot] = again if is_always else torch.where(_is_first(item, self.previous[POSITION, ""]), again, old)
+            self.previous[slot] = again if is_always else torch.where(is_first(item, self.previous[POSITION, ""]), again, old)
         return waiting
 
     def value(self, node: Expr) -> Tensor:
@@ -234,7 +234,7 @@ class Tick:
         return (before + 1).to(like.dtype)
 
 
-def _is_first(item: Reset, seen: Tensor) -> Tensor:
+def is_first(item: Reset, seen: Tensor) -> Tensor:
     """Whether a new period begins, after so many tokens."""
     counted = seen % item.within if item.within else seen
     return ((seen == 0) & item.at_start) | ((seen > 0) & (counted % item.period == 0) if item.period else seen < 0)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -28,11 +27,10 @@ from nlc.ir.recents import Recent, Shift
 from nlc.verify.axes import axis_indices, axis_places, places_of, with_axes, with_places, without_joined, without_places
 from nlc.verify.evaluate import Evaluator
 from nlc.verify.older_values import at_first_part, unfolded
-from nlc.verify.run_blocks import Block
+from nlc.verify.run_blocks import Block, stretches
 from nlc.verify.run_coupled import run_coupled
 from nlc.verify.run_dual import DualBlock
 from nlc.verify.run_law import Slot, Tensors, named_parameters, of_tokens, run_laws, slot_name, starts
-from nlc.verify.run_resets import reset_states, start_from_others
 from nlc.verify.run_window import Table
 
 
@@ -61,27 +59,17 @@ def run_program(
     lasting = {stream.name for stream in model.inputs if stream.is_of_sequence}
     places = {axis: place - 1 for axis, place in axis_places(model).items()}
     around = Around(program, numbers, indices, sizes, leading, sample, trained, places, chunk)
-    start, stretches = start_from_others(sizes, sample, numbers, trained), []
-    for tokens in _stretches(program, states, sample.shape[1]):
+    parts: list[Tensors] = []
+    for tokens in stretches(program, states, sample.shape[1]):
         inside = slice(tokens.start * model.updates_per_tick, tokens.stop * model.updates_per_tick)
         stretch = {name: x if name in lasting else x[(slice(None),) * len(leading) + (inside,)] for name, x in streams.items()}
-        states = reset_states(program.laws, states, begun, start) if program.is_in_blocks and sample.shape[1] else states
         outputs, states = around.run(stretch, states, inside.stop - inside.start)
-        stretches.append(outputs)
+        parts.append(outputs)
     last = slice(model.updates_per_tick - 1, None, model.updates_per_tick)
-    whole = {item.name: torch.cat([stretch[item.name] for stretch in stretches], len(leading)) for item in model.outputs}
+    whole = {item.name: torch.cat([part[item.name] for part in parts], len(leading)) for item in model.outputs}
     return {
         item.name: without_joined(model, item, whole[item.name]).movedim(1 + len(model.axes_of(item)), 1)[:, last] for item in model.outputs
     }, {slot_name(model, *slot): without_places(program.laws, slot, value) for slot, value in states.items()}
-
-
-def _stretches(program: Program, states: Mapping[Slot, Tensor], time: int) -> list[slice]:
-    """All tokens; of a program in blocks those of each: a block ends with every token whose number the length of a block divides."""
-    if not program.is_in_blocks or not time:
-        return [slice(0, time)]
-    before = int(states[POSITION, ""])
-    ends = [t + 1 for t in range(time) if (before + t + 1) % program.blocks.tokens == 0 or t + 1 == time]
-    return [slice(start, end) for start, end in pairwise([0, *ends])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +93,8 @@ class Around:
         repeats = {item.name: program.model.updates_per_tick // item.every.updates_per_tick for item in program.model.inputs}
         earlier = {name: _earlier(states[PREVIOUS, name], streams[name], time, repeats[name]) for name in past}
         delayed = {name: x.narrow(time, 0, updates) for name, x in earlier.items()}
-        block = Block(program, states) if program.is_in_blocks else None
+        found = dict(states)
+        block = Block(program, found) if program.is_in_blocks else None
         leading = (*self.axes, updates)
         reads: dict[str, Tensor] = {}
         recents: dict[Expr, Tensor] = {}
@@ -118,15 +107,11 @@ class Around:
         for item in program.laws.kept:
             if isinstance(item.value, Shift):
                 final[item.component, item.part] = sequence.remember(item.value, states[item.component, item.part])
-        for memory in program.memories:
-            if memory.dual is not None:
-                final |= DualBlock(memory.dual, sequence.stream, states).run(memory.reads, sequence.reads)
-            elif memory.window is not None:
-                final |= sequence.run_window(memory.window, memory, states)
-            elif memory in program.chunked:
-                final |= sequence.run_memory(memory, states, self.chunk)
-            for read in (read for read in memory.reads if read.before_token):
-                reads[read.name] = at_first_part(reads[read.name], time, program.model.updates_per_tick)
+        for place, begun in enumerate(program.starts):
+            if place > 0:
+                final |= sequence.move(program.memories[place - 1], found, self.chunk)
+            if block is not None and updates:
+                block.begin(begun, sequence.stream, final)
         values = dict(program.outputs)
         model = program.model
         outputs = {item.name: sequence.stream(values[item.name], places_of(model, item, leading)) for item in model.outputs}
@@ -202,8 +187,21 @@ class Sequence:
         self.recents[item.recent] = unfolded(whole, time, count, parts)
         return whole.narrow(time, updates, count)[(slice(None),) * time + (slice(None, None, repeats),)]
 
+    def move(self, memory: MemoryProgram, states: Mapping[Slot, Tensor], chunk: int) -> dict[Slot, Tensor]:
+        """One memory, or several that move as one, in whatever form: keeps what is read of them, and gives their final states."""
+        final: dict[Slot, Tensor] = {}
+        if memory.dual is not None:
+            final = DualBlock(memory.dual, self.stream, states).run(memory.reads, self.reads)
+        elif memory.window is not None:
+            final = self.run_window(memory.window, memory, states)
+        elif memory.form.is_chunked:
+            final = self.run_memory(memory, states, chunk)
+        for read in (read for read in memory.reads if read.before_token):
+            self.reads[read.name] = at_first_part(self.reads[read.name], len(self.leading) - 1, self.model.updates_per_tick)
+        return final
+
     def run_memory(self, memory: MemoryProgram, states: Mapping[Slot, Tensor], chunk: int) -> dict[Slot, Tensor]:
-        """One memory, or several that move as one: keeps what is read of them, and gives their final states."""
+        """The same in chunks."""
         if memory.form in (Form.STACKED_PREFIX_SUM, Form.STACKED_TRIANGULAR):
             return self._run_together(memory, states, chunk)
         law = memory.classified.affine

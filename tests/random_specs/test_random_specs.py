@@ -20,10 +20,10 @@ SPECS, BATCH, QUICK = 600, 50, 6
 LEAST_DRAWN = 20
 """How many of the specs contain each construct of the table, at least."""
 
-MOST_REFUSED, LEAST_PARALLEL, LEAST_AFFINE, MOST_ROUNDED = 0.05, 0.5, 0.75, 0.1
+MOST_REFUSED, LEAST_PARALLEL, LEAST_AFFINE, MOST_ROUNDED = 0.05, 0.5, 0.9, 0.1
 """Shares: of specs that are refused, of architectures (and of affine ones) with a parallel form, of specs with squares open by rounding.
 
-What keeps more affine ones from one: levels that start from what another becomes at the first token of a period.
+What keeps more affine ones from one: tokens of several updates in which something happens once, and momentum beside decays of channels.
 """
 
 

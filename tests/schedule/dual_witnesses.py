@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from nlc.derive import derive_laws
 from nlc.ir.algebra import HALF, Expr, State, When
-from nlc.ir.build import add, apply_map, dot, matmul, outer, replace as replaced, scale, subtract
+from nlc.ir.build import add, apply_map, dot, matmul, replace as replaced, scale, subtract
 from nlc.ir.law import Laws
 from nlc.ir.model import Component, GradientPoint, Model, StateDeclaration
 from nlc.order import order_levels
@@ -44,9 +44,10 @@ def not_held(fitting: Component) -> Laws:
     return _laws(with_memory(replace(fitting, gradient_at=GradientPoint.PREVIOUS)))
 
 
-def started_from_a_token(fitting: Component) -> Laws:
-    """The memory starts from what the first token says, which the block that begins with it does not know yet."""
-    return _laws(with_memory(replace(fitting, init=(outer(stream("v"), stream("k")), stream("v")))))
+def started_from_another(fitting: Component) -> Laws:
+    """The memory starts once, from what another becomes at the first token, which the block that begins with it does not know yet."""
+    model = with_memory(replace(fitting, init=(State("other", "", MATRIX, When.CURRENT), stream("v"))))
+    return _laws(replace(model, components=(*model.components, _renamed(fitting, "other", scale(HALF, stream("v"))))))
 
 
 def read_with_a_later_read(fitting: Component) -> Laws:
@@ -77,6 +78,6 @@ def _renamed(component: Component, name: str, value: Expr) -> Component:
 
 DUAL_WITNESSES: dict[str, Callable[[Component], Laws]] = {
     "a memory of several tensors, or with a norm, that moves linearly by gradients at a held state": not_held,
-    "starts that are known before the first token": started_from_a_token,
+    "starts that are known where a sequence or a block of it begins": started_from_another,
     "reads with vectors that come before it: streams, or reads of earlier memories": read_with_a_later_read,
 }

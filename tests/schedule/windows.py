@@ -91,7 +91,7 @@ def in_a_cycle() -> Laws:
 FITTING: Mapping[str, Callable[[], Laws]] = {"attention": attention, "window-table": gaussian}
 SHARED: Mapping[str, Callable[[], Laws]] = {
     "a system without periods": with_period,
-    "starts that are known before the first token": beside_a_late_start,
+    "starts that are known where a sequence or a block of it begins": beside_a_late_start,
     "no cycle of reads with other memories": in_a_cycle,
 }
 WITNESSES: Mapping[str, Mapping[str, Callable[[], Laws]]] = {

@@ -89,10 +89,11 @@ def heard_across_heads(fitting: Component) -> Laws:
     return laws_of(replace(model, components=(fitting, replace(learner, objective=objective, follows=objective))))
 
 
-def started_again_from_a_token(fitting: Component) -> Laws:
-    """Every fourth token the memory starts from what that token says, which no chunk knows before it begins."""
-    start = (outer(stream("v"), stream("k")),) * len(fitting.states)
-    return laws_of(with_memory(replace(fitting, init=start, reset=Clock(Family.TOKEN, Fraction(4)))))
+def started_from_another(fitting: Component) -> Laws:
+    """The memory starts once, from what the other becomes at the first token: what begins with that token does not know it."""
+    start = (State("other", "", MATRIX, When.CURRENT),) * len(fitting.states)
+    model = _beside(fitting, Clock(Family.TOKEN))
+    return laws_of(replace(model, components=(replace(fitting, init=start), model.component("other"))))
 
 
 def _substitute(node: Expr, old: Expr, new: Expr) -> Expr:
@@ -203,7 +204,7 @@ def two_gated_tensors(fitting: Component) -> Laws:
 SAME_IN_EVERY_ROW = "decays that are the same in every row: one for each column, or for each entry of a vector"
 SHARED: Mapping[str, Witness] = {
     "no level that moves when the sequence ends": beside_a_level_that_waits_for_the_end,
-    "starts that are known before the first token": started_again_from_a_token,
+    "starts that are known where a sequence or a block of it begins": started_from_another,
     "blocks in which every copy along an axis is alone": heard_across_heads,
     "tokens whose parts are all alike": read_before_all_parts,
     "periods that end together somewhere but at every token": read_at_two_periods,
@@ -268,7 +269,7 @@ WITNESSES: Mapping[str, Mapping[str, Witness]] = {
     "blocks": {
         "an update every so many tokens": at_every_token,
         "no level that moves when the sequence ends": beside_a_level_that_waits_for_the_end,
-        "starts that are known before the first token": started_again_from_a_token,
+        "starts that are known where a sequence or a block of it begins": started_from_another,
         "blocks in which every copy along an axis is alone": heard_across_heads,
         "tokens whose parts are all alike": beside_parts_of_tokens,
         "periods that end together somewhere but at every token": read_at_two_periods,

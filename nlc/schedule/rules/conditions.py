@@ -91,9 +91,9 @@ NOTHING_GATHERED = Condition(
 )
 
 STARTS_KNOWN = Condition(
-    "starts that are known before the first token",
+    "starts that are known where a sequence or a block of it begins",
     lambda candidate: not candidate.late_starts,
-    lambda candidate: f"{_names(candidate.late_starts)} starts again from what is known at a token only",
+    lambda candidate: f"{_names(candidate.late_starts)} starts from what is known at a token only",
 )
 
 COPIES_ALONE = Condition(
