@@ -7,84 +7,79 @@ are the same for all heads. What attention finds is much alike from token to tok
 low.
 
 Compiled by nlc from specs/architectures/memory_as_context_layer.yaml. Edit the spec, not this file.
-sha256 of the spec: 3012ce5c574c779443c9acb8e39617ae88489f07f8623e113061168664da459d
+sha256 of the spec: a652bbbc90dfd06892716d8a212c37299f131f910f5ac9117fe7983adb49adc1
 
 Levels, fastest first (Nested Learning, Definition 2)
-    rank  components                                                          every   paper's number (slowest highest / slowest first)
-    0     attention                                                           always  1 / 4
-    1     memory.momentum                                                     token   2 / 3
-    2     memory                                                              token   3 / 2
-    3     far_scale, memory.start, near_k, near_q, near_scale, near_v,        step    4 / 1
-          persistent_k, persistent_v, project_decay, project_out, project_q,
-          project_rate, project_retention, read_q, recall_k, recall_v,
-          write_k, write_v
+    rank  components                                                         every   paper's number (slowest highest / slowest first)
+    0     attention                                                          always  1 / 4
+    1     memory.momentum                                                    token   2 / 3
+    2     memory                                                             token   3 / 2
+    3     memory.start, near_k, near_q, near_v, persistent_k, persistent_v,  step    4 / 1
+          project_decay, project_out, project_q, project_rate,
+          project_retention, recall_k, recall_v, write_k, write_v
 
 Timetable
     every always  attention
     every token   memory.momentum, memory
-    every step    far_scale, memory.start, near_k, near_q, near_scale, near_v,
-                  persistent_k, persistent_v, project_decay, project_out, project_q,
-                  project_rate, project_retention, read_q, recall_k, recall_v,
-                  write_k, write_v
+    every step    memory.start, near_k, near_q, near_v, persistent_k, persistent_v,
+                  project_decay, project_out, project_q, project_rate,
+                  project_retention, recall_k, recall_v, write_k, write_v
 
 Laws, per token; prev is the state before
-    query                  = split(near_q @ x, heads)                                              abbreviation
-    near_keys              = split(near_k @ x, heads)                                              abbreviation
-    near_values            = split(near_v @ x, heads)                                              abbreviation
-    inner_decay            = sigmoid(split(project_decay @ x, heads))                              abbreviation
-    rate                   = largest_rate * sigmoid(split(project_rate @ x, heads))                abbreviation
-    retention              = sigmoid(retained + split(project_retention @ x, heads))               abbreviation
-    q                      = l2_normalise(silu(split(project_q @ x, heads)))                       abbreviation
-    recalled               = prev(memory.W2.held_64) @ gelu(prev(memory.W1.held_64) @ q) / sqrt(norm2(prev(memory.W2.held_64) @
-                             gelu(prev(memory.W1.held_64) @ q)) / (d_model / heads) + 0.000001)
-                             abbreviation
-    score_near_values      = dot(near_keys, now(query)) / sqrt(d_model / heads)
-                             the objective's exp of it weighs the distance to near_values; nl:eq-62
-    score_far_values       = dot(far_keys, now(query)) / sqrt(d_model / heads)
-                             the objective's exp of it weighs the distance to far_values; nl:eq-62
-    score_persistent_v     = persistent_k @ now(query) / sqrt(d_model / heads)
-                             the objective's exp of it weighs the distance to persistent_v; nl:eq-62
-    attention              = sum(softmax(score_near_values, score_far_values, score_persistent_v) * (near_values, far_values, persistent_v),
-                             over = window)
-                             the minimiser, where the derivative by it is zero; nl:eq-63; titans
-    k                      = l2_normalise(silu(write_k @ attention))                               abbreviation
-    layer                  = prev(memory.W1.held_64) @ k                                           into gelu
-    activation             = gelu(layer)                                                           out of gelu
-    prediction             = prev(memory.W2.held_64) @ activation                                  read at the key
-    v                      = silu(write_v @ attention)                                             abbreviation
-    error                  = prediction - v
-                             objective 0.5 * norm2(memory.W2 @ gelu(memory.W1 @ k) - v)
-    slope                  = normal_cdf(layer) + layer * normal_density(layer)                     derivative of gelu
-    local_surprise         = transpose(prev(memory.W2.held_64)) @ error * slope                    gradient by layer; calculus
-    gradient_W1            = outer(local_surprise, k)                                              adjoint of apply; calculus
-    gradient_W2            = outer(error, activation)                                              adjoint of apply; calculus
-    momentum_rate          = rate                                                                  learning rate
-    momentum.W1            = inner_decay * prev(memory.momentum.W1) - momentum_rate * gradient_W1  explicit gradient step; titans
-    momentum.W2            = inner_decay * prev(memory.momentum.W2) - momentum_rate * gradient_W2  explicit gradient step; titans
-    memory.W1              = retention * prev(memory.W1) + memory.momentum.W1
-                             explicit gradient step on -dot(memory.W1, memory.momentum.W1) - dot(memory.W2, memory.momentum.W2); titans
-    memory.W2              = retention * prev(memory.W2) + memory.momentum.W2
-                             explicit gradient step on -dot(memory.W1, memory.momentum.W1) - dot(memory.W2, memory.momentum.W2); titans
-    near                   = attention / sqrt(norm2(attention) / (d_model / heads) + 0.000001) * near_scale
-                             abbreviation
-    asked                  = l2_normalise(silu(read_q @ attention))                                abbreviation
-    far                    = memory.W2 @ gelu(memory.W1 @ asked) / sqrt(norm2(memory.W2 @ gelu(memory.W1 @ asked)) / (d_model / heads) +
-                             0.000001) * far_scale
-                             abbreviation
-    y                      = project_out @ join(near * sigmoid(far), heads)                        read after the write
-    memory.W1.held_64      = where(due(64 tokens), memory.W1, prev(memory.W1.held_64))             kept: read by hold(memory, 64 tokens)
-    memory.W2.held_64      = where(due(64 tokens), memory.W2, prev(memory.W2.held_64))             kept: read by hold(memory, 64 tokens)
-    attention.near_keys    = near_keys
-                             kept: a window of the tokens since the last 64 were full
-    attention.near_values  = near_values
-                             kept: a window of the tokens since the last 64 were full
-    attention.far_keys     = recall_k @ (prev(memory.W2.held_64) @ gelu(prev(memory.W1.held_64) @ q) / sqrt(norm2(prev(memory.W2.held_64) @
-                             gelu(prev(memory.W1.held_64) @ q)) / (d_model / heads) + 0.000001))
-                             kept: a window of the tokens since the last 64 were full
-    attention.far_values   = recall_v @ (prev(memory.W2.held_64) @ gelu(prev(memory.W1.held_64) @ q) / sqrt(norm2(prev(memory.W2.held_64) @
-                             gelu(prev(memory.W1.held_64) @ q)) / (d_model / heads) + 0.000001))
-                             kept: a window of the tokens since the last 64 were full
-    position               = prev(position) + 1                                                    kept: the tokens so far
+    query                 = split(near_q @ x, heads)                                              abbreviation
+    keys                  = split(near_k @ x, heads)                                              abbreviation
+    values                = split(near_v @ x, heads)                                              abbreviation
+    inner_decay           = sigmoid(split(project_decay @ x, heads))                              abbreviation
+    rate                  = largest_rate * sigmoid(split(project_rate @ x, heads))                abbreviation
+    retention             = sigmoid(retained + split(project_retention @ x, heads))               abbreviation
+    q                     = l2_normalise(silu(split(project_q @ x, heads)))                       abbreviation
+    recalled              = prev(memory.W2.held_64) @ gelu(prev(memory.W1.held_64) @ q) / sqrt(norm2(prev(memory.W2.held_64) @
+                            gelu(prev(memory.W1.held_64) @ q)) / (d_model / heads) + 0.000001)
+                            abbreviation
+    score_values          = dot(keys, now(query)) / sqrt(d_model / heads)
+                            the objective's exp of it weighs the distance to values; nl:eq-62
+    score_far_values      = dot(far_keys, now(query)) / sqrt(d_model / heads)
+                            the objective's exp of it weighs the distance to far_values; nl:eq-62
+    score_persistent_v    = persistent_k @ now(query) / sqrt(d_model / heads)
+                            the objective's exp of it weighs the distance to persistent_v; nl:eq-62
+    attention             = sum(softmax(score_values, score_far_values, score_persistent_v) * (values, far_values, persistent_v), over =
+                            window)
+                            the minimiser, where the derivative by it is zero; nl:eq-63; titans
+    k                     = l2_normalise(silu(write_k @ attention))                               abbreviation
+    layer                 = prev(memory.W1.held_64) @ k                                           into gelu
+    activation            = gelu(layer)                                                           out of gelu
+    prediction            = prev(memory.W2.held_64) @ activation                                  read at the key
+    v                     = silu(write_v @ attention)                                             abbreviation
+    error                 = prediction - v
+                            objective 0.5 * norm2(memory.W2 @ gelu(memory.W1 @ k) - v)
+    slope                 = normal_cdf(layer) + layer * normal_density(layer)                     derivative of gelu
+    local_surprise        = transpose(prev(memory.W2.held_64)) @ error * slope                    gradient by layer; calculus
+    gradient_W1           = outer(local_surprise, k)                                              adjoint of apply; calculus
+    gradient_W2           = outer(error, activation)                                              adjoint of apply; calculus
+    momentum_rate         = rate                                                                  learning rate
+    momentum.W1           = inner_decay * prev(memory.momentum.W1) - momentum_rate * gradient_W1  explicit gradient step; titans
+    momentum.W2           = inner_decay * prev(memory.momentum.W2) - momentum_rate * gradient_W2  explicit gradient step; titans
+    memory.W1             = retention * prev(memory.W1) + memory.momentum.W1
+                            explicit gradient step on -dot(memory.W1, memory.momentum.W1) - dot(memory.W2, memory.momentum.W2); titans
+    memory.W2             = retention * prev(memory.W2) + memory.momentum.W2
+                            explicit gradient step on -dot(memory.W1, memory.momentum.W1) - dot(memory.W2, memory.momentum.W2); titans
+    asked                 = l2_normalise(attention)                                               abbreviation
+    y                     = project_out @ join(attention * sigmoid(memory.W2 @ gelu(memory.W1 @ asked) / sqrt(norm2(memory.W2 @
+                            gelu(memory.W1 @ asked)) / (d_model / heads) + 0.000001)), heads)
+                            read after the write
+    memory.W1.held_64     = where(due(64 tokens), memory.W1, prev(memory.W1.held_64))             kept: read by hold(memory, 64 tokens)
+    memory.W2.held_64     = where(due(64 tokens), memory.W2, prev(memory.W2.held_64))             kept: read by hold(memory, 64 tokens)
+    attention.keys        = keys
+                            kept: a window of the tokens since the last 64 were full
+    attention.values      = values
+                            kept: a window of the tokens since the last 64 were full
+    attention.far_keys    = recall_k @ (prev(memory.W2.held_64) @ gelu(prev(memory.W1.held_64) @ q) / sqrt(norm2(prev(memory.W2.held_64) @
+                            gelu(prev(memory.W1.held_64) @ q)) / (d_model / heads) + 0.000001))
+                            kept: a window of the tokens since the last 64 were full
+    attention.far_values  = recall_v @ (prev(memory.W2.held_64) @ gelu(prev(memory.W1.held_64) @ q) / sqrt(norm2(prev(memory.W2.held_64) @
+                            gelu(prev(memory.W1.held_64) @ q)) / (d_model / heads) + 0.000001))
+                            kept: a window of the tokens since the last 64 were full
+    position              = prev(position) + 1                                                    kept: the tokens so far
 
 Forms
     attention: scaled dot-product attention (nl:eq-63)
@@ -117,7 +112,7 @@ class MemoryAsContextLayer(nn.Module):
     State, kept in float32 or wider (a dict by name; None starts from the initial state):
         memory.momentum.W1, memory.W1, memory.W1.held_64  (batch, heads, 4 * d_model / heads, d_model / heads)
         memory.momentum.W2, memory.W2, memory.W2.held_64  (batch, heads, d_model / heads, 4 * d_model / heads)
-        attention.near_keys, attention.near_values, attention.far_keys, attention.far_values
+        attention.keys, attention.values, attention.far_keys, attention.far_values
             (batch, 63, heads, d_model / heads), of the last 63, those that there were
         position  (), int64: how many tokens came before
     Returns the outputs (the tensor itself) and the state after the last token:
@@ -150,11 +145,8 @@ class MemoryAsContextLayer(nn.Module):
         self.recall_v = nn.Parameter(torch.empty(self.d_head, self.d_head))
         self.write_k = nn.Parameter(torch.empty(self.d_head, self.d_head))
         self.write_v = nn.Parameter(torch.empty(self.d_head, self.d_head))
-        self.read_q = nn.Parameter(torch.empty(self.d_head, self.d_head))
         self.persistent_k = nn.Parameter(torch.empty(self.persistent, self.d_head))
         self.persistent_v = nn.Parameter(torch.empty(self.persistent, self.d_head))
-        self.near_scale = nn.Parameter(torch.empty(self.d_head))
-        self.far_scale = nn.Parameter(torch.empty(self.d_head))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -165,10 +157,8 @@ class MemoryAsContextLayer(nn.Module):
         nn.init.uniform_(self.memory_start_W2, -((4 * self.d_head) ** -0.5), (4 * self.d_head) ** -0.5)
         for weight in (self.near_q, self.near_k, self.near_v):
             nn.init.uniform_(weight, -(self.d_model**-0.5), self.d_model**-0.5)
-        for weight in (self.recall_k, self.recall_v, self.write_k, self.write_v, self.read_q, self.persistent_k, self.persistent_v):
+        for weight in (self.recall_k, self.recall_v, self.write_k, self.write_v, self.persistent_k, self.persistent_v):
             nn.init.uniform_(weight, -(self.d_head**-0.5), self.d_head**-0.5)
-        nn.init.constant_(self.near_scale, 1)
-        nn.init.constant_(self.far_scale, 1)
 
     def initial_state(self, batch: int, heads: int, *, like: Tensor) -> dict[str, Tensor]:
         """The start on the device of `like`, in its dtype or float32, whichever is wider."""
@@ -180,8 +170,8 @@ class MemoryAsContextLayer(nn.Module):
             "memory.W2": self.memory_start_W2.to(dtype).expand(batch, heads, self.d_head, 4 * self.d_head),
             "memory.W1.held_64": self.memory_start_W1.to(dtype).expand(batch, heads, 4 * self.d_head, self.d_head),
             "memory.W2.held_64": self.memory_start_W2.to(dtype).expand(batch, heads, self.d_head, 4 * self.d_head),
-            "attention.near_keys": like.new_zeros(batch, 63, heads, self.d_head, dtype=dtype),
-            "attention.near_values": like.new_zeros(batch, 63, heads, self.d_head, dtype=dtype),
+            "attention.keys": like.new_zeros(batch, 63, heads, self.d_head, dtype=dtype),
+            "attention.values": like.new_zeros(batch, 63, heads, self.d_head, dtype=dtype),
             "attention.far_keys": like.new_zeros(batch, 63, heads, self.d_head, dtype=dtype),
             "attention.far_values": like.new_zeros(batch, 63, heads, self.d_head, dtype=dtype),
             "position": like.new_zeros((), dtype=torch.int64),
@@ -201,16 +191,16 @@ class MemoryAsContextLayer(nn.Module):
             project_decay, project_retention = (weight.to(wide) for weight in (self.project_decay, self.project_retention))
             near_q, near_k, near_v = (weight.to(wide) for weight in (self.near_q, self.near_k, self.near_v))
             query = torch.unflatten(x @ near_q.mT, -1, (self.heads, -1))
-            near_keys = torch.unflatten(x @ near_k.mT, -1, (self.heads, -1))
-            near_values = torch.unflatten(x @ near_v.mT, -1, (self.heads, -1))
+            keys = torch.unflatten(x @ near_k.mT, -1, (self.heads, -1))
+            values = torch.unflatten(x @ near_v.mT, -1, (self.heads, -1))
             inner_decay = (x @ project_decay.mT).sigmoid()
             rate = self.largest_rate * (x @ project_rate.mT).sigmoid()
             retention = (self.retained + x @ project_retention.mT).sigmoid()
             q = torch.nn.functional.normalize(torch.nn.functional.silu(torch.unflatten(x @ project_q.mT, -1, (self.heads, -1))), dim=-1)
-            streams = (inner_decay, retention, rate, near_keys, near_values, q, query)
+            streams = (inner_decay, retention, rate, keys, values, q, query)
             lengths = _block_lengths(before, 64, x.shape[1])
             blocks = zip(*(torch.split(x.movedim(1, 2).flatten(0, 1), lengths, 1) for x in streams), strict=True)
-            windows = "attention.near_keys", "attention.near_values", "attention.far_keys", "attention.far_values"
+            windows = "attention.keys", "attention.values", "attention.far_keys", "attention.far_values"
             moved = state | {name: state[name].movedim(1, 2) for name in windows}
             moved = {name: x.flatten(0, 1) for name, x in moved.items() if name != "position"}
             y_inside_in_blocks = [x.new_empty(batch * heads, 0, self.d_head)]
@@ -230,8 +220,8 @@ class MemoryAsContextLayer(nn.Module):
         inner_decay: Tensor,
         retention: Tensor,
         rate: Tensor,
-        near_keys: Tensor,
-        near_values: Tensor,
+        keys: Tensor,
+        values: Tensor,
         q: Tensor,
         query: Tensor,
         *,
@@ -241,25 +231,68 @@ class MemoryAsContextLayer(nn.Module):
         """The tokens up to where a period may end: what moves every so many tokens moves after them, if it does."""
         wide = state["memory.momentum.W1"].dtype
         recall_k, recall_v, write_k = (weight.to(wide) for weight in (self.recall_k, self.recall_v, self.write_k))
-        write_v, read_q, persistent_k = (weight.to(wide) for weight in (self.write_v, self.read_q, self.persistent_k))
-        persistent_v, near_scale, far_scale = (weight.to(wide) for weight in (self.persistent_v, self.near_scale, self.far_scale))
+        write_v, persistent_k, persistent_v = (weight.to(wide) for weight in (self.write_v, self.persistent_k, self.persistent_v))
         position = before + inner_decay.shape[1]
         due = position % 64 == 0
         recalled = torch.nn.functional.rms_norm(
             torch.nn.functional.gelu(q @ state["memory.W1.held_64"].mT) @ state["memory.W2.held_64"].mT, (self.d_head,), eps=1e-06
         )
-        near_keys_window = torch.cat((state["attention.near_keys"], near_keys), 1)
-        near_values_window = torch.cat((state["attention.near_values"], near_values), 1)
+        attention_read, windows = self._attention_in_a_block(
+            keys, state, values, recalled, recall_k, recall_v, before, query, persistent_k, persistent_v
+        )
+        memory_read_2, moved = self._memory_in_a_block(attention_read, write_k, state, write_v, inner_decay, retention, rate)
+        y_inside = attention_read * torch.nn.functional.rms_norm(memory_read_2, (self.d_head,), eps=1e-06).sigmoid()
+        state = {
+            "memory.W1.held_64": moved["memory.W1"] if due else state["memory.W1.held_64"],
+            "memory.W2.held_64": moved["memory.W2"] if due else state["memory.W2.held_64"],
+        }
+        return y_inside, state | windows | moved
+
+    def _attention_in_a_block(
+        self,
+        keys: Tensor,
+        state: dict[str, Tensor],
+        values: Tensor,
+        recalled: Tensor,
+        recall_k: Tensor,
+        recall_v: Tensor,
+        before: int,
+        query: Tensor,
+        persistent_k: Tensor,
+        persistent_v: Tensor,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """What attention finds at every token of a block, and what it keeps."""
+        keys_window = torch.cat((state["attention.keys"], keys), 1)
+        values_window = torch.cat((state["attention.values"], values), 1)
         far_keys_window = torch.cat((state["attention.far_keys"], recalled @ recall_k.mT), 1)
         far_values_window = torch.cat((state["attention.far_values"], recalled @ recall_v.mT), 1)
+        here = slice(63 - before % 64, None)
         attention_read = _joint_attention(
             query,
-            [near_keys_window[:, 63 - before % 64 :], far_keys_window[:, 63 - before % 64 :]],
-            [near_values_window[:, 63 - before % 64 :], far_values_window[:, 63 - before % 64 :]],
+            [keys_window[:, here], far_keys_window[:, here]],
+            [values_window[:, here], far_values_window[:, here]],
             [persistent_k],
             [persistent_v],
             scale=1 / math.sqrt(self.d_head),
         )
+        return attention_read, {
+            "attention.keys": keys_window[:, query.shape[1] :],
+            "attention.values": values_window[:, query.shape[1] :],
+            "attention.far_keys": far_keys_window[:, query.shape[1] :],
+            "attention.far_values": far_values_window[:, query.shape[1] :],
+        }
+
+    def _memory_in_a_block(
+        self,
+        attention_read: Tensor,
+        write_k: Tensor,
+        state: dict[str, Tensor],
+        write_v: Tensor,
+        inner_decay: Tensor,
+        retention: Tensor,
+        rate: Tensor,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """What is read of memory at every token of a block, and what it becomes."""
         k = torch.nn.functional.normalize(torch.nn.functional.silu(attention_read @ write_k.mT), dim=-1)
         layer = k @ state["memory.W1.held_64"].mT
         activation = torch.nn.functional.gelu(layer)
@@ -268,14 +301,13 @@ class MemoryAsContextLayer(nn.Module):
         error = prediction - v
         slope = torch.special.ndtr(layer) + layer * (torch.exp(-layer.square() / 2) / math.sqrt(2 * math.pi))
         local_surprise = error @ state["memory.W2.held_64"] * slope
-        momentum_rate = rate
         momentum_kept = _kept(inner_decay)
         memory_kept = _kept(retention)
         memory_of_momentum = memory_kept[..., 1:] @ momentum_kept[..., 1:, :]
-        W1_write = -momentum_rate[..., None] * local_surprise
-        W2_write = -momentum_rate[..., None] * error
+        W1_write = -rate[..., None] * local_surprise
+        W2_write = -rate[..., None] * error
         memory_read = _read_matrix(
-            torch.nn.functional.normalize(torch.nn.functional.silu(attention_read @ read_q.mT), dim=-1),
+            torch.nn.functional.normalize(attention_read, dim=-1),
             [(memory_kept, state["memory.W1"]), (memory_of_momentum, state["memory.momentum.W1"])],
             [(memory_of_momentum, k, W1_write)],
         )
@@ -293,22 +325,12 @@ class MemoryAsContextLayer(nn.Module):
             [(memory_kept, state["memory.W2"]), (memory_of_momentum, state["memory.momentum.W2"])],
             [(memory_of_momentum, activation, W2_write)],
         )
-        y_inside_normed_1 = torch.nn.functional.rms_norm(attention_read, (self.d_head,), eps=1e-06)
-        y_inside_normed_2 = torch.nn.functional.rms_norm(memory_read_2, (self.d_head,), eps=1e-06)
-        y_inside = y_inside_normed_1 * near_scale * (y_inside_normed_2 * far_scale).sigmoid()
-        state = {
+        return memory_read_2, {
             "memory.momentum.W1": momentum_W1,
             "memory.momentum.W2": momentum_W2,
             "memory.W1": memory_W1,
             "memory.W2": memory_W2,
-            "memory.W1.held_64": memory_W1 if due else state["memory.W1.held_64"],
-            "memory.W2.held_64": memory_W2 if due else state["memory.W2.held_64"],
-            "attention.near_keys": near_keys_window[:, inner_decay.shape[1] :],
-            "attention.near_values": near_values_window[:, inner_decay.shape[1] :],
-            "attention.far_keys": far_keys_window[:, inner_decay.shape[1] :],
-            "attention.far_values": far_values_window[:, inner_decay.shape[1] :],
         }
-        return y_inside, state
 
     def forward_by_token(self, *, x: Tensor, state: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """The laws, one token at a time: slow, and what `forward` must equal."""
@@ -331,43 +353,19 @@ class MemoryAsContextLayer(nn.Module):
             project_q, project_out, project_rate = (weight.to(wide) for weight in (self.project_q, self.project_out, self.project_rate))
             project_decay, project_retention = (weight.to(wide) for weight in (self.project_decay, self.project_retention))
             near_q, near_k, near_v, recall_k = (weight.to(wide) for weight in (self.near_q, self.near_k, self.near_v, self.recall_k))
-            recall_v, write_k, write_v, read_q = (weight.to(wide) for weight in (self.recall_v, self.write_k, self.write_v, self.read_q))
-            persistent_k, persistent_v, near_scale = (weight.to(wide) for weight in (self.persistent_k, self.persistent_v, self.near_scale))
-            far_scale = self.far_scale.to(wide)
+            recall_v, write_k, write_v = (weight.to(wide) for weight in (self.recall_v, self.write_k, self.write_v))
+            persistent_k, persistent_v = (weight.to(wide) for weight in (self.persistent_k, self.persistent_v))
             position = state["position"] + 1
             due = position % 64 == 0
             query = torch.unflatten(x @ near_q.mT, -1, (self.heads, -1))
-            near_keys = torch.unflatten(x @ near_k.mT, -1, (self.heads, -1))
-            near_values = torch.unflatten(x @ near_v.mT, -1, (self.heads, -1))
+            keys = torch.unflatten(x @ near_k.mT, -1, (self.heads, -1))
+            values = torch.unflatten(x @ near_v.mT, -1, (self.heads, -1))
             inner_decay = (x @ project_decay.mT).sigmoid()
             rate = self.largest_rate * (x @ project_rate.mT).sigmoid()
             retention = (self.retained + x @ project_retention.mT).sigmoid()
             q = torch.nn.functional.normalize(torch.nn.functional.silu(torch.unflatten(x @ project_q.mT, -1, (self.heads, -1))), dim=-1)
-            recalled_hidden = torch.nn.functional.gelu((state["memory.W1.held_64"] @ q[..., None]).squeeze(-1))
-            memory_read = (state["memory.W2.held_64"] @ recalled_hidden[..., None]).squeeze(-1)
-            recalled = torch.nn.functional.rms_norm(memory_read, (self.d_head,), eps=1e-06)
-            near_keys_window = torch.cat((state["attention.near_keys"], near_keys.unsqueeze(1)), 1)
-            near_values_window = torch.cat((state["attention.near_values"], near_values.unsqueeze(1)), 1)
-            far_keys_window = torch.cat((state["attention.far_keys"], (recalled @ recall_k.mT).unsqueeze(1)), 1)
-            far_values_window = torch.cat((state["attention.far_values"], (recalled @ recall_v.mT).unsqueeze(1)), 1)
-            age = torch.arange(near_keys_window.shape[1] - 1, -1, -1, dtype=near_keys_window.dtype, device=near_keys_window.device)
-            age = age[None, :, None]
-            there = age < (position - 1) % 64 + 1
-            score_near_values = (near_keys_window * query.unsqueeze(1)).sum(-1) / math.sqrt(self.d_head)
-            score_far_values = (far_keys_window * query.unsqueeze(1)).sum(-1) / math.sqrt(self.d_head)
-            score_persistent_v = query.unsqueeze(1) @ persistent_k.mT / math.sqrt(self.d_head)
-            scores = (
-                score_near_values.masked_fill(~there, -torch.inf),
-                score_far_values.masked_fill(~there, -torch.inf),
-                score_persistent_v.transpose(1, -1).squeeze(-1),
-            )
-            weight_near_values, weight_far_values, weight_persistent_v = torch.split(
-                torch.cat(scores, 1).softmax(1), [x.shape[1] for x in scores], 1
-            )
-            attention = (
-                (weight_near_values[..., None] * near_values_window).sum(1)
-                + (weight_far_values[..., None] * far_values_window).sum(1)
-                + weight_persistent_v.movedim(1, -1) @ persistent_v
+            attention, windows = self._attention_at_a_token(
+                state, q, keys, values, recall_k, recall_v, position, query, persistent_k, persistent_v
             )
             k = torch.nn.functional.normalize(torch.nn.functional.silu(attention @ write_k.mT), dim=-1)
             layer = (state["memory.W1.held_64"] @ k[..., None]).squeeze(-1)
@@ -384,13 +382,9 @@ class MemoryAsContextLayer(nn.Module):
             momentum_W2 = inner_decay[..., None, None] * state["memory.momentum.W2"] - momentum_rate[..., None, None] * gradient_W2
             memory_W1 = retention[..., None, None] * state["memory.W1"] + momentum_W1
             memory_W2 = retention[..., None, None] * state["memory.W2"] + momentum_W2
-            y_hidden = torch.nn.functional.gelu(
-                (memory_W1 @ torch.nn.functional.normalize(torch.nn.functional.silu(attention @ read_q.mT), dim=-1)[..., None]).squeeze(-1)
-            )
+            y_hidden = torch.nn.functional.gelu((memory_W1 @ torch.nn.functional.normalize(attention, dim=-1)[..., None]).squeeze(-1))
             memory_read_ = (memory_W2 @ y_hidden[..., None]).squeeze(-1)
-            y_normed_1 = torch.nn.functional.rms_norm(attention, (self.d_head,), eps=1e-06)
-            y_normed_2 = torch.nn.functional.rms_norm(memory_read_, (self.d_head,), eps=1e-06)
-            y = (y_normed_1 * near_scale * (y_normed_2 * far_scale).sigmoid()).flatten(-2) @ project_out.mT
+            y = (attention * torch.nn.functional.rms_norm(memory_read_, (self.d_head,), eps=1e-06).sigmoid()).flatten(-2) @ project_out.mT
             state = {
                 "memory.momentum.W1": momentum_W1,
                 "memory.momentum.W2": momentum_W2,
@@ -398,13 +392,55 @@ class MemoryAsContextLayer(nn.Module):
                 "memory.W2": memory_W2,
                 "memory.W1.held_64": torch.where(due, memory_W1, state["memory.W1.held_64"]),
                 "memory.W2.held_64": torch.where(due, memory_W2, state["memory.W2.held_64"]),
-                "attention.near_keys": near_keys_window[:, 1:],
-                "attention.near_values": near_values_window[:, 1:],
-                "attention.far_keys": far_keys_window[:, 1:],
-                "attention.far_values": far_values_window[:, 1:],
                 "position": position,
             }
-            return y.to(dtype), state
+            return y.to(dtype), state | windows
+
+    def _attention_at_a_token(
+        self,
+        state: dict[str, Tensor],
+        q: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        recall_k: Tensor,
+        recall_v: Tensor,
+        position: Tensor,
+        query: Tensor,
+        persistent_k: Tensor,
+        persistent_v: Tensor,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """What attention finds at one token, and what it keeps."""
+        recalled_hidden = torch.nn.functional.gelu((state["memory.W1.held_64"] @ q[..., None]).squeeze(-1))
+        memory_read = (state["memory.W2.held_64"] @ recalled_hidden[..., None]).squeeze(-1)
+        recalled = torch.nn.functional.rms_norm(memory_read, (self.d_head,), eps=1e-06)
+        keys_window = torch.cat((state["attention.keys"], keys.unsqueeze(1)), 1)
+        values_window = torch.cat((state["attention.values"], values.unsqueeze(1)), 1)
+        far_keys_window = torch.cat((state["attention.far_keys"], (recalled @ recall_k.mT).unsqueeze(1)), 1)
+        far_values_window = torch.cat((state["attention.far_values"], (recalled @ recall_v.mT).unsqueeze(1)), 1)
+        age = torch.arange(keys_window.shape[1] - 1, -1, -1, dtype=keys_window.dtype, device=keys_window.device)[None, :, None]
+        there = age < (position - 1) % 64 + 1
+        score_values = (keys_window * query.unsqueeze(1)).sum(-1) / math.sqrt(self.d_head)
+        score_far_values = (far_keys_window * query.unsqueeze(1)).sum(-1) / math.sqrt(self.d_head)
+        score_persistent_v = query.unsqueeze(1) @ persistent_k.mT / math.sqrt(self.d_head)
+        scores = (
+            score_values.masked_fill(~there, -torch.inf),
+            score_far_values.masked_fill(~there, -torch.inf),
+            score_persistent_v.transpose(1, -1).squeeze(-1),
+        )
+        weight_values, weight_far_values, weight_persistent_v = torch.split(
+            torch.cat(scores, 1).softmax(1), [x.shape[1] for x in scores], 1
+        )
+        attention = (
+            (weight_values[..., None] * values_window).sum(1)
+            + (weight_far_values[..., None] * far_values_window).sum(1)
+            + weight_persistent_v.movedim(1, -1) @ persistent_v
+        )
+        return attention, {
+            "attention.keys": keys_window[:, 1:],
+            "attention.values": values_window[:, 1:],
+            "attention.far_keys": far_keys_window[:, 1:],
+            "attention.far_values": far_values_window[:, 1:],
+        }
 
     def _start(self, state: dict[str, Tensor] | None, batch: int, heads: int, like: Tensor) -> dict[str, Tensor]:
         """The state to start from, never narrower than zeros would be."""
@@ -486,8 +522,8 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
 def _check_windows(state: dict[str, Tensor]) -> None:
     """Raises ValueError where the state does not carry the tokens that the windows of this module look back to."""
     for level, name, dim, tokens in (
-        ("attention", "attention.near_keys", 1, 63),
-        ("attention", "attention.near_values", 1, 63),
+        ("attention", "attention.keys", 1, 63),
+        ("attention", "attention.values", 1, 63),
         ("attention", "attention.far_keys", 1, 63),
         ("attention", "attention.far_values", 1, 63),
     ):
@@ -497,4 +533,4 @@ def _check_windows(state: dict[str, Tensor]) -> None:
             raise ValueError(f"{here}, but the state carries {carried} in {name}")
 
 
-# sealed by nlc, sha256 of everything above: 2ef16ff560217daf521754fc4824d90e982858fe7b915511773f586e1bdbd34c
+# sealed by nlc, sha256 of everything above: 0d5e743dca82de06ff60a22d817326173a49ec46e8624b38abdcbe070ca76dfc

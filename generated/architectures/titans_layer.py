@@ -189,12 +189,11 @@ class TitansLayer(nn.Module):
         error = prediction - v
         slope = torch.special.ndtr(layer) + layer * (torch.exp(-layer.square() / 2) / math.sqrt(2 * math.pi))
         local_surprise = error @ state["memory.W2.held_64"] * slope
-        momentum_rate = rate
         momentum_kept = _kept(inner_decay)
         memory_kept = _kept(retention)
         memory_of_momentum = memory_kept[..., 1:] @ momentum_kept[..., 1:, :]
-        W1_write = -momentum_rate[..., None] * local_surprise
-        W2_write = -momentum_rate[..., None] * error
+        W1_write = -rate[..., None] * local_surprise
+        W2_write = -rate[..., None] * error
         memory_read = _read_matrix(
             q, [(memory_kept, state["memory.W1"]), (memory_of_momentum, state["memory.momentum.W1"])], [(memory_of_momentum, k, W1_write)]
         )
@@ -335,4 +334,4 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return moved
 
 
-# sealed by nlc, sha256 of everything above: f71c3ea2b143b6fe613c2b351813bed00e7277f93dabfe0fc165292d6f6f17c1
+# sealed by nlc, sha256 of everything above: 4b61f48cf3644d0a09080da75158d3d86b2bcfddef86685ceeddf227ec222960

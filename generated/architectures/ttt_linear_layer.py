@@ -191,9 +191,8 @@ class TTTLinearLayer(nn.Module):
             - (norm_surprise.sum(-1) / self.d_head / deviation)[..., None]
             - ((norm_surprise * activation).sum(-1) / self.d_head / deviation)[..., None] * activation
         )
-        rate = learning_rate
         memory_kept = _kept(q.new_full((), 1).expand(q.shape[0], q.shape[1]))
-        weights_write = -rate[..., None] * local_surprise
+        weights_write = -learning_rate[..., None] * local_surprise
         memory_read = _read_matrix(q, [(memory_kept, state["memory.weights"])], [(memory_kept, k, weights_write)])
         memory_read_2 = _moved_vector([(memory_kept, state["memory.bias"])], [(memory_kept, weights_write)])
         memory_weights = _moved_matrix([(memory_kept, state["memory.weights"])], [(memory_kept, k, weights_write)])
@@ -335,4 +334,4 @@ def _moved_vector(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return moved
 
 
-# sealed by nlc, sha256 of everything above: 16e4d873508e331fbc2fb4060fc53583ee5b3273f1986371a0fa1cc4fbce33ef
+# sealed by nlc, sha256 of everything above: bd9da917c9b6c2c501cb993559ac8942010d9c200039ebdb0eb07c7beda04b07

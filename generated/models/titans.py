@@ -371,12 +371,11 @@ class TitansLayer(nn.Module):
         error = prediction - v
         slope = torch.special.ndtr(layer) + layer * (torch.exp(-layer.square() / 2) / math.sqrt(2 * math.pi))
         local_surprise = error @ state["memory.W2.held_64"] * slope
-        momentum_rate = rate
         momentum_kept = _kept(inner_decay)
         memory_kept = _kept(retention)
         memory_of_momentum = memory_kept[..., 1:] @ momentum_kept[..., 1:, :]
-        W1_write = -momentum_rate[..., None] * local_surprise
-        W2_write = -momentum_rate[..., None] * error
+        W1_write = -rate[..., None] * local_surprise
+        W2_write = -rate[..., None] * error
         memory_read = _read_matrix(
             q, [(memory_kept, state["memory.W1"]), (memory_of_momentum, state["memory.momentum.W1"])], [(memory_of_momentum, k, W1_write)]
         )
@@ -770,4 +769,4 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return moved
 
 
-# sealed by nlc, sha256 of everything above: d0da72a4cda49f3758536683c65ad059ef12551c3ceb6036c18c645c553f018b
+# sealed by nlc, sha256 of everything above: 59fe08b12ea997555fe065c57b1e8ceb508e00b84f0eb7f719934ea2dff96206

@@ -408,12 +408,11 @@ class TitansLayer(nn.Module):
         error = prediction - v
         slope = torch.special.ndtr(layer) + layer * (torch.exp(-layer.square() / 2) / math.sqrt(2 * math.pi))
         local_surprise = error @ state["memory.W2.held_64"] * slope
-        momentum_rate = rate
         momentum_kept = _kept(inner_decay)
         memory_kept = _kept(retention)
         memory_of_momentum = memory_kept[..., 1:] @ momentum_kept[..., 1:, :]
-        W1_write = -momentum_rate[..., None] * local_surprise
-        W2_write = -momentum_rate[..., None] * error
+        W1_write = -rate[..., None] * local_surprise
+        W2_write = -rate[..., None] * error
         memory_read = _read_matrix(
             q, [(memory_kept, state["memory.W1"]), (memory_of_momentum, state["memory.momentum.W1"])], [(memory_of_momentum, k, W1_write)]
         )
@@ -961,4 +960,4 @@ def _check_windows(state: dict[str, Tensor]) -> None:
             raise ValueError(f"{here}, but the state carries {carried} in {name}")
 
 
-# sealed by nlc, sha256 of everything above: 6a292f77aae4061d39bc43f476a250ab610fe920749cd0f214633d2f82f0a9af
+# sealed by nlc, sha256 of everything above: 9c3051ecbc748cf5f44391936451ec87bb4e8d66e2123b5908384f9be3a2372b

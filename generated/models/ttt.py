@@ -378,9 +378,8 @@ class TTTLinearLayer(nn.Module):
             - (norm_surprise.sum(-1) / self.d_head / deviation)[..., None]
             - ((norm_surprise * activation).sum(-1) / self.d_head / deviation)[..., None] * activation
         )
-        rate = learning_rate
         memory_kept = _kept(q.new_full((), 1).expand(q.shape[0], q.shape[1]))
-        weights_write = -rate[..., None] * local_surprise
+        weights_write = -learning_rate[..., None] * local_surprise
         memory_read = _read_matrix(q, [(memory_kept, state["memory.weights"])], [(memory_kept, k, weights_write)])
         memory_read_2 = _moved_vector([(memory_kept, state["memory.bias"])], [(memory_kept, weights_write)])
         memory_weights = _moved_matrix([(memory_kept, state["memory.weights"])], [(memory_kept, k, weights_write)])
@@ -775,4 +774,4 @@ def _moved_vector(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return moved
 
 
-# sealed by nlc, sha256 of everything above: 7072e6821db8e920b7b01b348d5e4c8fbc73e1a1a5251dd83ed41c1b7658e22b
+# sealed by nlc, sha256 of everything above: cc4f75968f2b1ec40a556d961afc9572f25ceb21100b63020aef5a24a6691677

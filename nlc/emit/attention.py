@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from nlc.emit.apart import Apart, solving_method, stands_apart
+from nlc.emit.form_views import AttentionView
 from nlc.emit.layout import Lines, assignment, call
 from nlc.emit.names import LocalNames
 from nlc.emit.position import before_name
 from nlc.emit.render import render
 from nlc.emit.scope import Sequence, printer_of
 from nlc.emit.torch_printer import TorchPrinter
-from nlc.emit.views import AttentionView
-from nlc.emit.windows import equation_lines, lengthened, over_data, subscript, window_slots
+from nlc.emit.windows import Solving, lengthened, over_data, subscript, window_slots
 from nlc.ir.algebra import Age, Expr, Position, Window
 from nlc.ir.attention import WindowLaw
 from nlc.ir.law import POSITION
@@ -82,15 +83,27 @@ def in_block(
     values: dict[Expr, str],
     over_tokens: Callable[[Expr], tuple[str, ...]],
     target: str,
+    apart: Apart,
 ) -> Iterator[Lines]:
     """The value at every token of a block, which adds to the data of its segment; `over_tokens` writes values at every token."""
     assert law.attention is not None, law
-    given = {name: " ".join(over_tokens(value)) for name, value in law.data}
+    given, inside = {name: " ".join(over_tokens(value)) for name, value in law.data}, dict(values)
     query = " ".join(over_tokens(law.attention.query))
-    yield from lengthened(sequence, law.component, given, names, "state", values, 8)
-    near = f"[:, {law.segment - 1} - {before_name(sequence)} % {law.segment} :]" if law.segment else ""
-    inside = {node: f"{window}{near}" for node, window in values.items() if _is_data(law, node)}
-    yield attention_call(law, printer, {**values, **inside}, target, query, [], 8)
+    lines = list(lengthened(sequence, law.component, given, names, "state", inside, 8))
+    near = ""
+    if law.segment:
+        here, near = names.new("here"), "[:, here]"
+        lines.append((f"{here} = slice({law.segment - 1} - {before_name(sequence)} % {law.segment}, None)",))
+    data = {node: f"{window}{near}" for node, window in inside.items() if _is_data(law, node)}
+    lines.append(attention_call(law, printer, {**inside, **data}, target, query, [], 8))
+    if not stands_apart(sequence.model, law.equations):
+        values.update(inside)
+        yield from lines
+        return
+    kept = {name: text for name, text in kept_after(sequence, inside, f"{query}.shape[1]").items() if name.startswith(f"{law.component}.")}
+    says = f"What {law.component} finds at every token of a block, and what it keeps."
+    method = solving_method(law.component, "in_a_block", says, lines, [target], kept)
+    yield apart.call(method, [target], names.new("windows"), kept, 8)
 
 
 def kept_after(sequence: Sequence, values: Mapping[Expr, str], tokens: str) -> dict[str, str]:
@@ -157,7 +170,7 @@ def _table(sequence: Sequence, law: WindowLaw, names: LocalNames, values: dict[E
     yield assignment(there, [seen], 12)
     values[Age()] = age
     printer = over_data(printer_of(sequence, values), 2, there)
-    yield from equation_lines(sequence, law.equations, law.component, printer, names, values, target)
+    yield from Solving(sequence, law.component, names, values).lines(law.equations, printer, target)
 
 
 def _whole(sequence: Sequence, printer: TorchPrinter, value: Expr, leading: str) -> str:

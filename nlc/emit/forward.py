@@ -11,12 +11,13 @@ from nlc.emit.chunks import chunk_method, chunked, method_name
 from nlc.emit.coupled import Coupled, coupled, is_coupled
 from nlc.emit.coupled_methods import coupled_method
 from nlc.emit.halves import halves_method
+from nlc.emit.held import returned
 from nlc.emit.layout import Lines, assignment, block, call, indented, packed
 from nlc.emit.names import LocalNames
 from nlc.emit.parameters import read_parameters
 from nlc.emit.recents import laid_out
 from nlc.emit.scope import Sequence, Sizes, converted, define, indices, input_values, output_printer, printer_of, sizes
-from nlc.emit.steps import hidden_layers, returned
+from nlc.emit.steps import hidden_layers
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.ir.algebra import Expr, Named, walk
 from nlc.ir.law import written_out

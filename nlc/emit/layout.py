@@ -50,7 +50,7 @@ def loop_over(names: Sequence[str], pieces: str, indent: int) -> tuple[str, Line
 
 def comprehension(before: str, clauses: Sequence[str], indent: int, brackets: str = "{}") -> Lines:
     """`before{clauses}`: on one line, or with the clauses on a line of their own, or one line each."""
-    inside, (opening, closing) = " ".join(clauses), brackets
+    inside, opening, closing = " ".join(clauses), brackets[0], brackets[1]
     if indent + len(before) + len(inside) + 2 <= WIDTH:
         return (f"{before}{opening}{inside}{closing}",)
     lines = (inside,) if indent + len(STEP) + len(inside) <= WIDTH else clauses

@@ -100,6 +100,17 @@ def rebuild(node: Expr, parts: tuple[Expr, ...]) -> Expr:
             return rebuild_of_past(node, parts)
         case Rotary(_, _, base):
             return Rotary(parts[0], parts[1], base, node.shape)
+        case Now() | WindowSum() | WindowSoftmax() | WindowMean():
+            return _rebuild_over_window(node, parts)
+        case Derivative():
+            return Derivative(parts[0], parts[1], node.shape)
+        case Inverse():
+            return Inverse(parts[0], node.shape)
+    return node
+
+
+def _rebuild_over_window(node: Now | WindowSum | WindowSoftmax | WindowMean, parts: tuple[Expr, ...]) -> Expr:
+    match node:
         case Now():
             return now(parts[0])
         case WindowSum():
@@ -107,12 +118,7 @@ def rebuild(node: Expr, parts: tuple[Expr, ...]) -> Expr:
         case WindowSoftmax():
             return WindowSoftmax(parts[0])
         case WindowMean(scores):
-            return WindowMean(tuple(parts[: len(scores)]), tuple(parts[len(scores) :]), node.shape)
-        case Derivative():
-            return Derivative(parts[0], parts[1], node.shape)
-        case Inverse():
-            return Inverse(parts[0], node.shape)
-    return node
+            return WindowMean(parts[: len(scores)], parts[len(scores) :], node.shape)
 
 
 def replace(node: Expr, change: Callable[[Expr], Expr | None]) -> Expr:

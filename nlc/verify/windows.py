@@ -59,7 +59,7 @@ def _mean_of_sums(mean: WindowMean) -> Expr:
     """The mean over all pairs as a quotient of sums; the rows of a matrix are summed by a product."""
     above, below = [], []
     for score, value in mean.pairs:
-        weight = Map("exp", without_softmax(score), score.shape)
+        weight: Expr = Map("exp", without_softmax(score), score.shape)
         if score.shape:  # outside of a sum over the window, `now(x)` is x
             weight = replace_parts(weight, lambda part: part.x if isinstance(part, Now) else None)
         above.append(matmul(transpose(value), weight) if score.shape else window_sum(scale(weight, value)))

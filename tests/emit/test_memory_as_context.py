@@ -22,11 +22,7 @@ Weights = tuple[Tensor, ...]
 def layer() -> Any:
     torch.manual_seed(0)
     made = compile_file(SPEC, period=PERIOD).load().MemoryAsContextLayer
-    found = made(d_model=HEADS * WIDTH, heads=HEADS, persistent=PERSISTENT, largest_rate=0.5).double()
-    with torch.no_grad():
-        for scale in (found.near_scale, found.far_scale):
-            scale.copy_(torch.randn(WIDTH))
-    return found
+    return made(d_model=HEADS * WIDTH, heads=HEADS, persistent=PERSISTENT, largest_rate=0.5).double()
 
 
 def normed(x: Tensor) -> Tensor:
@@ -74,8 +70,7 @@ def written(layer: Any, x: Tensor, head: int) -> Tensor:
             rate, decay, retention = (numbers[start + t] for numbers in (rates, decays, retentions))
             momentum = tuple(decay * old - rate * slope for old, slope in zip(momentum, slopes, strict=True))
             memory = tuple(retention * old + moved for old, moved in zip(memory, momentum, strict=True))
-            far = normed(said(memory, unit(found[t] @ layer.read_q.T))) * layer.far_scale
-            outputs.append(normed(found[t]) * layer.near_scale * torch.sigmoid(far))
+            outputs.append(found[t] * torch.sigmoid(normed(said(memory, nn.functional.normalize(found[t], dim=-1)))))
     return torch.stack(outputs)
 
 
