@@ -138,8 +138,11 @@ class Memora(nn.Module):
             gradient_W2 = error[..., None] * activation[..., None, :]
             dual_W1 = retention[..., None, None] * state["memory.dual.W1"] - learning_rate[..., None, None] * gradient_W1
             dual_W2 = retention[..., None, None] * state["memory.dual.W2"] - learning_rate[..., None, None] * gradient_W2
-            memory_W1 = self.d * dual_W1.exp() / (dual_W1.exp().sum((-2, -1)) + dual_W2.exp().sum((-2, -1)))[..., None, None]
-            memory_W2 = self.d * dual_W2.exp() / (dual_W1.exp().sum((-2, -1)) + dual_W2.exp().sum((-2, -1)))[..., None, None]
+            dual_W1_exp = dual_W1.exp()
+            dual_W2_exp = dual_W2.exp()
+            dual_total = dual_W1_exp.sum((-2, -1)) + dual_W2_exp.sum((-2, -1))
+            memory_W1 = self.d * dual_W1_exp / dual_total[..., None, None]
+            memory_W2 = self.d * dual_W2_exp / dual_total[..., None, None]
             y_hidden = torch.nn.functional.gelu((memory_W1 @ q[..., None]).squeeze(-1))
             y = q + (memory_W2 @ y_hidden[..., None]).squeeze(-1)
             state = {
@@ -209,4 +212,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: e79314ede0e5729f9edb3c1e633e23e8faae2ce360128e5d932a0db430952f17
+# sealed by nlc, sha256 of everything above: 7e26d5ee69634d0980af6768d8995bebd6eab73ee9df34173ed05db661e010f3

@@ -162,8 +162,7 @@ class MlpTrainingWithMomentum(nn.Module):
             gradient = error[..., None] * x[..., None, :]
             momentum = self.decay * state["layer.momentum"] - self.learning_rate * gradient
             layer = state["layer"] + momentum
-            y = (state["layer"] @ x[..., None]).squeeze(-1)
-            return y.to(dtype), {"layer.momentum": momentum, "layer": layer}
+            return prediction.to(dtype), {"layer.momentum": momentum, "layer": layer}
 
     def _start(self, state: dict[str, Tensor] | None, batch: int, like: Tensor) -> dict[str, Tensor]:
         """The state to start from, never narrower than zeros would be."""
@@ -277,4 +276,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: 17b91e0bd0ec899fac3d720d2c21a9e40aca8ed84846b0e351f981fd70e0f2e8
+# sealed by nlc, sha256 of everything above: 1ae7c01551005bd56419c30b8e649bee37881e6dbbec705990731edad9dd07be

@@ -196,7 +196,8 @@ class Moneta(nn.Module):
             activation_2 = torch.nn.functional.layer_norm(layer_2, (self.d,))
             error = k + scale * activation_2 + shift - v
             norm_surprise_2 = 3 * (error.abs() ** 2 * error.sign() * scale)
-            deviation_2 = ((layer_2 - (layer_2.sum(-1) / self.d)[..., None]).square().sum(-1) / self.d + 0.00001).sqrt()
+            layer_2_centred = layer_2 - (layer_2.sum(-1) / self.d)[..., None]
+            deviation_2 = (layer_2_centred.square().sum(-1) / self.d + 0.00001).sqrt()
             local_surprise_2 = (
                 norm_surprise_2 / deviation_2[..., None]
                 - (norm_surprise_2.sum(-1) / self.d / deviation_2)[..., None]
@@ -208,8 +209,9 @@ class Moneta(nn.Module):
             gradient_W2 = local_surprise_2[..., None] * activation_1[..., None, :]
             dual_W1 = retention[..., None, None] * state["memory.dual.W1"] - learning_rate[..., None, None] * gradient_W1
             dual_W2 = retention[..., None, None] * state["memory.dual.W2"] - learning_rate[..., None, None] * gradient_W2
-            memory_W1 = dual_W1 / ((dual_W1**4).sum((-2, -1)) + (dual_W2**4).sum((-2, -1)) + 0.00000001).sqrt()[..., None, None]
-            memory_W2 = dual_W2 / ((dual_W1**4).sum((-2, -1)) + (dual_W2**4).sum((-2, -1)) + 0.00000001).sqrt()[..., None, None]
+            dual_sqrt = ((dual_W1**4).sum((-2, -1)) + (dual_W2**4).sum((-2, -1)) + 0.00000001).sqrt()
+            memory_W1 = dual_W1 / dual_sqrt[..., None, None]
+            memory_W2 = dual_W2 / dual_sqrt[..., None, None]
             y_hidden = torch.nn.functional.gelu((memory_W1 @ q[..., None]).squeeze(-1))
             y = q + scale * torch.nn.functional.layer_norm((memory_W2 @ y_hidden[..., None]).squeeze(-1), (self.d,)) + shift
             state = {
@@ -279,4 +281,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: 5011593a322e2454a0105e7e1b363eb791819e236670a3b67e258b916da88931
+# sealed by nlc, sha256 of everything above: d83540a3f2eb4348054a04b3222987e1400a856d7cb74fe3dfac25d60923f7d8

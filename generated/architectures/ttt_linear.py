@@ -166,7 +166,8 @@ class TTTLinear(nn.Module):
             activation = torch.nn.functional.layer_norm(layer, (self.d,))
             error = k + scale * activation + shift - v
             norm_surprise = error * scale
-            deviation = ((layer - (layer.sum(-1) / self.d)[..., None]).square().sum(-1) / self.d + 0.00001).sqrt()
+            layer_centred = layer - (layer.sum(-1) / self.d)[..., None]
+            deviation = (layer_centred.square().sum(-1) / self.d + 0.00001).sqrt()
             local_surprise = (
                 norm_surprise / deviation[..., None]
                 - (norm_surprise.sum(-1) / self.d / deviation)[..., None]
@@ -237,4 +238,4 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return moved
 
 
-# sealed by nlc, sha256 of everything above: 409cfac5694a34e8c5587e8b4abf88eba8103ee587f19ca27293b6012fa66339
+# sealed by nlc, sha256 of everything above: 99de4cd086c2708fbf49c58dbfb22e8dfd7a812ae44fd42d7c158c2d49f46974

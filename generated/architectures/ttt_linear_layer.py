@@ -238,7 +238,8 @@ class TTTLinearLayer(nn.Module):
             activation = torch.nn.functional.layer_norm(layer, (self.d_head,))
             error = k + gain * activation + offset - v
             norm_surprise = error * gain
-            deviation = ((layer - (layer.sum(-1) / self.d_head)[..., None]).square().sum(-1) / self.d_head + 0.00001).sqrt()
+            layer_centred = layer - (layer.sum(-1) / self.d_head)[..., None]
+            deviation = (layer_centred.square().sum(-1) / self.d_head + 0.00001).sqrt()
             local_surprise = (
                 norm_surprise / deviation[..., None]
                 - (norm_surprise.sum(-1) / self.d_head / deviation)[..., None]
@@ -334,4 +335,4 @@ def _moved_vector(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return moved
 
 
-# sealed by nlc, sha256 of everything above: 42e6ecf1e0a8dc41851a772b1b526a0f7a089ded40145f9f9bcc7911c062c761
+# sealed by nlc, sha256 of everything above: 16e4d873508e331fbc2fb4060fc53583ee5b3273f1986371a0fa1cc4fbce33ef

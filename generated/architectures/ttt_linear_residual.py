@@ -127,9 +127,9 @@ class TTTLinearResidual(nn.Module):
             error = k + (state @ k[..., None]).squeeze(-1) - v
             gradient = error[..., None] * k[..., None, :]
             memory = state - learning_rate[..., None, None] * gradient
-            y = q + (memory @ q[..., None]).squeeze(-1)
-            correction = (memory @ q[..., None]).squeeze(-1)
-            return {"y": y.to(dtype), "correction": correction.to(dtype)}, memory
+            memory_read = (memory @ q[..., None]).squeeze(-1)
+            y = q + memory_read
+            return {"y": y.to(dtype), "correction": memory_read.to(dtype)}, memory
 
     def _start(self, state: Tensor | None, batch: int, heads: int, like: Tensor) -> Tensor:
         """The state to start from, never narrower than zeros would be."""
@@ -208,4 +208,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: 7a2c9becc5839c7772d5fe8fd4ab9b13798b51e7cfc92150249502831e065338
+# sealed by nlc, sha256 of everything above: 9599099b9d7f818acb8020404d13683a0a62627db0619517dc3d3cbd5ba8f9f5

@@ -207,7 +207,8 @@ class TTTMlp(nn.Module):
             activation_2 = torch.nn.functional.layer_norm(layer_2, (self.d,))
             error = k + scale * activation_2 + shift - v
             norm_surprise_2 = error * scale
-            deviation_2 = ((layer_2 - (layer_2.sum(-1) / self.d)[..., None]).square().sum(-1) / self.d + 0.00001).sqrt()
+            layer_2_centred = layer_2 - (layer_2.sum(-1) / self.d)[..., None]
+            deviation_2 = (layer_2_centred.square().sum(-1) / self.d + 0.00001).sqrt()
             local_surprise_2 = (
                 norm_surprise_2 / deviation_2[..., None]
                 - (norm_surprise_2.sum(-1) / self.d / deviation_2)[..., None]
@@ -294,4 +295,4 @@ def _moved_vector(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return moved
 
 
-# sealed by nlc, sha256 of everything above: ca507e0a0ac39ca0f2192d5a31f03e5c42481f9162b32bf4dd2c938558abc458
+# sealed by nlc, sha256 of everything above: 12efafd5899358a0bb1a5bd959afc13625f65644492455881a3946eb92482022

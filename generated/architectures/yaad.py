@@ -232,7 +232,8 @@ class Yaad(nn.Module):
             activation_2 = torch.nn.functional.layer_norm(layer_2, (self.d,))
             error = k + scale * activation_2 + shift - v
             norm_surprise_2 = torch.where(error.abs() < threshold, error, error.sign() * threshold) * scale
-            deviation_2 = ((layer_2 - (layer_2.sum(-1) / self.d)[..., None]).square().sum(-1) / self.d + 0.00001).sqrt()
+            layer_2_centred = layer_2 - (layer_2.sum(-1) / self.d)[..., None]
+            deviation_2 = (layer_2_centred.square().sum(-1) / self.d + 0.00001).sqrt()
             local_surprise_2 = (
                 norm_surprise_2 / deviation_2[..., None]
                 - (norm_surprise_2.sum(-1) / self.d / deviation_2)[..., None]
@@ -306,4 +307,4 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return moved
 
 
-# sealed by nlc, sha256 of everything above: 406301b45a22b9c634c64439fef40c6c02d0f083ffc579696c66300ed1c19690
+# sealed by nlc, sha256 of everything above: ad1ffb8d10d81a0193313e5af2f5c49e5069f29099be3dafdd933f786d4d4676

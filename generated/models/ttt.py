@@ -425,7 +425,8 @@ class TTTLinearLayer(nn.Module):
             activation = torch.nn.functional.layer_norm(layer, (self.d_head,))
             error = k + gain * activation + offset - v
             norm_surprise = error * gain
-            deviation = ((layer - (layer.sum(-1) / self.d_head)[..., None]).square().sum(-1) / self.d_head + 0.00001).sqrt()
+            layer_centred = layer - (layer.sum(-1) / self.d_head)[..., None]
+            deviation = (layer_centred.square().sum(-1) / self.d_head + 0.00001).sqrt()
             local_surprise = (
                 norm_surprise / deviation[..., None]
                 - (norm_surprise.sum(-1) / self.d_head / deviation)[..., None]
@@ -774,4 +775,4 @@ def _moved_vector(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return moved
 
 
-# sealed by nlc, sha256 of everything above: debfa8a7d2dc9b6a8ed3930c2fc567c868ad113aff18238dc6ed728062f9d811
+# sealed by nlc, sha256 of everything above: 7072e6821db8e920b7b01b348d5e4c8fbc73e1a1a5251dd83ed41c1b7658e22b

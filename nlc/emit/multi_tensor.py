@@ -14,7 +14,7 @@ from nlc.emit.layout import Lines
 from nlc.emit.names import LocalNames
 from nlc.emit.pieces import WEIGHTS
 from nlc.emit.torch_printer import TorchPrinter
-from nlc.ir.algebra import ONE, Add, Constant, Divide, Expr, Extremum, Full, Map, Power, Scale, Spread, Times, contains
+from nlc.ir.algebra import ONE, Add, Constant, Divide, Expr, Extremum, Full, Map, Named, Power, Scale, Spread, State, Times, contains
 from nlc.ir.build import add, divide, negate, scale
 
 MAPS = frozenset({"sqrt", "abs", "exp", "log", "sign", "tanh", "sigmoid", "sin", "cos", "sinh", "cosh"})
@@ -194,14 +194,22 @@ class MultiTensor:
         return ONE, x
 
     def _towards(self, value: Expr, old: Expr) -> tuple[str, str] | None:
-        """(list, rate) of old - rate * (old - list): a step towards the list."""
+        """(list, rate) of old - rate * (old - list): a step towards the list, which torch takes between tensors of one dtype only."""
         match value:
             case Add((first, Scale(Constant(sign), Scale(rate, Add((same, Scale(Constant(minus), target))))))) if (
                 first == same == old and sign == minus == -1 and target in self.lists and target != old
-            ):
+            ) and _is_of_weights(target) == _is_of_weights(old):
                 number = self.number(rate)
                 return None if number is None else (self.lists[target], number)
         return None
+
+
+def _is_of_weights(node: Expr) -> bool:
+    """Whether a list has the dtype of the parameters, which may be narrower than the state beside them."""
+    match node:
+        case State(component="weights") | Named(name="weights"):
+            return True
+    return False
 
 
 def _product(coefficient: Expr, factor: Expr) -> Expr:

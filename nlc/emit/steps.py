@@ -10,6 +10,7 @@ from nlc.emit.carried import check_lines
 from nlc.emit.held import dict_lines, held_alike, items_text, returned_held
 from nlc.emit.layout import WIDTH, Lines, assignment, block, call, indented
 from nlc.emit.names import LocalNames
+from nlc.emit.once import ONCE, computed_once
 from nlc.emit.parameters import read_parameters
 from nlc.emit.position import position_lines
 from nlc.emit.recents import laid_out_at_a_token, read_at_a_part
@@ -39,6 +40,7 @@ def step_body(sequence: Sequence) -> Lines:
     values = {**input_values(sequence, part="-1"), **previous(sequence, "state")}
     first = sequence.program.slots[0]
     carried = sequence.carried("state", first.component, first.part)
+    shared = _shared(sequence)
     lines = [
         (f"{dtype} = {like}.dtype",),
         *converted(sequence, state_dtype(sequence), time=False),
@@ -47,19 +49,18 @@ def step_body(sequence: Sequence) -> Lines:
         *position_lines(sequence, names, values),
         *laid_out_at_a_token(sequence, names, values),
         *define(sequence, names, values, parted=False),
-        *_laws(sequence, names, values),
-        *_outputs(sequence, names, values, dtype),
+        *_laws(sequence, names, values, shared),
+        *_outputs(sequence, names, values, shared, dtype),
     ]
     return (*check_lines(sequence), f"with _full_precision({like}):", *indented(block(lines)))
 
 
-def _laws(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) -> Iterator[Lines]:
+def _laws(sequence: Sequence, names: LocalNames, values: dict[Expr, str], shared: frozenset[Expr]) -> Iterator[Lines]:
     """The laws as they run, those of levels that move several times a token together; a state starts again when what it reads is known."""
     laws = sequence.program.laws
     resets = Resets(sequence, values.get(State(POSITION, "", ()), ""), list(laws.resets))
     yield from resets.ready(names, values)
     parts = [law for law in laws.laws if sequence.is_parted(law)]
-    shared = _shared([law for law in laws.laws if not sequence.is_parted(law)])
     for law in laws.laws:
         if not sequence.is_parted(law):
             yield from _whole(sequence, law, names, values, shared)
@@ -68,9 +69,11 @@ def _laws(sequence: Sequence, names: LocalNames, values: dict[Expr, str]) -> Ite
         yield from resets.ready(names, values)
 
 
-def _shared(laws: list[Law]) -> frozenset[Expr]:
-    """What several laws call by a name, written out: it is computed once."""
+def _shared(sequence: Sequence) -> frozenset[Expr]:
+    """What several laws call by a name, or one that is an output, written out: it is computed once."""
+    laws = [law for law in sequence.program.laws.laws if not sequence.is_parted(law)]
     said = [{written_out(item.value, law) for item in law.equations if item.part is None} for law in laws]
+    said.append({item.value for item in sequence.program.laws.outputs})
     return frozenset(value for values in said for value in values if sum(value in others for others in said) > 1)
 
 
@@ -160,11 +163,11 @@ def law_lines(
     The new value of a state goes to its target, if it has one, else to a variable of its own.
     """
     own = dict(values)
-    for equation in law.equations:
-        shape, whole = equation.value.shape, written_out(equation.value, law)
-        if (equation.rule == WORD or whole in shared) and whole in values:
-            own[Named(equation.name, shape)] = values[whole]
-            continue
+    wholes = {item.name: written_out(item.value, law) for item in law.equations}
+    known = [item for item in law.equations if (item.rule == WORD or wholes[item.name] in shared) and wholes[item.name] in values]
+    own |= {Named(item.name, item.value.shape): values[wholes[item.name]] for item in known}
+    for equation in computed_once(tuple(item for item in law.equations if item not in known)):
+        shape, whole = equation.value.shape, wholes.get(equation.name, equation.value)
         part = equation.part if equation.starts is None else equation.starts
         target = targets.get(State(equation.owner or law.component, part or "", shape, When.PREVIOUS))
         local = target if target and part is not None else names.new(equation.name, law.component)
@@ -193,15 +196,22 @@ def expanded(sequence: Sequence, law: Law, terms: tuple[str, ...], rank: int) ->
     return (f"({' '.join(terms)}).expand({leading}{', -1' * rank})",)
 
 
-def _outputs(sequence: Sequence, names: LocalNames, values: dict[Expr, str], dtype: str) -> Iterator[Lines]:
+def _outputs(sequence: Sequence, names: LocalNames, values: dict[Expr, str], shared: frozenset[Expr], dtype: str) -> Iterator[Lines]:
     own = dict(values)
     results: dict[str, str] = {}
-    for equation in sequence.program.laws.outputs:
+    for item in sequence.program.laws.outputs:
+        if item.value in shared and item.value in values:
+            results[item.name] = own[Named(item.name, item.value.shape)] = values[item.value]
+    for equation in computed_once(tuple(item for item in sequence.program.laws.outputs if item.name not in results)):
+        if isinstance(equation.value, Named):
+            results[equation.name] = own[equation.value]
+            continue
         printer = output_printer(sequence, printer_of(sequence, own), equation.name)
-        local = names.new(equation.name)
-        results[equation.name] = own[Named(equation.name, equation.value.shape)] = local
+        local = own[Named(equation.name, equation.value.shape)] = names.new(equation.name)
         value = yield from hidden_layers(names, own, printer, equation.name, equation.value)
         yield assignment(local, broadcast(sequence, printer, value), 12)
+        results |= {equation.name: local} if equation.rule != ONCE else {}
+    results = {item.name: results[item.name] for item in sequence.program.laws.outputs}
     kept = {item.name: kept_text(sequence, item, values) for item in sequence.program.laws.kept}
     states = [slot for slot in sequence.program.slots if slot.name not in kept]
     new = {slot.name: _newest(slot, values) for slot in states} | kept

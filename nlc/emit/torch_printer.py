@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from functools import singledispatchmethod
 
 from nlc.codes import emit as codes
 from nlc.diagnostics import CompileError
 from nlc.emit.dims import dim_text
 from nlc.emit.functions import SPELLINGS
+from nlc.emit.norms import over_root_mean_square, unit_vector
 from nlc.emit.pieces import (
     ATOM,
     CHOICE,
@@ -180,11 +180,11 @@ class TorchPrinter:
 
     @_piece.register
     def _(self, node: Divide) -> Piece:
-        match node:
-            case Divide(x, Extremum("maximum", Norm(y), Constant(least))) if x == y and len(x.shape) == 1 and least == Fraction(1, 10**12):
-                return Piece(f"torch.nn.functional.normalize({self.whole(x).text}, dim=-1)", ATOM, 1)
-            case Divide(x, Map("sqrt", Add((Divide(Dot(y, z), Size(size)), Constant(added))))) if x == y == z and x.shape == (size,):
-                return Piece(f"torch.nn.functional.rms_norm({self.whole(x).text}, {self._size(x.shape)}, eps={float(added)!r})", ATOM, 1)
+        if (x := unit_vector(node)) is not None:
+            return Piece(f"torch.nn.functional.normalize({self.whole(x).text}, dim=-1)", ATOM, 1)
+        if (found := over_root_mean_square(node)) is not None:
+            x, eps = found
+            return Piece(f"torch.nn.functional.rms_norm({self.whole(x).text}, {self._size(x.shape)}, eps={eps!r})", ATOM, 1)
         over, under = self._aligned(node.x, node.shape), self._aligned(node.by, node.shape)
         return Piece(f"{wrapped(over, PRODUCT)} / {wrapped(under, UNARY)}", PRODUCT, *joined_dims([over, under]))
 

@@ -282,6 +282,18 @@ def low_rank(weights: Tensor) -> Step:
     return step
 
 
+def elastic(weights: Tensor) -> Step:
+    average = weights.clone()
+
+    def step(gradient: Tensor) -> Tensor:
+        nonlocal weights, average
+        average = 0.9 * average + 0.1 * weights
+        weights = weights - 0.1 * (gradient + 0.5 * (weights - average))
+        return weights
+
+    return step
+
+
 def scaled(weights: list[Tensor]) -> Steps:
     scale, count = torch.zeros(()).double(), 0
 
@@ -313,7 +325,7 @@ BY_HAND: Mapping[str, Callable[[list[Tensor]], Steps]] = MappingProxyType(
             item.__name__: each(item)
             for item in (
                 lion, adafactor, shampoo, shampoo_roots, schedule_free, lookahead, agreement, adabelief, radam, amsgrad, lamb, rprop, adopt,
-                mars, ademamix, centred, low_rank,
+                mars, ademamix, centred, low_rank, elastic,
             )
         },
     }
