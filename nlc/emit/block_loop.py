@@ -91,7 +91,7 @@ class BlockLoop:
         """The values that a block gets as streams, a line each."""
         for item in self.parts.given:
             if not isinstance(item.value, Input) and item.value not in self.values:
-                terms = printer_of(self.sequence, self.values).terms(item.value)
+                terms = printer_of(self.sequence, self.values, is_bare=self.sequence.is_whole(item.value)).terms(item.value)
                 self.values[item.value] = item.name
                 yield assignment(item.name, terms, 12)
 

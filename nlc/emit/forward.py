@@ -29,9 +29,9 @@ WIDEST_ARGUMENT = 60
 ChunkedForm = Chunked | Coupled
 
 
-def chunked_form(memory: MemoryProgram) -> ChunkedForm:
+def chunked_form(memory: MemoryProgram, *, in_blocks: bool) -> ChunkedForm:
     """The streams of a memory that runs in chunks, or of several that move as one."""
-    return coupled(memory) if is_coupled(memory) else chunked(memory)
+    return coupled(memory) if is_coupled(memory) else chunked(memory, in_blocks=in_blocks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,8 +200,9 @@ def is_split_parameter(node: Expr) -> bool:
 
 
 def _is_over_streams(node: Expr) -> bool:
-    """Whether a value that is no matrix is made of streams, and of nothing that changes from block to block."""
-    return len(node.shape) < 2 and contains(node, lambda part: isinstance(part, Input)) and not _moves(node)
+    """Whether a value is made of streams, and of nothing that changes from block to block; a matrix only if it is one of the past."""
+    is_given = len(node.shape) < 2 or isinstance(node, Delay)
+    return is_given and contains(node, lambda part: isinstance(part, Input)) and not _moves(node)
 
 
 def _is_steady(blocks: Blocks, node: Expr) -> bool:

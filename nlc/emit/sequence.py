@@ -42,7 +42,7 @@ def sequence_parts(program: Program, *, is_alone: bool = True) -> tuple[str, ...
     """The class, then its helpers; `is_alone` unless it is a layer of a model."""
     sequence = Sequence(program, is_alone=is_alone)
     sequence.check_names()
-    forms = tuple(chunked_form(memory) for memory in program.chunked)
+    forms = tuple(chunked_form(memory, in_blocks=program.is_in_blocks) for memory in program.chunked)
     plain = tuple(form for form in forms if isinstance(form, Chunked))
     if program.is_in_blocks and len(plain) == len(forms):
         flat = tuple(replace(form, in_blocks=True) for form in plain)
