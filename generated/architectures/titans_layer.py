@@ -260,9 +260,8 @@ class TitansLayer(nn.Module):
             local_surprise = (state["memory.W2.held_64"].mT @ error[..., None]).squeeze(-1) * slope
             gradient_W1 = local_surprise[..., None] * k[..., None, :]
             gradient_W2 = error[..., None] * activation[..., None, :]
-            momentum_rate = rate
-            momentum_W1 = inner_decay[..., None, None] * state["memory.momentum.W1"] - momentum_rate[..., None, None] * gradient_W1
-            momentum_W2 = inner_decay[..., None, None] * state["memory.momentum.W2"] - momentum_rate[..., None, None] * gradient_W2
+            momentum_W1 = inner_decay[..., None, None] * state["memory.momentum.W1"] - rate[..., None, None] * gradient_W1
+            momentum_W2 = inner_decay[..., None, None] * state["memory.momentum.W2"] - rate[..., None, None] * gradient_W2
             memory_W1 = retention[..., None, None] * state["memory.W1"] + momentum_W1
             memory_W2 = retention[..., None, None] * state["memory.W2"] + momentum_W2
             y_hidden = torch.nn.functional.gelu((memory_W1 @ q[..., None]).squeeze(-1))
@@ -334,4 +333,4 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return moved
 
 
-# sealed by nlc, sha256 of everything above: 4b61f48cf3644d0a09080da75158d3d86b2bcfddef86685ceeddf227ec222960
+# sealed by nlc, sha256 of everything above: e14fa058729752f9f4673b1a345c2ccba8431d6e343b02e4aad67fdc22ec17f3

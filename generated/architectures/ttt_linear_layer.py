@@ -245,9 +245,8 @@ class TTTLinearLayer(nn.Module):
                 - ((norm_surprise * activation).sum(-1) / self.d_head / deviation)[..., None] * activation
             )
             gradient_weights = local_surprise[..., None] * k[..., None, :]
-            rate = learning_rate
-            memory_weights = state["memory.weights"] - rate[..., None, None] * gradient_weights
-            memory_bias = state["memory.bias"] - rate[..., None] * local_surprise
+            memory_weights = state["memory.weights"] - learning_rate[..., None, None] * gradient_weights
+            memory_bias = state["memory.bias"] - learning_rate[..., None] * local_surprise
             y_hidden = (
                 q
                 + gain * torch.nn.functional.layer_norm((memory_weights @ q[..., None]).squeeze(-1) + memory_bias, (self.d_head,))
@@ -334,4 +333,4 @@ def _moved_vector(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return moved
 
 
-# sealed by nlc, sha256 of everything above: bd9da917c9b6c2c501cb993559ac8942010d9c200039ebdb0eb07c7beda04b07
+# sealed by nlc, sha256 of everything above: a59bd017215e7972d7f08f0c257e6b24d09d7ea9c03a5d79937024d360e25bec

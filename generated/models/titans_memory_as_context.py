@@ -582,9 +582,8 @@ class MemoryAsContextLayer(nn.Module):
             local_surprise = (state["memory.W2.held_64"].mT @ error[..., None]).squeeze(-1) * slope
             gradient_W1 = local_surprise[..., None] * k[..., None, :]
             gradient_W2 = error[..., None] * activation[..., None, :]
-            momentum_rate = rate
-            momentum_W1 = inner_decay[..., None, None] * state["memory.momentum.W1"] - momentum_rate[..., None, None] * gradient_W1
-            momentum_W2 = inner_decay[..., None, None] * state["memory.momentum.W2"] - momentum_rate[..., None, None] * gradient_W2
+            momentum_W1 = inner_decay[..., None, None] * state["memory.momentum.W1"] - rate[..., None, None] * gradient_W1
+            momentum_W2 = inner_decay[..., None, None] * state["memory.momentum.W2"] - rate[..., None, None] * gradient_W2
             memory_W1 = retention[..., None, None] * state["memory.W1"] + momentum_W1
             memory_W2 = retention[..., None, None] * state["memory.W2"] + momentum_W2
             y_hidden = torch.nn.functional.gelu((memory_W1 @ torch.nn.functional.normalize(attention, dim=-1)[..., None]).squeeze(-1))
@@ -991,4 +990,4 @@ def _check_windows(state: dict[str, Tensor]) -> None:
             raise ValueError(f"{here}, but the state carries {carried} in {name}")
 
 
-# sealed by nlc, sha256 of everything above: d0dd2efa0a2bf33f6f1117982b79d96a01121acf1feedae988d427f5106175d1
+# sealed by nlc, sha256 of everything above: b2620e307c02fe0e6172a2ffdc5e964770f0557644433edbbfede6717d4d25b6

@@ -479,9 +479,8 @@ class TitansLayer(nn.Module):
             local_surprise = (state["memory.W2.held_64"].mT @ error[..., None]).squeeze(-1) * slope
             gradient_W1 = local_surprise[..., None] * k[..., None, :]
             gradient_W2 = error[..., None] * activation[..., None, :]
-            momentum_rate = rate
-            momentum_W1 = inner_decay[..., None, None] * state["memory.momentum.W1"] - momentum_rate[..., None, None] * gradient_W1
-            momentum_W2 = inner_decay[..., None, None] * state["memory.momentum.W2"] - momentum_rate[..., None, None] * gradient_W2
+            momentum_W1 = inner_decay[..., None, None] * state["memory.momentum.W1"] - rate[..., None, None] * gradient_W1
+            momentum_W2 = inner_decay[..., None, None] * state["memory.momentum.W2"] - rate[..., None, None] * gradient_W2
             memory_W1 = retention[..., None, None] * state["memory.W1"] + momentum_W1
             memory_W2 = retention[..., None, None] * state["memory.W2"] + momentum_W2
             y_hidden = torch.nn.functional.gelu((memory_W1 @ q[..., None]).squeeze(-1))
@@ -960,4 +959,4 @@ def _check_windows(state: dict[str, Tensor]) -> None:
             raise ValueError(f"{here}, but the state carries {carried} in {name}")
 
 
-# sealed by nlc, sha256 of everything above: 9c3051ecbc748cf5f44391936451ec87bb4e8d66e2123b5908384f9be3a2372b
+# sealed by nlc, sha256 of everything above: 2ba14a8d9d5c546c39d2fea8ffe260dd04f96f270b651110d17820727fd9bd79

@@ -432,9 +432,8 @@ class TTTLinearLayer(nn.Module):
                 - ((norm_surprise * activation).sum(-1) / self.d_head / deviation)[..., None] * activation
             )
             gradient_weights = local_surprise[..., None] * k[..., None, :]
-            rate = learning_rate
-            memory_weights = state["memory.weights"] - rate[..., None, None] * gradient_weights
-            memory_bias = state["memory.bias"] - rate[..., None] * local_surprise
+            memory_weights = state["memory.weights"] - learning_rate[..., None, None] * gradient_weights
+            memory_bias = state["memory.bias"] - learning_rate[..., None] * local_surprise
             y_hidden = (
                 q
                 + gain * torch.nn.functional.layer_norm((memory_weights @ q[..., None]).squeeze(-1) + memory_bias, (self.d_head,))
@@ -774,4 +773,4 @@ def _moved_vector(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return moved
 
 
-# sealed by nlc, sha256 of everything above: cc4f75968f2b1ec40a556d961afc9572f25ceb21100b63020aef5a24a6691677
+# sealed by nlc, sha256 of everything above: 178471b1c95a094464807ec46ea7b080b31dfc0a9a9b0945d112ce4f3fea8d8f

@@ -199,8 +199,11 @@ def law_lines(
         shape, whole = equation.value.shape, wholes.get(equation.name, equation.value)
         part = equation.part if equation.starts is None else equation.starts
         target = targets.get(State(equation.owner or law.component, part or "", shape, When.PREVIOUS))
-        local = target if target and part is not None else names.new(equation.name, law.component)
         terms = printer_of(sequence, own).terms(equation.value)
+        if part is None and len(terms) == 1 and terms[0].isidentifier():  # it has a name
+            own[Named(equation.name, shape)] = values[whole] = terms[0]
+            continue
+        local = target if target and part is not None else names.new(equation.name, law.component)
         if equation.starts is not None:
             values[State(law.component, equation.starts, shape, When.PREVIOUS)] = local
             terms = terms if sequence.spans_axes(equation.value) else expanded(sequence, law, terms, len(shape))
