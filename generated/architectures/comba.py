@@ -81,14 +81,14 @@ class Comba(nn.Module):
             memory = self._start(state, batch, heads, q)
             q, k, p, v, beta, alpha = (x.to(memory.dtype) for x in (q, k, p, v, beta, alpha))
             y, memory = self._memory_in_chunks(
-                decay=alpha[..., None], key=k, value=beta[..., None] * v, erase=(beta * alpha)[..., None] * p, query=q, memory=memory
+                decay=alpha[..., None], key=k, value=beta[..., None] * v, erase=beta[..., None] * p, query=q, memory=memory
             )
             return y.to(dtype), memory
 
     def _memory_in_chunks(
         self, decay: Tensor, key: Tensor, value: Tensor, erase: Tensor, query: Tensor, memory: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """memory_t = decay_t memory_{t-1} + write_t key_t^T with write_t = value_t - memory_{t-1} erase_t, chunk by chunk.
+        """memory_t = decay_t memory_{t-1} + write_t key_t^T with write_t = value_t - decay_t memory_{t-1} erase_t, chunk by chunk.
 
         Streams are (batch, time, *axes, size), a scalar one with size 1.
         Inside a chunk the writes read one another:
@@ -99,11 +99,11 @@ class Comba(nn.Module):
         reads = []
         for decay, key, value, erase, query in chunks:
             products = _decay_products(decay)
-            before, after = products[:, :-1], products[:, 1:]  # up to each token, without and with its own decay
-            overlap = before[:, :, 1:] * (erase @ key.mT)
-            write = _solve(overlap, torch.baddbmm(value, before[:, :, :1] * erase, memory.mT, alpha=-1))
-            read = (after[:, :, :1] * query) @ memory.mT
-            attention = after[:, :, 1:] * (query @ key.mT).tril()
+            kept_after, after = products[:, 1:, :1], products[:, 1:, 1:]
+            overlap = after * (erase @ key.mT)
+            write = _solve(overlap, torch.baddbmm(value, kept_after * erase, memory.mT, alpha=-1))
+            read = (kept_after * query) @ memory.mT
+            attention = after * (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, write)
             reads.append(read)
             memory = products[:, -1:, :1] * memory
@@ -219,4 +219,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: f9297eb3279f59d1ef23dc4016451bab42c6de943bad1ad35b4646f8c285b1d7
+# sealed by nlc, sha256 of everything above: 146f1e4f479a1d029c42e2abad5976ec8564499fddb949fba08885b7ed162ca4

@@ -77,21 +77,22 @@ class DeltaRule(nn.Module):
             dtype = q.dtype
             memory = self._start(state, batch, heads, q)
             q, k, v, beta = (x.to(memory.dtype) for x in (q, k, v, beta))
-            y, memory = self._memory_in_chunks(key=k, value=beta[..., None] * v, erase=beta[..., None] * k, query=q, memory=memory)
+            y, memory = self._memory_in_chunks(rate=beta[..., None], key=k, value=v, query=q, memory=memory)
             return y.to(dtype), memory
 
-    def _memory_in_chunks(self, key: Tensor, value: Tensor, erase: Tensor, query: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """memory_t = memory_{t-1} + write_t key_t^T with write_t = value_t - memory_{t-1} erase_t, chunk by chunk.
+    def _memory_in_chunks(self, rate: Tensor, key: Tensor, value: Tensor, query: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """memory_t = memory_{t-1} + write_t key_t^T with write_t = rate_t (value_t - memory_{t-1} key_t), chunk by chunk.
 
         Streams are (batch, time, *axes, size), a scalar one with size 1.
         Inside a chunk the writes read one another:
-            write_t + sum over s < t of (erase_t . key_s) write_s = value_t - memory erase_t
+            write_t + rate_t sum over s < t of (key_t . key_s) write_s = rate_t (value_t - memory key_t)
         """
         leading, memory = memory.shape[:-2], memory.flatten(0, -3)
-        chunks = zip(*(_pieces(x, self.chunk) for x in (key, value, erase, query)), strict=True)
+        chunks = zip(*(_pieces(x, self.chunk) for x in (rate, key, value, query)), strict=True)
         reads = []
-        for key, value, erase, query in chunks:
-            write = _solve(erase @ key.mT, torch.baddbmm(value, erase, memory.mT, alpha=-1))
+        for rate, key, value, query in chunks:
+            erase = rate * key
+            write = _solve(erase @ key.mT, torch.baddbmm(rate * value, erase, memory.mT, alpha=-1))
             read = query @ memory.mT
             attention = (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, write)
@@ -198,4 +199,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: 3e6f1a4b15cacbc3ea0bc99ebe6768e739523a94a2dd294d67506f15ee8f11f9
+# sealed by nlc, sha256 of everything above: 0773358eea9a89237ff9e4690d6af464473f4cdf43ee449653c82baab975d96f

@@ -151,9 +151,7 @@ class DeltaRuleLayer(nn.Module):
             k = torch.nn.functional.normalize(
                 torch.unflatten(torch.nn.functional.silu(_convolved(recent_project_k, kernel_k)), -1, (self.heads, -1)), dim=-1
             )
-            memory_read, memory = self._memory_in_chunks(
-                key=k, value=beta[..., None] * v, erase=beta[..., None] * k, query=q, memory=start["memory"]
-            )
+            memory_read, memory = self._memory_in_chunks(rate=beta[..., None], key=k, value=v, query=q, memory=start["memory"])
             y = (torch.nn.functional.rms_norm(memory_read, (self.d_head,), eps=1e-06) * gate).flatten(-2) @ project_out.mT
             state = {
                 "memory": memory,
@@ -163,18 +161,19 @@ class DeltaRuleLayer(nn.Module):
             }
             return y.to(dtype), state
 
-    def _memory_in_chunks(self, key: Tensor, value: Tensor, erase: Tensor, query: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """memory_t = memory_{t-1} + write_t key_t^T with write_t = value_t - memory_{t-1} erase_t, chunk by chunk.
+    def _memory_in_chunks(self, rate: Tensor, key: Tensor, value: Tensor, query: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """memory_t = memory_{t-1} + write_t key_t^T with write_t = rate_t (value_t - memory_{t-1} key_t), chunk by chunk.
 
         Streams are (batch, time, *axes, size), a scalar one with size 1.
         Inside a chunk the writes read one another:
-            write_t + sum over s < t of (erase_t . key_s) write_s = value_t - memory erase_t
+            write_t + rate_t sum over s < t of (key_t . key_s) write_s = rate_t (value_t - memory key_t)
         """
         leading, memory = memory.shape[:-2], memory.flatten(0, -3)
-        chunks = zip(*(_pieces(x, self.chunk) for x in (key, value, erase, query)), strict=True)
+        chunks = zip(*(_pieces(x, self.chunk) for x in (rate, key, value, query)), strict=True)
         reads = []
-        for key, value, erase, query in chunks:
-            write = _solve(erase @ key.mT, torch.baddbmm(value, erase, memory.mT, alpha=-1))
+        for rate, key, value, query in chunks:
+            erase = rate * key
+            write = _solve(erase @ key.mT, torch.baddbmm(rate * value, erase, memory.mT, alpha=-1))
             read = query @ memory.mT
             attention = (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, write)
@@ -317,4 +316,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: 2b467da52714b47af4685b2ad2019a18f9e62c0fc1425d1a8906dbf95b10fabe
+# sealed by nlc, sha256 of everything above: 7160b4e56ec2cfda688d779140c212c1f9222637c04082dbcaab08f8346d26c0

@@ -151,12 +151,7 @@ class GatedDeltaRuleLayer(nn.Module):
                 torch.unflatten(torch.nn.functional.silu(_convolved(recent_project_k, kernel_k)), -1, (self.heads, -1)), dim=-1
             )
             memory_read, memory = self._memory_in_chunks(
-                decay=alpha[..., None],
-                key=k,
-                value=beta[..., None] * v,
-                erase=(beta * alpha)[..., None] * k,
-                query=q,
-                memory=start["memory"],
+                decay=alpha[..., None], rate=beta[..., None], key=k, value=v, query=q, memory=start["memory"]
             )
             y = (torch.nn.functional.rms_norm(memory_read, (self.d_head,), eps=1e-06) * gate).flatten(-2) @ project_out.mT
             state = {
@@ -168,24 +163,25 @@ class GatedDeltaRuleLayer(nn.Module):
             return y.to(dtype), state
 
     def _memory_in_chunks(
-        self, decay: Tensor, key: Tensor, value: Tensor, erase: Tensor, query: Tensor, memory: Tensor
+        self, decay: Tensor, rate: Tensor, key: Tensor, value: Tensor, query: Tensor, memory: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """memory_t = decay_t memory_{t-1} + write_t key_t^T with write_t = value_t - memory_{t-1} erase_t, chunk by chunk.
+        """memory_t = decay_t memory_{t-1} + write_t key_t^T with write_t = rate_t (value_t - decay_t memory_{t-1} key_t), chunk by chunk.
 
         Streams are (batch, time, *axes, size), a scalar one with size 1.
         Inside a chunk the writes read one another:
-            write_t + sum over s < t of decays (erase_t . key_s) write_s = value_t - decays memory erase_t
+            write_t + rate_t sum over s < t of decays (key_t . key_s) write_s = rate_t (value_t - decays memory key_t)
         """
         leading, memory = memory.shape[:-2], memory.flatten(0, -3)
-        chunks = zip(*(_pieces(x, self.chunk) for x in (decay, key, value, erase, query)), strict=True)
+        chunks = zip(*(_pieces(x, self.chunk) for x in (decay, rate, key, value, query)), strict=True)
         reads = []
-        for decay, key, value, erase, query in chunks:
+        for decay, rate, key, value, query in chunks:
             products = _decay_products(decay)
-            before, after = products[:, :-1], products[:, 1:]  # up to each token, without and with its own decay
-            overlap = before[:, :, 1:] * (erase @ key.mT)
-            write = _solve(overlap, torch.baddbmm(value, before[:, :, :1] * erase, memory.mT, alpha=-1))
-            read = (after[:, :, :1] * query) @ memory.mT
-            attention = after[:, :, 1:] * (query @ key.mT).tril()
+            kept_after, after = products[:, 1:, :1], products[:, 1:, 1:]
+            erase = rate * key
+            overlap = after * (erase @ key.mT)
+            write = _solve(overlap, torch.baddbmm(rate * value, kept_after * erase, memory.mT, alpha=-1))
+            read = (kept_after * query) @ memory.mT
+            attention = after * (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, write)
             reads.append(read)
             memory = products[:, -1:, :1] * memory
@@ -338,4 +334,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: ce699421a5ca41e63fedd801047af030f0ca5967e1f012eabbce5ee99a5acacc
+# sealed by nlc, sha256 of everything above: 2cbd9ce9408c74e97edde95861d36d2ad61c5872d4aac625d66d24fb427eaf5d

@@ -142,11 +142,11 @@ class HopeInner(nn.Module):
         reads = []
         for decay, key, value, erase, query in chunks:
             products = _decay_products(decay)
-            before = products[:, :-1]
-            overlap = before[:, :, 1:] * (erase @ key.mT)
-            write = _solve(overlap, torch.baddbmm(value, before[:, :, :1] * erase, memory.mT, alpha=-1))
-            read = (before[:, :, :1] * query) @ memory[:, -self.d :].mT
-            attention = before[:, :, 1:] * (query @ key.mT).tril(-1)
+            kept_before, before = products[:, :-1, :1], products[:, :-1, 1:]
+            overlap = before * (erase @ key.mT)
+            write = _solve(overlap, torch.baddbmm(value, kept_before * erase, memory.mT, alpha=-1))
+            read = (kept_before * query) @ memory[:, -self.d :].mT
+            attention = before * (query @ key.mT).tril(-1)
             read = torch.baddbmm(read, attention, write[..., -self.d :])
             reads.append(read)
             memory = products[:, -1:, :1] * memory
@@ -236,4 +236,4 @@ def _block_lengths(before: int, tokens: int, time: int) -> list[int]:
     return [end - start for start, end in zip([0, *ends], ends, strict=False)] if time else []
 
 
-# sealed by nlc, sha256 of everything above: 1bcf6d87f5f1e3ebda0b028df6662d74a86c42cacd943ecd888f2e8e18993162
+# sealed by nlc, sha256 of everything above: a592944c43f6cf83904b722ddff5c3da1c4a2fe41a84fd5acbc3d8ff2a103ac0

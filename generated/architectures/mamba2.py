@@ -95,9 +95,9 @@ class Mamba2(nn.Module):
         reads = []
         for decay, key, value, query in chunks:
             products = _decay_products(decay)
-            after = products[:, 1:]
-            read = (after[:, :, :1] * query) @ memory.mT
-            attention = after[:, :, 1:] * (query @ key.mT).tril()
+            kept_after, after = products[:, 1:, :1], products[:, 1:, 1:]
+            read = (kept_after * query) @ memory.mT
+            attention = after * (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, value)
             reads.append(read)
             memory = products[:, -1:, :1] * memory
@@ -211,4 +211,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: 901ab7c8376f9178b6b0cc22dbe54b58a6a78c0e6dce3891cc2bddcfd44ad429
+# sealed by nlc, sha256 of everything above: e71685349cd6e167893d9300326d01545443d93cfb74db2784b9d6db01f0a6df

@@ -167,9 +167,9 @@ class Mamba2Layer(nn.Module):
         reads = []
         for decay, key, value, query in chunks:
             products = _decay_products(decay)
-            after = products[:, 1:]
-            read = (after[:, :, :1] * query) @ memory.mT
-            attention = after[:, :, 1:] * (query @ key.mT).tril()
+            kept_after, after = products[:, 1:, :1], products[:, 1:, 1:]
+            read = (kept_after * query) @ memory.mT
+            attention = after * (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, value)
             reads.append(read)
             memory = products[:, -1:, :1] * memory
@@ -315,4 +315,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: 03999e159d49ae7246df17018b7be80be631ae97f246d51892d9b3555816b502
+# sealed by nlc, sha256 of everything above: 56f33a75d5f63487f443425132be325ee51c0d7858cae78b961266dfd86382e4

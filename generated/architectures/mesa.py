@@ -110,10 +110,10 @@ class Mesa(nn.Module):
         reads = []
         for decay, key, value in chunks:
             products = _decay_products(decay)
-            after = products[:, 1:]
-            read = after[:, :, :1] * memory.flatten(1).unsqueeze(1)
+            kept_after, after = products[:, 1:, :1], products[:, 1:, 1:]
+            read = kept_after * memory.flatten(1).unsqueeze(1)
             written = (value[..., None] * key[..., None, :]).flatten(2)
-            read = torch.baddbmm(read, after[:, :, 1:].tril(0), written)
+            read = torch.baddbmm(read, after.tril(0), written)
             reads.append(read)
             memory = products[:, -1:, :1] * memory
             memory = torch.baddbmm(memory, value.mT, products[:, -1, 1:, None] * key)
@@ -129,9 +129,9 @@ class Mesa(nn.Module):
         reads = []
         for decay, key, value, query in chunks:
             products = _decay_products(decay)
-            after = products[:, 1:]
-            read = (after[:, :, :1] * query) @ memory.mT
-            attention = after[:, :, 1:] * (query @ key.mT).tril()
+            kept_after, after = products[:, 1:, :1], products[:, 1:, 1:]
+            read = (kept_after * query) @ memory.mT
+            attention = after * (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, value)
             reads.append(read)
             memory = products[:, -1:, :1] * memory
@@ -258,4 +258,4 @@ def _solution(matrix: Tensor, right: Tensor) -> Tensor:
     return solution.to(matrix.dtype)
 
 
-# sealed by nlc, sha256 of everything above: 610b9e8d038d1316239e409e36b51ac2a8f63c2018ad81ac8e24126bede33e55
+# sealed by nlc, sha256 of everything above: 6dbb9dee7107a0cbb29987f792929d1a55d97c5c92e2a60c20c2fe29bf40fb0a

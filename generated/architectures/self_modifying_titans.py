@@ -216,11 +216,11 @@ class SelfModifyingTitans(nn.Module):
         reads = []
         for decay, key, value, erase, query in chunks:
             products = _decay_products(decay)
-            before = products[:, :-1]
-            overlap = before[:, :, 1:] * (erase @ key.mT)
-            write = _solve(overlap, torch.baddbmm(value, before[:, :, :1] * erase, memory.mT, alpha=-1))
-            read = (before[:, :, :1] * query) @ memory[:, -self.d_head :].mT
-            attention = before[:, :, 1:] * (query @ key.mT).tril(-1)
+            kept_before, before = products[:, :-1, :1], products[:, :-1, 1:]
+            overlap = before * (erase @ key.mT)
+            write = _solve(overlap, torch.baddbmm(value, kept_before * erase, memory.mT, alpha=-1))
+            read = (kept_before * query) @ memory[:, -self.d_head :].mT
+            attention = before * (query @ key.mT).tril(-1)
             read = torch.baddbmm(read, attention, write[..., -self.d_head :])
             reads.append(read)
             memory = products[:, -1:, :1] * memory
@@ -340,4 +340,4 @@ def _block_lengths(before: int, tokens: int, time: int) -> list[int]:
     return [end - start for start, end in zip([0, *ends], ends, strict=False)] if time else []
 
 
-# sealed by nlc, sha256 of everything above: f83670686163a0ad7313c720dc3e8827be2de85315dcd7e890b7f8fd86c2a605
+# sealed by nlc, sha256 of everything above: 3a9ecadc8c938af77cf39a29443ea9cf8f2d72b9b262c4201d77f63a6a2daf74

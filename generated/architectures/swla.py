@@ -142,15 +142,15 @@ class Swla(nn.Module):
         reads = []
         for decay, key_1, value_1, key_2, value_2, key_3, value_3, key_4, value_4, query in chunks:
             products = _decay_products(decay)
-            after = products[:, 1:]
-            read = (after[:, :, :1] * query) @ memory.mT
-            attention = after[:, :, 1:] * (query @ key_1.mT).tril()
+            kept_after, after = products[:, 1:, :1], products[:, 1:, 1:]
+            read = (kept_after * query) @ memory.mT
+            attention = after * (query @ key_1.mT).tril()
             read = torch.baddbmm(read, attention, value_1)
-            attention = after[:, :, 1:] * (query @ key_2.mT).tril()
+            attention = after * (query @ key_2.mT).tril()
             read = torch.baddbmm(read, attention, value_2)
-            attention = after[:, :, 1:] * (query @ key_3.mT).tril()
+            attention = after * (query @ key_3.mT).tril()
             read = torch.baddbmm(read, attention, value_3)
-            attention = after[:, :, 1:] * (query @ key_4.mT).tril()
+            attention = after * (query @ key_4.mT).tril()
             read = torch.baddbmm(read, attention, value_4)
             reads.append(read)
             memory = products[:, -1:, :1] * memory
@@ -297,4 +297,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: 8dde2f829fd20c316dc839903a71d0a85bb8911ed0e6411eeebe8e3f8136a79a
+# sealed by nlc, sha256 of everything above: 3aa41f5e4358bf634d999780ecdffd421f27333603088ba9479d49d9bc5963e5

@@ -79,24 +79,23 @@ class TTTLinearResidual(nn.Module):
             dtype = q.dtype
             memory = self._start(state, batch, heads, q)
             q, k, v, learning_rate = (x.to(memory.dtype) for x in (q, k, v, learning_rate))
-            correction, memory = self._memory_in_chunks(
-                key=k, value=learning_rate[..., None] * (-k + v), erase=learning_rate[..., None] * k, query=q, memory=memory
-            )
+            correction, memory = self._memory_in_chunks(rate=learning_rate[..., None], key=k, value=-k + v, query=q, memory=memory)
             y = q + correction
             return {"y": y.to(dtype), "correction": correction.to(dtype)}, memory
 
-    def _memory_in_chunks(self, key: Tensor, value: Tensor, erase: Tensor, query: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """memory_t = memory_{t-1} + write_t key_t^T with write_t = value_t - memory_{t-1} erase_t, chunk by chunk.
+    def _memory_in_chunks(self, rate: Tensor, key: Tensor, value: Tensor, query: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """memory_t = memory_{t-1} + write_t key_t^T with write_t = rate_t (value_t - memory_{t-1} key_t), chunk by chunk.
 
         Streams are (batch, time, *axes, size), a scalar one with size 1.
         Inside a chunk the writes read one another:
-            write_t + sum over s < t of (erase_t . key_s) write_s = value_t - memory erase_t
+            write_t + rate_t sum over s < t of (key_t . key_s) write_s = rate_t (value_t - memory key_t)
         """
         leading, memory = memory.shape[:-2], memory.flatten(0, -3)
-        chunks = zip(*(_pieces(x, self.chunk) for x in (key, value, erase, query)), strict=True)
+        chunks = zip(*(_pieces(x, self.chunk) for x in (rate, key, value, query)), strict=True)
         reads = []
-        for key, value, erase, query in chunks:
-            write = _solve(erase @ key.mT, torch.baddbmm(value, erase, memory.mT, alpha=-1))
+        for rate, key, value, query in chunks:
+            erase = rate * key
+            write = _solve(erase @ key.mT, torch.baddbmm(rate * value, erase, memory.mT, alpha=-1))
             read = query @ memory.mT
             attention = (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, write)
@@ -209,4 +208,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: 0fa24c7652599d7a461a8bf0b43999f606c42db2a53b45ab244393c7d672f2f7
+# sealed by nlc, sha256 of everything above: 9599099b9d7f818acb8020404d13683a0a62627db0619517dc3d3cbd5ba8f9f5

@@ -313,9 +313,7 @@ class DeltaRuleLayer(nn.Module):
             k = torch.nn.functional.normalize(
                 torch.unflatten(torch.nn.functional.silu(_convolved(recent_project_k, kernel_k)), -1, (self.heads, -1)), dim=-1
             )
-            memory_read, memory = self._memory_in_chunks(
-                key=k, value=beta[..., None] * v, erase=beta[..., None] * k, query=q, memory=start["memory"]
-            )
+            memory_read, memory = self._memory_in_chunks(rate=beta[..., None], key=k, value=v, query=q, memory=start["memory"])
             y = (torch.nn.functional.rms_norm(memory_read, (self.d_head,), eps=1e-06) * gate).flatten(-2) @ project_out.mT
             state = {
                 "memory": memory,
@@ -325,18 +323,19 @@ class DeltaRuleLayer(nn.Module):
             }
             return y.to(dtype), state
 
-    def _memory_in_chunks(self, key: Tensor, value: Tensor, erase: Tensor, query: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """memory_t = memory_{t-1} + write_t key_t^T with write_t = value_t - memory_{t-1} erase_t, chunk by chunk.
+    def _memory_in_chunks(self, rate: Tensor, key: Tensor, value: Tensor, query: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """memory_t = memory_{t-1} + write_t key_t^T with write_t = rate_t (value_t - memory_{t-1} key_t), chunk by chunk.
 
         Streams are (batch, time, *axes, size), a scalar one with size 1.
         Inside a chunk the writes read one another:
-            write_t + sum over s < t of (erase_t . key_s) write_s = value_t - memory erase_t
+            write_t + rate_t sum over s < t of (key_t . key_s) write_s = rate_t (value_t - memory key_t)
         """
         leading, memory = memory.shape[:-2], memory.flatten(0, -3)
-        chunks = zip(*(_pieces(x, self.chunk) for x in (key, value, erase, query)), strict=True)
+        chunks = zip(*(_pieces(x, self.chunk) for x in (rate, key, value, query)), strict=True)
         reads = []
-        for key, value, erase, query in chunks:
-            write = _solve(erase @ key.mT, torch.baddbmm(value, erase, memory.mT, alpha=-1))
+        for rate, key, value, query in chunks:
+            erase = rate * key
+            write = _solve(erase @ key.mT, torch.baddbmm(rate * value, erase, memory.mT, alpha=-1))
             read = query @ memory.mT
             attention = (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, write)
@@ -683,4 +682,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: e5e3e82debb2c5d2941195c2bcac9573002cb9c9e346cdda0e1fbc565e5ced9f
+# sealed by nlc, sha256 of everything above: acfddaf91e5a2d196592f473d07b3539ee7c5d86f34a676f054395af217b1ce6

@@ -418,11 +418,11 @@ class SelfModifyingTitans(nn.Module):
         reads = []
         for decay, key, value, erase, query in chunks:
             products = _decay_products(decay)
-            before = products[:, :-1]
-            overlap = before[:, :, 1:] * (erase @ key.mT)
-            write = _solve(overlap, torch.baddbmm(value, before[:, :, :1] * erase, memory.mT, alpha=-1))
-            read = (before[:, :, :1] * query) @ memory[:, -self.d_head :].mT
-            attention = before[:, :, 1:] * (query @ key.mT).tril(-1)
+            kept_before, before = products[:, :-1, :1], products[:, :-1, 1:]
+            overlap = before * (erase @ key.mT)
+            write = _solve(overlap, torch.baddbmm(value, kept_before * erase, memory.mT, alpha=-1))
+            read = (kept_before * query) @ memory[:, -self.d_head :].mT
+            attention = before * (query @ key.mT).tril(-1)
             read = torch.baddbmm(read, attention, write[..., -self.d_head :])
             reads.append(read)
             memory = products[:, -1:, :1] * memory
@@ -867,4 +867,4 @@ def _block_lengths(before: int, tokens: int, time: int) -> list[int]:
     return [end - start for start, end in zip([0, *ends], ends, strict=False)] if time else []
 
 
-# sealed by nlc, sha256 of everything above: 31665276419b60dc17f0a09b1b885b1a7d2c2e24ea53ac34609e4fbe30d933a8
+# sealed by nlc, sha256 of everything above: 7f6c07b63fa5375aa91cda743cdb13877f8a8fe16a6f1b531a72406c3cee36f2

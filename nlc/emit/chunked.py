@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nlc.ir.affine import AffineLaw
 from nlc.ir.algebra import Expr
@@ -37,7 +37,7 @@ class Chunked:
     """One memory in chunks: its streams, whether it has decays and reads its old state, and who reads it.
 
     `in_blocks`: batch and axes are one dim of copies already. `above` are memories whose rows stand above its own, the last `rows`:
-    the same is done to them.
+    the same is done to them. `reads_decayed`: writes read what the decay of their own token has left of the state.
     """
 
     memory: MemoryProgram
@@ -46,6 +46,15 @@ class Chunked:
     in_blocks: bool = False
     above: tuple[Chunked, ...] = ()
     rows: str = ""
+    reads_decayed: bool = False
+
+    def stream(self, role: str) -> Expr:
+        """What a role is at every token."""
+        return next(stream.value for stream in self.streams if stream.role == role)
+
+    def with_stream(self, role: str, value: Expr) -> Chunked:
+        """The form with something else in a role."""
+        return replace(self, streams=tuple(replace(item, value=value) if item.role == role else item for item in self.streams))
 
     @property
     def states(self) -> tuple[ChunkedState, ...]:
@@ -59,6 +68,11 @@ class Chunked:
     @property
     def has_decay(self) -> bool:
         return any(stream.role == "decay" for stream in self.streams)
+
+    @property
+    def has_rate(self) -> bool:
+        """Whether a chunk multiplies values and keys by a rate."""
+        return any(stream.role == "rate" for stream in self.streams)
 
     @property
     def is_steady(self) -> bool:

@@ -2,32 +2,58 @@
 
     memory_t = decay_t memory_{t-1} + write_t key_t^T,      write_t = value_t - memory_{t-1} erase_t
 
-All reads of one write are one: sum_j coefficient_j (S @ vector_j) = -S @ erase with erase = -sum_j coefficient_j vector_j.
+All reads of one write are one: sum_j coefficient_j (S @ vector_j) = -S @ erase with erase = -sum_j coefficient_j vector_j. What value and
+erase = rate_t key_t have in common, a chunk multiplies by itself: a rate is a number a token, and its products with all tokens need not be
+made. An erase that has the decay as a factor reads the decayed state without it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from nlc.emit.chunked import Chunked, Stream
-from nlc.emit.factors import factored
+from nlc.emit.factors import factored, without_factor
 from nlc.emit.form_views import DecaysView, MatrixChunksView, ReadView, VectorChunksView, WholeView, WriteView
 from nlc.emit.layout import WIDTH, Lines, call, loop_over, packed, side_by_side
 from nlc.emit.prose import wrapped
 from nlc.emit.render import render
 from nlc.ir.affine import AffineLaw, OutputRead, Write
-from nlc.ir.algebra import MINUS_ONE, Expr, Input, Named, When, contains, is_number
+from nlc.ir.algebra import MINUS_ONE, ONE, Expr, Input, Named, Scale, When, contains, is_number
 from nlc.ir.build import add, full, scale
-from nlc.ir.program import MemoryProgram
+from nlc.ir.program import Form, MemoryProgram
 
 
-def chunked(memory: MemoryProgram) -> Chunked:
-    """The streams of a memory that has a parallel form."""
+def chunked(memory: MemoryProgram, *, in_blocks: bool = False) -> Chunked:
+    """The streams of a memory that has a parallel form; those of a block, which is short, are made for all blocks at once."""
     law = memory.classified.affine
     assert law is not None, memory
     streams = _vector_streams(law) if len(law.shape) == 1 else _matrix_streams(memory, law)
-    return Chunked(memory, law, streams)
+    form = Chunked(memory, law, streams)
+    if memory.form is not Form.TRIANGULAR:
+        return form
+    form = _reading_decayed(form)
+    return form if in_blocks else _with_rate(form)
+
+
+def _reading_decayed(form: Chunked) -> Chunked:
+    """The form with the decay taken out of its erase, if it is a factor of that."""
+    erase = form.stream("erase")
+    by, vector = (erase.by, erase.x) if isinstance(erase, Scale) else (ONE, erase)
+    rest = without_factor(by, form.law.decay) if form.has_decay else None
+    return form if rest is None else replace(form.with_stream("erase", scale(rest, vector)), reads_decayed=True)
+
+
+def _with_rate(form: Chunked) -> Chunked:
+    """The form with what changes from token to token and is a factor of value and erase as a stream, if the erase is then the key."""
+    value, erase, key = (form.stream(role) for role in ("value", "erase", "key"))
+    match value, erase:
+        case Scale(rate, what), Scale(by, vector) if by == rate and vector == key and not is_shared(rate):
+            others = [stream for stream in form.with_stream("value", what).streams if stream.role != "erase"]
+            first = int(form.has_decay)
+            return replace(form, streams=(*others[:first], Stream("rate", rate), *others[first:]))
+    return form
 
 
 def method_name(local: str) -> str:
@@ -102,8 +128,9 @@ def _matrix_view(form: Chunked, local: str) -> MatrixChunksView:
         has_decay=form.has_decay,
         is_triangular=form.is_triangular,
         prelude=_steady_products(form),
-        factors=(*pieces, *_products(form)),
-        old=_decays(form, "before"),
+        factors=(*pieces, *_products(form), *(("erase = rate * key",) if form.has_rate else ())),
+        value="rate * value" if form.has_rate else "value",
+        old=_decays(form, "after" if form.reads_decayed else "before"),
         last=LAST_OF_STEADY if form.is_steady else LAST,
         results=_results(form, reads),
     )
@@ -128,14 +155,15 @@ ROWS: Mapping[str, str] = MappingProxyType({"before": ":-1", "after": "1:"})
 def _sides(form: Chunked) -> tuple[str, ...]:
     """The decays that some read or write sees."""
     whens = {read.when for read in form.memory.reads}
-    needed = {"before": form.is_triangular or When.PREVIOUS in whens, "after": When.CURRENT in whens}
+    writes = {"before": form.is_triangular and not form.reads_decayed, "after": form.reads_decayed}
+    needed = {"before": writes["before"] or When.PREVIOUS in whens, "after": writes["after"] or When.CURRENT in whens}
     return tuple(side for side, is_needed in needed.items() if is_needed) if form.has_decay else ()
 
 
 def _decays(form: Chunked, side: str) -> DecaysView:
     if form.is_steady:
         return DecaysView(f"kept_{side}[:, :n]", f"{side}[:, :n, :n]")
-    return DecaysView(f"{side}[:, :, :1]", f"{side}[:, :, 1:]")
+    return DecaysView(f"kept_{side}", side)
 
 
 def _steady_products(form: Chunked) -> tuple[str, ...]:
@@ -160,11 +188,8 @@ def _products(form: Chunked) -> tuple[str, ...]:
         return ()
     if form.is_steady:
         return (f"n = {form.streams[1].role}.shape[1]",)
-    sides = _sides(form)
-    cuts = f"{', '.join(sides)} = {', '.join(f'products[:, {ROWS[side]}]' for side in sides)}"
-    if len(sides) == 2:
-        cuts += "  # up to each token, without and with its own decay"
-    return ("products = _decay_products(decay)", *([cuts] if sides else ()))
+    cuts = (f"kept_{side}, {side} = products[:, {ROWS[side]}, :1], products[:, {ROWS[side]}, 1:]" for side in _sides(form))
+    return ("products = _decay_products(decay)", *cuts)
 
 
 def _vector_view(form: Chunked, local: str) -> VectorChunksView:
@@ -259,14 +284,14 @@ def docstring(form: Chunked) -> Lines:
     count, value = len(form.law.writes), "write" if form.is_triangular else "value"
     written = (f"{value}{number}_t key{number}_t^T" for number in (numbered(number, count) for number in range(count)))
     law = " + ".join((f"memory_t = {kept}", *(("value_t",) if form.is_vector else written)))
-    each = "write_t = value_t - memory_{t-1} erase_t"
+    each = f"write_t = {_told(form, 'decay_t memory_{t-1}' if form.reads_decayed else 'memory_{t-1}')}"
     if form.is_triangular and count == 1:
         law += f" with {each}"
     streams, steady = ("(copies, tokens, size)", "(copies, 1)") if form.in_blocks else ("(batch, time, *axes, size)", "(batch, *axes, 1)")
     said = f"{law}, chunk by chunk."
     lines = (
         [said]
-        if len(said) < 125
+        if len(said) <= 128
         else ["Several writes a token, chunk by chunk.", "", *(f"            {line}" for line in wrapped(law, 120))]
     )
     lines += ["", f"        Streams are {streams}, a scalar one with size 1."]
@@ -278,10 +303,16 @@ def docstring(form: Chunked) -> Lines:
         lines += [f"        The decay, {steady}, is that of every token: its products are made once."]
     if form.is_triangular:
         decays = "decays " if form.has_decay else ""
+        erased, rate = ("key", "rate_t ") if form.has_rate else ("erase", "")
         lines += [
             "        Inside a chunk the writes read one another:"
             if count == 1
             else f"        Each {each}; the writes read those of earlier tokens:",
-            f"            write_t + sum over s < t of {decays}(erase_t . key_s) write_s = value_t - {decays}memory erase_t",
+            f"            write_t + {rate}sum over s < t of {decays}({erased}_t . key_s) write_s = {_told(form, f'{decays}memory')}",
         ]
     return tuple(lines)
+
+
+def _told(form: Chunked, state: str) -> str:
+    """What a write is that reads a state of this name, for readers."""
+    return f"rate_t (value_t - {state} key_t)" if form.has_rate else f"value_t - {state} erase_t"

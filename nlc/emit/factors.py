@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from nlc.emit.names import LocalNames
-from nlc.ir.algebra import MINUS_ONE, Add, Constant, Expr, Hyperparameter, Input, Scale
+from nlc.ir.algebra import MINUS_ONE, ONE, Add, Constant, Expr, Hyperparameter, Input, Scale
 from nlc.ir.build import add, constant, scale
 from nlc.ir.show import expression_text
 
@@ -53,6 +53,28 @@ def _factors(scalar: Expr) -> Iterable[Expr]:
         case Scale(by, x):
             return (*_factors(by), *_factors(x))
     return (scalar,)
+
+
+def without_factor(scalar: Expr, factor: Expr) -> Expr | None:
+    """The scalar over a product of its factors, by which it can be divided without a remainder; None when it cannot."""
+    left = list(_all_factors(scalar))
+    for part in _all_factors(factor):
+        if part not in left:
+            return None
+        left.remove(part)
+    product: Expr = ONE
+    for part in left:
+        product = scale(product, part)
+    return product
+
+
+def _all_factors(scalar: Expr) -> Iterator[Expr]:
+    """The factors, numbers among them."""
+    match scalar:
+        case Scale(by, x):
+            yield from (*_all_factors(by), *_all_factors(x))
+        case _:
+            yield scalar
 
 
 def factored(value: Expr) -> Expr:

@@ -49,7 +49,10 @@ class ReadView:
 
 @dataclass(frozen=True, slots=True)
 class MatrixChunksView:
-    """The chunked form of a matrix memory; `old` are the decays that writes see of what they read, `last` those up to the chunk's end."""
+    """The chunked form of a matrix memory; `old` are the decays that writes see of what they read, `last` those up to the chunk's end.
+
+    `value` is what is written where nothing is read, as code.
+    """
 
     signature: tuple[str, ...]
     docstring: tuple[str, ...]
@@ -63,6 +66,7 @@ class MatrixChunksView:
     is_triangular: bool
     prelude: tuple[str, ...]
     factors: tuple[str, ...]
+    value: str
     old: DecaysView
     last: DecaysView
     results: str
@@ -233,3 +237,16 @@ class CoupledHelpersView:
 
     is_scaled: bool
     has_several: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionView:
+    """The functions of levels that are solved over a window; `to_heads` lays x out for torch's kernel, `from_heads` its result back."""
+
+    has_attention: bool
+    has_sliding: bool
+    has_joint: bool
+    has_segments: bool
+    many_axes: bool
+    to_heads: str
+    from_heads: str

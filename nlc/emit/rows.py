@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from nlc.emit.chunked import Chunked
-from nlc.ir.algebra import Expr, Named, contains
+from nlc.ir.algebra import Named, contains
 from nlc.ir.dims import Dim
 
 
@@ -29,7 +29,7 @@ def stacked_rows(forms: tuple[Chunked, ...], size: Callable[[Dim], str]) -> tupl
 
 def _under(form: Chunked, above: tuple[Chunked, ...], size: Callable[[Dim], str]) -> Chunked:
     """The form with the rows of others above its own."""
-    values = tuple((item.law.component, _value(item)) for item in above)
+    values = tuple((item.law.component, item.stream("value")) for item in above)
     streams = tuple(replace(stream, above=values) if stream.role == "value" else stream for stream in form.streams)
     rows = size(form.law.shape[0])
     last = f"-{rows}:" if rows.isdigit() else f"-({rows}) :" if " " in rows else f"-{rows} :"
@@ -45,10 +45,6 @@ def _has_rows(form: Chunked) -> bool:
 def _transition(form: Chunked) -> tuple[object, ...]:
     """Whatever does not depend on the rows."""
     return (form.memory.form, form.law.shape[1:], *(stream for stream in form.streams if stream.role in ("decay", "key", "erase")))
-
-
-def _value(form: Chunked) -> Expr:
-    return next(stream.value for stream in form.streams if stream.role == "value")
 
 
 def _reads_others(form: Chunked) -> bool:

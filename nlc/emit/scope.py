@@ -147,7 +147,7 @@ class Sequence:
             case Split() | Named() | State() | Index() | Window():
                 return True
             case Input(name):
-                return any(stream.name == name and stream.axes for stream in self.model.inputs)
+                return name not in self.bare
         return any(self._varies(child) for child in children(node))
 
     @cached_property

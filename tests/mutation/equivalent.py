@@ -99,9 +99,9 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
     ("*/mlp_training.py", "call dropped", "whole.view(*leading, *whole.shape[1:])", "whole", NO_AXES),
     ("*", "condition fixed", '"cpu" if x.is_meta', '"cpu" if True', "the two differ only where there is a device other than the processor"),
     ("*", "keyword dropped", "1, dtype=decay.dtype, ", "1, ", "0 and 1 are exact in float32, torch computes in the wider dtype"),
-    ("*", "mask moved", "after[:, :, 1:] * (query @ key.mT).tril()", "after[:, :, 1:] * (query @ key.mT).tril(1)", FINITE_MASK),
-    ("*", "call dropped", "after[:, :, 1:] * (query @ key.mT).tril()", "after[:, :, 1:] * (query @ key.mT)", FINITE_MASK),
-    ("*", "mask moved", "before[:, :, 1:] * (query @ key.mT).tril(-1)", "before[:, :, 1:] * (query @ key.mT).tril(1)", FINITE_MASK),
+    ("*", "mask moved", "after * (query @ key.mT).tril()", "after * (query @ key.mT).tril(1)", FINITE_MASK),
+    ("*", "call dropped", "after * (query @ key.mT).tril()", "after * (query @ key.mT)", FINITE_MASK),
+    ("*", "mask moved", "before * (query @ key.mT).tril(-1)", "before * (query @ key.mT).tril(1)", FINITE_MASK),
     ("*/titans_linear.py", "done in place", "prediction - v", "prediction.sub_(v)", UNUSED),
     ("*/ttt_mlp.py in _read_matrix", "arguments swapped", "query.movedim(1, -2), slice", "query.movedim(-2, 1), slice", SWAPPED),
     (

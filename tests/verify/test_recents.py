@@ -20,6 +20,7 @@ inputs:
   beta: {{shape: [], range: [0, 1]}}
   alpha: {{shape: [], range: [0, 1]}}
   shared: {{shape: [d_k], axes: []}}
+  common: {{shape: [], range: [0, 1], axes: []}}
   x: {{shape: [d], axes: []}}
   m: [d_v, d_k]
 levels:
@@ -58,6 +59,18 @@ SYSTEMS: Mapping[str, str] = {
     "stream without axes": spec(HALF_SQUARE.format("convolve(shared, kernel)"), output="memory(delay(shared, 2 tokens))"),
     "place along an axis": spec(HALF_SQUARE.format("delay(k * index(heads), 2 tokens)")),
     "split": spec(HALF_SQUARE.format("l2_normalise(split(convolve(project(x), kernel), heads))"), **SPLIT),
+    "of all heads, joined": spec(
+        HALF_SQUARE.format("k"),
+        every="4 tokens",
+        output="join(norm2(delay(shared, 2 tokens)) * memory(tanh(delay(shared, 1 token))), heads)",
+    ),
+    "of all heads, times another": spec(
+        HALF_SQUARE.format("tanh(common * prev(shared))"),
+        more=", reset: 4 tokens",
+        output="join(memory(k), heads)",
+    ),
+    "matrix to start from": spec(HALF_SQUARE.format("k"), more=', init: "delay(cos(m), 1 token)", reset: 4 tokens'),
+    "delayed matrix in blocks": spec("-inner(memory, delay(m, 2 tokens))", every="4 tokens"),
     "previous value, split": spec(HALF_SQUARE.format("split(project(prev(x) - x), heads) + prev(shared)"), **SPLIT),
     "previous values, joined": spec(HALF_SQUARE.format("prev(shared)"), output=JOINED),
     "beside a join": spec(HALF_SQUARE.format("delay(shared, 2 tokens)"), output="join(memory(q), heads)"),
@@ -116,6 +129,7 @@ def test_layers_without_memories_close(name: str) -> None:
 
 
 QUICK = (
+    "of all heads, joined",
     "delayed key",
     "delayed gate",
     "delayed output",

@@ -87,9 +87,9 @@ class GatedLinearMemory(nn.Module):
         reads = []
         for decay, key, value, query in chunks:
             products = _decay_products(decay)
-            after = products[:, 1:]
-            read = (after[:, :, :1] * query) @ memory.mT
-            attention = after[:, :, 1:] * (query @ key.mT).tril()
+            kept_after, after = products[:, 1:, :1], products[:, 1:, 1:]
+            read = (kept_after * query) @ memory.mT
+            attention = after * (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, value)
             reads.append(read)
             memory = products[:, -1:, :1] * memory
@@ -201,4 +201,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: 97390cdb04435759f34911de75f240a67d669043c77465ed56032ed4be52904f
+# sealed by nlc, sha256 of everything above: e093b56d965d6391cec2784aa7d7cbe2bdebc1db3af68d58763e06ef1d3b2eec
