@@ -179,7 +179,7 @@ class Block:
         for local, value in results:
             if self.values.get(value) != local:
                 over = yield from hidden_layers(self.names, self.values, self._printer(), local, value, 8)
-                yield assignment(local, self._over_tokens(over), 8)
+                yield assignment(local, self._over_tokens(over, is_whole=self._spans_tokens(value)), 8)
 
     def _memory(self, memory: MemoryProgram, as_they_are: Mapping[Expr, str]) -> Iterator[Lines]:
         """A memory that moves at every token: in chunks, or in the dual form, the names of whose law are its own."""
@@ -210,10 +210,10 @@ class Block:
             return printer.text(value)
         return f"{printer.atom(value)}.expand_as({self.sequence.carried('state', item.component, item.part)})"
 
-    def _over_tokens(self, value: Expr) -> tuple[str, ...]:
-        """The terms of a value, at every token."""
+    def _over_tokens(self, value: Expr, *, is_whole: bool) -> tuple[str, ...]:
+        """The terms of a value, at every token; it `is_whole` if it has the dim of time already."""
         printer = self._printer()
-        if self._spans_tokens(value):
+        if is_whole:
             return printer.terms(value)
         return (f"{printer.atom(value)}.expand({self.like}.shape[0], {self.tokens}{', -1' * len(value.shape)})",)
 
