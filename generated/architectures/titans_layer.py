@@ -189,12 +189,11 @@ class TitansLayer(nn.Module):
         error = prediction - v
         slope = torch.special.ndtr(layer) + layer * (torch.exp(-layer.square() / 2) / math.sqrt(2 * math.pi))
         local_surprise = error @ state["memory.W2.held_64"] * slope
-        momentum_rate = rate
         momentum_kept = _kept(inner_decay)
         memory_kept = _kept(retention)
         memory_of_momentum = memory_kept[..., 1:] @ momentum_kept[..., 1:, :]
-        W1_write = -momentum_rate[..., None] * local_surprise
-        W2_write = -momentum_rate[..., None] * error
+        W1_write = -rate[..., None] * local_surprise
+        W2_write = -rate[..., None] * error
         memory_read = _read_matrix(
             q, [(memory_kept, state["memory.W1"]), (memory_of_momentum, state["memory.momentum.W1"])], [(memory_of_momentum, k, W1_write)]
         )
@@ -261,9 +260,8 @@ class TitansLayer(nn.Module):
             local_surprise = (state["memory.W2.held_64"].mT @ error[..., None]).squeeze(-1) * slope
             gradient_W1 = local_surprise[..., None] * k[..., None, :]
             gradient_W2 = error[..., None] * activation[..., None, :]
-            momentum_rate = rate
-            momentum_W1 = inner_decay[..., None, None] * state["memory.momentum.W1"] - momentum_rate[..., None, None] * gradient_W1
-            momentum_W2 = inner_decay[..., None, None] * state["memory.momentum.W2"] - momentum_rate[..., None, None] * gradient_W2
+            momentum_W1 = inner_decay[..., None, None] * state["memory.momentum.W1"] - rate[..., None, None] * gradient_W1
+            momentum_W2 = inner_decay[..., None, None] * state["memory.momentum.W2"] - rate[..., None, None] * gradient_W2
             memory_W1 = retention[..., None, None] * state["memory.W1"] + momentum_W1
             memory_W2 = retention[..., None, None] * state["memory.W2"] + momentum_W2
             y_hidden = torch.nn.functional.gelu((memory_W1 @ q[..., None]).squeeze(-1))
@@ -335,4 +333,4 @@ def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return moved
 
 
-# sealed by nlc, sha256 of everything above: f71c3ea2b143b6fe613c2b351813bed00e7277f93dabfe0fc165292d6f6f17c1
+# sealed by nlc, sha256 of everything above: e14fa058729752f9f4673b1a345c2ccba8431d6e343b02e4aad67fdc22ec17f3

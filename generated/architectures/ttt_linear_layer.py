@@ -191,9 +191,8 @@ class TTTLinearLayer(nn.Module):
             - (norm_surprise.sum(-1) / self.d_head / deviation)[..., None]
             - ((norm_surprise * activation).sum(-1) / self.d_head / deviation)[..., None] * activation
         )
-        rate = learning_rate
         memory_kept = _kept(q.new_full((), 1).expand(q.shape[0], q.shape[1]))
-        weights_write = -rate[..., None] * local_surprise
+        weights_write = -learning_rate[..., None] * local_surprise
         memory_read = _read_matrix(q, [(memory_kept, state["memory.weights"])], [(memory_kept, k, weights_write)])
         memory_read_2 = _moved_vector([(memory_kept, state["memory.bias"])], [(memory_kept, weights_write)])
         memory_weights = _moved_matrix([(memory_kept, state["memory.weights"])], [(memory_kept, k, weights_write)])
@@ -246,9 +245,8 @@ class TTTLinearLayer(nn.Module):
                 - ((norm_surprise * activation).sum(-1) / self.d_head / deviation)[..., None] * activation
             )
             gradient_weights = local_surprise[..., None] * k[..., None, :]
-            rate = learning_rate
-            memory_weights = state["memory.weights"] - rate[..., None, None] * gradient_weights
-            memory_bias = state["memory.bias"] - rate[..., None] * local_surprise
+            memory_weights = state["memory.weights"] - learning_rate[..., None, None] * gradient_weights
+            memory_bias = state["memory.bias"] - learning_rate[..., None] * local_surprise
             y_hidden = (
                 q
                 + gain * torch.nn.functional.layer_norm((memory_weights @ q[..., None]).squeeze(-1) + memory_bias, (self.d_head,))
@@ -335,4 +333,4 @@ def _moved_vector(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return moved
 
 
-# sealed by nlc, sha256 of everything above: 16e4d873508e331fbc2fb4060fc53583ee5b3273f1986371a0fa1cc4fbce33ef
+# sealed by nlc, sha256 of everything above: a59bd017215e7972d7f08f0c257e6b24d09d7ea9c03a5d79937024d360e25bec

@@ -408,12 +408,11 @@ class TitansLayer(nn.Module):
         error = prediction - v
         slope = torch.special.ndtr(layer) + layer * (torch.exp(-layer.square() / 2) / math.sqrt(2 * math.pi))
         local_surprise = error @ state["memory.W2.held_64"] * slope
-        momentum_rate = rate
         momentum_kept = _kept(inner_decay)
         memory_kept = _kept(retention)
         memory_of_momentum = memory_kept[..., 1:] @ momentum_kept[..., 1:, :]
-        W1_write = -momentum_rate[..., None] * local_surprise
-        W2_write = -momentum_rate[..., None] * error
+        W1_write = -rate[..., None] * local_surprise
+        W2_write = -rate[..., None] * error
         memory_read = _read_matrix(
             q, [(memory_kept, state["memory.W1"]), (memory_of_momentum, state["memory.momentum.W1"])], [(memory_of_momentum, k, W1_write)]
         )
@@ -480,9 +479,8 @@ class TitansLayer(nn.Module):
             local_surprise = (state["memory.W2.held_64"].mT @ error[..., None]).squeeze(-1) * slope
             gradient_W1 = local_surprise[..., None] * k[..., None, :]
             gradient_W2 = error[..., None] * activation[..., None, :]
-            momentum_rate = rate
-            momentum_W1 = inner_decay[..., None, None] * state["memory.momentum.W1"] - momentum_rate[..., None, None] * gradient_W1
-            momentum_W2 = inner_decay[..., None, None] * state["memory.momentum.W2"] - momentum_rate[..., None, None] * gradient_W2
+            momentum_W1 = inner_decay[..., None, None] * state["memory.momentum.W1"] - rate[..., None, None] * gradient_W1
+            momentum_W2 = inner_decay[..., None, None] * state["memory.momentum.W2"] - rate[..., None, None] * gradient_W2
             memory_W1 = retention[..., None, None] * state["memory.W1"] + momentum_W1
             memory_W2 = retention[..., None, None] * state["memory.W2"] + momentum_W2
             y_hidden = torch.nn.functional.gelu((memory_W1 @ q[..., None]).squeeze(-1))
@@ -961,4 +959,4 @@ def _check_windows(state: dict[str, Tensor]) -> None:
             raise ValueError(f"{here}, but the state carries {carried} in {name}")
 
 
-# sealed by nlc, sha256 of everything above: 6a292f77aae4061d39bc43f476a250ab610fe920749cd0f214633d2f82f0a9af
+# sealed by nlc, sha256 of everything above: 2ba14a8d9d5c546c39d2fea8ffe260dd04f96f270b651110d17820727fd9bd79

@@ -378,9 +378,8 @@ class TTTLinearLayer(nn.Module):
             - (norm_surprise.sum(-1) / self.d_head / deviation)[..., None]
             - ((norm_surprise * activation).sum(-1) / self.d_head / deviation)[..., None] * activation
         )
-        rate = learning_rate
         memory_kept = _kept(q.new_full((), 1).expand(q.shape[0], q.shape[1]))
-        weights_write = -rate[..., None] * local_surprise
+        weights_write = -learning_rate[..., None] * local_surprise
         memory_read = _read_matrix(q, [(memory_kept, state["memory.weights"])], [(memory_kept, k, weights_write)])
         memory_read_2 = _moved_vector([(memory_kept, state["memory.bias"])], [(memory_kept, weights_write)])
         memory_weights = _moved_matrix([(memory_kept, state["memory.weights"])], [(memory_kept, k, weights_write)])
@@ -433,9 +432,8 @@ class TTTLinearLayer(nn.Module):
                 - ((norm_surprise * activation).sum(-1) / self.d_head / deviation)[..., None] * activation
             )
             gradient_weights = local_surprise[..., None] * k[..., None, :]
-            rate = learning_rate
-            memory_weights = state["memory.weights"] - rate[..., None, None] * gradient_weights
-            memory_bias = state["memory.bias"] - rate[..., None] * local_surprise
+            memory_weights = state["memory.weights"] - learning_rate[..., None, None] * gradient_weights
+            memory_bias = state["memory.bias"] - learning_rate[..., None] * local_surprise
             y_hidden = (
                 q
                 + gain * torch.nn.functional.layer_norm((memory_weights @ q[..., None]).squeeze(-1) + memory_bias, (self.d_head,))
@@ -775,4 +773,4 @@ def _moved_vector(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor
     return moved
 
 
-# sealed by nlc, sha256 of everything above: 7072e6821db8e920b7b01b348d5e4c8fbc73e1a1a5251dd83ed41c1b7658e22b
+# sealed by nlc, sha256 of everything above: 178471b1c95a094464807ec46ea7b080b31dfc0a9a9b0945d112ce4f3fea8d8f

@@ -16,7 +16,7 @@ from nlc.ir.order import LevelOrder
 from nlc.ir.recents import Recent, Shift
 from nlc.ir.show import expression_text
 from nlc.ir.starts import known_start
-from nlc.ir.windows import older_data
+from nlc.ir.windows import older_data, window_text
 
 
 def kept_tensors(order: LevelOrder, laws: tuple[Law, ...], outputs: tuple[Equation, ...], endings: tuple[Law, ...]) -> tuple[Kept, ...]:
@@ -90,8 +90,8 @@ def _windows(order: LevelOrder) -> Iterator[Kept]:
     """The data of windows that later tokens still see."""
     for component in (component for component in order.model.fast if component.is_solved):
         for item in component.data:
-            span = "all tokens" if component.window == "all" else f"the last {component.window} tokens"
             value = settle(order, component.name, item.value)
+            span = "all tokens" if component.window == "all" else window_text(component)
             yield Kept(component.name, item.name, value, f"a window of {span}", window=component.window)
 
 

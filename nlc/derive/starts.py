@@ -54,9 +54,9 @@ def _resets(order: LevelOrder, component: Component, kept: tuple[Kept, ...]) -> 
 
 
 def _period(component: Component) -> int:
-    """The tokens after which a level is reset; 0 when it is not, inside a sequence."""
+    """The tokens after which the state of a level is reset; 0 when it is not, inside a sequence."""
     clock = component.reset
-    return int(clock.period) if clock is not None and clock.is_counted else 0
+    return int(clock.period) if clock is not None and clock.is_counted and not component.is_solved else 0
 
 
 def settled_start(order: LevelOrder, component: Component, state: StateDeclaration) -> Expr:

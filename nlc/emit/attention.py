@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
+from nlc.emit.apart import Apart, solving_method, stands_apart
+from nlc.emit.form_views import AttentionView
 from nlc.emit.layout import Lines, assignment, call
 from nlc.emit.names import LocalNames
+from nlc.emit.position import before_name
 from nlc.emit.render import render
 from nlc.emit.scope import Sequence, printer_of
 from nlc.emit.torch_printer import TorchPrinter
-from nlc.emit.views import AttentionView
-from nlc.emit.windows import equation_lines, lengthened, over_data, subscript, window_slots
+from nlc.emit.windows import Solving, lengthened, over_data, subscript, window_slots
 from nlc.ir.algebra import Age, Expr, Position, Window
 from nlc.ir.attention import WindowLaw
 from nlc.ir.law import POSITION
@@ -23,11 +25,16 @@ def attention_helpers(sequence: Sequence) -> tuple[str, ...]:
     if not found:
         return ()
     kernels = [memory.window for memory in found if memory.form is Form.ATTENTION and memory.window is not None]
-    to_heads, from_heads = HEADS.get(len(sequence.model.axes), MANY_AXES)
+    in_blocks = sequence.program.is_in_blocks
+    axes = 0 if in_blocks else len(sequence.model.axes)  # a block has one dim for all copies
+    to_heads, from_heads = HEADS.get(axes, MANY_AXES)
+    plain = [law for law in kernels if law.attention is not None and law.attention.is_plain]
     view = AttentionView(
-        has_attention=any(law.window == "all" for law in kernels),
-        has_sliding=any(law.window != "all" for law in kernels),
-        many_axes=len(sequence.model.axes) > 1,
+        has_attention=any(not law.slides for law in plain),
+        has_sliding=any(law.slides for law in plain),
+        has_joint=len(plain) < len(kernels),
+        has_segments=not in_blocks and any(law.segment for law in kernels),
+        many_axes=axes > 1,
         to_heads=to_heads,
         from_heads=from_heads,
     )
@@ -53,7 +60,7 @@ def in_forward(
     new = {name: _whole(sequence, printer, value, leading) for name, value in law.data}
     yield from lengthened(sequence, law.component, new, names, start, values)
     if memory.form is Form.ATTENTION:
-        yield from _kernel(sequence, law, values, start, leading, target)
+        yield from _kernel(sequence, law, names, values, start, leading, target)
     else:
         yield from _table(sequence, law, names, values, start, target)
 
@@ -68,28 +75,82 @@ def places(sequence: Sequence, names: LocalNames, values: dict[Expr, str], start
     yield (f"{place} = ({first} + torch.arange({like}.shape[1], device={like}.device)).to({like}.dtype){axes}",)
 
 
-def kept_after(sequence: Sequence, component: str, values: Mapping[Expr, str]) -> dict[str, str]:
-    """What is kept of a window after a sequence, by slot name."""
-    tokens = f"{sequence.like.name}.shape[1]"
-    found = {}
-    for slot in window_slots(sequence, component):
-        data = values[Window(component, slot.part, slot.shape)]
-        found[slot.name] = data if slot.window == "all" else f"{data}[:, {tokens} :]"
-    return found
+def in_block(
+    sequence: Sequence,
+    law: WindowLaw,
+    printer: TorchPrinter,
+    names: LocalNames,
+    values: dict[Expr, str],
+    over_tokens: Callable[[Expr], tuple[str, ...]],
+    target: str,
+    apart: Apart,
+) -> Iterator[Lines]:
+    """The value at every token of a block, which adds to the data of its segment; `over_tokens` writes values at every token."""
+    assert law.attention is not None, law
+    given, inside = {name: " ".join(over_tokens(value)) for name, value in law.data}, dict(values)
+    query = " ".join(over_tokens(law.attention.query))
+    lines = list(lengthened(sequence, law.component, given, names, "state", inside, 8))
+    near = ""
+    if law.segment:
+        here, near = names.new("here"), "[:, here]"
+        lines.append((f"{here} = slice({law.segment - 1} - {before_name(sequence)} % {law.segment}, None)",))
+    data = {node: f"{window}{near}" for node, window in inside.items() if _is_data(law, node)}
+    lines.append(attention_call(law, printer, {**inside, **data}, target, query, [], 8))
+    if not stands_apart(sequence.model, law.equations):
+        values.update(inside)
+        yield from lines
+        return
+    kept = {name: text for name, text in kept_after(sequence, inside, f"{query}.shape[1]").items() if name.startswith(f"{law.component}.")}
+    says = f"What {law.component} finds at every token of a block, and what it keeps."
+    method = solving_method(law.component, "in_a_block", says, lines, [target], kept)
+    yield apart.call(method, [target], names.new("windows"), kept, 8)
 
 
-def _kernel(sequence: Sequence, law: WindowLaw, values: dict[Expr, str], start: str, leading: str, target: str) -> Iterator[Lines]:
+def kept_after(sequence: Sequence, values: Mapping[Expr, str], tokens: str) -> dict[str, str]:
+    """What is kept of windows after so many tokens, by slot name."""
+    slots = [slot for slot in sequence.program.slots if slot.window is not None]
+    data = {slot: values.get(Window(slot.component, slot.part, slot.shape)) for slot in slots}
+    return {slot.name: text if slot.window == "all" else f"{text}[:, {tokens} :]" for slot, text in data.items() if text is not None}
+
+
+def _kernel(
+    sequence: Sequence, law: WindowLaw, names: LocalNames, values: dict[Expr, str], start: str, leading: str, target: str
+) -> Iterator[Lines]:
+    printer = printer_of(sequence, values)
+    assert law.attention is not None, law
+    query, segment = _whole(sequence, printer, law.attention.query, leading), law.segment
+    position = "" if law.window == "all" else sequence.carried(start, POSITION, "")
+    if not segment:
+        sliding = [f"window={law.window}", "chunk=self.chunk", f"position={position}"] if law.slides else []
+        yield attention_call(law, printer, values, target, query, sliding, 12)
+        return
+    before, inside = names.new("before"), names.new(f"{target}_in_segments")
+    yield (f"{before} = 0 if {position}.is_meta else int({position}) % {segment}",)
+    near = {node: f"{window}[:, {segment - 1} - {before} :]" for node, window in values.items() if _is_data(law, node)}
+    cut = {node: f"_in_segments({window}, {segment})" for node, window in near.items()}
+    yield attention_call(law, printer, {**values, **cut}, inside, f"_in_segments({query}, {segment}, {before})", [], 12)
+    batch, like = leading.partition(",")[0], sequence.like.name
+    yield (f"{target} = _out_of_segments({inside}, {batch}, {before}, {like}.shape[1])",)
+
+
+def attention_call(
+    law: WindowLaw, printer: TorchPrinter, values: Mapping[Expr, str], target: str, query: str, more: list[str], indent: int
+) -> Lines:
+    """The call of the function for attention, where `values` has what stands for the data of the window."""
     attention = law.attention
     assert attention is not None, law
-    printer = printer_of(sequence, values)
     data = {node.part: variable for node, variable in values.items() if isinstance(node, Window) and node.component == law.component}
-    scale = printer.number(attention.scale)
-    arguments = [_whole(sequence, printer, attention.query, leading), data[attention.key], data[attention.value], f"scale={scale}"]
-    function = "_attention"
-    if law.window != "all":
-        function = "_sliding_attention"
-        arguments += [f"window={law.window}", "chunk=self.chunk", f"position={sequence.carried(start, POSITION, '')}"]
-    yield call(f"{target} = {function}", arguments, "", 12)
+    keys, means = ([data[name] for name in column] for column in zip(*attention.pairs, strict=True))
+    scale = f"scale={printer.number(attention.scale)}"
+    if attention.is_plain:
+        return call(f"{target} = {'_sliding' if law.slides else ''}_attention", [query, *keys, *means, scale, *more], "", indent)
+    lists = [f"[{', '.join(column)}]" for column in (keys, means)]
+    shared = [f"[{', '.join(printer.text(pair[side]) for pair in attention.lasting)}]" for side in (0, 1)]
+    return call(f"{target} = _joint_attention", [query, *lists, *shared, scale], "", indent)
+
+
+def _is_data(law: WindowLaw, node: Expr) -> bool:
+    return isinstance(node, Window) and node.component == law.component
 
 
 def _table(sequence: Sequence, law: WindowLaw, names: LocalNames, values: dict[Expr, str], start: str, target: str) -> Iterator[Lines]:
@@ -99,10 +160,17 @@ def _table(sequence: Sequence, law: WindowLaw, names: LocalNames, values: dict[E
     yield assignment(age, [f"_ages({tokens}, {data}.shape[1], {data}){subscript(sequence, 'None, :, :')}"], 12)
     seen = f"{age} >= 0"
     if law.window != "all":
-        seen = f"({age} >= 0) & ({age} < {law.window}) & ({age}[:, :1] <= {sequence.carried(start, POSITION, '')})"
+        position = sequence.carried(start, POSITION, "")
+        seen = f"({age} >= 0) & ({age} < {law.window}) & ({age}[:, :1] <= {position})"
+        if segment := law.segment:
+            since = names.new("since", law.component)
+            places = f"torch.arange({tokens}, device={data}.device)"
+            yield (f"{since} = (({position} + {places}) % {segment}){subscript(sequence, 'None, :, None')}",)
+            seen = f"({age} >= 0) & ({age} < {law.window}) & ({age} <= {since})"
     yield assignment(there, [seen], 12)
     values[Age()] = age
-    yield from equation_lines(law.equations, law.component, over_data(printer_of(sequence, values), 2, there), names, values, target)
+    printer = over_data(printer_of(sequence, values), 2, there)
+    yield from Solving(sequence, law.component, names, values).lines(law.equations, printer, target)
 
 
 def _whole(sequence: Sequence, printer: TorchPrinter, value: Expr, leading: str) -> str:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 from nlc.emit.forward import Tokens, leading_text, output_lines
 from nlc.emit.hoisting import Given, Hoisted, index_names, is_split_parameter
-from nlc.emit.layout import WIDTH, Lines, assignment, block, call, comprehension, indented
+from nlc.emit.layout import WIDTH, Lines, assignment, block, call, comprehension, indented, packed
 from nlc.emit.names import LocalNames
 from nlc.emit.parameters import read_used
 from nlc.emit.position import before_name
 from nlc.emit.recents import laid_out
+from nlc.emit.render import render
 from nlc.emit.scope import (
     Sequence,
     Sizes,
@@ -23,6 +24,7 @@ from nlc.emit.scope import (
     sizes,
     used_axes,
 )
+from nlc.emit.views import BlockHelpersView
 from nlc.ir.algebra import Expr, Index, Input, Named, walk
 from nlc.ir.law import POSITION, RECENT, used_definitions
 
@@ -105,6 +107,10 @@ class BlockLoop:
         cut = f"{blocks_.tokens}, {blocks_.alone}" if blocks_.alone else f"{blocks_.tokens}"
         yield (f"{lengths} = _block_lengths({before}, {cut}, {like}.shape[1])",)
         yield (f"{blocks} = zip(*(torch.split(x{self._together}, {lengths}, 1) for x in {streams}), strict=True)",)
+        if self._windows:
+            windows = names.new("windows")
+            yield packed(windows, [f'"{name}"' for name in self._windows], 12)
+            yield (f"{moved} = state | {self._with_tokens('state', f'1, {1 + len(self.sequence.model.axes)}')}",)
         yield self._moved(moved)
         columns = [names.new(f"{name}_in_blocks") for name, _ in self.parts.results]
         copies = " * ".join((self.variables.batch, *self.variables.axes))
@@ -150,7 +156,18 @@ class BlockLoop:
         outside = [item.name for item in self.sequence.program.laws.kept if item.component in (POSITION, RECENT) or item.is_whole]
         known = ", ".join(f'"{name}"' for name in outside)
         others = f"!= {known}" if len(outside) == 1 else f"not in {{{known}}}"
-        return comprehension(f"{moved} = ", [f"name: x.flatten(0, {count})", "for name, x in state.items()", f"if name {others}"], 12)
+        of = moved if self._windows else "state"
+        return comprehension(f"{moved} = ", [f"name: x.flatten(0, {count})", f"for name, x in {of}.items()", f"if name {others}"], 12)
+
+    @staticmethod
+    def _with_tokens(states: str, dims: str) -> str:
+        """The data of windows, their dim for tokens moved."""
+        return f"{{name: {states}[name].movedim({dims}) for name in windows}}"
+
+    @property
+    def _windows(self) -> tuple[str, ...]:
+        """The carried data of windows, which have a dim for tokens before those of axes."""
+        return tuple(slot.name for slot in self.sequence.program.slots if slot.window is not None and self.sequence.model.axes)
 
     def _apart(self, text: str, *, time: bool) -> str:
         """What has one dim for all copies, with a dim for each axis again."""
@@ -178,6 +195,9 @@ class BlockLoop:
         line = f"{last} = {{{', '.join(items)}}}"
         yield (line,) if len(line) <= WIDTH - 12 else (f"{last} = {{", *(f"    {item}," for item in items), "}")
         whole = f"{{name: {self._apart('x', time=False)} for name, x in {moved}.items()}}" if self.sequence.model.axes else moved
+        if self._windows:
+            yield (f"state = {whole}",)
+            whole = f"state | {self._with_tokens('state', f'{1 + len(self.sequence.model.axes)}, 1')}"
         yield (f"state = {whole} | {last}",)
 
 
@@ -193,3 +213,8 @@ def define_used(
             terms = printer.terms(equation.value) if number is None else (number,)
             values[equation.value] = named.get(equation.value) or names.new(equation.name)
             yield assignment(values[equation.value], terms, 12)
+
+
+def block_helpers(method: str, *, is_first_alone: bool = False) -> str:
+    """The functions that a sequence in blocks calls."""
+    return render(BlockHelpersView("_moved_at_end(" in method, is_first_alone))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
+from nlc.emit.apart import Apart
+from nlc.emit.attention import kept_after
+from nlc.emit.block_memories import moved_memory
 from nlc.emit.block_printer import BlockPrinter, as_before, block_leaf, is_new_read, is_over_streams, varies
-from nlc.emit.chunked import Chunked
-from nlc.emit.dual import Dual
-from nlc.emit.forward import Tokens, form_slots, run_form
+from nlc.emit.forward import Tokens
 from nlc.emit.held import held_alike, returned_held, returned_in_full
 from nlc.emit.hoisting import Hoisted, index_names
 from nlc.emit.layout import WIDTH, Lines, assignment, block, call
@@ -24,35 +25,30 @@ from nlc.emit.steps import hidden_layers
 from nlc.emit.sums import over_block
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.emit.uses import Uses, find_uses, is_gathered, sum_terms, written_out
-from nlc.emit.views import BlockHelpersView, BlockView
+from nlc.emit.views import BlockView
 from nlc.ir.algebra import Due, Expr, Index, Input, MatMul, Named, State, When, children, contains, walk
 from nlc.ir.build import add, replace as replaced
 from nlc.ir.law import Equation, Kept, Law
-from nlc.ir.program import MemoryProgram, StateSlot
+from nlc.ir.program import StateSlot
 
 
-def block_method(sequence: Sequence, parts: Hoisted) -> str:
-    """The method's text."""
+def block_methods(sequence: Sequence, parts: Hoisted) -> tuple[str, ...]:
+    """The method's text, and those of levels that stand apart in it."""
     streams = [f"{item.name}: Tensor" for item in parts.given if item.timed]
     steady = [f"{name}: Tensor" for name in (*(item.name for item in parts.given if not item.timed), *index_names(sequence))]
     result = ", ".join(["Tensor"] * len(parts.results) + ["dict[str, Tensor]"])
     result = f"tuple[{result}]" if parts.results else result
     carried = ["state: dict[str, Tensor]", f"{before_name(sequence)}: int"]
     signature = call("def _block", ["self", *streams, "*", *steady, *carried], f" -> {result}:", 4)
-    return render(BlockView(signature, block(list(_body(sequence, parts)))))
+    lines, apart = _body(sequence, parts)
+    return render(BlockView(signature, lines)), *(item.text for item in apart.methods)
 
 
-def block_helpers(method: str, *, is_first_alone: bool = False) -> str:
-    """The functions that a sequence in blocks calls."""
-    return render(BlockHelpersView("_moved_at_end(" in method, is_first_alone))
-
-
-def _body(sequence: Sequence, parts: Hoisted) -> Iterator[Lines]:
+def _body(sequence: Sequence, parts: Hoisted) -> tuple[Lines, Apart]:
     like = next(item.name for item in parts.given if item.timed)
     names = LocalNames((*(item.name for item in parts.given), *index_names(sequence), "state", before_name(sequence)))
     block_ = Block(sequence, parts, names, like)
-    yield from block_.known()
-    yield from block_.moved()
+    return block([*block_.known(), *block_.moved()]), block_.apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +67,7 @@ class Block:
     at_end: dict[Expr, str] = field(default_factory=dict)
     written: dict[Expr, Expr] = field(default_factory=dict)
     totals: frozenset[str] = frozenset()
+    apart: Apart = field(default_factory=Apart)
 
     @property
     def tokens(self) -> str:
@@ -116,7 +113,7 @@ class Block:
         used = {node for value in self._expressions() for node in walk(value)}
         for name, value in self.parts.words:
             if value in used and value not in self.values and waiting.isdisjoint(walk(value)):
-                terms = self._printer().terms(value)
+                terms = self.printer().terms(value)
                 local = self.values[value] = self.names.new(name)
                 self.at_end[value] = _last(local)
                 yield assignment(local, terms, 8)
@@ -127,6 +124,7 @@ class Block:
         yield from (stream.value for _, streams in self.parts.forms for stream in streams)
         yield from (value for memory in self.parts.duals if memory.dual is not None for value in memory.dual.values)
         yield from (read.vector for memory in self.parts.duals for read in memory.reads if read.vector is not None)
+        yield from (value for law in self.parts.windows for value in law.values)
         yield from (equation.value for law in self.parts.laws for equation in law.equations)
         yield from (value for _, value in (*self.parts.kept, *self.parts.results))
 
@@ -141,7 +139,7 @@ class Block:
                 case MatMul(State(component) as state, vector) if (
                     count > 1 and node not in known and state not in waiting and blocks.is_steady(state) and is_over_streams(vector)
                 ):
-                    terms = self._printer().terms(node)
+                    terms = self.printer().terms(node)
                     local = self.values[node] = self.names.new(f"{component}_read")
                     self.at_end[node] = _last(local)
                     yield assignment(local, terms, 8)
@@ -152,7 +150,7 @@ class Block:
         results = [(self.names.new(name), value) for name, value in self.parts.results]
         as_they_are: dict[Expr, str] = {value: local for local, value in results if isinstance(value, Named)}
         for ran, memory in enumerate(program.memories, start=1):
-            yield from self._memory(memory, as_they_are)
+            yield from moved_memory(self, memory, as_they_are)
             for read in memory.reads:
                 known = Named(read.name, read.shape)
                 self.at_end[known] = _last(self.values[known])
@@ -161,47 +159,25 @@ class Block:
             yield from self._law(law)
         yield from self.found(results)
         kept = {item.name: self._kept(item, value) for item, value in self.parts.kept}
+        kept |= kept_after(self.sequence, self.values, self.tokens)
         outside = {item.name for item in program.laws.kept} - set(kept)
-        state = {
-            slot.name: kept.get(slot.name) or self.at_end[_state(slot, When.CURRENT)] for slot in program.slots if slot.name not in outside
-        }
+        inside = [slot for slot in program.slots if slot.name not in outside and not self.apart.carries(slot.name)]
+        state = {slot.name: kept.get(slot.name) or self.at_end[_state(slot, When.CURRENT)] for slot in inside}
         result = "".join(f"{local}, " for local, _ in results)
         alike = held_alike(self.sequence)
         if alike is None:
-            yield from returned_in_full(result, state, WIDTH - 8)
+            yield from returned_in_full(result, state, WIDTH - 8, self.apart.more)
             return
         due = self.values[Due(alike.period, self.sequence.model.unit)]
         held = f'new if {due} else state[f"{{name}}.{alike.part}"]'
-        yield from returned_held(self.sequence, self.names, result, state, alike.part, held, WIDTH - 8)
+        yield from returned_held(self.sequence, self.names, result, state, alike.part, held, WIDTH - 8, self.apart.more)
 
     def found(self, results: Iterable[tuple[str, Expr]]) -> Iterator[Lines]:
         """What a block gives at every token, each value in its variable."""
         for local, value in results:
             if self.values.get(value) != local:
-                over = yield from hidden_layers(self.names, self.values, self._printer(), local, value, 8)
-                yield assignment(local, self._over_tokens(over, is_whole=self._spans_tokens(value)), 8)
-
-    def _memory(self, memory: MemoryProgram, as_they_are: Mapping[Expr, str]) -> Iterator[Lines]:
-        """A memory that moves at every token: in chunks, or in the dual form, the names of whose law are its own."""
-        dual = self.parts.dual(memory.component)
-        form, streams = next(((form, streams) for form, streams in self.parts.forms if form.memory == memory), (None, ()))
-        if dual is not None and dual.dual is not None:
-            own = replace(self, values=dict(self.values))
-            yield from Dual(own._tokens(), dual.dual).lines(dual, self.sequence.program.slots, as_they_are)
-            self.values.update((known, own.values[known]) for read in memory.reads for known in [Named(read.name, read.shape)])
-            states = (_state(slot, When.CURRENT) for slot in self.sequence.program.slots if slot.component in dual.dual.components)
-            self.at_end.update((state, own.values[state]) for state in states if state in own.values)
-        elif form is not None:
-            slots = form_slots(self.sequence, form)
-            after: dict[Expr, str] = {_state(slot, When.CURRENT): self.names.new(slot.name) for slot in slots}
-            self.at_end.update(after)
-            carried = [self.values[_state(slot, When.PREVIOUS)] for slot in slots]
-            in_one = isinstance(form, Chunked) and bool(form.above)
-            moved = [self.names.new("rows")] if in_one else list(after.values())
-            yield from run_form(self._tokens(), form, streams, carried, moved, as_they_are)
-            if in_one:
-                rows = ", ".join(self.sequence.size(slot.shape[0]) for slot in slots)
-                yield assignment(", ".join(after.values()), [f"torch.split({moved[0]}, [{rows}], 1)"], 8)
+                over = yield from hidden_layers(self.names, self.values, self.printer(), local, value, 8)
+                yield assignment(local, self.over_tokens(over, self._spans_tokens(value)), 8)
 
     def _kept(self, item: Kept, value: Expr) -> str:
         """What is carried beside the states, after the block's last token."""
@@ -210,10 +186,10 @@ class Block:
             return printer.text(value)
         return f"{printer.atom(value)}.expand_as({self.sequence.carried('state', item.component, item.part)})"
 
-    def _over_tokens(self, value: Expr, *, is_whole: bool) -> tuple[str, ...]:
-        """The terms of a value, at every token; it `is_whole` if it has the dim of time already."""
-        printer = self._printer()
-        if is_whole:
+    def over_tokens(self, value: Expr, is_whole: bool | None = None) -> tuple[str, ...]:
+        """The terms of a value, at every token; `is_whole` says whether it has the dim of time, where its text does not."""
+        printer = self.printer()
+        if self._spans_tokens(value) if is_whole is None else is_whole:
             return printer.terms(value)
         return (f"{printer.atom(value)}.expand({self.like}.shape[0], {self.tokens}{', -1' * len(value.shape)})",)
 
@@ -226,11 +202,11 @@ class Block:
         """Whether a value may change from token to token: not by streams of one value for the whole sequence."""
         return varies(node, frozenset(item.name for item in self.parts.given if not item.timed))
 
-    def _tokens(self) -> Tokens:
+    def as_tokens(self) -> Tokens:
         leading = f"{self.like}.shape[0], {self.tokens}"
-        return Tokens(self.names, self.values, leading, self._printer(), self._at_end_printer(), self._spans_tokens, 8)
+        return Tokens(self.names, self.values, leading, self.printer(), self._at_end_printer(), self._spans_tokens, 8)
 
-    def _printer(self) -> BlockPrinter:
+    def printer(self) -> BlockPrinter:
         known = {node: variable for node, variable in self.values.items() if children(node)}
         return BlockPrinter(
             lambda node: block_leaf(node, self.values),
@@ -284,7 +260,7 @@ class Block:
         local = target or self.names.new(name, component)
         self.at_end[named] = local
         if name in uses.at_every_token:
-            terms = self._printer().terms(equation.value)
+            terms = self.printer().terms(equation.value)
             whole = replaced(equation.value, self.written.get)
             self.written[named] = whole
             for node in (named, whole) if children(whole) else (named,):
@@ -309,13 +285,13 @@ class Block:
                 yield from self._new_reads(child)
             return
         source = next(part.component for part in walk(value) if isinstance(part, State) and part.when is When.CURRENT)
-        terms = self._printer().terms(value)
+        terms = self.printer().terms(value)
         self.values[value] = self.names.new(f"{source.replace('.', '_')}_seen")
         yield assignment(self.values[value], terms, 8)
 
     def _sum(self, component: str, equation: Equation) -> tuple[str, ...]:
         """The sum over the block, added to what was gathered before it; sums that have a name are not taken again."""
-        printer, at_end = self._printer(), self._at_end_printer()
+        printer, at_end = self.printer(), self._at_end_printer()
         pieces: dict[Expr, Piece] = {}
 
         def named(node: Expr) -> Expr:

@@ -65,9 +65,12 @@ class Dual:
                 yield self._state(slot, shapes)
 
     def _line(self, word: str, value: Expr, owner: str) -> Lines:
-        """A value at every token under a name."""
-        terms = self._terms(value)
-        local = self.tokens.values[Named(word, value.shape)] = self.tokens.names.new(word, owner)
+        """A value at every token under a name, unless it has one."""
+        terms, known = self._terms(value), Named(word, value.shape)
+        if len(terms) == 1 and terms[0].isidentifier():
+            self.tokens.values[known] = terms[0]
+            return ()
+        local = self.tokens.values[known] = self.tokens.names.new(word, owner)
         return assignment(local, terms, self.tokens.indent)
 
     def _terms(self, value: Expr) -> tuple[str, ...]:

@@ -237,3 +237,16 @@ class CoupledHelpersView:
 
     is_scaled: bool
     has_several: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionView:
+    """The functions of levels that are solved over a window; `to_heads` lays x out for torch's kernel, `from_heads` its result back."""
+
+    has_attention: bool
+    has_sliding: bool
+    has_joint: bool
+    has_segments: bool
+    many_axes: bool
+    to_heads: str
+    from_heads: str

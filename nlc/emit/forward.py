@@ -11,12 +11,13 @@ from nlc.emit.chunks import chunk_method, chunked, method_name
 from nlc.emit.coupled import Coupled, coupled, is_coupled
 from nlc.emit.coupled_methods import coupled_method
 from nlc.emit.halves import halves_method
+from nlc.emit.held import returned
 from nlc.emit.layout import Lines, assignment, block, call, indented, packed
 from nlc.emit.names import LocalNames
 from nlc.emit.parameters import read_parameters
 from nlc.emit.recents import laid_out
 from nlc.emit.scope import Sequence, Sizes, converted, define, indices, input_values, output_printer, printer_of, sizes
-from nlc.emit.steps import hidden_layers, returned
+from nlc.emit.steps import hidden_layers
 from nlc.emit.torch_printer import TorchPrinter
 from nlc.ir.algebra import Expr, Named, walk
 from nlc.ir.law import written_out
@@ -90,7 +91,7 @@ def _forms(
             answer = next((Named(read.name, read.shape) for read in memory.reads), Named(memory.component, ()))
             values[answer] = as_they_are.get(answer) or names.new(answer.name)
             yield from in_forward(sequence, memory, names, values, start, leading, values[answer])
-            state |= kept_after(sequence, memory.component, values)
+            state |= kept_after(sequence, values, f"{sequence.like.name}.shape[1]")
             continue
         form = next(form for form in forms if form.memory is memory)
         slots = form_slots(sequence, form)

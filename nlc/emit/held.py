@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from nlc.emit.layout import WIDTH, Lines, comprehension
+from nlc.emit.layout import WIDTH, Lines, call, comprehension
 from nlc.emit.names import LocalNames
 from nlc.emit.scope import Sequence
 from nlc.ir.law import Held
@@ -52,7 +52,7 @@ def _apart(sequence: Sequence, state: Mapping[str, str], ending: str) -> tuple[d
 
 
 def returned_held(
-    sequence: Sequence, names: LocalNames, result: str, state: Mapping[str, str], ending: str, held: str, room: int
+    sequence: Sequence, names: LocalNames, result: str, state: Mapping[str, str], ending: str, held: str, room: int, more: str = ""
 ) -> Iterator[Lines]:
     """`return result, state` where all states are held alike: `held` is what one is held as, of the `new` and the state called `name`."""
     new, others = _apart(sequence, state, ending)
@@ -61,14 +61,37 @@ def returned_held(
     yield comprehension(f"{holding} = ", [f'f"{{name}}.{ending}": {held}', f"for name, new in {moved}.items()"], WIDTH - room)
     if others:
         yield dict_lines(parts[-1], others, room)
-    yield (f"return {result}{' | '.join(parts)}",)
+    yield (f"return {result}{' | '.join(parts)}{more}",)
 
 
-def returned_in_full(result: str, state: Mapping[str, str], room: int) -> Iterator[Lines]:
-    """`return result, state`, state by state; `result` ends with a comma, if it is not empty."""
-    line = f"return {result}{items_text(state)}"
+def returned_in_full(result: str, state: Mapping[str, str], room: int, more: str = "") -> Iterator[Lines]:
+    """`return result, state`, state by state and `more` as its code has it; `result` ends with a comma, if it is not empty."""
+    line = f"return {result}{items_text(state)}{more}"
     if len(line) <= room:
         yield (line,)
         return
     yield dict_lines("state", state, 0)
-    yield (f"return {result}state",)
+    yield (f"return {result}state{more}",)
+
+
+def returned(sequence: Sequence, outputs: dict[str, str], state: dict[str, str], dtype: str, more: str = "") -> Iterator[Lines]:
+    """`return outputs, state`: each bare when there is one, else a dict by name, with `more` as its code has it."""
+    state_text = next(iter(state.values())) if sequence.is_bare else f"{items_text(state)}{more}"
+    result = result_text(outputs, dtype)
+    line = f"return {result}, {state_text}"
+    if len(line) > 128 and sequence.program.laws.kept:
+        yield dict_lines("state", state, 0)
+        line = f"return {result}, state{more}"
+    if len(line) <= 128:
+        yield (line,)
+    elif len(state_text) <= 123:
+        yield call("return ", [result, state_text], "", 12)
+    else:
+        items = (f'        "{name}": {value},' for name, value in state.items())
+        yield ("return (", f"    {result},", "    {", *items, "    },", ")")
+
+
+def result_text(outputs: dict[str, str], dtype: str) -> str:
+    """The output, or all of them by name."""
+    texts = {name: f"{value}.to({dtype})" for name, value in outputs.items()}
+    return items_text(texts) if len(texts) > 1 else next(iter(texts.values()))

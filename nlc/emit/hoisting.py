@@ -14,6 +14,7 @@ from nlc.emit.names import LocalNames
 from nlc.emit.position import before_name
 from nlc.emit.scope import Sequence, used_axes
 from nlc.ir.algebra import Constant, Due, Expr, Input, Join, MatMul, Named, Parameter, Scale, Split, State, Tick, children, contains, walk
+from nlc.ir.attention import WindowLaw
 from nlc.ir.build import rebuild, replace as replaced
 from nlc.ir.dual import DualLaw
 from nlc.ir.law import POSITION, PREVIOUS, RECENT, WORD, Kept, Law, Reset, used_definitions, written_out
@@ -41,7 +42,7 @@ class Given:
 class Hoisted:
     """What is `given` to a block, what a block computes of it, and the outputs.
 
-    A block has forms with their streams, dual laws, laws of levels with a period, kept values and `results`; an output is over the
+    A block has forms with their streams, dual laws, windows, laws of levels with a period, kept values and `results`; an output is over the
     spec's streams and the results' names. `words` are the spec's for what a block reads of steady levels, shorter ones first; `starts` are
     the program's.
     """
@@ -54,11 +55,16 @@ class Hoisted:
     results: tuple[tuple[str, Expr], ...]
     outputs: tuple[tuple[str, Expr], ...]
     words: tuple[tuple[str, Expr], ...] = ()
+    windows: tuple[WindowLaw, ...] = ()
     starts: tuple[tuple[Reset, ...], ...] = ()
 
     def dual(self, component: str) -> MemoryProgram | None:
         """A memory in the dual form."""
         return next((memory for memory in self.duals if memory.component == component), None)
+
+    def window(self, component: str) -> WindowLaw | None:
+        """A level that is solved over a window."""
+        return next((law for law in self.windows if law.component == component), None)
 
 
 def hoisted(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> Hoisted:
@@ -70,9 +76,10 @@ def hoisted(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> Hoisted:
         tuple((form, book.streams(form)) for form in forms),
         tuple(book.dual(memory, memory.dual) for memory in program.memories if memory.dual is not None),
         tuple(book.law(law) for law in program.blocks.laws),
-        tuple((item, book.take(item.value)) for item in program.laws.kept if item.component not in (POSITION, PREVIOUS, RECENT)),
+        tuple((item, book.take(item.value)) for item in program.laws.kept if _is_held(item)),
         tuple((name, book.take(value)) for name, value in results.items()),
     )
+    windows = tuple(memory.window.over(book.take) for memory in program.memories if memory.window is not None)
     words = dict.fromkeys(
         (item.name, book.take(value))
         for law in program.laws.laws
@@ -81,7 +88,12 @@ def hoisted(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> Hoisted:
     )
     shorter_first = sorted(words, key=lambda item: sum(1 for _ in walk(item[1])))
     starts = tuple(tuple(replace(item, value=book.take(item.value)) for item in items) for items in program.starts)
-    return Hoisted(book.all_given(), *parts, tuple(outputs.items()), tuple(shorter_first), starts)
+    return Hoisted(book.all_given(), *parts, tuple(outputs.items()), tuple(shorter_first), windows, starts)
+
+
+def _is_held(item: Kept) -> bool:
+    """Whether what is kept stays as it is until a period ends."""
+    return item.component not in (POSITION, PREVIOUS, RECENT) and item.window is None
 
 
 def index_names(sequence: Sequence) -> tuple[str, ...]:

@@ -48,13 +48,13 @@ def loop_over(names: Sequence[str], pieces: str, indent: int) -> tuple[str, Line
     return "pieces", unpacked(names, "pieces", indent + len(STEP))
 
 
-def comprehension(before: str, clauses: Sequence[str], indent: int) -> Lines:
+def comprehension(before: str, clauses: Sequence[str], indent: int, brackets: str = "{}") -> Lines:
     """`before{clauses}`: on one line, or with the clauses on a line of their own, or one line each."""
-    inside = " ".join(clauses)
+    inside, opening, closing = " ".join(clauses), brackets[0], brackets[1]
     if indent + len(before) + len(inside) + 2 <= WIDTH:
-        return (f"{before}{{{inside}}}",)
+        return (f"{before}{opening}{inside}{closing}",)
     lines = (inside,) if indent + len(STEP) + len(inside) <= WIDTH else clauses
-    return (f"{before}{{", *(STEP + line for line in lines), "}")
+    return (f"{before}{opening}", *(STEP + line for line in lines), closing)
 
 
 def assignment(target: str, terms: Sequence[str], indent: int) -> Lines:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from nlc.emit.dims import dim_text
 from nlc.emit.layers import layer_parts
-from nlc.emit.layout import Lines, block, call, indented
+from nlc.emit.layout import Lines, block, call, comprehension, indented
 from nlc.emit.names import LocalNames
 from nlc.emit.network_levels import levels_of
 from nlc.emit.parameters import reset_slots
@@ -135,7 +135,8 @@ def _made(stack: Stack) -> Lines:
             case Repeat(name, count):
                 inner = Stack(stack.program, stack.class_of(part), stack.classes, part.parts)
                 made = f"{inner.name}({', '.join(f'{item}={item}' for item in inner.numbers)})"
-                lines.append(call(f"self.{name}: Any = nn.ModuleList", [f"{made} for _ in range({dim_text(count, str)})"], "", 8))
+                clauses = [made, f"for _ in range({dim_text(count, str)})"]
+                lines.append(comprehension(f"self.{name}: Any = nn.ModuleList", clauses, 8, "()"))
     return block([*lines, ("self.reset_parameters()",)] if stack.levels else lines)
 
 

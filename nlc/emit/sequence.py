@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from nlc.emit.attention import attention_helpers
-from nlc.emit.block_loop import block_loop_body
-from nlc.emit.blocks import block_helpers, block_method
+from nlc.emit.block_loop import block_helpers, block_loop_body
+from nlc.emit.blocks import block_methods
 from nlc.emit.carried import check_helper
 from nlc.emit.chunked import Chunked
 from nlc.emit.coupled import Coupled
@@ -48,10 +48,11 @@ def sequence_parts(program: Program, *, is_alone: bool = True) -> tuple[str, ...
         flat = tuple(replace(form, in_blocks=True) for form in plain)
         forms = flat if program.blocks.alone else stacked_rows(flat, sequence.size)
     parts = hoisted(sequence, forms) if program.is_in_blocks else None
-    blocks = block_method(sequence, parts) if parts else ""
-    further = (*((block_helpers(blocks, is_first_alone=program.blocks.alone > 0),) if blocks else ()), *attention_helpers(sequence))
+    blocks = block_methods(sequence, parts) if parts else ()
+    block_text = "\n".join(blocks)
+    further = (*((block_helpers(block_text, is_first_alone=program.blocks.alone > 0),) if blocks else ()), *attention_helpers(sequence))
     if any(memory.dual for memory in program.memories):
-        further = (*further, dual_helpers(blocks))
+        further = (*further, dual_helpers(block_text))
     forward = block_loop_body(sequence, parts) if parts else _forward_body(sequence, forms)
     training = training_parts(program, lambda item: moved_parameters(sequence, item))
     further = (*further, *check_helper(sequence), *managed_helpers(sequence))
@@ -71,7 +72,7 @@ def _helpers(sequence: Sequence, forms: tuple[ChunkedForm, ...]) -> tuple[str, .
     return render(helpers), *halves_helpers(plain), *coupled_helpers(others)
 
 
-def _view(sequence: Sequence, forms: tuple[ChunkedForm, ...], blocks: str, forward: Lines) -> SequenceView:
+def _view(sequence: Sequence, forms: tuple[ChunkedForm, ...], blocks: tuple[str, ...], forward: Lines) -> SequenceView:
     model = sequence.model
     optional = f"state: {sequence.state_type} | None = None"
     result = f"tuple[{sequence.output_type}, {sequence.state_type}]"
@@ -80,6 +81,7 @@ def _view(sequence: Sequence, forms: tuple[ChunkedForm, ...], blocks: str, forwa
     initial = ["self", "batch: int", *(f"{axis}: int" for axis in axis_arguments), "*", "like: Tensor"]
     start = ["self", f"state: {sequence.state_type} | None", "batch: int", *(f"{axis}: int" for axis in axis_arguments), "like: Tensor"]
     leading = ", ".join(["batch", *axis_arguments])
+    body, apart = (feed_forward_body(sequence, time=False), ()) if is_feed_forward(sequence) else step_body(sequence)
     return SequenceView(
         name=model.name,
         docstring=_docstring(sequence),
@@ -92,12 +94,13 @@ def _view(sequence: Sequence, forms: tuple[ChunkedForm, ...], blocks: str, forwa
         forward=sequence.signature("forward", state=optional, result=result),
         forward_says=_forward_says(sequence),
         forward_body=(*managed_forward(sequence), *forward),
-        parallel_methods=(*([blocks] if blocks else []), *(form_method(form) for form in forms)),
+        parallel_methods=(*blocks, *(form_method(form) for form in forms)),
         forward_by_token=sequence.signature("forward_by_token", state=optional, result=result),
         by_token_body=by_token_body(sequence),
         step=sequence.signature("step", state=f"state: {sequence.state_type}", result=result),
         step_says="One token, for decoding: the laws as they stand; inputs without their time dim.",
-        step_body=feed_forward_body(sequence, time=False) if is_feed_forward(sequence) else step_body(sequence),
+        step_body=body,
+        step_methods=tuple(item.text for item in apart),
         next_sequence=next_sequence_method(sequence),
         start=() if is_feed_forward(sequence) else call("def _start", start, f" -> {sequence.state_type}:", 4),
         started=started(sequence, leading),

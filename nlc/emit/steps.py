@@ -6,9 +6,10 @@ from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace as replace_with
 from types import MappingProxyType
 
+from nlc.emit.apart import Apart, Method, solving_method, stands_apart
 from nlc.emit.carried import check_lines
-from nlc.emit.held import dict_lines, held_alike, items_text, returned_held
-from nlc.emit.layout import WIDTH, Lines, assignment, block, call, indented
+from nlc.emit.held import held_alike, result_text, returned, returned_held
+from nlc.emit.layout import WIDTH, Lines, assignment, block, indented
 from nlc.emit.names import LocalNames
 from nlc.emit.once import ONCE, computed_once
 from nlc.emit.parameters import read_parameters
@@ -33,14 +34,14 @@ WIDEST_OUTPUT = 120
 NO_TARGETS: Mapping[State, str] = MappingProxyType({})
 
 
-def step_body(sequence: Sequence) -> Lines:
-    """One token: the laws as they stand, then the outputs."""
+def step_body(sequence: Sequence) -> tuple[Lines, tuple[Method, ...]]:
+    """One token: the laws as they stand, then the outputs; and the methods of levels that stand apart."""
     names = LocalNames((*sequence.inputs, "state"))
     dtype, like = names.new("dtype"), sequence.like.name
     values = {**input_values(sequence, part="-1"), **previous(sequence, "state")}
     first = sequence.program.slots[0]
     carried = sequence.carried("state", first.component, first.part)
-    shared = _shared(sequence)
+    shared, apart = _shared(sequence), Apart()
     lines = [
         (f"{dtype} = {like}.dtype",),
         *converted(sequence, state_dtype(sequence), time=False),
@@ -49,13 +50,13 @@ def step_body(sequence: Sequence) -> Lines:
         *position_lines(sequence, names, values),
         *laid_out_at_a_token(sequence, names, values),
         *define(sequence, names, values, parted=False),
-        *_laws(sequence, names, values, shared),
-        *_outputs(sequence, names, values, shared, dtype),
+        *_laws(sequence, names, values, shared, apart),
+        *_outputs(sequence, names, values, shared, apart, dtype),
     ]
-    return (*check_lines(sequence), f"with _full_precision({like}):", *indented(block(lines)))
+    return (*check_lines(sequence), f"with _full_precision({like}):", *indented(block(lines))), tuple(apart.methods)
 
 
-def _laws(sequence: Sequence, names: LocalNames, values: dict[Expr, str], shared: frozenset[Expr]) -> Iterator[Lines]:
+def _laws(sequence: Sequence, names: LocalNames, values: dict[Expr, str], shared: frozenset[Expr], apart: Apart) -> Iterator[Lines]:
     """The laws as they run, those of levels that move several times a token together; a state starts again when what it reads is known."""
     laws = sequence.program.laws
     resets = Resets(sequence, values.get(State(POSITION, "", ()), ""), list(laws.resets))
@@ -63,7 +64,7 @@ def _laws(sequence: Sequence, names: LocalNames, values: dict[Expr, str], shared
     parts = [law for law in laws.laws if sequence.is_parted(law)]
     for law in laws.laws:
         if not sequence.is_parted(law):
-            yield from _whole(sequence, law, names, values, shared)
+            yield from _whole(sequence, law, names, values, shared, apart)
         elif law == parts[0]:
             yield from _parts(sequence, parts, names, values)
         yield from resets.ready(names, values)
@@ -77,13 +78,41 @@ def _shared(sequence: Sequence) -> frozenset[Expr]:
     return frozenset(value for values in said for value in values if sum(value in others for others in said) > 1)
 
 
-def _whole(sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str], shared: frozenset[Expr]) -> Iterator[Lines]:
+def _whole(
+    sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str], shared: frozenset[Expr], apart: Apart
+) -> Iterator[Lines]:
     """A law that runs once a token."""
-    if sequence.model.component(law.component).is_solved:
-        return at_step(sequence, law.component, law.equations, names, values)
-    if law.rounds > 1:
-        return _rounds(sequence, law, names, values, shared)
-    return law_lines(sequence, law, names, values, shared=shared)
+    if stands_apart(sequence.model, law.equations):
+        yield from _solved_apart(sequence, law, names, values, apart)
+    elif sequence.model.component(law.component).is_solved:
+        yield from _words(sequence, law, names, values, 12)
+        yield from at_step(sequence, law, names, values)
+    elif law.rounds > 1:
+        yield from _rounds(sequence, law, names, values, shared)
+    else:
+        yield from law_lines(sequence, law, names, values, shared=shared)
+
+
+def _solved_apart(sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str], apart: Apart) -> Iterator[Lines]:
+    """The call of the method that solves a level; of what is inside, `values` learns the level's value alone."""
+    inside, component = dict(values), law.component
+    lines = [*_words(sequence, law, names, inside, 8), *at_step(sequence, law, names, inside, 8)]
+    known = next(node for node in inside if isinstance(node, State) and node.component == component and node.when is When.CURRENT)
+    kept = {item.name: kept_text(sequence, item, inside) for item in sequence.program.laws.kept if item.component == component}
+    says = f"What {component} finds at one token, and what it keeps."
+    values[known] = inside[known]
+    method = solving_method(component, "at_a_token", says, lines, [inside[known]], kept)
+    yield apart.call(method, [inside[known]], names.new("windows"), kept, 12)
+
+
+def _words(sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str], indent: int) -> Iterator[Lines]:
+    """The words of the spec for what several data of a window read, which `values` learns."""
+    for item in (item for item in law.equations if item.rule == WORD):
+        whole = written_out(item.value, law)
+        if whole not in values:
+            over = yield from hidden_layers(names, values, printer_of(sequence, values), item.name, whole, indent)
+            values[whole] = names.new(item.name, law.component)
+            yield assignment(values[whole], printer_of(sequence, values).terms(over), indent)
 
 
 def _rounds(sequence: Sequence, law: Law, names: LocalNames, values: dict[Expr, str], shared: frozenset[Expr]) -> Iterator[Lines]:
@@ -170,8 +199,11 @@ def law_lines(
         shape, whole = equation.value.shape, wholes.get(equation.name, equation.value)
         part = equation.part if equation.starts is None else equation.starts
         target = targets.get(State(equation.owner or law.component, part or "", shape, When.PREVIOUS))
-        local = target if target and part is not None else names.new(equation.name, law.component)
         terms = printer_of(sequence, own).terms(equation.value)
+        if part is None and len(terms) == 1 and terms[0].isidentifier():  # it has a name
+            own[Named(equation.name, shape)] = values[whole] = terms[0]
+            continue
+        local = target if target and part is not None else names.new(equation.name, law.component)
         if equation.starts is not None:
             values[State(law.component, equation.starts, shape, When.PREVIOUS)] = local
             terms = terms if sequence.spans_axes(equation.value) else expanded(sequence, law, terms, len(shape))
@@ -196,7 +228,9 @@ def expanded(sequence: Sequence, law: Law, terms: tuple[str, ...], rank: int) ->
     return (f"({' '.join(terms)}).expand({leading}{', -1' * rank})",)
 
 
-def _outputs(sequence: Sequence, names: LocalNames, values: dict[Expr, str], shared: frozenset[Expr], dtype: str) -> Iterator[Lines]:
+def _outputs(
+    sequence: Sequence, names: LocalNames, values: dict[Expr, str], shared: frozenset[Expr], apart: Apart, dtype: str
+) -> Iterator[Lines]:
     own = dict(values)
     results: dict[str, str] = {}
     for item in sequence.program.laws.outputs:
@@ -212,16 +246,16 @@ def _outputs(sequence: Sequence, names: LocalNames, values: dict[Expr, str], sha
         yield assignment(local, broadcast(sequence, printer, value), 12)
         results |= {equation.name: local} if equation.rule != ONCE else {}
     results = {item.name: results[item.name] for item in sequence.program.laws.outputs}
-    kept = {item.name: kept_text(sequence, item, values) for item in sequence.program.laws.kept}
-    states = [slot for slot in sequence.program.slots if slot.name not in kept]
+    kept = {item.name: kept_text(sequence, item, values) for item in sequence.program.laws.kept if not apart.carries(item.name)}
+    states = [slot for slot in sequence.program.slots if slot.name not in kept and not apart.carries(slot.name)]
     new = {slot.name: _newest(slot, values) for slot in states} | kept
     alike = held_alike(sequence)
     if alike is None:
-        yield from returned(sequence, results, new, dtype)
+        yield from returned(sequence, results, new, dtype, apart.more)
         return
     due = values[Due(alike.period, sequence.model.unit)]
     held = f'torch.where({due}, new, state[f"{{name}}.{alike.part}"])'
-    yield from returned_held(sequence, names, f"{_result(results, dtype)}, ", new, alike.part, held, WIDTH - 12)
+    yield from returned_held(sequence, names, f"{result_text(results, dtype)}, ", new, alike.part, held, WIDTH - 12, apart.more)
 
 
 def hidden_layers(
@@ -308,26 +342,3 @@ def broadcast(sequence: Sequence, printer: TorchPrinter, value: Expr) -> tuple[s
     axes, first = len(sequence.model.axes), sequence.first_axis
     leading = f"*{carried}.shape[:{1 + axes}]" if first == 1 else f"{carried}.shape[0], *{carried}.shape[2:{2 + axes}]"
     return (f"({printer.text(value)}).expand({leading}{own})",)
-
-
-def _result(outputs: dict[str, str], dtype: str) -> str:
-    """The output, or all of them by name."""
-    texts = {name: f"{value}.to({dtype})" for name, value in outputs.items()}
-    return items_text(texts) if len(texts) > 1 else next(iter(texts.values()))
-
-
-def returned(sequence: Sequence, outputs: dict[str, str], state: dict[str, str], dtype: str) -> Iterator[Lines]:
-    """`return outputs, state`: each bare when there is one, else a dict by name."""
-    state_text = next(iter(state.values())) if sequence.is_bare else items_text(state)
-    result = _result(outputs, dtype)
-    line = f"return {result}, {state_text}"
-    if len(line) > 128 and sequence.program.laws.kept:
-        yield dict_lines("state", state, 0)
-        line = f"return {result}, state"
-    if len(line) <= 128:
-        yield (line,)
-    elif len(state_text) <= 123:
-        yield call("return ", [result, state_text], "", 12)
-    else:
-        items = (f'        "{name}": {value},' for name, value in state.items())
-        yield ("return (", f"    {result},", "    {", *items, "    },", ")")

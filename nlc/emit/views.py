@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from nlc.emit.form_views import (
+    AttentionView,
     CoupledHelpersView,
     CoupledVectorsView,
     CoupledView,
@@ -49,6 +50,7 @@ class SequenceView:
     step: tuple[str, ...]
     step_says: str
     step_body: tuple[str, ...]
+    step_methods: tuple[str, ...]
     next_sequence: tuple[str, ...]
     start: tuple[str, ...]
     started: tuple[str, ...]
@@ -123,17 +125,6 @@ class RepeatedView:
     initial_state: tuple[str, ...]
     forward_body: tuple[str, ...]
     step_body: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class AttentionView:
-    """The functions of levels that are solved over a window; `to_heads` lays x out for torch's kernel, `from_heads` its result back."""
-
-    has_attention: bool
-    has_sliding: bool
-    many_axes: bool
-    to_heads: str
-    from_heads: str
 
 
 @dataclass(frozen=True, slots=True)

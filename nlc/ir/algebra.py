@@ -34,6 +34,7 @@ from nlc.ir.leaves import (
     When as When,
     Window as Window,
 )
+from nlc.ir.means import WindowMean as WindowMean
 from nlc.ir.recents import Convolve, Delay, Recent, Shift
 
 
@@ -316,6 +317,8 @@ def children(node: Expr) -> tuple[Expr, ...]:
             return (x,)
         case Shift(recent, x):
             return (recent, x)
+        case WindowMean(scores, values):
+            return (*scores, *values)
         case Convolve(x, kernel, recent):
             return (x, kernel, recent)
     return ()

@@ -37,6 +37,7 @@ from nlc.ir.algebra import (
     Times,
     Transpose,
     Where,
+    WindowMean,
     WindowSoftmax,
     WindowSum,
     children,
@@ -99,17 +100,25 @@ def rebuild(node: Expr, parts: tuple[Expr, ...]) -> Expr:
             return rebuild_of_past(node, parts)
         case Rotary(_, _, base):
             return Rotary(parts[0], parts[1], base, node.shape)
+        case Now() | WindowSum() | WindowSoftmax() | WindowMean():
+            return _rebuild_over_window(node, parts)
+        case Derivative():
+            return Derivative(parts[0], parts[1], node.shape)
+        case Inverse():
+            return Inverse(parts[0], node.shape)
+    return node
+
+
+def _rebuild_over_window(node: Now | WindowSum | WindowSoftmax | WindowMean, parts: tuple[Expr, ...]) -> Expr:
+    match node:
         case Now():
             return now(parts[0])
         case WindowSum():
             return window_sum(parts[0])
         case WindowSoftmax():
             return WindowSoftmax(parts[0])
-        case Derivative():
-            return Derivative(parts[0], parts[1], node.shape)
-        case Inverse():
-            return Inverse(parts[0], node.shape)
-    return node
+        case WindowMean(scores):
+            return WindowMean(parts[: len(scores)], parts[len(scores) :], node.shape)
 
 
 def replace(node: Expr, change: Callable[[Expr], Expr | None]) -> Expr:

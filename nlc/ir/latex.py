@@ -53,6 +53,7 @@ from nlc.ir.algebra import (
     When,
     Where,
     Window,
+    WindowMean,
     WindowSoftmax,
     WindowSum,
 )  # fmt: skip
@@ -223,6 +224,9 @@ def _fenced(node: Expr) -> str:
             return rf"\operatorname{{recent}}\left({expression_latex(x)}\right)"
         case Rotary(x, place):
             return rf"R_{{{expression_latex(place)}}} {_wrapped(x, PRODUCT)}"
+        case WindowMean(scores, values):
+            weights, means = (", ".join(expression_latex(part) for part in parts) for parts in (scores, values))
+            return rf"\sum_{{i}} \operatorname{{softmax}}_{{i}}\left({weights}\right) \left({means}\right)"
         case WindowSoftmax(x):
             return rf"\operatorname{{softmax}}_{{i}}\left({expression_latex(x)}\right)"
         case StopGradient(x):

@@ -60,6 +60,11 @@ class Law:
         return self.equations[len(self.opening) :]
 
     @property
+    def without_words(self) -> tuple[Equation, ...]:
+        """The equations but for those that give entries of the spec their names."""
+        return tuple(item for item in self.equations if item.rule != WORD)
+
+    @property
     def says(self) -> str:
         """When it runs."""
         return f"{self.rounds} rounds every {self.clock}" if self.rounds > 1 else f"every {self.clock}"

@@ -207,6 +207,11 @@ class Component:
         return self.every.family is Family.ALWAYS
 
     @property
+    def segment(self) -> int:
+        """The tokens after which the data of a solved level begin anew; 0 when they never do."""
+        return int(self.reset.period) if self.is_solved and self.reset is not None and self.reset.is_counted else 0
+
+    @property
     def is_carried(self) -> bool:
         """Whether its state goes from one tick to the next."""
         return not self.is_solved and self.rounds == 1

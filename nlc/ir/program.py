@@ -87,8 +87,7 @@ class MemoryProgram:
     @property
     def takes_chunk(self) -> bool:
         """Whether it runs chunk by chunk: in a form of chunks, or as attention, whose window slides."""
-        slides = self.form is Form.ATTENTION and self.window is not None and self.window.window != "all"
-        return self.form.is_chunked or slides
+        return self.form.is_chunked or (self.form is Form.ATTENTION and self.window is not None and self.window.slides)
 
     @property
     def title(self) -> str:

@@ -46,6 +46,7 @@ from nlc.ir.algebra import (
     Transpose,
     When,
     Window,
+    WindowMean,
     WindowSoftmax,
     WindowSum,
     children,
@@ -183,6 +184,9 @@ def _call(node: Expr) -> str:
             name = function
         case _:
             name = names.get(type(node), "where")
+    if isinstance(node, WindowMean):
+        scores, values = (", ".join(expression_text(part) for part in parts) for parts in (node.scores, node.values))
+        return f"sum(softmax({scores}) * ({values}), over = window)"
     if isinstance(node, Dot) and node.left == node.right:
         return f"norm2({expression_text(node.left)})"
     arguments = [expression_text(child) for child in children(node)]

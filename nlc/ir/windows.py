@@ -19,6 +19,16 @@ LARGEST = 16
 """Tokens that such a window may have: each is a write of its own at every token."""
 
 
+def window_text(component: Component) -> str:
+    """The tokens of a window, in words."""
+    if component.window == "all":
+        return "all tokens so far"
+    since = f"since the last {component.segment} were full" if component.segment else ""
+    if component.segment == component.window:
+        return f"the tokens {since}"
+    return " ".join(filter(None, (f"the last {component.window} tokens", since)))
+
+
 def tokens_stepped_over(component: Component) -> int:
     """How many tokens the objective of a level that takes steps ranges over; 0 for a level without such a window."""
     is_stepped = component.window is not None and not component.is_solved and component.every.family is Family.TOKEN

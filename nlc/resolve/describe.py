@@ -10,6 +10,7 @@ from nlc.ir.build import replace
 from nlc.ir.dims import shape_text
 from nlc.ir.model import ClosedForm, Component, Family, GradientDescent, GradientPoint, Model, Proximal
 from nlc.ir.show import expression_text, uncounted
+from nlc.ir.windows import window_text
 
 WIDTH = 8
 """Of the words that begin a line."""
@@ -70,7 +71,7 @@ def _fits(model: Model, component: Component) -> str:
     if component.window is not None and isinstance(component.objective, WindowSum):
         text = _text(model, component, component.objective.x)
     if component.window is not None:
-        return f"{text}, over {'all tokens so far' if component.window == 'all' else f'the last {component.window} tokens'}"
+        return f"{text}, over {window_text(component)}"
     if component.every.is_fast and component.every.period > 1:
         return f"{text}, {_reduced(component)} over the data since its last update"
     return text

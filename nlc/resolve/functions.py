@@ -8,7 +8,7 @@ from fractions import Fraction
 from types import MappingProxyType
 
 from nlc.ir.algebra import Constant, Expr, Extremum, LayerNorm, Norm, Size, Softmax, StopGradient
-from nlc.ir.build import add, apply_map, divide, dot, matmul, outer, spread, total, transpose
+from nlc.ir.build import add, apply_map, divide, dot, matmul, outer, power, spread, total, transpose
 from nlc.ir.calculus import Inverse
 from nlc.ir.dims import Dim, Shape
 from nlc.ir.maps import MAPS
@@ -119,7 +119,8 @@ def _solve(arguments: tuple[Expr, ...], axis: int | None) -> Expr:
 
 
 def _norm2(arguments: tuple[Expr, ...], axis: int | None) -> Expr:
-    return dot(arguments[0], arguments[0])
+    x = arguments[0]
+    return dot(x, x) if axis is None else total(power(x, Constant(Fraction(2))), axis)
 
 
 _TABLE: Mapping[str, FunctionRule] = {
@@ -131,7 +132,9 @@ _TABLE: Mapping[str, FunctionRule] = {
     ),
     "outer": FunctionRule("a b^T of two vectors", "outer(a, b)", lambda x, _: outer(x[0], x[1]), (2,), (), _vectors, "two vectors"),
     "norm": FunctionRule("the Euclidean (Frobenius) norm", "norm(x)", lambda x, _: Norm(x[0]), (1,), (), _not_scalar, "a vector or matrix"),
-    "norm2": FunctionRule("the squared norm", "norm2(x)", _norm2, copies=2),
+    "norm2": FunctionRule(
+        "the squared norm, or that of every vector along one dim", "norm2(x) or norm2(x, over = d_k)", _norm2, (1,), ("over",), copies=2
+    ),
     "sum": FunctionRule(
         "the sum of all entries, or over one dim", "sum(x) or sum(x, over = d_k)", lambda x, axis: total(x[0], axis), (1,), ("over",)
     ),

@@ -69,7 +69,7 @@ def component_of(field: LevelField, level: LevelType, around: Surroundings) -> C
         init=_init(field, level, around),
         reset=around.clock(field.reset) if field.reset else None,
         reduce=_reduce(field.reduce),
-        window=_window(field.window, around.counts),
+        window=_window(field, around),
         backprop=None if _is_told(field, around) else _backprop(field.backprop, around.counts),
         key=parts.get("key"),
         value=parts.get("value"),
@@ -186,13 +186,19 @@ def _reduce(syntax: Syntax | None) -> OneOf["sum", "mean"]:
     raise CompileError(codes.unknown_option(syntax.span, "reduce", "sum, mean"))
 
 
-def _window(syntax: Syntax | None, counts: Mapping[str, Fraction]) -> int | OneOf["all"] | None:
-    match syntax:
+def _window(field: LevelField, around: Surroundings) -> int | OneOf["all"] | None:
+    """The tokens of a window: of a level that is solved for every query, no more than there are since it was last reset."""
+    assert field.every is not None
+    is_solved = around.clock(field.every).family is Family.ALWAYS
+    reset = around.clock(field.reset) if field.reset is not None and is_solved else None
+    since = int(reset.period) if reset is not None and reset.family is Family.TOKEN and reset.period.denominator == 1 else None
+    match field.window:
         case None:
             return None
         case Name("all"):
-            return "all"
-    return tokens_of(syntax, counts)
+            return since or "all"
+    tokens = tokens_of(field.window, around.counts)
+    return min(tokens, since or tokens)
 
 
 def _backprop(syntax: Syntax | None, counts: Mapping[str, Fraction]) -> int | None:

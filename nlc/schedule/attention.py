@@ -13,12 +13,15 @@ from nlc.ir.algebra import (
     Expr,
     Hyperparameter,
     Map,
+    MatMul,
     Named,
     Now,
+    Parameter,
     Power,
     Scale,
     Size,
     Window,
+    WindowMean,
     WindowSoftmax,
     WindowSum,
     walk,
@@ -35,23 +38,24 @@ def data_of(laws: Laws, component: str) -> tuple[tuple[str, Expr], ...]:
 
 def window_values(laws: Laws, law: Law) -> tuple[Expr, ...]:
     """Every expression of such a law: its equations, then the streams of its window."""
-    return (*(equation.value for equation in law.equations), *(value for _, value in data_of(laws, law.component)))
+    return (*(equation.value for equation in law.without_words), *(value for _, value in data_of(laws, law.component)))
 
 
 def window_law(laws: Laws, law: Law, values: Sequence[Expr]) -> WindowLaw:
     """The law over the reads of other memories, which `values` (in the order of `window_values`) have in place of their states."""
-    count, component = len(law.equations), laws.order.model.component(law.component)
+    count, component = len(law.without_words), laws.order.model.component(law.component)
     equations = tuple(
-        Equation(item.name, value, item.rule, item.cites, item.part) for item, value in zip(law.equations, values[:count], strict=True)
+        Equation(item.name, value, item.rule, item.cites, item.part) for item, value in zip(law.without_words, values[:count], strict=True)
     )
     data = tuple((name, value) for (name, _), value in zip(data_of(laws, law.component), values[count:], strict=True))
     assert component.window is not None, component
-    return WindowLaw(law.component, component.window, data, equations, _attention(equations))
+    return WindowLaw(law.component, component.window, component.segment, data, equations, _attention(equations))
 
 
 def classify_window(law: WindowLaw, component: str) -> Classified:
     """What there is to say of its transition: there is none. `component` is the last of those that move as one."""
     span = "all tokens so far" if law.window == "all" else f"the last {law.window} tokens"
+    span += f", but of none before the last {law.segment} were full" if law.segment else ""
     return Classified(component, Transition.SOLVED, None, f"it is solved anew for every query, from the data of {span}")
 
 
@@ -61,22 +65,34 @@ def _attention(equations: Sequence[Equation]) -> DotProductAttention | None:
     for equation in equations:
         whole[equation.name] = replace(equation.value, lambda node: whole.get(node.name) if isinstance(node, Named) else None)
     match whole[equations[-1].name]:
-        case WindowSum(Scale(WindowSoftmax(score), Window(part=value, shape=(_,)))):
-            factors = list(_factors(score))
-            products = [factor for factor in factors if isinstance(factor, Dot)]
-            others = [factor for factor in factors if not isinstance(factor, Dot)]
-            if len(products) == 1 and all(_is_number(factor) for factor in others):
-                return _matched(products[0], value, others)
-    return None
+        case WindowSum(Scale(WindowSoftmax(score), value)):
+            matched = [_matched(score, value)]
+        case WindowMean() as mean:
+            matched = [_matched(score, value) for score, value in mean.pairs]
+        case _:
+            return None
+    pairs = [item for item in matched if item is not None]
+    if len(pairs) < len(matched) or len({(item.query, item.scale) for item in pairs}) > 1:
+        return None
+    together = {name: tuple(pair for item in pairs for pair in getattr(item, name)) for name in ("pairs", "lasting")}
+    return DotProductAttention(pairs[0].query, together["pairs"], pairs[0].scale, together["lasting"])
 
 
-def _matched(product: Dot, value: str, factors: Sequence[Expr]) -> DotProductAttention | None:
-    match product:
-        case Dot(Window(part=key, shape=(_,)), Now(query)) | Dot(Now(query), Window(part=key, shape=(_,))):
-            number: Expr = ONE
-            for factor in factors:
-                number = divide(number, factor.by) if isinstance(factor, Divide) else scale(number, factor)
-            return DotProductAttention(query, key, value, number)
+def _matched(score: Expr, value: Expr) -> DotProductAttention | None:
+    """One pair as attention: a number times the dot product of a datum, or of every row of a matrix, and the query."""
+    factors = list(_factors(score))
+    products = [factor for factor in factors if isinstance(factor, Dot | MatMul)]
+    others = [factor for factor in factors if factor not in products]
+    if len(products) != 1 or not all(_is_number(factor) for factor in others):
+        return None
+    number: Expr = ONE
+    for factor in others:
+        number = divide(number, factor.by) if isinstance(factor, Divide) else scale(number, factor)
+    match products[0], value:
+        case (Dot(Window(part=key, shape=(_,)), Now(query)) | Dot(Now(query), Window(part=key, shape=(_,))), Window(part=name, shape=(_,))):
+            return DotProductAttention(query, ((key, name),), number)
+        case MatMul(Parameter() as keys, Now(query)), Parameter():
+            return DotProductAttention(query, (), number, ((keys, value),))
     return None
 
 
@@ -85,7 +101,7 @@ def _factors(node: Expr) -> Iterator[Expr]:
         case Scale(by, x):
             yield from _factors(by)
             yield from _factors(x)
-        case Divide(x, by):
+        case Divide(x, by) if by.shape == ():
             yield from _factors(x)
             yield Divide(ONE, by, ())
         case _:

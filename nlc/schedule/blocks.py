@@ -19,7 +19,9 @@ def find_blocks(laws: Laws) -> Blocks:
     """The blocks of a system, without their laws yet."""
     kept = frozenset((item.component, item.part) for item in laws.kept if _is_held(item))
     levels = frozenset(law.component for law in laws.laws if law.clock.period > 1)
-    return Blocks(gcd(*_periods(laws)), levels, kept, alone=gcd(*(item.period for item in laws.resets if item.sources)))
+    periods = tuple(_periods(laws))
+    segments = (item.segment for item in laws.order.model.components if periods)  # alone, they lie side by side
+    return Blocks(gcd(*periods, *segments), levels, kept, alone=gcd(*(item.period for item in laws.resets if item.sources)))
 
 
 def late_starts(laws: Laws, blocks: Blocks) -> tuple[str, ...]:

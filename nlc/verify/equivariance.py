@@ -25,6 +25,7 @@ from nlc.ir.algebra import (
     Sum,
     Times,
     Where,
+    WindowMean,
     children,
 )
 from nlc.ir.dims import Dim, Shape
@@ -87,6 +88,8 @@ def _obstacles(node: Expr, name: str) -> Iterator[str]:
             yield f"a number stands in every entry along {name}"
         case Sum(x, axis) if _has(x.shape, name) if axis is None else x.shape[axis].name == name:
             yield f"it sums over the entries along {name}"
+        case WindowMean(scores) if any(_has(score.shape, name) for score in scores):
+            yield f"entries along {name} are taken one by one"
         case Split(x) | Join(x) if _has(x.shape, name) or _has(node.shape, name):
             yield f"{name} is split or joined"
 

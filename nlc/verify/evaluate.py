@@ -45,6 +45,7 @@ from nlc.ir.algebra import (
     Times,
     Transpose,
     Where,
+    WindowMean,
     WindowSoftmax,
     WindowSum,
 )
@@ -136,6 +137,8 @@ class Evaluator:
                 return self._at_data(x, 0.0).sum(0)
             case WindowSoftmax(x):
                 return self._at_data(x, -math.inf).softmax(0)
+            case WindowMean():
+                return self._mean(node)
         return self._contraction(node)
 
     def _contraction(self, node: Expr) -> Tensor:
@@ -195,6 +198,22 @@ class Evaluator:
         assert self.there is not None
         return torch.where(self.there[(..., *(None for _ in x.shape))], self(x), otherwise)
 
+    def _mean(self, node: WindowMean) -> Tensor:
+        """The mean over all pairs of a score and a value, with a dim for what there is of them in front."""
+        assert self.there is not None
+        scores, values = [], []
+        for score, value in node.pairs:
+            if score.shape:
+                scores.append(self(score).movedim(-1, 0))
+                values.append(self(value).movedim(-2, 0))
+            else:
+                scores.append(self._at_data(score, -math.inf))
+                values.append(self(value).expand(len(self.there), *self(value).shape[1:]))
+        leading = reduce(torch.add, (score[:1] for score in scores)).shape[1:]
+        shares = torch.cat([score.expand(-1, *leading) for score in scores]).softmax(0)
+        whole = torch.cat([_behind(value, shares.dim() + 1).expand(-1, *leading, -1) for value in values])
+        return (shares[..., None] * whole).sum(0)
+
     def shape(self, shape: Shape) -> tuple[int, ...]:
         """The sizes of a value's own dims."""
         return tuple(dim.size(self.sizes) for dim in shape if dim != LIKE_WEIGHTS)
@@ -234,3 +253,8 @@ class Evaluator:
             return vector_norm(self(x), dim=tuple(range(-len(x.shape), 0)))
         pieces = torch.split(self(x).expand(sum(self.group)), list(self.group))
         return torch.cat([vector_norm(piece).expand(piece.shape) for piece in pieces])
+
+
+def _behind(x: Tensor, dims: int) -> Tensor:
+    """(n, ..., size) with so many dims: those that it lacks are of size 1, behind the first."""
+    return x[(slice(None), *(None for _ in range(dims - x.dim())))]

@@ -86,12 +86,14 @@ def shortened(window: Tensor, component: Component) -> Tensor:
 
 
 def data_of(component: Component, windows: Mapping[str, Tensor], position: int, leading: tuple[int, ...]) -> Data:
-    """The data at the token `position`, counted from 1; a window of n tokens lacks some in the first n - 1."""
+    """The data at the token `position`, counted from 1: a window of n tokens lacks some in the first n - 1, of all or since a reset."""
     streams = {item.value: windows[f"{component.name}.{item.name}"].movedim(1, 0) for item in component.data}
     count = len(next(iter(streams.values())))
     there = torch.ones(count, dtype=torch.bool)
     if component.window != "all":
-        there = torch.arange(count - 1, -1, -1) < position
+        is_reset = component.reset is not None and component.reset.is_counted
+        since = (position - 1) % int(component.reset.period) + 1 if component.reset is not None and is_reset else position
+        there = torch.arange(count - 1, -1, -1) < since
     return Data(streams, there, leading)
 
 

@@ -69,7 +69,7 @@ class Block:
         for item in self.program.laws.kept:
             if item.component == POSITION:
                 self.new[POSITION, ""] = self.before[POSITION, ""] + tokens
-            elif item.component not in (PREVIOUS, RECENT):
+            elif item.component not in (PREVIOUS, RECENT) and item.window is None:
                 self.new[item.component, item.part] = self._last(stream(item.value), len(item.value.shape))
         return {slot: value for slot, value in self.new.items() if slot in self.before}
 

@@ -52,7 +52,7 @@ def run_laws(
     for t in range(sample.shape[1]):
         parts = [_at(model, streams, t, part) for part in range(model.updates_per_tick)]
         around = (indices, trained)
-        last, windows = len(parts) - 1, Windows.of(laws.kept)
+        last, windows = len(parts) - 1, Windows.of(laws)
         tick = Tick(parts[-1], numbers, dict(states), {}, sizes, model, (), *around, part=last, windows=windows, recent=recent)
         states = tick.run(laws, parts[:-1])
         emitted = tick.outputs(laws)

@@ -37,6 +37,8 @@ class Table:
         there = (ages >= 0) & (ages <= self._before + queries if self.law.window == "all" else ages < self.law.window)
         if self.position is not None and self.law.window != "all":
             there &= (self._before - torch.arange(first.shape[1])[:, None]) <= self.position
+        if self.position is not None and self.law.segment:
+            there &= ages <= (self.position + torch.arange(queries)) % self.law.segment
         shaped = (first.shape[1], *[1] * (1 + axes), queries)
         named: dict[str, Tensor] = {}
 

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from nlc.ir.law import Kept
+from nlc.ir.law import Kept, Laws
 
 Slot = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """The windows of a system, of which `items` says what is kept."""
+    """The windows of a system: `items` says what is kept, `segments` after how many tokens those of a level begin anew."""
 
     items: Mapping[Slot, Kept] = field(default_factory=dict)
+    segments: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, kept: Iterable[Kept]) -> Windows:
+    def of(cls, laws: Laws) -> Windows:
         """The windows among what a system keeps."""
-        return cls({(item.component, item.part): item for item in kept if item.window is not None})
+        segments = {component.name: component.segment for component in laws.order.model.components if component.segment}
+        return cls({(item.component, item.part): item for item in laws.kept if item.window is not None}, segments)
 
     def first(self, component: str) -> Slot | None:
         """One of the streams of a level's window."""
@@ -36,7 +38,7 @@ class Windows:
     def there(self, slot: Slot, kept: Tensor, position: Tensor | None) -> Tensor:
         """Which data there are, when so many tokens came before, as `ages`."""
         oldest: Tensor | float = math.inf if self.items[slot].window == "all" or position is None else position
-        return ages(kept, self.items[slot]) <= oldest
+        return ages(kept, self.items[slot]) <= (oldest % self.segments[slot[0]] if slot[0] in self.segments else oldest)
 
 
 NO_WINDOWS = Windows()

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from nlc.ir.algebra import Age, Expr, Input, Map, Named, Now, Window, WindowSoftmax, WindowSum, children
-from nlc.ir.build import add, constant, divide, replace as replace_parts, window_sum
+from nlc.ir.algebra import Age, Expr, Input, Map, Named, Now, Window, WindowMean, WindowSoftmax, WindowSum, children
+from nlc.ir.build import add, constant, divide, matmul, replace as replace_parts, scale, total, transpose, window_sum
 from nlc.ir.law import Law, Laws
 from nlc.ir.model import Model
 from nlc.verify.letters import Atom, Diagonal, Function, Inner, Inverse, Letter, Meaning, Product, Root, Trace
@@ -45,12 +45,26 @@ def without_softmax(node: Expr) -> Expr:
     """The expression with every softmax over a window as exp over its sum."""
 
     def change(part: Expr) -> Expr | None:
+        if isinstance(part, WindowMean):
+            return _mean_of_sums(part)
         if not isinstance(part, WindowSoftmax):
             return None
         exponential = Map("exp", without_softmax(part.x), ())
         return divide(exponential, WindowSum(exponential, ()))
 
     return replace_parts(node, change)
+
+
+def _mean_of_sums(mean: WindowMean) -> Expr:
+    """The mean over all pairs as a quotient of sums; the rows of a matrix are summed by a product."""
+    above, below = [], []
+    for score, value in mean.pairs:
+        weight: Expr = Map("exp", without_softmax(score), score.shape)
+        if score.shape:  # outside of a sum over the window, `now(x)` is x
+            weight = replace_parts(weight, lambda part: part.x if isinstance(part, Now) else None)
+        above.append(matmul(transpose(value), weight) if score.shape else window_sum(scale(weight, value)))
+        below.append(total(weight) if score.shape else WindowSum(weight, ()))
+    return divide(add(*above), add(*below))
 
 
 def without_softmaxes(laws: Laws) -> Laws:
@@ -114,6 +128,8 @@ def written_out(node: Expr, count: int = WRITTEN_OUT) -> Expr:
     """The expression with sums over a window as sums over so many data."""
 
     def change(part: Expr) -> Expr | None:
+        if isinstance(part, WindowMean):
+            return written_out(_mean_of_sums(part), count)
         if isinstance(part, WindowSum):
             return add(*(_at(without_softmax(part.x), place, count) for place in range(count)))
         return None

@@ -128,7 +128,7 @@ REFUSED: Mapping[str, tuple[Callable[[], Model], ...]] = {
         lambda: model_of_text(ATTENTION.replace("norm2(v - memory)", "norm2(now(v) - memory)").replace("dot(k, now(q))", "1")),
     ),
     "NLC431": (lambda: model_of_text(ATTENTION.replace("    window: all\n", "").replace("now(q)", "q")),),
-    "NLC432": (lambda: model_of_text(ATTENTION, "prev(memory)"), lambda: model_of_text(f"{ATTENTION}    reset: 8 tokens\n")),
+    "NLC432": (lambda: model_of_text(ATTENTION, "prev(memory)"), lambda: model_of_text(f"{ATTENTION}    reset: never\n")),
     "NLC433": tuple(lambda culprit=culprit: gram_model(culprit) for culprit in NOT_DEFINITE),
     "NLC434": (
         lambda: with_level(optimizer=GradientDescent(Constant(Fraction(-1, 2)))),

@@ -20,6 +20,7 @@ STATEMENTS = {
     "a dict made in four lines": comprehension(
         "x = ", [f"k: {LONG}4(v)", f"for k, v in {LONG}.items()", f"if k in {{{LONG}1, {LONG}2}}"], 0
     ),
+    "what a call is given in two lines": comprehension("x = call", [f"{LONG}1({LONG}2, {LONG}3)", f"for _ in range({LONG}4)"], 0, "()"),
     "a dict on one line": comprehension("x = ", ["k: v", "for k, v in y.items()"], 0),
 }
 

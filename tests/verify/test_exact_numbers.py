@@ -45,6 +45,7 @@ LAYERS = {
     "delta_rule_layer",
     "gated_delta_rule_layer",
     "mamba2_layer",
+    "memory_as_context_layer",
     "memory_as_gate_layer",
     "retention_layer",
     "self_modifying_titans",
@@ -53,7 +54,13 @@ LAYERS = {
     "titans_linear_layer",
     "ttt_linear_layer",
 }
-ATTENTION = {"softmax_attention", "softmax_attention_layer", "sliding_window_attention", "sliding_window_attention_layer"}
+ATTENTION = {
+    "segment_attention",
+    "sliding_window_attention",
+    "sliding_window_attention_layer",
+    "softmax_attention",
+    "softmax_attention_layer",
+}
 DEEP = {"atlas", "dla", "titans", "ttt_linear", "ttt_mlp", "yaad", "moneta", "memora", "hope_inner", "hope_inner_per_token"}
 POLYNOMIAL = {path.stem for path in ARCHITECTURES} - {"hebbian_mlp", "longhorn", "mesa", *LAYERS, *ATTENTION, *DEEP}
 POLYNOMIAL |= {"gradient_descent", "heavy_ball", "momentum", "nesterov", "nesterov_momentum"}

@@ -10,10 +10,14 @@ from torch import Tensor, nn
 
 from nlc import pipeline
 from nlc.emit import emit_module
+from nlc.ir.program import Form
 from nlc.verify.load import load_source
 from nlc.verify.relation import relation_squares
 from nlc.verify.sequence_relations import RELATIONS
+from nlc.verify.squares import check_squares
 from tests.architecture.modules import ROOT
+from tests.emit.systems import program_from
+from tests.rows import rows
 
 ARCHITECTURES = ROOT / "specs" / "architectures"
 TOKENS = 20
@@ -46,6 +50,80 @@ def test_a_window_as_long_as_the_sequence_is_all_of_it(width: int) -> None:
         y, _ = made(d_k=8, d_v=8, chunk=chunk)(**given)
         torch.testing.assert_close(y[:, :width], whole[:, :width], rtol=0, atol=1e-12)
         assert torch.allclose(y, whole, rtol=0, atol=1e-12) is (width >= TOKENS)
+
+
+@pytest.mark.parametrize("segment", [1, 7, TOKENS - 1, TOKENS, 3 * TOKENS])
+def test_segments_are_attention_with_a_mask_of_blocks_on_the_diagonal(segment: int) -> None:
+    """Whole and in pieces that cut segments anywhere; persistent pairs stand before each segment."""
+    given = streams()
+    layer = module("segment_attention", segment=segment)(d_k=8, d_v=8, persistent=5).double()
+    lasting = (x.expand(2, 3, -1, -1) for x in (layer.persistent_k, layer.persistent_v))
+    q, *pairs = (x.transpose(1, 2) for x in given.values())
+    k, v = (torch.cat((before, x), 2) for before, x in zip(lasting, pairs, strict=True))
+    number = torch.arange(TOKENS) // segment
+    seen = (number[:, None] == number).tril()
+    direct = nn.functional.scaled_dot_product_attention(q, k, v, torch.cat((seen.new_ones(TOKENS, 5), seen), 1)).transpose(1, 2)
+    y, _ = layer(**given)
+    torch.testing.assert_close(y, direct, rtol=0, atol=1e-12)
+    first, state = layer(**{name: x[:, :9] for name, x in given.items()})
+    second, _ = layer(**{name: x[:, 9:] for name, x in given.items()}, state=state)
+    torch.testing.assert_close(torch.cat((first, second), 1), direct, rtol=0, atol=1e-12)
+
+
+PAIRS = """nlc: 1
+name: Pairs
+dims: {d: 4, lasting: 3}
+axes: [heads]
+inputs: {q: [d], k: [d], v: [d], far_k: [d], far_v: [d]}
+levels:
+  lasting_k: {memory: "matrix(lasting, d)", every: step}
+  lasting_v: {use: lasting_k}
+  attention:
+    memory: vector(d)
+    window: all
+    objective: >-
+      sum(exp(dot(k, now(q))) * norm2(v - attention) + exp(dot(far_k, now(q))) * norm2(far_v - attention), over = window)
+      + sum(exp(lasting_k(now(q))) * norm2(lasting_v - attention, over = d), over = lasting)
+    optimizer: closed_form
+    every: always
+outputs: {y: attention}
+"""
+
+MEMORY = """  memory:
+    memory: matrix(d, d)
+    keys: attention
+    values: v
+    objective: l2
+    gradient_at: hold(4 tokens)
+    optimizer: gradient_descent(0.1)
+    every: token
+outputs: {y: memory(attention)}
+"""
+BESIDE = PAIRS.replace("outputs: {y: attention}\n", MEMORY)
+"""A memory that learns what attention finds, and holds its gradients for four tokens."""
+
+SYSTEMS = {
+    "two pairs a token": (PAIRS, Form.ATTENTION),
+    "in segments": (PAIRS.replace("window: all", "window: all\n    reset: 3 tokens"), Form.ATTENTION),
+    "a window that slides": (PAIRS.replace("window: all", "window: 3 tokens"), Form.WINDOW_TABLE),
+    "a window that slides in segments": (PAIRS.replace("window: all", "window: 2 tokens\n    reset: 5 tokens"), Form.WINDOW_TABLE),
+    "scales of their own": (PAIRS.replace("exp(dot(k", "exp(2 * dot(k"), Form.WINDOW_TABLE),
+    "no axes": (PAIRS.replace("axes: [heads]\n", ""), Form.ATTENTION),
+    "two axes": (PAIRS.replace("[heads]", "[heads, groups]").replace("window: all", "window: all\n    reset: 3 tokens"), Form.ATTENTION),
+    "one query for all heads": (PAIRS.replace("q: [d]", "q: {shape: [d], axes: []}"), Form.ATTENTION),
+    "beside a period": (BESIDE, Form.ATTENTION),
+    "segments of two blocks": (BESIDE.replace("window: all", "window: all\n    reset: 8 tokens"), Form.ATTENTION),
+    "segments that end inside a period": (BESIDE.replace("window: all", "window: all\n    reset: 6 tokens"), Form.ATTENTION),
+    "a window that blocks would cut": (BESIDE.replace("window: all", "window: 3 tokens"), Form.RECURRENCE),
+}
+
+
+@pytest.mark.parametrize("system", rows(SYSTEMS, {"segments of two blocks"}))
+def test_pairs_of_any_window_are_what_the_oracle_says(system: str) -> None:
+    text, form = SYSTEMS[system]
+    program = program_from(text)
+    assert next(memory.form for memory in program.memories if memory.component == "attention") is form
+    assert [square.text for square in check_squares(program, emit_module(program)) if not square.closed] == []
 
 
 def test_counts_in_the_state_do_not_loosen_the_bounds() -> None:
