@@ -5,6 +5,8 @@
 
 An extra: no test runs it, and nothing else needs the packages. `titans-pytorch` has a NeuralMemory like `architectures/titans_layer` (a
 network 64-256-64 for each head, momentum, forgetting, gradients at the start of a chunk); a training step is a forward and a backward pass.
+The layer as it is shipped moves its memory at every token, with a decay and a retention of the token's own, and reads it there. The package
+moves its memory once a chunk, by the gradients of its tokens times their rates, and reads it as it was before: the layer is timed so too.
 `nested-learning` has a Hope block whose memories are written in place, without a gradient and for one sequence: it is timed so, with its
 own updates, beside a block of `models/hope`. Its memories are networks of two layers, ours are matrices.
 """
@@ -18,6 +20,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from types import MappingProxyType
 
 import torch
 from nested_learning.hope.block import HOPESelfModBlock, HOPESelfModBlockConfig
@@ -31,6 +34,13 @@ SPECS = Path(__file__).resolve().parents[2] / "specs"
 BATCH, TIME, WIDTH, HEADS = 2, 512, 128, 2
 HOPE_TIME, PERIOD = 256, 16
 CHUNKS = (16, 64)
+ONCE_A_CHUNK = {
+    "levels.memory.gradient_at": "previous",
+    "levels.memory.objective": "0.5 * rate * norm2(memory(key) - value)",
+    "levels.memory.optimizer": "momentum(learning_rate = 1, decay = inner_decay)",
+    "outputs.y": "project_out(join(rms_norm(prev(memory)(q)) * gate, heads))",
+}
+"""What makes the layer one whose memory moves once a period, as that of the package does."""
 
 
 def main() -> None:
@@ -43,7 +53,9 @@ def main() -> None:
     print("| what | nlc, ms | package, ms | package / nlc |")
     print("|---|---|---|---|")
     for chunk in CHUNKS:
-        told(f"titans, chunk {chunk}, a training step of {BATCH} x {TIME}", titans(chunk), rounds)
+        told(f"titans, moved at every token, chunk {chunk}, a training step of {BATCH} x {TIME}", titans(chunk), rounds)
+        once = {**ONCE_A_CHUNK, "levels.memory.every": f"{chunk} tokens"}
+        told(f"titans, moved once a chunk, chunk {chunk}, a training step of {BATCH} x {TIME}", titans(chunk, once), rounds)
     told(f"hope, period {PERIOD}, a forward of 1 x {HOPE_TIME} with its updates", hope(), rounds)
 
 
@@ -60,9 +72,10 @@ def told(what: str, ways: Mapping[str, Callable[[], None]], rounds: int) -> None
     print(f"| {what} | {ours:.0f} | {theirs:.0f} | {theirs / ours:.1f} |", flush=True)
 
 
-def titans(chunk: int) -> dict[str, Callable[[], None]]:
-    """A forward and a backward pass of a layer with a deep memory."""
-    layer = compile_file(SPECS / "architectures" / "titans_layer.yaml", period=chunk).load().TitansLayer(d_model=WIDTH, heads=HEADS)
+def titans(chunk: int, changes: Mapping[str, str] = MappingProxyType({})) -> dict[str, Callable[[], None]]:
+    """A forward and a backward pass of a layer with a deep memory, some of whose spec is changed."""
+    module = compile_file(SPECS / "architectures" / "titans_layer.yaml", period=chunk, **changes).load()
+    layer = module.TitansLayer(d_model=WIDTH, heads=HEADS)
     memory = NeuralMemory(dim=WIDTH, dim_head=WIDTH // HEADS, heads=HEADS, chunk_size=chunk, momentum=True, qk_rmsnorm=True)
     x = torch.randn(BATCH, TIME, WIDTH)
 

@@ -177,7 +177,7 @@ class Block:
         for local, value in results:
             if self.values.get(value) != local:
                 over = yield from hidden_layers(self.names, self.values, self.printer(), local, value, 8)
-                yield assignment(local, self.over_tokens(over), 8)
+                yield assignment(local, self.over_tokens(over, self._spans_tokens(value)), 8)
 
     def _kept(self, item: Kept, value: Expr) -> str:
         """What is carried beside the states, after the block's last token."""
@@ -186,10 +186,10 @@ class Block:
             return printer.text(value)
         return f"{printer.atom(value)}.expand_as({self.sequence.carried('state', item.component, item.part)})"
 
-    def over_tokens(self, value: Expr) -> tuple[str, ...]:
-        """The terms of a value, at every token."""
+    def over_tokens(self, value: Expr, is_whole: bool | None = None) -> tuple[str, ...]:
+        """The terms of a value, at every token; `is_whole` says whether it has the dim of time, where its text does not."""
         printer = self.printer()
-        if self._spans_tokens(value):
+        if self._spans_tokens(value) if is_whole is None else is_whole:
             return printer.terms(value)
         return (f"{printer.atom(value)}.expand({self.like}.shape[0], {self.tokens}{', -1' * len(value.shape)})",)
 

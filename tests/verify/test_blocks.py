@@ -244,8 +244,9 @@ def test_a_stream_of_the_sequence_is_the_same_in_every_block() -> None:
         {},
         {'matrix(d_v, d_k)"': 'vector(d_k)"', "0.5 * norm2(memory(k) - v)": "-dot(memory, k)"},
         {"norm2(memory(k) - v)": "norm2(memory(tanh(k) + k) - v)"},
+        {"z: prev(memory)}": 'z: "prev(memory)(l2_normalise(clip(k, -0.5, 0.75)))"}'},
     ],
-    ids=["in a product", "summed", "in an abbreviation"],
+    ids=["in a product", "summed", "in an abbreviation", "in a long output"],
 )
 def test_a_stream_of_the_sequence_counts_once_for_each_token_of_a_block(changes: dict[str, str]) -> None:
     text = LASTING
