@@ -159,9 +159,11 @@ class DMGD(Optimizer):
         stacked_momentum_W1 = decay * stacked_momentum_W1 - inner_rate * gradient_W1
         # momentum.W2 = decay * prev(momentum.W2) - inner_rate * gradient_W2
         stacked_momentum_W2 = decay * stacked_momentum_W2 - inner_rate * gradient_W2
+        # surprise = gradient / (norm(gradient) + eps)
+        weights_surprise = stacked_gradient / (torch.linalg.vector_norm(stacked_gradient, dim=(-2, -1)) + eps)[..., None, None]
         # weights_gradient = -gelu(surprise @ transpose(momentum.W1)) @ transpose(momentum.W2)
         # weights = prev(weights) - learning_rate * weights_gradient
-        polynomial = torch.nn.functional.gelu(surprise @ stacked_momentum_W1.mT)
+        polynomial = torch.nn.functional.gelu(weights_surprise @ stacked_momentum_W1.mT)
         stacked_weights = torch.baddbmm(stacked_weights, polynomial, stacked_momentum_W2.mT, alpha=learning_rate)
         torch._foreach_copy_(momentum_W1, stacked_momentum_W1.unbind())
         torch._foreach_copy_(momentum_W2, stacked_momentum_W2.unbind())
@@ -192,4 +194,4 @@ def _stacked(matrices: list[Tensor], dtype: torch.dtype | None = None) -> Tensor
     return stacked.to(dtype or torch.promote_types(stacked.dtype, torch.float32))
 
 
-# sealed by nlc, sha256 of everything above: 8f30cb78374d8fba9784dfde891e4525ce2bfb17e80868e31964aed9fe3fc73b
+# sealed by nlc, sha256 of everything above: e33ec596d883338e0cff9def31f37825080ef0986db998bf42beebfaf39503a4

@@ -20,7 +20,7 @@ from nlc.emit.written_out import when_due, written_out
 from nlc.ir.algebra import LEAVES, ONE, Expr, Eye, MatMul, Named, Softmax, State, Transpose, When, Where, walk
 from nlc.ir.build import transpose
 from nlc.ir.dims import COLUMNS, ENTRIES, MATRIX, ROWS
-from nlc.ir.law import GRAM, WORD, Equation, Law, Reset
+from nlc.ir.law import GRAM, Equation, Law, Reset
 from nlc.ir.show import expression_text
 
 
@@ -29,8 +29,8 @@ class Stacked:
     """Writes the laws of some levels.
 
     `lists`, `scalars`, `sides` and `moving` are what the update around them knows, `values` the stacked tensors, `identities` the matrices
-    that `eye` means, `words` those of the spec that an earlier law has computed, `before` lines that are needed by the one at hand, which
-    stand at the depth `indent`. With `due` the levels move under that condition only, and what they gather until then (`sums`) is emptied.
+    that `eye` means, `before` lines that are needed by the one at hand, which stand at the depth `indent`. With `due` the levels move under
+    that condition only, and what they gather until then (`sums`) is emptied.
     """
 
     names: LocalNames
@@ -43,7 +43,6 @@ class Stacked:
     values: dict[Expr, str] = field(default_factory=dict)
     before: list[Lines] = field(default_factory=list)
     identities: dict[Expr, str] = field(default_factory=dict)
-    words: dict[tuple[str, Expr], str] = field(default_factory=dict)
     indent: int = 8
 
     def lines(self, laws: Sequence[Law], resets: Sequence[Reset], later: Sequence[Expr]) -> Iterator[Lines]:
@@ -124,10 +123,6 @@ class Stacked:
         own = {} if own is None else own
         moved: dict[Expr, str] = {}
         for place, (equation, texts) in enumerate(told):
-            word = (equation.name, equation.value)
-            if equation.rule == WORD and word in self.words:
-                own[Named(equation.name, equation.value.shape)] = self.words[word]
-                continue
             yield from (_comment(text) for text in texts)
             state = State(equation.owner or law.component, equation.part or "", equation.value.shape, When.PREVIOUS)
             local = self.values[state] if equation.part is not None else self.names.new(equation.name, law.component)
@@ -139,7 +134,7 @@ class Stacked:
                 self.values[state] = self.names.new(f"previous_{local}")
                 yield (f"{self.values[state]} = {local}",)
             yield assignment(local, terms, self.indent)
-            own[Named(equation.name, equation.value.shape)] = self.words[word] = local
+            own[Named(equation.name, equation.value.shape)] = local
             if equation.part is not None:
                 moved[with_changes(state, when=When.CURRENT)] = local
         self.values |= moved
