@@ -31,7 +31,7 @@ def chunked(memory: MemoryProgram, *, in_blocks: bool = False) -> Chunked:
     assert law is not None, memory
     streams = _vector_streams(law) if len(law.shape) == 1 else _matrix_streams(memory, law)
     form = Chunked(memory, law, streams)
-    if memory.form is not Form.TRIANGULAR:
+    if memory.form is not Form.TRIANGULAR or all(stream.role != "erase" for stream in streams):
         return form
     form = _reading_decayed(form)
     return form if in_blocks else _with_rate(form)

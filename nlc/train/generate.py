@@ -29,7 +29,7 @@ def generated(network: Network, prompt: Tensor, sampling: Sampling, count: int) 
     """`count` tokens after a prompt, (time,), of one token or more."""
     generator = torch.Generator().manual_seed(sampling.seed)
     with torch.no_grad():
-        _, state = network.loss(prompt[None])
+        state = network.loss(prompt[None])[1] if len(prompt) > 1 else None
         logits, state = network.logits(prompt[None, -1:], state)
         token = _choice(logits[:, -1], sampling, generator)
         for _ in range(count - 1):

@@ -103,7 +103,7 @@ def test_every_differentiable_node_has_one_row_and_cases() -> None:
     }  # fmt: skip
     of_claims = {"Derivative", "Embedding", "LastUnit"}  # which no objective holds
     of_streams = {"Recent", "Shift", "Delay", "Convolve"}  # which hold no state
-    others = {"Compare", "StopGradient", "Split", "Join", "Now", "WindowSum", "WindowSoftmax"}
+    others = {"Compare", "StopGradient", "Split", "Join", "Now", "WindowSum", "WindowSoftmax", "WindowMean"}
     differentiable = {kind.__name__ for kind in Expr.__subclasses__()} - leaves_and_constants - of_claims - of_streams - others
     assert {row.node.__name__ for row in ADJOINTS} == differentiable
     assert all(resolve_citation(row.cite) for row in ADJOINTS)
