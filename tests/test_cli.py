@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -148,13 +150,22 @@ sections:
 """
 
 
-def test_verify_of_several_at_a_time_is_verify_of_one_after_the_other(printed: Printed) -> None:
+def test_verify_of_several_at_a_time_is_verify_of_one_after_the_other(printed: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
+    pools: list[int] = []
+
+    class Counted(concurrent.futures.ProcessPoolExecutor):
+        def __init__(self, jobs: int, *rest: Any, **options: Any) -> None:
+            pools.append(jobs)
+            super().__init__(jobs, *rest, **options)
+
+    monkeypatch.setattr(concurrent.futures, "ProcessPoolExecutor", Counted)
     for name in ("first", "second"):
         Path(f"{name}.yaml").write_text(CLAIMS)
     Path("wrong.yaml").write_text("nlc: 1\nkind: claims\nsections: [\n")
     files = ("first.yaml", "second.yaml", "wrong.yaml")
     text = printed("verify", *files, "--jobs", "2", status=1)
     assert text == printed("verify", *files, status=1)
+    assert pools == [2]
     assert all(word in text for word in ("first.yaml: 1 of 1", "second.yaml: 1 of 1", "error[NLC"))
 
 

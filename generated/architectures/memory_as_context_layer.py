@@ -83,7 +83,7 @@ Laws, per token; prev is the state before
 
 Forms
     attention: scaled dot-product attention (nl:eq-63)
-        It is solved anew for every query, from the data of the last 64 tokens, but of none before the last 64 were full (Solved).
+        It is solved anew for every query, from the data of the tokens since the last 64 were full (Solved).
         Its weights are a softmax of scaled dot products, for which torch has a kernel.
     memory.momentum and memory: dual form (ttt, titans)
         The states of memory.momentum and memory move as one, by gradients at a held state, which are told layer by layer (Dense).
@@ -532,4 +532,4 @@ def _check_windows(state: dict[str, Tensor]) -> None:
             raise ValueError(f"{here}, but the state carries {carried} in {name}")
 
 
-# sealed by nlc, sha256 of everything above: 2ab5b7727913fbae7b97d52f98554e6a36d72fb39576b8ad10304e09eb521e33
+# sealed by nlc, sha256 of everything above: 4923bdd4ede45a8d446c2fea12d71cd0755c95f1af9a208f07227fe86112a887

@@ -31,7 +31,7 @@ Laws, per token; prev is the state before
 
 Form
     attention: scaled dot-product attention (nl:eq-63)
-        It is solved anew for every query, from the data of the last 64 tokens, but of none before the last 64 were full (Solved).
+        It is solved anew for every query, from the data of the tokens since the last 64 were full (Solved).
         Its weights are a softmax of scaled dot products, for which torch has a kernel.
 """
 
@@ -257,4 +257,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: 4af6a3bada1fce951b87f0a9e05d0f76a01406e92bf8bc14cfc22f71e75553a7
+# sealed by nlc, sha256 of everything above: 2c7c30b61095056bf7a9173bb9bd5099aeb7c1d5c364ecfdb58391f1cbcbb5a4

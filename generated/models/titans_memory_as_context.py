@@ -130,7 +130,7 @@ MemoryAsContextLayer, from specs/architectures/memory_as_context_layer.yaml
 
     Forms
         attention: scaled dot-product attention (nl:eq-63)
-            It is solved anew for every query, from the data of the last 64 tokens, but of none before the last 64 were full (Solved).
+            It is solved anew for every query, from the data of the tokens since the last 64 were full (Solved).
             Its weights are a softmax of scaled dot products, for which torch has a kernel.
         memory.momentum and memory: dual form (ttt, titans)
             The states of memory.momentum and memory move as one, by gradients at a held state, which are told layer by layer (Dense).
@@ -990,4 +990,4 @@ def _check_windows(state: dict[str, Tensor]) -> None:
             raise ValueError(f"{here}, but the state carries {carried} in {name}")
 
 
-# sealed by nlc, sha256 of everything above: b2620e307c02fe0e6172a2ffdc5e964770f0557644433edbbfede6717d4d25b6
+# sealed by nlc, sha256 of everything above: 8ddc4fed59219d7c8f823de7e4c1a084dce960940dec8043c00b7ba048f9a36f

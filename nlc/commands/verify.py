@@ -6,9 +6,7 @@ import json
 import os
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,6 +73,9 @@ def reports(
     if jobs == 1 or len(places) == 1:
         yield from map(judge, places)
         return
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
     # A fork of a process with torch's threads can hang, so that the processes start from nothing.
     with ProcessPoolExecutor(min(jobs, len(places)), get_context("spawn"), initializer=_one_thread_each) as pool:
         try:

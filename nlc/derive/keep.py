@@ -91,7 +91,7 @@ def _windows(order: LevelOrder) -> Iterator[Kept]:
     for component in (component for component in order.model.fast if component.is_solved):
         for item in component.data:
             value = settle(order, component.name, item.value)
-            span = "all tokens" if component.window == "all" else window_text(component)
+            span = "all tokens" if component.window == "all" else window_text(component.window, component.segment)
             yield Kept(component.name, item.name, value, f"a window of {span}", window=component.window)
 
 

@@ -22,7 +22,7 @@ def solved_levels(model: Model) -> Iterator[Diagnostic]:
         if component.window is None:
             yield codes.needs_window(component.span, component.every_span, component.name)
         for key, what in NOT_KEPT.items():
-            if component.place(key) != component.span and not (key == "reset" and _begins_again(component)):
+            if component.place(key) != component.span and not (key == "reset" and component.segment):
                 yield codes.nothing_kept(component.place(key), component.name, what)
         if component.reduce == "mean":
             yield codes.not_compiled(component.place("reduce"), component.name, "a mean over a window")
@@ -34,12 +34,6 @@ def solved_levels(model: Model) -> Iterator[Diagnostic]:
             yield codes.nothing_kept(node.span, node.component, "an older state")
         if isinstance(node, Tick) and node.component in names:
             yield codes.nothing_kept(node.span, node.component, "the count of updates")
-
-
-def _begins_again(component: Component) -> bool:
-    """Whether the data of a level begin anew after every so many tokens."""
-    clock = component.reset
-    return clock is not None and clock.family is Family.TOKEN and clock.period.denominator == 1
 
 
 def stepping_levels(model: Model) -> Iterator[Diagnostic]:

@@ -16,12 +16,12 @@ from nlc.emit.block_printer import as_before
 from nlc.emit.blocks import Block
 from nlc.emit.hoisting import Given, Hoisted
 from nlc.emit.initial import initial_says, started, zeros
-from nlc.emit.layout import Lines, block, call, indented
+from nlc.emit.layout import Lines, block, call
 from nlc.emit.names import LocalNames
 from nlc.emit.network_views import LearningBlocksView, LearningLawsView, LearningView
 from nlc.emit.parameters import made_parameters, parameter_values, reset_parameters
 from nlc.emit.position import before_name, begun_text
-from nlc.emit.prose import sentence, wrapped
+from nlc.emit.prose import class_docstring
 from nlc.emit.render import render
 from nlc.emit.scope import Sequence, previous, size_text, state_dtype
 from nlc.emit.sequence import constructor, given_attributes, moved_parameters, state_lines, stream_lines
@@ -52,7 +52,7 @@ def context_parts(program: Program) -> tuple[str, ...]:
         if stream.name in WORDS:
             raise CompileError(codes.reserved_in_emitted_code(stream.span, "an input", stream.name))
     training = training_parts(program, lambda item: moved_parameters(sequence, item))
-    helpers = render(HelpersView(False, False, False, False, False, False, False))
+    helpers = render(HelpersView())
     return render(_view(sequence)), *training, helpers, render(BlockHelpersView(False))
 
 
@@ -136,9 +136,7 @@ def _docstring(sequence: Sequence) -> Lines:
         "Levels learn from the loss of the tokens since they last moved, and from nothing without one; later tokens see what they learned.",
         f"The sequence runs in blocks of {block_tokens(sequence)} tokens, counted from the position of the state that is handed in.",
     )
-    says = wrapped(sentence(model.says or model.name), 128)
-    first = says if len(says) == 1 else (f"{model.name}, levels that learn inside the context.", "", *says)
-    return (first[0], *indented(first[1:]), "", *indented(lines))
+    return class_docstring(model, "levels that learn inside the context", lines)
 
 
 def block_tokens(sequence: Sequence) -> int:

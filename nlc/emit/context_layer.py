@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from nlc.emit.context import laws_text, learning, names_lines
 from nlc.emit.initial import initial_says, started, zeros
-from nlc.emit.layout import Lines, block, indented
+from nlc.emit.layout import Lines, block
 from nlc.emit.network_views import LearningLayerView, LearningNetworkHelpersView
 from nlc.emit.parameters import made_parameters, reset_parameters
-from nlc.emit.prose import sentence, wrapped
+from nlc.emit.prose import class_docstring
 from nlc.emit.render import render
 from nlc.emit.scope import Sequence, state_dtype
 from nlc.emit.sequence import constructor, given_attributes, state_lines, stream_lines
@@ -22,7 +22,7 @@ def context_layer_parts(program: Program) -> tuple[str, ...]:
     """The class, then its helpers."""
     sequence = Sequence(program, is_alone=False)
     sequence.check_names()
-    helpers = render(HelpersView(False, False, False, False, False, False, False))
+    helpers = render(HelpersView())
     return render(_view(sequence)), helpers, render(LearningNetworkHelpersView())
 
 
@@ -59,9 +59,7 @@ def _docstring(sequence: Sequence) -> Lines:
         f"    {output.name}  ({dims})",
         "`learned` gives the state after the block, from the slopes of the loss.",
     )
-    says = wrapped(sentence(model.says or model.name), 128)
-    first = says if len(says) == 1 else (f"{model.name}, levels that learn from the loss of the model.", "", *says)
-    return (first[0], *indented(first[1:]), "", *indented(lines))
+    return class_docstring(model, "levels that learn from the loss of the model", lines)
 
 
 def _constant(sequence: Sequence) -> Lines:

@@ -46,15 +46,6 @@ class Factors:
         return tuple(self.names[factor] for factor in _factors(scalar))
 
 
-def _factors(scalar: Expr) -> Iterable[Expr]:
-    match scalar:
-        case Constant():
-            return ()
-        case Scale(by, x):
-            return (*_factors(by), *_factors(x))
-    return (scalar,)
-
-
 def without_factor(scalar: Expr, factor: Expr) -> Expr | None:
     """The scalar over a product of its factors, by which it can be divided without a remainder; None when it cannot."""
     left = list(_all_factors(scalar))
@@ -66,6 +57,11 @@ def without_factor(scalar: Expr, factor: Expr) -> Expr | None:
     for part in left:
         product = scale(product, part)
     return product
+
+
+def _factors(scalar: Expr) -> Iterator[Expr]:
+    """The factors that are no numbers."""
+    return (factor for factor in _all_factors(scalar) if not isinstance(factor, Constant))
 
 
 def _all_factors(scalar: Expr) -> Iterator[Expr]:

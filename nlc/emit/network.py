@@ -24,7 +24,7 @@ from nlc.emit.network_levels import levels_of
 from nlc.emit.network_views import NetworkView, RepeatedView
 from nlc.emit.parameters import reset_slots
 from nlc.emit.pieces import Piece
-from nlc.emit.prose import sentence, wrapped
+from nlc.emit.prose import class_docstring
 from nlc.emit.render import render
 from nlc.emit.scope import Sequence
 from nlc.emit.sequence import constructor, given_attributes
@@ -277,7 +277,9 @@ def _model(stack: Stack) -> str:
     network = model.network
     assert network is not None
     embedding = f"self.{network.embed.level}"
-    empty = f"{embedding}.new_empty({stream}.shape[0], 0, len(self.{network.parts[-1].level}))"  # type: ignore[union-attr]
+    head = network.parts[-1]
+    assert isinstance(head, Head)
+    empty = f"{embedding}.new_empty({stream}.shape[0], 0, len(self.{head.level}))"
     whole = _run_model(stack, stream, is_step=False)
     ways = ways_in_blocks(program, stream) if learns(program) else _ways_at_once(stack, stream, whole)
     view = NetworkView(
@@ -313,15 +315,13 @@ def _ways_at_once(stack: Stack, stream: str, whole: Lines) -> Ways:
 def _docstring(stack: Stack) -> Lines:
     model = stack.program.model
     stream = model.inputs[0].name
-    says = wrapped(sentence(model.says or model.name), 128)
-    first = says if len(says) == 1 else (f"{model.name}, a model of sequences of tokens.", "", *says)
     lines = (
         "Inputs, by keyword:",
         f"    {stream}  (batch, time), whole numbers below {model.inputs[0].integers}",
         "State (nested, by what carries it; None starts from the initial state): what its layers carry.",
         "Returns the logits of the token that follows each, (batch, time, " + f"{model.inputs[0].integers}), and the state after the last.",
     )
-    return (first[0], *indented(first[1:]), "", *indented(lines))
+    return class_docstring(model, "a model of sequences of tokens", lines)
 
 
 def _repeated(stack: Stack) -> tuple[str, ...]:

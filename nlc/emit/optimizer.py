@@ -9,10 +9,10 @@ from nlc.codes import emit as codes
 from nlc.diagnostics import CompileError
 from nlc.emit.dims import dim_text
 from nlc.emit.foreach import Update
-from nlc.emit.layout import WIDTH, Lines, block, call, indented
+from nlc.emit.layout import WIDTH, Lines, block, call
 from nlc.emit.names import MODULE_WORDS, LocalNames
 from nlc.emit.pieces import PRODUCT, WEIGHTS, Piece, wrapped as in_brackets
-from nlc.emit.prose import prose, sentence, wrapped
+from nlc.emit.prose import class_docstring, prose
 from nlc.emit.render import render
 from nlc.emit.torch_printer import TorchPrinter, unwritable
 from nlc.emit.views import ContextView, OptimizerContextsView, OptimizerHelpersView, OptimizerUpdateView, OptimizerView, SlotView
@@ -228,8 +228,6 @@ def _raised(name: str, what: str) -> str:
 
 def _docstring(program: Program, has_matmul_dtype: bool) -> Lines:
     model = program.model
-    says = wrapped(sentence(model.says or model.name), 128)
-    first = says if len(says) == 1 else (f"{model.name}, a torch optimizer.", "", *says)
     lines = ["Takes the parameters first (tensors or groups of them), then by keyword, also for each group apart:"]
     lines += [f"    {item.name} = {float(item.default)!r}" for item in program.hyperparameters]
     lines += [f"    {item.name} = {item.default}" for item in free_dims(model)]
@@ -246,4 +244,4 @@ def _docstring(program: Program, has_matmul_dtype: bool) -> Lines:
         lines += [f"State of each parameter, in its dtype or float32, whichever is wider: {prose(', '.join(carried))}."]
     if len(carried) < len(program.slots):
         lines += ["Each parameter counts the steps at which it had a gradient."]
-    return (first[0], *indented(first[1:]), "", *indented(lines))
+    return class_docstring(model, "a torch optimizer", lines)

@@ -24,7 +24,7 @@ from nlc.emit.loops import by_token_body
 from nlc.emit.managed import managed_arguments, managed_attributes, managed_forward, managed_helpers, managed_says
 from nlc.emit.names import LocalNames, attribute
 from nlc.emit.parameters import made_parameters, parameter_attribute, reset_parameters
-from nlc.emit.prose import sentence, wrapped
+from nlc.emit.prose import class_docstring, wrapped
 from nlc.emit.recents import convolves
 from nlc.emit.render import render
 from nlc.emit.rows import stacked_rows
@@ -138,9 +138,7 @@ def _docstring(sequence: Sequence) -> Lines:
         *_speed(sequence),
         *managed_says(sequence),
     )
-    says = wrapped(sentence(model.says or model.name), 128)
-    first = says if len(says) == 1 else (f"{model.name}, a memory over a sequence.", "", *says)
-    return (first[0], *indented(first[1:]), "", *indented(lines))
+    return class_docstring(model, "a memory over a sequence", lines)
 
 
 def stream_lines(sequence: Sequence) -> Lines:

@@ -70,13 +70,13 @@ class SequenceView:
 class HelpersView:
     """The functions that a sequence module needs beside its class."""
 
-    is_parallel: bool
-    splits: bool
-    in_blocks: bool
-    has_decay: bool
-    solves: bool
-    turns: bool
-    convolves: bool
+    is_parallel: bool = False
+    splits: bool = False
+    in_blocks: bool = False
+    has_decay: bool = False
+    solves: bool = False
+    turns: bool = False
+    convolves: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,11 @@ class Clock:
         """Whether ticks of its family are counted: tokens and steps are, sequences and queries are not."""
         return self.family in (Family.TOKEN, Family.STEP)
 
+    @property
+    def whole_tokens(self) -> int:
+        """Its period in tokens; 0 where that is no whole number of them."""
+        return self.period.numerator if self.family is Family.TOKEN and self.period.denominator == 1 else 0
+
     def __str__(self) -> str:
         if self.family in (Family.ALWAYS, Family.NEVER):
             return self.family.name.lower()

@@ -209,7 +209,7 @@ class Component:
     @property
     def segment(self) -> int:
         """The tokens after which the data of a solved level begin anew; 0 when they never do."""
-        return int(self.reset.period) if self.is_solved and self.reset is not None and self.reset.is_counted else 0
+        return self.reset.whole_tokens if self.is_solved and self.reset is not None else 0
 
     @property
     def is_carried(self) -> bool:

@@ -7,6 +7,7 @@ first token streams are zero, and data that would matter all the same are left o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Literal
 
 from nlc.ir.algebra import ONE, ZERO, Age, Compare, Expr, Now, Position, State, When, Where, WindowSum, contains
 from nlc.ir.build import add, constant, full, replace, scale
@@ -19,14 +20,14 @@ LARGEST = 16
 """Tokens that such a window may have: each is a write of its own at every token."""
 
 
-def window_text(component: Component) -> str:
-    """The tokens of a window, in words."""
-    if component.window == "all":
+def window_text(window: int | Literal["all"] | None, segment: int) -> str:
+    """The tokens of a window, in words, which begins anew after every `segment` tokens, if that is not 0."""
+    if window == "all":
         return "all tokens so far"
-    since = f"since the last {component.segment} were full" if component.segment else ""
-    if component.segment == component.window:
+    since = f"since the last {segment} were full" if segment else ""
+    if segment == window:
         return f"the tokens {since}"
-    return " ".join(filter(None, (f"the last {component.window} tokens", since)))
+    return " ".join(filter(None, (f"the last {window} tokens", since)))
 
 
 def tokens_stepped_over(component: Component) -> int:

@@ -71,7 +71,7 @@ def _fits(model: Model, component: Component) -> str:
     if component.window is not None and isinstance(component.objective, WindowSum):
         text = _text(model, component, component.objective.x)
     if component.window is not None:
-        return f"{text}, over {window_text(component)}"
+        return f"{text}, over {window_text(component.window, component.segment)}"
     if component.every.is_fast and component.every.period > 1:
         return f"{text}, {_reduced(component)} over the data since its last update"
     return text

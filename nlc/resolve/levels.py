@@ -190,8 +190,7 @@ def _window(field: LevelField, around: Surroundings) -> int | OneOf["all"] | Non
     """The tokens of a window: of a level that is solved for every query, no more than there are since it was last reset."""
     assert field.every is not None
     is_solved = around.clock(field.every).family is Family.ALWAYS
-    reset = around.clock(field.reset) if field.reset is not None and is_solved else None
-    since = int(reset.period) if reset is not None and reset.family is Family.TOKEN and reset.period.denominator == 1 else None
+    since = around.clock(field.reset).whole_tokens if field.reset is not None and is_solved else 0
     match field.window:
         case None:
             return None

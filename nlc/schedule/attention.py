@@ -29,6 +29,7 @@ from nlc.ir.algebra import (
 from nlc.ir.attention import DotProductAttention, WindowLaw
 from nlc.ir.build import divide, replace, scale
 from nlc.ir.law import Equation, Law, Laws
+from nlc.ir.windows import window_text
 
 
 def data_of(laws: Laws, component: str) -> tuple[tuple[str, Expr], ...]:
@@ -54,8 +55,7 @@ def window_law(laws: Laws, law: Law, values: Sequence[Expr]) -> WindowLaw:
 
 def classify_window(law: WindowLaw, component: str) -> Classified:
     """What there is to say of its transition: there is none. `component` is the last of those that move as one."""
-    span = "all tokens so far" if law.window == "all" else f"the last {law.window} tokens"
-    span += f", but of none before the last {law.segment} were full" if law.segment else ""
+    span = window_text(law.window, law.segment)
     return Classified(component, Transition.SOLVED, None, f"it is solved anew for every query, from the data of {span}")
 
 

@@ -68,3 +68,32 @@ def test_an_output_that_a_law_has_computed_is_taken_from_it(tmp_path: Path) -> N
     compiled = compile_file(tmp_path / "told.yaml")
     assert [square.text for square in compiled.report().squares if not square.closed] == []
     assert 'return {"error": error.to(dtype), "y": prediction.to(dtype)}, memory' in compiled.source
+
+
+SCALAR = """
+nlc: 1
+name: Surprised
+dims: {d_k: 4, d_v: 3}
+inputs: {q: [d_k], k: [d_k], v: [d_v]}
+let: {surprise: norm2(prev(memory) @ k - v)}
+levels:
+  memory:
+    memory: matrix(d_v, d_k)
+    objective: 0.5 * norm2(memory @ k - v)
+    optimizer: gradient_descent(1 / (1 + surprise + prev(baseline)))
+    every: token
+  baseline:
+    memory: scalar
+    objective: 0.5 * (baseline - surprise) ** 2
+    optimizer: gradient_descent(0.1)
+    every: token
+outputs: {y: memory @ q}
+"""
+
+
+def test_a_word_that_a_level_of_one_number_shares_is_computed_once(tmp_path: Path) -> None:
+    (tmp_path / "surprised.yaml").write_text(SCALAR)
+    compiled = compile_file(tmp_path / "surprised.yaml")
+    assert [square.text for square in compiled.report().squares if not square.closed] == []
+    start = compiled.source.index("def step(")
+    assert compiled.source[start:].count("    surprise = ") == 1

@@ -73,6 +73,19 @@ def test_choices_are_kept() -> None:
     assert (component.reduce, component.window, component.reset) == ("mean", 4, Clock(Family.SEQUENCE))
 
 
+@pytest.mark.parametrize(("window", "reset", "tokens"), [("all", 8, 8), ("16 tokens", 8, 8), ("4 tokens", 8, 4)])
+def test_a_window_reaches_no_further_than_its_segment(window: str, reset: int, tokens: int) -> None:
+    (component,) = resolve(
+        memory="vector(d_v)",
+        objective="sum(exp(dot(k, now(q))) * norm2(v - memory), over = window)",
+        level=f"window: {window}\n    reset: {reset} tokens",
+        optimizer="closed_form",
+        every="always",
+        output="memory",
+    ).components
+    assert (component.window, component.segment) == (tokens, reset)
+
+
 def test_library_objectives_are_their_text() -> None:
     by_name = resolve(objective="l2", level="keys: k\n    values: v")
     in_words = resolve(objective="0.5 * norm2(memory(k) - v)")
