@@ -7,6 +7,7 @@ what rounding explains besides. A tensor that is zero by chance, as what is left
 one that is zero in all of them has to be. That is measured in float64 on the system that the spec states, so it hides a wrong rule only
 where one rounding of the inputs does as much. Where a module is to compute in float32, so are the moves, and how far the oracle itself
 comes off in float32 is one of them: what is made of little on the way (the norm of a memory that was just forgotten) is seen there alone.
+Where the system forgets its inputs (in `sign`), no move of them is seen: one more run rounds every result otherwise (`roundings`).
 
 Training enlarges the rounding of a gradient in the same way where an optimizer divides by its length: a weight that changes nothing has a
 gradient of rounding alone. There what is moved is every gradient, and each parameter is held to what its own moves explain.
@@ -26,13 +27,16 @@ from nlc.verify.bounds import ROUNDINGS, magnitude
 from nlc.verify.inputs import Drawn
 from nlc.verify.judge import Judged, judged_by_oracle
 from nlc.verify.observe import Failure, Seen, Tensors, attempt, distance
+from nlc.verify.roundings import RoundedOtherwise
 from nlc.verify.square import Square
 
 Results = Mapping[str, Tensors]
 """Tensors by name, for each quantity that is compared."""
 
+ByOracle = Callable[[Program, Drawn], Seen | Failure]
+
 TRIES = 3
-"""Runs of the oracle on moved evidence; the farthest move counts."""
+"""Runs of the oracle on moved evidence; the farthest move counts, also beside that of a run in which every result is rounded otherwise."""
 
 
 class Conditioning:
@@ -70,7 +74,11 @@ class Conditioning:
 
     @cached_property
     def _tries(self) -> tuple[Results, ...]:
-        tries = (attempt(partial(self._again, seed)) for seed in range(TRIES if self._wanted else 0))
+        if not self._wanted:
+            return ()
+        tries = [attempt(partial(self._again, seed)) for seed in range(TRIES)]
+        with RoundedOtherwise(TRIES):
+            tries.append(attempt(partial(self._again, TRIES)))
         return tuple(found for found in tries if not isinstance(found, Failure) and _is_finite(found))
 
     @cached_property
@@ -85,16 +93,18 @@ def _is_finite(results: Results) -> bool:
     return all(bool(tensor.isfinite().all()) for tensors in results.values() for tensor in tensors.values())
 
 
-def conditioning_of(program: Program, view: Judged, dtype: torch.dtype = torch.float64) -> Conditioning:
+def conditioning_of(
+    program: Program, view: Judged, dtype: torch.dtype = torch.float64, by_oracle: ByOracle = judged_by_oracle
+) -> Conditioning:
     """That of a system of sequences, on the evidence that it is judged on; `dtype` is what the judged side computes in.
 
-    Where that is not the oracle's own dtype, the oracle run in it is the first of the moves.
+    Where that is not the oracle's own dtype, the oracle run in it is the first of the moves. `by_oracle` is how the view was made.
     """
     wanted = {} if isinstance(view.wanted, Failure) else _results(view.wanted)
 
     def again(seed: int) -> Results:
         runs_itself = seed == 0 and dtype is not torch.float64
-        return _results(judged_by_oracle(program, _cast(view.drawn, dtype) if runs_itself else _nudged(view.drawn, dtype, seed)))
+        return _results(by_oracle(program, _cast(view.drawn, dtype) if runs_itself else _nudged(view.drawn, dtype, seed)))
 
     return Conditioning(wanted, again)
 

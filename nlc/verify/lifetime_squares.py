@@ -9,10 +9,11 @@ from functools import partial
 from torch import Tensor, nn
 
 from nlc.ir.program import Program
+from nlc.verify.conditioning import conditioning_of
 from nlc.verify.emitted import build
 from nlc.verify.inputs import Case, Drawn, moving
-from nlc.verify.judge import judge
-from nlc.verify.observe import OUTPUTS, Failure, Pair, System, Tensors, attempt, leaves_of, observe
+from nlc.verify.judge import Judged, judge
+from nlc.verify.observe import OUTPUTS, Failure, Pair, Seen, System, Tensors, attempt, leaves_of, observe
 from nlc.verify.oracle import run_oracle
 from nlc.verify.oracle_sequences import next_sequence
 from nlc.verify.relation import pair
@@ -36,15 +37,18 @@ def lifetime_squares(program: Program, module_class: Callable[..., nn.Module]) -
     for seed, case in enumerate(CASES, start=SEED) if program.laws.beginnings else ():
         view = judge(program, case, seed)
         if not isinstance(view.wanted, Failure):
-            yield from _squares(program, module_class, case, view.drawn)
+            twice = Judged(view.drawn, _by_oracle(program, view.drawn))
+            squares = _squares(program, module_class, case, twice)
+            ticks, width = 2 * view.drawn.updates + 2, max(view.drawn.sizes.values(), default=1)
+            yield from conditioning_of(program, twice, by_oracle=_by_oracle).widened(squares, ticks + width)
 
 
-def _squares(program: Program, module_class: Callable[..., nn.Module], case: Case, drawn: Drawn) -> Iterator[Square]:
-    parameters, leaves = leaves_of(drawn.parameters, moving(program.model))
-    wanted = attempt(partial(observe, _in_a_row(*_oracle(program, drawn, parameters), drawn), drawn, leaves))
+def _squares(program: Program, module_class: Callable[..., nn.Module], case: Case, view: Judged) -> Iterator[Square]:
+    wanted, drawn = view.wanted, view.drawn
     if isinstance(wanted, Failure):
         yield _pair("spec", "oracle", case, drawn).failed(wanted, OUTPUTS)[0]
         return
+    parameters, leaves = leaves_of(drawn.parameters, moving(program.model))
     by_laws = attempt(partial(observe, _in_a_row(*_laws(program, drawn, parameters), drawn), drawn, leaves))
     yield from _pair("oracle", "laws", case, drawn).compare(wanted, by_laws)
     emitted = build(module_class, program, drawn)
@@ -56,6 +60,11 @@ def _squares(program: Program, module_class: Callable[..., nn.Module], case: Cas
 def _pair(left: str, right: str, case: Case, drawn: Drawn) -> Pair:
     two = pair(f"{right}, and the next sequence", drawn, left=left)
     return replace(two, case=f"{case.name}, twice", ticks=2 * drawn.updates + 2)
+
+
+def _by_oracle(program: Program, drawn: Drawn) -> Seen | Failure:
+    parameters, leaves = leaves_of(drawn.parameters, moving(program.model))
+    return attempt(partial(observe, _in_a_row(*_oracle(program, drawn, parameters), drawn), drawn, leaves))
 
 
 def _oracle(program: Program, drawn: Drawn, parameters: Tensors) -> tuple[System, Begin]:

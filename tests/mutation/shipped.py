@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from nlc import pipeline
 from nlc.ir.program import Program
-from nlc.verify import level_optimizers
-from nlc.verify.emitted import build
-from nlc.verify.inputs import SHAPE_CASES, Case, draw, draw_steps
+from nlc.verify import context_squares, level_optimizers
+from nlc.verify.emitted import Emitted, build
+from nlc.verify.inputs import SHAPE_CASES, Case, Drawn, draw, draw_steps
 from nlc.verify.layer_data import record
 from nlc.verify.load import load_source
 from nlc.verify.network_squares import Evidence, draw_evidence
-from nlc.verify.observe import Failure, attempt, observe
+from nlc.verify.observe import Failure, System, attempt, observe
 from nlc.verify.squares import Square, all_squares
 from tests.mutation.mutator import Mutant, mutants
 
@@ -119,20 +119,34 @@ def _numbers(item: Shipped, text: str) -> tuple[Tensor | Failure, ...]:
 def _same(left: Tensor | Failure, right: Tensor | Failure) -> bool:
     if not (isinstance(left, Tensor) and isinstance(right, Tensor)):  # an error, or the number of a step
         return left == right
-    return left.dtype is right.dtype and torch.equal(left, right)
+    return left.dtype is right.dtype and left.shape == right.shape and torch.allclose(left, right, rtol=0, atol=0, equal_nan=True)
 
 
 def _sequences(program: Program, module_class: Callable[..., nn.Module]) -> Iterator[Tensor | Failure]:
     """Everything seen of every way to run a module, on every shape of evidence."""
     for seed in SEEDS:
         for case in SHAPE_CASES:
-            drawn = draw(program.model, case, program.chunk, seed=seed)
-            for _, system in build(module_class, program, drawn).ways(drawn.tokens):
-                seen = attempt(lambda system=system, drawn=drawn: observe(system, drawn))  # type: ignore[misc]
+            _, drawn, ways = _drawn_ways(program, module_class, case, seed)
+            for system in ways:
+                seen = attempt(partial(observe, system, drawn))
                 if isinstance(seen, Failure):
                     yield seen
                 else:
                     yield from (tensor for _, tensors, _ in seen.quantities for tensor in tensors.values())
+
+
+def _drawn_ways(
+    program: Program, module_class: Callable[..., nn.Module], case: Case, seed: int
+) -> tuple[Emitted, Drawn, tuple[System, ...]]:
+    """A module, the evidence of a case, every carried slot in it, and the ways to run it; slopes are those of a task loss."""
+    if program.model.slopes:
+        drawn = context_squares.drawn_of(program, case, seed)
+        emitted = build(module_class, program, drawn)
+        names = ("forward", "forward_by_token", "step") if drawn.tokens else ("forward", "forward_by_token")
+        return emitted, drawn, tuple(context_squares.way(emitted, name) for name in names)
+    drawn = draw(program.model, case, program.chunk, seed=seed, slots=program.slots)
+    emitted = build(module_class, program, drawn)
+    return emitted, drawn, tuple(system for _, system in emitted.ways(drawn.tokens))
 
 
 def _networks(program: Program, module: ModuleType) -> Iterator[Tensor | Failure]:
@@ -160,12 +174,12 @@ def _networks(program: Program, module: ModuleType) -> Iterator[Tensor | Failure
 def _trained(program: Program, module: ModuleType) -> Iterator[Tensor | Failure]:
     """The slow levels of a module after a few steps of training, and weights that its `LevelOptimizers` moves at made-up periods."""
     if program.training:
-        drawn = draw(program.model, Case(name="training", chunks=1, extra=1, batch=2), program.chunk, seed=SEEDS[0])
-        emitted = build(getattr(module, program.model.name), program, drawn)
+        case = Case(name="training", chunks=1, extra=1, batch=2)
+        emitted, drawn, (forward, *_) = _drawn_ways(program, getattr(module, program.model.name), case, SEEDS[0])
         optimizer = module.optimizers(emitted.module)
         for _ in range(STEPS):
             optimizer.zero_grad()
-            outputs, _ = emitted.forward(drawn.inputs, None)
+            outputs, _ = forward(drawn.inputs, None)
             torch.stack([x.square().sum() for x in outputs.values()]).sum().backward()
             optimizer.step()
         yield from emitted.parameters.values()

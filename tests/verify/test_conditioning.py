@@ -65,10 +65,32 @@ levels:
 outputs: {y: memory(k)}
 """
 
+SIGNS_OF_ROUNDINGS = """
+nlc: 1
+name: SignsOfRoundings
+dims: {d_k: 4, d_v: 3}
+inputs: {q: [d_k], v: [d_v]}
+hyperparameters: {period: 2}
+levels:
+  memory:
+    memory: vector(d_v)
+    objective: 0.5 * norm2(memory - delay(v, 2 tokens) + prev(error))
+    optimizer: gradient_descent(1)
+    every: sequence
+  error:
+    memory: vector(d_v)
+    objective: 0.5 * norm2(error - layer_norm(sign(delay(v, 2 tokens)))) + 0.05 * sum(abs(error))
+    optimizer: gradient_descent(1)
+    every: period tokens
+outputs: {y: q}
+"""
+"""Of three equal signs `layer_norm` leaves nothing, or what their mean was rounded by; `sign` makes 1 of it."""
+
 
 SPECS = (
     pytest.param(NEARLY_NO_DIRECTION, id="directions"),
     pytest.param(CHAOS, id="chaos"),
+    pytest.param(SIGNS_OF_ROUNDINGS, id="signs of roundings"),
     pytest.param(NORM_OF_LITTLE, id="norm of little", marks=pytest.mark.slow),
 )
 
