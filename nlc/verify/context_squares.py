@@ -208,10 +208,14 @@ def _pieces(emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
 
 
 def _untaught(emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
-    """Without a loss nothing is told: as with the loss 0 everywhere."""
+    """Without a loss nothing is told: as with the loss 0 everywhere, and targets are asked for by nobody."""
     pair = _pair("no loss", CARRIED, drawn)
     wanted = observe(way(emitted, "forward", lambda outputs, _: 0 * outputs.flatten(2).sum(2)), drawn, emitted.leaves)
     yield from pair.compare(wanted, observe(way(emitted, "forward", None), drawn, emitted.leaves))
+    alone = {name: x for name, x in drawn.inputs.items() if name != "targets"}
+    outputs, state = way(emitted, "forward", None)(alone, drawn.state)
+    yield pair.equality(OUTPUTS, wanted.outputs, outputs)
+    yield pair.equality(STATE, wanted.state, state)
 
 
 def _untold(emitted: Emitted, drawn: Drawn) -> Iterator[Square]:

@@ -29,14 +29,17 @@ LONGEST = 160
 TOKENS_KEPT = 3
 """Tokens in the carried state of a window of all tokens."""
 MOST_TRIES = 5_000
+LEAST_QUOTIENT = 4
+"""Entries that a dim made of others has, at least, where that is possible."""
+BEST = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """One shape of evidence: `chunks` * chunk + `extra` tokens.
 
-    The chunk is SMALL_CHUNK, or the program's own, and then the module is built with its defaults. `varied` takes hyperparameters
-    other than the defaults.
+    The chunk is SMALL_CHUNK, or the program's own, and then the module is built with its defaults, and the longest period ends twice.
+    `varied` takes hyperparameters other than the defaults.
     """
 
     name: str
@@ -98,7 +101,7 @@ def draw(model: Model, case: Case, own_chunk: int, *, seed: int = 0, edges: bool
     `slots` are all that is carried; the position, a whole number, is anywhere in the last two chunks before the longest period ends.
     """
     chunk = own_chunk if case.own_chunk else SMALL_CHUNK
-    tokens = min(case.chunks * chunk + case.extra, LONGEST)
+    tokens = min(max(case.chunks * chunk + case.extra, _two_ends(model) if case.own_chunk else 0), LONGEST)
     sizes = small_sizes(model)
     generator = torch.Generator().manual_seed(seed)
     inputs = {stream.name: _stream(stream, (case.batch, tokens), sizes, generator, edges) for stream in model.inputs}
@@ -137,11 +140,25 @@ def _first_position(model: Model) -> int:
     return max(longest_period(model) - 2 * SMALL_CHUNK, remembered, 0)
 
 
+def _two_ends(model: Model) -> int:
+    """Tokens in which the longest period ends twice, wherever the position lies; 0 when there is none."""
+    period = max(_periods(model), default=1)
+    return 2 * SMALL_CHUNK + period + 1 if period > 1 else 0
+
+
 def longest_period(model: Model) -> int:
-    """The tokens of the longest period at whose end a level moves or is reset, or of the longest window; 1 when there is none."""
-    clocks = [clock for item in model.fast for clock in (item.every, item.reset) if clock is not None and clock.family is Family.TOKEN]
+    """The tokens of the longest period, or of the longest window; 1 when there is none."""
     windows = (item.window for item in model.fast if isinstance(item.window, int))
-    return max((*(int(clock.period) for clock in clocks), *windows), default=1)
+    return max((*_periods(model), *windows), default=1)
+
+
+def _periods(model: Model) -> Iterator[int]:
+    """The tokens of each period at whose end a level moves, is reset, or takes its gradient from then on."""
+    for item in model.fast:
+        clocks = (clock for clock in (item.every, item.reset) if clock is not None and clock.family is Family.TOKEN)
+        yield from (int(clock.period) for clock in clocks)
+        if item.holds_gradient:
+            yield item.gradient_period
 
 
 def draw_parameters(model: Model, sizes: Mapping[str, int], generator: torch.Generator) -> dict[str, Tensor]:
@@ -179,13 +196,20 @@ def cotangents(tensors: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
 
 
 def small_sizes(model: Model) -> dict[str, int]:
-    """A size for every dim and axis: small, all different where that is possible, and whole wherever the model divides."""
+    """A size for every dim and axis: small, all different and none made of others tiny where that is possible, and always whole.
+
+    The halves of a vector of 3 entries have one each, so that what a module does with the rest of them would not be seen.
+    """
+    quotients = [dim.name for dim in model.dims if dim.definition is not None]
     found: dict[str, int] | None = None
+    most = -1
     for sizes in islice(_assignments(model), MOST_TRIES):
         if _fits(model, sizes):
-            if len(set(sizes.values())) == len(sizes):
-                return sizes
-            found = found or sizes
+            merit = 2 * (len(set(sizes.values())) == len(sizes)) + all(sizes[name] >= LEAST_QUOTIENT for name in quotients)
+            if merit > most:
+                found, most = sizes, merit
+            if merit == BEST:
+                break
     return found or default_sizes(model)
 
 

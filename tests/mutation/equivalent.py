@@ -61,17 +61,22 @@ NO_AXES = "these specs have no axes: there is nothing to flatten, and the token 
 HEADS = "*/[!m]*|*/m[!l]*"
 """The files of specs with an axis: all but those of networks in training, `mlp_*`."""
 NO_GRAPH = "whether a saved gradient has a graph does not change its numbers"
+WIDE = "optimizers/muon.py|optimizers/m3.py in _stacked_wide"
+CONVOLVED = "total + kernel[tokens] * x[:, width - 1 - tokens : -tokens]"
+SEEN = "stacked_weights @ seen.mT @ seen)"
 LAYER = "*/linear_attention_layer.py"
 ATTENTION = "*_attention*"
 OWN_SCALE = "the kernel's own scale is that of the spec"
 CAT = "torch.cat gives the wider dtype of its parts"
+MULTIPLES = "a number is a multiple of a period where its negative is"
+DOUBLING = "a doubling beyond the last token finds nothing left to join"
 EXCHANGED = "exchanging two dims is the same in either order"
 NO_TOKENS = "a tensor of 0 tokens has no numbers"
-PROJECTIONS = ("self.project_q", "self.project_k", "self.project_v", "self.project_out")
+BOOLEAN = "whether numbers are finite is asked, and no gradient flows through that"
 
 ROWS: tuple[tuple[str, str, str, str, str], ...] = (
-    ("optimizers/muon.py in _stacked_wide", "index changed", "stacked.shape[-1]", "stacked.shape[0]", TURNED),
-    ("optimizers/muon.py in _stacked_wide", "index changed", "stacked.shape[-2]", "stacked.shape[0]", TURNED),
+    (WIDE, "index changed", "stacked.shape[-1]", "stacked.shape[0]", TURNED),
+    (WIDE, "index changed", "stacked.shape[-2]", "stacked.shape[0]", TURNED),
     ("optimizers/dgd.py in _move", "done in place", "torch.baddbmm(stacked_weights, ", "stacked_weights.baddbmm_(", UNUSED),
     ("*", "arguments swapped", "promote_types(like.dtype, torch.float32)", "promote_types(torch.float32, like.dtype)", SYMMETRIC),
     ("*", "arguments swapped", "promote_types(x.dtype, torch.float32)", "promote_types(torch.float32, x.dtype)", SYMMETRIC),
@@ -103,7 +108,6 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
     ("*", "call dropped", "after * (query @ key.mT).tril_()", "after * (query @ key.mT)", FINITE_MASK),
     ("*", "mask moved", "before * (query @ key.mT).tril_(-1)", "before * (query @ key.mT).tril_(1)", FINITE_MASK),
     ("*/titans_linear.py", "done in place", "prediction - v", "prediction.sub_(v)", UNUSED),
-    ("*/ttt_mlp.py in _read_matrix", "arguments swapped", "query.movedim(1, -2), slice", "query.movedim(-2, 1), slice", SWAPPED),
     (
         "*/dgd.py",
         "statements swapped",
@@ -113,7 +117,6 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
         'layer_input = [self.contexts[x]["layer_input"] for x in weights]',
         "neither reads what the other makes",
     ),
-    ("*/yaad.py in _read_matrix", "call dropped", "begun[0]).movedim(-2, 1)", "begun[0])", NO_AXES),
     (
         "*/dmgd.py",
         "statements swapped",
@@ -134,7 +137,6 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
     ("*/retention.py", "done in place", "torch.baddbmm(memory, ", "memory.baddbmm_(", UNUSED),
     ("*/mamba2.py", "done in place", "torch.baddbmm(memory, ", "memory.baddbmm_(", UNUSED),
     ("*/kimi_delta_attention.py", "done in place", "torch.baddbmm(memory, ", "memory.baddbmm_(", UNUSED),
-    ("*/ttt_mlp.py", "condition fixed", "-1) if before else", "-1) if False else", "this system reads no tensor before a token's writes"),
     ("*", "mask moved", "* scores.tril(-1), write)", "* scores.tril(0), write)", FINITE_MASK),
     ("*", "mask moved", "* scores.tril(-1), write)", "* scores.tril(1), write)", FINITE_MASK),
     ("*", "mask moved", "* scores.tril(), write)", "* scores.tril(1), write)", FINITE_MASK),
@@ -208,7 +210,6 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
         ".mT, 1, (self.heads, -1))",
         "a token has two dims, batch and d_model",
     ),
-    *((LAYER, "variable changed", f"{name}.to(state.dtype)", f"{name}.to(x.dtype)", SAME_DTYPE) for name in PROJECTIONS),
     (LAYER, "constant changed", "False,", "True,", "over a period of one step the mean is the sum"),
     (LAYER, "call dropped", "gradient.detach().clone()", "gradient.clone()", NO_GRAPH),
     (LAYER, "detached", "gradient.detach().clone().to(x)", "gradient.detach().clone().to(x).detach()", NO_GRAPH),
@@ -234,6 +235,28 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
         'moved = {name: x.flatten(0, 1) for name, x in state.items() if name != "position"} '
         "blocks = zip(*(torch.split(x.movedim(1, 2).flatten(0, 1), lengths, 1) for x in streams), strict=True)",
         "views of streams and of states, in either order",
+    ),
+    ("*/atlas.py|*/omega.py|*/ttt_linear_plain.py in step", "done in place", "prediction - v", "prediction.sub_(v)", UNUSED),
+    ("*/cms.py", "done in place", "near + middle", "near.add_(middle)", UNUSED),
+    ("*_layer.py in _convolved", "done in place", CONVOLVED, f"total.add_({CONVOLVED[8:]})", UNUSED),
+    ("*/mesa.py", "done in place", "torch.baddbmm(memory, ", "memory.baddbmm_(", UNUSED),
+    ("*/ttt_mlp.py", "done in place", "error * scale", "error.mul_(scale)", UNUSED),
+    ("*/delta_gradient_descent.py", "done in place", "(stacked_gradient + " + SEEN, "(stacked_gradient.add_(" + SEEN + ")", UNUSED),
+    ("*/dgd_of_samples.py", "done in place", "torch.baddbmm(stacked_weights, ", "stacked_weights.baddbmm_(", UNUSED),
+    ("*/generalised_momentum.py", "done in place", "torch.baddbmm(stacked_momentum, ", "stacked_momentum.baddbmm_(", UNUSED),
+    ("* in _managed", "detached", "outputs, *last", "outputs.detach(), *last", BOOLEAN),
+    ("* in _managed", "detached", "outputs, last)", "outputs, last.detach())", BOOLEAN),
+    ("* in _watched", "detached", "x[:, :0] for name", "x.detach()[:, :0] for name", NO_TOKENS),
+    ("*_context*.py in _learned", "minus added or dropped", "before + x.shape[1]", "-(before + x.shape[1])", MULTIPLES),
+    ("*_context_layer.py in _ages", "term dropped", "places[data - queries :", "places[(-queries) :", "it is called with a query or more"),
+    ("*/mlp_training_with_momentum.py in _shares", "factor dropped", "states + n * writes])", "states + n])", "a token writes once"),
+    ("* in _shares", "term dropped", "(tokens - 1).bit_length()", "(tokens).bit_length()", DOUBLING),
+    (
+        "*/orthogonal_momentum.py",
+        "transposed",
+        "torch.baddbmm(gram, gram, gram",
+        "torch.baddbmm(gram, gram.mT, gram",
+        "a Gram matrix is symmetric",
     ),
     ("optimizers/*", "keyword dropped", ", strict=True)", ")", LISTS),
     ("optimizers/*", "constant changed", ", strict=True)", ", strict=False)", LISTS),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from nlc.verify.load import load_source
 from nlc.verify.network_squares import Evidence, draw_evidence
 from nlc.verify.observe import Failure, System, attempt, observe
 from nlc.verify.squares import Square, all_squares
+from tests.mutation.equivalent import equivalence
 from tests.mutation.mutator import Mutant, mutants
 
 SPECS = Path(__file__).resolve().parents[2] / "specs"
@@ -95,6 +96,15 @@ def _is_seen(file: str, mutant: Mutant, text: str) -> bool:
 def first_open(item: Shipped, text: str) -> Square | None:
     """The square by which `nlc verify` first sees that a text is not the spec's module; None when all close."""
     return next((square for square in all_squares(item.program, text) if not square.closed), None)
+
+
+def wrongly_judged(file: str, chosen: Iterable[Mutant]) -> list[str]:
+    """The mutants that are neither caught nor known to be equivalent, or both, as differences; the module itself has to pass."""
+    item = shipped(file)
+    if first_open(item, item.text) is not None:
+        raise ValueError(f"{file} does not pass as it is")
+    caught = {mutant: first_open(item, mutant.text) is not None for mutant in chosen}
+    return [mutant.diff for mutant, is_caught in caught.items() if is_caught is (equivalence(file, mutant) is not None)]
 
 
 def same_numbers(item: Shipped, text: str) -> bool:
