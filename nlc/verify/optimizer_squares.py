@@ -26,6 +26,7 @@ from nlc.verify.square import Square
 
 STEPS = 20
 STEPS_OF_NOTHING = (0, 1, 9)
+NOTHING_COMES = "nothing comes at some steps"
 
 Result = tuple[list[Tensor], dict[str, list[Tensor]]]
 """The weights of a group, and its other states by slot name."""
@@ -55,8 +56,11 @@ def optimizer_squares(program: Program, module: ModuleType) -> Iterator[Square]:
             "weights", float("inf"), 0.0, f"the module has no class {program.model.name}"
         )
         return
-    judged = [(trial, attempt(partial(_run_oracle, program, trial))) for trial in _trials(program)]
-    judged = [(trial, results) for trial, results in judged if not trial.may_divide_by_zero or _is_finite(results)]
+    seen = [(trial, attempt(partial(_run_oracle, program, trial))) for trial in _trials(program)]
+    judged = [(trial, results) for trial, results in seen if not trial.may_divide_by_zero or _is_finite(results)]
+    if len(judged) < len(seen):
+        pair = Pair("oracle", f"optimizer, where {NOTHING_COMES}", NOTHING_COMES, STEPS, 1)
+        yield pair.inapplicable("weights", "the spec itself divides by zero there")
     for trial, results in judged:
         yield from _law_squares(program, trial, results)
     for trial, results in judged:
@@ -79,7 +83,7 @@ def _trials(program: Program) -> tuple[Trial, ...]:
         Trial("constant hyperparameters", groups(schedule=False), scheduled=False),
         Trial("hyperparameters that change at every step", groups(schedule=True)),
         Trial("saved and restored half way", groups(schedule=True), restored_after=STEPS // 2),
-        Trial("nothing comes at some steps", (_with_nothing(first), _with_nothing(second)), may_divide_by_zero=True),
+        Trial(NOTHING_COMES, (_with_nothing(first), _with_nothing(second)), may_divide_by_zero=True),
     )
 
 

@@ -12,7 +12,9 @@ from nlc.verify.exact_squares import exact_squares
 from nlc.verify.load import load_source
 from nlc.verify.network_squares import network_squares
 from nlc.verify.optimizer_contract import optimizer_contract
+from nlc.verify.optimizer_squares import NOTHING_COMES
 from nlc.verify.square import Square
+from nlc.verify.squares import all_squares
 from nlc.verify.training_squares import training_squares
 
 FORGOTTEN = """
@@ -126,3 +128,27 @@ def test_a_wrong_step_beside_such_a_weight_opens_one(model: str, tmp_path: Path)
 
 def test_products_of_a_level_that_moves_late_are_waited_for(tmp_path: Path) -> None:
     assert open_squares(written(tmp_path, SLOW_PRODUCTS)) == []
+
+
+BY_LENGTH = """
+nlc: 1
+name: ByLength
+kind: optimizer
+inputs: {gradient: like(weights)}
+levels:
+  weights:
+    objective: inner(weights, gradient / DIVISOR)
+    optimizer: gradient_descent(0.1)
+    every: step
+"""
+
+
+@pytest.mark.parametrize(("divisor", "is_judged"), [("norm(gradient)", False), ("(norm(gradient) + 1e-8)", True)])
+def test_steps_of_zero_gradients_are_judged_unless_the_spec_divides_by_zero(divisor: str, is_judged: bool, tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text(BY_LENGTH.replace("DIVISOR", divisor))
+    program = compile_program(path)
+    squares = list(all_squares(program, emit(program)))
+    assert all(square.closed for square in squares)
+    assert any(square.case == NOTHING_COMES and square.applies for square in squares) is is_judged
+    assert any(square.case == NOTHING_COMES and not square.applies for square in squares) is not is_judged
