@@ -23,9 +23,11 @@ class RoundedOtherwise(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self._generator = torch.Generator().manual_seed(seed)
 
-    def __torch_dispatch__(self, func: OpOverload, types: object, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
-        results = func(*args, **(kwargs or {}))
-        is_new = all(item.alias_info is None for item in func._schema.returns)
+    def __torch_dispatch__(
+        self, operation: OpOverload, types: object, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        results = operation(*args, **(kwargs or {}))
+        is_new = all(item.alias_info is None for item in operation._schema.returns)
         for result in tree_leaves(results) if is_new else ():
             if isinstance(result, Tensor) and result.is_floating_point() and not (result.is_meta or result._is_zerotensor()):
                 is_moved = torch.rand(result.shape, generator=self._generator) < 0.5
