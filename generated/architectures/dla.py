@@ -117,10 +117,10 @@ class Dla(nn.Module):
         memory_kept = _kept(alpha)
         W1_write = -beta[..., None] * local_surprise
         W2_write = beta[..., None] * v
-        memory_read = _read_matrix(q, [(memory_kept, state["memory.W1"])], [(memory_kept, k, W1_write)])
-        y = _read_matrix(torch.nn.functional.gelu(memory_read), [(memory_kept, state["memory.W2"])], [(memory_kept, activation, W2_write)])
-        memory_W1 = _moved_matrix([(memory_kept, state["memory.W1"])], [(memory_kept, k, W1_write)])
-        memory_W2 = _moved_matrix([(memory_kept, state["memory.W2"])], [(memory_kept, activation, W2_write)])
+        memory_read = _read_matrix(q, (memory_kept, state["memory.W1"]), [(memory_kept, k, W1_write)])
+        y = _read_matrix(torch.nn.functional.gelu(memory_read), (memory_kept, state["memory.W2"]), [(memory_kept, activation, W2_write)])
+        memory_W1 = _moved_matrix((memory_kept, state["memory.W1"]), [(memory_kept, k, W1_write)])
+        memory_W2 = _moved_matrix((memory_kept, state["memory.W2"]), [(memory_kept, activation, W2_write)])
         moved = {"memory.W1": memory_W1, "memory.W2": memory_W2}
         held = {f"{name}.held_16": new if due else state[f"{name}.held_16"] for name, new in moved.items()}
         return y, moved | held
@@ -191,29 +191,25 @@ def _kept(decay: Tensor) -> Tensor:
     return kept
 
 
-def _read_matrix(query: Tensor, starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
-    """A matrix at every token, times the query there: what is left of starts and of writes value along^T, each (left, ...).
+def _read_matrix(query: Tensor, start: tuple[Tensor, Tensor], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+    """A matrix at every token, times the query there: what is left of a start and of writes value along^T, each (left, ...).
 
     Streams are (copies, tokens, size).
     """
-    (left, start), *others = starts
-    read = left[:, 1:, :1] * (query @ start.mT)
-    for left, start in others:
-        read = torch.addcmul(read, left[:, 1:, :1], query @ start.mT)
+    left, initial = start
+    read = left[:, 1:, :1] * (query @ initial.mT)
     for left, along, value in writes:
         read = torch.baddbmm(read, left[:, 1:, 1:] * (query @ along.mT), value)
     return read
 
 
-def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+def _moved_matrix(start: tuple[Tensor, Tensor], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
     """A matrix after the last token of the block."""
-    (left, start), *others = starts
-    moved = left[:, -1:, :1] * start
-    for left, start in others:
-        moved = torch.addcmul(moved, left[:, -1:, :1], start)
+    left, initial = start
+    moved = left[:, -1:, :1] * initial
     for left, along, value in writes:
         moved = torch.baddbmm(moved, (left[:, -1, 1:, None] * value).mT, along)
     return moved
 
 
-# sealed by nlc, sha256 of everything above: 67407c20a8ed6b4b049b3783d64f134b56dce670a4df837215889952dcfd3286
+# sealed by nlc, sha256 of everything above: af933ea9ad990c4dfdfc525c78548f88ae84625afee81c0e872848fcadeac1a2

@@ -126,8 +126,8 @@ class TTTLinear(nn.Module):
         )
         memory_kept = _kept(q.new_full((), 1).expand(q.shape[0], q.shape[1]))
         memory_write = -learning_rate[..., None] * local_surprise
-        memory_read = _read_matrix(q, [(memory_kept, state["memory"])], [(memory_kept, k, memory_write)])
-        memory = _moved_matrix([(memory_kept, state["memory"])], [(memory_kept, k, memory_write)])
+        memory_read = _read_matrix(q, (memory_kept, state["memory"]), [(memory_kept, k, memory_write)])
+        memory = _moved_matrix((memory_kept, state["memory"]), [(memory_kept, k, memory_write)])
         y = q + scale * torch.nn.functional.layer_norm(memory_read, (self.d,)) + shift
         return y, {"memory": memory, "memory.held_16": memory if due else state["memory.held_16"]}
 
@@ -213,29 +213,25 @@ def _kept(decay: Tensor) -> Tensor:
     return kept
 
 
-def _read_matrix(query: Tensor, starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
-    """A matrix at every token, times the query there: what is left of starts and of writes value along^T, each (left, ...).
+def _read_matrix(query: Tensor, start: tuple[Tensor, Tensor], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+    """A matrix at every token, times the query there: what is left of a start and of writes value along^T, each (left, ...).
 
     Streams are (copies, tokens, size).
     """
-    (left, start), *others = starts
-    read = left[:, 1:, :1] * (query @ start.mT)
-    for left, start in others:
-        read = torch.addcmul(read, left[:, 1:, :1], query @ start.mT)
+    left, initial = start
+    read = left[:, 1:, :1] * (query @ initial.mT)
     for left, along, value in writes:
         read = torch.baddbmm(read, left[:, 1:, 1:] * (query @ along.mT), value)
     return read
 
 
-def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+def _moved_matrix(start: tuple[Tensor, Tensor], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
     """A matrix after the last token of the block."""
-    (left, start), *others = starts
-    moved = left[:, -1:, :1] * start
-    for left, start in others:
-        moved = torch.addcmul(moved, left[:, -1:, :1], start)
+    left, initial = start
+    moved = left[:, -1:, :1] * initial
     for left, along, value in writes:
         moved = torch.baddbmm(moved, (left[:, -1, 1:, None] * value).mT, along)
     return moved
 
 
-# sealed by nlc, sha256 of everything above: 99de4cd086c2708fbf49c58dbfb22e8dfd7a812ae44fd42d7c158c2d49f46974
+# sealed by nlc, sha256 of everything above: e9d2f39b08ba6abf7d0e2e954f3ff13629be83fba87d9a973c2888934b7520d9

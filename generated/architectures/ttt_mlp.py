@@ -153,18 +153,18 @@ class TTTMlp(nn.Module):
         memory_kept = _kept(q.new_full((), 1).expand(q.shape[0], q.shape[1]))
         W1_write = -learning_rate[..., None] * local_surprise_1
         W2_write = -learning_rate[..., None] * local_surprise_2
-        memory_read = _read_matrix(q, [(memory_kept, state["memory.W1"])], [(memory_kept, k, W1_write)])
-        memory_read_2 = _moved_vector([(memory_kept, state["memory.b1"])], [(memory_kept, W1_write)])
+        memory_read = _read_matrix(q, (memory_kept, state["memory.W1"]), [(memory_kept, k, W1_write)])
+        memory_read_2 = _moved_vector((memory_kept, state["memory.b1"]), [(memory_kept, W1_write)])
         memory_read_3 = _read_matrix(
             torch.nn.functional.gelu(memory_read + memory_read_2),
-            [(memory_kept, state["memory.W2"])],
+            (memory_kept, state["memory.W2"]),
             [(memory_kept, activation_1, W2_write)],
         )
-        memory_read_4 = _moved_vector([(memory_kept, state["memory.b2"])], [(memory_kept, W2_write)])
-        memory_W1 = _moved_matrix([(memory_kept, state["memory.W1"])], [(memory_kept, k, W1_write)])
-        memory_b1 = _moved_vector([(memory_kept, state["memory.b1"])], [(memory_kept, W1_write)])[:, -1]
-        memory_W2 = _moved_matrix([(memory_kept, state["memory.W2"])], [(memory_kept, activation_1, W2_write)])
-        memory_b2 = _moved_vector([(memory_kept, state["memory.b2"])], [(memory_kept, W2_write)])[:, -1]
+        memory_read_4 = _moved_vector((memory_kept, state["memory.b2"]), [(memory_kept, W2_write)])
+        memory_W1 = _moved_matrix((memory_kept, state["memory.W1"]), [(memory_kept, k, W1_write)])
+        memory_b1 = _moved_vector((memory_kept, state["memory.b1"]), [(memory_kept, W1_write)])[:, -1]
+        memory_W2 = _moved_matrix((memory_kept, state["memory.W2"]), [(memory_kept, activation_1, W2_write)])
+        memory_b2 = _moved_vector((memory_kept, state["memory.b2"]), [(memory_kept, W2_write)])[:, -1]
         y = q + scale * torch.nn.functional.layer_norm(memory_read_3 + memory_read_4, (self.d,)) + shift
         moved = {"memory.W1": memory_W1, "memory.b1": memory_b1, "memory.W2": memory_W2, "memory.b2": memory_b2}
         held = {f"{name}.held_16": new if due else state[f"{name}.held_16"] for name, new in moved.items()}
@@ -259,40 +259,34 @@ def _kept(decay: Tensor) -> Tensor:
     return kept
 
 
-def _read_matrix(query: Tensor, starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
-    """A matrix at every token, times the query there: what is left of starts and of writes value along^T, each (left, ...).
+def _read_matrix(query: Tensor, start: tuple[Tensor, Tensor], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+    """A matrix at every token, times the query there: what is left of a start and of writes value along^T, each (left, ...).
 
     Streams are (copies, tokens, size).
     """
-    (left, start), *others = starts
-    read = left[:, 1:, :1] * (query @ start.mT)
-    for left, start in others:
-        read = torch.addcmul(read, left[:, 1:, :1], query @ start.mT)
+    left, initial = start
+    read = left[:, 1:, :1] * (query @ initial.mT)
     for left, along, value in writes:
         read = torch.baddbmm(read, left[:, 1:, 1:] * (query @ along.mT), value)
     return read
 
 
-def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+def _moved_matrix(start: tuple[Tensor, Tensor], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
     """A matrix after the last token of the block."""
-    (left, start), *others = starts
-    moved = left[:, -1:, :1] * start
-    for left, start in others:
-        moved = torch.addcmul(moved, left[:, -1:, :1], start)
+    left, initial = start
+    moved = left[:, -1:, :1] * initial
     for left, along, value in writes:
         moved = torch.baddbmm(moved, (left[:, -1, 1:, None] * value).mT, along)
     return moved
 
 
-def _moved_vector(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """A vector at every token, (copies, tokens, size): what is left of starts and of writes, each (left, ...)."""
-    (left, start), *others = starts
-    moved = left[:, 1:, :1] * start[:, None, :]
-    for left, start in others:
-        moved = torch.addcmul(moved, left[:, 1:, :1], start[:, None, :])
+def _moved_vector(start: tuple[Tensor, Tensor], writes: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """A vector at every token, (copies, tokens, size): what is left of a start and of writes, each (left, ...)."""
+    left, initial = start
+    moved = left[:, 1:, :1] * initial[:, None, :]
     for left, value in writes:
         moved = torch.baddbmm(moved, left[:, 1:, 1:], value)
     return moved
 
 
-# sealed by nlc, sha256 of everything above: 12efafd5899358a0bb1a5bd959afc13625f65644492455881a3946eb92482022
+# sealed by nlc, sha256 of everything above: bd6b73dfee76812d5e39d4f360595f1893033b2e3075e04f32dd7ec52eb4174d

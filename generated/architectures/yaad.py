@@ -162,12 +162,12 @@ class Yaad(nn.Module):
         memory_kept = _kept(retention)
         W1_write = -learning_rate[..., None] * local_surprise_1
         W2_write = -learning_rate[..., None] * local_surprise_2
-        memory_read = _read_matrix(q, [(memory_kept, state["memory.W1"])], [(memory_kept, k, W1_write)])
+        memory_read = _read_matrix(q, (memory_kept, state["memory.W1"]), [(memory_kept, k, W1_write)])
         memory_read_2 = _read_matrix(
-            torch.nn.functional.gelu(memory_read), [(memory_kept, state["memory.W2"])], [(memory_kept, activation_1, W2_write)]
+            torch.nn.functional.gelu(memory_read), (memory_kept, state["memory.W2"]), [(memory_kept, activation_1, W2_write)]
         )
-        memory_W1 = _moved_matrix([(memory_kept, state["memory.W1"])], [(memory_kept, k, W1_write)])
-        memory_W2 = _moved_matrix([(memory_kept, state["memory.W2"])], [(memory_kept, activation_1, W2_write)])
+        memory_W1 = _moved_matrix((memory_kept, state["memory.W1"]), [(memory_kept, k, W1_write)])
+        memory_W2 = _moved_matrix((memory_kept, state["memory.W2"]), [(memory_kept, activation_1, W2_write)])
         y = q + scale * torch.nn.functional.layer_norm(memory_read_2, (self.d,)) + shift
         moved = {"memory.W1": memory_W1, "memory.W2": memory_W2}
         held = {f"{name}.held_16": new if due else state[f"{name}.held_16"] for name, new in moved.items()}
@@ -282,29 +282,25 @@ def _kept(decay: Tensor) -> Tensor:
     return kept
 
 
-def _read_matrix(query: Tensor, starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
-    """A matrix at every token, times the query there: what is left of starts and of writes value along^T, each (left, ...).
+def _read_matrix(query: Tensor, start: tuple[Tensor, Tensor], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+    """A matrix at every token, times the query there: what is left of a start and of writes value along^T, each (left, ...).
 
     Streams are (copies, tokens, size).
     """
-    (left, start), *others = starts
-    read = left[:, 1:, :1] * (query @ start.mT)
-    for left, start in others:
-        read = torch.addcmul(read, left[:, 1:, :1], query @ start.mT)
+    left, initial = start
+    read = left[:, 1:, :1] * (query @ initial.mT)
     for left, along, value in writes:
         read = torch.baddbmm(read, left[:, 1:, 1:] * (query @ along.mT), value)
     return read
 
 
-def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+def _moved_matrix(start: tuple[Tensor, Tensor], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
     """A matrix after the last token of the block."""
-    (left, start), *others = starts
-    moved = left[:, -1:, :1] * start
-    for left, start in others:
-        moved = torch.addcmul(moved, left[:, -1:, :1], start)
+    left, initial = start
+    moved = left[:, -1:, :1] * initial
     for left, along, value in writes:
         moved = torch.baddbmm(moved, (left[:, -1, 1:, None] * value).mT, along)
     return moved
 
 
-# sealed by nlc, sha256 of everything above: ad1ffb8d10d81a0193313e5af2f5c49e5069f29099be3dafdd933f786d4d4676
+# sealed by nlc, sha256 of everything above: f988e00d40b84809222232abd90e381ab0478d4deff53e1c88c77ae54d5d79bf

@@ -380,10 +380,10 @@ class TTTLinearLayer(nn.Module):
         )
         memory_kept = _kept(q.new_full((), 1).expand(q.shape[0], q.shape[1]))
         weights_write = -learning_rate[..., None] * local_surprise
-        memory_read = _read_matrix(q, [(memory_kept, state["memory.weights"])], [(memory_kept, k, weights_write)])
-        memory_read_2 = _moved_vector([(memory_kept, state["memory.bias"])], [(memory_kept, weights_write)])
-        memory_weights = _moved_matrix([(memory_kept, state["memory.weights"])], [(memory_kept, k, weights_write)])
-        memory_bias = _moved_vector([(memory_kept, state["memory.bias"])], [(memory_kept, weights_write)])[:, -1]
+        memory_read = _read_matrix(q, (memory_kept, state["memory.weights"]), [(memory_kept, k, weights_write)])
+        memory_read_2 = _moved_vector((memory_kept, state["memory.bias"]), [(memory_kept, weights_write)])
+        memory_weights = _moved_matrix((memory_kept, state["memory.weights"]), [(memory_kept, k, weights_write)])
+        memory_bias = _moved_vector((memory_kept, state["memory.bias"]), [(memory_kept, weights_write)])[:, -1]
         y_inside_hidden = q + gain * torch.nn.functional.layer_norm(memory_read + memory_read_2, (self.d_head,)) + offset
         y_inside = torch.nn.functional.layer_norm(y_inside_hidden, (self.d_head,)) * gate
         moved = {"memory.weights": memory_weights, "memory.bias": memory_bias}
@@ -737,40 +737,34 @@ def _kept(decay: Tensor) -> Tensor:
     return kept
 
 
-def _read_matrix(query: Tensor, starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
-    """A matrix at every token, times the query there: what is left of starts and of writes value along^T, each (left, ...).
+def _read_matrix(query: Tensor, start: tuple[Tensor, Tensor], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+    """A matrix at every token, times the query there: what is left of a start and of writes value along^T, each (left, ...).
 
     Streams are (copies, tokens, size).
     """
-    (left, start), *others = starts
-    read = left[:, 1:, :1] * (query @ start.mT)
-    for left, start in others:
-        read = torch.addcmul(read, left[:, 1:, :1], query @ start.mT)
+    left, initial = start
+    read = left[:, 1:, :1] * (query @ initial.mT)
     for left, along, value in writes:
         read = torch.baddbmm(read, left[:, 1:, 1:] * (query @ along.mT), value)
     return read
 
 
-def _moved_matrix(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+def _moved_matrix(start: tuple[Tensor, Tensor], writes: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
     """A matrix after the last token of the block."""
-    (left, start), *others = starts
-    moved = left[:, -1:, :1] * start
-    for left, start in others:
-        moved = torch.addcmul(moved, left[:, -1:, :1], start)
+    left, initial = start
+    moved = left[:, -1:, :1] * initial
     for left, along, value in writes:
         moved = torch.baddbmm(moved, (left[:, -1, 1:, None] * value).mT, along)
     return moved
 
 
-def _moved_vector(starts: list[tuple[Tensor, Tensor]], writes: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """A vector at every token, (copies, tokens, size): what is left of starts and of writes, each (left, ...)."""
-    (left, start), *others = starts
-    moved = left[:, 1:, :1] * start[:, None, :]
-    for left, start in others:
-        moved = torch.addcmul(moved, left[:, 1:, :1], start[:, None, :])
+def _moved_vector(start: tuple[Tensor, Tensor], writes: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """A vector at every token, (copies, tokens, size): what is left of a start and of writes, each (left, ...)."""
+    left, initial = start
+    moved = left[:, 1:, :1] * initial[:, None, :]
     for left, value in writes:
         moved = torch.baddbmm(moved, left[:, 1:, 1:], value)
     return moved
 
 
-# sealed by nlc, sha256 of everything above: 178471b1c95a094464807ec46ea7b080b31dfc0a9a9b0945d112ce4f3fea8d8f
+# sealed by nlc, sha256 of everything above: 8d055cb119445061eb4e3780c9628809908be625ed329997c7e35174d6100a97

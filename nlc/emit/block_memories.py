@@ -36,7 +36,7 @@ def moved_memory(block: Block, memory: MemoryProgram, as_they_are: Mapping[Expr,
 def _in_dual_form(block: Block, memory: MemoryProgram, law: DualLaw, as_they_are: Mapping[Expr, str]) -> Iterator[Lines]:
     """In the dual form, the names of whose law are its own; beside a level that stands apart it does so too."""
     own, slots = replace(block, values=dict(block.values)), block.sequence.program.slots
-    lines = list(Dual(own.as_tokens(), law).lines(memory, slots, as_they_are))
+    lines = list(Dual(own.as_tokens(), law, block.sequence.program.mixes_pasts).lines(memory, slots, as_they_are))
     block.values.update((known, own.values[known]) for read in memory.reads for known in [Named(read.name, read.shape)])
     moved = {slot: own.values[_new(slot)] for slot in slots if slot.component in law.components and _new(slot) in own.values}
     if not block.apart.methods:

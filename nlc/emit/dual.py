@@ -24,8 +24,8 @@ Shapes = Mapping[tuple[str, str], Shape]
 """The shape of every tensor, by component and part."""
 
 
-def dual_helpers(methods: str) -> str:
-    """The functions that a block with dual forms calls."""
+def dual_helpers(methods: str, *, are_mixed: bool) -> str:
+    """The functions that a block with dual forms calls; `are_mixed` where some tensor has more than its own past in it."""
     before = "before=True" in methods
     return render(
         DualHelpersView(
@@ -33,6 +33,7 @@ def dual_helpers(methods: str) -> str:
             matrices="_moved_matrix(" in methods,
             vectors="_moved_vector(" in methods,
             before=before,
+            are_mixed=are_mixed,
             rows="rows" if before else "1:",
         )
     )
@@ -40,10 +41,14 @@ def dual_helpers(methods: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Dual:
-    """One law over the tokens of a block in the making; `left` are the variables of what is left, `written` those of writes."""
+    """One law over the tokens of a block in the making; `left` are the variables of what is left, `written` those of writes.
+
+    `are_mixed` where some tensor of the module, in this law or another, has more than its own past in it: the helpers take lists of starts.
+    """
 
     tokens: Tokens
     law: DualLaw
+    are_mixed: bool
     left: dict[tuple[str, str], str] = field(default_factory=dict)
     written: dict[GivenWrite, tuple[str, str | None]] = field(default_factory=dict)
 
@@ -134,7 +139,7 @@ class Dual:
         return call(f"{target} = _moved_matrix", [starts, writes], "", self.tokens.indent)
 
     def _reaching(self, component: str, part: str, shapes: Shapes) -> tuple[str, str]:
-        """The starts, and the writes, that a tensor is made of, each with what is left of it."""
+        """The starts (or the one), and the writes, that a tensor is made of, each with what is left of it."""
         starts, writes = [], []
         for source in self.law.sources(component):
             left = self.left[component, source]
@@ -142,7 +147,7 @@ class Dual:
             for write in (item for item in self.law.writes if (item.component, item.part) == (source, part)):
                 value, along = self.written[write]
                 writes.append(f"({left}, {value})" if along is None else f"({left}, {along}, {value})")
-        return f"[{', '.join(starts)}]", f"[{', '.join(writes)}]"
+        return f"[{', '.join(starts)}]" if self.are_mixed else starts[0], f"[{', '.join(writes)}]"
 
 
 def _word(component: str) -> str:

@@ -52,7 +52,7 @@ def sequence_parts(program: Program, *, is_alone: bool = True) -> tuple[str, ...
     block_text = "\n".join(blocks)
     further = (*((block_helpers(block_text, is_first_alone=program.blocks.alone > 0),) if blocks else ()), *attention_helpers(sequence))
     if any(memory.dual for memory in program.memories):
-        further = (*further, dual_helpers(block_text))
+        further = (*further, dual_helpers(block_text, are_mixed=program.mixes_pasts))
     forward = block_loop_body(sequence, parts) if parts else _forward_body(sequence, forms)
     training = training_parts(program, lambda item: moved_parameters(sequence, item))
     further = (*further, *check_helper(sequence), *managed_helpers(sequence))

@@ -119,12 +119,14 @@ class DualHelpersView:
     """The functions that a block with dual forms calls.
 
     `before`: some reads are of what was there before a token's own writes; `rows` says which rows of what is left are read.
+    `are_mixed`: a tensor may have several starts in it.
     """
 
     reads: bool
     matrices: bool
     vectors: bool
     before: bool
+    are_mixed: bool
     rows: str
 
 

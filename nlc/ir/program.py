@@ -189,6 +189,12 @@ class Program:
         return self.is_parallel and self.blocks.are_used
 
     @property
+    def mixes_pasts(self) -> bool:
+        """Whether a level in the dual form has the past of another in it, as a memory has that of its momentum."""
+        laws = (memory.dual for memory in self.memories if memory.dual is not None)
+        return any(len(law.sources(component)) > 1 for law in laws for component in law.components)
+
+    @property
     def starts(self) -> tuple[tuple[Reset, ...], ...]:
         """What starts again where a block begins: first what does before any memory runs, then for each what does when it has run.
 

@@ -159,7 +159,6 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
         UNUSED,
     ),
     ("*delta_rule.py", "done in place", "prediction - v", "prediction.sub_(v)", UNUSED),
-    ("*/mlp_training*", "done in place", "prediction - target", "prediction.sub_(target)", UNUSED),
     ("*/retention.py", "detached", "heads_index)", "heads_index.detach())", CONSTANT),
     ("*/retention.py", "detached", "after[", "after.detach()[", CONSTANT),
     ("*/retention.py", "detached", "products[", "products.detach()[", CONSTANT),
