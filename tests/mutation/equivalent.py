@@ -236,6 +236,7 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
         "views of streams and of states, in either order",
     ),
     ("*/atlas.py|*/omega.py|*/ttt_linear_plain.py in step", "done in place", "prediction - v", "prediction.sub_(v)", UNUSED),
+    ("*/dla.py|*/yaad.py in _read_matrix", "done in place", "torch.baddbmm(read, ", "read.baddbmm_(", UNUSED),
     ("*/cms.py", "done in place", "near + middle", "near.add_(middle)", UNUSED),
     ("*_layer.py in _convolved", "done in place", CONVOLVED, f"total.add_({CONVOLVED[8:]})", UNUSED),
     ("*/mesa.py", "done in place", "torch.baddbmm(memory, ", "memory.baddbmm_(", UNUSED),
