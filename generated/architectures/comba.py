@@ -103,7 +103,7 @@ class Comba(nn.Module):
             overlap = after * (erase @ key.mT)
             write = _solve(overlap, torch.baddbmm(value, kept_after * erase, memory.mT, alpha=-1))
             read = (kept_after * query) @ memory.mT
-            attention = after * (query @ key.mT).tril_()
+            attention = after * (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, write)
             reads.append(read)
             memory = products[:, -1:, :1] * memory
@@ -219,4 +219,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: 279b73e341fefcc5d33e6113c4ccb5f0ce5f5db647898cc5f1a87bf3797a0005
+# sealed by nlc, sha256 of everything above: 146f1e4f479a1d029c42e2abad5976ec8564499fddb949fba08885b7ed162ca4

@@ -98,7 +98,7 @@ class DeltaProduct(nn.Module):
             erase = rate * key
             write = _solve(erase @ key.mT, torch.baddbmm(rate * value, erase, memory.mT, alpha=-1))
             read = query @ memory.mT
-            attention = (query @ key.mT).tril_()
+            attention = (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, write)
             reads.append(read)
             memory = torch.baddbmm(memory, write.mT, key)
@@ -205,4 +205,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: 644aed1cdbf3cf960613c79ebb72f0262182e2b5696f4420c357dce3f1b6476f
+# sealed by nlc, sha256 of everything above: d723b96654f151f16e1b242c0fef5f116e35ffb9defc1722f6d62efc8f9b3f7c

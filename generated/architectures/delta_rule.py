@@ -94,7 +94,7 @@ class DeltaRule(nn.Module):
             erase = rate * key
             write = _solve(erase @ key.mT, torch.baddbmm(rate * value, erase, memory.mT, alpha=-1))
             read = query @ memory.mT
-            attention = (query @ key.mT).tril_()
+            attention = (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, write)
             reads.append(read)
             memory = torch.baddbmm(memory, write.mT, key)
@@ -199,4 +199,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: f519bbbfbf2f76539f8376a2a96d71c9c1e94790c81d42eba604f80fe5ee9360
+# sealed by nlc, sha256 of everything above: 0773358eea9a89237ff9e4690d6af464473f4cdf43ee449653c82baab975d96f

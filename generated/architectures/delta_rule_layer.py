@@ -175,7 +175,7 @@ class DeltaRuleLayer(nn.Module):
             erase = rate * key
             write = _solve(erase @ key.mT, torch.baddbmm(rate * value, erase, memory.mT, alpha=-1))
             read = query @ memory.mT
-            attention = (query @ key.mT).tril_()
+            attention = (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, write)
             reads.append(read)
             memory = torch.baddbmm(memory, write.mT, key)
@@ -316,4 +316,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: 6f79fd3742dbfb2c335b2ede1c9fc647578df9626205c714e3f87d0700297837
+# sealed by nlc, sha256 of everything above: 7160b4e56ec2cfda688d779140c212c1f9222637c04082dbcaab08f8346d26c0

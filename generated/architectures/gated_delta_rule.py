@@ -103,7 +103,7 @@ class GatedDeltaRule(nn.Module):
             overlap = after * (erase @ key.mT)
             write = _solve(overlap, torch.baddbmm(rate * value, kept_after * erase, memory.mT, alpha=-1))
             read = (kept_after * query) @ memory.mT
-            attention = after * (query @ key.mT).tril_()
+            attention = after * (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, write)
             reads.append(read)
             memory = products[:, -1:, :1] * memory
@@ -221,4 +221,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: 70115856dabfbea5e02fd3ea371b8955dfda05600e993b4f9e163befe58ca617
+# sealed by nlc, sha256 of everything above: 423a33b91ac7e18465b1f866d6215d33f2630e9f27be4edf4f9715bbea909b8a

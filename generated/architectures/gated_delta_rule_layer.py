@@ -181,7 +181,7 @@ class GatedDeltaRuleLayer(nn.Module):
             overlap = after * (erase @ key.mT)
             write = _solve(overlap, torch.baddbmm(rate * value, kept_after * erase, memory.mT, alpha=-1))
             read = (kept_after * query) @ memory.mT
-            attention = after * (query @ key.mT).tril_()
+            attention = after * (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, write)
             reads.append(read)
             memory = products[:, -1:, :1] * memory
@@ -334,4 +334,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: 6f245eaf873ab7eab3d5344a5ec6c4851680031a3b2ae5a1840b05ca107f3f64
+# sealed by nlc, sha256 of everything above: 2cbd9ce9408c74e97edde95861d36d2ad61c5872d4aac625d66d24fb427eaf5d

@@ -146,7 +146,7 @@ class HopeInner(nn.Module):
             overlap = before * (erase @ key.mT)
             write = _solve(overlap, torch.baddbmm(value, kept_before * erase, memory.mT, alpha=-1))
             read = (kept_before * query) @ memory[:, -self.d :].mT
-            attention = before * (query @ key.mT).tril_(-1)
+            attention = before * (query @ key.mT).tril(-1)
             read = torch.baddbmm(read, attention, write[..., -self.d :])
             reads.append(read)
             memory = products[:, -1:, :1] * memory
@@ -236,4 +236,4 @@ def _block_lengths(before: int, tokens: int, time: int) -> list[int]:
     return [end - start for start, end in zip([0, *ends], ends, strict=False)] if time else []
 
 
-# sealed by nlc, sha256 of everything above: c0338ef9ababce3fefac0a1c4960c7301c3a9229812b3a4f671b475df61a39b3
+# sealed by nlc, sha256 of everything above: a592944c43f6cf83904b722ddff5c3da1c4a2fe41a84fd5acbc3d8ff2a103ac0

@@ -86,7 +86,7 @@ class LinearAttention(nn.Module):
         reads = []
         for key, value, query in chunks:
             read = query @ memory.mT
-            attention = (query @ key.mT).tril_()
+            attention = (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, value)
             reads.append(read)
             memory = torch.baddbmm(memory, value.mT, key)
@@ -182,4 +182,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: 4db631b5ac2cbaf2d64d6e8d29a861cd50f4cdd1598de5484e667d51ed597191
+# sealed by nlc, sha256 of everything above: 389c2b6a18179b626e13fc7f4fb79d6a1bd4b7c860f5a5cdaba12c427b1cb4b6

@@ -139,7 +139,7 @@ class LinearAttentionLayer(nn.Module):
         reads = []
         for key, value, query in chunks:
             read = query @ memory.mT
-            attention = (query @ key.mT).tril_()
+            attention = (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, value)
             reads.append(read)
             memory = torch.baddbmm(memory, value.mT, key)
@@ -404,4 +404,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: 09f8d5f5e4f8d3194d8bb4347521d0de999a35859e2eb60e494842ad5afc694c
+# sealed by nlc, sha256 of everything above: 4fcea8e7546de36123b0500789ffca91c2171339d2439bace5b2f03efd2d5311

@@ -96,7 +96,7 @@ class Longhorn(nn.Module):
             erase = rate * key
             write = _solve(erase @ key.mT, torch.baddbmm(rate * value, erase, memory.mT, alpha=-1))
             read = query @ memory.mT
-            attention = (query @ key.mT).tril_()
+            attention = (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, write)
             reads.append(read)
             memory = torch.baddbmm(memory, write.mT, key)
@@ -202,4 +202,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: b978977eb28128171509cc34fbea771bc93bf0b9f4b732e7154a44b8b4b1fed7
+# sealed by nlc, sha256 of everything above: 5ed08da53dac9307cbc238fd1de0a2c85ea52deebaccf5140a06f7f5f4594507

@@ -97,7 +97,7 @@ class Mamba2(nn.Module):
             products = _decay_products(decay)
             kept_after, after = products[:, 1:, :1], products[:, 1:, 1:]
             read = (kept_after * query) @ memory.mT
-            attention = after * (query @ key.mT).tril_()
+            attention = after * (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, value)
             reads.append(read)
             memory = products[:, -1:, :1] * memory
@@ -211,4 +211,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: 8a0e70ce86d96724ceea7efe1089c28ee370c9ab190000e28b23eec6ba29244e
+# sealed by nlc, sha256 of everything above: e71685349cd6e167893d9300326d01545443d93cfb74db2784b9d6db01f0a6df

@@ -169,7 +169,7 @@ class Mamba2Layer(nn.Module):
             products = _decay_products(decay)
             kept_after, after = products[:, 1:, :1], products[:, 1:, 1:]
             read = (kept_after * query) @ memory.mT
-            attention = after * (query @ key.mT).tril_()
+            attention = after * (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, value)
             reads.append(read)
             memory = products[:, -1:, :1] * memory
@@ -315,4 +315,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: a2e676f55268f44bc2252aa05e5c68e0944d005c62e92d0eb84eaabfc63de483
+# sealed by nlc, sha256 of everything above: 56f33a75d5f63487f443425132be325ee51c0d7858cae78b961266dfd86382e4

@@ -131,7 +131,7 @@ class Mesa(nn.Module):
             products = _decay_products(decay)
             kept_after, after = products[:, 1:, :1], products[:, 1:, 1:]
             read = (kept_after * query) @ memory.mT
-            attention = after * (query @ key.mT).tril_()
+            attention = after * (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, value)
             reads.append(read)
             memory = products[:, -1:, :1] * memory
@@ -258,4 +258,4 @@ def _solution(matrix: Tensor, right: Tensor) -> Tensor:
     return solution.to(matrix.dtype)
 
 
-# sealed by nlc, sha256 of everything above: 44973d05191f909b2bf65ed465ce4c778b621dcb903d194405257362c23f5d4c
+# sealed by nlc, sha256 of everything above: 6dbb9dee7107a0cbb29987f792929d1a55d97c5c92e2a60c20c2fe29bf40fb0a

@@ -100,7 +100,7 @@ class MlpTraining(nn.Module):
         for key, value, erase, query in chunks:
             write = _solve(erase @ key.mT, torch.baddbmm(value, erase, memory.mT, alpha=-1))
             read = query @ memory.mT
-            attention = (query @ key.mT).tril_(-1)
+            attention = (query @ key.mT).tril(-1)
             read = torch.baddbmm(read, attention, write)
             reads.append(read)
             memory = torch.baddbmm(memory, write.mT, key)
@@ -204,4 +204,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: 8b8f83c556bd0971989078c9995cb0866a0c61c312a0e59e712afa844ae94e09
+# sealed by nlc, sha256 of everything above: e3eb9d8200b2ba61f2d311ee27bbb2d7885ee8eedc48da93121d412e478551d5

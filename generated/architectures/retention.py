@@ -93,7 +93,7 @@ class Retention(nn.Module):
         for key, value, query in chunks:
             n = key.shape[1]
             read = (kept_after[:, :n] * query) @ memory.mT
-            attention = after[:, :n, :n] * (query @ key.mT).tril_()
+            attention = after[:, :n, :n] * (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, value)
             reads.append(read)
             memory = products[:, n : n + 1, :1] * memory
@@ -207,4 +207,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: 58b9204ef6f4fe6bb751dc57353d9775df299ee7c1b31ad5e91dfa4688c31719
+# sealed by nlc, sha256 of everything above: a7ae486342daf0e07a7d4440331979967b93d849638c1c2c39a02fd2e206783e

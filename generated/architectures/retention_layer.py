@@ -133,7 +133,7 @@ class RetentionLayer(nn.Module):
         for key, value, query in chunks:
             n = key.shape[1]
             read = (kept_after[:, :n] * query) @ memory.mT
-            attention = after[:, :n, :n] * (query @ key.mT).tril_()
+            attention = after[:, :n, :n] * (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, value)
             reads.append(read)
             memory = products[:, n : n + 1, :1] * memory
@@ -263,4 +263,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: 6293b407b3b9cdf587758758c0df64793ad7c12aa246587430e6b64480467121
+# sealed by nlc, sha256 of everything above: cae289498fc656ad948c3098298e6fad870c9ab2eaf0ee9e22da3e8e3d3f9708

@@ -220,7 +220,7 @@ class SelfModifyingTitans(nn.Module):
             overlap = before * (erase @ key.mT)
             write = _solve(overlap, torch.baddbmm(value, kept_before * erase, memory.mT, alpha=-1))
             read = (kept_before * query) @ memory[:, -self.d_head :].mT
-            attention = before * (query @ key.mT).tril_(-1)
+            attention = before * (query @ key.mT).tril(-1)
             read = torch.baddbmm(read, attention, write[..., -self.d_head :])
             reads.append(read)
             memory = products[:, -1:, :1] * memory
@@ -340,4 +340,4 @@ def _block_lengths(before: int, tokens: int, time: int) -> list[int]:
     return [end - start for start, end in zip([0, *ends], ends, strict=False)] if time else []
 
 
-# sealed by nlc, sha256 of everything above: b055ed30c88f4041cbb77acffc74fad58483702a04e22c7ec35499f221dede64
+# sealed by nlc, sha256 of everything above: 3a9ecadc8c938af77cf39a29443ea9cf8f2d72b9b262c4201d77f63a6a2daf74

@@ -144,13 +144,13 @@ class Swla(nn.Module):
             products = _decay_products(decay)
             kept_after, after = products[:, 1:, :1], products[:, 1:, 1:]
             read = (kept_after * query) @ memory.mT
-            attention = after * (query @ key_1.mT).tril_()
+            attention = after * (query @ key_1.mT).tril()
             read = torch.baddbmm(read, attention, value_1)
-            attention = after * (query @ key_2.mT).tril_()
+            attention = after * (query @ key_2.mT).tril()
             read = torch.baddbmm(read, attention, value_2)
-            attention = after * (query @ key_3.mT).tril_()
+            attention = after * (query @ key_3.mT).tril()
             read = torch.baddbmm(read, attention, value_3)
-            attention = after * (query @ key_4.mT).tril_()
+            attention = after * (query @ key_4.mT).tril()
             read = torch.baddbmm(read, attention, value_4)
             reads.append(read)
             memory = products[:, -1:, :1] * memory
@@ -297,4 +297,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: 7d5e7b8f523123aa23093f5d748be788a59feef282313a3775d696d77dd95e6e
+# sealed by nlc, sha256 of everything above: 3aa41f5e4358bf634d999780ecdffd421f27333603088ba9479d49d9bc5963e5

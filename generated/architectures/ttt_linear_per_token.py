@@ -94,7 +94,7 @@ class TTTLinearPerToken(nn.Module):
             erase = rate * key
             write = _solve(erase @ key.mT, torch.baddbmm(rate * value, erase, memory.mT, alpha=-1))
             read = query @ memory.mT
-            attention = (query @ key.mT).tril_()
+            attention = (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, write)
             reads.append(read)
             memory = torch.baddbmm(memory, write.mT, key)
@@ -201,4 +201,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: 6a9fe9e7228f3fd750e6957a3573eb40a7ddad0e08d1451807c759a3aa9d746f
+# sealed by nlc, sha256 of everything above: 4ef625d4a8b7b127ea6cce63e9566d319075a8ad333a9692e40c89a5640f5de2

@@ -113,7 +113,7 @@ class TTTLinearPlain(nn.Module):
         reads = []
         for key, value, query in chunks:
             read = query @ memory.mT
-            attention = (query @ key.mT).tril_()
+            attention = (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, value)
             reads.append(read)
             memory = torch.baddbmm(memory, value.mT, key)
@@ -179,4 +179,4 @@ def _block_lengths(before: int, tokens: int, time: int) -> list[int]:
     return [end - start for start, end in zip([0, *ends], ends, strict=False)] if time else []
 
 
-# sealed by nlc, sha256 of everything above: f69e768e0c8861150ed876944d5da87adc7c47b50594d3798a75942e0a841e04
+# sealed by nlc, sha256 of everything above: f2ad98b4aa6fefa34cacc4f041f60007ef37ec511f55b335c0fe8b6da60bd13f

@@ -97,7 +97,7 @@ class TTTLinearResidual(nn.Module):
             erase = rate * key
             write = _solve(erase @ key.mT, torch.baddbmm(rate * value, erase, memory.mT, alpha=-1))
             read = query @ memory.mT
-            attention = (query @ key.mT).tril_()
+            attention = (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, write)
             reads.append(read)
             memory = torch.baddbmm(memory, write.mT, key)
@@ -208,4 +208,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: 22ec670f8658b346166a0dcb3b6a56c5db5831806f83c6b6527e3485b620d6c8
+# sealed by nlc, sha256 of everything above: 9599099b9d7f818acb8020404d13683a0a62627db0619517dc3d3cbd5ba8f9f5

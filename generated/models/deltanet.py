@@ -337,7 +337,7 @@ class DeltaRuleLayer(nn.Module):
             erase = rate * key
             write = _solve(erase @ key.mT, torch.baddbmm(rate * value, erase, memory.mT, alpha=-1))
             read = query @ memory.mT
-            attention = (query @ key.mT).tril_()
+            attention = (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, write)
             reads.append(read)
             memory = torch.baddbmm(memory, write.mT, key)
@@ -682,4 +682,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: 59a6e9ae7999d5cbb38e6f7dfe8667673c07e79f638a7f63fecdc1b11e71b1ad
+# sealed by nlc, sha256 of everything above: acfddaf91e5a2d196592f473d07b3539ee7c5d86f34a676f054395af217b1ce6

@@ -351,7 +351,7 @@ class GatedDeltaRuleLayer(nn.Module):
             overlap = after * (erase @ key.mT)
             write = _solve(overlap, torch.baddbmm(rate * value, kept_after * erase, memory.mT, alpha=-1))
             read = (kept_after * query) @ memory.mT
-            attention = after * (query @ key.mT).tril_()
+            attention = after * (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, write)
             reads.append(read)
             memory = products[:, -1:, :1] * memory
@@ -708,4 +708,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: ec5b2f1b7be6e49590a80f45998a4f0dd8dcc69db6370867ffa741da5ecc270c
+# sealed by nlc, sha256 of everything above: b744113bb7a65b81b33fd3b3919ba3e572adbfe7265a012c60c4a6eeacd64d8e

@@ -422,7 +422,7 @@ class SelfModifyingTitans(nn.Module):
             overlap = before * (erase @ key.mT)
             write = _solve(overlap, torch.baddbmm(value, kept_before * erase, memory.mT, alpha=-1))
             read = (kept_before * query) @ memory[:, -self.d_head :].mT
-            attention = before * (query @ key.mT).tril_(-1)
+            attention = before * (query @ key.mT).tril(-1)
             read = torch.baddbmm(read, attention, write[..., -self.d_head :])
             reads.append(read)
             memory = products[:, -1:, :1] * memory
@@ -867,4 +867,4 @@ def _block_lengths(before: int, tokens: int, time: int) -> list[int]:
     return [end - start for start, end in zip([0, *ends], ends, strict=False)] if time else []
 
 
-# sealed by nlc, sha256 of everything above: 18be2dec3edfd29acf09bc4e0a545ac38b133dc4bd3f1aafa36fecca7e664008
+# sealed by nlc, sha256 of everything above: 7f6c07b63fa5375aa91cda743cdb13877f8a8fe16a6f1b531a72406c3cee36f2

@@ -520,7 +520,7 @@ class SelfModifyingTitans(nn.Module):
             overlap = before * (erase @ key.mT)
             write = _solve(overlap, torch.baddbmm(value, kept_before * erase, memory.mT, alpha=-1))
             read = (kept_before * query) @ memory[:, -self.d_head :].mT
-            attention = before * (query @ key.mT).tril_(-1)
+            attention = before * (query @ key.mT).tril(-1)
             read = torch.baddbmm(read, attention, write[..., -self.d_head :])
             reads.append(read)
             memory = products[:, -1:, :1] * memory
@@ -1022,4 +1022,4 @@ def _detached(tree: Any) -> Any:
     return type(tree)(_detached(item) for item in tree)
 
 
-# sealed by nlc, sha256 of everything above: d624c936f70f2c0fbb88564dabf9c65bbca0b5d532ccd52ed19f5fed09e9ba1a
+# sealed by nlc, sha256 of everything above: e8037a3a697e67e6c48f5a579fcb598fdc2828cbcb206c0cc97ff1ae5e8af621

@@ -300,7 +300,7 @@ class Mamba2Layer(nn.Module):
             products = _decay_products(decay)
             kept_after, after = products[:, 1:, :1], products[:, 1:, 1:]
             read = (kept_after * query) @ memory.mT
-            attention = after * (query @ key.mT).tril_()
+            attention = after * (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, value)
             reads.append(read)
             memory = products[:, -1:, :1] * memory
@@ -588,4 +588,4 @@ def _solve(below_diagonal: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-# sealed by nlc, sha256 of everything above: 5e58c8fd5ae80f19f4747baea83bc493a01eae607a5f587144ff17251f075769
+# sealed by nlc, sha256 of everything above: a505888f7d41813cb9920e053c271688eac78d3fc6a929b8a18d130cee9e2748

@@ -294,7 +294,7 @@ class RetentionLayer(nn.Module):
         for key, value, query in chunks:
             n = key.shape[1]
             read = (kept_after[:, :n] * query) @ memory.mT
-            attention = after[:, :n, :n] * (query @ key.mT).tril_()
+            attention = after[:, :n, :n] * (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, value)
             reads.append(read)
             memory = products[:, n : n + 1, :1] * memory
@@ -634,4 +634,4 @@ def _rotary(x: Tensor, place: Tensor, base: int) -> Tensor:
     return torch.cat((left * angle.cos() - right * angle.sin(), left * angle.sin() + right * angle.cos(), last), -1)
 
 
-# sealed by nlc, sha256 of everything above: 191087a56f152312a267406f49270d8b53891156221dbf89cd7d7a0cedd94ccb
+# sealed by nlc, sha256 of everything above: 977a3a4733047e415b556003bcd451cf07ff6ce1419d05be7c1dc80e6f0f7add

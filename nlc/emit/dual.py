@@ -27,6 +27,7 @@ Shapes = Mapping[tuple[str, str], Shape]
 def dual_helpers(methods: str, *, are_mixed: bool) -> str:
     """The functions that a block with dual forms calls; `are_mixed` where some tensor has more than its own past in it."""
     before = "before=True" in methods
+    wrap, unwrap = ("\n    ", "\n") if before and are_mixed else ("", "")
     return render(
         DualHelpersView(
             reads="_read_matrix(" in methods,
@@ -35,6 +36,11 @@ def dual_helpers(methods: str, *, are_mixed: bool) -> str:
             before=before,
             are_mixed=are_mixed,
             rows="rows" if before else "1:",
+            starts="starts: list[tuple[Tensor, Tensor]]" if are_mixed else "start: tuple[Tensor, Tensor]",
+            what="starts" if are_mixed else "a start",
+            before_argument=", before: bool = False" if before else "",
+            wrap=wrap,
+            unwrap=unwrap,
         )
     )
 

@@ -119,7 +119,8 @@ class DualHelpersView:
     """The functions that a block with dual forms calls.
 
     `before`: some reads are of what was there before a token's own writes; `rows` says which rows of what is left are read.
-    `are_mixed`: a tensor may have several starts in it.
+    `are_mixed`: a tensor may have several starts in it; `starts` is the argument that gives them, and `what` its word. `wrap` and `unwrap`
+    break the longest head of a function.
     """
 
     reads: bool
@@ -128,6 +129,11 @@ class DualHelpersView:
     before: bool
     are_mixed: bool
     rows: str
+    starts: str
+    what: str
+    before_argument: str
+    wrap: str
+    unwrap: str
 
 
 @dataclass(frozen=True, slots=True)

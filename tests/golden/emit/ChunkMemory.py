@@ -140,11 +140,11 @@ class ChunkMemory(nn.Module):
         for key, value, erase, query_1, query_2 in chunks:
             write = _solve(erase @ key.mT, torch.baddbmm(value, erase, memory.mT, alpha=-1))
             read_1 = query_1 @ memory.mT
-            attention = (query_1 @ key.mT).tril_()
+            attention = (query_1 @ key.mT).tril()
             read_1 = torch.baddbmm(read_1, attention, write)
             reads_1.append(read_1)
             read_2 = query_2 @ memory.mT
-            attention = (query_2 @ key.mT).tril_()
+            attention = (query_2 @ key.mT).tril()
             read_2 = torch.baddbmm(read_2, attention, write)
             reads_2.append(read_2)
             memory = torch.baddbmm(memory, write.mT, key)
@@ -224,4 +224,4 @@ def _block_lengths(before: int, tokens: int, time: int) -> list[int]:
     return [end - start for start, end in zip([0, *ends], ends, strict=False)] if time else []
 
 
-# sealed by nlc, sha256 of everything above: 1e8583bdf2481e7ce180bc91cedcee8b4bc0d07b3cd107369bd36a3eefde9a5d
+# sealed by nlc, sha256 of everything above: 5c88e41331541cd04b711f8ac0b1dfe449341aebe382285a6c2a211e32db168a

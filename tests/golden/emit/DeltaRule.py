@@ -94,7 +94,7 @@ class DeltaRule(nn.Module):
             erase = rate * key
             write = _solve(erase @ key.mT, torch.baddbmm(rate * value, erase, memory.mT, alpha=-1))
             read = query @ memory.mT
-            attention = (query @ key.mT).tril_()
+            attention = (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, write)
             reads.append(read)
             memory = torch.baddbmm(memory, write.mT, key)
@@ -199,4 +199,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: ac4558f079382181cfbb90e952f58d0a1ba89d5001daa51345918955b172c1e0
+# sealed by nlc, sha256 of everything above: 8588f0a953bf0e7bda9b0de7597ed8894cdf5a962c40550ce1d91520e79b59dd

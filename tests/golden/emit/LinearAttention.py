@@ -86,7 +86,7 @@ class LinearAttention(nn.Module):
         reads = []
         for key, value, query in chunks:
             read = query @ memory.mT
-            attention = (query @ key.mT).tril_()
+            attention = (query @ key.mT).tril()
             read = torch.baddbmm(read, attention, value)
             reads.append(read)
             memory = torch.baddbmm(memory, value.mT, key)
@@ -182,4 +182,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: dc478e73e7ff01adf7bb64dc135eea271b14c03cda6754b0efd8030510ad98ea
+# sealed by nlc, sha256 of everything above: b645d030f65bfb593f7c22806c8099b150535c61919a6b25614349111898ea36
