@@ -18,7 +18,10 @@ from nlc.train.recipe import Network
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How the next token is chosen: the likeliest at `temperature` 0, else at random among the `top` likeliest (0: among all)."""
+    """How the next token is chosen: the likeliest at `temperature` 0, else at random among the `top` likeliest (0: among all).
+
+    Of equally likely ones the first come first.
+    """
 
     temperature: float = 1.0
     top: int = 0
@@ -45,6 +48,6 @@ def _choice(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> T
         return logits.argmax(-1)
     wide = logits.double().cpu() / sampling.temperature
     if sampling.top:
-        least = wide.topk(min(sampling.top, wide.shape[-1])).values[:, -1:]
-        wide = wide.masked_fill(wide < least, float("-inf"))
+        kept = wide.sort(dim=-1, descending=True, stable=True).indices[:, : sampling.top]  # of equals the first, as argmax has it
+        wide = torch.full_like(wide, float("-inf")).scatter(-1, kept, wide.gather(-1, kept))
     return torch.multinomial(wide.softmax(-1), 1, generator=generator)[:, 0].to(logits.device)

@@ -107,3 +107,15 @@ def test_tokens_are_drawn_with_their_chances() -> None:
     assert list(shares(Sampling(temperature=0.5))) == pytest.approx(sharper.tolist(), abs=bound)
     assert list(shares(Sampling(top=2))) == pytest.approx([2 / 3, 1 / 3, 0], abs=bound)
     assert list(shares(Sampling(top=1), 50)) == list(shares(Sampling(temperature=0), 50)) == [1, 0, 0]
+
+
+class Equals(Fixed):
+    """Two of three tokens are equally likely, and likelier than the first."""
+
+    chances = torch.tensor([[0.2, 0.4, 0.4]])
+
+
+def test_of_equally_likely_tokens_no_more_than_the_top_are_drawn() -> None:
+    for sampling in (Sampling(top=1), Sampling(temperature=0)):
+        assert set(generated(Equals(), PROMPT, sampling, 50)) == {1}  # type: ignore[arg-type]
+    assert set(generated(Equals(), PROMPT, Sampling(top=2), 50)) == {1, 2}  # type: ignore[arg-type]
