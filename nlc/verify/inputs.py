@@ -38,8 +38,8 @@ BEST = 3
 class Case:
     """One shape of evidence: `chunks` * chunk + `extra` tokens.
 
-    The chunk is SMALL_CHUNK, or the program's own, and then the module is built with its defaults, and the longest period ends twice.
-    `varied` takes hyperparameters other than the defaults.
+    The chunk is SMALL_CHUNK, or the program's own, and then the module is built with its defaults, and the longest period ends twice
+    where LONGEST tokens are enough. `varied` takes hyperparameters other than the defaults.
     """
 
     name: str

@@ -60,7 +60,7 @@ def optimizer_squares(program: Program, module: ModuleType) -> Iterator[Square]:
     judged = [(trial, results) for trial, results in seen if not trial.may_divide_by_zero or _is_finite(results)]
     if len(judged) < len(seen):
         pair = Pair("oracle", f"optimizer, where {NOTHING_COMES}", NOTHING_COMES, STEPS, 1)
-        yield pair.inapplicable("weights", "the spec itself divides by zero there")
+        yield pair.inapplicable("weights", "the spec itself gives numbers that are not finite there")
     for trial, results in judged:
         yield from _law_squares(program, trial, results)
     for trial, results in judged:

@@ -85,5 +85,5 @@ def detached(place: Place, source: Source) -> Iterator[Edit]:
             yield source.replaced(place.node, f"{name}.detach()")
         case ast.Name(id=name), ast.Subscript(value=value, slice=ast.Tuple()) if value is place.node and is_local_read(place):
             yield source.replaced(place.node, f"{name}.detach()")
-        case ast.Call(func=ast.Attribute(attr="to" | "mT" | "_start" | "baddbmm" | "tril" | "tril_" | "squeeze")), _:
+        case ast.Call(func=ast.Attribute(attr="to" | "mT" | "_start" | "baddbmm" | "tril" | "squeeze")), _:
             yield source.replaced(place.node, f"{source.of(place.node)}.detach()")

@@ -30,7 +30,6 @@ OTHER_WORDS: Mapping[str, str] = MappingProxyType(
         "zeros_like": "ones_like",
         "new_empty": "new_ones",
         "tril": "triu",
-        "tril_": "triu_",
         "float32": "bfloat16",
         "no_grad": "enable_grad",
         "enable_grad": "no_grad",
@@ -90,10 +89,10 @@ def _is_none(node: ast.expr) -> bool:
 
 def mask_moved(place: Place, source: Source) -> Iterator[Edit]:
     match place.node:
-        case ast.Call(func=ast.Attribute(value=value, attr="tril" | "tril_" as name), args=arguments):
+        case ast.Call(func=ast.Attribute(value=value, attr="tril"), args=arguments):
             present = source.of(arguments[0]) if arguments else "0"
             yield from (
-                source.replaced(place.node, f"{source.atom(value)}.{name}({other})") for other in ("-1", "0", "1") if other != present
+                source.replaced(place.node, f"{source.atom(value)}.tril({other})") for other in ("-1", "0", "1") if other != present
             )
 
 

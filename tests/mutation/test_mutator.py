@@ -26,7 +26,6 @@ LINES = (
     ("new dim moved", "y = a[..., None]", {"y = a[..., None, :]"}),
     ("new dim moved", "y = a[..., None, :]", {"y = a[None, ..., :]", "y = a[..., :, None]"}),
     ("mask moved", "y = a.tril()", {"y = a.tril(-1)", "y = a.tril(1)"}),
-    ("mask moved", "y = (a @ b).tril_(-1)", {"y = (a @ b).tril_(0)", "y = (a @ b).tril_(1)"}),
     ("call dropped", "y = torch.cat(a, 1)", {"y = a"}),
     ("call dropped", "y = a.to(b)", {"y = a"}),
     ("arguments swapped", "f(a, b, x=a, y=b)", {"f(b, a, x=a, y=b)", "f(a, b, x=b, y=a)"}),
