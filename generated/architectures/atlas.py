@@ -106,7 +106,7 @@ class Atlas(nn.Module):
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d_v)
     Under torch.compile the loop over tokens is unrolled: compile `step` instead.
-    `nonfinite` says what to do at a token with numbers that are not finite: "raise" or "propagate".
+    `nonfinite` says what to do at a token with numbers that are not finite: "raise" or "propagate" (no "skip": tokens are counted or kept).
     `checkpoint`, in tokens: the backward keeps the states between pieces of so many tokens, and computes the rest anew.
     """
 
@@ -300,4 +300,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: a1c4afdbcb5f2a70e1a70d87cefa964c1cdf030d6ae64f7025efadcd4e8624d1
+# sealed by nlc, sha256 of everything above: df9b0f914c864af3e506cb5ec361f880272500255eb96f3b11ede64b8a16aa78

@@ -259,16 +259,16 @@ class ContinuumMemorySystemAcrossContexts(nn.Module):
         gathered_W2 = state["fast.W2.gradient"] + gradient_W2
         mean_gradient_W1 = 0.0625 * gathered_W1
         mean_gradient_W2 = 0.0625 * gathered_W2
-        fast_W1 = state["fast.W1"] - self.rate * mean_gradient_W1 if due_16 else state["fast.W1"]
-        fast_W2 = state["fast.W2"] - self.rate * mean_gradient_W2 if due_16 else state["fast.W2"]
+        fast_W1 = state["fast.W1"].add(mean_gradient_W1, alpha=-self.rate) if due_16 else state["fast.W1"]
+        fast_W2 = state["fast.W2"].add(mean_gradient_W2, alpha=-self.rate) if due_16 else state["fast.W2"]
         medium_gradient_W1 = slope_medium_W1
         medium_gradient_W2 = slope_medium_W2
         medium_gathered_W1 = state["medium.W1.gradient"] + medium_gradient_W1
         medium_gathered_W2 = state["medium.W2.gradient"] + medium_gradient_W2
         medium_mean_gradient_W1 = 0.015625 * medium_gathered_W1
         medium_mean_gradient_W2 = 0.015625 * medium_gathered_W2
-        medium_W1 = state["medium.W1"] - self.rate * medium_mean_gradient_W1 if due_64 else state["medium.W1"]
-        medium_W2 = state["medium.W2"] - self.rate * medium_mean_gradient_W2 if due_64 else state["medium.W2"]
+        medium_W1 = state["medium.W1"].add(medium_mean_gradient_W1, alpha=-self.rate) if due_64 else state["medium.W1"]
+        medium_W2 = state["medium.W2"].add(medium_mean_gradient_W2, alpha=-self.rate) if due_64 else state["medium.W2"]
         state = {
             "fast.W1": fast_W1,
             "fast.W2": fast_W2,
@@ -499,4 +499,4 @@ def _block_lengths(before: int, tokens: int, time: int) -> list[int]:
     return [end - start for start, end in zip([0, *ends], ends, strict=False)] if time else []
 
 
-# sealed by nlc, sha256 of everything above: a3a49a69b9407c8c363c6c95c0bba67b4a59813d93d3c9de046f7d23e3c2144a
+# sealed by nlc, sha256 of everything above: 304cea4f8d1f562449155ce15f386e1f5a9b81b403b60839461b1b251a7cb695

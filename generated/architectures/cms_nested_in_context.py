@@ -272,24 +272,24 @@ class NestedContinuumMemorySystemInContext(nn.Module):
         gathered_W2 = state["fast.W2.gradient"] + gradient_W2
         mean_gradient_W1 = 0.0625 * gathered_W1
         mean_gradient_W2 = 0.0625 * gathered_W2
-        fast_W1 = state["fast.W1"] - self.rate * mean_gradient_W1 if due_16 else state["fast.W1"]
-        fast_W2 = state["fast.W2"] - self.rate * mean_gradient_W2 if due_16 else state["fast.W2"]
+        fast_W1 = state["fast.W1"].add(mean_gradient_W1, alpha=-self.rate) if due_16 else state["fast.W1"]
+        fast_W2 = state["fast.W2"].add(mean_gradient_W2, alpha=-self.rate) if due_16 else state["fast.W2"]
         medium_gradient_W1 = slope_medium_W1
         medium_gradient_W2 = slope_medium_W2
         medium_gathered_W1 = state["medium.W1.gradient"] + medium_gradient_W1
         medium_gathered_W2 = state["medium.W2.gradient"] + medium_gradient_W2
         medium_mean_gradient_W1 = 0.015625 * medium_gathered_W1
         medium_mean_gradient_W2 = 0.015625 * medium_gathered_W2
-        medium_W1 = state["medium.W1"] - self.rate * medium_mean_gradient_W1 if due_64 else state["medium.W1"]
-        medium_W2 = state["medium.W2"] - self.rate * medium_mean_gradient_W2 if due_64 else state["medium.W2"]
+        medium_W1 = state["medium.W1"].add(medium_mean_gradient_W1, alpha=-self.rate) if due_64 else state["medium.W1"]
+        medium_W2 = state["medium.W2"].add(medium_mean_gradient_W2, alpha=-self.rate) if due_64 else state["medium.W2"]
         slow_gradient_W1 = slope_slow_W1
         slow_gradient_W2 = slope_slow_W2
         slow_gathered_W1 = state["slow.W1.gradient"] + slow_gradient_W1
         slow_gathered_W2 = state["slow.W2.gradient"] + slow_gradient_W2
         slow_mean_gradient_W1 = 0.00390625 * slow_gathered_W1
         slow_mean_gradient_W2 = 0.00390625 * slow_gathered_W2
-        slow_W1 = state["slow.W1"] - self.rate * slow_mean_gradient_W1 if due_256 else state["slow.W1"]
-        slow_W2 = state["slow.W2"] - self.rate * slow_mean_gradient_W2 if due_256 else state["slow.W2"]
+        slow_W1 = state["slow.W1"].add(slow_mean_gradient_W1, alpha=-self.rate) if due_256 else state["slow.W1"]
+        slow_W2 = state["slow.W2"].add(slow_mean_gradient_W2, alpha=-self.rate) if due_256 else state["slow.W2"]
         state = {
             "fast.W1": fast_W1,
             "fast.W2": fast_W2,
@@ -526,4 +526,4 @@ def _block_lengths(before: int, tokens: int, time: int) -> list[int]:
     return [end - start for start, end in zip([0, *ends], ends, strict=False)] if time else []
 
 
-# sealed by nlc, sha256 of everything above: 750fbfcaea0dff9c31245cf0de33b606544737c459b0b9ba189fc47b4578e0a2
+# sealed by nlc, sha256 of everything above: 7ec68fde96829e8baf38529ce9694fb41923d9d14dfd67724a0015ba113bb13c

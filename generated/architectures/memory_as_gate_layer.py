@@ -91,7 +91,7 @@ class MemoryAsGateLayer(nn.Module):
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, d_model)
     `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
-    `nonfinite` says what to do at a token with numbers that are not finite: "raise" or "propagate".
+    `nonfinite` says what to do at a token with numbers that are not finite: "raise" or "propagate" (no "skip": tokens are counted or kept).
     `checkpoint`, in tokens: the backward keeps the states between pieces of so many tokens, and computes the rest anew.
     """
 
@@ -463,4 +463,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: a4909fa20283f85bc1b92e39e4d3d4ff3af1eb2487e4a42b8654ebbd828fbc8e
+# sealed by nlc, sha256 of everything above: 923d575417da527e8c0c821d6116311f30ffd6f0e13898dbf0153490049e2a4b

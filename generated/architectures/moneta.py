@@ -92,7 +92,7 @@ class Moneta(nn.Module):
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d)
     Under torch.compile the loop over tokens is unrolled: compile `step` instead.
-    `nonfinite` says what to do at a token with numbers that are not finite: "raise" or "propagate".
+    `nonfinite` says what to do at a token with numbers that are not finite: "raise" or "propagate" (no "skip": tokens are counted or kept).
     `checkpoint`, in tokens: the backward keeps the states between pieces of so many tokens, and computes the rest anew.
     """
 
@@ -281,4 +281,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: d83540a3f2eb4348054a04b3222987e1400a856d7cb74fe3dfac25d60923f7d8
+# sealed by nlc, sha256 of everything above: b4311bfdbecb3fa8d0580c1d43ec45c3eb85c3b9ae57e0725d5d9727c8b45d09

@@ -52,7 +52,7 @@ class RetentionLayer(nn.Module):
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, d_model)
     `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
-    `nonfinite` says what to do at a token with numbers that are not finite: "raise" or "propagate".
+    `nonfinite` says what to do at a token with numbers that are not finite: "raise" or "propagate" (no "skip": tokens are counted or kept).
     `checkpoint`, in tokens: the backward keeps the states between pieces of so many tokens, and computes the rest anew.
     """
 
@@ -263,4 +263,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: cae289498fc656ad948c3098298e6fad870c9ab2eaf0ee9e22da3e8e3d3f9708
+# sealed by nlc, sha256 of everything above: 6d7862dcd70edd8ac384b0fc527110f122749c6d9b4aeff8ac14142225d69f84

@@ -63,7 +63,7 @@ class SegmentAttention(nn.Module):
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d_v)
     Under torch.compile every new length compiles anew.
-    `nonfinite` says what to do at a token with numbers that are not finite: "raise" or "propagate".
+    `nonfinite` says what to do at a token with numbers that are not finite: "raise" or "propagate" (no "skip": tokens are counted or kept).
     `checkpoint`, in tokens: the backward keeps the states between pieces of so many tokens, and computes the rest anew.
     """
 
@@ -257,4 +257,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: 2c7c30b61095056bf7a9173bb9bd5099aeb7c1d5c364ecfdb58391f1cbcbb5a4
+# sealed by nlc, sha256 of everything above: d352ae30a04eb1cc06232f44172e0ed57da2a4d1664f59f958b3972faf76968a

@@ -56,7 +56,7 @@ class SlidingWindowAttention(nn.Module):
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d_v)
     `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
-    `nonfinite` says what to do at a token with numbers that are not finite: "raise" or "propagate".
+    `nonfinite` says what to do at a token with numbers that are not finite: "raise" or "propagate" (no "skip": tokens are counted or kept).
     `checkpoint`, in tokens: the backward keeps the states between pieces of so many tokens, and computes the rest anew.
     """
 
@@ -221,4 +221,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: 7e9b7e185311548d38d774ad29d6565fda7bf3a5b66c2c27ce535577953e5cdd
+# sealed by nlc, sha256 of everything above: f7f2541a0b3b5dd2ef8f484b070e902827fadd777d9fc9b72e9536378a8e437f

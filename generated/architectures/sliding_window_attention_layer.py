@@ -55,7 +55,7 @@ class SlidingWindowAttentionLayer(nn.Module):
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, d_model)
     `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
-    `nonfinite` says what to do at a token with numbers that are not finite: "raise" or "propagate".
+    `nonfinite` says what to do at a token with numbers that are not finite: "raise" or "propagate" (no "skip": tokens are counted or kept).
     `checkpoint`, in tokens: the backward keeps the states between pieces of so many tokens, and computes the rest anew.
     """
 
@@ -258,4 +258,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: c17071050d02dd39d8448fc48299665bc06ed642396ea8a8546fccd0896fe7e9
+# sealed by nlc, sha256 of everything above: 52ea499587aae539570e9024267c69a5911c473be1ef06e45610419138096ea7

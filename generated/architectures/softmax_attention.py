@@ -55,7 +55,7 @@ class SoftmaxAttention(nn.Module):
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, heads, d_v)
     Under torch.compile every new length compiles anew.
-    `nonfinite` says what to do at a token with numbers that are not finite: "raise" or "propagate".
+    `nonfinite` says what to do at a token with numbers that are not finite: "raise" or "propagate" (no "skip": tokens are counted or kept).
     `checkpoint`, in tokens: the backward keeps the states between pieces of so many tokens, and computes the rest anew.
     """
 
@@ -190,4 +190,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: 14a8c205c3d3fa477b37391b7eaf049eb7aca5f96bc02ff72b3076834b7b8ffd
+# sealed by nlc, sha256 of everything above: 5ef0451c0dda330b11d71c34b5da6834fbe4980bbfed1459653a25e33a3eb13b

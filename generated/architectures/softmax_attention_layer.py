@@ -58,7 +58,7 @@ class SoftmaxAttentionLayer(nn.Module):
     Returns the outputs (the tensor itself) and the state after the last token:
         y  (batch, time, d_model)
     Under torch.compile every new length compiles anew.
-    `nonfinite` says what to do at a token with numbers that are not finite: "raise" or "propagate".
+    `nonfinite` says what to do at a token with numbers that are not finite: "raise" or "propagate" (no "skip": tokens are counted or kept).
     `checkpoint`, in tokens: the backward keeps the states between pieces of so many tokens, and computes the rest anew.
     """
 
@@ -231,4 +231,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: a8dad55605975c57c7112c7c7f8a113274ec749b9782ee5ecc1e6be3cd859a69
+# sealed by nlc, sha256 of everything above: f065adb2d556bd77adee9fad053732c04f696affefc60e36aadb503639f5275e

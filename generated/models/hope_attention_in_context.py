@@ -558,24 +558,24 @@ class ContinuumMemorySystemInContext(nn.Module):
         gathered_W2 = state["fast.W2.gradient"] + gradient_W2
         mean_gradient_W1 = 0.125 * gathered_W1
         mean_gradient_W2 = 0.125 * gathered_W2
-        fast_W1 = state["fast.W1"] - self.rate * mean_gradient_W1 if due_8 else state["fast.W1"]
-        fast_W2 = state["fast.W2"] - self.rate * mean_gradient_W2 if due_8 else state["fast.W2"]
+        fast_W1 = state["fast.W1"].add(mean_gradient_W1, alpha=-self.rate) if due_8 else state["fast.W1"]
+        fast_W2 = state["fast.W2"].add(mean_gradient_W2, alpha=-self.rate) if due_8 else state["fast.W2"]
         medium_gradient_W1 = slope_medium_W1
         medium_gradient_W2 = slope_medium_W2
         medium_gathered_W1 = state["medium.W1.gradient"] + medium_gradient_W1
         medium_gathered_W2 = state["medium.W2.gradient"] + medium_gradient_W2
         medium_mean_gradient_W1 = 0.03125 * medium_gathered_W1
         medium_mean_gradient_W2 = 0.03125 * medium_gathered_W2
-        medium_W1 = state["medium.W1"] - self.rate * medium_mean_gradient_W1 if due_32 else state["medium.W1"]
-        medium_W2 = state["medium.W2"] - self.rate * medium_mean_gradient_W2 if due_32 else state["medium.W2"]
+        medium_W1 = state["medium.W1"].add(medium_mean_gradient_W1, alpha=-self.rate) if due_32 else state["medium.W1"]
+        medium_W2 = state["medium.W2"].add(medium_mean_gradient_W2, alpha=-self.rate) if due_32 else state["medium.W2"]
         slow_gradient_W1 = slope_slow_W1
         slow_gradient_W2 = slope_slow_W2
         slow_gathered_W1 = state["slow.W1.gradient"] + slow_gradient_W1
         slow_gathered_W2 = state["slow.W2.gradient"] + slow_gradient_W2
         slow_mean_gradient_W1 = 0.0078125 * slow_gathered_W1
         slow_mean_gradient_W2 = 0.0078125 * slow_gathered_W2
-        slow_W1 = state["slow.W1"] - self.rate * slow_mean_gradient_W1 if due_128 else state["slow.W1"]
-        slow_W2 = state["slow.W2"] - self.rate * slow_mean_gradient_W2 if due_128 else state["slow.W2"]
+        slow_W1 = state["slow.W1"].add(slow_mean_gradient_W1, alpha=-self.rate) if due_128 else state["slow.W1"]
+        slow_W2 = state["slow.W2"].add(slow_mean_gradient_W2, alpha=-self.rate) if due_128 else state["slow.W2"]
         state = {
             "fast.W1": fast_W1,
             "fast.W2": fast_W2,
@@ -835,4 +835,4 @@ def _detached(tree: Any) -> Any:
     return type(tree)(_detached(item) for item in tree)
 
 
-# sealed by nlc, sha256 of everything above: 564a91b77c32ffe3bc21b305ba2522d965a2334069b9faeb4643f610fa642373
+# sealed by nlc, sha256 of everything above: 7032532014d5d2563ffb20c9962df7766967799e9d9d2b8d39bcbd517c9d8c66

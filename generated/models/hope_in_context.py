@@ -704,16 +704,16 @@ class ContinuumMemorySystemAcrossContexts(nn.Module):
         gathered_W2 = state["fast.W2.gradient"] + gradient_W2
         mean_gradient_W1 = 0.125 * gathered_W1
         mean_gradient_W2 = 0.125 * gathered_W2
-        fast_W1 = state["fast.W1"] - self.rate * mean_gradient_W1 if due_8 else state["fast.W1"]
-        fast_W2 = state["fast.W2"] - self.rate * mean_gradient_W2 if due_8 else state["fast.W2"]
+        fast_W1 = state["fast.W1"].add(mean_gradient_W1, alpha=-self.rate) if due_8 else state["fast.W1"]
+        fast_W2 = state["fast.W2"].add(mean_gradient_W2, alpha=-self.rate) if due_8 else state["fast.W2"]
         medium_gradient_W1 = slope_medium_W1
         medium_gradient_W2 = slope_medium_W2
         medium_gathered_W1 = state["medium.W1.gradient"] + medium_gradient_W1
         medium_gathered_W2 = state["medium.W2.gradient"] + medium_gradient_W2
         medium_mean_gradient_W1 = 0.015625 * medium_gathered_W1
         medium_mean_gradient_W2 = 0.015625 * medium_gathered_W2
-        medium_W1 = state["medium.W1"] - self.rate * medium_mean_gradient_W1 if due_64 else state["medium.W1"]
-        medium_W2 = state["medium.W2"] - self.rate * medium_mean_gradient_W2 if due_64 else state["medium.W2"]
+        medium_W1 = state["medium.W1"].add(medium_mean_gradient_W1, alpha=-self.rate) if due_64 else state["medium.W1"]
+        medium_W2 = state["medium.W2"].add(medium_mean_gradient_W2, alpha=-self.rate) if due_64 else state["medium.W2"]
         state = {
             "fast.W1": fast_W1,
             "fast.W2": fast_W2,
@@ -1022,4 +1022,4 @@ def _detached(tree: Any) -> Any:
     return type(tree)(_detached(item) for item in tree)
 
 
-# sealed by nlc, sha256 of everything above: e8037a3a697e67e6c48f5a579fcb598fdc2828cbcb206c0cc97ff1ae5e8af621
+# sealed by nlc, sha256 of everything above: 18405d5ef104e4e5df142bc95d3ab8919d137c49098aa62bb91804382b1b031b

@@ -368,7 +368,7 @@ class TTTLinearLayer(nn.Module):
         """The tokens up to where a period may end: what moves every so many tokens moves after them, if it does."""
         position = before + q.shape[1]
         due = position % 16 == 0
-        layer = k @ state["memory.weights.held_16"].mT + state["memory.bias.held_16"].unsqueeze(1)
+        layer = torch.baddbmm(state["memory.bias.held_16"].unsqueeze(1), k, state["memory.weights.held_16"].mT)
         activation = torch.nn.functional.layer_norm(layer, (self.d_head,))
         error = k + gain * activation + offset - v
         norm_surprise = error * gain
@@ -767,4 +767,4 @@ def _moved_vector(start: tuple[Tensor, Tensor], writes: list[tuple[Tensor, Tenso
     return moved
 
 
-# sealed by nlc, sha256 of everything above: 8d055cb119445061eb4e3780c9628809908be625ed329997c7e35174d6100a97
+# sealed by nlc, sha256 of everything above: 973e4d44031012b71aed42e840a4fe94e3c0978b63729e8d64cc0dd557ea5e42

@@ -8,22 +8,55 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from nlc.emit.pieces import ATOM, PRODUCT, UNARY, Piece, wrapped
+from nlc.emit.fused import BatchedProduct, step_along, without_sign
+from nlc.emit.pieces import ATOM, Piece, wrapped
 from nlc.emit.scope import leaf
 from nlc.emit.torch_printer import TorchPrinter
-from nlc.ir.algebra import Due, Expr, Input, MatMul, Named, Outer, State, Tick, Transpose, When, children, contains
+from nlc.ir.algebra import Add, Due, Expr, Input, MatMul, Named, Outer, Scale, State, Tick, Transpose, When, children, contains, walk
 from nlc.ir.build import replace as replaced
 
 
+@dataclass(frozen=True, slots=True)
+class FusingPrinter(TorchPrinter):
+    """Prints sums of two terms in one call, where torch has one."""
+
+    def piece(self, node: Expr) -> Piece:
+        """The code of a node, as broadcasting leaves it."""
+        return self.fused(node) or TorchPrinter.piece(self, node)
+
+    def terms(self, node: Expr) -> tuple[str, ...]:
+        """The same as a tensor of its whole shape, a sum as its terms; one, where one call adds them."""
+        fused = self.fused(node)
+        return TorchPrinter.terms(self, node) if fused is None else (fused.text,)
+
+    def fused(self, node: Expr) -> Piece | None:
+        """The one call, if there is one."""
+        if node in self.known:
+            return None
+        match node:
+            case Add((start, step), shape) if len(shape) == 2:
+                return self._step(self.piece(start), *without_sign(step))
+        return None
+
+    def _step(self, start: Piece, sign: str, step: Expr) -> Piece | None:
+        """From a matrix along another."""
+        match step:
+            case Scale(by, direction) if start.binding == ATOM and start.full and start.rank is not None and step not in self.known:
+                factor, along = self.piece(by), self.piece(direction)
+                return step_along(start, along, factor, sign) if factor.rank is None and along.full and along.rank is not None else None
+        return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BlockPrinter(TorchPrinter):
+class BlockPrinter(FusingPrinter):
     """`at_end` prints what is steady, and values at the block's last token; `tokens` is the text of how many tokens there are.
 
-    Streams in `totals` are known as their sums over the block alone.
+    The streams in `timed` have a dim of tokens; of those in `totals` the sums over the block alone are known.
     """
 
     at_end: TorchPrinter
     tokens: str
+    timed: frozenset[Expr] = frozenset()
     totals: frozenset[str] = frozenset()
 
     def piece(self, node: Expr) -> Piece:
@@ -36,15 +69,29 @@ class BlockPrinter(TorchPrinter):
             piece = self.at_end.piece(node)
             return piece if piece.rank is None else Piece(f"{wrapped(piece, ATOM)}.unsqueeze(1)", ATOM, piece.rank, piece.full)
         match node:
-            case MatMul(left, right) if len(right.shape) == 1 and contains(left, is_state) and not varies(left):
-                return self._read(left, right)
-        return TorchPrinter.piece(self, node)
+            case MatMul(left, right) if _is_read(node):
+                return self._read(left, right).piece()
+        return FusingPrinter.piece(self, node)
 
-    def _read(self, matrix: Expr, vector: Expr) -> Piece:
+    def fused(self, node: Expr) -> Piece | None:
+        """A read of a steady matrix at every token, on top of something else."""
+        match node:
+            case Add((first, second), shape) if len(shape) == 1 and node not in self.known:
+                return self._added(first, second) or self._added(second, first)
+        return None
+
+    def _added(self, base: Expr, term: Expr) -> Piece | None:
+        sign, product = without_sign(term)
+        match product:
+            case MatMul(left, right) if _is_read(product) and product not in self.known and any(part in self.timed for part in walk(right)):
+                start = self._aligned(base, product.shape)
+                return None if start.rank is None or without_sign(base)[0] else self._read(left, right).added_to(start, sign)
+        return None
+
+    def _read(self, matrix: Expr, vector: Expr) -> BatchedProduct:
         """A steady matrix times a vector of every token."""
-        right = self.whole(vector)
         transposed = self.at_end.atom(matrix.x) if isinstance(matrix, Transpose) else f"{self.at_end.atom(matrix)}.mT"
-        return Piece(f"{wrapped(right, PRODUCT)} @ {transposed}", PRODUCT, 1)
+        return BatchedProduct(self.whole(vector), Piece(transposed), 1)
 
     def _moved(self, node: Expr) -> Piece:
         """What reads a level that moves at the block's end: its old state, but at the last token the new one."""
@@ -56,10 +103,13 @@ class BlockPrinter(TorchPrinter):
         match node:
             case Input(name) if name in self.totals:
                 return self.at_end.piece(node)
-            case Outer(left, right):
-                first, second = self.whole(left), self.whole(right)
-                return Piece(f"{wrapped(first, ATOM)}.mT @ {wrapped(second, UNARY)}", PRODUCT, 2)
+            case Outer():
+                return self.product(node).piece()
         return Piece(f"{self.atom(node)}.sum(1)", ATOM, len(node.shape))
+
+    def product(self, node: Outer) -> BatchedProduct:
+        """The sum of an outer product over the tokens of the block."""
+        return BatchedProduct(Piece(f"{wrapped(self.whole(node.left), ATOM)}.mT"), self.whole(node.right), 2)
 
 
 def block_leaf(node: Expr, values: dict[Expr, str]) -> Piece:
@@ -85,6 +135,11 @@ def varies(node: Expr, lasting: frozenset[str] = frozenset()) -> bool:
         return isinstance(part, Named)
 
     return contains(node, moves)
+
+
+def _is_read(node: MatMul) -> bool:
+    """Whether a product reads a steady matrix at vectors."""
+    return len(node.right.shape) == 1 and contains(node.left, is_state) and not varies(node.left)
 
 
 def is_over_streams(node: Expr) -> bool:

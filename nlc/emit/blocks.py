@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from nlc.emit.apart import Apart
 from nlc.emit.attention import kept_after
 from nlc.emit.block_memories import moved_memory
-from nlc.emit.block_printer import BlockPrinter, as_before, block_leaf, is_new_read, is_over_streams, varies
+from nlc.emit.block_printer import BlockPrinter, FusingPrinter, as_before, block_leaf, is_new_read, is_over_streams, varies
 from nlc.emit.forward import Tokens
+from nlc.emit.fused import BatchedProduct
 from nlc.emit.held import held_alike, returned_held, returned_in_full
 from nlc.emit.hoisting import Hoisted, index_names
 from nlc.emit.layout import WIDTH, Lines, assignment, block, call
@@ -23,10 +24,9 @@ from nlc.emit.rounds import round_variable, rounds
 from nlc.emit.scope import BLOCK_LENGTH, Sequence, previous, state_dtype, used_axes
 from nlc.emit.steps import hidden_layers
 from nlc.emit.sums import over_block
-from nlc.emit.torch_printer import TorchPrinter
-from nlc.emit.uses import Uses, find_uses, is_gathered, sum_terms, written_out
+from nlc.emit.uses import Uses, find_uses, gathered_in_place, is_gathered, sum_terms, written_out
 from nlc.emit.views import BlockView
-from nlc.ir.algebra import Due, Expr, Index, Input, MatMul, Named, State, When, children, contains, walk
+from nlc.ir.algebra import Due, Expr, Index, Input, MatMul, Named, Outer, State, When, children, contains, walk
 from nlc.ir.build import add, replace as replaced
 from nlc.ir.law import Equation, Kept, Law
 from nlc.ir.program import StateSlot
@@ -72,6 +72,11 @@ class Block:
     @property
     def tokens(self) -> str:
         return f"{self.like}.shape[1]"
+
+    @property
+    def _timed(self) -> frozenset[Expr]:
+        """The streams that have a dim of tokens."""
+        return frozenset(item.stream for item in self.parts.given if item.timed)
 
     @property
     def is_told(self) -> bool:
@@ -195,7 +200,7 @@ class Block:
 
     def _spans_tokens(self, node: Expr) -> bool:
         """Whether a value surely has the dim of time: it reads a memory that moves at every token, or a stream."""
-        timed = {item.stream for item in self.parts.given if item.timed}
+        timed = self._timed
         return contains(node, lambda part: isinstance(part, Named) or part in timed)
 
     def _varies(self, node: Expr) -> bool:
@@ -215,15 +220,16 @@ class Block:
             dim=self.sequence.size,
             at_end=self._at_end_printer(),
             tokens=self.tokens,
+            timed=self._timed,
             totals=self.totals,
         )
 
-    def _at_end_printer(self) -> TorchPrinter:
+    def _at_end_printer(self) -> FusingPrinter:
         return self._at_end_printer_of(self.at_end)
 
-    def _at_end_printer_of(self, values: dict[Expr, str]) -> TorchPrinter:
+    def _at_end_printer_of(self, values: dict[Expr, str]) -> FusingPrinter:
         known = {node: variable for node, variable in values.items() if children(node)}
-        return TorchPrinter(lambda node: block_leaf(node, values), self.like, known=known, dim=self.sequence.size)
+        return FusingPrinter(lambda node: block_leaf(node, values), self.like, known=known, dim=self.sequence.size)
 
     # --- the laws of levels with a period ------------------------------------------------------------------------------
 
@@ -231,7 +237,8 @@ class Block:
         """Its abbreviations over all tokens, sums of gradients, and the new states if a period ends."""
         own = replace(self, values=dict(self.values), at_end=dict(self.at_end), written={})
         in_rounds = {item.name for item in law.round} if law.rounds > 1 else set()
-        told = replace(law, equations=written_out(law.equations, self._varies, in_rounds))
+        equations = gathered_in_place(law.component, written_out(law.equations, self._varies, in_rounds))
+        told = replace(law, equations=equations)
         uses = find_uses(law.component, told.equations)
         for equation in told.opening if in_rounds else told.equations:
             yield from own._equation(law.component, equation, uses, own._started(told, equation))
@@ -293,9 +300,12 @@ class Block:
         """The sum over the block, added to what was gathered before it; sums that have a name are not taken again."""
         printer, at_end = self.printer(), self._at_end_printer()
         pieces: dict[Expr, Piece] = {}
+        products: dict[Expr, BatchedProduct] = {}
 
         def named(node: Expr) -> Expr:
             name = Named(f"sum {len(pieces)}", node.shape)
+            if isinstance(node, Outer):
+                products[name] = printer.product(node)
             pieces[name] = printer.summed(node)
             return name
 
@@ -303,10 +313,12 @@ class Block:
             is_gathered(term, equation.owner or component, equation.part) or (isinstance(term, Named) and term not in self.values)
             for term in sum_terms(equation.value)
         ]
-        sums = (
+        sums = tuple(
             term if known else over_block(term, named, self._varies)
             for term, known in zip(sum_terms(equation.value), is_known, strict=True)
         )
+        if len(sums) == 2 and is_known[0] and sums[1] in products:
+            return (products[sums[1]].added_to(at_end.whole(sums[0])).text,)
         return replace(at_end, leaf=lambda node: pieces.get(node) or at_end.leaf(node)).terms(add(*sums))
 
 

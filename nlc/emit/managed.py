@@ -9,8 +9,8 @@ from nlc.emit.views import ManagedView
 
 
 def is_managed(sequence: Sequence) -> bool:
-    """Whether its `forward` may be: of a module by itself that has a state, and does not run in blocks."""
-    return sequence.is_alone and bool(sequence.program.slots) and not sequence.program.is_in_blocks
+    """Whether its `forward` may be: of a module by itself that has a state, and is told no slopes of a loss."""
+    return sequence.is_alone and bool(sequence.program.slots) and not sequence.model.slopes
 
 
 def skips(sequence: Sequence) -> bool:
@@ -42,7 +42,11 @@ def managed_says(sequence: Sequence) -> Lines:
     """What the module's docstring says of them."""
     if not is_managed(sequence):
         return ()
-    words = '"raise", "skip" (its row of the batch) or "propagate"' if skips(sequence) else '"raise" or "propagate"'
+    words = (
+        '"raise", "skip" (its row of the batch) or "propagate"'
+        if skips(sequence)
+        else '"raise" or "propagate" (no "skip": tokens are counted or kept)'
+    )
     return (
         f"`nonfinite` says what to do at a token with numbers that are not finite: {words}.",
         "`checkpoint`, in tokens: the backward keeps the states between pieces of so many tokens, and computes the rest anew.",

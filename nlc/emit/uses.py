@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
-from nlc.ir.algebra import Add, Expr, Named, State, When, walk
-from nlc.ir.build import replace as replaced
+from nlc.ir.algebra import Add, Expr, Named, Outer, State, When, walk
+from nlc.ir.build import add, replace as replaced
 from nlc.ir.law import Equation
 
 
@@ -37,6 +38,24 @@ def find_uses(component: str, equations: tuple[Equation, ...]) -> Uses:
         if equation.name in end:
             end |= _names(equation.value)
     return Uses(frozenset(every), frozenset(summed - every), frozenset(end))
+
+
+def gathered_in_place(component: str, equations: tuple[Equation, ...]) -> tuple[Equation, ...]:
+    """The equations without names for outer products that are gathered and used nowhere else: those stand where they are gathered."""
+    times = Counter(part.name for equation in equations for part in walk(equation.value) if isinstance(part, Named))
+    products = {item.name: item.value for item in equations if isinstance(item.value, Outer) and times[item.name] == 1 and _is_word(item)}
+    kept = []
+    for equation in equations:
+        terms = sum_terms(equation.value)
+        if gathers(component, equation) and any(isinstance(term, Named) and term.name in products for term in terms):
+            placed = (products.pop(term.name, term) if isinstance(term, Named) else term for term in terms)
+            equation = replace(equation, value=add(*placed))
+        kept.append(equation)
+    return tuple(kept)
+
+
+def _is_word(equation: Equation) -> bool:
+    return equation.part is None and equation.starts is None
 
 
 def gathers(component: str, equation: Equation) -> bool:

@@ -21,10 +21,11 @@ ROW = 1
 
 def _checkpoint(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
     """With pieces of any length computed anew in the backward, results and gradients are the same."""
-    if not _has_wishes(emitted):
+    if not _is_managed(emitted):
         return
     plain = observe(emitted.forward, drawn)
-    for tokens in (1, drawn.chunk, drawn.tokens + 1):
+    lengths = (drawn.chunk, drawn.tokens + 1) if emitted.program.is_in_blocks else (1, drawn.chunk, drawn.tokens + 1)  # a block costs much
+    for tokens in lengths:
         module = build(module_class, emitted.program, drawn, checkpoint=tokens)
         again = observe(module.forward, drawn)
         compared = replace(pair("forward recomputed", drawn, left="forward"), case=f"pieces of {tokens} tokens")
@@ -38,7 +39,7 @@ def _checkpoint(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> It
 def _nonfinite(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Iterator[Square]:
     """What is not finite is told by its token, stream and level, or passed over: the sequence is as it is without that token."""
     program, token = emitted.program, drawn.chunk
-    if not _has_wishes(emitted):
+    if not _is_managed(emitted):
         return
     contract, made = pair("module", drawn, left="contract"), partial(build, module_class, program, drawn)
     yield refusal(contract, "nonfinite='never'", partial(made, nonfinite="never"))
@@ -66,9 +67,9 @@ def _nonfinite(module_class: ModuleClass, emitted: Emitted, drawn: Drawn) -> Ite
     yield from _compared("forward that skips", drawn, _rows(plain, rest), _rows((outputs, final), rest))
 
 
-def _has_wishes(emitted: Emitted) -> bool:
-    """Whether there is something to keep or to watch, which modules in blocks do not offer."""
-    return bool(emitted.program.slots) and not emitted.program.is_in_blocks
+def _is_managed(emitted: Emitted) -> bool:
+    """Whether there is something to keep and to watch: a state, by whose laws alone the module runs."""
+    return bool(emitted.program.slots) and not emitted.program.model.slopes
 
 
 def _rows(seen: tuple[Tensors, Tensors], rows: list[int]) -> tuple[Tensors, Tensors]:

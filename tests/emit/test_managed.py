@@ -11,6 +11,7 @@ from torch import Tensor
 from generated.architectures.delta_rule import DeltaRule
 from generated.architectures.sliding_window_attention import SlidingWindowAttention
 from generated.architectures.softmax_attention import SoftmaxAttention
+from generated.architectures.titans import Titans
 from generated.architectures.titans_linear import TitansLinear
 
 TOKENS, SIZE = 9, 4
@@ -67,6 +68,27 @@ def test_gradients_beside_a_token_that_is_passed_over_are_finite_and_right() -> 
         assert leaf.grad is not None
         assert leaf.grad.isfinite().all()
         torch.testing.assert_close(leaf.grad[:, others], alone[name].grad)
+
+
+def test_a_deep_memory_in_blocks_tells_token_stream_and_levels() -> None:
+    given = streams("learning_rate", "decay", "retention", tokens=70)
+    given["k"][2, 66, 1, 0] = torch.inf
+    with pytest.raises(FloatingPointError, match=r"^not finite at token 66, row 2 of the batch: k, y, memory\.momentum\.W1, .*memory\.W2$"):
+        Titans(SIZE, SIZE, nonfinite="raise")(**given)
+    assert not Titans(SIZE, SIZE)(**given)[0].isfinite().all()
+
+
+@pytest.mark.parametrize("tokens", [1, 24, 64, 100])
+def test_pieces_of_a_module_in_blocks_may_end_inside_a_period(tokens: int) -> None:
+    given = {name: x.double() for name, x in streams("learning_rate", "decay", "retention", tokens=150).items()}
+    seen = []
+    for module in (Titans(SIZE, SIZE), Titans(SIZE, SIZE, checkpoint=tokens)):
+        leaves = {name: x.clone().requires_grad_() for name, x in given.items()}
+        y, last = module(**leaves)
+        sum((x.square().sum() for x in last.values() if x.is_floating_point()), y.square().sum()).backward()
+        seen.append((y, *last.values(), *(leaf.grad for leaf in leaves.values())))
+    for found, wanted in zip(*seen, strict=True):
+        torch.testing.assert_close(found, wanted)
 
 
 @pytest.mark.parametrize("made", [SoftmaxAttention, SlidingWindowAttention])

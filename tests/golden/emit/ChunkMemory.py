@@ -41,8 +41,12 @@ Forms
         It stays as it is until a period ends, so the tokens of a block read it, and add up their gradients, in products of matrices.
 """
 
+import copy
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 __all__ = ["ChunkMemory"]
 
@@ -62,13 +66,21 @@ class ChunkMemory(nn.Module):
         y  (batch, time, heads, d_v)
     `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
     The sequence runs in blocks of 16 tokens, counted from the position of the state that is handed in.
+    `nonfinite` says what to do at a token with numbers that are not finite: "raise" or "propagate" (not "skip": tokens are counted or kept).
+    `checkpoint`, in tokens: the backward keeps the states between pieces of so many tokens, and computes the rest anew.
     """
 
-    def __init__(self, d_k: int = 64, d_v: int = 64, chunk: int = 16) -> None:
+    def __init__(self, d_k: int = 64, d_v: int = 64, chunk: int = 16, nonfinite: str = "propagate", checkpoint: int | None = None) -> None:
         super().__init__()
         if chunk < 1:
             raise ValueError(f"chunk must be 1 or more, not {chunk}")
         self.chunk = chunk
+        if nonfinite not in ("raise", "propagate"):
+            raise ValueError(f'nonfinite must be "raise" or "propagate", not {nonfinite!r}')
+        if checkpoint is not None and checkpoint < 1:
+            raise ValueError(f"checkpoint must be None, or 1 token or more, not {checkpoint}")
+        self.nonfinite = nonfinite
+        self.checkpoint = checkpoint
         self.d_k = d_k
         self.d_v = d_v
 
@@ -87,6 +99,8 @@ class ChunkMemory(nn.Module):
         self, *, q: Tensor, k: Tensor, v: Tensor, beta: Tensor, state: dict[str, Tensor] | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The whole sequence in blocks, which end where a period may: equal to `forward_by_token`."""
+        if self.checkpoint is not None or self.nonfinite != "propagate":
+            return _managed(self, {"q": q, "k": k, "v": v, "beta": beta}, state)
         batch, _, heads = q.shape[:3]
         with _full_precision(q):
             dtype = q.dtype
@@ -118,11 +132,10 @@ class ChunkMemory(nn.Module):
         fast_read, fast_read_2, fast = self._fast_in_chunks(key=k, value=value, erase=erase, query_1=q, query_2=k, memory=state["fast"])
         prediction = k @ state["slow"].mT
         error = prediction - fast_read_2
-        gradient = error.mT @ k
-        gathered = state["slow.gradient"] + gradient
+        gathered = torch.baddbmm(state["slow.gradient"], error.mT, k)
         momentum = 0.9 * state["slow.momentum"] - 0.1 * gathered if due else state["slow.momentum"]
         slow = state["slow"] + momentum if due else state["slow"]
-        y = fast_read + q @ state["slow"].mT
+        y = torch.baddbmm(fast_read, q, state["slow"].mT)
         return y, {"fast": fast, "slow.momentum": momentum, "slow": slow, "slow.gradient": torch.zeros_like(gathered) if due else gathered}
 
     def _fast_in_chunks(
@@ -224,4 +237,47 @@ def _block_lengths(before: int, tokens: int, time: int) -> list[int]:
     return [end - start for start, end in zip([0, *ends], ends, strict=False)] if time else []
 
 
-# sealed by nlc, sha256 of everything above: 5c88e41331541cd04b711f8ac0b1dfe449341aebe382285a6c2a211e32db168a
+def _managed(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
+    """`forward` in pieces that the backward computes anew, and watched for what is not finite, as the module was made."""
+    plain = copy.copy(module)
+    plain.nonfinite, plain.checkpoint = "propagate", None
+    outputs, last = _in_pieces(plain, streams, state, module.checkpoint) if module.checkpoint else plain.forward(**streams, state=state)
+    if module.nonfinite == "propagate" or all(bool(x.isfinite().all()) for x in (*streams.values(), outputs, *last.values())):
+        return outputs, last
+    return _watched(plain, streams, state, module.nonfinite)
+
+
+def _in_pieces(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None, tokens: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """Pieces of so many tokens: of each, the backward finds the streams and the state before it, and computes the rest anew."""
+    names, pieces, (_, last) = tuple(streams), [], module.forward(**{name: x[:, :0] for name, x in streams.items()}, state=state)
+    for piece in zip(*(torch.split(x, tokens, 1) for x in streams.values()), strict=True):
+        outputs, last = checkpoint(
+            lambda *x, state: module.forward(**dict(zip(names, x, strict=True)), state=state),
+            *piece,
+            state=last,
+            use_reentrant=False,
+            preserve_rng_state=False,
+        )
+        pieces.append(outputs)
+    return torch.cat(pieces, 1), last
+
+
+def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] | None, policy: str) -> tuple[Tensor, dict[str, Tensor]]:
+    """Token by token: one by which something is not finite stops the sequence."""
+    pieces, (_, last) = [], module.forward(**{name: x[:, :0] for name, x in streams.items()}, state=state)
+    for t in range(streams["q"].shape[1]):
+        token = {name: x[:, t : t + 1] for name, x in streams.items()}
+        with torch.no_grad():
+            outputs, after = module.forward(**token, state=last)
+        seen = {**token, "y": outputs, **after}
+        rows = {name: ~x.reshape(len(x), -1).isfinite().all(1) for name, x in seen.items() if x.dim()}
+        lost = torch.stack(list(rows.values())).any(0)
+        if policy == "raise" and bool(lost.any()):
+            names = ", ".join(name for name, row in rows.items() if bool(row.any()))
+            raise FloatingPointError(f"not finite at token {t}, row {int(lost.nonzero()[0])} of the batch: {names}")
+        outputs, last = module.forward(**token, state=last)
+        pieces.append(outputs)
+    return torch.cat(pieces, 1), last
+
+
+# sealed by nlc, sha256 of everything above: e8e818cda09ebeeda83b94dc94fbcc61366eb5ae7f7d6658340e3af3bf19412f
