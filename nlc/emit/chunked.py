@@ -63,7 +63,12 @@ class Chunked:
 
     @property
     def is_vector(self) -> bool:
-        return len(self.law.shape) == 1
+        """Whether it is a vector, or a number, which is run as a vector of one entry."""
+        return len(self.law.shape) < 2
+
+    @property
+    def is_number(self) -> bool:
+        return not self.law.shape
 
     @property
     def has_decay(self) -> bool:

@@ -29,7 +29,7 @@ def chunked(memory: MemoryProgram, *, in_blocks: bool = False) -> Chunked:
     """The streams of a memory that has a parallel form; those of a block, which is short, are made for all blocks at once."""
     law = memory.classified.affine
     assert law is not None, memory
-    streams = _vector_streams(law) if len(law.shape) == 1 else _matrix_streams(memory, law)
+    streams = _vector_streams(law) if len(law.shape) < 2 else _matrix_streams(memory, law)
     form = Chunked(memory, law, streams)
     if memory.form is not Form.TRIANGULAR or all(stream.role != "erase" for stream in streams):
         return form
@@ -253,7 +253,9 @@ def _results(form: Chunked, reads: tuple[ReadView, ...]) -> str:
 
 
 def opening(form: Chunked) -> Lines:
-    """The line that makes one dim of batch and axes, if there is more than one."""
+    """The line that makes one dim of batch and axes, if there is more than one; a number becomes a vector of one entry."""
+    if form.is_number:
+        return ("memory = memory.unsqueeze(-1)",) if form.in_blocks else ("leading, memory = memory.shape, memory.reshape(-1, 1)",)
     if form.in_blocks:
         return ()
     rank = len(form.law.shape)
@@ -262,11 +264,14 @@ def opening(form: Chunked) -> Lines:
 
 def joined(form: Chunked, pieces: str) -> str:
     """What a read was in all chunks."""
-    return f"_joined({pieces})" if form.in_blocks else f"_joined({pieces}, leading)"
+    whole = f"_joined({pieces})" if form.in_blocks else f"_joined({pieces}, leading)"
+    return f"{whole}.squeeze(-1)" if form.is_number else whole
 
 
 def whole_memory(form: Chunked) -> str:
     """The memory after the last chunk, with the dims that it came with."""
+    if form.is_number:
+        return "memory.squeeze(-1)" if form.in_blocks else "memory.view(leading)"
     return "memory" if form.in_blocks else "memory.view(*leading, *memory.shape[1:])"
 
 

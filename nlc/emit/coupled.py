@@ -73,7 +73,12 @@ class Coupled:
 
     @property
     def is_vector(self) -> bool:
-        return len(self.law.shape) == 1
+        """Whether the states are vectors, or numbers, which are run as vectors of one entry."""
+        return len(self.law.shape) < 2
+
+    @property
+    def is_number(self) -> bool:
+        return not self.law.shape
 
     @property
     def is_triangular(self) -> bool:
@@ -118,22 +123,27 @@ class Coupled:
     @property
     def streams(self) -> tuple[Stream, ...]:
         """The arguments of the method, but for the states."""
-        writes = self.law.writes
-        given = [full(0, self.law.shape[:1]) if write.given is None else write.given for write in writes]
         factors = [Stream(name, value) for value, name in self.factors.names.items()]
         return (
             *factors,
-            *_streams("key", [write.along for write in writes if write.along is not None]),
-            *_streams("value", given),
+            *_streams("key", [write.along for write in self.law.writes if write.along is not None]),
+            *self._given,
             *_streams("erase", [erase.vector for erase in self.erases]),
             *_streams("query", self.queries),
         )
 
     @property
+    def _given(self) -> tuple[Stream, ...]:
+        """What the writes are given."""
+        nothing = full(0, self.law.shape[:1])
+        return tuple(_streams("value", [nothing if write.given is None else write.given for write in self.law.writes]))
+
+    @property
     def moving(self) -> tuple[str, ...]:
         """The roles that are cut in chunks: not the factors of decays, which are multiplied before, unless an erase needs them."""
         needed = {name for erase in self.erases for weight in erase.weights for name in self.factors.within(weight)}
-        moving = tuple(stream.role for stream in self.streams if stream.value.shape or stream.role in needed)
+        given = {stream.role for stream in self._given}
+        moving = tuple(stream.role for stream in self.streams if stream.value.shape or stream.role in needed | given)
         return tuple(role for role in moving if role.rpartition("_")[0] not in self.gathered)
 
 

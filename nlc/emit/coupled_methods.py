@@ -10,11 +10,12 @@ from collections.abc import Iterator, Sequence
 from nlc.emit.chunks import method_name, numbered
 from nlc.emit.coupled import Coupled, Erase
 from nlc.emit.form_views import CoupledHelpersView, CoupledReadView, CoupledVectorsView, CoupledView, ErasesView, QueryView
+from nlc.emit.fused import without_sign
 from nlc.emit.layout import WIDTH, Lines, assignment, call, loop_over, side_by_side
 from nlc.emit.prose import wrapped
 from nlc.emit.render import render
 from nlc.ir.affine import OutputRead
-from nlc.ir.algebra import MINUS_ONE, Constant, Expr, Scale, When, is_number
+from nlc.ir.algebra import Constant, Expr, When, is_number
 
 
 def coupled_method(form: Coupled, local: str) -> str:
@@ -62,11 +63,12 @@ def _view(form: Coupled, local: str) -> CoupledView:
 def _vectors_view(form: Coupled, local: str) -> CoupledVectorsView:
     names = [state.role for state in form.states]
     reads, (targets, pieces) = _reads(form), _targets(form)
+    apart = "-1" if form.is_number else "-2"
     return CoupledVectorsView(
         signature=_signature(form, local),
         docstring=_docstring(form),
-        leading=names[0],
-        states=f"torch.stack(({', '.join(names)}), -2)",
+        leading=f"{names[0]}.shape{'' if form.is_number else '[:-1]'}",
+        states=f"torch.stack(({', '.join(names)}), {apart}){'.unsqueeze(-1)' if form.is_number else ''}",
         prelude=(*_moves(form), *_chunks(form)),
         targets=targets,
         columns=tuple(read.column for read in reads),
@@ -74,12 +76,14 @@ def _vectors_view(form: Coupled, local: str) -> CoupledVectorsView:
         count=len(form.seen),
         reads=reads,
         after=", ".join(names),
-        results=_results(reads, names),
+        final="states.squeeze(-1)" if form.is_number else "states",
+        apart=apart,
+        results=_results(reads, names, ".squeeze(-1)" if form.is_number else ""),
     )
 
 
-def _results(reads: Sequence[CoupledReadView], states: Sequence[str]) -> str:
-    return ", ".join((*(f"_joined({read.column}, leading)" for read in reads), *states))
+def _results(reads: Sequence[CoupledReadView], states: Sequence[str], shaped: str = "") -> str:
+    return ", ".join((*(f"_joined({read.column}, leading){shaped}" for read in reads), *states))
 
 
 def _reads(form: Coupled) -> tuple[CoupledReadView, ...]:
@@ -116,7 +120,7 @@ def _past(writes: int, diagonal: str) -> str:
 
 def _like(form: Coupled) -> str:
     """A stream that has every token."""
-    return "keys[0]" if form.gathered else next(stream.role for stream in form.streams if stream.value.shape)
+    return "keys[0]" if form.gathered else next(role for role in form.moving if role not in form.factors.names.values())
 
 
 def _moves(form: Coupled) -> Lines:
@@ -272,11 +276,9 @@ def _weighted(form: Coupled, terms: Sequence[tuple[Expr, str]]) -> str:
     for weight, text in terms:
         if is_number(weight, 0):
             continue
-        negative = isinstance(weight, Scale) and weight.by == MINUS_ONE
-        amount = weight.x if isinstance(weight, Scale) and negative else weight
+        sign, amount = without_sign(weight)
         names = "" if is_number(amount, 1) else " ".join(_subscripted(form, amount)) + " "
-        sign = ("-" if negative else "") if not found else (" - " if negative else " + ")
-        found += f"{sign}{names}{text}"
+        found += (f" {sign or '+'} " if found else sign) + f"{names}{text}"
     return found or "0"
 
 

@@ -228,6 +228,8 @@ class CoupledVectorsView:
     count: int
     reads: tuple[CoupledReadView, ...]
     after: str
+    final: str
+    apart: str
     results: str
 
 

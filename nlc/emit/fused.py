@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nlc.emit.pieces import ATOM, PRODUCT, UNARY, Piece, wrapped
-from nlc.ir.algebra import MINUS_ONE, Expr, Scale
+from nlc.ir.algebra import MINUS_ONE, Constant, Expr, Scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,4 +39,6 @@ def without_sign(term: Expr) -> tuple[str, Expr]:
     match term:
         case Scale(by, x) if by == MINUS_ONE:
             return "-", x
+        case Constant(value) if value < 0:
+            return "-", Constant(-value)
     return "", term

@@ -62,6 +62,8 @@ def _written(write: Write, state: Expr) -> Expr:
 
 def fit(term: Expr, state: State) -> Term | None:
     """What a term of the new state does; None when it fits into no normal form."""
+    if not state.shape:
+        return _fit_number(term, state)
     coefficient, core = peeled(term)
     if degree(coefficient, state):
         return None
@@ -80,6 +82,20 @@ def fit(term: Expr, state: State) -> Term | None:
         case Outer(value, along) if not degree(core, state):
             return Given(scale(coefficient, value), along)
     return Given(term, None) if len(state.shape) == 1 and not degree(core, state) else None
+
+
+def _fit_number(term: Expr, state: State) -> Term | None:
+    """The same of a state that is one number, which is a factor of whatever it is in."""
+    if not degree(term, state):
+        return Given(term, None)
+    if term == state:
+        return Kept(ONE)
+    match term:
+        case Scale(by, x):
+            free, rest = (by, x) if degree(x, state) else (x, by)
+            kept = None if degree(free, state) else _fit_number(rest, state)
+            return Kept(scale(free, kept.decay)) if isinstance(kept, Kept) else None
+    return None
 
 
 def _share(term: Expr, state: State) -> Expr | None:

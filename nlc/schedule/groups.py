@@ -68,7 +68,7 @@ def _needs_whole(node: Expr, component: str, blocks: Blocks) -> bool:
         case MatMul(State(name) as state, vector) if name == component and len(vector.shape) == 1 and not blocks.is_steady(state):
             return bool(states_read(vector, but=blocks) & {component})
         case State(name, shape=shape):
-            return name == component and len(shape) != 1 and not blocks.is_steady(node)
+            return name == component and len(shape) > 1 and not blocks.is_steady(node)
     return any(_needs_whole(child, component, blocks) for child in children(node))
 
 

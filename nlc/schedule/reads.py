@@ -54,8 +54,8 @@ class ReadBook:
         return taken
 
     def _may_be_whole(self, shape: Shape) -> bool:
-        """Whether a state is a stream as it is: a vector, or a matrix in a system without periods, whose tokens are computed at once."""
-        return len(shape) == 1 or (len(shape) == 2 and not self.blocks.tokens)
+        """Whether a state is a stream as it is: at most a vector, or a matrix in a system without periods, with all tokens at once."""
+        return len(shape) < 2 or (len(shape) == 2 and not self.blocks.tokens)
 
     def _moves(self, state: State) -> bool:
         """Whether a state is that of a memory that moves at every token."""

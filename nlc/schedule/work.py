@@ -75,12 +75,12 @@ def counts_of(model: Model, memory: MemoryProgram) -> Counts:
 
 
 def default_sizes(model: Model, shape: Shape) -> tuple[int, int]:
-    """Rows and columns at the default sizes; a vector has one column."""
+    """Rows and columns at the default sizes; a vector has one column, a number one row too."""
     known = {dim.name: dim.default for dim in model.dims}
     for _ in model.dims:
         known |= {dim.name: dim.definition.size(known) for dim in model.dims if dim.definition is not None}
-    sizes = [dim.size(known) for dim in shape]
-    return sizes[0], sizes[1] if len(sizes) > 1 else 1
+    rows, columns, *_ = (*(dim.size(known) for dim in shape), 1, 1)
+    return rows, columns
 
 
 def _erases(law: AffineLaw | CoupledLaw) -> int:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from nlc.ir.affine import CoupledLaw, CoupledWrite, OutputRead
 from nlc.ir.algebra import Expr, When
+from nlc.ir.dims import Shape
 
 Stream = Callable[[Expr], Tensor]
 """The value of an expression at every token."""
@@ -25,9 +26,8 @@ Stream = Callable[[Expr], Tensor]
 def run_coupled(
     law: CoupledLaw, reads: Sequence[OutputRead], stream: Stream, states: Sequence[Tensor], time: int, chunk: int
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """The reads, each (batch, *axes, time, rows), and the final states; `states` are (batch, *axes, rows, columns or nothing)."""
-    is_vector = len(law.shape) == 1
-    stacked = torch.stack([state.unsqueeze(-1) if is_vector else state for state in states], -3)
+    """The reads, each (batch, *axes, time, rows), and the final states; `states` are (batch, *axes, *shape)."""
+    stacked = torch.stack([matrix_of(state, law.shape) for state in states], -3)
     tokens = Tokens.of(law, stream, stacked, time)
     queries = [tokens.vector(read.vector, stream) for read in reads]
     places = [[(state.component, state.part) for state in law.states].index((read.component, read.part)) for read in reads]
@@ -38,7 +38,19 @@ def run_coupled(
         for read, place, query, answer in zip(reads, places, queries, answers, strict=True):
             answer.append(piece.read(query[..., inside, :], place, read.when is When.CURRENT))
         stacked = piece.final()
-    return [torch.cat(answer, -2) for answer in answers], list((stacked.squeeze(-1) if is_vector else stacked).unbind(-2 - (not is_vector)))
+    found = [torch.cat(answer, -2) for answer in answers]
+    final = [state_of(matrix, law.shape) for matrix in stacked.unbind(-3)]
+    return found if law.shape else [answer[..., 0] for answer in found], final
+
+
+def matrix_of(state: Tensor, shape: Shape) -> Tensor:
+    """A state (..., *shape) as a matrix: a vector is one of one column, a number of one row too."""
+    return state.reshape(*state.shape, *[1] * (2 - len(shape)))
+
+
+def state_of(matrix: Tensor, shape: Shape) -> Tensor:
+    """A matrix as the state that it stands for."""
+    return matrix.reshape(matrix.shape[: matrix.dim() - 2 + len(shape)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +70,15 @@ class Tokens:
         decays = torch.stack([torch.stack([zero + stream(decay) for decay in row], -1) for row in law.decays], -2)
         blank = Tokens(decays, zero, zero.unsqueeze(-1).expand(*zero.shape, rows), zero.unsqueeze(-1).expand(*zero.shape, columns), zero)
         weights = [torch.stack([zero + stream(weight) for weight in write.weights], -1) for write in law.writes]
-        given = [blank.given if write.given is None else stream(write.given) for write in law.writes]
+        given = [blank.given if write.given is None else blank.rows(write.given, stream) for write in law.writes]
         along = [blank.vector(write.along, stream) for write in law.writes]
         asked = [blank._asked(write, count, stream) for write in law.writes]
         return Tokens(decays, *(torch.stack(parts, zero.dim()) for parts in (weights, given, along, asked)))
+
+    @staticmethod
+    def rows(node: Expr, stream: Stream) -> Tensor:
+        """A value at every token; a number is one row."""
+        return stream(node) if node.shape else stream(node).unsqueeze(-1)
 
     def vector(self, node: Expr | None, stream: Stream) -> Tensor:
         """A vector at every token; a vector memory is a matrix of one column, which is read and written along the number one."""

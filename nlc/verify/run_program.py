@@ -28,7 +28,7 @@ from nlc.verify.axes import axis_indices, axis_places, places_of, with_axes, wit
 from nlc.verify.evaluate import Evaluator
 from nlc.verify.older_values import at_first_part, unfolded
 from nlc.verify.run_blocks import Block, stretches
-from nlc.verify.run_coupled import run_coupled
+from nlc.verify.run_coupled import matrix_of, run_coupled, state_of
 from nlc.verify.run_dual import DualBlock
 from nlc.verify.run_law import Slot, Tensors, named_parameters, of_tokens, run_laws, slot_name, starts
 from nlc.verify.run_window import Table
@@ -221,8 +221,7 @@ class Sequence:
         """One memory over the sequence, chunk by chunk: keeps what is read of it, and gives its final state."""
         if len(law.shape) == 1 and law.decays_by_column:
             return self._run_entries(memory, law, state, chunk)
-        is_vector = len(law.shape) == 1
-        matrix = state.unsqueeze(-1) if is_vector else state
+        matrix = matrix_of(state, law.shape)
         decay = self._decay(law)
         writes = [self._write(write, law, matrix) for write in law.writes]
         queries = [None if read.is_whole else self._vector(read.vector) for read in memory.reads]
@@ -235,8 +234,9 @@ class Sequence:
                 answer.append(piece.whole(read) if query is None else piece.read(query[..., inside, :], read))
             matrix = piece.final()
         for read, answer in zip(memory.reads, answers, strict=True):
-            self.reads[read.name] = torch.cat(answer, dim=len(self.leading) - 1)
-        return matrix.squeeze(-1) if is_vector else matrix
+            found = torch.cat(answer, dim=len(self.leading) - 1)
+            self.reads[read.name] = found if law.shape else found.squeeze(-1)
+        return state_of(matrix, law.shape)
 
     def run_window(self, law: WindowLaw, memory: MemoryProgram, states: Mapping[Slot, Tensor]) -> dict[Slot, Tensor]:
         """A level that is solved over a window: keeps what is read of it, and gives what is kept of the window."""
@@ -272,8 +272,12 @@ class Sequence:
         """A vector at every token; for a vector memory, which is a matrix of one column, it is the number one."""
         return self.like.new_ones(*self.leading, 1) if node is None else self.stream(node)
 
+    def _rows(self, value: Expr) -> Tensor:
+        """A value at every token, (*leading, rows); a number is one row."""
+        return self.stream(value) if value.shape else self.stream(value).unsqueeze(-1)
+
     def _write(self, write: Write, law: AffineLaw, matrix: Tensor) -> Written:
-        given = matrix.new_zeros(*self.leading, matrix.shape[-2]) if write.given is None else self.stream(write.given)
+        given = matrix.new_zeros(*self.leading, matrix.shape[-2]) if write.given is None else self._rows(write.given)
         asked = matrix.new_zeros(*self.leading, matrix.shape[-1])
         for read in write.reads:
             asked = asked + self.stream(read.coefficient).unsqueeze(-1) * self._vector(read.vector if write.along is not None else None)

@@ -99,6 +99,15 @@ def networked(x: Tensors, old: Tensors) -> tuple[Tensors, Tensors]:
     return {"y": read(after, x["q"]), "z": read(before, x["k"]) + read(after, x["k"])}, new
 
 
+def numbers(x: Tensors, old: Tensors) -> tuple[Tensors, Tensors]:
+    length = torch.sigmoid(x["a"]) * old["length"] + x["k"].square().sum()
+    error = old["memory"] @ x["k"] - x["v"]
+    memory = old["memory"] - x["a"] / (1 + length) * outer(error, x["k"])
+    momentum = 0.5 * old["error.momentum"] - 0.1 * (old["error"] - error.square().sum())
+    new = {"length": length, "memory": memory, "error.momentum": momentum, "error": old["error"] + momentum}
+    return {"y": memory @ x["q"] / (1 + length), "told": new["error"] - 2 * old["length"]}, new
+
+
 STEPS: Mapping[str, Step] = MappingProxyType(
     {
         "LinearAttention": linear_attention,
@@ -112,6 +121,7 @@ STEPS: Mapping[str, Step] = MappingProxyType(
         "Nonlinear": nonlinear,
         "Networked": networked,
         "Coupled": coupled,
+        "Numbers": numbers,
     }
 )
 

@@ -233,7 +233,36 @@ outputs:
 """
 """Memories that read each other before and after they move, at the same vectors and at others; two writes a token, of which one reads."""
 
-ODD = (NORMALISED, CHAINED, CHANNELS, NONLINEAR, NETWORKED, COUPLED)
+NUMBERS = """
+nlc: 1
+name: Numbers
+dims: {d_k: 4, d_v: 5}
+axes: [heads]
+inputs: {q: [d_k], k: [d_k], v: [d_v], a: []}
+levels:
+  length:
+    memory: scalar
+    objective: -length * norm2(k)
+    retention: sigmoid(a)
+    optimizer: gradient_descent(1)
+    every: token
+  memory:
+    memory: matrix(d_v, d_k)
+    objective: 0.5 * norm2(memory(k) - v)
+    optimizer: gradient_descent(a / (1 + length))
+    every: token
+  error:
+    memory: scalar
+    objective: 0.5 * norm2(error - norm2(prev(memory)(k) - v))
+    optimizer: momentum(learning_rate = 0.1, decay = 0.5)
+    every: token
+outputs:
+  y: memory(q) / (1 + length)
+  told: error - 2 * prev(length)
+"""
+"""Levels that are one number: alone, with a momentum, in the rate of another level, and fitted to what another level says."""
+
+ODD = (NORMALISED, CHAINED, CHANNELS, NONLINEAR, NETWORKED, COUPLED, NUMBERS)
 
 
 def program_of(model: Model) -> Program:

@@ -70,6 +70,10 @@ def _vector(artist: Artist, request: Request) -> DrawnMemory:
     return Memory(phrase=Phrase("memory: vector", f"vector({request[1][0]})"), tensors=(("", request[1]),)), ()
 
 
+def _scalar(artist: Artist, request: Request) -> DrawnMemory:
+    return Memory(phrase=Phrase("memory: scalar", "scalar"), tensors=(("", ()),)), ()
+
+
 def _is_any(artist: Artist, request: Request) -> bool:
     return True
 
@@ -103,6 +107,7 @@ def _free(row: Construct) -> Construct:
 
 MEMORIES = (
     Construct(name="vector", slot="memory", draw=_vector, weight=2),
+    Construct(name="scalar", slot="memory", draw=_scalar, weight=1),
     Construct(
         name="matrix",
         slot="memory",
@@ -133,7 +138,7 @@ MEMORIES = (
 # --- objectives: from a sketch to a goal -------------------------------------------------------------------------------
 
 
-def _named(name: str, text: str, *, affine: bool, weight: float = 1) -> Construct:
+def _named(name: str, text: str, *, affine: bool, weight: float = 1, takes_numbers: bool = True) -> Construct:
     """An objective that names the prediction and the value."""
 
     def draw(artist: Artist, sketch: Sketch) -> Goal:
@@ -143,21 +148,22 @@ def _named(name: str, text: str, *, affine: bool, weight: float = 1) -> Construc
             values = Phrase("signal: stop_gradient", "stop_gradient({})", sketch.answer, (values,))
         return Goal(objective=Phrase(f"objective: {name}", text), keys=keys, values=values)
 
-    return Construct(name=name, slot="objective", draw=draw, needs=_when(affine), weight=weight)
+    return Construct(name=name, slot="objective", draw=draw, needs=_when(affine, takes_numbers), weight=weight)
 
 
-def _when(affine: bool) -> Callable[[Artist, Sketch], bool]:
-    return lambda artist, sketch: affine or not artist.around.is_affine
+def _when(affine: bool, takes_numbers: bool) -> Callable[[Artist, Sketch], bool]:
+    """The norm of a number is not written so."""
+    return lambda artist, sketch: (affine or not artist.around.is_affine) and (takes_numbers or bool(sketch.answer))
 
 
-def _written(name: str, form: str, parts: Parts, *, affine: bool, weight: float = 1) -> Construct:
+def _written(name: str, form: str, parts: Parts, *, affine: bool, weight: float = 1, takes_numbers: bool = True) -> Construct:
     """An objective written out, in parts."""
     label = f"objective: {name}"
     return Construct(
         name=name,
         slot="objective",
         draw=lambda artist, sketch: Goal(objective=Phrase(label, form, (), parts(artist, sketch))),
-        needs=_when(affine),
+        needs=_when(affine, takes_numbers),
         weight=weight,
     )
 
@@ -224,7 +230,7 @@ OBJECTIVES = (
     _named("l2", "l2", affine=True, weight=3),
     _named("dot", "dot", affine=True, weight=3),
     _named("l1", "l1", affine=False, weight=18),
-    _named("huber", "huber(0.5)", affine=False, weight=24),
+    _named("huber", "huber(0.5)", affine=False, weight=24, takes_numbers=False),
     _named("log_cosh", "log_cosh", affine=False, weight=21),
     _named("library in an expression", "0.5 * l2 + 0.1 * norm2(prediction)", affine=True, weight=2.5),
     _named("own", "pseudo_huber(0.5)", affine=False, weight=23),
@@ -242,7 +248,14 @@ OBJECTIVES = (
         needs=lambda artist, sketch: len(sketch.shape) == 2 and not artist.around.is_affine,
         weight=75,
     ),
-    _written("where of an error", f"where(norm({FAR}) < 1, 0.5 * norm2({FAR}), norm({FAR}) - 0.5)", _three_times, affine=False, weight=21),
+    _written(
+        "where of an error",
+        f"where(norm({FAR}) < 1, 0.5 * norm2({FAR}), norm({FAR}) - 0.5)",
+        _three_times,
+        affine=False,
+        weight=21,
+        takes_numbers=False,
+    ),
     Construct(
         name="answer of another level",
         slot="objective",

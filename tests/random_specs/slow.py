@@ -280,7 +280,7 @@ WIDER = (
     Construct(name="join", slot="wider", draw=_joined, needs=lambda artist, tree: bool(_joinable(tree)), weight=6),
     Construct(name="token / 2", slot="wider", draw=_in_parts("2"), needs=_can_be_parted, weight=4.5),
     Construct(name="token / parts", slot="wider", draw=_in_parts("parts"), needs=_can_be_parted, weight=4.5),
-    Construct(name="window", slot="wider", draw=_windowed, needs=lambda artist, tree: bool(_can_have_windows(tree)), weight=5),
+    Construct(name="window", slot="wider", draw=_windowed, needs=lambda artist, tree: bool(_can_have_windows(tree)), weight=6),
     Construct(name="count with a name", slot="wider", draw=_named_count, needs=_has_counts, weight=3),
     _with_key("init", "learned start", "learned", _begins_with_a_sequence, 4),
     _with_key("backprop", "backprop full", "full", _is_alone, 3),

@@ -21,11 +21,28 @@ from tests import models
 from tests.derive import systems
 from tests.derive.numeric import evaluate, random_tensor, run_law
 from tests.models import D_K, D_V, MATRIX, memory_state, stream
-from tests.schedule.windows import attention_model
+from tests.schedule.windows import attention_model, model_of_text
 from tests.schedule.witnesses import laws_of
 
 S = memory_state(When.PREVIOUS)
 k, v, p, beta, alpha = stream("k"), stream("v"), Input("p", (D_K,)), stream("beta"), stream("alpha")
+
+NUMBER = """
+  length:
+    memory: scalar
+    objective: 0.5 * norm2(length - norm2(k))
+    retention: 0.5
+    gradient_at: retained
+    optimizer: gradient_descent(beta)
+    every: token
+"""
+
+
+def number() -> Model:
+    """A level that is one number."""
+    head = "nlc: 1\nname: Number\ndims: {d_k: 4, d_v: 5}\ninputs: {k: [d_k], v: [d_v], beta: []}\n"
+    return model_of_text(NUMBER, "length * v", head)
+
 
 CLASSES: Mapping[Callable[[], Model], tuple[Transition, str, str]] = {
     models.linear_attention: (
@@ -77,6 +94,11 @@ CLASSES: Mapping[Callable[[], Model], tuple[Transition, str, str]] = {
         Transition.SCALAR,
         "the old state is kept times 1 - beta, and no write reads it",
         "(1 - beta) * prev(mean) + beta * v",
+    ),
+    number: (
+        Transition.SCALAR,
+        "the old state is kept times 0.5 - 0.5 * beta, and no write reads it",
+        "(0.5 - 0.5 * beta) * prev(length) + beta * norm2(k)",
     ),
     models.delta_rule_with_momentum: (
         Transition.COMPANION,

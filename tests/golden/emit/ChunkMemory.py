@@ -66,7 +66,7 @@ class ChunkMemory(nn.Module):
         y  (batch, time, heads, d_v)
     `chunk`, in tokens, is about speed alone; under torch.compile every new length compiles anew.
     The sequence runs in blocks of 16 tokens, counted from the position of the state that is handed in.
-    `nonfinite` says what to do at a token with numbers that are not finite: "raise" or "propagate" (not "skip": tokens are counted or kept).
+    `nonfinite` says what to do at a token with numbers that are not finite: "raise" or "propagate" (no "skip": tokens are counted or kept).
     `checkpoint`, in tokens: the backward keeps the states between pieces of so many tokens, and computes the rest anew.
     """
 
@@ -280,4 +280,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: e8e818cda09ebeeda83b94dc94fbcc61366eb5ae7f7d6658340e3af3bf19412f
+# sealed by nlc, sha256 of everything above: 7eec03d1462ffc0966306b7b6b9c4e1c5e260c4f8ad97549db030f5de018e22d
