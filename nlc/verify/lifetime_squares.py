@@ -70,11 +70,15 @@ def _by_oracle(program: Program, drawn: Drawn) -> Seen | Failure:
 def _oracle(program: Program, drawn: Drawn, parameters: Tensors) -> tuple[System, Begin]:
     model, sizes, numbers = program.model, drawn.sizes, drawn.hyperparameters
 
+    def carried(state: Tensors) -> Tensors:
+        """Without what the oracle holds though no law reads it."""
+        return {slot.name: state[slot.name] for slot in program.slots}
+
     def run(inputs: Tensors, state: Tensors | None) -> tuple[Tensors, Tensors]:
         outputs, final = run_oracle(model, inputs, sizes, numbers, state, parameters)
-        return outputs, {slot.name: final[slot.name] for slot in program.slots}
+        return outputs, carried(final)
 
-    return run, lambda state: next_sequence(model, state, sizes, numbers, parameters)
+    return run, lambda state: carried(next_sequence(model, state, sizes, numbers, parameters))
 
 
 def _laws(program: Program, drawn: Drawn, parameters: Tensors) -> tuple[System, Begin]:

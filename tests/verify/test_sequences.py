@@ -83,6 +83,9 @@ outputs:
 
 KEPT = STREAMS.replace("StreamsOfSequences", "Kept").replace("    every: token", "    reset: never\n    every: token")
 
+HELD = KEPT.replace("Kept", "HeldInVain").replace("objective: l2", "objective: dot\n    gradient_at: hold(2 tokens)")
+"""Its gradient asks no state, so that no law reads the one that is held."""
+
 PARTS = (
     HEAD.format(name="PartsOfSequences").replace("k: [d_k]", "k: {{shape: [d_k], every: token / 2}}".format())
     + """
@@ -103,7 +106,7 @@ outputs:
 """
 )
 
-SYSTEMS = (SEQUENCES, STREAMS, KEPT, PARTS)
+SYSTEMS = (SEQUENCES, STREAMS, KEPT, HELD, PARTS)
 PROGRAMS = tuple(program_from(text) for text in SYSTEMS)
 SLOW = ("Kept", "PartsOfSequences")
 each_program = pytest.mark.parametrize(
