@@ -174,6 +174,14 @@ def learns_in_context(name: str, level: str) -> Diagnostic:
     )
 
 
+def compiled_learning(name: str) -> Diagnostic:
+    return Diagnostic(
+        "NLC730",
+        f"levels of {name} learn from its loss inside the context, and torch.compile follows no gradient that is taken inside a model",
+        help="leave out --set compiled",
+    )
+
+
 def no_steps_left(done: int, steps: int) -> Diagnostic:
     return Diagnostic(
         "NLC727", f"the run has done {done:,} steps, and is to end after {steps:,}", help=f"for example: --set steps={2 * max(done, steps)}"
@@ -214,4 +222,5 @@ CODES: tuple[Code, ...] = (
     Code("NLC727", "no steps left", "The run has gone on as long as it is to go on, or longer."),
     Code("NLC728", "several processes on a device", "Processes that train together exchange gradients through gloo, on the processor."),
     Code("NLC729", "learning in the context", "The network that `nlc train` puts around a memory has its loss above it. A level that learns from this loss inside the context would have to be handed it, as the layers of a model are."),
+    Code("NLC730", "compiled learning in the context", "A model whose levels learn inside the context differentiates its own loss at every block, which torch.compile cannot trace."),
 )  # fmt: skip

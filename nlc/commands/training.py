@@ -104,6 +104,8 @@ def _model_recipe(program: Program, moved: Program, module: Any, written: Writte
     from nlc.train import fast_levels, model_recipe
 
     model = program.model
+    if settings.compiled and any(layer.model.slopes for layer in program.layers):
+        raise CompileError(codes.compiled_learning(model.name))
     stream = next(item for item in model.inputs if item.integers is not None)
     assert stream.integers is not None
     return model_recipe(

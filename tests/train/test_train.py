@@ -247,6 +247,11 @@ def test_what_learns_in_the_context_is_not_trained_without_its_loss() -> None:
         new_run("architectures/cms_in_context", None, ())
 
 
+def test_what_learns_in_the_context_is_not_compiled_by_torch() -> None:
+    with pytest.raises(CompileError, match="NLC730: levels of HopeAttentionInContext learn from its loss inside the context"):
+        new_run("models/hope_attention_in_context", None, ("compiled=1",))
+
+
 def test_a_missing_board_is_reported_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(CompileError, match="NLC724: --tensorboard needs the package `tensorboard`"):
