@@ -106,23 +106,25 @@ class Rwkv7(nn.Module):
         decay = _stretches(decay, self.chunk, 1.0)
         streams = key_1, value_1, erase_1, key_2, value_2, query
         key_1, value_1, erase_1, key_2, value_2, query = (_stretches(x, self.chunk, 0.0) for x in streams)
-        keys = key_1, key_2
-        key = torch.stack(keys, -2).flatten(-3, -2)
-        value = torch.stack((value_1, value_2), -2).flatten(-3, -2)
-        erase = torch.stack((erase_1, torch.zeros_like(key_2)), -2).flatten(-3, -2)
-        overlap, erase_from_start, key_to_end, kept = _overlaps(erase, key, decay)
-        attention, query_from_start, _, _ = _overlaps(decay * query, key, decay)
-        own = torch.stack([torch.diag_embed((query * x).sum(-1)) for x in keys], -1)
-        attention = attention + own.flatten(-2)  # what a token writes, it reads whole
-        chunks = zip(*(x.unbind(1) for x in (overlap, erase_from_start, key_to_end, kept, attention, query_from_start, value)), strict=True)
+        overlap, erase_1_from_start, key_1_to_end, kept = _overlaps(erase_1, key_1, decay)
+        attention_1, query_from_start, _, _ = _overlaps(decay * query, key_1, decay)
+        attention_1 = attention_1 + torch.diag_embed((query * key_1).sum(-1))  # what a token writes, it reads whole
+        found, _, key_2_to_end, _ = _overlaps(erase_1, key_2, decay)
+        value_1 = value_1 - found @ value_2  # what is known of what is erased
+        attention_2, *_ = _overlaps(decay * query, key_2, decay)
+        attention_2 = attention_2 + torch.diag_embed((query * key_2).sum(-1))  # what a token writes, it reads whole
+        known = attention_2 @ value_2
+        added = value_2.mT @ key_2_to_end
+        streams = overlap, erase_1_from_start, key_1_to_end, kept, attention_1, query_from_start, value_1, known, added
+        chunks = zip(*(x.unbind(1) for x in streams), strict=True)
         reads = []
-        for overlap, erase_from_start, key_to_end, kept, attention, query_from_start, value in chunks:
-            write = _solve(overlap, torch.baddbmm(value, erase_from_start, memory.mT, alpha=-1))
-            read = query_from_start @ memory.mT
-            read = torch.baddbmm(read, attention, write)
+        for overlap, erase_1_from_start, key_1_to_end, kept, attention_1, query_from_start, value_1, known, added in chunks:
+            write = _solve(overlap, torch.baddbmm(value_1, erase_1_from_start, memory.mT, alpha=-1))
+            read = torch.baddbmm(known, query_from_start, memory.mT)
+            read = torch.baddbmm(read, attention_1, write)
             reads.append(read)
-            memory = kept * memory
-            memory = torch.baddbmm(memory, write.mT, key_to_end)
+            memory = torch.addcmul(added, kept, memory)
+            memory = torch.baddbmm(memory, write.mT, key_1_to_end)
         return _joined(reads, leading)[:, :time], memory.view(*leading, *memory.shape[1:])
 
     def forward_by_token(
@@ -191,12 +193,10 @@ def _overlaps(query: Tensor, key: Tensor, decay: Tensor) -> tuple[Tensor, Tensor
     Gives the matrix query_t decay_{t-1} ... decay_{s+1} key_s for s < t, else 0; the queries as they see the start of the stretch,
     query_t decay_{t-1} ... decay_1; the keys as they are seen from its end; all decays, multiplied. Two halves see each other through
     the border between them, in one product of matrices. Decays are only ever multiplied: 0 is exact, in values and gradients.
-    A token may have several queries or keys, one row after another.
     """
-    tokens = decay.shape[-2]  # stretches of one token, joined by twos to one of all
-    query, key, decay = (torch.unflatten(x, -2, (tokens, -1)) for x in (query, key, decay))
-    overlap = torch.zeros_like(query[..., :1]).repeat_interleave(key.shape[-2], -1)
-    for _ in range((tokens - 1).bit_length()):
+    overlap = torch.zeros_like(query[..., :1]).unsqueeze(-2)
+    query, key, decay = (x.unsqueeze(-2) for x in (query, key, decay))  # stretches of one token, joined by twos to one of all
+    for _ in range((query.shape[-3] - 1).bit_length()):
         halves = (torch.unflatten(x, -3, (-1, 2)).unbind(-3) for x in (overlap, query, key, decay))
         (above, below), (first, late), (early, last), (left, right) = halves
         rows = nn.functional.pad(above, (0, above.shape[-1])), torch.cat((late @ early.mT, below), -1)
@@ -254,4 +254,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: 987bcf6759ced2b16036530bcbc4d7d62b7e03e4eeccb3469a19fb60d3825de1
+# sealed by nlc, sha256 of everything above: 131e0d507b40fcb64cbab832fdabecf8f87500f3c962e3d2ccd37d28e25149b5

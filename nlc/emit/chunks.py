@@ -16,7 +16,7 @@ from types import MappingProxyType
 from nlc.emit.chunked import Chunked, Stream
 from nlc.emit.factors import factored, without_factor
 from nlc.emit.form_views import DecaysView, MatrixChunksView, ReadView, VectorChunksView, WholeView, WriteView
-from nlc.emit.layout import WIDTH, Lines, call, loop_over, packed, side_by_side
+from nlc.emit.layout import WIDTH, Lines, call, loop_over, packed, returned, side_by_side
 from nlc.emit.prose import wrapped
 from nlc.emit.render import render
 from nlc.ir.affine import AffineLaw, OutputRead, Write
@@ -132,7 +132,7 @@ def _matrix_view(form: Chunked, local: str) -> MatrixChunksView:
         value="rate * value" if form.has_rate else "value",
         old=_decays(form, "after" if form.reads_decayed else "before"),
         last=LAST_OF_STEADY if form.is_steady else LAST,
-        results=_results(form, reads),
+        returned=_returned(form, reads),
     )
 
 
@@ -207,7 +207,7 @@ def _vector_view(form: Chunked, local: str) -> VectorChunksView:
         prelude=(f"products = {steady_products('value')}",) if form.is_steady else (),
         has_decay=form.has_decay,
         products="products[:, : value.shape[1] + 1, : value.shape[1] + 1]" if form.is_steady else "_decay_products(decay)",
-        results=_results(form, reads),
+        returned=_returned(form, reads),
     )
 
 
@@ -242,14 +242,14 @@ def _whole(form: Chunked, read: OutputRead) -> WholeView:
     return WholeView(f"{decays.kept} * memory.flatten(1).unsqueeze(1)", f"{decays.within}.tril({diagonal})")
 
 
-def _results(form: Chunked, reads: tuple[ReadView, ...]) -> str:
+def _returned(form: Chunked, reads: tuple[ReadView, ...]) -> Lines:
     """Everything that the method returns; whole states get their own dims back."""
     columns = [
         f"torch.unflatten({column}, -1, memory.shape[1:])" if read.whole else column
         for read in reads
         for column in [joined(form, read.column)]
     ]
-    return ", ".join((*columns, whole_memory(form)))
+    return returned((*columns, whole_memory(form)), 8)
 
 
 def opening(form: Chunked) -> Lines:

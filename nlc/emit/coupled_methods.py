@@ -11,7 +11,7 @@ from nlc.emit.chunks import method_name, numbered
 from nlc.emit.coupled import Coupled, Erase
 from nlc.emit.form_views import CoupledHelpersView, CoupledReadView, CoupledVectorsView, CoupledView, ErasesView, QueryView
 from nlc.emit.fused import without_sign
-from nlc.emit.layout import WIDTH, Lines, assignment, call, loop_over, side_by_side
+from nlc.emit.layout import WIDTH, Lines, assignment, call, loop_over, returned, side_by_side
 from nlc.emit.prose import wrapped
 from nlc.emit.render import render
 from nlc.ir.affine import OutputRead
@@ -56,7 +56,7 @@ def _view(form: Coupled, local: str) -> CoupledView:
         ),
         cut=f".chunk({count}, -1)" if count > 1 else "",
         after=", ".join(names),
-        results=_results(reads, names),
+        returned=_returned(reads, names),
     )
 
 
@@ -78,12 +78,12 @@ def _vectors_view(form: Coupled, local: str) -> CoupledVectorsView:
         after=", ".join(names),
         final="states.squeeze(-1)" if form.is_number else "states",
         apart=apart,
-        results=_results(reads, names, ".squeeze(-1)" if form.is_number else ""),
+        returned=_returned(reads, names, ".squeeze(-1)" if form.is_number else ""),
     )
 
 
-def _results(reads: Sequence[CoupledReadView], states: Sequence[str], shaped: str = "") -> str:
-    return ", ".join((*(f"_joined({read.column}, leading){shaped}" for read in reads), *states))
+def _returned(reads: Sequence[CoupledReadView], states: Sequence[str], shaped: str = "") -> Lines:
+    return returned((*(f"_joined({read.column}, leading){shaped}" for read in reads), *states), 8)
 
 
 def _reads(form: Coupled) -> tuple[CoupledReadView, ...]:

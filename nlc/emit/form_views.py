@@ -69,7 +69,7 @@ class MatrixChunksView:
     value: str
     old: DecaysView
     last: DecaysView
-    results: str
+    returned: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class VectorChunksView:
     prelude: tuple[str, ...]
     has_decay: bool
     products: str
-    results: str
+    returned: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +104,10 @@ class OverlapView:
 
 @dataclass(frozen=True, slots=True)
 class HalvesReadView:
-    """One read in a chunk: its query and the names of its overlaps with each write."""
+    """One read in a chunk: its query, what it sees of the chunk's start, and the names of its overlaps with each write."""
 
     query: str
+    start: str
     name: str
     column: str
     attentions: tuple[WriteView, ...]
@@ -116,7 +117,9 @@ class HalvesReadView:
 class MatrixHalvesView:
     """The chunked form of a matrix memory with a decay for each key channel; `written` is what a chunk adds, as code.
 
-    `gathered` are the lines that cut the streams into stretches, and put the writes of a token one after another.
+    `gathered` are the lines that cut the streams into stretches, and put the writes of a token one after another; `known`
+    those about writes that are known beside others that are solved for, whose system has `right` on its right. `kept` is what a chunk
+    leaves of its start.
     """
 
     signature: tuple[str, ...]
@@ -124,13 +127,18 @@ class MatrixHalvesView:
     opening: tuple[str, ...]
     gathered: tuple[str, ...]
     overlaps: tuple[OverlapView, ...]
-    pieces: str
+    known: tuple[str, ...]
+    chunks: tuple[str, ...]
+    targets: str
+    unpacked: tuple[str, ...]
     columns: tuple[str, ...]
     writes: tuple[WriteView, ...]
     reads: tuple[HalvesReadView, ...]
     is_triangular: bool
+    right: str
+    kept: str
     written: str
-    results: str
+    returned: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +150,7 @@ class VectorHalvesView:
     opening: tuple[str, ...]
     columns: tuple[str, ...]
     reads: tuple[ReadView, ...]
-    results: str
+    returned: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +218,7 @@ class CoupledView:
     queries: tuple[QueryView, ...]
     cut: str
     after: str
-    results: str
+    returned: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +238,7 @@ class CoupledVectorsView:
     after: str
     final: str
     apart: str
-    results: str
+    returned: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from nlc.emit.chunked import Chunked
 from nlc.emit.chunks import docstring, joined, numbered, opening, read_views, signature, whole_memory
 from nlc.emit.form_views import HalvesReadView, HalvesView, MatrixHalvesView, OverlapView, ReadView, VectorHalvesView, WriteView
-from nlc.emit.layout import WIDTH, Lines, assignment, block, packed, unpacked
+from nlc.emit.layout import WIDTH, Lines, assignment, block, loop_over, packed, returned, side_by_side, unpacked
 from nlc.emit.render import render
 
 
@@ -24,8 +26,25 @@ def halves_helpers(forms: tuple[Chunked, ...]) -> tuple[str, ...]:
 
 
 def _has_rows(form: Chunked) -> bool:
-    """Whether a token has several writes that are told in one system."""
-    return form.is_triangular and len(form.law.writes) > 1
+    """Whether a token has several writes that are solved for."""
+    return len(_solved(form)) > 1
+
+
+def _solved(form: Chunked) -> tuple[int, ...]:
+    """The places of the writes that read the state: those of a chunk are the unknowns of one system."""
+    return tuple(place for place, write in enumerate(form.law.writes) if write.reads)
+
+
+def _known(form: Chunked) -> tuple[str, ...]:
+    """The numbers, in the names of their roles, of writes that are known beside those that are solved for."""
+    solved, count = _solved(form), len(form.law.writes)
+    return tuple(numbered(place, count) for place in range(count) if place not in solved) if solved else ()
+
+
+def _unknown(form: Chunked) -> str:
+    """The number, in the names of its roles, of what is solved for; none of several, which stand one after another."""
+    solved = _solved(form)
+    return numbered(solved[0], len(form.law.writes)) if len(solved) == 1 else ""
 
 
 def _vector_view(form: Chunked, local: str) -> VectorHalvesView:
@@ -36,16 +55,19 @@ def _vector_view(form: Chunked, local: str) -> VectorHalvesView:
         opening=opening(form),
         columns=tuple(read.column for read in reads),
         reads=reads,
-        results=_results(form, reads),
+        returned=_returned(form, reads),
     )
 
 
 def _matrix_view(form: Chunked, local: str) -> MatrixHalvesView:
-    reads = read_views(form)
-    keys = ("key",) if form.is_triangular else _of_writes(form, "key")
+    reads, known = read_views(form), _known(form)
+    keys = (f"key{_unknown(form)}",) if form.is_triangular else _of_writes(form, "key")
     values = tuple(key.replace("key", "value") for key in keys)
     overlaps = _overlaps(form, reads, keys)
     made = [name for overlap in overlaps for name in overlap.targets.split(", ") if name != "_"]
+    sums = (*(_seen(read) for read in reads), "added") if known else ()
+    pieces = (*made, *values, *sums)
+    targets, unpacked_pieces = loop_over(pieces, "chunks", 8)
     written = ("write",) if form.is_triangular else values
     return MatrixHalvesView(
         signature=signature(form, local),
@@ -53,14 +75,57 @@ def _matrix_view(form: Chunked, local: str) -> MatrixHalvesView:
         opening=opening(form),
         gathered=(*_stretched(form), *_gathered(form)),
         overlaps=overlaps,
-        pieces=", ".join((*made, *values)),
+        known=block([*_known_lines(form, reads, known)]),
+        chunks=_chunks(pieces),
+        targets=targets,
+        unpacked=unpacked_pieces,
         columns=tuple(read.column for read in reads),
         writes=tuple(WriteView(f"{key}_to_end", value) for key, value in zip(keys, written, strict=True)),
-        reads=tuple(_read(read, keys, written) for read in reads),
+        reads=tuple(_read(read, keys, written, has_known=bool(known)) for read in reads),
         is_triangular=form.is_triangular,
+        right=f"torch.baddbmm({values[0]}, erase{_unknown(form)}_from_start, memory.mT, alpha=-1)",
+        kept="torch.addcmul(added, kept, memory)" if known else "kept * memory",
         written=" + ".join(f"{value}.mT @ {key}_to_end" for key, value in zip(keys, written, strict=True)),
-        results=_results(form, reads) if form.is_triangular else _results_of_all_chunks(form, reads),
+        returned=_returned(form, reads) if form.is_triangular else _returned_of_all_chunks(form, reads),
     )
+
+
+def _chunks(pieces: Sequence[str]) -> Lines:
+    """The lines that take what was made for all chunks apart."""
+    line = f"chunks = zip(*(x.unbind(1) for x in ({side_by_side(pieces)})), strict=True)"
+    if len(line) + 8 <= WIDTH:
+        return (line,)
+    return *packed("streams", pieces, 8), "chunks = zip(*(x.unbind(1) for x in streams), strict=True)"
+
+
+def _known_lines(form: Chunked, reads: tuple[ReadView, ...], known: tuple[str, ...]) -> Iterator[Lines]:
+    """What the known writes come to in every chunk: for those that are solved for, for the reads, and for the state."""
+    value, erase = f"value{_unknown(form)}", f"erase{_unknown(form)}"
+    for number in known:
+        key, given = f"key{number}", f"value{number}"
+        yield (f"found, _, {key}_to_end, _ = _overlaps({erase}, {key}, decay)",)
+        yield (f"{value} = {value} - found @ {given}{FOUND}",)
+        for read in reads:
+            attention = _attention(read, key)
+            yield (f"{attention}, *_ = _overlaps({_asked(read)}, {key}, decay)",)
+            if not read.diagonal:
+                yield (_own_of_one(attention, read.query, key),)
+            yield (_more(_seen(read), f"{attention} @ {given}", is_first=number == known[0]),)
+        yield (_more("added", f"{given}.mT @ {key}_to_end", is_first=number == known[0]),)
+
+
+def _more(name: str, value: str, *, is_first: bool) -> str:
+    return f"{name} = {value}" if is_first else f"{name} = {name} + {value}"
+
+
+def _seen(read: ReadView) -> str:
+    """What a read sees of the known writes of its chunk."""
+    return f"known{read.query.removeprefix('query')}"
+
+
+def _asked(read: ReadView) -> str:
+    """A query as it sees the token before; one that reads after the write is decayed by its own token too."""
+    return read.query if read.diagonal else f"decay * {read.query}"
 
 
 def _of_writes(form: Chunked, role: str) -> tuple[str, ...]:
@@ -70,12 +135,11 @@ def _of_writes(form: Chunked, role: str) -> tuple[str, ...]:
 
 
 def _gathered(form: Chunked) -> Lines:
-    """The lines that put the writes of a token one after another; a write that reads nothing erases nothing."""
+    """The lines that put the writes of a token that are solved for one after another."""
     if not _has_rows(form):
         return ()
-    streams = {stream.role for stream in form.streams}
-    keys, values = _of_writes(form, "key"), _of_writes(form, "value")
-    erases = [erase if erase in streams else f"torch.zeros_like({key})" for erase, key in zip(_of_writes(form, "erase"), keys, strict=True)]
+    numbers = [numbered(place, len(form.law.writes)) for place in _solved(form)]
+    keys, values, erases = (tuple(f"{role}{number}" for number in numbers) for role in ("key", "value", "erase"))
     stacks = {"key": "keys", "value": f"({', '.join(values)})", "erase": f"({', '.join(erases)})"}
     lines = [assignment(name, [f"torch.stack({parts}, -2).flatten(-3, -2)"], 8) for name, parts in stacks.items()]
     return *packed("keys", keys, 8), *block(lines)
@@ -85,42 +149,46 @@ def _overlaps(form: Chunked, reads: tuple[ReadView, ...], keys: tuple[str, ...])
     """Every query against every key; whatever comes out twice is taken once."""
     taken: set[str] = set()
 
-    def once(name: str) -> str:
-        new = "_" if name in taken else name
-        taken.add(name)
+    def once(*names: str) -> str:
+        new = ", ".join("_" if name in taken else name for name in names)
+        taken.update(names)
         return new
 
     found = []
     if form.is_triangular:
-        (key,) = keys
-        found.append(
-            OverlapView(", ".join(once(name) for name in ("overlap", "erase_from_start", f"{key}_to_end", "kept")), "erase", key, ())
-        )
+        (key,), erase = keys, f"erase{_unknown(form)}"
+        found.append(OverlapView(once("overlap", f"{erase}_from_start", f"{key}_to_end", "kept"), erase, key, ()))
     for read in reads:
         for key in keys:
             attention = _attention(read, key)
-            targets = (attention, f"{read.query}_from_start", f"{key}_to_end", "kept")
-            is_new = not read.diagonal
-            query = f"decay * {read.query}" if is_new else read.query
-            own = _own(form, attention, read.query, key) if is_new else ()
-            found.append(OverlapView(", ".join(once(name) for name in targets), query, key, own))
+            own = () if read.diagonal else _own(form, attention, read.query, key)
+            found.append(OverlapView(once(attention, f"{read.query}_from_start", f"{key}_to_end", "kept"), _asked(read), key, own))
     if not found:  # nothing reads the memory, which moves all the same
-        found = [OverlapView(", ".join(once(name) for name in ("_", "_", f"{key}_to_end", "kept")), key, key, ()) for key in keys]
+        found = [OverlapView(once("_", "_", f"{key}_to_end", "kept"), key, key, ()) for key in keys]
     return tuple(found)
 
 
-def _read(read: ReadView, keys: tuple[str, ...], values: tuple[str, ...]) -> HalvesReadView:
+def _read(read: ReadView, keys: tuple[str, ...], values: tuple[str, ...], *, has_known: bool) -> HalvesReadView:
     attentions = tuple(WriteView(_attention(read, key), value) for key, value in zip(keys, values, strict=True))
-    return HalvesReadView(f"{read.query}_from_start", read.name, read.column, attentions)
+    asked = f"{read.query}_from_start"
+    start = f"torch.baddbmm({_seen(read)}, {asked}, memory.mT)" if has_known else f"{asked} @ memory.mT"
+    return HalvesReadView(asked, start, read.name, read.column, attentions)
+
+
+BECAUSE = "  # what a token writes, it reads whole"
+FOUND = "  # what is known of what is erased"
 
 
 def _own(form: Chunked, attention: str, query: str, key: str) -> Lines:
     """The lines that add what a query sees of what its own token writes."""
-    because = "  # what a token writes, it reads whole"
     if not _has_rows(form):
-        return (f"{attention} = {attention} + torch.diag_embed(({query} * {key}).sum(-1)){because}",)
+        return (_own_of_one(attention, query, key),)
     own = f"own = torch.stack([torch.diag_embed(({query} * x).sum(-1)) for x in keys], -1)"
-    return own, f"{attention} = {attention} + own.flatten(-2){because}"
+    return own, f"{attention} = {attention} + own.flatten(-2){BECAUSE}"
+
+
+def _own_of_one(attention: str, query: str, key: str) -> str:
+    return f"{attention} = {attention} + torch.diag_embed(({query} * {key}).sum(-1)){BECAUSE}"
 
 
 def _stretched(form: Chunked) -> Lines:
@@ -138,10 +206,10 @@ def _attention(read: ReadView, key: str) -> str:
     return f"attention{read.query.removeprefix('query')}{key.removeprefix('key')}"
 
 
-def _results_of_all_chunks(form: Chunked, reads: tuple[ReadView, ...]) -> str:
+def _returned_of_all_chunks(form: Chunked, reads: tuple[ReadView, ...]) -> Lines:
     """Reads that are (copies, chunks, tokens, size)."""
-    return ", ".join((*(f"{joined(form, f'[{read.name}.flatten(1, 2)]')}[:, :time]" for read in reads), whole_memory(form)))
+    return returned((*(f"{joined(form, f'[{read.name}.flatten(1, 2)]')}[:, :time]" for read in reads), whole_memory(form)), 8)
 
 
-def _results(form: Chunked, reads: tuple[ReadView, ...]) -> str:
-    return ", ".join((*(f"{joined(form, read.column)}[:, :time]" for read in reads), whole_memory(form)))
+def _returned(form: Chunked, reads: tuple[ReadView, ...]) -> Lines:
+    return returned((*(f"{joined(form, read.column)}[:, :time]" for read in reads), whole_memory(form)), 8)

@@ -34,6 +34,12 @@ def unpacked(names: Sequence[str], value: str, indent: int) -> Lines:
     return (line,) if indent + len(line) <= WIDTH else ("(", *(f"{STEP}{name}," for name in names), f") = {value}")
 
 
+def returned(values: Sequence[str], indent: int) -> Lines:
+    """`return a, b`: on one line, or with a line for each value."""
+    line = f"return {', '.join(values)}"
+    return (line,) if indent + len(line) <= WIDTH else ("return (", *(f"{STEP}{value}," for value in values), ")")
+
+
 def packed(name: str, values: Sequence[str], indent: int) -> Lines:
     """`name = a, b`: on one line, or in brackets."""
     line = f"{name} = {side_by_side(values)}"

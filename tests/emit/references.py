@@ -108,6 +108,14 @@ def numbers(x: Tensors, old: Tensors) -> tuple[Tensors, Tensors]:
     return {"y": memory @ x["q"] / (1 + length), "told": new["error"] - 2 * old["length"]}, new
 
 
+def erased(x: Tensors, old: Tensors) -> tuple[Tensors, Tensors]:
+    before = old["memory"]
+    gradient = outer(before @ x["k"] - x["v"], x["k"]) + outer(before @ x["p"] + x["v"], x["p"])
+    gradient = gradient - outer(x["v"], x["q"]) - x["a"] * outer(x["v"], x["r"])
+    memory = torch.sigmoid(x["alpha"]) * before - x["a"] * gradient
+    return {"y": memory @ x["q"] + before @ x["p"], "z": memory @ x["r"]}, {"memory": memory}
+
+
 STEPS: Mapping[str, Step] = MappingProxyType(
     {
         "LinearAttention": linear_attention,
@@ -122,6 +130,7 @@ STEPS: Mapping[str, Step] = MappingProxyType(
         "Networked": networked,
         "Coupled": coupled,
         "Numbers": numbers,
+        "Erased": erased,
     }
 )
 

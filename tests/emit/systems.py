@@ -262,7 +262,26 @@ outputs:
 """
 """Levels that are one number: alone, with a momentum, in the rate of another level, and fitted to what another level says."""
 
-ODD = (NORMALISED, CHAINED, CHANNELS, NONLINEAR, NETWORKED, COUPLED, NUMBERS)
+ERASED = """
+nlc: 1
+name: Erased
+dims: {d_k: 4, d_v: 5}
+axes: [heads]
+inputs: {q: [d_k], k: [d_k], v: [d_v], p: [d_k], r: [d_k], alpha: {shape: [d_k], range: [0, 1]}, a: []}
+levels:
+  memory:
+    memory: matrix(d_v, d_k)
+    objective: 0.5 * norm2(memory(k) - v) + 0.5 * norm2(memory(p) + v) - dot(memory(q), v) - a * dot(memory(r), v)
+    retention: sigmoid(alpha)
+    optimizer: gradient_descent(a)
+    every: token
+outputs:
+  y: memory(q) + prev(memory)(p)
+  z: memory(r)
+"""
+"""Four writes a token and decays for each channel: two writes read the old state, two are known before it."""
+
+ODD = (NORMALISED, CHAINED, CHANNELS, NONLINEAR, NETWORKED, COUPLED, NUMBERS, ERASED)
 
 
 def program_of(model: Model) -> Program:
