@@ -189,7 +189,9 @@ def bad_name(span: Span) -> Diagnostic:
 
 
 def reserved_name(span: Span, reason: str) -> Diagnostic:
-    return _one("NLC148", f"{quoted(span.text)} cannot be a name", span, reason)
+    return _one(
+        "NLC148", f"{quoted(span.text)} cannot be a name", span, reason, f"choose another name, or add a word to it: `own_{span.text}`"
+    )
 
 
 def name_clash(first: tuple[Span, str], second: tuple[Span, str]) -> Diagnostic:
@@ -317,7 +319,7 @@ CODES = (
     Code("NLC145", "unknown word", "Some keys take one of a few words."),
     Code("NLC146", "bad name of a spec", "Write it in CamelCase: a capital letter, then at most 60 letters and digits, as in DeltaRule."),
     Code("NLC147", "bad name", "Names begin with a small letter and go on with at most 40 small letters, digits and underscores (the tensors of a memory under `states` may have capitals)."),
-    Code("NLC148", "reserved name", "Choose another name, or add a word to it: `input_range`."),
+    Code("NLC148", "reserved name", "Choose another name, or add a word to it: `own_state`."),
     Code("NLC149", "name clash", "Dims, axes, inputs, hyperparameters, levels, `let` and `define` share one set of names; rename one (an axis may be a dim)."),
     Code("NLC150", "number of levels", "Write at least one entry under `levels:`, and at most 64."),
     Code("NLC151", "dim out of range", "Give the size as a whole number; sizes that follow from others are expressions: d_model / heads."),
