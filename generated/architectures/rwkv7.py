@@ -115,8 +115,8 @@ class Rwkv7(nn.Module):
         attention_2 = attention_2 + torch.diag_embed((query * key_2).sum(-1))  # what a token writes, it reads whole
         known = attention_2 @ value_2
         added = value_2.mT @ key_2_to_end
-        streams = overlap, erase_1_from_start, key_1_to_end, kept, attention_1, query_from_start, value_1, known, added
-        chunks = zip(*(x.unbind(1) for x in streams), strict=True)
+        made = overlap, erase_1_from_start, key_1_to_end, kept, attention_1, query_from_start, value_1, known, added
+        chunks = zip(*(x.unbind(1) for x in made), strict=True)
         reads = []
         for overlap, erase_1_from_start, key_1_to_end, kept, attention_1, query_from_start, value_1, known, added in chunks:
             write = _solve(overlap, torch.baddbmm(value_1, erase_1_from_start, memory.mT, alpha=-1))
@@ -254,4 +254,4 @@ def _chosen(lost: Tensor, x: Tensor, instead: Tensor | float = 0.0) -> Tensor:
     return torch.where(lost.reshape(-1, *[1] * (x.dim() - 1)), instead, x)
 
 
-# sealed by nlc, sha256 of everything above: 131e0d507b40fcb64cbab832fdabecf8f87500f3c962e3d2ccd37d28e25149b5
+# sealed by nlc, sha256 of everything above: 473b627606952101e6ae33eb03fef447a67590fbc6266ecbad7c256c0c7c6bc3

@@ -95,7 +95,7 @@ def _chunks(pieces: Sequence[str]) -> Lines:
     line = f"chunks = zip(*(x.unbind(1) for x in ({side_by_side(pieces)})), strict=True)"
     if len(line) + 8 <= WIDTH:
         return (line,)
-    return *packed("streams", pieces, 8), "chunks = zip(*(x.unbind(1) for x in streams), strict=True)"
+    return *packed("made", pieces, 8), "chunks = zip(*(x.unbind(1) for x in made), strict=True)"
 
 
 def _known_lines(form: Chunked, reads: tuple[ReadView, ...], known: tuple[str, ...]) -> Iterator[Lines]:
