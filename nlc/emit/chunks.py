@@ -19,6 +19,7 @@ from nlc.emit.form_views import DecaysView, MatrixChunksView, ReadView, VectorCh
 from nlc.emit.layout import WIDTH, Lines, call, loop_over, packed, returned, side_by_side
 from nlc.emit.prose import wrapped
 from nlc.emit.render import render
+from nlc.emit.together import together
 from nlc.ir.affine import AffineLaw, OutputRead, Write
 from nlc.ir.algebra import MINUS_ONE, ONE, Expr, Input, Named, Scale, When, contains, is_number
 from nlc.ir.build import add, full, scale
@@ -116,6 +117,7 @@ def _matrix_view(form: Chunked, local: str) -> MatrixChunksView:
     count = len(form.law.writes)
     value = "write" if form.is_triangular else "value"
     targets, pieces = loop_over(form.moving, "chunks", 8)
+    at_once = together(form, reads, value)
     return MatrixChunksView(
         signature=signature(form, local),
         docstring=docstring(form),
@@ -124,7 +126,8 @@ def _matrix_view(form: Chunked, local: str) -> MatrixChunksView:
         targets=targets,
         columns=tuple(read.column for read in reads),
         writes=tuple(WriteView(f"key{numbered(number, count)}", f"{value}{numbered(number, count)}") for number in range(count)),
-        reads=reads,
+        together=at_once,
+        reads=() if at_once else reads,
         has_decay=form.has_decay,
         is_triangular=form.is_triangular,
         prelude=_steady_products(form),

@@ -61,6 +61,7 @@ class MatrixChunksView:
     targets: str
     columns: tuple[str, ...]
     writes: tuple[WriteView, ...]
+    together: tuple[str, ...]
     reads: tuple[ReadView, ...]
     has_decay: bool
     is_triangular: bool

@@ -152,13 +152,10 @@ class ChunkMemory(nn.Module):
         reads_2 = []
         for key, value, erase, query_1, query_2 in chunks:
             write = _solve(erase @ key.mT, torch.baddbmm(value, erase, memory.mT, alpha=-1))
-            read_1 = query_1 @ memory.mT
-            attention = (query_1 @ key.mT).tril()
-            read_1 = torch.baddbmm(read_1, attention, write)
+            asked = torch.cat((query_1, query_2), 1)
+            attention = torch.cat([(x @ key.mT).tril() for x in (query_1, query_2)], 1)
+            read_1, read_2 = torch.baddbmm(asked @ memory.mT, attention, write).chunk(2, 1)
             reads_1.append(read_1)
-            read_2 = query_2 @ memory.mT
-            attention = (query_2 @ key.mT).tril()
-            read_2 = torch.baddbmm(read_2, attention, write)
             reads_2.append(read_2)
             memory = torch.baddbmm(memory, write.mT, key)
         return _joined(reads_1), _joined(reads_2), memory
@@ -280,4 +277,4 @@ def _watched(module: Any, streams: dict[str, Tensor], state: dict[str, Tensor] |
     return torch.cat(pieces, 1), last
 
 
-# sealed by nlc, sha256 of everything above: 7eec03d1462ffc0966306b7b6b9c4e1c5e260c4f8ad97549db030f5de018e22d
+# sealed by nlc, sha256 of everything above: ef6e395b8375b3891beacb413e1220ae83a688ada5738f57282f867d5afcbab2
