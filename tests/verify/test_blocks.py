@@ -335,8 +335,7 @@ def test_the_block_of_a_memory_beside_another_reads_as_it_is_written_here() -> N
     method = emit_module(program_from(spec.read_text())).split("    def _block")[1].split("    def ")[0]
     for line in (
         'slow_read = k @ state["slow"].mT',
-        "gradient = (slow_read - fast_read).mT @ k",
-        'gathered = state["slow.gradient"] + gradient',
+        'gathered = torch.baddbmm(state["slow.gradient"], (slow_read - fast_read).mT, k)',
         'slow = state["slow"] + momentum if due else state["slow"]',
         "y = fast_read + slow_read",
     ):
