@@ -7,6 +7,8 @@ An extra: no test runs it, and nothing else needs the packages. `titans-pytorch`
 network 64-256-64 for each head, momentum, forgetting, gradients at the start of a chunk); a training step is a forward and a backward pass.
 The layer as it is shipped moves its memory at every token, with a decay and a retention of the token's own, and reads it there. The package
 moves its memory once a chunk, by the gradients of its tokens times their rates, and reads it as it was before: the layer is timed so too.
+Where the package is given no batch size, it takes all gradients of a sequence at the weights that the sequence began with, so that no chunk
+learns from the one before; with `batch_size` a chunk it takes them at the start of each chunk, as the layer does. It is timed in both ways.
 `nested-learning` has a Hope block whose memories are written in place, without a gradient and for one sequence: it is timed so, with its
 own updates, beside a block of `models/hope`. Its memories are networks of two layers, ours are matrices.
 """
@@ -20,7 +22,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from types import MappingProxyType
 
 import torch
 from nested_learning.hope.block import HOPESelfModBlock, HOPESelfModBlockConfig
@@ -53,9 +54,11 @@ def main() -> None:
     print("| what | nlc, ms | package, ms | package / nlc |")
     print("|---|---|---|---|")
     for chunk in CHUNKS:
-        told(f"titans, moved at every token, chunk {chunk}, a training step of {BATCH} x {TIME}", titans(chunk), rounds)
         once = {**ONCE_A_CHUNK, "levels.memory.every": f"{chunk} tokens"}
-        told(f"titans, moved once a chunk, chunk {chunk}, a training step of {BATCH} x {TIME}", titans(chunk, once), rounds)
+        for moved, changes in (("at every token", {}), ("once a chunk", once)):
+            what = f"titans, chunk {chunk}, moved {moved}, a training step of {BATCH} x {TIME}; package:"
+            told(f"{what} all gradients at the first weights", titans(chunk, None, changes), rounds)
+            told(f"{what} gradients at the start of a chunk", titans(chunk, chunk, changes), rounds)
     told(f"hope, period {PERIOD}, a forward of 1 x {HOPE_TIME} with its updates", hope(), rounds)
 
 
@@ -72,11 +75,15 @@ def told(what: str, ways: Mapping[str, Callable[[], None]], rounds: int) -> None
     print(f"| {what} | {ours:.0f} | {theirs:.0f} | {theirs / ours:.1f} |", flush=True)
 
 
-def titans(chunk: int, changes: Mapping[str, str] = MappingProxyType({})) -> dict[str, Callable[[], None]]:
-    """A forward and a backward pass of a layer with a deep memory, some of whose spec is changed."""
+def titans(chunk: int, batch_size: int | None, changes: Mapping[str, str]) -> dict[str, Callable[[], None]]:
+    """A forward and a backward pass of a layer with a deep memory, some of whose spec is changed.
+
+    The package takes gradients anew every `batch_size` tokens.
+    """
     module = compile_file(SPECS / "architectures" / "titans_layer.yaml", period=chunk, **changes).load()
     layer = module.TitansLayer(d_model=WIDTH, heads=HEADS)
-    memory = NeuralMemory(dim=WIDTH, dim_head=WIDTH // HEADS, heads=HEADS, chunk_size=chunk, momentum=True, qk_rmsnorm=True)
+    sizes = {"dim": WIDTH, "dim_head": WIDTH // HEADS, "heads": HEADS, "chunk_size": chunk, "batch_size": batch_size}
+    memory = NeuralMemory(**sizes, momentum=True, qk_rmsnorm=True)
     x = torch.randn(BATCH, TIME, WIDTH)
 
     def step(network: nn.Module, run: Callable[[], Tensor]) -> None:
