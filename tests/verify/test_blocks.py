@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from _pytest.mark.structures import ParameterSet
 from torch import Tensor
 
 from nlc.emit import emit_module
@@ -222,8 +223,16 @@ PROGRAMS = [
 each_program = pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: f"{program.model.name}-{len(program.model.axes)}")
 
 
+def slow_without_axes(program: Program) -> Program | ParameterSet:
+    """What has an axis as its twin does is left to the slow suite where it has none."""
+    is_slow = not program.model.axes and program.model.name != "Chain"
+    return pytest.param(program, marks=pytest.mark.slow) if is_slow else program
+
+
 @pytest.mark.parametrize(
-    "program", [*PROGRAMS, program_from(LAYER), program_from(ACROSS)], ids=lambda program: f"{program.model.name}-{len(program.model.axes)}"
+    "program",
+    [*map(slow_without_axes, PROGRAMS), program_from(LAYER), program_from(ACROSS)],
+    ids=lambda program: f"{program.model.name}-{len(program.model.axes)}",
 )
 def test_every_square_closes(program: Program) -> None:
     assert program.is_in_blocks
