@@ -23,6 +23,7 @@ from nlc.verify.polynomial import subtract
 from nlc.verify.report import ClaimsReport
 from nlc.verify.verdict import Verdict
 from tests.architecture.modules import ROOT
+from tests.rows import rows
 
 CATALOGUE = ROOT / "claims" / "nested_learning.yaml"
 ADAMW = ROOT / "specs" / "optimizers" / "adamw.yaml"
@@ -61,7 +62,7 @@ def test_every_proof_and_every_exact_counterexample_replays(certificate: Certifi
     assert {by_id[name]["method"].partition(";")[0] for name in left_out} <= reasons
 
 
-@pytest.mark.parametrize("key", ["verdict", *(pytest.param(key, marks=pytest.mark.slow) for key in ("text", "detail", "conditions"))])
+@pytest.mark.parametrize("key", rows(["verdict", "text", "detail", "conditions"], quick=["verdict"]))
 def test_a_change_breaks_the_seal(key: str, certificate: Certificate) -> None:
     changed = copy.deepcopy(certificate)
     changed["claims"][3][key] = "anything else"
